@@ -1,0 +1,1 @@
+//! A file instead of Kafka, through the same engine.

@@ -1,0 +1,1 @@
+//! A transactional broker in memory, for simulation.

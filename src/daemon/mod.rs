@@ -1,0 +1,1 @@
+//! Wiring, the event loop, commit, a partition's life.

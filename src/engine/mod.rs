@@ -1,0 +1,1 @@
+//! The state table and one shard's epoch.

@@ -1,0 +1,1 @@
+//! Experts, mixture, calibration, anomaly score and accuracy measures.

@@ -1,0 +1,5 @@
+//! Parse, load the settings, start telemetry, run the verb.
+
+fn main() -> std::process::ExitCode {
+    foretide::cli::main()
+}

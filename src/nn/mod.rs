@@ -1,0 +1,1 @@
+//! Networks: cells, heads, weights and the kernels that serve them.

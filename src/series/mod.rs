@@ -1,0 +1,1 @@
+//! One series: the grid, its scale, its recent context and the features made of them.

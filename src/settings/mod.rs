@@ -1,0 +1,1 @@
+//! TOML to checked types, with errors that point at the line.

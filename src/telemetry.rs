@@ -1,0 +1,1 @@
+//! Metric names, in one place, and how logs are written.

@@ -1,0 +1,1 @@
+//! Truncated backpropagation through time and the gate between challenger and champion.

@@ -1,0 +1,1 @@
+//! Bytes to observations; forecasts, dead letters and snapshots to bytes.
