@@ -1,1 +1,21 @@
-//! Bytes to observations; forecasts, dead letters and snapshots to bytes.
+//! Bytes to observations; forecasts, dead letters, snapshots and weights to bytes. Every layout carries its version.
+//!
+//! `docs/RECORDS.md` describes each record for readers who use another language.
+
+mod csv;
+pub mod dead_letter;
+pub mod decode;
+mod fields;
+pub mod forecast;
+mod json;
+pub mod model;
+mod number;
+pub mod refusal;
+pub mod state;
+pub mod timestamp;
+
+pub use dead_letter::DeadLetter;
+pub use decode::{DecodeSpec, DecodeSpecError, Decoder, Format, KeySource, TimeSource};
+pub use forecast::{Encoder, ForecastRecord};
+pub use refusal::{Reason, Refusal};
+pub use timestamp::TimeFormat;

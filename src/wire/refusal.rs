@@ -1,0 +1,192 @@
+//! Why a record (or one of its fields) could not be used.
+
+use std::fmt;
+
+/// The longest detail in bytes; what is longer is cut.
+pub const MAX_DETAIL_BYTES: usize = 400;
+
+/// The most characters of a record that a detail quotes.
+const MAX_EXCERPT_CHARS: usize = 48;
+
+/// The kinds of refusal: a closed list, used as the label of the metric and in the dead letter's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// The value has no bytes (or nothing but white space).
+    EmptyRecord,
+    /// The record has no value (a deletion mark of a compacted topic).
+    Tombstone,
+    /// The value or the series key is longer than the limit.
+    TooLarge,
+    /// The value or the key is not UTF-8.
+    NotUtf8,
+    /// The value is not one JSON object, or a wanted field stands in it twice.
+    BrokenJson,
+    /// The value is not one line of CSV with the configured columns.
+    BrokenCsv,
+    /// A field holds something other than its role needs: text where a number is expected, a list for a key.
+    WrongType,
+    /// A value field or the time field is absent, null or empty.
+    MissingField,
+    /// The record has no key, or a key field is absent, null or empty.
+    MissingKey,
+    /// The time cannot be read in the configured format.
+    BadTime,
+    /// The time can be read, and is too early or too late to be true.
+    AbsurdTime,
+    /// The value is NaN or infinite.
+    NotFinite,
+    /// The value is a number of a size no measurement has.
+    OutOfRange,
+    /// The stream already has as many series as it may have.
+    SeriesLimit,
+    /// The observation came later than the allowed lateness.
+    Late,
+    /// The observation says again what a closed slot already holds.
+    Duplicate,
+}
+
+impl Reason {
+    /// All reasons, in the order of their documentation.
+    pub const ALL: [Self; 16] = [
+        Self::EmptyRecord,
+        Self::Tombstone,
+        Self::TooLarge,
+        Self::NotUtf8,
+        Self::BrokenJson,
+        Self::BrokenCsv,
+        Self::WrongType,
+        Self::MissingField,
+        Self::MissingKey,
+        Self::BadTime,
+        Self::AbsurdTime,
+        Self::NotFinite,
+        Self::OutOfRange,
+        Self::SeriesLimit,
+        Self::Late,
+        Self::Duplicate,
+    ];
+
+    /// The stable name used in metrics and headers.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::EmptyRecord => "empty_record",
+            Self::Tombstone => "tombstone",
+            Self::TooLarge => "too_large",
+            Self::NotUtf8 => "not_utf8",
+            Self::BrokenJson => "broken_json",
+            Self::BrokenCsv => "broken_csv",
+            Self::WrongType => "wrong_type",
+            Self::MissingField => "missing_field",
+            Self::MissingKey => "missing_key",
+            Self::BadTime => "bad_time",
+            Self::AbsurdTime => "absurd_time",
+            Self::NotFinite => "not_finite",
+            Self::OutOfRange => "out_of_range",
+            Self::SeriesLimit => "series_limit",
+            Self::Late => "late",
+            Self::Duplicate => "duplicate",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// A refusal: its kind, and what was expected and found, for a person.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}: {detail}")]
+pub struct Refusal {
+    /// The kind.
+    pub reason: Reason,
+    /// What was expected and what was found; at most [`MAX_DETAIL_BYTES`].
+    pub detail: String,
+}
+
+impl Refusal {
+    /// A refusal; a detail that is too long is cut.
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        let mut detail = detail.into();
+        if detail.len() > MAX_DETAIL_BYTES {
+            let room = MAX_DETAIL_BYTES - "…".len();
+            let cut = (0..=room).rev().find(|&at| detail.is_char_boundary(at)).unwrap_or(0);
+            detail.truncate(cut);
+            detail.push('…');
+        }
+        Self { reason, detail }
+    }
+
+    /// An observation of `series` that came `by` milliseconds behind its watermark.
+    pub fn late(series: &str, by: i64) -> Self {
+        let series = excerpt(series);
+        Self::new(
+            Reason::Late,
+            format!("series {series}: {by} ms behind the series' watermark; raise allowed_lateness to accept it"),
+        )
+    }
+
+    /// An observation of `series` whose slot is closed and already holds a value.
+    pub fn duplicate(series: &str) -> Self {
+        let series = excerpt(series);
+        Self::new(Reason::Duplicate, format!("series {series}: its slot already holds this reading"))
+    }
+
+    /// An observation of a new `series` beyond the `limit` of series.
+    pub fn series_limit(series: &str, limit: usize) -> Self {
+        let series = excerpt(series);
+        Self::new(
+            Reason::SeriesLimit,
+            format!("series {series} is new and there are {limit} already; raise the stream's limit on series"),
+        )
+    }
+}
+
+/// The beginning of a text in quotes, control characters escaped: short enough for a detail.
+pub(super) fn excerpt(text: &str) -> String {
+    let mut quoted = String::from('"');
+    let mut characters = text.chars();
+    for character in characters.by_ref().take(MAX_EXCERPT_CHARS) {
+        if character.is_control() || character == '"' || character == '\\' {
+            quoted.extend(character.escape_default());
+        } else {
+            quoted.push(character);
+        }
+    }
+    quoted.push('"');
+    if characters.next().is_some() {
+        quoted.push('…');
+    }
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_stable_and_distinct() {
+        let labels = Reason::ALL.map(Reason::label).join(" ");
+        assert_eq!(
+            labels,
+            "empty_record tombstone too_large not_utf8 broken_json broken_csv wrong_type missing_field missing_key \
+             bad_time absurd_time not_finite out_of_range series_limit late duplicate"
+        );
+    }
+
+    #[test]
+    fn details_are_bounded() {
+        let refusal = Refusal::new(Reason::WrongType, "ä".repeat(1000));
+        assert!(refusal.detail.len() <= MAX_DETAIL_BYTES);
+        assert!(refusal.detail.ends_with("ä…"));
+        assert_eq!(Refusal::new(Reason::Late, "short").detail, "short");
+        assert!(Refusal::late(&"k".repeat(5000), 3).detail.contains("3 ms behind"));
+    }
+
+    #[test]
+    fn an_excerpt_is_one_printable_line() {
+        assert_eq!(excerpt("a\n\"b\"\u{7f}é"), "\"a\\n\\\"b\\\"\\u{7f}é\"");
+        assert_eq!(excerpt(&"x".repeat(49)), format!("\"{}\"…", "x".repeat(48)));
+    }
+}
