@@ -1,0 +1,146 @@
+//! What answers where.
+
+use axum::Router;
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::{Deserialize, Serialize};
+
+use super::{Verdict, Window};
+use crate::daemon::board::Filter;
+
+/// Longer paths with queries are refused.
+const LONGEST_QUERY: usize = 4096;
+
+const PAGE: &str = include_str!("page/index.html");
+const STYLE: &str = include_str!("page/style.css");
+
+pub(super) fn router(window: Window) -> Router {
+    Router::new()
+        .route("/", get(async || text("text/html; charset=utf-8", PAGE)))
+        .route("/style.css", get(async || text("text/css; charset=utf-8", STYLE)))
+        .route("/metrics", get(metrics))
+        .route("/livez", get(live))
+        .route("/readyz", get(ready))
+        .route("/api/overview", get(overview))
+        .route("/api/series", get(series))
+        .route("/api/chart", get(chart))
+        .fallback(async || told(StatusCode::NOT_FOUND, "there is nothing here; see /, /metrics, /livez and /readyz"))
+        .layer(middleware::from_fn(guard))
+        .with_state(window)
+}
+
+/// Reading only, short queries only, and headers that let the page load nothing from elsewhere.
+async fn guard(request: Request, next: Next) -> Response {
+    let mut response = if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut refused = told(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here");
+        refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        refused
+    } else if request.uri().query().is_some_and(|query| query.len() > LONGEST_QUERY) {
+        told(StatusCode::URI_TOO_LONG, "the query is longer than 4096 bytes")
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn metrics(State(window): State<Window>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], window.exposition.render()).into_response()
+}
+
+async fn live(State(window): State<Window>) -> Response {
+    verdict(window.health.live())
+}
+
+async fn ready(State(window): State<Window>) -> Response {
+    verdict(window.health.ready())
+}
+
+async fn overview(State(window): State<Window>) -> Response {
+    #[derive(Serialize)]
+    struct Told {
+        title: String,
+        version: &'static str,
+        now: i64,
+        ready: Verdict,
+        #[serde(flatten)]
+        overview: crate::daemon::board::Overview,
+    }
+    json(
+        StatusCode::OK,
+        &Told {
+            title: window.title.to_string(),
+            version: env!("CARGO_PKG_VERSION"),
+            now: window.clock.wall_millis(),
+            ready: window.health.ready(),
+            overview: window.board.overview(),
+        },
+    )
+}
+
+async fn series(
+    State(window): State<Window>,
+    filter: Result<Query<Filter>, axum::extract::rejection::QueryRejection>,
+) -> Response {
+    match filter {
+        Ok(Query(filter)) => json(StatusCode::OK, &window.board.series(&filter)),
+        Err(error) => told(StatusCode::BAD_REQUEST, &error.body_text()),
+    }
+}
+
+#[derive(Deserialize)]
+struct Which {
+    stream: String,
+    series: String,
+}
+
+async fn chart(
+    State(window): State<Window>,
+    which: Result<Query<Which>, axum::extract::rejection::QueryRejection>,
+) -> Response {
+    let which = match which {
+        Ok(Query(which)) => which,
+        Err(error) => return told(StatusCode::BAD_REQUEST, &error.body_text()),
+    };
+    match window.board.chart(&which.stream, &which.series) {
+        Some(chart) => json(StatusCode::OK, &chart),
+        None => told(
+            StatusCode::NOT_FOUND,
+            "no such series is shown here: the board keeps the first ones to come and those with anomalies",
+        ),
+    }
+}
+
+fn verdict(verdict: Verdict) -> Response {
+    json(if verdict.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &verdict)
+}
+
+fn told(status: StatusCode, reason: &str) -> Response {
+    json(status, &serde_json::json!({ "reason": reason }))
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+fn text(kind: &'static str, body: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, kind)], body).into_response()
+}

@@ -1,1 +1,0 @@
-//! Metric names, in one place, and how logs are written.

@@ -1,0 +1,109 @@
+//! The recorder behind the metrics, and the text that Prometheus scrapes.
+
+use std::sync::Arc;
+
+use metrics::{KeyName, Recorder, SharedString};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use super::metrics::{ALL, Kind, Unit};
+use super::process;
+
+/// Why the recorder could not be installed.
+#[derive(Debug, thiserror::Error)]
+pub enum RecorderError {
+    /// A second recorder in one process.
+    #[error("metrics are already being recorded in this process; install the recorder once, at the start")]
+    Installed,
+    /// The exporter refused a setting.
+    #[error("the metrics exporter refused its settings: {0}")]
+    Builder(String),
+}
+
+/// What `/metrics` answers with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Exposition {
+    handle: Arc<PrometheusHandle>,
+}
+
+impl Exposition {
+    /// Makes a recorder for every metric of [`super::metrics`] and installs it for the whole process.
+    ///
+    /// # Errors
+    /// When one has been installed before.
+    pub fn install() -> Result<Self, RecorderError> {
+        let (recorder, exposition) = Self::build()?;
+        metrics::set_global_recorder(recorder).map_err(|_| RecorderError::Installed)?;
+        super::metrics::BUILD_INFO.gauge(&[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
+        Ok(exposition)
+    }
+
+    /// Makes the recorder without installing it: for tests.
+    pub(super) fn build() -> Result<(PrometheusRecorder, Self), RecorderError> {
+        let mut builder = PrometheusBuilder::new();
+        for metric in ALL {
+            if let Kind::Histogram(bounds) = metric.kind {
+                builder = builder
+                    .set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), bounds)
+                    .map_err(|error| RecorderError::Builder(error.to_string()))?;
+            }
+        }
+        let recorder = builder.build_recorder();
+        describe_all(&recorder);
+        let handle = Arc::new(recorder.handle());
+        Ok((recorder, Self { handle }))
+    }
+
+    /// The text that Prometheus scrapes, process metrics read anew. Call it from one place only at a time.
+    pub fn render(&self) -> String {
+        process::read().into_iter().flatten().for_each(|(metric, value)| match metric.kind {
+            Kind::Sum => metric.sum(&[]).set(value),
+            _ => metric.gauge(&[]).set(value),
+        });
+        sums_are_counters(&self.handle.render())
+    }
+
+    /// Moves recorded distributions into their buckets; call it every few seconds, so that a quiet `/metrics` does not
+    /// let samples pile up.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+}
+
+/// Tells the recorder the help and unit of every metric.
+pub fn describe_all(recorder: &dyn Recorder) {
+    for metric in ALL {
+        let (name, help) = (KeyName::from_const_str(metric.name), SharedString::const_str(metric.help));
+        let unit = match metric.unit {
+            Unit::Count => Some(metrics::Unit::Count),
+            Unit::Seconds => Some(metrics::Unit::Seconds),
+            Unit::Bytes => Some(metrics::Unit::Bytes),
+            Unit::Ratio | Unit::None => None,
+        };
+        match metric.kind {
+            Kind::Counter => recorder.describe_counter(name, unit, help),
+            Kind::Sum | Kind::Gauge => recorder.describe_gauge(name, unit, help),
+            Kind::Histogram(_) => recorder.describe_histogram(name, unit, help),
+        }
+    }
+}
+
+/// The `metrics` crate counts in whole numbers only, so sums with a fraction are recorded as gauges; what they are to
+/// Prometheus is a counter, and the exposition says so.
+fn sums_are_counters(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 64);
+    for line in text.split_inclusive('\n') {
+        let sum = line
+            .strip_prefix("# TYPE ")
+            .and_then(|rest| rest.trim_end().strip_suffix(" gauge"))
+            .filter(|name| ALL.iter().any(|metric| metric.name == *name && metric.kind == Kind::Sum));
+        match sum {
+            Some(name) => {
+                out.push_str("# TYPE ");
+                out.push_str(name);
+                out.push_str(" counter\n");
+            }
+            None => out.push_str(line),
+        }
+    }
+    out
+}
