@@ -140,7 +140,7 @@ pub enum MemberEvent {
 /// What went wrong at the broker, named by what the caller must do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
-    /// Passing trouble: try again later. A transaction that met it has been rolled back by [`Member::abort`].
+    /// Passing trouble: try again later. A transaction that met it must be rolled back with [`Member::abort`] first.
     #[error("the broker did not take it this time ({0}); it will be tried again")]
     Retry(String),
     /// The open transaction is void: abort it, roll the state back to before it and read its input again.
@@ -160,25 +160,34 @@ pub enum BrokerError {
 
 /// A seat in the input topics' consumer group, with a transactional producer of its own. One per shard; used from one
 /// thread.
+///
+/// Any error of [`Member::send`] or [`Member::commit`] leaves the transaction void: until [`Member::abort`] both answer
+/// [`BrokerError::Aborted`]. A commit made after the group has moved on, of which [`Member::poll`] has not told yet, is
+/// refused as [`BrokerError::Aborted`]; the events that follow say what has changed. After [`BrokerError::Fenced`] and
+/// [`BrokerError::Fatal`] the member is good for nothing but being dropped.
 pub trait Member: Send {
     /// Waits at most `timeout` for the next event. `None` when nothing came in time. A batch holds at most
     /// `max_records` records of one partition.
     fn poll(&mut self, timeout: Duration, max_records: usize) -> Result<Option<MemberEvent>, BrokerError>;
     /// The group's committed offsets (the next to be read), read so that no open transaction can still move them.
     fn committed(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>, BrokerError>;
-    /// Lets an assigned partition deliver from `offset` on; also used to go back after a rollback.
+    /// Lets an assigned partition deliver from `offset` on; also used to go back after a rollback. Where retention has
+    /// taken `offset`, delivery begins at the oldest record kept. Where the partition ends before `offset` (it was made
+    /// anew, or its cluster lost records), [`Member::poll`] answers [`BrokerError::Refused`].
     fn start(&mut self, partition: &Partition, offset: i64) -> Result<(), BrokerError>;
     /// Stops delivery of a partition without giving it back.
     fn stop(&mut self, partition: &Partition) -> Result<(), BrokerError>;
-    /// Hands partitions back after [`MemberEvent::Revoked`] or [`MemberEvent::Lost`].
+    /// Hands partitions back after [`MemberEvent::Revoked`] or [`MemberEvent::Lost`]. Soon: the group waits for it, and
+    /// nothing else is delivered meanwhile.
     fn release(&mut self, partitions: &[Partition]) -> Result<(), BrokerError>;
     /// Opens a transaction.
     fn begin(&mut self) -> Result<(), BrokerError>;
     /// Adds a record to the open transaction. Blocks (bounded) while the client's queue is full.
     fn send(&mut self, record: Outgoing<'_>) -> Result<(), BrokerError>;
-    /// Commits the open transaction together with the input positions (next offset to be read of each partition).
+    /// Commits the open transaction together with the input positions (next offset to be read of each partition). After
+    /// [`BrokerError::Fatal`] it may or may not have been committed: only the committed offsets, read anew, tell.
     fn commit(&mut self, positions: &[(Partition, i64)]) -> Result<(), BrokerError>;
-    /// Throws the open transaction away.
+    /// Throws the open transaction away; does nothing where none is open.
     fn abort(&mut self) -> Result<(), BrokerError>;
     /// Leaves the group in good order.
     fn leave(&mut self) -> Result<(), BrokerError>;
@@ -188,8 +197,8 @@ pub trait Member: Send {
 pub trait Reader: Send {
     /// Waits at most `timeout` for more records. `None` when nothing came in time.
     fn read(&mut self, timeout: Duration, max_records: usize) -> Result<Option<Batch>, BrokerError>;
-    /// Whether every record below `end` has been passed (records that a transaction's markers or compaction removed
-    /// count as passed).
+    /// Whether every record below `end` has been passed (offsets of markers, of aborted records and of what compaction
+    /// or retention removed count as passed; those of a transaction that is still open do not).
     fn reached(&mut self, end: i64) -> Result<bool, BrokerError>;
 }
 
@@ -225,7 +234,8 @@ pub struct TopicPlan {
 
 /// A cluster.
 pub trait Broker: Send + Sync {
-    /// Takes a seat in `group` over `topics`, writing under `transactional_id`.
+    /// Takes a seat in `group` over `topics`, which must exist, writing under `transactional_id`; fences any earlier
+    /// member of the same id and aborts what it left open.
     fn join(&self, group: &str, transactional_id: &str, topics: &[String]) -> Result<Box<dyn Member>, BrokerError>;
     /// Opens a reader on one partition.
     fn reader(&self, partition: &Partition, from: From) -> Result<Box<dyn Reader>, BrokerError>;
@@ -235,6 +245,6 @@ pub trait Broker: Send + Sync {
     fn offsets(&self, partition: &Partition) -> Result<(i64, i64), BrokerError>;
     /// The number of partitions of a topic; `None` where it does not exist.
     fn partitions(&self, topic: &str) -> Result<Option<i32>, BrokerError>;
-    /// Creates a topic; not an error where it exists already.
+    /// Creates a topic; one that exists already is left as it is, which is not an error.
     fn create(&self, plan: &TopicPlan) -> Result<(), BrokerError>;
 }
