@@ -1,0 +1,189 @@
+//! The tables that are not a stream's: Kafka, topics, HTTP, log, limits.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::declare::{table, words};
+use super::secret::Secret;
+use super::values::{Auto, Millis, Size};
+
+words! {
+    /// What this process does.
+    pub enum Role {
+        /// Scores and trains.
+        All = "all",
+        /// Serves forecasts; takes up what a trainer publishes.
+        Score = "score",
+        /// Trains and publishes weights; serves nothing.
+        Train = "train",
+    }
+}
+
+words! {
+    /// How the connection to the brokers is protected.
+    pub enum SecurityProtocol {
+        /// No encryption, no authentication.
+        Plaintext = "plaintext",
+        /// TLS.
+        Ssl = "ssl",
+        /// SASL without encryption.
+        SaslPlaintext = "sasl_plaintext",
+        /// SASL within TLS.
+        SaslSsl = "sasl_ssl",
+    }
+}
+
+impl SecurityProtocol {
+    /// Whether the client authenticates by SASL.
+    pub fn uses_sasl(self) -> bool {
+        matches!(self, Self::SaslPlaintext | Self::SaslSsl)
+    }
+
+    /// Whether the connection is encrypted by TLS.
+    pub fn uses_tls(self) -> bool {
+        matches!(self, Self::Ssl | Self::SaslSsl)
+    }
+}
+
+words! {
+    /// SASL mechanisms, named as librdkafka names them.
+    pub enum SaslMechanism {
+        /// User name and password as they are: only sensible within TLS.
+        Plain = "PLAIN",
+        /// Salted challenge and response over SHA-256.
+        ScramSha256 = "SCRAM-SHA-256",
+        /// Salted challenge and response over SHA-512.
+        ScramSha512 = "SCRAM-SHA-512",
+    }
+}
+
+words! {
+    /// How batches of output records are compressed.
+    pub enum Compression {
+        /// Not at all.
+        None = "none",
+        /// LZ4: fast, fair ratio.
+        Lz4 = "lz4",
+        /// Zstandard: slower, better ratio.
+        Zstd = "zstd",
+        /// Snappy.
+        Snappy = "snappy",
+        /// Gzip.
+        Gzip = "gzip",
+    }
+}
+
+words! {
+    /// The least important level that is logged.
+    pub enum LogLevel {
+        /// What needs somebody to act.
+        Error = "error",
+        /// What is wrong but was handled.
+        Warn = "warn",
+        /// What changes the daemon's state: start, assignment, promotion, stop.
+        Info = "info",
+        /// Every batch and transaction.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+}
+
+words! {
+    /// How log lines are written.
+    pub enum LogFormat {
+        /// For people.
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json",
+    }
+}
+
+table! {
+    /// `[kafka]`: the connection to the cluster.
+    pub struct Kafka {
+        /// Brokers to ask first, each `host:port`.
+        pub brokers: Vec<String> = vec!["127.0.0.1:9092".into()],
+        /// How the connection is protected.
+        pub security_protocol: SecurityProtocol = SecurityProtocol::Plaintext,
+        /// How the client authenticates; only read with a `sasl_…` protocol.
+        pub sasl_mechanism: SaslMechanism = SaslMechanism::ScramSha512,
+        /// SASL user name.
+        pub sasl_username: Option<String> = None,
+        /// SASL password; holds what `sasl_password_file` names once loaded.
+        pub sasl_password: Option<Secret> = None,
+        /// A file whose content, less one line end, is the SASL password.
+        pub sasl_password_file: Option<PathBuf> = None,
+        /// Certificates (PEM) of the authorities that sign the brokers' certificates; absent: the system's.
+        pub ssl_ca_file: Option<PathBuf> = None,
+        /// The client's certificate (PEM).
+        pub ssl_certificate_file: Option<PathBuf> = None,
+        /// The client's private key (PEM).
+        pub ssl_key_file: Option<PathBuf> = None,
+        /// The private key's password; holds what `ssl_key_password_file` names once loaded.
+        pub ssl_key_password: Option<Secret> = None,
+        /// A file whose content, less one line end, is the private key's password.
+        pub ssl_key_password_file: Option<PathBuf> = None,
+        /// After so long without a heartbeat the group hands a member's partitions on.
+        pub session_timeout: Millis = Millis::seconds(10),
+        /// After so long the cluster aborts a transaction whose owner is gone.
+        pub transaction_timeout: Millis = Millis::seconds(30),
+        /// How output is compressed.
+        pub compression: Compression = Compression::Lz4,
+        /// Whether output topics that do not exist are created.
+        pub create_topics: bool = true,
+        /// Copies of each created topic; auto: the cluster's default.
+        pub replication: Auto<u32> = Auto::Auto,
+        /// Further librdkafka properties, handed to every client as they are.
+        pub properties: BTreeMap<String, String> = BTreeMap::new(),
+    }
+}
+
+table! {
+    /// `[topics]`: patterns of the output topics' names; `{app}` and `{stream}` stand for those names.
+    pub struct Topics {
+        /// Forecasts; must tell streams apart.
+        pub forecasts: String = "{app}.{stream}.forecasts".into(),
+        /// Snapshots of the series' state (compacted).
+        pub state: String = "{app}.state".into(),
+        /// Weights and promotions (compacted).
+        pub models: String = "{app}.models".into(),
+        /// Records that could not be used.
+        pub dead_letters: String = "{app}.dead-letters".into(),
+    }
+}
+
+table! {
+    /// `[http]`: metrics, health and the page.
+    pub struct Http {
+        /// Where to listen.
+        pub listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 9464)),
+    }
+}
+
+table! {
+    /// `[log]`: what is logged, and how.
+    pub struct Log {
+        /// The least important level that is logged.
+        pub level: LogLevel = LogLevel::Info,
+        /// How lines are written.
+        pub format: LogFormat = LogFormat::Text,
+    }
+}
+
+table! {
+    /// `[limits]`: bounds of everything that queues, for each shard.
+    pub struct Limits {
+        /// Most records that one poll hands to the engine.
+        pub poll_records: u32 = 4_096,
+        /// Most input records that one transaction takes in; reaching it commits before `commit_interval` is over.
+        pub epoch_records: u32 = 50_000,
+        /// Most output bytes that one transaction holds; reaching it commits before `commit_interval` is over.
+        pub epoch_bytes: Size = Size::mebibytes(32),
+        /// Most bytes that the client fetches ahead of the engine.
+        pub fetch_ahead_bytes: Size = Size::mebibytes(64),
+        /// Most events (assignments, promotions, ticks) that wait for a shard's loop.
+        pub queue_events: u32 = 1_024,
+    }
+}

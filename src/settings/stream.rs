@@ -1,0 +1,293 @@
+//! `[[stream]]`: what is read, how it becomes series, and how they are forecast.
+
+use serde::Serialize;
+
+use super::declare::{table, words};
+use super::values::{Auto, Millis, Size};
+use crate::time::EventTime;
+
+words! {
+    /// How a record's value is written.
+    pub enum Format {
+        /// One JSON object a record.
+        Json = "json",
+        /// One line of delimited values a record, its columns named by `columns`.
+        Csv = "csv",
+    }
+}
+
+words! {
+    /// How the readings within one slot become its value.
+    pub enum Aggregation {
+        /// Their mean.
+        Mean = "mean",
+        /// Their sum.
+        Sum = "sum",
+        /// The least.
+        Min = "min",
+        /// The greatest.
+        Max = "max",
+        /// The earliest.
+        First = "first",
+        /// The latest.
+        Last = "last",
+        /// How many there are.
+        Count = "count",
+    }
+}
+
+words! {
+    /// The recurrent cell.
+    pub enum Cell {
+        /// Long short-term memory: two states a unit.
+        Lstm = "lstm",
+        /// Gated recurrent unit: one state a unit.
+        Gru = "gru",
+    }
+}
+
+words! {
+    /// Where training runs.
+    pub enum Device {
+        /// On a GPU where there is one, else on the CPU.
+        Auto = "auto",
+        /// On the CPU.
+        Cpu = "cpu",
+        /// On an NVIDIA GPU; needs the cargo feature `cuda`.
+        Cuda = "cuda",
+    }
+}
+
+/// What names a series within a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Key {
+    /// The record's key.
+    Record,
+    /// The values of these fields, in this order.
+    Fields(Vec<String>),
+}
+
+/// Where an observation's event time comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Time {
+    /// The record's timestamp.
+    Record,
+    /// A field of the record.
+    Field {
+        /// The field's name.
+        field: String,
+        /// How it is written.
+        format: TimeFormat,
+        /// The time zone of stamps that name none; absent: the stream's `time_zone`.
+        zone: Option<String>,
+    },
+}
+
+/// How a time is written in a field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TimeFormat {
+    /// RFC 3339, such as `2026-11-01T12:00:00Z`.
+    Rfc3339,
+    /// Seconds since 1970-01-01T00:00:00Z; fractions allowed.
+    Seconds,
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    Milliseconds,
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    Microseconds,
+    /// Nanoseconds since 1970-01-01T00:00:00Z.
+    Nanoseconds,
+    /// A pattern in the style of `strptime`, such as `%Y-%m-%d %H:%M:%S`.
+    Pattern(String),
+}
+
+/// How event time is cut into steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interval {
+    /// Every distinct event time is a step of its own.
+    Irregular,
+    /// Steps of this length; at least 1 ms.
+    Every(Millis),
+}
+
+/// After how long a series' rhythm repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Season {
+    /// One day where the interval divides it into 24 to 1440 steps, else none.
+    Auto,
+    /// It does not.
+    None,
+    /// After this long.
+    Every(Millis),
+}
+
+table! {
+    /// One `[[stream]]`.
+    pub struct Stream {
+        /// Its name: part of topic names, and the label `stream` of its metrics.
+        pub name: String = String::new(),
+        /// Input topics.
+        pub topics: Vec<String> = Vec::new(),
+        /// How a record's value is written.
+        pub format: Format = Format::Json,
+        /// CSV: the columns' names, in order.
+        pub columns: Vec<String> = Vec::new(),
+        /// CSV: what stands between columns; one ASCII character.
+        pub delimiter: char = ',',
+        /// What names a series.
+        pub key: Key = Key::Record,
+        /// Where the event time comes from.
+        pub time: Time = Time::Record,
+        /// The fields that hold values: each is a series of its own.
+        pub values: Vec<String> = Vec::new(),
+        /// How event time is cut into steps.
+        pub interval: Interval = Interval::Every(Millis::seconds(60)),
+        /// How readings within one slot become its value.
+        pub aggregation: Aggregation = Aggregation::Mean,
+        /// With so many readings a slot closes at once, before the watermark passes it; absent: never.
+        pub readings_per_slot: Option<u32> = None,
+        /// How long after the newest observation of its series an older one is still taken.
+        pub allowed_lateness: Millis = Millis::seconds(0),
+        /// After a longer gap a series starts afresh; auto: see [`Stream::max_gap_millis`].
+        pub max_gap: Auto<Millis> = Auto::Auto,
+        /// After how long the rhythm repeats.
+        pub season: Season = Season::Auto,
+        /// Time zone (IANA name) of the calendar features.
+        pub time_zone: String = "UTC".into(),
+        /// Steps ahead that are forecast.
+        pub horizon: u32 = 24,
+        /// Quantile levels: strictly increasing within (0, 1), 0.5 among them.
+        pub quantiles: Vec<f64> = vec![0.05, 0.1, 0.5, 0.9, 0.95],
+        /// Earlier event times are dead letters.
+        pub earliest: EventTime = EventTime(0),
+        /// Later event times are dead letters. 2100-01-01T00:00:00Z.
+        pub latest: EventTime = EventTime(4_102_444_800_000),
+        /// The network.
+        pub model: Model = Model::default(),
+        /// How it learns.
+        pub training: Training = Training::default(),
+        /// Where forecasts go.
+        pub outputs: Outputs = Outputs::default(),
+        /// Bounds of what it takes in.
+        pub limits: StreamLimits = StreamLimits::default(),
+    }
+    required {
+        name: "\"meters\"",
+        topics: "[\"meters\"]",
+        values: "[\"load\"]",
+        interval: "\"1m\"",
+    }
+}
+
+table! {
+    /// `[stream.model]`: the network that serves all series of a stream.
+    pub struct Model {
+        /// The recurrent cell.
+        pub cell: Cell = Cell::Gru,
+        /// Recurrent layers, one upon the other.
+        pub layers: u32 = 1,
+        /// Units of each layer.
+        pub hidden: u32 = 64,
+        /// Seed of the initial weights and of training.
+        pub seed: u64 = 1,
+        /// Steps of recent context that are re-run through new weights.
+        pub burn_in: u32 = 32,
+    }
+}
+
+table! {
+    /// `[stream.training]`: truncated backpropagation through time, in the background.
+    pub struct Training {
+        /// Whether the stream's network learns at all.
+        pub enabled: bool = true,
+        /// How far back the input topics are read.
+        pub history: Millis = Millis::days(30),
+        /// Pause from the end of one training to the start of the next.
+        pub every: Millis = Millis::hours(1),
+        /// Steps after which gradients are computed and weights move.
+        pub k1: u32 = 32,
+        /// Steps through which gradients flow back; at least `k1`.
+        pub k2: u32 = 64,
+        /// Learning rate.
+        pub learning_rate: f64 = 0.002,
+        /// Largest global norm of a gradient; larger ones are scaled down to it.
+        pub clip: f64 = 1.0,
+        /// Series that are trained on side by side.
+        pub lanes: u32 = 64,
+        /// Passes over the history.
+        pub epochs: u32 = 4,
+        /// Most moves of the weights in one training.
+        pub max_updates: u32 = 4_000,
+        /// Share of each series' newest steps that training never sees and the verdict rests on.
+        pub held_out: f64 = 0.2,
+        /// A challenger must lose this share less than the champion to be promoted.
+        pub margin: f64 = 0.01,
+        /// Where training runs.
+        pub device: Device = Device::Auto,
+        /// Steps of history that the stream must have before it first trains.
+        pub min_steps: u32 = 512,
+        /// Most series whose history one training reads.
+        pub max_series: u32 = 1_000,
+        /// Most steps of one series' history, the newest ones, that are kept in memory.
+        pub max_steps_per_series: u32 = 20_000,
+    }
+}
+
+table! {
+    /// `[stream.outputs]`: where a stream's forecasts go.
+    pub struct Outputs {
+        /// Topic of the forecasts; absent: as `topics.forecasts` says.
+        pub topic: Option<String> = None,
+    }
+}
+
+table! {
+    /// `[stream.limits]`: bounds of what a stream takes in; what exceeds them becomes a dead letter.
+    pub struct StreamLimits {
+        /// Most series of the stream in one process.
+        pub series: u64 = 1_000_000,
+        /// Largest value of a record.
+        pub record_bytes: Size = Size::mebibytes(1),
+        /// Longest series key.
+        pub key_bytes: Size = Size::bytes(1_024),
+    }
+}
+
+impl Stream {
+    /// Steps of one season; 0 where there is none. `Season::Auto` is one day where the interval divides it into 24 to
+    /// 1440 steps (from a minute to an hour), and none otherwise: shorter intervals would need a long memory for each
+    /// series, longer ones do not show the day.
+    pub fn season_steps(&self) -> u32 {
+        let Interval::Every(interval) = self.interval else { return 0 };
+        let day = Millis::days(1).0;
+        let season = match self.season {
+            Season::None => 0,
+            Season::Every(season) => season.0,
+            Season::Auto if day % interval.0.max(1) == 0 && (24..=1440).contains(&(day / interval.0.max(1))) => day,
+            Season::Auto => 0,
+        };
+        u32::try_from(season / interval.0.max(1)).unwrap_or(u32::MAX)
+    }
+
+    /// The longest gap, in milliseconds, that does not start a series afresh. `auto` is two seasons, at least 64
+    /// steps; on an irregular grid one day.
+    pub fn max_gap_millis(&self) -> i64 {
+        match (self.max_gap, self.interval) {
+            (Auto::Set(gap), _) => gap.0,
+            (Auto::Auto, Interval::Irregular) => Millis::days(1).0,
+            (Auto::Auto, Interval::Every(interval)) => {
+                interval.0.saturating_mul(i64::from(self.season_steps().saturating_mul(2).max(64)))
+            }
+        }
+    }
+
+    /// The time zone of stamps that name none.
+    pub fn zone_of_stamps(&self) -> &str {
+        match &self.time {
+            Time::Field { zone: Some(zone), .. } => zone,
+            Time::Field { zone: None, .. } | Time::Record => &self.time_zone,
+        }
+    }
+}
