@@ -334,12 +334,12 @@ fn sources(folder: &Path) -> Vec<(String, String)> {
     let (mut found, mut open) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(next) = open.pop() {
         for entry in fs::read_dir(&next).into_iter().flatten() {
-            let path = entry.unwrap().path();
+            let path = entry.expect("a readable entry").path();
             if path.is_dir() {
                 open.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(folder).unwrap().to_string_lossy().into_owned();
-                found.push((name, fs::read_to_string(&path).unwrap()));
+                let name = path.strip_prefix(folder).expect("below the folder").to_string_lossy().into_owned();
+                found.push((name, fs::read_to_string(&path).expect("a readable source")));
             }
         }
     }
