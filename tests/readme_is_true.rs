@@ -1,0 +1,74 @@
+//! What the README tells a newcomer to do can be done.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn foretide(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_foretide")).args(arguments).output().expect("the binary runs")
+}
+
+#[test]
+fn the_two_commands_exist() {
+    for command in ["cargo run --release -- demo", "scripts/test"] {
+        assert!(read("README.md").contains(&format!("\n    {command}\n")), "README.md does not name `{command}`");
+    }
+    for script in ["scripts/test", ".ci/run"] {
+        let mode = fs::metadata(root().join(script)).expect("the script").permissions().mode();
+        assert!(mode & 0o111 != 0, "{script} is not executable");
+    }
+    let help = foretide(&["demo", "--help"]);
+    let says = String::from_utf8_lossy(&help.stdout).into_owned();
+    assert!(help.status.success(), "`foretide demo --help`: {says}{}", String::from_utf8_lossy(&help.stderr));
+    for option in ["--listen", "--brokers", "--seconds"] {
+        assert!(says.contains(option), "`foretide demo --help` does not name {option}:\n{says}");
+    }
+}
+
+#[test]
+fn every_verb_of_its_table_exists() {
+    let readme = read("README.md");
+    let verbs: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("| `foretide ")).collect();
+    assert!(verbs.len() >= 4, "{verbs:?}");
+    for row in verbs {
+        let verb = row.split([' ', '`']).next().unwrap_or_default();
+        let output = foretide(&[verb, "--help"]);
+        assert!(output.status.success() && !output.stdout.is_empty(), "`foretide {verb} --help` does not help");
+    }
+    assert!(!foretide(&["no-such-verb", "--help"]).status.success(), "the check above could never fail");
+}
+
+#[test]
+fn its_configuration_passes_foretide_check() {
+    let readme = read("README.md");
+    let (_, rest) = readme.split_once("```toml\n").expect("README.md shows a configuration");
+    let (toml, _) = rest.split_once("```").expect("its end");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("foretide.toml");
+    fs::write(&path, toml).expect("a writable folder");
+    let output = foretide(&["check", "--config", &path.to_string_lossy()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn its_links_lead_somewhere() {
+    for (name, folder) in [("README.md", ""), ("ARCHITECTURE.md", ""), ("deploy/README.md", "deploy")] {
+        let text = read(name);
+        let targets: Vec<&str> = text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+        for target in targets {
+            let there = target.contains("://") || root().join(folder).join(Path::new(target)).exists();
+            assert!(there, "{name} links to {target}, which is not there");
+        }
+    }
+}
