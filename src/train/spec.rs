@@ -1,0 +1,145 @@
+//! What training is told, and what it tells.
+
+use candle_core::Error as CandleError;
+
+use super::device::{DeviceChoice, DeviceError};
+use super::gate::Verdict;
+use super::optimiser::Moments;
+use crate::nn::{NetworkError, Weights};
+
+/// How to train.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainSpec {
+    /// Steps between two updates of the weights: the chunk of truncated backpropagation through time.
+    pub k1: usize,
+    /// Steps that the gradient flows back, at least `k1`: what is longer ago is taken as given.
+    pub k2: usize,
+    /// The largest learning rate.
+    pub learning_rate: f64,
+    /// Updates over which the learning rate climbs to its largest value.
+    pub warm_up: usize,
+    /// Decoupled weight decay of matrices; biases have none.
+    pub weight_decay: f64,
+    /// The largest global norm of a gradient; a longer one is scaled down to it.
+    pub clip: f64,
+    /// Lanes that run side by side in one batch.
+    pub lanes: usize,
+    /// The most updates; a cosine takes the learning rate from its largest value to a tenth of it on the way there.
+    pub max_steps: usize,
+    /// The most passes over all lanes.
+    pub epochs: usize,
+    /// The part of each lane, its newest, that training never sees: its older half chooses among the weights on the
+    /// way, its newer half judges challenger and champion.
+    pub held_out: f64,
+    /// Updates between two looks at the held-out part.
+    pub evaluate_every: usize,
+    /// Seed of the order of the lanes.
+    pub seed: u64,
+    /// Where to compute.
+    pub device: DeviceChoice,
+    /// Threads of the processor; serving shares it.
+    pub threads: usize,
+    /// The quantile levels, as many as the network has.
+    pub levels: Vec<f32>,
+    /// How much less than the champion's, as a part of it, the challenger's loss must be.
+    pub margin: f64,
+    /// The least matured targets that a judgement needs.
+    pub least_judged: usize,
+}
+
+impl Default for TrainSpec {
+    fn default() -> Self {
+        Self {
+            k1: 64,
+            k2: 64,
+            learning_rate: 3e-3,
+            warm_up: 20,
+            weight_decay: 1e-4,
+            clip: 1.0,
+            lanes: 64,
+            max_steps: 1000,
+            epochs: 20,
+            held_out: 0.2,
+            evaluate_every: 50,
+            seed: 1,
+            device: DeviceChoice::Auto,
+            threads: 1,
+            levels: vec![0.1, 0.5, 0.9],
+            margin: 0.005,
+            least_judged: 1000,
+        }
+    }
+}
+
+/// How far training is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// Updates so far.
+    pub step: usize,
+    /// Updates at most.
+    pub max_steps: usize,
+    /// Passes over all lanes that are complete.
+    pub epoch: usize,
+    /// Mean pinball loss of the newest chunk.
+    pub loss: f64,
+    /// Global norm of its gradient, before clipping.
+    pub gradient_norm: f64,
+    /// The learning rate of the update.
+    pub learning_rate: f64,
+    /// The least loss on the choosing half of the held-out part so far; NaN before the first look.
+    pub best_loss: f64,
+    /// Series steps learnt from so far, over all lanes.
+    pub series_steps: u64,
+}
+
+/// What came of training.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The best weights found.
+    pub challenger: Weights,
+    /// The optimiser's moments where training ended, to go on from.
+    pub moments: Moments,
+    /// Mean pinball loss of the champion on the judging half of the held-out part; NaN where nothing matured there.
+    pub champion_loss: f64,
+    /// The challenger's.
+    pub challenger_loss: f64,
+    /// Matured targets that both were judged on.
+    pub judged: u64,
+    /// Whether to promote, and why not.
+    pub verdict: Verdict,
+    /// Updates of the weights.
+    pub steps: usize,
+    /// Updates whose gradient was scaled down.
+    pub clipped: usize,
+    /// Updates that were left out because loss or gradient was not finite.
+    pub skipped_non_finite: usize,
+    /// Global norm of the last finite gradient, before clipping; zero where there was none.
+    pub gradient_norm: f64,
+    /// Mean pinball loss of the last finite chunk; NaN where there was none.
+    pub training_loss: f64,
+    /// Whether [`train`](super::train) was asked to stop early.
+    pub interrupted: bool,
+}
+
+/// Training that could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// A setting makes no sense.
+    #[error("training: {0}")]
+    Invalid(String),
+    /// There is nothing to learn from.
+    #[error("training: {0}")]
+    TooLittle(String),
+    /// The device cannot be had.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The network cannot be made.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The tensor library failed.
+    #[error("training: {0}")]
+    Candle(#[from] CandleError),
+    /// The training thread could not start, or ended without a result.
+    #[error("training thread: {0}")]
+    Thread(String),
+}
