@@ -1,1 +1,12 @@
 //! Experts, mixture, calibration, anomaly score and accuracy measures.
+//!
+//! Per step of a series: [`ForecastState::mature`] scores what was forecast for it and learns from that, then
+//! [`ForecastState::forecast`] makes the next forecast. Nothing is learnt from a target before its slot has closed.
+
+mod facts;
+mod spec;
+mod state;
+
+pub use facts::{BucketFacts, Facts};
+pub use spec::{EXPERTS, Expert, ForecastSpec, ForecastSpecError, MAX_LEVELS};
+pub use state::{Forecast, ForecastState};

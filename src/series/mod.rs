@@ -1,1 +1,20 @@
 //! One series: the grid, its scale, its recent context and the features made of them.
+//!
+//! A [`SeriesState`] is a deterministic function of the observations of its own series, in the order in which they came.
+//! The way through it: [`SeriesState::observe`] puts a reading on the grid and hands out the slots that close;
+//! [`SeriesState::take`] takes each of them in as the newest step; [`SeriesState::features`] describes that step.
+
+mod arithmetic;
+mod calendar;
+mod context;
+mod features;
+mod scale;
+mod slots;
+mod spec;
+mod state;
+
+pub use calendar::Calendar;
+pub use features::{FEATURE_NAMES, FEATURES};
+pub use slots::{ClosedSlot, MAX_OPEN_SLOTS, Placed};
+pub use spec::{Aggregation, LIMIT, SeriesSpec};
+pub use state::SeriesState;

@@ -1,0 +1,124 @@
+//! Local time of day and of week, cheaply.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::arithmetic::sine;
+use crate::time::EventTime;
+
+const DAY: i64 = 86_400_000;
+const WEEK: i64 = 7 * DAY;
+/// The epoch was a Thursday; weeks begin on Monday.
+const EPOCH_IN_WEEK: i64 = 3 * DAY;
+/// The table spans 1970 to 2100; the time zone itself is asked outside.
+const TABLE_FROM: i64 = 0;
+const TABLE_TO: i64 = 4_102_444_800_000;
+
+/// The time zone of days and weeks, with its offsets laid out in a table: asking costs nanoseconds, and a clone shares it.
+#[derive(Clone)]
+pub struct Calendar {
+    zone: TimeZone,
+    /// Times from which an offset holds, in milliseconds, ascending; the first is `TABLE_FROM`.
+    changes: Arc<[Change]>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Change {
+    from: i64,
+    offset: i64,
+}
+
+impl Calendar {
+    /// A calendar in `zone`.
+    pub fn new(zone: TimeZone) -> Self {
+        let start = Timestamp::UNIX_EPOCH;
+        let mut changes = vec![Change { from: TABLE_FROM, offset: offset_at(&zone, start) }];
+        let later = zone.following(start).take_while(|change| change.timestamp().as_millisecond() < TABLE_TO);
+        changes.extend(later.map(|change| Change {
+            from: change.timestamp().as_millisecond(),
+            offset: i64::from(change.offset().seconds()) * 1000,
+        }));
+        Self { zone, changes: changes.into() }
+    }
+
+    /// The calendar of Coordinated Universal Time.
+    pub fn utc() -> Self {
+        Self::new(TimeZone::UTC)
+    }
+
+    /// What local time is ahead of UTC at `time`, in milliseconds.
+    pub fn offset(&self, time: EventTime) -> i64 {
+        if (TABLE_FROM..TABLE_TO).contains(&time.0) {
+            let later = self.changes.partition_point(|change| change.from <= time.0);
+            return self.changes[later - 1].offset; // the first change is at TABLE_FROM, so `later` is at least 1
+        }
+        Timestamp::from_millisecond(time.0).map_or(0, |timestamp| offset_at(&self.zone, timestamp))
+    }
+
+    /// Sine and cosine of the local time of day, then of the local time of week (from Monday).
+    pub fn phases(&self, time: EventTime) -> [f32; 4] {
+        let local = time.0.saturating_add(self.offset(time));
+        let day = local.rem_euclid(DAY) as f32 / DAY as f32;
+        let week = local.saturating_add(EPOCH_IN_WEEK).rem_euclid(WEEK) as f32 / WEEK as f32;
+        [sine(day), sine(day + 0.25), sine(week), sine(week + 0.25)]
+    }
+}
+
+fn offset_at(zone: &TimeZone, timestamp: Timestamp) -> i64 {
+    i64::from(zone.to_offset(timestamp).seconds()) * 1000
+}
+
+impl PartialEq for Calendar {
+    fn eq(&self, other: &Self) -> bool {
+        self.zone == other.zone // the table follows from the zone
+    }
+}
+
+impl fmt::Debug for Calendar {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Calendar").field(&self.zone).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_follow_summer_time_inside_and_outside_the_table() {
+        let berlin = Calendar::new(TimeZone::get("Europe/Berlin").unwrap());
+        for text in [
+            "1960-07-01T00:00:00Z",
+            "1985-03-31T00:59:59Z",
+            "2024-03-31T00:59:59Z",
+            "2024-03-31T01:00:00Z",
+            "2024-10-27T01:00:00Z",
+            "2099-07-01T00:00:00Z",
+            "2150-07-01T00:00:00Z",
+        ] {
+            let timestamp: Timestamp = text.parse().unwrap();
+            let expected = offset_at(&berlin.zone, timestamp);
+            assert_eq!(berlin.offset(EventTime(timestamp.as_millisecond())), expected, "{text}");
+        }
+        assert_eq!(berlin.offset(EventTime(1_720_000_000_000)), 7_200_000);
+    }
+
+    #[test]
+    fn monday_midnight_begins_day_and_week() {
+        let monday: Timestamp = "2024-01-01T00:00:00Z".parse().unwrap();
+        let at = |hours: i64| Calendar::utc().phases(EventTime(monday.as_millisecond() + hours * 3_600_000));
+        let near = |left: [f32; 4], right: [f32; 4]| left.iter().zip(right).all(|(l, r)| (l - r).abs() < 1e-5);
+        assert!(near(at(0), [0.0, 1.0, 0.0, 1.0]), "{:?}", at(0));
+        assert!(near(at(42), [-1.0, 0.0, 1.0, 0.0]), "{:?}", at(42));
+    }
+
+    #[test]
+    fn phases_are_finite_at_the_ends_of_time() {
+        for time in [EventTime::MIN, EventTime::MAX, EventTime(i64::MIN), EventTime(i64::MAX)] {
+            assert!(Calendar::utc().phases(time).iter().all(|phase| phase.abs() <= 1.0 + 1e-6));
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The recent values of a series.
+
+use serde::{Deserialize, Serialize};
+
+/// A ring of the newest values; an empty slot is a NaN. Laid out at the first push, for as many steps as asked then.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Context {
+    /// As many as the ring holds; NaN where nothing was pushed yet.
+    values: Vec<f64>,
+    /// Event times of the steps; empty on a regular grid, where they follow from the newest slot.
+    times: Vec<i64>,
+    /// Where the newest value lies.
+    newest: u32,
+}
+
+impl Context {
+    /// Takes a value in as the newest; the ring holds `length` steps, and `time` is kept when there is one.
+    pub fn push(&mut self, length: usize, value: Option<f64>, time: Option<i64>) {
+        if self.values.len() != length || self.times.is_empty() == time.is_some() {
+            self.lay_out(length, time.is_some());
+        }
+        let next = self.newest as usize + 1;
+        let next = if next == length { 0 } else { next };
+        self.newest = next as u32;
+        self.values[next] = value.unwrap_or(f64::NAN);
+        if let Some(time) = time {
+            self.times[next] = time;
+        }
+    }
+
+    /// The value `steps_back` before the newest (0); NaN for an empty slot or outside of the ring.
+    #[inline]
+    pub fn back(&self, steps_back: usize) -> f64 {
+        self.index(steps_back).map_or(f64::NAN, |index| self.values[index])
+    }
+
+    /// The event time `steps_back` before the newest (0), where times are kept.
+    #[inline]
+    pub fn time_back(&self, steps_back: usize) -> Option<i64> {
+        self.index(steps_back).and_then(|index| self.times.get(index).copied())
+    }
+
+    /// Forgets all values.
+    pub fn clear(&mut self) {
+        self.values.fill(f64::NAN);
+    }
+
+    /// Heap memory in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        self.values.capacity() * size_of::<f64>() + self.times.capacity() * size_of::<i64>()
+    }
+
+    #[inline]
+    fn index(&self, steps_back: usize) -> Option<usize> {
+        let newest = self.newest as usize;
+        if steps_back <= newest {
+            (newest < self.values.len()).then(|| newest - steps_back)
+        } else {
+            (newest + self.values.len()).checked_sub(steps_back).filter(|index| *index > newest)
+        }
+    }
+
+    /// Moves what is there into a ring of another length: the newest values stay.
+    fn lay_out(&mut self, length: usize, timed: bool) {
+        let oldest_first = |back: &dyn Fn(usize) -> f64| (0..length).rev().map(back).collect::<Vec<_>>();
+        let values = oldest_first(&|steps_back| self.back(steps_back));
+        self.times = match timed {
+            true => (0..length).rev().map(|steps_back| self.time_back(steps_back).unwrap_or(0)).collect(),
+            false => Vec::new(),
+        };
+        self.values = values;
+        self.newest = (length - 1) as u32;
+    }
+}
+
+impl PartialEq for Context {
+    /// Bit by bit, since empty slots are NaN.
+    fn eq(&self, other: &Self) -> bool {
+        let bits = |context: &Self| context.values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        self.newest == other.newest && self.times == other.times && bits(self) == bits(other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_reads_backwards_and_forgets() {
+        let mut context = Context::default();
+        assert!(context.back(0).is_nan());
+        for value in 0..7 {
+            context.push(5, (value != 4).then_some(f64::from(value)), Some(value.into()));
+        }
+        assert_eq!((context.back(0), context.back(1), context.back(3)), (6.0, 5.0, 3.0));
+        assert!(context.back(2).is_nan() && context.back(5).is_nan() && context.back(usize::MAX).is_nan());
+        assert_eq!((context.time_back(4), context.time_back(5)), (Some(2), None));
+        context.clear();
+        assert!(context.back(0).is_nan());
+    }
+
+    #[test]
+    fn another_length_keeps_the_newest() {
+        let mut context = Context::default();
+        for value in 0..9 {
+            context.push(4, Some(f64::from(value)), None);
+        }
+        context.push(3, Some(9.0), None);
+        assert_eq!([0, 1, 2].map(|back| context.back(back)), [9.0, 8.0, 7.0]);
+        context.push(6, Some(10.0), None);
+        assert_eq!([0, 1, 2, 3].map(|back| context.back(back)), [10.0, 9.0, 8.0, 7.0]);
+        assert!(context.back(4).is_nan());
+    }
+}

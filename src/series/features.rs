@@ -1,0 +1,106 @@
+//! What a network is told about a step.
+
+use super::arithmetic::logarithm;
+use super::context::Context;
+use super::scale::Scale;
+use super::spec::SeriesSpec;
+use crate::time::{EventTime, Grid};
+
+/// Features of one step.
+pub const FEATURES: usize = 16;
+
+/// Names of the features, in order. All are finite and within [`CLIP`]; what is unknown is 0.
+pub const FEATURE_NAMES: [&str; FEATURES] = [
+    "value",            // (x_t - location) / scale; the last value where the slot is empty
+    "difference",       // (x_t - the value before it) / difference scale; 0 where the slot is empty
+    "present",          // 1 where the slot holds a value, else 0
+    "gap",        // logarithm of the steps since the last value before this one; irregular: of 1 + the seconds, / 4
+    "day_sine",   // local time of day at the slot's start
+    "day_cosine", //
+    "week_sine",  // local time of week, from Monday
+    "week_cosine", //
+    "seasonal_change", // (x_t - x_{t-season}) / scale
+    "seasonal_ahead_1", // (x_{t+h-season} - x_t) / scale, h the first lead of LEADS
+    "seasonal_ahead_2", //
+    "seasonal_ahead_3", //
+    "seasonal_ahead_4", //
+    "seasonal_ahead_5", //
+    "roughness",  // difference scale / scale, 0..=1
+    "youth",      // 1 / sqrt(1 + steps taken): how little is known yet
+];
+
+/// Features are held to `-CLIP..=CLIP`.
+pub(super) const CLIP: f64 = 8.0;
+
+/// Leads of the seasonal features, as divisors of the longest lead that the season tells anything about.
+const LEADS: [usize; 5] = [usize::MAX, 8, 4, 2, 1];
+
+/// What the features of a step are made of.
+pub(super) struct Step<'a> {
+    pub spec: &'a SeriesSpec,
+    pub context: &'a Context,
+    pub scale: &'a Scale,
+    /// Slot of the newest step.
+    pub slot: i64,
+    /// Steps taken up to the newest one.
+    pub steps: u64,
+}
+
+impl Step<'_> {
+    /// Writes the features of the step `back` steps before the newest.
+    pub fn describe(&self, back: usize, out: &mut [f32; FEATURES]) {
+        let (location, scale, difference) = (self.scale.location(), self.scale.scale(), self.scale.difference());
+        let here = self.context.back(back);
+        let present = !here.is_nan();
+        let before = self.last_before(back);
+        let value = if present { here } else { before.map_or(location, |(value, _)| value) };
+        out[0] = clip((value - location) / scale);
+        out[1] = before.map_or(0.0, |(before, _)| clip((value - before) / difference));
+        out[2] = f32::from(u8::from(present));
+        out[3] = before.map_or(0.0, |(_, at)| self.gap(back, at));
+        out[4..8].copy_from_slice(&self.spec.calendar.phases(self.time(back)));
+        out[8..14].fill(0.0);
+        if let Some(season) = self.spec.seasonal() {
+            out[8] = clip_known((value - self.context.back(back + season)) / scale);
+            let reach = (self.spec.horizon as usize).min(season - 1);
+            for (feature, divisor) in out[9..14].iter_mut().zip(LEADS) {
+                let lead = (reach / divisor).max(1);
+                *feature = clip_known((self.context.back(back + season - lead) - value) / scale);
+            }
+        }
+        out[14] = clip(difference / scale);
+        out[15] = 1.0 / (1.0 + self.steps.saturating_sub(back as u64) as f32).sqrt();
+    }
+
+    /// The newest value before the step, and how many steps before the newest step it lies.
+    fn last_before(&self, back: usize) -> Option<(f64, usize)> {
+        let older = back + 1..self.spec.context_len();
+        older.map(|at| (self.context.back(at), at)).find(|(value, _)| !value.is_nan())
+    }
+
+    fn gap(&self, back: usize, before: usize) -> f32 {
+        match self.spec.grid {
+            Grid::Regular { .. } => logarithm((before - back) as f32).min(CLIP as f32),
+            Grid::Irregular => {
+                let millis = self.time(back).0.saturating_sub(self.time(before).0).max(0);
+                (logarithm(1.0 + millis as f32 / 1000.0) / 4.0).min(CLIP as f32)
+            }
+        }
+    }
+
+    fn time(&self, back: usize) -> EventTime {
+        match self.spec.grid {
+            Grid::Regular { .. } => self.spec.grid.start(self.slot.saturating_sub(back as i64)),
+            Grid::Irregular => EventTime(self.context.time_back(back).unwrap_or(self.slot)),
+        }
+    }
+}
+
+fn clip(feature: f64) -> f32 {
+    feature.clamp(-CLIP, CLIP) as f32
+}
+
+/// Like [`clip`]; 0 for the NaN of an empty slot.
+fn clip_known(feature: f64) -> f32 {
+    if feature.is_nan() { 0.0 } else { clip(feature) }
+}

@@ -1,0 +1,152 @@
+//! Where a series lies and how widely it swings, online and robust.
+
+use serde::{Deserialize, Serialize};
+
+/// A deviation counts for at most this many times the usual one (Huber's clipping, Annals of Mathematical Statistics 1964).
+const CLIP: f64 = 4.0;
+/// Deviations are taken as they are until this many values are known.
+const TRUST_FROM: u32 = 4;
+/// The scale is never below this share of the location ...
+const FLOOR: f64 = 1e-9;
+/// ... nor, after n values, below this share divided by n^3: one value alone says little about its spread.
+const FIRST_FLOOR: f64 = 0.1;
+/// The scale of a series that is zero.
+const LEAST: f64 = 1e-120;
+
+/// A running mean of absolute sizes that clips what is far out.
+///
+/// The limit doubles with every clipped size in a row, so that one spike moves little, and a lasting shift or a wake-up is
+/// learnt in a few steps.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+struct Size {
+    mean: f64,
+    /// Clipped in a row.
+    clipped: u8,
+}
+
+impl Size {
+    /// Takes `size` in with `weight`; returns what was left of it.
+    fn update(&mut self, size: f64, weight: f64, floor: f64, trusted: bool) -> f64 {
+        // Nothing is far out beside a series that did not move at all.
+        let limit = if trusted && self.mean > floor {
+            CLIP * self.mean * (1_u64 << self.clipped.min(63)) as f64
+        } else {
+            f64::INFINITY
+        };
+        self.clipped = if size > limit { self.clipped.saturating_add(1) } else { 0 };
+        let kept = size.min(limit);
+        self.mean += weight * (kept - self.mean);
+        kept
+    }
+}
+
+/// Running location of the values, mean absolute deviation from it, and mean absolute one-step difference; exponentially
+/// weighted, with weights 1/n until the memory is full.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(super) struct Scale {
+    count: u32,
+    location: f64,
+    deviation: Size,
+    difference: Size,
+}
+
+impl Scale {
+    /// Takes in a value, and the one before it where there is one; `memory` in steps.
+    pub fn update(&mut self, value: f64, before: Option<f64>, memory: u32) {
+        self.count = self.count.saturating_add(1);
+        let weight = 1.0 / f64::from(self.count.min(memory));
+        let (floor, trusted) = (self.floor(), self.count > TRUST_FROM);
+        if self.count == 1 {
+            self.location = value;
+            return;
+        }
+        let apart = value - self.location;
+        // The deviation has one sample less than the location, which is exact after the first.
+        let sample_weight = 1.0 / f64::from((self.count - 1).min(memory));
+        let kept = self.deviation.update(apart.abs(), sample_weight, floor, trusted);
+        self.location += weight * kept.copysign(apart);
+        if let Some(before) = before {
+            self.difference.update((value - before).abs(), sample_weight, floor, trusted);
+        }
+    }
+
+    /// Where the values lie.
+    pub fn location(&self) -> f64 {
+        self.location
+    }
+
+    /// How widely the values swing: positive and finite. Holds 20 bits of mantissa, so that it can be kept in 32 bits.
+    pub fn scale(&self) -> f64 {
+        round(self.deviation.mean.max(self.difference.mean).max(self.floor()))
+    }
+
+    /// The mean absolute one-step difference: positive, at most the scale.
+    pub fn difference(&self) -> f64 {
+        round(self.difference.mean.max(self.floor()))
+    }
+
+    fn floor(&self) -> f64 {
+        let count = f64::from(self.count.max(1));
+        (self.location.abs() * FLOOR.max(FIRST_FLOOR / (count * count * count))).max(LEAST)
+    }
+}
+
+/// Drops the lower half of the bits.
+fn round(positive: f64) -> f64 {
+    f64::from_bits(positive.to_bits() & 0xffff_ffff_0000_0000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(values: impl IntoIterator<Item = f64>) -> Scale {
+        let mut scale = Scale::default();
+        let mut before = None;
+        for value in values {
+            scale.update(value, before, 128);
+            before = Some(value);
+        }
+        scale
+    }
+
+    fn wave(step: i32) -> f64 {
+        f64::from(step % 10) - 4.5
+    }
+
+    #[test]
+    fn a_wave_has_its_mean_absolute_sizes() {
+        let scale = after((0..2000).map(wave));
+        assert!((scale.location()).abs() < 0.2, "{}", scale.location());
+        assert!((scale.scale() - 2.5).abs() < 0.15, "{}", scale.scale());
+        assert!((scale.difference() - 1.8).abs() < 0.15, "{}", scale.difference());
+    }
+
+    #[test]
+    fn one_spike_moves_little() {
+        let calm = after((0..500).map(wave));
+        let spiked = after((0..500).map(wave).chain([1e12]));
+        assert!(spiked.scale() < 1.1 * calm.scale());
+        assert!((spiked.location() - calm.location()).abs() < 0.15 * calm.scale());
+    }
+
+    #[test]
+    fn a_lasting_shift_is_learnt() {
+        let shifted = after((0..500).map(wave).chain((0..600).map(|step| 1e6 + wave(step))));
+        assert!((shifted.location() - 1e6).abs() < 0.05e6, "{}", shifted.location());
+        let awake = after(std::iter::repeat_n(0.0, 500).chain((0..20).map(wave)));
+        assert!(awake.scale() > 0.1, "{}", awake.scale());
+    }
+
+    #[test]
+    fn constants_have_a_positive_scale() {
+        for value in [0.0, 1.0, -1e150, 1e-150] {
+            for count in [1, 2, 10_000] {
+                let scale = after(std::iter::repeat_n(value, count));
+                assert!(scale.scale() > 0.0 && scale.difference() > 0.0, "{value} {count}");
+                assert!(scale.scale() <= 0.1 * value.abs().max(1e-100));
+            }
+        }
+        assert!(Scale::default().scale() > 0.0);
+    }
+}

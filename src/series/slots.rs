@@ -1,0 +1,189 @@
+//! Readings on the grid: open slots, the watermark, gaps, what is late and what is doubled.
+
+use serde::{Deserialize, Serialize};
+
+use super::spec::{Aggregation, LIMIT, SeriesSpec};
+use crate::time::{EventTime, Grid};
+
+/// Open slots that one series may hold; with one more the oldest closes before its time.
+pub const MAX_OPEN_SLOTS: usize = 1024;
+
+/// A slot that has closed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClosedSlot {
+    /// Number of the slot on the grid.
+    pub slot: i64,
+    /// Its value; `None` where it is empty.
+    pub value: Option<f64>,
+    /// How many readings it held.
+    pub readings: u32,
+    /// A gap that is not bridged lies before it: the series starts anew.
+    pub reset: bool,
+}
+
+/// What became of a reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placed {
+    /// It went into an open slot.
+    Accepted,
+    /// Its slot had closed.
+    Late {
+        /// How far it lies behind what is closed already, in milliseconds.
+        by: i64,
+    },
+    /// Its slot had closed with all its readings: at exactly that time (irregular grid), or being full.
+    Duplicate,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct OpenSlot {
+    slot: i64,
+    /// Event time of the reading that `First` and `Last` hold.
+    time: i64,
+    value: f64,
+    readings: u32,
+}
+
+impl OpenSlot {
+    fn add(&mut self, aggregation: Aggregation, time: i64, value: f64) {
+        self.readings = self.readings.saturating_add(1);
+        match aggregation {
+            Aggregation::Mean => self.value += (value - self.value) / f64::from(self.readings),
+            Aggregation::Sum => self.value = (self.value + value).clamp(-LIMIT, LIMIT),
+            Aggregation::Min => self.value = self.value.min(value),
+            Aggregation::Max => self.value = self.value.max(value),
+            Aggregation::First if time < self.time => (self.time, self.value) = (time, value),
+            Aggregation::Last if time >= self.time => (self.time, self.value) = (time, value),
+            Aggregation::First | Aggregation::Last | Aggregation::Count => {}
+        }
+    }
+
+    fn result(&self, aggregation: Aggregation) -> f64 {
+        match aggregation {
+            Aggregation::Count => f64::from(self.readings),
+            _ => self.value,
+        }
+    }
+}
+
+/// The grid as one series sees it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(super) struct Slots {
+    /// Ascending by slot.
+    open: Vec<OpenSlot>,
+    /// Newest event time seen.
+    newest: Option<i64>,
+    /// Everything up to this slot is closed.
+    closed_to: Option<i64>,
+    /// Empty slots handed out since the last one with a value.
+    empty_run: u32,
+    /// The gap has become too long to be bridged.
+    reset_due: bool,
+}
+
+impl Slots {
+    /// Puts a reading on the grid; what closes by it goes to `closed`, in order.
+    pub fn place(&mut self, spec: &SeriesSpec, time: EventTime, value: f64, closed: &mut Vec<ClosedSlot>) -> Placed {
+        let slot = spec.grid.slot(time);
+        if let Some(refused) = self.refuse(spec, slot, time) {
+            return refused;
+        }
+        self.newest = Some(self.newest.map_or(time.0, |newest| newest.max(time.0)));
+        let full = self.insert(spec, slot, time.0, value.clamp(-LIMIT, LIMIT));
+        self.close(spec, full, closed);
+        Placed::Accepted
+    }
+
+    /// Heap memory in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        self.open.capacity() * size_of::<OpenSlot>()
+    }
+
+    fn watermark(&self, spec: &SeriesSpec) -> i64 {
+        self.newest.map_or(i64::MIN, |newest| newest.saturating_sub(spec.allowed_lateness))
+    }
+
+    fn refuse(&self, spec: &SeriesSpec, slot: i64, time: EventTime) -> Option<Placed> {
+        let watermark = self.watermark(spec);
+        let passed = self.newest.is_some() && spec.grid.closes_at(slot).0 <= watermark;
+        let last = self.closed_to.filter(|closed_to| slot <= *closed_to);
+        if last.is_none() && !passed {
+            return None;
+        }
+        let doubled = last == Some(slot) && (spec.grid == Grid::Irregular || !passed);
+        let end = last.map_or(i64::MIN, |slot| spec.grid.closes_at(slot).0).max(watermark);
+        Some(if doubled { Placed::Duplicate } else { Placed::Late { by: end.saturating_sub(time.0) } })
+    }
+
+    /// Takes the reading into its open slot; returns how many open slots that makes due by being full.
+    fn insert(&mut self, spec: &SeriesSpec, slot: i64, time: i64, value: f64) -> usize {
+        let before = self.open.iter().rposition(|open| open.slot <= slot);
+        let at = match before {
+            Some(at) if self.open[at].slot == slot => {
+                self.open[at].add(spec.aggregation, time, value);
+                at
+            }
+            _ => {
+                // Most series hold one open slot; growing by doubling would waste memory on all of them.
+                if self.open.len() < 4 {
+                    self.open.reserve_exact(1);
+                }
+                let at = before.map_or(0, |before| before + 1);
+                self.open.insert(at, OpenSlot { slot, time, value, readings: 1 });
+                at
+            }
+        };
+        let full = spec.readings_per_slot.is_some_and(|full| self.open[at].readings >= full);
+        if full { at + 1 } else { 0 }
+    }
+
+    /// Closes the first `full` open slots, those that the watermark has passed, and those that are too many.
+    fn close(&mut self, spec: &SeriesSpec, full: usize, closed: &mut Vec<ClosedSlot>) {
+        let watermark = self.watermark(spec);
+        let passed = self.open.iter().take_while(|open| spec.grid.closes_at(open.slot).0 <= watermark).count();
+        let due = passed.max(full).max(self.open.len().saturating_sub(MAX_OPEN_SLOTS));
+        for index in 0..due {
+            let slot = self.open[index].slot;
+            self.bridge(spec, slot, closed);
+            closed.push(ClosedSlot {
+                slot,
+                value: Some(self.open[index].result(spec.aggregation)),
+                readings: self.open[index].readings,
+                reset: self.reset_due,
+            });
+            self.closed_to = Some(slot);
+            self.empty_run = 0;
+            self.reset_due = false;
+        }
+        self.open.drain(..due);
+        if let Grid::Regular { interval } = spec.grid {
+            self.bridge(spec, watermark.div_euclid(interval), closed);
+        }
+    }
+
+    /// Closes what lies between the last closed slot and `slot`, which is not part of it. A run of more than `max_gap`
+    /// empty slots is not handed out as soon as it is known to be so long; the slot behind it starts the series anew.
+    fn bridge(&mut self, spec: &SeriesSpec, slot: i64, closed: &mut Vec<ClosedSlot>) {
+        let Some(closed_to) = self.closed_to else {
+            return; // nothing lies before the first slot
+        };
+        match spec.grid {
+            Grid::Regular { .. } => {
+                let empty = slot.saturating_sub(closed_to).saturating_sub(1).max(0);
+                if empty > i64::from(spec.max_gap.saturating_sub(self.empty_run)) {
+                    self.reset_due = true;
+                }
+                if !self.reset_due {
+                    let value = (spec.aggregation == Aggregation::Count).then_some(0.0);
+                    let slots = closed_to + 1..=closed_to + empty;
+                    closed.extend(slots.map(|slot| ClosedSlot { slot, value, readings: 0, reset: false }));
+                    self.empty_run += u32::try_from(empty).unwrap_or(u32::MAX);
+                }
+                self.closed_to = Some(closed_to + empty);
+            }
+            Grid::Irregular => {
+                self.reset_due = spec.max_gap_millis > 0 && slot.saturating_sub(closed_to) > spec.max_gap_millis;
+            }
+        }
+    }
+}

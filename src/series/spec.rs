@@ -1,0 +1,71 @@
+//! What a stream says about its series.
+
+use serde::{Deserialize, Serialize};
+
+use super::Calendar;
+use crate::time::Grid;
+
+/// Values are held to `-LIMIT..=LIMIT`, so that differences, squares and their sums stay finite. No measurement of
+/// anything real comes near it.
+pub const LIMIT: f64 = 1e150;
+
+/// How the readings of one slot become its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Aggregation {
+    /// The arithmetic mean.
+    Mean,
+    /// The sum.
+    Sum,
+    /// The smallest reading.
+    Min,
+    /// The largest reading.
+    Max,
+    /// The reading with the earliest event time; of equal ones the first to arrive.
+    First,
+    /// The reading with the latest event time; of equal ones the last to arrive.
+    Last,
+    /// How many readings there were. A slot without readings has the value 0: it is known, not missing.
+    Count,
+}
+
+/// What a stream says about its series: pure data, the same for all series of a stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesSpec {
+    /// How event time is cut into slots.
+    pub grid: Grid,
+    /// How the readings of one slot become its value.
+    pub aggregation: Aggregation,
+    /// A slot closes at once when it holds this many readings, and all earlier slots with it.
+    pub readings_per_slot: Option<u32>,
+    /// How far behind the newest event time of its series a reading may come, in milliseconds.
+    pub allowed_lateness: i64,
+    /// Regular grid: the longest run of empty slots that is bridged; the series starts anew after a longer one.
+    pub max_gap: u32,
+    /// Irregular grid: the longest time between two readings, in milliseconds, that is bridged; 0: any.
+    pub max_gap_millis: i64,
+    /// Steps in a season (a day of hourly slots: 24); below 2 there is none.
+    pub season: u32,
+    /// Steps ahead that are forecast.
+    pub horizon: u32,
+    /// Steps that are run again through new weights.
+    pub burn_in: u32,
+    /// The time zone of days and weeks.
+    pub calendar: Calendar,
+}
+
+impl SeriesSpec {
+    /// Steps of a season, where there is one.
+    pub fn seasonal(&self) -> Option<usize> {
+        (self.season >= 2).then_some(self.season as usize)
+    }
+
+    /// Steps that the context holds: every lag that a forecast, its scoring and a burn-in look back on.
+    pub fn context_len(&self) -> usize {
+        self.season as usize + self.horizon.max(self.burn_in) as usize + 2
+    }
+
+    /// The shortest memory of the running location and scale, in steps: three seasons, at least 128.
+    pub(super) fn memory(&self) -> u32 {
+        self.season.saturating_mul(3).max(128)
+    }
+}

@@ -1,0 +1,114 @@
+//! The state of one series.
+
+use serde::{Deserialize, Serialize};
+
+use super::context::Context;
+use super::features::{FEATURES, Step};
+use super::scale::Scale;
+use super::slots::{ClosedSlot, Placed, Slots};
+use super::spec::SeriesSpec;
+use crate::time::{EventTime, Grid};
+
+/// The state of one series: open slots, recent values, scale. A function of the series' own observations only.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct SeriesState {
+    slots: Slots,
+    context: Context,
+    scale: Scale,
+    anchor: f64,
+    /// Slot of the newest step.
+    slot: i64,
+    steps: u64,
+}
+
+impl SeriesState {
+    /// A series that nothing is known of.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts a reading on the grid, and pushes every slot that closes by it to `closed`, in order.
+    ///
+    /// `time` lies within [`EventTime::MIN`] and [`EventTime::MAX`]; `value` is finite and is held to
+    /// [`LIMIT`](super::LIMIT). At most `max_gap` empty slots come out in a row.
+    pub fn observe(&mut self, spec: &SeriesSpec, time: EventTime, value: f64, closed: &mut Vec<ClosedSlot>) -> Placed {
+        debug_assert!(value.is_finite(), "a reading must be finite");
+        self.slots.place(spec, time, value, closed)
+    }
+
+    /// Takes a closed slot in as the newest step. After it [`Self::anchor`], [`Self::scale`] and [`Self::value_back`]
+    /// describe that step.
+    pub fn take(&mut self, spec: &SeriesSpec, slot: &ClosedSlot) {
+        if slot.reset {
+            self.context.clear();
+            self.steps = 0;
+        }
+        if let Some(value) = slot.value {
+            let before = (self.steps > 0).then_some(self.anchor);
+            self.scale.update(value, before, spec.memory());
+            self.anchor = value;
+        }
+        let time = (spec.grid == Grid::Irregular).then_some(slot.slot);
+        self.context.push(spec.context_len(), slot.value, time);
+        self.slot = slot.slot;
+        self.steps += 1;
+    }
+
+    /// The features of the newest step; see [`FEATURE_NAMES`](super::FEATURE_NAMES).
+    pub fn features(&self, spec: &SeriesSpec, out: &mut [f32; FEATURES]) {
+        self.step(spec).describe(0, out);
+    }
+
+    /// Visits the features of the newest `spec.burn_in` steps (fewer where there are not so many), oldest first, all with
+    /// today's scale.
+    pub fn recent_features(&self, spec: &SeriesSpec, mut visit: impl FnMut(&[f32; FEATURES])) {
+        let steps = usize::try_from(self.steps).unwrap_or(usize::MAX).min(spec.burn_in as usize);
+        let mut features = [0.0; FEATURES];
+        for back in (0..steps).rev() {
+            self.step(spec).describe(back, &mut features);
+            visit(&features);
+        }
+    }
+
+    /// The last observed value, carried over empty slots; 0 before the first.
+    pub fn anchor(&self) -> f64 {
+        self.anchor
+    }
+
+    /// How widely the values swing (mean absolute deviation from their running location): positive, finite, at most 20
+    /// bits of mantissa.
+    pub fn scale(&self) -> f64 {
+        self.scale.scale()
+    }
+
+    /// The mean absolute one-step difference: positive, at most [`Self::scale`].
+    pub fn difference_scale(&self) -> f64 {
+        self.scale.difference()
+    }
+
+    /// Steps taken since the last reset.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The slot of the newest step; none before the first.
+    pub fn newest_slot(&self) -> Option<i64> {
+        (self.steps > 0).then_some(self.slot)
+    }
+
+    /// The value `steps_back` before the newest step (0); none for an empty slot, or one that the context does not hold.
+    #[inline]
+    pub fn value_back(&self, steps_back: usize) -> Option<f64> {
+        let value = self.context.back(steps_back);
+        (!value.is_nan()).then_some(value)
+    }
+
+    /// Memory in bytes, inline and on the heap.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.slots.heap_bytes() + self.context.heap_bytes()
+    }
+
+    fn step<'a>(&'a self, spec: &'a SeriesSpec) -> Step<'a> {
+        Step { spec, context: &self.context, scale: &self.scale, slot: self.slot, steps: self.steps }
+    }
+}
