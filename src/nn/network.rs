@@ -142,3 +142,85 @@ impl std::fmt::Debug for Network {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::spec::CellKind;
+    use super::*;
+
+    fn spec(cell: CellKind) -> NetworkSpec {
+        NetworkSpec { cell, layers: 2, hidden: 20, inputs: 5, horizon: 3, levels: 3, seed: 3 }
+    }
+
+    /// Initial weights with a head that is not zero, so that there is something to compare.
+    fn weights(spec: &NetworkSpec) -> Weights {
+        let mut tensors = Weights::initial(spec).tensors().clone();
+        for name in ["head.weight", "head.bias"] {
+            let values = &mut tensors.get_mut(name).unwrap().values;
+            values.iter_mut().enumerate().for_each(|(at, value)| *value = (at as f32 * 0.7).sin());
+        }
+        Weights::from_tensors(tensors)
+    }
+
+    fn features(rows: usize, step: usize) -> Vec<f32> {
+        (0..rows * 5).map(|at| ((at * 31 + step * 17) as f32 * 0.13).cos()).collect()
+    }
+
+    #[test]
+    fn an_untrained_network_forecasts_zero() {
+        for cell in CellKind::ALL {
+            let spec = spec(cell);
+            let network = Network::new(&spec, &Weights::initial(&spec)).unwrap();
+            let (mut state, mut y) = (vec![0.0; 4 * network.state_len()], vec![1.0; 4 * 9]);
+            network.step(&mut Scratch::default(), 4, &features(4, 0), &mut state, &mut y);
+            assert_eq!(y, vec![0.0; 36]);
+            assert!(state.iter().any(|value| *value != 0.0));
+        }
+    }
+
+    #[test]
+    fn a_row_gets_the_same_bits_alone_in_any_batch_and_on_any_instructions() {
+        for cell in CellKind::ALL {
+            let spec = spec(cell);
+            let (rows, width) = (53, spec.state_len());
+            let mut scratch = Scratch::default();
+            let mut seen: Vec<(Vec<f32>, Vec<f32>)> = Vec::new();
+            for kind in Instructions::available() {
+                let network = Network::with_instructions(&spec, &weights(&spec), kind).unwrap();
+                let (mut state, mut y) = (vec![0.0; rows * width], vec![0.0; rows * 9]);
+                let (mut alone, mut own) = (vec![0.0; width], vec![0.0; 9]);
+                for step in 0..5 {
+                    let x = features(rows, step);
+                    network.step(&mut scratch, rows, &x, &mut state, &mut y);
+                    network.step(&mut scratch, 1, &x[37 * 5..38 * 5], &mut alone, &mut own);
+                    assert_eq!(state[37 * width..38 * width], alone);
+                    assert_eq!(y[37 * 9..38 * 9], own);
+                    assert!(own.iter().any(|value| *value != 0.0));
+                }
+                seen.push((state, y));
+            }
+            assert!(seen.iter().all(|other| *other == seen[0]), "{cell}");
+        }
+    }
+
+    #[test]
+    fn advance_is_step_without_the_head() {
+        let spec = spec(CellKind::Lstm);
+        let network = Network::new(&spec, &weights(&spec)).unwrap();
+        let (mut left, mut right) = (vec![0.0; 2 * network.state_len()], vec![0.0; 2 * network.state_len()]);
+        let (mut scratch, mut y) = (Scratch::default(), vec![0.0; 18]);
+        network.step(&mut scratch, 2, &features(2, 1), &mut left, &mut y);
+        network.advance(&mut scratch, 2, &features(2, 1), &mut right);
+        assert_eq!(left, right);
+        assert!(network.bytes() > 4 * Weights::initial(&spec).parameters());
+    }
+
+    #[test]
+    fn weights_of_another_architecture_are_refused() {
+        let other = NetworkSpec { hidden: 21, ..spec(CellKind::Gru) };
+        let error = Network::new(&spec(CellKind::Gru), &Weights::initial(&other)).unwrap_err();
+        assert!(error.to_string().contains("head.weight has the shape [9, 21], expected [9, 20]"), "{error}");
+        let error = Network::new(&NetworkSpec { layers: 9, ..other }, &Weights::default()).unwrap_err();
+        assert_eq!(error.to_string(), "network: layers is 9, expected 1 to 8");
+    }
+}

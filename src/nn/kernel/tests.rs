@@ -1,1 +1,246 @@
+//! The kernels against plain arithmetic, against each other, and against themselves in other batches.
 
+use proptest::prelude::*;
+use rand_pcg::Pcg64;
+use rand_pcg::rand_core::{RngCore, SeedableRng};
+
+use super::activation::{sigmoid, tanh};
+use super::lanes::{Lanes, Portable};
+use super::*;
+
+fn numbers(random: &mut Pcg64, count: usize, size: f32) -> Vec<f32> {
+    (0..count).map(|_| (random.next_u32() as f32 / u32::MAX as f32 * 2.0 - 1.0) * size).collect()
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+/// A layer with its matrices still readable.
+struct Plain {
+    combination: Combination,
+    inputs: usize,
+    hidden: usize,
+    /// Per gate: weights `[hidden][inputs + hidden]`, zero where the gate does not look, and biases.
+    gates: [(Vec<f32>, Vec<f32>); 4],
+}
+
+impl Plain {
+    fn new(combination: Combination, inputs: usize, hidden: usize, seed: u64) -> Self {
+        let mut random = Pcg64::seed_from_u64(seed);
+        let gates = [0, 1, 2, 3].map(|gate| {
+            let (from_input, from_recurrent) = looks(combination, gate);
+            let mut weights = numbers(&mut random, hidden * (inputs + hidden), 2.0 / (hidden as f32).sqrt());
+            for (at, weight) in weights.iter_mut().enumerate() {
+                let seen = if at % (inputs + hidden) < inputs { from_input } else { from_recurrent };
+                *weight *= f32::from(u8::from(seen));
+            }
+            (weights, numbers(&mut random, hidden, 0.5))
+        });
+        Self { combination, inputs, hidden, gates }
+    }
+
+    fn packed(&self) -> Layer {
+        let width = self.inputs + self.hidden;
+        let panels = [0, 1, 2, 3].map(|gate| {
+            let (from_input, from_recurrent) = looks(self.combination, gate);
+            let first = if from_input { self.inputs } else { 0 };
+            let second = if from_recurrent { self.hidden } else { 0 };
+            let (weights, bias) = &self.gates[gate];
+            let skipped = self.inputs - first;
+            Panel::new(
+                self.hidden,
+                (first, second),
+                |output, input| weights[output * width + input + skipped],
+                |output| bias[output],
+            )
+        });
+        Layer { combination: self.combination, panels }
+    }
+
+    /// One step of one row in `f64`; `state` without padding.
+    fn step(&self, x: &[f32], state: &mut [f64]) {
+        let h: Vec<f64> = x.iter().map(|value| f64::from(*value)).chain(state[..self.hidden].iter().copied()).collect();
+        let sums = self.gates.each_ref().map(|(weights, bias)| {
+            let rows = weights.chunks_exact(self.inputs + self.hidden).zip(bias);
+            let dot = |row: &[f32]| row.iter().zip(&h).map(|(weight, value)| f64::from(*weight) * value).sum::<f64>();
+            rows.map(|(row, bias)| f64::from(*bias) + dot(row)).collect::<Vec<_>>()
+        });
+        let logistic = |value: f64| 1.0 / (1.0 + (-value).exp());
+        for unit in 0..self.hidden {
+            let [a, b, c, d] = [0, 1, 2, 3].map(|gate| sums[gate][unit]);
+            match self.combination {
+                Combination::Gru => {
+                    let candidate = (a + logistic(b) * d).tanh();
+                    let update = logistic(c);
+                    state[unit] = (1.0 - update) * candidate + update * state[unit];
+                }
+                Combination::Lstm => {
+                    let memory = &mut state[self.hidden + unit];
+                    *memory = logistic(b) * *memory + logistic(a) * c.tanh();
+                    state[unit] = logistic(d) * memory.tanh();
+                }
+            }
+        }
+    }
+}
+
+fn looks(combination: Combination, gate: usize) -> (bool, bool) {
+    match (combination, gate) {
+        (Combination::Gru, 0) => (true, false),
+        (Combination::Gru, 3) => (false, true),
+        _ => (true, true),
+    }
+}
+
+const COMBINATIONS: [Combination; 2] = [Combination::Gru, Combination::Lstm];
+
+/// Steps `rows` rows `steps` times; the states `[rows, states * padded(hidden)]` after the last.
+fn run(on: Instructions, layer: &Layer, inputs: usize, rows: usize, steps: usize, seed: u64) -> Vec<f32> {
+    let mut random = Pcg64::seed_from_u64(seed);
+    let stride = layer.combination.states() * layer.blocks() * LANES;
+    let mut states = vec![0.0; rows * stride];
+    let mut scratch = Vec::new();
+    for _ in 0..steps {
+        let x = numbers(&mut random, rows * inputs, 2.0);
+        let input = Input::Rows(Rows { data: &x, stride: inputs, offset: 0 });
+        layer_step(on, layer, rows, input, States { data: &mut states, stride, offset: 0 }, &mut scratch);
+    }
+    states
+}
+
+#[test]
+fn this_processor_is_told_apart() {
+    let names: Vec<_> = Instructions::available().into_iter().map(Instructions::name).collect();
+    println!("instructions here: {names:?}");
+    assert_eq!(names[0], "portable");
+    assert_eq!(Instructions::best().name(), names[names.len() - 1]);
+}
+
+#[test]
+fn activations_are_close_to_the_exact_ones_and_pass_nan_on() {
+    let each = |of: &dyn Fn(Portable) -> Portable, value: f32| {
+        let mut out = Line::ZERO;
+        // SAFETY: `Portable` asks for no instructions, and a line has room for sixteen numbers.
+        unsafe { of(Portable::splat(value)).store(out.0.as_mut_ptr()) };
+        out.0[15]
+    };
+    // SAFETY: as above.
+    let (tanh_of, sigmoid_of) = (|value| unsafe { tanh(value) }, |value| unsafe { sigmoid(value) });
+    for index in -40_000..=40_000_i32 {
+        let value = index as f32 / 1000.0;
+        let exact = f64::from(value).tanh();
+        let error = (f64::from(each(&tanh_of, value)) - exact).abs();
+        assert!(error < 3e-7 * exact.abs() + 1e-9, "tanh {value}: {error}");
+        let exact = 1.0 / (1.0 + (-f64::from(value)).exp());
+        let error = (f64::from(each(&sigmoid_of, value)) - exact).abs();
+        assert!(error < 2.5e-7, "sigmoid {value}: {error}");
+    }
+    assert_eq!(each(&tanh_of, 0.0), 0.0);
+    assert!(each(&tanh_of, f32::NAN).is_nan() && each(&sigmoid_of, f32::NAN).is_nan());
+    for (value, least, most) in [(f32::INFINITY, 1.0, 1.0), (f32::NEG_INFINITY, -1.0, 0.0)] {
+        assert!((each(&tanh_of, value) - f32::signum(value)).abs() < 1e-6, "{least}");
+        assert!((each(&sigmoid_of, value) - most).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn padding_stays_zero() {
+    for combination in COMBINATIONS {
+        let layer = Plain::new(combination, 3, 21, 4).packed();
+        let states = run(Instructions::best(), &layer, 3, 5, 20, 1);
+        for vector in states.chunks_exact(32) {
+            assert!(vector[..21].iter().all(|value| *value != 0.0));
+            assert_eq!(vector[21..], [0.0; 11], "{combination:?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn steps_are_close_to_the_formulas_in_f64(
+        inputs in 1_usize..12, hidden in 1_usize..90, rows in 1_usize..9, seed in any::<u64>(), which in 0_usize..2,
+    ) {
+        let plain = Plain::new(COMBINATIONS[which], inputs, hidden, seed);
+        let states = run(Instructions::best(), &plain.packed(), inputs, rows, 4, seed);
+        let vectors = plain.combination.states();
+        let mut exact = vec![vec![0.0_f64; vectors * hidden]; rows];
+        let mut random = Pcg64::seed_from_u64(seed);
+        for _ in 0..4 {
+            let x = numbers(&mut random, rows * inputs, 2.0);
+            exact.iter_mut().zip(x.chunks_exact(inputs)).for_each(|(state, x)| plain.step(x, state));
+        }
+        for (row, exact) in states.chunks_exact(vectors * padded(hidden)).zip(&exact) {
+            for (vector, exact) in row.chunks_exact(padded(hidden)).zip(exact.chunks_exact(hidden)) {
+                for (value, exact) in vector.iter().zip(exact) {
+                    let error = (f64::from(*value) - exact).abs() / exact.abs().max(0.1);
+                    prop_assert!(error < 1e-5, "{value} against {exact}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn all_instructions_give_the_same_bits(
+        inputs in 1_usize..10, hidden in 1_usize..150, rows in 1_usize..16, seed in any::<u64>(), which in 0_usize..2,
+    ) {
+        let layer = Plain::new(COMBINATIONS[which], inputs, hidden, seed).packed();
+        let mut kinds = Instructions::available().into_iter();
+        let portable = run(kinds.next().unwrap(), &layer, inputs, rows, 3, seed);
+        prop_assert!(portable.iter().any(|value| *value != 0.0));
+        for kind in kinds {
+            prop_assert_eq!(bits(&run(kind, &layer, inputs, rows, 3, seed)), bits(&portable), "{}", kind.name());
+        }
+    }
+
+    #[test]
+    fn dense_rows_are_the_same_bits_everywhere_and_stay_in_their_rows(
+        inputs in 1_usize..40, outputs in 1_usize..90, rows in 1_usize..16, seed in any::<u64>(),
+    ) {
+        let mut random = Pcg64::seed_from_u64(seed);
+        let weights = numbers(&mut random, inputs * outputs, 1.0);
+        let bias = numbers(&mut random, outputs, 1.0);
+        let panel = Panel::new(outputs, (inputs, 0), |output, input| weights[output * inputs + input], |at| bias[at]);
+        let x = numbers(&mut random, rows * (inputs + 3), 1.0);
+        let stride = outputs + 2;
+        let mut first = None;
+        for kind in Instructions::available() {
+            let mut out = vec![7.0; rows * stride];
+            dense_rows(kind, &panel, rows, Rows { data: &x, stride: inputs + 3, offset: 1 }, &mut out, stride);
+            for (row, out) in out.chunks_exact(stride).enumerate() {
+                prop_assert_eq!(&out[outputs..], &[7.0, 7.0]);
+                for (output, value) in out[..outputs].iter().enumerate() {
+                    let from = &x[row * (inputs + 3) + 1..][..inputs];
+                    let chain = from.iter().zip(&weights[output * inputs..]);
+                    let chain = chain.fold(bias[output], |sum, (value, weight)| weight.mul_add(*value, sum));
+                    prop_assert_eq!(value.to_bits(), chain.to_bits());
+                }
+            }
+            let out = bits(&out);
+            prop_assert_eq!(first.get_or_insert_with(|| out.clone()), &out);
+        }
+    }
+
+    #[test]
+    fn a_row_does_not_depend_on_its_batch(
+        hidden in 1_usize..100, rows in 2_usize..70, row in any::<prop::sample::Index>(), seed in any::<u64>(),
+        which in 0_usize..2,
+    ) {
+        let layer = Plain::new(COMBINATIONS[which], 5, hidden, seed).packed();
+        let stride = layer.combination.states() * padded(hidden);
+        let mut random = Pcg64::seed_from_u64(seed);
+        let x = numbers(&mut random, rows * 5, 2.0);
+        let mut states = numbers(&mut random, rows * stride, 1.0);
+        let row = row.index(rows);
+        let mut alone = states[row * stride..][..stride].to_vec();
+        let on = Instructions::best();
+        let input = |x| Input::Rows(Rows { data: x, stride: 5, offset: 0 });
+        let mut scratch = Vec::new();
+        layer_step(on, &layer, rows, input(&x), States { data: &mut states, stride, offset: 0 }, &mut scratch);
+        let own = States { data: &mut alone, stride, offset: 0 };
+        layer_step(on, &layer, 1, input(&x[row * 5..][..5]), own, &mut scratch);
+        prop_assert_eq!(bits(&alone), bits(&states[row * stride..][..stride]));
+    }
+}
