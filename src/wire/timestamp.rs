@@ -75,7 +75,73 @@ fn from_epoch(text: &str, multiplier: i64, divisor: i64) -> Option<EventTime> {
     if let Ok(count) = text.parse::<i64>() {
         return count.checked_mul(multiplier).map(|count| EventTime(count.div_euclid(divisor)));
     }
-    let millis = (super::number::parse_finite(text)? * multiplier as f64 / divisor as f64).round();
-    // Far beyond year 9999 in both directions, and exact in an i64.
+    let millis = (super::number::parse(text)? * multiplier as f64 / divisor as f64).round();
+    // Far beyond year 9999 in both directions, and exact in an i64. Refuses NaN as well.
     (millis.abs() < 1e17).then_some(EventTime(millis as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn millis(format: &TimeFormat, text: &str) -> Option<i64> {
+        format.parse(text).map(|time| time.0)
+    }
+
+    #[test]
+    fn rfc_3339_needs_an_offset_and_cuts_to_milliseconds() {
+        let read = |text| millis(&TimeFormat::Rfc3339, text);
+        assert_eq!(read("1970-01-01T00:00:01.2349Z"), Some(1234));
+        assert_eq!(read("1969-12-31T23:59:59.9999Z"), Some(-1));
+        assert_eq!(read("2024-05-01 12:30:00+02:00"), Some(1_714_559_400_000));
+        assert_eq!(read("2024-05-01T12:30:00"), None);
+        assert_eq!(read("2024-13-01T12:30:00Z"), None);
+        assert_eq!(read("yesterday"), None);
+        assert_eq!(read(""), None);
+    }
+
+    #[test]
+    fn counts_since_the_epoch() {
+        assert_eq!(millis(&TimeFormat::EpochSeconds, "1700000000"), Some(1_700_000_000_000));
+        assert_eq!(millis(&TimeFormat::EpochSeconds, "1700000000.123"), Some(1_700_000_000_123));
+        assert_eq!(millis(&TimeFormat::EpochSeconds, "-0.0006"), Some(-1));
+        assert_eq!(millis(&TimeFormat::EpochMillis, "1.7e12"), Some(1_700_000_000_000));
+        assert_eq!(millis(&TimeFormat::EpochMicros, "-1"), Some(-1));
+        assert_eq!(millis(&TimeFormat::EpochNanos, "1700000000123999999"), Some(1_700_000_000_123));
+        for text in ["NaN", "inf", "1e300", "", "x", "9223372036854775807"] {
+            assert_eq!(millis(&TimeFormat::EpochSeconds, text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn patterns_take_their_zone_or_the_texts_own() {
+        let zone = jiff::tz::TimeZone::get("Europe/Berlin").unwrap();
+        let format = |pattern: &str| TimeFormat::Strftime { pattern: pattern.into(), zone: zone.clone() };
+        let local = format("%Y-%m-%d %H:%M:%S");
+        assert_eq!(millis(&local, "2024-07-01 02:00:00"), Some(1_719_792_000_000));
+        // Twice that night: the earlier. Never that night: moved on by the hour that is missing.
+        assert_eq!(millis(&local, "2024-10-27 02:30:00"), Some(1_729_989_000_000));
+        assert_eq!(millis(&local, "2024-03-31 02:30:00"), Some(1_711_848_600_000));
+        assert_eq!(millis(&local, "2024-07-01"), None);
+        assert_eq!(millis(&format("%Y-%m-%d"), "1970-01-02"), Some(82_800_000));
+        assert_eq!(millis(&format("%Y-%m-%dT%H:%M%z"), "1970-01-01T00:00+0000"), Some(0));
+    }
+
+    proptest! {
+        #[test]
+        fn every_millisecond_is_read_back(time in EventTime::MIN.0..=EventTime::MAX.0) {
+            let text = jiff::Timestamp::from_millisecond(time).unwrap().to_string();
+            prop_assert_eq!(millis(&TimeFormat::Rfc3339, &text), Some(time));
+            prop_assert_eq!(millis(&TimeFormat::EpochMillis, &time.to_string()), Some(time));
+        }
+
+        #[test]
+        fn arbitrary_text_never_panics(text in "(?s).{0,40}", digits in "[0-9T:.eZ+-]{0,40}") {
+            let pattern = TimeFormat::Strftime { pattern: "%Y-%m-%d %H:%M:%S%.f".into(), zone: jiff::tz::TimeZone::UTC };
+            for format in [TimeFormat::Rfc3339, TimeFormat::EpochSeconds, TimeFormat::EpochNanos, pattern] {
+                let _ = (format.parse(&text), format.parse(&digits));
+            }
+        }
+    }
 }

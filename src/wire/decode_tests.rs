@@ -1,0 +1,306 @@
+//! Tests of the decoder: what is delivered, and every reason for refusing.
+
+use super::*;
+use proptest::prelude::*;
+
+type Delivered = Vec<(String, i64, f64)>;
+
+fn spec() -> DecodeSpec {
+    DecodeSpec {
+        format: Format::Json,
+        key: KeySource::Record,
+        time: TimeSource::Field { name: "ts".into(), format: TimeFormat::EpochMillis },
+        values: vec!["value".into()],
+        max_record_bytes: 1 << 20,
+        max_key_bytes: 64,
+        earliest: EventTime(0),
+        latest: EventTime(4_102_444_800_000),
+    }
+}
+
+fn several() -> DecodeSpec {
+    DecodeSpec { values: vec!["cpu".into(), "disk.read".into(), "net".into()], ..spec() }
+}
+
+fn csv() -> DecodeSpec {
+    let columns = ["when", "site", "unit", "a", "b"].map(String::from).to_vec();
+    DecodeSpec {
+        format: Format::Csv { columns, delimiter: b';' },
+        key: KeySource::Fields(vec!["site".into(), "unit".into()]),
+        time: TimeSource::Field { name: "when".into(), format: TimeFormat::Rfc3339 },
+        values: vec!["a".into(), "b".into()],
+        ..spec()
+    }
+}
+
+fn decode(spec: DecodeSpec, key: Option<&[u8]>, payload: Option<&[u8]>) -> (Delivered, Result<(), Refusal>) {
+    let mut delivered = Vec::new();
+    let result = Decoder::new(spec).unwrap().decode(key, Some(77), payload, &mut |series, time, value| {
+        delivered.push((series.to_owned(), time.0, value));
+    });
+    (delivered, result)
+}
+
+fn refused(spec: DecodeSpec, payload: &str) -> (Reason, String) {
+    let (delivered, result) = decode(spec, Some(b"k"), Some(payload.as_bytes()));
+    assert_eq!(delivered, [], "{payload}");
+    let refusal = result.unwrap_err();
+    (refusal.reason, refusal.detail)
+}
+
+#[test]
+fn one_value_is_named_by_its_key() {
+    let (delivered, result) = decode(spec(), Some(b"meter-1"), Some(br#"{"ts":1000,"value":-1.5e1}"#));
+    assert_eq!((delivered, result), (vec![("meter-1".into(), 1000, -15.0)], Ok(())));
+}
+
+#[test]
+fn several_values_are_named_by_key_and_field() {
+    let payload = br#"{"net":3,"disk":{"read":2},"cpu":1,"ts":5,"other":[{}]}"#;
+    let (delivered, result) = decode(several(), Some(b"h"), Some(payload));
+    let expected = [("h:cpu", 1.0), ("h:disk.read", 2.0), ("h:net", 3.0)];
+    assert_eq!(delivered, expected.map(|(series, value)| (series.to_owned(), 5, value)));
+    assert_eq!(result, Ok(()));
+}
+
+#[test]
+fn a_bad_field_does_not_spoil_its_neighbours() {
+    let payload = br#"{"cpu":NaN,"disk":{"read":2},"net":"3","ts":5}"#;
+    let (delivered, result) = decode(several(), Some(b"h"), Some(payload));
+    assert_eq!(delivered, [("h:disk.read".to_owned(), 5, 2.0)]);
+    let refusal = result.unwrap_err();
+    assert_eq!(refusal.reason, Reason::NotFinite);
+    assert_eq!(
+        refusal.detail,
+        "value field \"cpu\": expected a finite number, found the number NaN (and 1 more fields)"
+    );
+}
+
+#[test]
+fn of_several_values_some_may_be_left_out_but_not_all() {
+    let (delivered, result) = decode(several(), Some(b"h"), Some(br#"{"cpu":null,"net":3,"ts":5}"#));
+    assert_eq!((delivered, result), (vec![("h:net".into(), 5, 3.0)], Ok(())));
+    let (reason, detail) = refused(several(), r#"{"cpu":null,"ts":5}"#);
+    assert_eq!(reason, Reason::MissingField);
+    assert_eq!(detail, "expected a number in at least one of the value fields cpu, disk.read, net");
+}
+
+#[test]
+fn every_kind_of_bad_value_has_its_reason() {
+    let cases = [
+        (r#"{"ts":1,"value":"7"}"#, Reason::WrongType, "expected a number without quotes, found the text \"7\""),
+        (r#"{"ts":1,"value":true}"#, Reason::WrongType, "expected a number, found true"),
+        (r#"{"ts":1,"value":[7]}"#, Reason::WrongType, "expected a number, found a list"),
+        (r#"{"ts":1,"value":{}}"#, Reason::WrongType, "expected a number, found an object"),
+        (r#"{"ts":1,"value":null}"#, Reason::MissingField, "expected a number, found null"),
+        (r#"{"ts":1}"#, Reason::MissingField, "expected a number, found nothing"),
+        (r#"{"ts":1,"value":NaN}"#, Reason::NotFinite, "found the number NaN"),
+        (r#"{"ts":1,"value":-Infinity}"#, Reason::NotFinite, "found the number -Infinity"),
+        (r#"{"ts":1,"value":1.01e100}"#, Reason::OutOfRange, "at most 1e100 in size, found the number 1.01e100"),
+        (r#"{"ts":1,"value":-1e999}"#, Reason::OutOfRange, "found the number -1e999"),
+    ];
+    for (payload, reason, detail) in cases {
+        let (found, text) = refused(spec(), payload);
+        assert_eq!(found, reason, "{payload}");
+        assert!(text.starts_with("value field \"value\": ") && text.ends_with(detail), "{payload}: {text}");
+    }
+    let (delivered, _) = decode(spec(), Some(b"k"), Some(br#"{"ts":1,"value":-1e100}"#));
+    assert_eq!(delivered.len(), 1);
+}
+
+#[test]
+fn every_kind_of_bad_time_has_its_reason() {
+    let cases = [
+        (r#"{"value":1}"#, Reason::MissingField, "found nothing"),
+        (r#"{"ts":null,"value":1}"#, Reason::MissingField, "found null"),
+        (r#"{"ts":"1000","value":1}"#, Reason::WrongType, "found the text \"1000\""),
+        (r#"{"ts":NaN,"value":1}"#, Reason::BadTime, "found the number NaN"),
+        (r#"{"ts":1e40,"value":1}"#, Reason::BadTime, "found the number 1e40"),
+        (r#"{"ts":-1,"value":1}"#, Reason::AbsurdTime, "means 1969-12-31T23:59:59.999Z; expected a time from"),
+        (r#"{"ts":4102444800001,"value":1}"#, Reason::AbsurdTime, "to 2100-01-01T00:00:00Z"),
+        (r#"{"ts":999999999999999,"value":1}"#, Reason::AbsurdTime, "means 999999999999999 ms"),
+    ];
+    for (payload, reason, detail) in cases {
+        let (found, text) = refused(spec(), payload);
+        assert_eq!(found, reason, "{payload}");
+        assert!(text.contains(detail), "{payload}: {text}");
+    }
+    let rfc = DecodeSpec { time: TimeSource::Field { name: "ts".into(), format: TimeFormat::Rfc3339 }, ..spec() };
+    assert_eq!(refused(rfc.clone(), r#"{"ts":1000,"value":1}"#).0, Reason::WrongType);
+    assert_eq!(refused(rfc, r#"{"ts":"2024-05-01","value":1}"#).0, Reason::BadTime);
+}
+
+#[test]
+fn times_beyond_the_calendar_are_absurd_whatever_the_spec_says() {
+    let wide = DecodeSpec { earliest: EventTime(i64::MIN), latest: EventTime(i64::MAX), ..spec() };
+    assert_eq!(refused(wide, r#"{"ts":253402300800000,"value":1}"#).0, Reason::AbsurdTime);
+}
+
+#[test]
+fn the_records_own_timestamp_can_be_the_time() {
+    let spec = DecodeSpec { time: TimeSource::Record, ..spec() };
+    let (delivered, _) = decode(spec.clone(), Some(b"k"), Some(br#"{"value":1}"#));
+    assert_eq!(delivered, [("k".to_owned(), 77, 1.0)]);
+    let mut decoder = Decoder::new(spec).unwrap();
+    let refusal = decoder.decode(Some(b"k"), None, Some(br#"{"value":1}"#), &mut |_, _, _| {}).unwrap_err();
+    assert_eq!(refusal.reason, Reason::BadTime);
+}
+
+#[test]
+fn every_kind_of_bad_record_has_its_reason() {
+    let small = DecodeSpec { max_record_bytes: 29, ..spec() };
+    let huge = vec![b' '; 10_000_000];
+    let cases: [(Option<&[u8]>, Reason); 7] = [
+        (None, Reason::Tombstone),
+        (Some(b""), Reason::EmptyRecord),
+        (Some(b" \r\n"), Reason::EmptyRecord),
+        (Some(b"{\"ts\":1,\"value\":2,\"more\":true}"), Reason::TooLarge),
+        (Some(&huge), Reason::TooLarge),
+        (Some(b"{\"ts\":1,\"value\":\"\xff\"}"), Reason::NotUtf8),
+        (Some(b"{\"ts\":1,\"value\":2"), Reason::BrokenJson),
+    ];
+    for (payload, reason) in cases {
+        let (delivered, result) = decode(small.clone(), Some(b"k"), payload);
+        assert_eq!(delivered, []);
+        assert_eq!(result.unwrap_err().reason, reason, "{payload:?}");
+    }
+    let (_, detail) = refused(spec(), r#"{"ts":1,"value":2,}"#);
+    assert_eq!(detail, "expected a name in quotes at byte 18, found \"}\"");
+}
+
+#[test]
+fn every_kind_of_bad_key_has_its_reason() {
+    let long = "k".repeat(65);
+    let cases: [(Option<&[u8]>, Reason); 4] = [
+        (None, Reason::MissingKey),
+        (Some(b""), Reason::MissingKey),
+        (Some(b"\xc3"), Reason::NotUtf8),
+        (Some(long.as_bytes()), Reason::TooLarge),
+    ];
+    for (key, reason) in cases {
+        let (delivered, result) = decode(spec(), key, Some(br#"{"ts":1,"value":2}"#));
+        assert_eq!((delivered, result.unwrap_err().reason), (vec![], reason));
+    }
+    let fields = DecodeSpec { key: KeySource::Fields(vec!["id".into()]), ..spec() };
+    for (id, reason) in [
+        ("null", Reason::MissingKey),
+        ("\"\"", Reason::MissingKey),
+        ("1.5", Reason::WrongType),
+        ("NaN", Reason::WrongType),
+        ("[]", Reason::WrongType),
+    ] {
+        assert_eq!(refused(fields.clone(), &format!("{{\"id\":{id},\"ts\":1,\"value\":2}}")).0, reason, "{id}");
+    }
+    assert_eq!(refused(fields, r#"{"ts":1,"value":2}"#).0, Reason::MissingKey);
+}
+
+#[test]
+fn key_fields_are_joined_and_never_collide() {
+    let name = |fields: &[&str], payload: &str| {
+        let key = KeySource::Fields(fields.iter().map(|&field| field.into()).collect());
+        let (delivered, result) = decode(DecodeSpec { key, ..spec() }, None, Some(payload.as_bytes()));
+        result.unwrap();
+        delivered[0].0.clone()
+    };
+    assert_eq!(name(&["a"], r#"{"a":"x/y~\u00e9","ts":1,"value":2}"#), "x/y~é");
+    assert_eq!(name(&["a", "m.b"], r#"{"a":"x/y","m":{"b":-7},"ts":1,"value":2}"#), "x~1y/-7");
+    assert_eq!(name(&["a", "m.b"], r#"{"a":"x","m":{"b":"y~/"},"ts":1,"value":2}"#), "x/y~0~1");
+    assert_eq!(name(&["a", "b"], r#"{"a":true,"b":false,"ts":1,"value":2}"#), "true/false");
+    assert_eq!(name(&[], r#"{"ts":1,"value":2}"#), "value");
+}
+
+#[test]
+fn csv_lines_are_read_by_their_columns() {
+    let line = b"2024-05-01T00:00:00Z;\"north;1\";u/2; 1.5 ;\r\n";
+    let (delivered, result) = decode(csv(), None, Some(line));
+    assert_eq!((delivered, result), (vec![("north;1/u~12:a".into(), 1_714_521_600_000, 1.5)], Ok(())));
+    let time = "2024-05-01T00:00:00Z;n;u;";
+    let cases = [
+        ("nan;inf", Reason::NotFinite),
+        (" x ;", Reason::WrongType),
+        ("1e101;", Reason::OutOfRange),
+        ("1e999;", Reason::OutOfRange),
+        (";", Reason::MissingField),
+        ("1", Reason::BrokenCsv),
+        ("1;2;3", Reason::BrokenCsv),
+    ];
+    for (cells, reason) in cases {
+        assert_eq!(refused(csv(), &format!("{time}{cells}")).0, reason, "{cells}");
+    }
+    assert_eq!(refused(csv(), "x;n;u;1;2").0, Reason::BadTime);
+    assert_eq!(refused(csv(), ";n;u;1;2").0, Reason::MissingField);
+    assert_eq!(refused(csv(), "2024-05-01T00:00:00Z;;u;1;2").0, Reason::MissingKey);
+}
+
+#[test]
+fn contradicting_specs_are_refused() {
+    let error = |spec| Decoder::new(spec).map(|_| ()).unwrap_err();
+    assert_eq!(error(DecodeSpec { values: vec![], ..spec() }), DecodeSpecError::NoValues);
+    let twice = vec!["a".to_owned(), "b".into(), "a".into()];
+    assert_eq!(error(DecodeSpec { values: twice, ..spec() }), DecodeSpecError::Repeated("a".into()));
+    let ambiguous = vec!["a:b".to_owned(), "b".into()];
+    let expected = DecodeSpecError::Ambiguous("a:b".into(), "b".into());
+    assert_eq!(error(DecodeSpec { values: ambiguous, ..spec() }), expected);
+    let conflict = vec!["m".to_owned(), "m.b".into()];
+    assert_eq!(error(DecodeSpec { values: conflict, ..spec() }), DecodeSpecError::Conflict("m.b".into()));
+    let message = error(DecodeSpec { values: vec!["c".into()], ..csv() }).to_string();
+    assert!(message.contains("\"c\" is none of the columns (when, site, unit, a, b)"), "{message}");
+    for delimiter in [b'"', b'\n', 0xff] {
+        let format = Format::Csv { columns: vec!["when".into()], delimiter };
+        assert_eq!(error(DecodeSpec { format, ..csv() }), DecodeSpecError::Delimiter(char::from(delimiter)));
+    }
+}
+
+#[test]
+fn a_wide_record_of_hostile_size_takes_no_quadratic_time() {
+    // 20,000 wanted fields twice over: with a search in a list this takes minutes.
+    let values: Vec<String> = (0..20_000).map(|number| format!("f{number}")).collect();
+    let members: Vec<String> = values.iter().rev().map(|name| format!("\"{name}\":1")).collect();
+    let payload = format!("{{\"ts\":1,\"deep\":{}{},{}}}", "[".repeat(60), "]".repeat(60), members.join(","));
+    let mut paths = Paths::new(&values).unwrap();
+    let mut fields = Fields::default();
+    fields.clear(values.len());
+    paths.read(&payload, &mut fields).unwrap();
+    assert!(fields.found.iter().all(|found| matches!(found, Found::Number(_))));
+}
+
+proptest! {
+    #[test]
+    fn numbers_are_read_to_the_last_bit(value in -1e100..1e100f64, time in 0..4_102_444_800_000i64) {
+        let payload = serde_json::json!({ "value": value, "ts": time }).to_string();
+        let (delivered, result) = decode(spec(), Some(b"k"), Some(payload.as_bytes()));
+        prop_assert_eq!(result, Ok(()));
+        prop_assert_eq!(delivered[0].1, time);
+        prop_assert_eq!(delivered[0].2.to_bits(), value.to_bits());
+    }
+
+    /// JSON and CSV of the same rows give the same observations.
+    #[test]
+    fn formats_agree(a in -1e9..1e9f64, b in proptest::option::of(-1e-9..1e-9f64), site in "[a-z;/~\"]{1,6}") {
+        let json = serde_json::json!({ "when": "2024-05-01T00:00:00Z", "site": site, "unit": "u", "a": a, "b": b });
+        let quoted = site.replace('"', "\"\"");
+        let line = format!("2024-05-01T00:00:00Z;\"{quoted}\";u;{a};{}", b.map_or(String::new(), |b| b.to_string()));
+        let from_json = decode(DecodeSpec { format: Format::Json, ..csv() }, None, Some(json.to_string().as_bytes()));
+        prop_assert_eq!(from_json, decode(csv(), None, Some(line.as_bytes())));
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(
+        key in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20)),
+        payload in proptest::collection::vec(any::<u8>(), 0..200),
+        text in "[\\[\\]{}:,;\"\\\\a-z0-9.+ \n-]{0,100}",
+        timestamp in proptest::option::of(any::<i64>()),
+    ) {
+        for spec in [spec(), several(), csv()] {
+            let mut decoder = Decoder::new(spec).unwrap();
+            for payload in [&payload[..], text.as_bytes()] {
+                let result = decoder.decode(key.as_deref(), timestamp, Some(payload), &mut |series, time, value| {
+                    assert!(!series.is_empty() && value.abs() <= MAX_MAGNITUDE && time >= EventTime(0));
+                });
+                if let Err(refusal) = result {
+                    prop_assert!(refusal.detail.len() <= super::super::refusal::MAX_DETAIL_BYTES);
+                }
+            }
+        }
+    }
+}
