@@ -77,15 +77,22 @@ impl Batch {
 
     /// The records, in offset order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Record<'_>> {
-        self.entries.iter().map(|entry| {
-            let middle = entry.start + entry.key.unwrap_or(0);
-            Record {
-                offset: entry.offset,
-                timestamp: entry.timestamp,
-                key: entry.key.map(|_| &self.buffer[entry.start..middle]),
-                payload: entry.payload.map(|length| &self.buffer[middle..middle + length]),
-            }
-        })
+        self.entries.iter().map(|entry| self.view(entry))
+    }
+
+    /// The record at a place in the batch.
+    pub fn get(&self, place: usize) -> Option<Record<'_>> {
+        self.entries.get(place).map(|entry| self.view(entry))
+    }
+
+    fn view(&self, entry: &Entry) -> Record<'_> {
+        let middle = entry.start + entry.key.unwrap_or(0);
+        Record {
+            offset: entry.offset,
+            timestamp: entry.timestamp,
+            key: entry.key.map(|_| &self.buffer[entry.start..middle]),
+            payload: entry.payload.map(|length| &self.buffer[middle..middle + length]),
+        }
     }
 
     /// How many records it holds.

@@ -1,1 +1,465 @@
-//! The state table and one shard's epoch.
+//! One shard's forecasting: a table of series states for each task, stepped in batches over many series.
+//!
+//! The engine is a deterministic function of what it is told: it reads no clock, no network and no randomness. The
+//! shell gives it observations with their positions; [`Engine::finish`] closes an [`Epoch`], a value that holds
+//! everything to be written. The shell then calls [`Engine::committed`] or [`Engine::roll_back`].
+
+mod epoch;
+mod snapshot;
+mod table;
+mod waves;
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+pub use epoch::{Epoch, ForecastRow, Snapshot, TaskEpoch};
+pub use snapshot::SnapshotError;
+
+use crate::{
+    forecast::ForecastSpec,
+    nn::{Network, NetworkError, NetworkSpec, Weights},
+    series::{ClosedSlot, Placed, SeriesSpec},
+    time::EventTime,
+};
+use table::{Series, Table};
+use waves::{Pending, Waves};
+
+/// What the engine needs to know of a stream.
+#[derive(Debug, Clone)]
+pub struct StreamSpec {
+    /// The stream's name.
+    pub name: Arc<str>,
+    /// The grid, the scale and the features.
+    pub series: SeriesSpec,
+    /// Horizon, quantile levels, experts.
+    pub forecast: ForecastSpec,
+    /// The network that all series of the stream share.
+    pub network: NetworkSpec,
+    /// How many series a task of this stream may hold; an observation of one more is refused.
+    pub max_series: usize,
+}
+
+/// The unit of assignment and of state: the series of one stream in one partition of one input topic.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId {
+    /// The stream's name.
+    pub stream: Arc<str>,
+    /// The input topic.
+    pub topic: Arc<str>,
+    /// The partition of the input topic.
+    pub partition: i32,
+}
+
+impl std::fmt::Display for TaskId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} on {}[{}]", self.stream, self.topic, self.partition)
+    }
+}
+
+/// A task that is open in an [`Engine`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskHandle(usize);
+
+/// What became of an observation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acceptance {
+    /// It is on the grid.
+    Taken,
+    /// The series' state holds it already (replay from before the series' snapshot).
+    Known,
+    /// It came after its slot had closed.
+    Late {
+        /// How far behind the series' watermark, in milliseconds.
+        by: i64,
+    },
+    /// A reading for this very slot is there already, and the slot has closed.
+    Duplicate,
+    /// It belongs to a new series, and the task holds `max_series` already.
+    SeriesLimit,
+}
+
+/// Where a task stands: what has to be written down so that a new owner can go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskProgress {
+    /// Every change made by input before this position is in the series' snapshots.
+    pub replay_from: i64,
+    /// `(position, weights version)`: from this position on the task was served with these weights. The first one
+    /// covers `replay_from`.
+    pub activations: Vec<(i64, u64)>,
+}
+
+struct Stream {
+    spec: StreamSpec,
+    /// By version; version 0 (the initial weights) is always there.
+    networks: BTreeMap<u64, Arc<Network>>,
+}
+
+struct Task {
+    id: TaskId,
+    stream: usize,
+    /// The weights that serve.
+    version: u64,
+    /// The next offset to be read, as of the last committed epoch and within the open one.
+    position: i64,
+    activations: Vec<(i64, u64)>,
+    table: Table,
+    /// What to go back to when the open epoch is rolled back.
+    before: Option<Before>,
+}
+
+struct Before {
+    version: u64,
+    position: i64,
+    activations: usize,
+    series: usize,
+    dirty: usize,
+}
+
+/// One shard's engine.
+pub struct Engine {
+    streams: Vec<Stream>,
+    tasks: Vec<Option<Task>>,
+    pending: Vec<Pending>,
+    closed: Vec<ClosedSlot>,
+    images: Vec<(TaskHandle, u32, Series)>,
+    waves: Waves,
+    /// Observations taken in the open epoch, by the stream's index.
+    observations: Vec<u64>,
+    emit: bool,
+}
+
+impl Engine {
+    /// An engine without tasks; every stream serves its initial weights until others are installed.
+    ///
+    /// # Errors
+    /// When a network specification is impossible (zero layers, say).
+    pub fn new(streams: Vec<StreamSpec>) -> Result<Self, NetworkError> {
+        let streams = streams
+            .into_iter()
+            .map(|spec| {
+                let initial = Network::new(&spec.network, &Weights::initial(&spec.network))?;
+                Ok(Stream { spec, networks: BTreeMap::from([(0, Arc::new(initial))]) })
+            })
+            .collect::<Result<Vec<_>, NetworkError>>()?;
+        let observations = vec![0; streams.len()];
+        Ok(Self {
+            streams,
+            tasks: Vec::new(),
+            pending: Vec::new(),
+            closed: Vec::new(),
+            images: Vec::new(),
+            waves: Waves::default(),
+            observations,
+            emit: true,
+        })
+    }
+
+    /// Makes weights ready to serve `stream`; tasks take them up through [`Engine::activate`].
+    pub fn install(&mut self, stream: &str, version: u64, network: Arc<Network>) {
+        if let Some(stream) = self.streams.iter_mut().find(|known| &*known.spec.name == stream) {
+            stream.networks.insert(version, network);
+        }
+    }
+
+    /// Forgets weights that no task serves and none will be asked to replay: versions below `oldest`, but for the initial ones.
+    pub fn forget(&mut self, stream: &str, oldest: u64) {
+        let Some(index) = self.streams.iter().position(|known| &*known.spec.name == stream) else { return };
+        let serving: Vec<u64> =
+            self.tasks.iter().flatten().filter(|task| task.stream == index).map(|task| task.version).collect();
+        self.streams[index]
+            .networks
+            .retain(|&version, _| version == 0 || version >= oldest || serving.contains(&version));
+    }
+
+    /// The newest weights version installed for `stream`, or 0.
+    pub fn newest_version(&self, stream: &str) -> u64 {
+        self.streams
+            .iter()
+            .find(|known| &*known.spec.name == stream)
+            .and_then(|known| known.networks.last_key_value())
+            .map_or(0, |(&version, _)| version)
+    }
+
+    /// Opens a task with no series yet, standing at `position`. `None` when the stream is unknown.
+    pub fn open(&mut self, id: TaskId, position: i64) -> Option<TaskHandle> {
+        let stream = self.streams.iter().position(|stream| stream.spec.name == id.stream)?;
+        let activations = Vec::new();
+        let task = Task { id, stream, version: 0, position, activations, table: Table::default(), before: None };
+        let free = self.tasks.iter().position(Option::is_none).unwrap_or(self.tasks.len());
+        if free == self.tasks.len() {
+            self.tasks.push(None);
+        }
+        self.tasks[free] = Some(task);
+        Some(TaskHandle(free))
+    }
+
+    /// Closes a task and forgets its series. Must not be called while an epoch is open.
+    pub fn close(&mut self, task: TaskHandle) {
+        debug_assert!(self.pending.is_empty() && self.images.is_empty(), "an epoch is open");
+        self.tasks[task.0] = None;
+    }
+
+    /// Puts a series back from a snapshot that was taken at `position`.
+    ///
+    /// # Errors
+    /// When the bytes are not a snapshot of this layout; the series is then rebuilt from the input alone.
+    pub fn restore(&mut self, task: TaskHandle, series: &str, position: i64, body: &[u8]) -> Result<(), SnapshotError> {
+        let stream = &self.streams[self.task(task).stream].spec;
+        let restored = snapshot::decode(stream, series, position, body)?;
+        self.task_mut(task).table.put(restored);
+        Ok(())
+    }
+
+    /// Takes a task back to where its record says that replay has to begin.
+    pub fn resume(&mut self, task: TaskHandle, progress: &TaskProgress) {
+        let open = self.task_mut(task);
+        open.position = progress.replay_from;
+        open.activations.clone_from(&progress.activations);
+        open.version = open.recorded_version(progress.replay_from);
+    }
+
+    /// The weights version that the task's record names for input at `position`.
+    pub fn recorded_version(&self, task: TaskHandle, position: i64) -> u64 {
+        self.task(task).recorded_version(position)
+    }
+
+    /// The first recorded change of weights after `position`: replay must not run past it in one epoch.
+    pub fn next_activation(&self, task: TaskHandle, position: i64) -> Option<i64> {
+        self.task(task).activations.iter().map(|&(at, _)| at).find(|&at| at > position)
+    }
+
+    /// Serves the task with `version` from its present position on. Recorded in the task's progress when it changes
+    /// anything. Returns whether it did; `false` also where the version is not installed.
+    pub fn activate(&mut self, task: TaskHandle, version: u64) -> bool {
+        let stream = self.task(task).stream;
+        if self.task(task).version == version || !self.streams[stream].networks.contains_key(&version) {
+            return false;
+        }
+        let open = self.task_mut(task);
+        open.remember();
+        open.version = version;
+        if open.recorded_version(open.position) != version {
+            open.activations.push((open.position, version));
+        }
+        true
+    }
+
+    /// Opens an epoch. With `emit` false (replay) state changes but nothing is to be written, and
+    /// [`Engine::roll_back`] is not possible.
+    pub fn begin(&mut self, emit: bool) {
+        self.emit = emit;
+    }
+
+    /// Takes an observation of the record at `offset`.
+    pub fn accept(&mut self, task: TaskHandle, offset: i64, series: &str, time: EventTime, value: f64) -> Acceptance {
+        let Some(open) = self.tasks[task.0].as_mut() else { return Acceptance::Known };
+        let spec = &self.streams[open.stream].spec;
+        let index = match open.table.find(series) {
+            Some(index) => index,
+            None if open.table.len() >= spec.max_series => return Acceptance::SeriesLimit,
+            None => {
+                open.remember();
+                open.table.put(Series::new(series, spec))
+            }
+        };
+        let state = open.table.get_mut(index);
+        if offset < state.position {
+            return Acceptance::Known;
+        }
+        open.touch(task, index, offset, self.emit, &mut self.images);
+        let state = open.table.get_mut(index);
+        let placed = state.input.observe(&spec.series, time, value, &mut self.closed);
+        for slot in self.closed.drain(..) {
+            self.pending.push(Pending { wave: state.queued, task, series: index, offset, slot });
+            state.queued += 1;
+        }
+        match placed {
+            Placed::Accepted => {
+                self.observations[open.stream] += 1;
+                Acceptance::Taken
+            }
+            Placed::Late { by } => Acceptance::Late { by },
+            Placed::Duplicate => Acceptance::Duplicate,
+        }
+    }
+
+    /// Says that the task's input has been taken up to (not including) `position`.
+    pub fn advance(&mut self, task: TaskHandle, position: i64) {
+        let open = self.task_mut(task);
+        open.remember();
+        open.position = position;
+    }
+
+    /// Steps every closed slot through the network and closes the epoch. `snapshot_share` (0 to 1) is the share of the changed series to
+    /// snapshot now, oldest change first.
+    pub fn finish(&mut self, snapshot_share: f64) -> Epoch {
+        let mut epoch = Epoch::new(&self.streams);
+        epoch.observations.copy_from_slice(&self.observations);
+        self.observations.fill(0);
+        self.waves.run(&mut self.pending, &self.streams, &mut self.tasks, self.emit, &mut epoch);
+        for (index, task) in self.tasks.iter_mut().enumerate() {
+            let Some(task) = task else { continue };
+            let Some(before) = &task.before else { continue };
+            let from = before.position;
+            let activated = before.activations != task.activations.len();
+            let due = if self.emit { task.table.due(snapshot_share) } else { 0 };
+            let spec = &self.streams[task.stream].spec;
+            task.table.oldest_dirty(due).for_each(|series| {
+                epoch.snapshots.push(Snapshot {
+                    task: TaskHandle(index),
+                    series: Arc::clone(&series.key),
+                    position: task.position,
+                    body: snapshot::encode(spec, series),
+                });
+            });
+            let progress = task.progress(due);
+            epoch.tasks.push(TaskEpoch {
+                task: TaskHandle(index),
+                from,
+                to: task.position,
+                snapshots: due,
+                activated,
+                progress,
+            });
+            if !self.emit {
+                task.before = None;
+            }
+        }
+        epoch
+    }
+
+    /// The epoch is in Kafka: memory becomes the truth.
+    pub fn committed(&mut self, epoch: &Epoch) {
+        for (task, series, _) in std::mem::take(&mut self.images) {
+            self.task_mut(task).table.get_mut(series).imaged = false;
+        }
+        for done in &epoch.tasks {
+            let task = self.task_mut(done.task);
+            task.before = None;
+            task.table.cleaned(done.snapshots);
+            let keep_from = done.progress.activations.first().map_or(0, |&(at, _)| at);
+            task.activations.retain(|&(at, _)| at >= keep_from);
+        }
+    }
+
+    /// The epoch did not happen: every touched series goes back to its image from before it. Returns where each touched task has to be
+    /// read from again.
+    pub fn roll_back(&mut self) -> Vec<(TaskHandle, i64)> {
+        self.pending.clear();
+        self.observations.fill(0);
+        while let Some((task, series, image)) = self.images.pop() {
+            *self.task_mut(task).table.get_mut(series) = image;
+        }
+        let mut positions = Vec::new();
+        for (index, task) in self.tasks.iter_mut().enumerate() {
+            let Some(task) = task else { continue };
+            let Some(before) = task.before.take() else { continue };
+            task.version = before.version;
+            task.position = before.position;
+            task.activations.truncate(before.activations);
+            task.table.truncate(before.series, before.dirty);
+            positions.push((TaskHandle(index), before.position));
+        }
+        positions
+    }
+
+    /// The task's identity.
+    pub fn id(&self, task: TaskHandle) -> &TaskId {
+        &self.task(task).id
+    }
+
+    /// The next offset the task wants to read.
+    pub fn position(&self, task: TaskHandle) -> i64 {
+        self.task(task).position
+    }
+
+    /// The weights version that serves the task.
+    pub fn version(&self, task: TaskHandle) -> u64 {
+        self.task(task).version
+    }
+
+    /// How many series the task holds.
+    pub fn series_count(&self, task: TaskHandle) -> usize {
+        self.task(task).table.len()
+    }
+
+    /// Where the task stands, if nothing is open.
+    pub fn progress(&self, task: TaskHandle) -> TaskProgress {
+        self.task(task).progress(0)
+    }
+
+    /// The key of a series of a task.
+    pub fn key(&self, task: TaskHandle, series: u32) -> &str {
+        &self.task(task).table.get(series).key
+    }
+
+    /// Bytes of the states of a task's series (inline and heap), added up over every series.
+    pub fn state_bytes(&self, task: TaskHandle) -> usize {
+        self.task(task).table.bytes()
+    }
+
+    /// The specification of the stream that `task` belongs to.
+    pub fn stream(&self, task: TaskHandle) -> &StreamSpec {
+        &self.streams[self.task(task).stream].spec
+    }
+
+    /// The open tasks.
+    pub fn tasks(&self) -> impl Iterator<Item = TaskHandle> {
+        self.tasks.iter().enumerate().filter(|(_, task)| task.is_some()).map(|(index, _)| TaskHandle(index))
+    }
+
+    fn task(&self, task: TaskHandle) -> &Task {
+        self.tasks[task.0].as_ref().unwrap_or_else(|| unreachable!("a handle outlived its task"))
+    }
+
+    fn task_mut(&mut self, task: TaskHandle) -> &mut Task {
+        self.tasks[task.0].as_mut().unwrap_or_else(|| unreachable!("a handle outlived its task"))
+    }
+}
+
+impl Task {
+    fn recorded_version(&self, position: i64) -> u64 {
+        self.activations.iter().rev().find(|&&(at, _)| at <= position).map_or(0, |&(_, version)| version)
+    }
+
+    /// Notes, once an epoch, what a rollback must go back to.
+    fn remember(&mut self) {
+        if self.before.is_none() {
+            self.before = Some(Before {
+                version: self.version,
+                position: self.position,
+                activations: self.activations.len(),
+                series: self.table.len(),
+                dirty: self.table.dirty_len(),
+            });
+        }
+    }
+
+    /// Prepares a series for a change: image for rollback, place in the queue of changed series.
+    fn touch(
+        &mut self,
+        task: TaskHandle,
+        series: u32,
+        offset: i64,
+        keep_image: bool,
+        images: &mut Vec<(TaskHandle, u32, Series)>,
+    ) {
+        self.remember();
+        let known_before = self.before.as_ref().is_some_and(|before| (series as usize) < before.series);
+        let state = self.table.get_mut(series);
+        if keep_image && known_before && !state.imaged {
+            images.push((task, series, state.clone()));
+            state.imaged = true;
+        }
+        self.table.mark_dirty(series, offset);
+    }
+
+    /// `skip`: how many of the oldest changed series are about to be snapshotted.
+    fn progress(&self, skip: usize) -> TaskProgress {
+        let replay_from = self.table.dirty_from(skip).unwrap_or(self.position);
+        let first = self.activations.iter().rposition(|&(at, _)| at <= replay_from).unwrap_or(0);
+        TaskProgress { replay_from, activations: self.activations[first..].to_vec() }
+    }
+}

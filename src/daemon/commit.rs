@@ -1,0 +1,225 @@
+//! Writing an epoch: forecasts, dead letters, due snapshots and input offsets in one transaction.
+
+use std::collections::BTreeMap;
+
+use super::{partition::PartitionLife, plan::Plan};
+use crate::{
+    broker::{Batch, BrokerError, Member, Outgoing, Partition},
+    engine::{Engine, Epoch, TaskHandle},
+    time::{EventTime, Grid},
+    wire::{
+        DeadLetter, Encoder, ForecastRecord, Refusal,
+        state::{Envelope, StateKey, StateKind, TaskRecord},
+    },
+};
+
+/// A record that could not be used, or not wholly.
+#[derive(Debug)]
+pub struct Refused {
+    /// Its batch in the inbox.
+    pub batch: usize,
+    /// Its place in the batch.
+    pub record: usize,
+    /// The stream that refused it, by its index in the plan.
+    pub stream: usize,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+/// What [`write`] needs.
+pub struct Writing<'a> {
+    /// The shard's plan.
+    pub plan: &'a Plan,
+    /// For the names of series and tasks.
+    pub engine: &'a Engine,
+    /// The seat to write through.
+    pub member: &'a mut dyn Member,
+    /// Turns forecasts into bytes.
+    pub encoder: &'a mut Encoder,
+    /// The partitions; what was written of each task is noted there.
+    pub partitions: &'a mut BTreeMap<Partition, PartitionLife>,
+    /// The input of the epoch.
+    pub inbox: &'a [Batch],
+    /// Which of it was refused.
+    pub refused: &'a [Refused],
+    /// What is to be written.
+    pub epoch: &'a Epoch,
+    /// Microseconds of the monotonic clock.
+    pub now: u64,
+}
+
+/// Writes the epoch in one transaction. On an error nothing of it is visible, and the caller aborts and rolls back.
+///
+/// # Errors
+/// What the broker answers; the transaction is then still to be aborted.
+pub fn write(mut writing: Writing<'_>) -> Result<(), BrokerError> {
+    writing.member.begin()?;
+    writing.forecasts()?;
+    writing.dead_letters()?;
+    writing.snapshots()?;
+    let records = writing.task_records()?;
+    let positions: Vec<_> = writing
+        .partitions
+        .iter()
+        .filter_map(|(partition, life)| {
+            let done =
+                writing.epoch.tasks.iter().find(|done| life.served.iter().any(|served| served.task == done.task))?;
+            Some((partition.clone(), done.to))
+        })
+        .collect();
+    writing.member.commit(&positions)?;
+    for (task, record) in records {
+        for served in writing.partitions.values_mut().flat_map(|life| &mut life.served) {
+            if served.task == task {
+                served.written = Some(record.clone());
+                served.written_at = writing.now;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Writing<'_> {
+    fn forecasts(&mut self) -> Result<(), BrokerError> {
+        let Self { plan, engine, member, encoder, epoch, .. } = self;
+        let mut known: Option<(TaskHandle, usize)> = None;
+        let mut times: Vec<i64> = Vec::new();
+        let mut times_of = None;
+        let mut payload = Vec::new();
+        for row in &epoch.forecasts {
+            let id = engine.id(row.task);
+            let stream = match known {
+                Some((task, stream)) if task == row.task => stream,
+                _ => plan.streams.iter().position(|stream| stream.engine.name == id.stream).unwrap_or(0),
+            };
+            known = Some((row.task, stream));
+            let spec = &plan.streams[stream].engine;
+            let (horizon, levels) = (spec.forecast.horizon, &spec.forecast.levels);
+            if times_of != Some((stream, row.slot)) {
+                horizon_times(spec.series.grid, row.slot, horizon, &mut times);
+                times_of = Some((stream, row.slot));
+            }
+            payload.clear();
+            let record = ForecastRecord {
+                stream: &id.stream,
+                series: engine.key(row.task, row.series),
+                origin: row.origin,
+                step: row.slot,
+                times: matches!(spec.series.grid, Grid::Regular { .. }).then_some(&times),
+                value: row.value,
+                point: &epoch.points[row.point..row.point + horizon],
+                levels,
+                quantiles: &epoch.quantiles[row.quantile..row.quantile + horizon * levels.len()],
+                anomaly: row.anomaly,
+                weights_version: row.weights_version,
+                topic: &id.topic,
+                partition: id.partition,
+                offset: row.offset,
+                scale: row.scale,
+            };
+            encoder.encode(&record, &mut payload);
+            member.send(Outgoing {
+                topic: &plan.streams[stream].forecasts_topic,
+                partition: None,
+                key: Some(engine.key(row.task, row.series).as_bytes()),
+                payload: Some(&payload),
+                headers: &[],
+            })?;
+        }
+        Ok(())
+    }
+
+    fn dead_letters(&mut self) -> Result<(), BrokerError> {
+        for refused in self.refused {
+            let batch = &self.inbox[refused.batch];
+            let Some(record) = batch.get(refused.record) else { continue };
+            let letter = DeadLetter {
+                refusal: &refused.refusal,
+                stream: &self.plan.streams[refused.stream].engine.name,
+                topic: &batch.partition.topic,
+                partition: batch.partition.number,
+                offset: record.offset,
+                timestamp: record.timestamp,
+                key: record.key,
+                payload: record.payload,
+            };
+            let headers = letter.headers();
+            let headers: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (*name, value.as_slice())).collect();
+            self.member.send(Outgoing {
+                topic: &self.plan.dead_letter_topic,
+                partition: None,
+                key: letter.kept_key(),
+                payload: letter.kept_payload(),
+                headers: &headers,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn snapshots(&mut self) -> Result<(), BrokerError> {
+        let (mut key, mut payload) = (String::new(), Vec::new());
+        for snapshot in &self.epoch.snapshots {
+            let id = self.engine.id(snapshot.task);
+            key.clear();
+            StateKey::write_series(&mut key, &id.stream, &id.topic, id.partition, &snapshot.series);
+            payload.clear();
+            Envelope { kind: StateKind::Series, position: snapshot.position, body: &snapshot.body }
+                .encode(&mut payload);
+            self.member.send(Outgoing {
+                topic: &self.plan.state_topic,
+                partition: Some(id.partition % self.plan.state_partitions),
+                key: Some(key.as_bytes()),
+                payload: Some(&payload),
+                headers: &[],
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Where each task stands. An older record is never wrong, it only makes a successor replay more: so it is written when
+    /// weights change, and else ten times in a checkpoint interval.
+    fn task_records(&mut self) -> Result<Vec<(TaskHandle, TaskRecord)>, BrokerError> {
+        let mut written = Vec::new();
+        for done in &self.epoch.tasks {
+            let Some(served) =
+                self.partitions.values().flat_map(|life| &life.served).find(|served| served.task == done.task)
+            else {
+                continue;
+            };
+            let old = self.now.saturating_sub(served.written_at) >= self.plan.checkpoint_interval / 10;
+            if !(done.activated || old || served.written.is_none()) {
+                continue;
+            }
+            let id = self.engine.id(done.task);
+            let record = TaskRecord {
+                replay_from: done.progress.replay_from,
+                activations: done.progress.activations.clone(),
+                fingerprint: self.plan.streams[served.stream].engine.network.fingerprint(),
+            };
+            let (mut key, mut payload) = (String::new(), Vec::new());
+            let body = record.to_bytes().map_err(|error| BrokerError::Refused(error.to_string()))?;
+            StateKey::write_task(&mut key, &id.stream, &id.topic, id.partition);
+            Envelope { kind: StateKind::Task, position: done.to, body: &body }.encode(&mut payload);
+            self.member.send(Outgoing {
+                topic: &self.plan.state_topic,
+                partition: Some(id.partition % self.plan.state_partitions),
+                key: Some(key.as_bytes()),
+                payload: Some(&payload),
+                headers: &[],
+            })?;
+            written.push((done.task, record));
+        }
+        Ok(written)
+    }
+}
+
+/// The times at which the next `horizon` slots begin; none on an irregular grid.
+pub fn horizon_times(grid: Grid, slot: i64, horizon: usize, times: &mut Vec<i64>) {
+    times.clear();
+    if matches!(grid, Grid::Regular { .. }) {
+        times.extend((slot + 1..).take(horizon).map(|slot| {
+            let EventTime(start) = grid.start(slot);
+            start
+        }));
+    }
+}

@@ -1,0 +1,123 @@
+//! Watching the models topic: every complete version that is published becomes ready to serve.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{plan::Plan, status::Status};
+use crate::{
+    broker::{Broker, BrokerError, From, Partition, Reader},
+    engine::Engine,
+    nn::{Network, NetworkSpec, Weights},
+    wire::model::ModelShelf,
+};
+
+/// Records read from the models topic at a time.
+const READ_RECORDS: usize = 64;
+/// How long reading what is there already waits for the next records.
+const CATCH_UP_WAIT: Duration = Duration::from_millis(100);
+
+/// A version that has come complete.
+pub type Completed = (String, u64);
+
+/// A reader of the models topic and what it has read so far.
+pub struct ModelWatch {
+    partition: Partition,
+    reader: Box<dyn Reader>,
+    /// The versions read so far.
+    pub shelf: ModelShelf,
+}
+
+impl ModelWatch {
+    /// Starts reading the models topic from its beginning.
+    ///
+    /// # Errors
+    /// What the broker answers.
+    pub fn open(models_topic: &str, broker: &dyn Broker) -> Result<Self, BrokerError> {
+        let partition = Partition { topic: models_topic.into(), number: 0 };
+        let reader = broker.reader(&partition, From::Beginning)?;
+        Ok(Self { partition, reader, shelf: ModelShelf::new() })
+    }
+
+    /// Reads everything that is published by now and returns what came complete, in order.
+    ///
+    /// # Errors
+    /// What the broker answers.
+    pub fn catch_up(&mut self, broker: &dyn Broker) -> Result<Vec<Completed>, BrokerError> {
+        let (_, end) = broker.offsets(&self.partition)?;
+        let mut completed = Vec::new();
+        loop {
+            let came = self.read(CATCH_UP_WAIT, &mut completed)?;
+            if !came && self.reader.reached(end)? {
+                return Ok(completed);
+            }
+        }
+    }
+
+    /// What has come complete since the last look, without waiting.
+    ///
+    /// # Errors
+    /// What the broker answers; passing trouble counts as nothing new.
+    pub fn look(&mut self) -> Result<Vec<Completed>, BrokerError> {
+        let mut completed = Vec::new();
+        match self.read(Duration::ZERO, &mut completed) {
+            Ok(_) | Err(BrokerError::Retry(_)) => Ok(completed),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The weights of a version, where they are whole and fit `spec`; otherwise why not.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn weights(&self, stream: &str, version: u64, spec: &NetworkSpec) -> Result<Weights, String> {
+        let bytes = self.shelf.weights(stream, version).map_err(|error| error.to_string())?;
+        Weights::from_bytes(spec, &bytes).map_err(|error| error.to_string())
+    }
+
+    fn read(&mut self, wait: Duration, completed: &mut Vec<Completed>) -> Result<bool, BrokerError> {
+        let Some(batch) = self.reader.read(wait, READ_RECORDS)? else { return Ok(false) };
+        for record in batch.iter() {
+            match self.shelf.take_in(record.key.unwrap_or_default(), record.payload) {
+                Ok(Some(manifest)) => completed.push((manifest.release.stream.clone(), manifest.release.version)),
+                Ok(None) => {}
+                Err(error) => {
+                    let (partition, offset) = (&self.partition, record.offset);
+                    tracing::warn!(%partition, offset, %error, "a record of the models topic is not used");
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes versions ready to serve, where they fit the configured network. Their bytes are then let go.
+    pub fn install(&mut self, plan: &Plan, engine: &mut Engine, status: &Status, completed: &[Completed]) {
+        for (name, version) in completed {
+            let (stream, version) = (name.as_str(), *version);
+            let Some(spec) = plan.streams.iter().map(|plan| &plan.engine).find(|spec| *spec.name == *stream) else {
+                continue;
+            };
+            let Some(release) = self
+                .shelf
+                .versions(stream)
+                .map(|manifest| &manifest.release)
+                .find(|release| release.version == version)
+            else {
+                continue;
+            };
+            if release.fingerprint != spec.network.fingerprint() {
+                tracing::info!(stream, version, "published for another network than the configured one; left alone");
+                continue;
+            }
+            let made = self
+                .weights(stream, version, &spec.network)
+                .and_then(|weights| Network::new(&spec.network, &weights).map_err(|error| error.to_string()));
+            match made {
+                Ok(network) => {
+                    engine.install(stream, version, Arc::new(network));
+                    status.published(stream, version, release.created);
+                }
+                Err(error) => tracing::error!(stream, version, error, "published weights are refused"),
+            }
+            self.shelf.forget_weights_below(stream, version + 1);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What a committed epoch adds to the metrics and to the page.
+
+use std::collections::BTreeMap;
+
+use super::{
+    board::{Accuracy, SeriesUpdate, Work},
+    commit::{Refused, horizon_times},
+    partition::RestoreFacts,
+    plan::Plan,
+    status::Status,
+};
+use crate::{
+    broker::Batch,
+    engine::{Engine, Epoch, StreamSpec},
+    forecast::{Expert, Facts},
+    telemetry::metrics,
+    wire::Reason,
+};
+
+/// Ages of records measured per epoch and batch, evenly spread: a histogram needs no more, and every one costs time.
+const AGES_PER_BATCH: usize = 64;
+
+/// When an epoch reached its stations.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// Gathered, in microseconds of the monotonic clock.
+    pub started: u64,
+    /// Stepped through the network.
+    pub stepped: u64,
+    /// Committed.
+    pub committed: u64,
+    /// The wall clock at its commit, in milliseconds since the Unix epoch.
+    pub wall: i64,
+}
+
+/// An epoch is in Kafka.
+pub fn committed(
+    plan: &Plan,
+    engine: &Engine,
+    epoch: &Epoch,
+    inbox: &[Batch],
+    refused: &[Refused],
+    times: Times,
+    status: &Status,
+) {
+    metrics::EPOCH_SECONDS.histogram(&[]).record(seconds(times.started, times.stepped));
+    metrics::COMMIT_SECONDS.histogram(&[]).record(seconds(times.stepped, times.committed));
+    metrics::TRANSACTIONS.counter(&[("outcome", "committed")]).increment(1);
+    let mut works: Vec<Work> = vec![Work::default(); plan.streams.len()];
+    count_input(plan, inbox, times.wall, &mut works);
+    count_refused(plan, refused, &mut works);
+    for (index, (stream, work)) in plan.streams.iter().zip(&mut works).enumerate() {
+        let name: &str = &stream.engine.name;
+        let label = [("stream", name)];
+        work.observations = epoch.observations[index];
+        work.forecasts = epoch.forecasts_of[index];
+        metrics::OBSERVATIONS.counter(&label).increment(work.observations);
+        metrics::FORECASTS.counter(&label).increment(work.forecasts);
+        metrics::STEPS.counter(&label).increment(epoch.steps[index]);
+        metrics::BURN_INS.counter(&label).increment(epoch.burned_in[index]);
+        let rows = metrics::WAVE_ROWS.histogram(&label);
+        epoch.batches.iter().filter(|&&(of, _)| of == index).for_each(|&(_, size)| rows.record(size as f64));
+        count_accuracy(&stream.engine, &epoch.facts[index], status);
+        status.board.note_work(name, *work);
+    }
+    let mut written: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for snapshot in &epoch.snapshots {
+        let sums = written.entry(&engine.id(snapshot.task).stream).or_default();
+        *sums = (sums.0 + 1, sums.1 + snapshot.body.len() as u64);
+    }
+    for (stream, (count, bytes)) in written {
+        metrics::SNAPSHOTS.counter(&[("stream", stream)]).increment(count);
+        metrics::SNAPSHOT_BYTES.counter(&[("stream", stream)]).increment(bytes);
+    }
+}
+
+/// An epoch was rolled back.
+pub fn aborted() {
+    metrics::TRANSACTIONS.counter(&[("outcome", "aborted")]).increment(1);
+}
+
+/// Another instance took over.
+pub fn fenced() {
+    metrics::TRANSACTIONS.counter(&[("outcome", "fenced")]).increment(1);
+}
+
+/// A partition's restore is done.
+pub fn restored(stream: &str, facts: RestoreFacts) {
+    metrics::RESTORE_SNAPSHOTS.counter(&[("stream", stream)]).increment(facts.snapshots as u64);
+    metrics::RESTORE_RECORDS.counter(&[("stream", stream)]).increment(facts.replayed as u64);
+}
+
+/// Shows the newest forecast of each series on the page.
+pub fn show(status: &Status, engine: &Engine, epoch: &Epoch) {
+    let mut times = Vec::new();
+    let mut times_of = None;
+    for row in &epoch.forecasts {
+        let id = engine.id(row.task);
+        let spec = engine.stream(row.task);
+        let (horizon, levels) = (spec.forecast.horizon, &spec.forecast.levels);
+        if times_of != Some((row.task, row.slot)) {
+            horizon_times(spec.series.grid, row.slot, horizon, &mut times);
+            times_of = Some((row.task, row.slot));
+        }
+        status.board.post(&SeriesUpdate {
+            stream: &id.stream,
+            series: engine.key(row.task, row.series),
+            origin: row.origin.0,
+            value: row.value,
+            times: &times,
+            point: &epoch.points[row.point..row.point + horizon],
+            levels,
+            quantiles: &epoch.quantiles[row.quantile..row.quantile + horizon * levels.len()],
+            anomaly: row.anomaly,
+        });
+    }
+}
+
+fn count_input(plan: &Plan, inbox: &[Batch], wall: i64, works: &mut [Work]) {
+    for batch in inbox {
+        let partition = batch.partition.number.to_string();
+        for (index, name) in plan.streams_of(&batch.partition.topic) {
+            let labels = [("stream", &*name), ("topic", &*batch.partition.topic), ("partition", &*partition)];
+            metrics::RECORDS.counter(&labels).increment(batch.len() as u64);
+            metrics::RECORD_BYTES.counter(&labels).increment(batch.bytes() as u64);
+            works[index].records += batch.len() as u64;
+            let ages = metrics::RECORD_AGE_SECONDS.histogram(&[("stream", &*name)]);
+            let stride = batch.len().div_ceil(AGES_PER_BATCH).max(1);
+            for age in batch.iter().step_by(stride).filter_map(|record| Some(wall - record.timestamp?)) {
+                ages.record(age.max(0) as f64 / 1000.0);
+            }
+        }
+    }
+}
+
+fn count_refused(plan: &Plan, refused: &[Refused], works: &mut [Work]) {
+    for refused in refused {
+        let name: &str = &plan.streams[refused.stream].engine.name;
+        let reason = refused.refusal.reason;
+        metrics::DEAD_LETTERS.counter(&[("stream", name), ("reason", reason.label())]).increment(1);
+        works[refused.stream].dead_letters += 1;
+        match reason {
+            Reason::Late => {
+                metrics::LATE.counter(&[("stream", name)]).increment(1);
+                works[refused.stream].late += 1;
+            }
+            Reason::Duplicate => metrics::DUPLICATES.counter(&[("stream", name)]).increment(1),
+            _ => {}
+        }
+    }
+}
+
+fn count_accuracy(spec: &StreamSpec, facts: &Facts, status: &Status) {
+    let name: &str = &spec.name;
+    let stream = ("stream", name);
+    metrics::ANOMALIES.counter(&[stream]).increment(facts.unusual);
+    let levels = &spec.forecast.levels;
+    for (bucket, &last_lead) in facts.buckets.iter().zip(&spec.forecast.buckets) {
+        let horizon = last_lead.to_string();
+        let labels = [stream, ("horizon", &*horizon)];
+        metrics::MATURED.counter(&labels).increment(bucket.points);
+        metrics::PINBALL.sum(&labels).increment(bucket.pinball);
+        let last = bucket.experts[Expert::Last as usize];
+        let seasonal = bucket.experts[Expert::Seasonal as usize];
+        for (method, sum) in [("foretide", bucket.absolute), ("last_value", last), ("seasonal_naive", seasonal)] {
+            metrics::ABSOLUTE_ERROR.sum(&[stream, ("horizon", &*horizon), ("method", method)]).increment(sum);
+        }
+        let mut intervals = Vec::new();
+        for ((low, high), &covered) in spec.forecast.intervals().zip(&bucket.covered) {
+            let share = levels[high] - levels[low];
+            let interval = format!("{share:.2}");
+            let labels = [stream, ("interval", &*interval)];
+            metrics::INTERVAL_TARGETS.counter(&labels).increment(bucket.intervals);
+            metrics::INTERVAL_COVERED.counter(&labels).increment(covered);
+            intervals.push((share, bucket.intervals, covered));
+        }
+        if bucket.points > 0 {
+            let accuracy = Accuracy {
+                count: bucket.points,
+                foretide: bucket.absolute,
+                last_value: last,
+                seasonal_naive: seasonal,
+                intervals,
+            };
+            status.board.note_accuracy(name, u32::try_from(last_lead).unwrap_or(u32::MAX), &accuracy);
+        }
+    }
+}
+
+fn seconds(from: u64, to: u64) -> f64 {
+    to.saturating_sub(from) as f64 / 1e6
+}

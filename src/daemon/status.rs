@@ -1,0 +1,63 @@
+//! What the shards tell the outside of themselves: read by the watch that measures lag, by the health checks and by
+//! the page, never by a forecast.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::board::{Board, PartitionState};
+use crate::{engine::TaskId, telemetry::metrics};
+
+/// Where a task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TaskStatus {
+    /// Where its partition is in its life.
+    pub state: PartitionState,
+    /// The next input offset.
+    pub position: i64,
+    /// Series held.
+    pub series: u64,
+    /// Bytes of their states.
+    pub state_bytes: u64,
+    /// Input records that the restore still has to read.
+    pub remaining: u64,
+}
+
+/// Shared by the shards of a process.
+#[derive(Debug, Default)]
+pub struct Status {
+    /// The picture behind the page.
+    pub board: Arc<Board>,
+    tasks: Mutex<BTreeMap<TaskId, TaskStatus>>,
+}
+
+impl Status {
+    /// Says where a task is.
+    pub fn set(&self, task: &TaskId, status: TaskStatus) {
+        self.lock().insert(task.clone(), status);
+    }
+
+    /// The task has gone to another owner.
+    pub fn remove(&self, task: &TaskId) {
+        self.lock().remove(task);
+        self.board.note_partition(&task.stream, &task.topic, task.partition, None);
+    }
+
+    /// Weights are ready to serve: their version and when they were published (milliseconds since the Unix epoch).
+    pub fn published(&self, stream: &str, version: u64, created: i64) {
+        self.board.note_weights(stream, version, Some(created));
+        metrics::WEIGHTS_VERSION.gauge(&[("stream", stream)]).set(version as f64);
+        metrics::WEIGHTS_TIMESTAMP.gauge(&[("stream", stream)]).set(created as f64 / 1000.0);
+    }
+
+    /// All tasks of this process.
+    pub fn tasks(&self) -> Vec<(TaskId, TaskStatus)> {
+        self.lock().iter().map(|(task, status)| (task.clone(), *status)).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<TaskId, TaskStatus>> {
+        // A panic elsewhere leaves the map whole: every change is one insert or one removal.
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,175 @@
+//! The threads of a process: shards, trainer and watch, and how they are stopped.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use super::{
+    http::{Condition, Health},
+    plan::Plan,
+    shard::{Shard, ShardEnd},
+    status::Status,
+};
+use crate::{
+    broker::{Broker, BrokerError},
+    env::Clock,
+};
+
+/// How long a shard that lost its seat waits before it takes a new one; doubled with each failure in a row.
+const FIRST_BACKOFF: Duration = Duration::from_millis(500);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+/// A turn takes this long at the most while all is well: poll, a commit interval, a transaction with its timeouts.
+const BEAT: Duration = Duration::from_secs(120);
+
+/// Asks every thread to finish what it is at and to end.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks.
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was asked.
+    pub fn asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Sleeps for `duration`, or until it is asked.
+    pub fn sleep(&self, duration: Duration) {
+        let slice = Duration::from_millis(50);
+        let mut left = duration;
+        while !self.asked() && !left.is_zero() {
+            std::thread::sleep(left.min(slice));
+            left = left.saturating_sub(slice);
+        }
+    }
+}
+
+/// What every thread of a process shares.
+#[derive(Clone)]
+pub struct Shared {
+    /// The settings, turned into specifications.
+    pub plan: Arc<Plan>,
+    /// The cluster.
+    pub broker: Arc<dyn Broker>,
+    /// The machine's clocks.
+    pub clock: Arc<dyn Clock>,
+    /// What the outside may know.
+    pub status: Arc<Status>,
+    /// What `/livez` and `/readyz` answer from.
+    pub health: Arc<Health>,
+    /// The end of all of it.
+    pub stop: Stop,
+}
+
+/// A running thread and its name.
+pub struct Worker {
+    name: String,
+    handle: JoinHandle<Result<(), String>>,
+}
+
+impl Worker {
+    /// Starts a thread. Its error, and a panic of it, stop the process.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(
+        name: &str,
+        stack_bytes: usize,
+        shared: &Shared,
+        work: impl FnOnce(&Shared) -> Result<(), String> + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let own = shared.clone();
+        let part = name.to_owned();
+        let handle = std::thread::Builder::new().name(name.to_owned()).stack_size(stack_bytes).spawn(move || {
+            let _last = StopOnDrop(own.stop.clone());
+            let ended = work(&own);
+            if let Err(error) = &ended {
+                tracing::error!(part, error, "stopping");
+                own.health.set(&part, Condition::Dead(error.clone()));
+            }
+            ended
+        })?;
+        Ok(Self { name: name.to_owned(), handle })
+    }
+
+    /// Whether it has ended.
+    pub fn ended(&self) -> bool {
+        self.handle.is_finished()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// What it died of.
+    pub fn join(self) -> Result<(), String> {
+        match self.handle.join() {
+            Ok(ended) => ended.map_err(|error| format!("{}: {error}", self.name)),
+            Err(_) => Err(format!("{} panicked; this is a fault in Foretide, please report it", self.name)),
+        }
+    }
+}
+
+/// One part that ends ends all: a daemon that serves half of its streams must not look healthy.
+struct StopOnDrop(Stop);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.ask();
+    }
+}
+
+/// Runs one shard: takes a seat, works, and takes a new seat when the old one is lost.
+///
+/// # Errors
+/// When a new seat would not help.
+pub fn run_shard(shared: &Shared, name: &str, transactional_id: &str) -> Result<(), String> {
+    let mut backoff = FIRST_BACKOFF;
+    shared.health.expect_beats(name, BEAT);
+    while !shared.stop.asked() {
+        shared.health.set(name, Condition::Waiting("taking a seat in the consumer group".into()));
+        match serve(shared, name, transactional_id, &mut backoff) {
+            Ok(()) => return Ok(()),
+            Err(ShardEnd::Broker(
+                error @ (BrokerError::Fenced(_) | BrokerError::Retry(_) | BrokerError::Aborted(_)),
+            )) => {
+                tracing::warn!(shard = name, %error, ?backoff, "the seat is lost; taking a new one");
+                shared.health.set(name, Condition::Waiting(error.to_string()));
+                shared.stop.sleep(backoff);
+                backoff = (backoff * 2).min(LONGEST_BACKOFF);
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Ok(())
+}
+
+fn serve(shared: &Shared, name: &str, transactional_id: &str, backoff: &mut Duration) -> Result<(), ShardEnd> {
+    let mut shard = Shard::join(
+        Arc::clone(&shared.plan),
+        Arc::clone(&shared.broker),
+        Arc::clone(&shared.clock),
+        Arc::clone(&shared.status),
+        transactional_id,
+    )?;
+    while !shared.stop.asked() {
+        let turn = shard.turn()?;
+        shared.health.beat(name);
+        if shard.serving() {
+            shared.health.set(name, Condition::Ready);
+        } else {
+            shared.health.set(name, Condition::Waiting("restoring partitions".into()));
+        }
+        if turn == super::shard::Turn::Committed {
+            *backoff = FIRST_BACKOFF;
+        }
+    }
+    Ok(shard.leave()?)
+}

@@ -1,0 +1,88 @@
+//! A series' state as bytes. The envelope around them (version, position, checksum) is the wire's.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    StreamSpec,
+    table::{Series, UNSTEPPED},
+};
+use crate::{forecast::ForecastState, series::SeriesState};
+
+/// Why a snapshot could not be taken up.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The bytes do not hold a series' state.
+    #[error("the snapshot of series {series:?} is damaged: {source}")]
+    Damaged {
+        /// The series' key.
+        series: String,
+        /// What the reader met.
+        source: postcard::Error,
+    },
+    /// The stream was configured otherwise when it was written.
+    #[error("the snapshot of series {series:?} was made with another grid, season, horizon or levels")]
+    OtherStream {
+        /// The series' key.
+        series: String,
+    },
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    stream: u64,
+    network: u64,
+    version: u64,
+    input: &'a SeriesState,
+    forecast: &'a ForecastState,
+    hidden: &'a [f32],
+}
+
+#[derive(Deserialize)]
+struct Read {
+    stream: u64,
+    network: u64,
+    version: u64,
+    input: SeriesState,
+    forecast: ForecastState,
+    hidden: Box<[f32]>,
+}
+
+/// What of the configuration decides the layout and the meaning of a series' state.
+fn stream_fingerprint(spec: &StreamSpec) -> u64 {
+    let series = &spec.series;
+    let text = format!(
+        "{:?} {:?} {:?} {} {} {} {:?}",
+        series.grid,
+        series.aggregation,
+        series.readings_per_slot,
+        series.season,
+        series.horizon,
+        series.burn_in,
+        spec.forecast
+    );
+    // FNV-1a: any stable hash would do; Rust's own is not stable between versions.
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+pub(super) fn encode(spec: &StreamSpec, series: &Series) -> Vec<u8> {
+    let written = Written {
+        stream: stream_fingerprint(spec),
+        network: spec.network.fingerprint(),
+        version: series.version,
+        input: &series.input,
+        forecast: &series.forecast,
+        hidden: &series.hidden,
+    };
+    postcard::to_allocvec(&written).unwrap_or_else(|_| unreachable!("plain data in memory always encodes"))
+}
+
+pub(super) fn decode(spec: &StreamSpec, key: &str, position: i64, body: &[u8]) -> Result<Series, SnapshotError> {
+    let read: Read =
+        postcard::from_bytes(body).map_err(|source| SnapshotError::Damaged { series: key.to_owned(), source })?;
+    if read.stream != stream_fingerprint(spec) {
+        return Err(SnapshotError::OtherStream { series: key.to_owned() });
+    }
+    // Another network: the hidden state means nothing to it and is built anew from the context.
+    let version = if read.network == spec.network.fingerprint() { read.version } else { UNSTEPPED };
+    Ok(Series::restored(key, position, version, read.input, read.forecast, read.hidden))
+}
