@@ -298,7 +298,7 @@ proptest! {
                     assert!(!series.is_empty() && value.abs() <= MAX_MAGNITUDE && time >= EventTime(0));
                 });
                 if let Err(refusal) = result {
-                    prop_assert!(refusal.detail.len() <= super::super::refusal::MAX_DETAIL_BYTES);
+                    prop_assert!(refusal.detail.len() <= crate::wire::refusal::MAX_DETAIL_BYTES);
                 }
             }
         }

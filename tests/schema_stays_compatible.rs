@@ -1,0 +1,224 @@
+//! What other programs (and later versions of this one) read must not change under the same version number: stored
+//! samples are held byte for byte, and `docs/forecast.schema.json` describes what is really written.
+
+use foretide::{
+    time::EventTime,
+    wire::{Encoder, Envelope, ForecastRecord, StateKey, StateKind, TaskRecord},
+};
+use serde_json::{Value, json};
+
+/// Schema 1, on a regular grid.
+const REGULAR: &str = r#"{"schema":1,"stream":"load","series":"plant/1:power","origin":1700000000000,"step":472222,"times":[1700003600000,1700007200000],"value":20.125000000000004,"point":[20.13,-0.2457],"quantiles":{"0.05":[19,-18.5],"0.5":[20.13,-0.2457],"0.95":[21,22]},"anomaly":0.7313,"weights_version":3,"input":{"topic":"meters","partition":7,"offset":123456}}"#;
+/// Schema 1, on an irregular grid, with a key that JSON must escape and a scale that leaves no decimals.
+const IRREGULAR: &str = r#"{"schema":1,"stream":"trades","series":"a\"b\\c\u000a\u00001é","origin":-5,"step":-5,"times":null,"value":1e21,"point":[1200346],"quantiles":{"0.1":[-1e21],"0.5":[1200346]},"anomaly":null,"weights_version":0,"input":{"topic":"t","partition":0,"offset":0}}"#;
+
+fn regular() -> ForecastRecord<'static> {
+    ForecastRecord {
+        stream: "load",
+        series: "plant/1:power",
+        origin: EventTime(1_700_000_000_000),
+        step: 472_222,
+        times: Some(&[1_700_003_600_000, 1_700_007_200_000]),
+        value: 20.125_000_000_000_004,
+        point: &[20.13, -0.245_678],
+        levels: &[0.05, 0.5, 0.95],
+        quantiles: &[19.0, 20.13, 21.0, -18.5, -0.245_678, 22.0],
+        anomaly: Some(0.731_28),
+        weights_version: 3,
+        topic: "meters",
+        partition: 7,
+        offset: 123_456,
+        scale: 1.5,
+    }
+}
+
+fn irregular() -> ForecastRecord<'static> {
+    ForecastRecord {
+        stream: "trades",
+        series: "a\"b\\c\n\u{0}1é",
+        origin: EventTime(-5),
+        step: -5,
+        times: None,
+        value: 1e21,
+        point: &[1_200_345.5],
+        levels: &[0.1, 0.5],
+        quantiles: &[-1e21, 1_200_345.5],
+        anomaly: None,
+        weights_version: 0,
+        topic: "t",
+        partition: 0,
+        offset: 0,
+        scale: 5e4,
+    }
+}
+
+fn encode(record: &ForecastRecord<'_>) -> String {
+    let mut out = Vec::new();
+    Encoder::new().encode(record, &mut out);
+    String::from_utf8(out).expect("the record is UTF-8")
+}
+
+fn schema() -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/forecast.schema.json");
+    let text = std::fs::read_to_string(path).expect("docs/forecast.schema.json can be read");
+    serde_json::from_str(&text).expect("docs/forecast.schema.json is JSON")
+}
+
+/// Checks `value` against the keywords of JSON Schema that our schema uses; any other keyword is an error, so that none
+/// is passed over.
+fn check(schema: &Value, value: &Value, place: &str) -> Result<(), String> {
+    for (keyword, rule) in schema.as_object().ok_or("a schema must be an object")? {
+        let holds = match keyword.as_str() {
+            "$schema" | "title" | "description" => true,
+            "const" => value == rule,
+            "type" => match rule {
+                Value::Array(types) => types.iter().any(|name| is_type(value, name)),
+                name => is_type(value, name),
+            },
+            "minimum" => value.as_f64() >= rule.as_f64(),
+            "required" => {
+                let names = rule.as_array().ok_or("required must be a list")?;
+                names.iter().all(|name| name.as_str().is_some_and(|name| value.get(name).is_some()))
+            }
+            "properties" => {
+                for (name, member) in rule.as_object().ok_or("properties must be an object")? {
+                    if let Some(value) = value.get(name) {
+                        check(member, value, &format!("{place}.{name}"))?;
+                    }
+                }
+                true
+            }
+            "additionalProperties" => {
+                for (name, value) in value.as_object().into_iter().flatten() {
+                    check(rule, value, &format!("{place}.{name}"))?;
+                }
+                true
+            }
+            "items" => {
+                for value in value.as_array().into_iter().flatten() {
+                    check(rule, value, &format!("{place}[]"))?;
+                }
+                true
+            }
+            other => return Err(format!("{place}: this test does not know the keyword {other:?}; teach it")),
+        };
+        if !holds {
+            return Err(format!("{place}: expected {keyword} {rule}, found {value}"));
+        }
+    }
+    Ok(())
+}
+
+fn is_type(value: &Value, name: &Value) -> bool {
+    match name.as_str() {
+        Some("integer") => value.is_i64() || value.is_u64(),
+        Some("number") => value.is_number(),
+        Some("string") => value.is_string(),
+        Some("array") => value.is_array(),
+        Some("object") => value.is_object(),
+        Some("null") => value.is_null(),
+        _ => false,
+    }
+}
+
+#[test]
+fn forecasts_of_schema_1_keep_their_bytes() {
+    assert_eq!(encode(&regular()), REGULAR);
+    assert_eq!(encode(&irregular()), IRREGULAR);
+}
+
+#[test]
+fn what_is_written_is_what_the_schema_says() {
+    for text in [encode(&regular()), encode(&irregular()), REGULAR.into(), IRREGULAR.into()] {
+        let value = serde_json::from_str(&text).expect("a forecast is JSON");
+        assert_eq!(check(&schema(), &value, "forecast"), Ok(()));
+    }
+}
+
+#[test]
+fn every_field_that_is_written_is_described() {
+    let (schema, value) = (schema(), serde_json::from_str::<Value>(REGULAR).expect("a sample is JSON"));
+    for (described, written) in [(&schema, &value), (&schema["properties"]["input"], &value["input"])] {
+        for name in written.as_object().expect("an object").keys() {
+            assert!(described["properties"][name]["description"].is_string(), "{name} is not described");
+        }
+    }
+}
+
+/// Schema 1 as it was published: what it required then, it must require for ever.
+#[test]
+fn schema_1_requires_what_it_always_did() {
+    let schema = schema();
+    let expected = [
+        "schema",
+        "stream",
+        "series",
+        "origin",
+        "step",
+        "times",
+        "value",
+        "point",
+        "quantiles",
+        "anomaly",
+        "weights_version",
+        "input",
+    ];
+    for name in expected {
+        assert!(schema["required"].as_array().expect("a list").contains(&json!(name)), "{name} is no longer required");
+    }
+    let types = |name: &str| schema["properties"][name]["type"].clone();
+    assert_eq!(schema["properties"]["schema"]["const"], json!(1));
+    for name in ["origin", "step", "weights_version"] {
+        assert_eq!(types(name), json!("integer"), "{name}");
+    }
+    for (name, expected) in [
+        ("stream", json!("string")),
+        ("series", json!("string")),
+        ("times", json!(["array", "null"])),
+        ("value", json!("number")),
+        ("point", json!("array")),
+        ("quantiles", json!("object")),
+        ("anomaly", json!(["number", "null"])),
+        ("input", json!("object")),
+    ] {
+        assert_eq!(types(name), expected, "{name}");
+    }
+    assert_eq!(schema["properties"]["input"]["required"], json!(["topic", "partition", "offset"]));
+}
+
+#[test]
+fn the_check_itself_finds_what_is_wrong() {
+    let (schema, good) = (schema(), serde_json::from_str::<Value>(REGULAR).expect("a sample is JSON"));
+    for name in good.as_object().expect("an object").keys() {
+        let mut bad = good.clone();
+        bad.as_object_mut().expect("an object").remove(name);
+        assert!(check(&schema, &bad, "forecast").is_err(), "without {name}");
+        let mut bad = good.clone();
+        bad[name] = json!(true);
+        assert!(check(&schema, &bad, "forecast").is_err(), "{name} of a wrong type");
+    }
+    for (pointer, wrong) in [("/times/0", json!(0.5)), ("/quantiles/0.5/1", json!(null)), ("/input/offset", json!(-1))]
+    {
+        let mut bad = good.clone();
+        *bad.pointer_mut(pointer).expect("it is there") = wrong;
+        assert!(check(&schema, &bad, "forecast").is_err(), "{pointer}");
+    }
+    assert!(check(&json!({ "maximum": 1 }), &good, "forecast").is_err());
+}
+
+#[test]
+fn state_of_layout_1_keeps_its_bytes() {
+    let record = TaskRecord { replay_from: 1000, activations: vec![(0, 0), (900, 1)], fingerprint: 0xABCD };
+    let body = record.to_bytes().expect("a task record can be written");
+    let mut bytes = Vec::new();
+    Envelope { kind: StateKind::Task, position: 1234, body: &body }.encode(&mut bytes);
+    let stored = b"FTST\x01\x00\x02\xd2\x04\0\0\0\0\0\0\xd0\x0f\x02\0\0\x88\x0e\x01\xcd\xd7\x02\xac\xcfN\xb3";
+    assert_eq!(bytes.escape_ascii().to_string(), stored.escape_ascii().to_string());
+    let envelope = Envelope::decode(stored).expect("stored state can be read");
+    assert_eq!((envelope.kind, envelope.position), (StateKind::Task, 1234));
+    assert_eq!(TaskRecord::from_bytes(envelope.body), Ok(record));
+    let key = StateKey::parse(b"1/series/load/meters/7/plant%2F1").expect("a stored key can be read");
+    let series =
+        StateKey::Series { stream: "load".into(), topic: "meters".into(), partition: 7, series: "plant/1".into() };
+    assert_eq!(key, series);
+}
