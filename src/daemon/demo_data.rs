@@ -10,3 +10,12 @@ pub use simulated::{Injected, Simulated, Simulation, SimulationSpec};
 pub fn encode(time: i64, value: f64) -> Vec<u8> {
     format!(r#"{{"time":{time},"value":{value}}}"#).into_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn records_are_json_that_keeps_the_value() {
+        let read: serde_json::Value = serde_json::from_slice(&super::encode(1_790_000_000_000, -0.1)).unwrap();
+        assert_eq!(read, serde_json::json!({ "time": 1_790_000_000_000i64, "value": -0.1 }));
+    }
+}
