@@ -30,7 +30,7 @@ pub struct BoardSpec {
     pub promotions: usize,
     /// Samples of a curve (skill, loss); when it is full every other one goes, so that it always spans the whole run.
     pub samples: usize,
-    /// The anomaly score from which a value is listed as an anomaly.
+    /// The anomaly score (0 to 1) from which a value is listed as an anomaly.
     pub anomaly_threshold: f32,
 }
 
@@ -39,7 +39,7 @@ impl Default for BoardSpec {
         Self {
             shown: 500,
             anomalous: 100,
-            points: 200,
+            points: 240,
             anomalies: 200,
             promotions: 100,
             samples: 600,

@@ -48,7 +48,7 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), LogsError> {
     started.map_err(|_| LogsError::Started)
 }
 
-fn filter(level: &str) -> Result<EnvFilter, LogsError> {
+pub(super) fn filter(level: &str) -> Result<EnvFilter, LogsError> {
     EnvFilter::builder()
         .parse(level)
         .map_err(|error| LogsError::Level { level: level.to_owned(), reason: error.to_string() })

@@ -9,3 +9,6 @@ mod recorder;
 
 pub use logs::{LogFormat, LogsError};
 pub use recorder::{Exposition, RecorderError};
+
+#[cfg(test)]
+mod tests;

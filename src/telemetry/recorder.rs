@@ -38,7 +38,7 @@ impl Exposition {
     }
 
     /// Makes the recorder without installing it: for tests.
-    pub(super) fn build() -> Result<(PrometheusRecorder, Self), RecorderError> {
+    pub(crate) fn build() -> Result<(PrometheusRecorder, Self), RecorderError> {
         let mut builder = PrometheusBuilder::new();
         for metric in ALL {
             if let Kind::Histogram(bounds) = metric.kind {

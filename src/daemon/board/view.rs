@@ -9,8 +9,10 @@ use super::{PartitionNote, Promotion};
 pub const PAGE_LIMIT: usize = 60;
 /// Anomalies told with the overview.
 const ANOMALIES_TOLD: usize = 40;
-/// Points of a small chart.
-const CARD_POINTS: usize = 72;
+/// Samples over which a point of the skill curve is taken: fewer would show noise.
+const SKILL_WINDOW: usize = 15;
+/// A small chart has three times as much history as horizon, between these.
+const CARD_POINTS: (usize, usize) = (48, 160);
 
 /// Which small charts to show.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -171,9 +173,9 @@ pub struct StreamView {
 pub struct SkillSample {
     /// Wall milliseconds.
     pub at: i64,
-    /// Skill against the last value since the sample before.
+    /// Skill against the last value over the latest samples.
     pub last_value: Option<f64>,
-    /// Skill against the seasonal naive forecast since the sample before.
+    /// Skill against the seasonal naive forecast over the latest samples.
     pub seasonal_naive: Option<f64>,
 }
 
@@ -263,7 +265,9 @@ impl Store {
                 .iter()
                 .skip(offset)
                 .take(limit)
-                .map(|(name, shown)| self.draw(name, shown, CARD_POINTS))
+                .map(|(name, shown)| {
+                    self.draw(name, shown, (3 * shown.times.len()).clamp(CARD_POINTS.0, CARD_POINTS.1))
+                })
                 .collect(),
         }
     }
@@ -310,15 +314,16 @@ impl Store {
 
     fn skill_curve(&self) -> Vec<SkillSample> {
         let moments = self.moments.as_slice();
-        let between = |pair: &[Moment]| {
-            let ours = pair[1].sums.foretide - pair[0].sums.foretide;
+        let over = |(end, from): (usize, usize)| {
+            let (first, last) = (&moments[from].sums, &moments[end].sums);
+            let ours = last.foretide - first.foretide;
             SkillSample {
-                at: pair[1].at,
-                last_value: skill(ours, pair[1].sums.last_value - pair[0].sums.last_value),
-                seasonal_naive: skill(ours, pair[1].sums.seasonal_naive - pair[0].sums.seasonal_naive),
+                at: moments[end].at,
+                last_value: skill(ours, last.last_value - first.last_value),
+                seasonal_naive: skill(ours, last.seasonal_naive - first.seasonal_naive),
             }
         };
-        moments.windows(2).map(between).collect()
+        (1..moments.len()).map(|end| over((end, end.saturating_sub(SKILL_WINDOW)))).collect()
     }
 }
 

@@ -131,7 +131,10 @@ impl Source {
     fn new(seed: u64, number: usize) -> Self {
         let (shape, name) = SHAPES[number % SHAPES.len()];
         let mut random = Pcg64Mcg::seed_from_u64(seed ^ (number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let size = 10f64.powf(random.random_range(1.0..3.5));
+        let size = match shape {
+            Shape::Temperature => random.random_range(10.0..20.0),
+            _ => 10f64.powf(random.random_range(1.0..3.5)),
+        };
         Self {
             key: format!("{name}-{:04}", number / SHAPES.len()),
             shape,
@@ -139,7 +142,7 @@ impl Source {
             phase: random.random_range(-0.06..0.06),
             noise: random.random_range(0.01..0.04),
             drift: random.random_range(-0.015..0.015),
-            level: 0.0,
+            level: 0.1,
             slow: 0.0,
             outage_left: 0,
             random,
@@ -149,6 +152,12 @@ impl Source {
     fn next(&mut self, time: i64, interval: i64, inject: bool) -> (f64, Option<Injected>) {
         let day = time as f64 / DAY + self.phase;
         let steps_per_day = DAY / interval.max(1) as f64;
+        // Drift turns back before it carries a series away for good: a demo may run for days.
+        self.drift = match self.level {
+            high if high > 0.6 => -self.drift.abs(),
+            low if low < 0.0 => self.drift.abs(),
+            _ => self.drift,
+        };
         self.level += self.drift / steps_per_day;
         let shape = self.shape(day, steps_per_day);
         let (noise, event, which) = (self.normal(), self.random.random::<f64>(), self.random.random::<f64>());
@@ -165,7 +174,7 @@ impl Source {
             self.outage_left = (3.0 + 9.0 * which) as u32;
             (value, injected) = (0.0, Some(Injected::Outage));
         } else if inject && event < SPIKE + OUTAGE + LEVEL_SHIFT {
-            let shift = if which < 0.5 && self.level > -0.2 { -0.4 } else { 0.5 };
+            let shift = if self.level > 0.25 { -0.4 } else { 0.4 };
             self.level += shift;
             value += shift * self.size;
             injected = Some(Injected::LevelShift);
@@ -197,8 +206,8 @@ impl Source {
             Shape::Solar => {
                 self.wander(step * 20.0, 1.0);
                 let sun = ((hour - 12.5) / 13.0 * std::f64::consts::PI).cos().max(0.0);
-                // Less light below clouds; the arc itself never ends below zero.
-                sun.powf(1.2) * (1.0 - 0.7 / (1.0 + (1.0 - 2.0 * self.slow).exp()))
+                // Less light below clouds. The level scales the arc instead of lifting the night, so it is taken off again.
+                sun.powf(1.2) * (1.0 - 0.7 / (1.0 + (1.0 - 2.0 * self.slow).exp())) * (1.0 + self.level) - self.level
             }
             Shape::Temperature => {
                 self.wander(step * 0.6, 1.0);

@@ -149,3 +149,54 @@ fn told(name: &str, condition: &Condition) -> String {
         Condition::Dead(reason) => format!("{name} is dead: {reason}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::ManualClock;
+
+    fn health() -> (Arc<ManualClock>, Health) {
+        let clock = Arc::new(ManualClock::default());
+        (clock.clone(), Health::new(clock))
+    }
+
+    #[test]
+    fn nothing_known_is_alive_but_not_ready() {
+        let (_, health) = health();
+        assert!(health.live().ok);
+        assert_eq!((health.ready().ok, health.ready().reason.as_str()), (false, "the daemon is starting"));
+    }
+
+    #[test]
+    fn every_part_must_be_ready_and_the_reason_names_those_that_are_not() {
+        let (_, health) = health();
+        health.set("shard-0", Condition::Ready);
+        health.set("shard-1", Condition::Waiting("restoring meters[3]: 12 records to go".into()));
+        assert!(health.live().ok);
+        let ready = health.ready();
+        assert!(!ready.ok);
+        assert_eq!(ready.reason, "shard-1 waits: restoring meters[3]: 12 records to go");
+        health.set("shard-1", Condition::Ready);
+        assert!(health.ready().ok);
+        health.set("trainer", Condition::Dead("out of memory".into()));
+        assert!(!health.live().ok && !health.ready().ok);
+        health.forget("trainer");
+        assert!(health.live().ok && health.ready().ok);
+    }
+
+    #[test]
+    fn a_part_without_a_beat_in_time_is_dead_until_it_beats_again() {
+        let (clock, health) = health();
+        health.set("shard-0", Condition::Ready);
+        health.expect_beats("shard-0", Duration::from_secs(10));
+        clock.advance_millis(9_000);
+        health.beat("shard-0");
+        clock.advance_millis(10_000);
+        assert!(health.live().ok);
+        clock.advance_millis(1);
+        let live = health.live();
+        assert!(!live.ok && live.reason.contains("no sign of life for 10.0 s"), "{live:?}");
+        health.beat("shard-0");
+        assert!(health.live().ok && health.ready().ok);
+    }
+}

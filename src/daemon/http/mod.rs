@@ -142,3 +142,6 @@ fn hint(kind: std::io::ErrorKind) -> &'static str {
         _ => "choose another address",
     }
 }
+
+#[cfg(test)]
+mod tests;

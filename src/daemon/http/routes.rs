@@ -16,11 +16,17 @@ const LONGEST_QUERY: usize = 4096;
 
 const PAGE: &str = include_str!("page/index.html");
 const STYLE: &str = include_str!("page/style.css");
+const CHARTS: &str = include_str!("page/charts.js");
+const SCRIPT: &str = include_str!("page/page.js");
+const ICON: &str = include_str!("page/icon.svg");
 
 pub(super) fn router(window: Window) -> Router {
     Router::new()
         .route("/", get(async || text("text/html; charset=utf-8", PAGE)))
         .route("/style.css", get(async || text("text/css; charset=utf-8", STYLE)))
+        .route("/charts.js", get(async || text("text/javascript; charset=utf-8", CHARTS)))
+        .route("/page.js", get(async || text("text/javascript; charset=utf-8", SCRIPT)))
+        .route("/icon.svg", get(async || text("image/svg+xml", ICON)))
         .route("/metrics", get(metrics))
         .route("/livez", get(live))
         .route("/readyz", get(ready))

@@ -1,0 +1,41 @@
+//! The page over simulated series, without a broker: for work on the page itself.
+//!
+//! `cargo run --example page -- 127.0.0.1:9464`
+
+#[path = "../tests/page/feed.rs"]
+mod feed;
+
+use std::{sync::Arc, time::Duration};
+
+use foretide::daemon::board::{Board, BoardSpec};
+use foretide::daemon::http::{Condition, Health, Window, serve};
+use foretide::env::{Clock, SystemClock};
+use foretide::telemetry::Exposition;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let listen = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9464".to_owned());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let board = Arc::new(Board::new(BoardSpec { anomaly_threshold: 0.999, ..BoardSpec::default() }));
+    let health = Arc::new(Health::new(clock.clone()));
+    let window = Window {
+        board: board.clone(),
+        health: health.clone(),
+        exposition: Exposition::install()?,
+        clock: clock.clone(),
+        title: "simulated, without a broker".into(),
+    };
+    let serving = serve(&listen, window, async { drop(tokio::signal::ctrl_c().await) }).await?;
+    println!("http://{}", serving.address);
+    std::thread::spawn(move || {
+        let mut feed = feed::Feed::new(210, 3, clock.wall_millis() - 400_000);
+        (0..400).for_each(|_| feed.step(&board));
+        health.set("shard-0", Condition::Ready);
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+            feed.step(&board);
+        }
+    });
+    serving.ended().await;
+    Ok(())
+}

@@ -1,0 +1,144 @@
+use std::io::{Read, Write};
+
+use super::*;
+use crate::daemon::board::SeriesUpdate;
+use crate::env::SystemClock;
+
+fn window() -> Window {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let (_, exposition) = Exposition::build().unwrap();
+    let (board, health) = (Arc::default(), Arc::new(Health::new(clock.clone())));
+    Window { board, health, exposition, clock, title: "test".into() }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+/// Asks in plain bytes; the status, the head in lower case, and the body.
+fn ask(address: SocketAddr, request: &str) -> (u16, String, String) {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    write!(stream, "{request} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), head.to_lowercase(), body.to_owned())
+}
+
+/// Runs a server around `visit`.
+fn with_server(window: Window, visit: impl FnOnce(SocketAddr)) {
+    let runtime = runtime();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let shutdown = async {
+        drop(stopped.await);
+    };
+    let serving = runtime.block_on(serve("127.0.0.1:0", window, shutdown)).unwrap();
+    let address = serving.address;
+    visit(address);
+    stop.send(()).unwrap();
+    runtime.block_on(serving.ended());
+    assert!(std::net::TcpStream::connect(address).is_err(), "it has stopped listening");
+}
+
+#[test]
+fn readiness_is_503_with_the_reason_until_all_parts_are_ready() {
+    let window = window();
+    let health = window.health.clone();
+    with_server(window, |address| {
+        let (status, _, body) = ask(address, "GET /readyz");
+        assert_eq!((status, body.contains("the daemon is starting")), (503, true), "{body}");
+        assert_eq!(ask(address, "GET /livez").0, 200);
+        health.set("shard-0", Condition::Waiting("restoring in[0]".into()));
+        let told: serde_json::Value = serde_json::from_str(&ask(address, "GET /readyz").2).unwrap();
+        assert_eq!(told["parts"]["shard-0"], serde_json::json!({ "state": "waiting", "reason": "restoring in[0]" }));
+        health.set("shard-0", Condition::Ready);
+        assert_eq!(ask(address, "GET /readyz").0, 200);
+        health.set("shard-0", Condition::Dead("panicked".into()));
+        let (status, _, body) = ask(address, "GET /livez");
+        assert_eq!((status, body.contains("shard-0 is dead: panicked")), (503, true), "{body}");
+    });
+}
+
+#[test]
+fn the_page_loads_nothing_from_elsewhere_and_nothing_can_be_changed() {
+    with_server(window(), |address| {
+        for (path, kind) in [
+            ("/", "text/html"),
+            ("/style.css", "text/css"),
+            ("/page.js", "text/javascript"),
+            ("/charts.js", "text/javascript"),
+            ("/icon.svg", "image/svg+xml"),
+            ("/metrics", "text/plain; version=0.0.4"),
+            ("/api/overview", "application/json"),
+            ("/api/series", "application/json"),
+            ("/nothing", "application/json"),
+        ] {
+            let (status, head, body) = ask(address, &format!("GET {path}"));
+            assert_eq!(status, if path == "/nothing" { 404 } else { 200 }, "{path}");
+            assert!(head.contains(&format!("content-type: {kind}")), "{path}: {head}");
+            assert!(head.contains("content-security-policy: default-src 'none'"), "{path}: {head}");
+            assert!(head.contains("x-content-type-options: nosniff"), "{path}: {head}");
+            let addresses = body.replace("http://www.w3.org/2000/svg", "");
+            assert!(!addresses.contains("http://") && !addresses.contains("https://"), "{path} names another place");
+        }
+        let (status, head, _) = ask(address, "POST /api/series");
+        assert_eq!((status, head.contains("allow: get, head")), (405, true));
+        assert_eq!(ask(address, &format!("GET /api/series?search={}", "x".repeat(5000))).0, 414);
+        assert_eq!(ask(address, "GET /api/series?offset=minus").0, 400);
+        assert_eq!(ask(address, "GET /api/chart?stream=s").0, 400);
+    });
+}
+
+#[test]
+fn charts_are_found_by_names_of_any_letters() {
+    let window = window();
+    let board = window.board.clone();
+    let update = SeriesUpdate {
+        stream: "s",
+        series: "Köln/Süd & <b>",
+        origin: 1,
+        value: f64::INFINITY,
+        times: &[2],
+        point: &[1.5],
+        levels: &[0.5],
+        quantiles: &[1.5],
+        anomaly: None,
+    };
+    board.post(&update);
+    with_server(window, |address| {
+        let (status, _, body) = ask(address, "GET /api/chart?stream=s&series=K%C3%B6ln%2FS%C3%BCd+%26+%3Cb%3E");
+        assert_eq!(status, 200, "{body}");
+        let chart: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((&chart["point"], &chart["values"]), (&serde_json::json!([1.5]), &serde_json::json!([null])));
+        let (status, _, body) = ask(address, "GET /api/chart?stream=s&series=other");
+        assert_eq!((status, body.contains("no such series")), (404, true));
+    });
+}
+
+#[test]
+fn an_address_that_cannot_be_had_is_explained() {
+    let runtime = runtime();
+    let try_it = |listen: &str| runtime.block_on(serve(listen, window(), async {})).unwrap_err().to_string();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let told = try_it(&address);
+    assert!(told.contains(&address) && told.contains("another program listens there"), "{told}");
+    let told = try_it("nonsense");
+    assert!(told.contains("\"nonsense\"") && told.contains("expected ADDRESS:PORT"), "{told}");
+}
+
+#[test]
+fn a_connection_kept_open_does_not_hold_the_shutdown_up() {
+    let runtime = runtime();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let shutdown = async {
+        drop(stopped.await);
+    };
+    let serving = runtime.block_on(serve("127.0.0.1:0", window(), shutdown)).unwrap();
+    let mut idle = std::net::TcpStream::connect(serving.address).unwrap();
+    write!(idle, "GET /livez HTTP/1.1\r\nHost: te").unwrap();
+    stop.send(()).unwrap();
+    let ended = runtime.block_on(async { tokio::time::timeout(DRAIN * 3, serving.ended()).await });
+    assert!(ended.is_ok(), "it must end within its drain time");
+}

@@ -1,0 +1,128 @@
+//! Fills a board with simulated series and a plain forecast of them: for the page's test and `examples/page.rs`.
+
+use std::collections::BTreeMap;
+
+use foretide::daemon::board::{
+    Accuracy, Board, PartitionNote, PartitionState, Promotion, SeriesUpdate, TrainingStep, Verdict, Work,
+};
+use foretide::daemon::demo_data::{Simulation, SimulationSpec};
+
+const STREAM: &str = "simulated";
+const INTERVAL: i64 = 300_000;
+const DAY: usize = 288;
+const HORIZON: usize = 24;
+const LEVELS: [f32; 7] = [0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95];
+/// Standard normal quantiles of the levels.
+const NORMAL: [f64; 7] = [-1.645, -1.282, -0.674, 0.0, 0.674, 1.282, 1.645];
+
+/// The source of a board's contents, step by step.
+pub struct Feed {
+    simulation: Simulation,
+    values: BTreeMap<String, Vec<f64>>,
+    steps: u64,
+    wall: i64,
+}
+
+impl Feed {
+    /// `series` simulated series with `days` of history behind them.
+    pub fn new(series: usize, days: usize, wall: i64) -> Self {
+        let spec = SimulationSpec { seed: 11, series, start: 1_790_000_100_000, interval: INTERVAL };
+        let mut simulation = Simulation::new(spec);
+        let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for _ in 0..days * DAY {
+            simulation.advance(|it| values.entry(it.key.to_owned()).or_default().push(it.value));
+        }
+        Self { simulation, values, steps: 0, wall }
+    }
+
+    /// Moves event time on by one interval and posts what a daemon would.
+    pub fn step(&mut self, board: &Board) {
+        self.steps += 1;
+        let values = &mut self.values;
+        let mut accuracy = Accuracy { intervals: vec![(0.5, 0, 0), (0.8, 0, 0), (0.9, 0, 0)], ..Accuracy::default() };
+        let mut count = 0;
+        self.simulation.advance(|it| {
+            let past = values.entry(it.key.to_owned()).or_default();
+            past.push(it.value);
+            let (now, before) = (past.len() - 1, past.len() - 2);
+            let gap = |lag: usize| (1..DAY).map(|back| (past[now - back] - past[now - back - lag]).abs()).sum::<f64>();
+            let (spread, size) = ((gap(1) / DAY as f64).max(1e-3), gap(DAY) / DAY as f64 + 1e-3);
+            let error = (past[now] - past[before] - (past[now - DAY] - past[before - DAY])).abs();
+            let anomaly = (1.0 - (-error / (spread + size)).exp()) as f32;
+            let point: Vec<f64> = (1..=HORIZON)
+                .map(|lead| past[now + lead - DAY] + (past[now] - past[now - DAY]) * 0.94f64.powi(lead as i32))
+                .collect();
+            let quantiles: Vec<f64> = (1..=HORIZON)
+                .flat_map(|lead| NORMAL.map(|z| point[lead - 1] + z * spread * (1.0 + 0.55 * (lead as f64).sqrt())))
+                .collect();
+            let times: Vec<i64> = (1..=HORIZON as i64).map(|lead| it.time + lead * INTERVAL).collect();
+            board.post(&SeriesUpdate {
+                stream: STREAM,
+                series: it.key,
+                origin: it.time,
+                value: it.value,
+                times: &times,
+                point: &point,
+                levels: &LEVELS,
+                quantiles: &quantiles,
+                anomaly: Some(anomaly),
+            });
+            count += 1;
+            accuracy.count += 1;
+            accuracy.foretide += error / size;
+            accuracy.last_value += (past[now] - past[before]).abs() / size * 1.3;
+            accuracy.seasonal_naive += (past[now] - past[now - DAY]).abs() / size;
+            for (interval, z) in accuracy.intervals.iter_mut().zip([0.674, 1.282, 1.645]) {
+                interval.1 += 1;
+                interval.2 += u64::from(error < z * spread * 1.55);
+            }
+        });
+        for (bucket, share) in [(1, 1.0), (3, 1.1), (6, 1.25), (12, 1.6), (24, 1.9)] {
+            let mut longer = accuracy.clone();
+            longer.foretide *= share;
+            longer.last_value *= share * share;
+            board.note_accuracy(STREAM, bucket, &longer);
+        }
+        board.note_work(STREAM, Work { records: count, observations: count, forecasts: count, ..Work::default() });
+        for number in 0..4u64 {
+            let note = PartitionNote {
+                state: PartitionState::Running,
+                series: (count + number) / 4,
+                state_bytes: count / 4 * 3100,
+                lag: self.steps * 7 % 40,
+                remaining: 0,
+            };
+            board.note_partition(STREAM, "demo", number as i32, Some(note));
+        }
+        self.training(board);
+        self.wall += 1000;
+        board.tick(self.wall);
+    }
+
+    fn training(&self, board: &Board) {
+        let (round, step) = (self.steps / 30 + 1, self.steps % 30 + 1);
+        let reached = self.steps as f64;
+        let loss = 0.08 + 0.3 * (-reached / 60.0).exp() + 0.01 * (reached * 1.7).sin();
+        board.note_training(
+            STREAM,
+            TrainingStep { at: self.wall, round, step: step * 10, of: 300, loss, gradient_norm: loss * 3.0 },
+        );
+        if step == 30 {
+            let won = !round.is_multiple_of(3);
+            let verdict = if won {
+                Verdict::Promoted
+            } else {
+                Verdict::Refused("the win of 0.3 % is below the margin of 1 %".into())
+            };
+            board.note_promotion(Promotion {
+                stream: STREAM.into(),
+                at: self.wall,
+                version: round - round / 3,
+                verdict,
+                champion_loss: Some(loss * if won { 1.07 } else { 1.003 }),
+                challenger_loss: Some(loss),
+            });
+            board.note_weights(STREAM, round - round / 3, Some(self.wall));
+        }
+    }
+}
