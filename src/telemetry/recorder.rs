@@ -37,8 +37,15 @@ impl Exposition {
         Ok(exposition)
     }
 
-    /// Makes the recorder without installing it: for tests.
-    pub(crate) fn build() -> Result<(PrometheusRecorder, Self), RecorderError> {
+    /// The text of a recorder that is not installed: it holds nothing. For a server in a test.
+    ///
+    /// # Errors
+    /// Never in practice: when the exporter refuses the buckets of [`super::metrics`].
+    pub fn detached() -> Result<Self, RecorderError> {
+        Self::build().map(|(_, exposition)| exposition)
+    }
+
+    pub(super) fn build() -> Result<(PrometheusRecorder, Self), RecorderError> {
         let mut builder = PrometheusBuilder::new();
         for metric in ALL {
             if let Kind::Histogram(bounds) = metric.kind {

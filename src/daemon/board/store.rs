@@ -295,7 +295,7 @@ impl Shown {
         let lead = self.times.iter().position(|&at| at == time)?;
         let count = self.levels.len();
         let row = self.quantiles.get(lead * count..(lead + 1) * count)?;
-        let low = self.levels.iter().position(|&level| level >= 0.0999 && level < 0.5)?;
+        let low = self.levels.iter().position(|level| (0.0999..0.5).contains(level))?;
         let high = count.checked_sub(low + 1)?;
         Some((row[low], row[high]))
     }

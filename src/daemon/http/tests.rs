@@ -6,7 +6,7 @@ use crate::env::SystemClock;
 
 fn window() -> Window {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let (_, exposition) = Exposition::build().unwrap();
+    let exposition = Exposition::detached().unwrap();
     let (board, health) = (Arc::default(), Arc::new(Health::new(clock.clone())));
     Window { board, health, exposition, clock, title: "test".into() }
 }

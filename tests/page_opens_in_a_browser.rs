@@ -1,0 +1,178 @@
+//! Opens the page in a real browser (headless Chromium) over a board with simulated series, and reads what it shows.
+//!
+//! Fails where no browser is found: `scripts/test` installs Debian's `chromium`; `FORETIDE_TEST_BROWSER` names another.
+
+#[path = "page/feed.rs"]
+mod feed;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+use foretide::daemon::board::{Board, BoardSpec, PartitionNote, PartitionState};
+use foretide::daemon::http::{Condition, Health, Window, serve};
+use foretide::env::{Clock, SystemClock};
+use foretide::telemetry::Exposition;
+
+/// Milliseconds of the page's own time that pass before it is read.
+const PAGE_MILLIS: u32 = 3500;
+
+fn browser() -> PathBuf {
+    if let Some(named) = std::env::var_os("FORETIDE_TEST_BROWSER") {
+        return named.into();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+    let found =
+        std::env::split_paths(&path).flat_map(|folder| names.map(|name| folder.join(name))).find(|it| it.exists());
+    found.unwrap_or_else(|| {
+        panic!(
+            "this test opens the page in a browser and none was found: install Chromium (Debian and Ubuntu: \
+             `apt-get install chromium`), or name one with FORETIDE_TEST_BROWSER"
+        )
+    })
+}
+
+/// The page's elements after a while, and what the browser's console said.
+fn open(url: &str, window: &str) -> (String, Vec<String>) {
+    let profile = tempfile::tempdir().unwrap();
+    let output = Command::new(browser())
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"])
+        .args(["--enable-logging=stderr", "--log-level=0", "--dump-dom"])
+        .arg(format!("--window-size={window}"))
+        .arg(format!("--virtual-time-budget={PAGE_MILLIS}"))
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(url)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "the browser failed: {said}");
+    let console = said.lines().filter(|line| line.contains(":CONSOLE")).map(str::to_owned).collect();
+    (String::from_utf8_lossy(&output.stdout).into_owned(), console)
+}
+
+/// The text of the element with this id, without the tags in it.
+fn text(page: &str, id: &str) -> String {
+    let from = page.split_once(&format!("id=\"{id}\"")).unwrap_or_else(|| panic!("no {id} in {page}")).1;
+    let inside = from.split_once('>').unwrap().1;
+    inside.split_once('<').unwrap().0.trim().to_owned()
+}
+
+fn hidden(page: &str, id: &str) -> bool {
+    let from = page.split_once(&format!("id=\"{id}\"")).unwrap().1;
+    from.split_once('>').unwrap().0.contains("hidden")
+}
+
+struct Daemon {
+    address: SocketAddr,
+    board: Arc<Board>,
+    health: Arc<Health>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+fn daemon() -> Daemon {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let (board, health) = (Arc::new(Board::new(BoardSpec::default())), Arc::new(Health::new(clock.clone())));
+    let exposition = Exposition::detached().unwrap();
+    let window = Window { board: board.clone(), health: health.clone(), exposition, clock, title: "a test".into() };
+    let serving = runtime.block_on(serve("127.0.0.1:0", window, std::future::pending())).unwrap();
+    Daemon { address: serving.address, board, health, _runtime: runtime }
+}
+
+#[test]
+fn series_charts_anomalies_skill_and_training_are_shown() {
+    let daemon = daemon();
+    daemon.health.set("shard-0", Condition::Ready);
+    let mut feed = feed::Feed::new(70, 2, SystemClock::new().wall_millis() - 150_000);
+    (0..150).for_each(|_| feed.step(&daemon.board));
+    let board = daemon.board.clone();
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            feed.step(&board);
+        }
+    });
+
+    let (page, console) = open(&format!("http://{}/", daemon.address), "1280,1000");
+    assert!(console.is_empty(), "the console must be silent: {console:#?}");
+    assert_eq!(text(&page, "status"), "live");
+    assert!(hidden(&page, "banner") && hidden(&page, "grid-empty") && hidden(&page, "training-empty"), "{page}");
+    assert_eq!(text(&page, "tile-series"), "70");
+    assert_eq!(text(&page, "series-count"), "70");
+    assert!(text(&page, "tile-skill").ends_with('%') && text(&page, "tile-coverage").ends_with('%'));
+    assert!(text(&page, "tile-observations").parse::<f64>().unwrap() > 0.0);
+    assert_eq!(page.matches("class=\"card\"").count(), 24, "a page of small charts");
+    assert!(page.contains("office-0000") && page.contains("href=\"#/simulated/office-0000\""));
+    let lines = page.matches("class=\"line history\" d=\"M").count();
+    assert_eq!(lines, 24, "every small chart has its history drawn");
+    assert_eq!(page.matches("class=\"line point\" d=\"M").count(), 24, "and its forecast");
+    assert!(page.matches("class=\"band\" d=\"M").count() >= 3 * 20, "and its bands");
+    assert!(!page.contains("NaN") && !page.contains("undefined"), "nothing is drawn from what is no number");
+    assert!(page.contains("class=\"score\""), "anomalies are listed");
+    assert!(page.contains("v1 promoted") && page.contains("held-out loss"), "promotions are listed");
+    let chart =
+        |id: &str| page.split_once(&format!("id=\"{id}\"")).unwrap().1.split_once("</svg>").unwrap().0.to_owned();
+    assert!(chart("skill-chart").contains("class=\"line line-a\" d=\"M"), "skill over time is drawn");
+    assert!(chart("loss-chart").contains("class=\"line line-a\" d=\"M"), "the loss is drawn");
+
+    let (page, console) = open(&format!("http://{}/#/simulated/requests-0003", daemon.address), "1280,1000");
+    assert!(console.is_empty(), "{console:#?}");
+    assert_eq!(text(&page, "detail-name"), "requests-0003");
+    let large = page.split_once("id=\"detail-chart\"").unwrap().1;
+    assert!(large.contains("class=\"line point\" d=\"M") && large.contains("class=\"rule\""), "with axes");
+    assert!(large.contains("90 %") && large.contains("50 %"), "the bands are named");
+
+    let (page, console) = open(&format!("http://{}/", daemon.address), "390,844");
+    assert!(console.is_empty(), "{console:#?}");
+    assert_eq!(page.matches("class=\"card\"").count(), 12, "a phone gets shorter pages");
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let daemon = daemon();
+    let note = PartitionNote { state: PartitionState::Restoring, series: 0, state_bytes: 0, lag: 9, remaining: 1234 };
+    daemon.board.note_partition("meters", "in", 0, Some(note));
+    daemon.health.set("shard-0", Condition::Waiting("restoring in[0]".into()));
+    let (page, console) = open(&format!("http://{}/#/meters/unknown", daemon.address), "1280,1000");
+    // A series that is not shown answers 404, which a browser notes by itself; nothing else may be said.
+    assert!(console.iter().all(|line| line.contains("404")), "{console:#?}");
+    assert_eq!(text(&page, "status"), "restoring 1 of 1 partitions, 1,234 records to go");
+    assert_eq!(text(&page, "banner"), "Not ready: shard-0 waits: restoring in[0].");
+    assert!(text(&page, "grid-empty").starts_with("No series yet"));
+    assert!(!hidden(&page, "skill-empty") && !hidden(&page, "training-empty") && !hidden(&page, "anomalies-empty"));
+    assert_eq!((text(&page, "tile-skill"), text(&page, "tile-coverage")), ("–".into(), "–".into()));
+    assert!(text(&page, "detail-empty").starts_with("This series is not drawn here"));
+}
+
+#[test]
+fn a_daemon_that_is_gone_is_said_to_be() {
+    // The page's own files answer, the daemon behind them does not.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).unwrap_or(0);
+            let request = String::from_utf8_lossy(&request[..length]).into_owned();
+            let path = request.split(' ').nth(1).unwrap_or("/").split('?').next().unwrap_or("/").to_owned();
+            let (file, kind) = match path.as_str() {
+                "/" => ("index.html", "text/html; charset=utf-8"),
+                "/page.js" | "/charts.js" => (path.trim_start_matches('/'), "text/javascript; charset=utf-8"),
+                "/style.css" => ("style.css", "text/css"),
+                _ => continue,
+            };
+            let body = std::fs::read(format!("{}/src/daemon/http/page/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n", body.len());
+            let _ = write!(stream, "{head}Connection: close\r\n\r\n").and_then(|()| stream.write_all(&body));
+        }
+    });
+    let (page, _) = open(&format!("http://{address}/"), "1280,1000");
+    assert_eq!(text(&page, "status"), "no answer");
+    assert!(!hidden(&page, "banner") && text(&page, "banner").contains("Is it running?"), "{}", text(&page, "banner"));
+    assert!(page.contains("data-gone=\"yes\""));
+}
