@@ -1,5 +1,10 @@
 //! The one room that reads clocks and the process environment: everything else takes them as arguments.
 
+/// The environment's variables; those that are not Unicode are left out.
+pub fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 /// The wall clock and a monotonic clock, as values that simulation can replace.
 pub trait Clock: Send + Sync {
     /// Milliseconds since the Unix epoch.

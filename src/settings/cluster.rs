@@ -75,22 +75,6 @@ words! {
 }
 
 words! {
-    /// The least important level that is logged.
-    pub enum LogLevel {
-        /// What needs somebody to act.
-        Error = "error",
-        /// What is wrong but was handled.
-        Warn = "warn",
-        /// What changes the daemon's state: start, assignment, promotion, stop.
-        Info = "info",
-        /// Every batch and transaction.
-        Debug = "debug",
-        /// Everything.
-        Trace = "trace",
-    }
-}
-
-words! {
     /// How log lines are written.
     pub enum LogFormat {
         /// For people.
@@ -135,8 +119,8 @@ table! {
         pub create_topics: bool = true,
         /// Copies of each created topic; auto: the cluster's default.
         pub replication: Auto<u32> = Auto::Auto,
-        /// Further librdkafka properties, handed to every client as they are.
-        pub properties: BTreeMap<String, String> = BTreeMap::new(),
+        /// Further librdkafka properties, handed to every client as they are; never shown, since some are secrets.
+        pub properties: BTreeMap<String, Secret> = BTreeMap::new(),
     }
 }
 
@@ -165,8 +149,8 @@ table! {
 table! {
     /// `[log]`: what is logged, and how.
     pub struct Log {
-        /// The least important level that is logged.
-        pub level: LogLevel = LogLevel::Info,
+        /// The least important level that is logged, or a list such as `info,foretide::daemon=debug`.
+        pub level: String = "info".into(),
         /// How lines are written.
         pub format: LogFormat = LogFormat::Text,
     }

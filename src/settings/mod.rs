@@ -5,6 +5,7 @@
 //! in capitals with `__` between its steps: `FORETIDE__KAFKA__BROKERS=a:9092,b:9092`, `FORETIDE__STREAM__0__HORIZON=48`.
 //! Everything that is wrong is reported at once. `config/foretide.toml` is the reference of every key.
 
+mod checks;
 pub mod cluster;
 mod declare;
 mod layers;
@@ -13,9 +14,11 @@ pub mod problem;
 mod reader;
 mod secret;
 pub mod stream;
+mod summary;
 mod units;
 mod values;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use toml::de::DeTable;
@@ -25,7 +28,7 @@ use self::problem::{Finding, Kind};
 use self::reader::{Found, Reader, Setting};
 
 pub use self::cluster::{
-    Compression, Http, Kafka, Limits, Log, LogFormat, LogLevel, Role, SaslMechanism, SecurityProtocol, Topics,
+    Compression, Http, Kafka, Limits, Log, LogFormat, Role, SaslMechanism, SecurityProtocol, Topics,
 };
 pub use self::problem::{Problem, Problems};
 pub use self::secret::Secret;
@@ -33,6 +36,7 @@ pub use self::stream::{
     Aggregation, Cell, Device, Format, Interval, Key, Model, Outputs, Season, Stream, StreamLimits, Time, TimeFormat,
     Training,
 };
+pub use self::summary::summary;
 pub use self::values::{Auto, Millis, Size};
 
 table! {
@@ -129,8 +133,11 @@ pub fn parse(
     let mut origins = origin::Origins::default();
     origins.index(document.get_ref());
     let (merged, findings) = layers::merge(document.get_ref(), environment, &mut origins);
-    let mut reader = Reader::new(origins, findings);
-    let settings = Settings::read(Found::root(merged), &mut reader).unwrap_or_default();
+    let mut reader = Reader::new(origins, findings, homes());
+    let mut settings = Settings::read(Found::root(merged), &mut reader).unwrap_or_default();
+    if errors.is_empty() {
+        checks::check(&mut settings, &mut reader);
+    }
     let syntax: Vec<_> = errors.iter().map(|error| syntax_error(text, error)).collect();
     let (origins, findings) = reader.into_findings();
     if syntax.is_empty() && findings.is_empty() {
@@ -139,12 +146,30 @@ pub fn parse(
     Err(Problems::locate(name, text, &origins, findings, syntax))
 }
 
+/// In which tables each key belongs: for hints.
+fn homes() -> BTreeMap<String, Vec<String>> {
+    fn collect(table: &serde_json::Value, path: &str, homes: &mut BTreeMap<String, Vec<String>>) {
+        for (key, value) in table.as_object().into_iter().flatten() {
+            let home = if path.is_empty() { "the top of the file".into() } else { format!("[{path}]") };
+            homes.entry(key.clone()).or_default().push(home);
+            collect(value, &if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, homes);
+        }
+    }
+    let mut homes = BTreeMap::new();
+    for (path, table) in
+        [("", serde_json::to_value(Settings::default())), ("stream", serde_json::to_value(Stream::default()))]
+    {
+        collect(&table.unwrap_or_default(), path, &mut homes);
+    }
+    homes
+}
+
 fn syntax_error(text: &str, error: &toml::de::Error) -> (origin::Place, Finding) {
     let span = error.span().unwrap_or(text.len()..text.len());
     let finding = Finding {
         kind: Kind::Syntax,
         path: origin::Path::default(),
-        expected: "TOML".into(),
+        expected: String::new(),
         found: error.message().to_owned(),
         hint: String::new(),
         related: vec![],

@@ -35,9 +35,9 @@ impl Path {
         Self(self.0.iter().cloned().chain([step]).collect())
     }
 
-    /// What holds this value; none for the root.
-    pub fn parent(&self) -> Option<Self> {
-        self.0.split_last().map(|(_, steps)| Self(steps.to_vec()))
+    /// This path and those of everything that holds it, from the nearest to the root.
+    fn and_above(&self) -> impl Iterator<Item = Self> {
+        (0..=self.0.len()).rev().map(|length| Self(self.0[..length].to_vec()))
     }
 
     /// The steps, from the root on.
@@ -80,7 +80,15 @@ impl fmt::Display for Path {
 struct Spot {
     key: Range<usize>,
     value: Range<usize>,
-    table: bool,
+    /// Whether the value is a table or a list.
+    holds: bool,
+}
+
+impl Spot {
+    fn place(&self, part: Part) -> Place {
+        let range = if part == Part::Key { &self.key } else { &self.value };
+        Place::File(range.start, range.end)
+    }
 }
 
 /// Which part of an entry is meant.
@@ -132,7 +140,8 @@ impl Origins {
             }
             _ => {}
         }
-        self.spots.insert(path, Spot { key, value: value.span(), table: value.get_ref().is_table() });
+        let holds = value.get_ref().is_table() || value.get_ref().is_array();
+        self.spots.insert(path, Spot { key, value: value.span(), holds });
     }
 
     /// Notes that a variable sets `path`.
@@ -140,40 +149,40 @@ impl Origins {
         self.variables.insert(path, variable.to_owned());
     }
 
-    /// Whether the file holds a table at `path`, or another variable sets something below it.
+    /// Whether the file has a table at `path`, or another variable sets something below it.
     pub fn holds_entries(&self, path: &Path) -> bool {
-        self.spots.get(path).is_some_and(|spot| spot.table) || self.variables.keys().any(|other| other.is_below(path))
+        let in_file = |other: &Path| other.is_below(path) && matches!(other.0[path.0.len()], Step::Key(_));
+        self.spots.keys().any(in_file) || self.variables.keys().any(|other| other.is_below(path))
     }
 
     /// Whether a variable sets the value at `path`, or a list that holds it.
     pub fn from_variable(&self, path: &Path) -> bool {
-        matches!(self.find(path, Part::Value), Some((Place::Variable(_), _)))
+        path.and_above().any(|path| self.variables.contains_key(&path))
     }
 
     /// The place of the entry at `path`, or of the nearest table or list that holds it.
     pub fn place(&self, path: &Path, part: Part) -> Place {
-        self.find(path, part).map_or(Place::Default, |(place, _)| place)
+        path.and_above()
+            .find_map(|here| self.at(&here, if here == *path { part } else { Part::Value }))
+            .unwrap_or(Place::Default)
     }
 
     /// The place of exactly this entry.
     pub fn exact_place(&self, path: &Path) -> Place {
-        self.find(path, Part::Value).filter(|(_, found)| found == path).map_or(Place::Default, |(place, _)| place)
+        self.at(path, Part::Value).unwrap_or(Place::Default)
     }
 
-    fn find(&self, path: &Path, part: Part) -> Option<(Place, Path)> {
-        let mut at = Some(path.clone());
-        while let Some(here) = at {
-            if let Some(variable) = self.variables.get(&here) {
-                return Some((Place::Variable(variable.clone()), here));
-            }
-            if let Some(spot) = self.spots.get(&here) {
-                let range = if part == Part::Key && here == *path { &spot.key } else { &spot.value };
-                return Some((Place::File(range.start, range.end), here));
-            }
-            at = here.parent();
+    fn at(&self, path: &Path, part: Part) -> Option<Place> {
+        if let Some(variable) = self.variables.get(path) {
+            return Some(Place::Variable(variable.clone()));
         }
-        // A table that only variables fill.
-        let below = self.variables.iter().find(|(other, _)| other.is_below(path));
-        below.map(|(other, variable)| (Place::Variable(variable.clone()), other.clone()))
+        // A variable that sets something below makes a table of what is none, or a table that the file does not have.
+        let mut below = self.variables.iter().filter(|(other, _)| other.is_below(path));
+        match (self.spots.get(path), below.next()) {
+            (None, None) => None,
+            (Some(spot), None) => Some(spot.place(part)),
+            (Some(spot), Some(_)) if spot.holds => Some(spot.place(part)),
+            (_, Some((_, variable))) => Some(Place::Variable(variable.clone())),
+        }
     }
 }

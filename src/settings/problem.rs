@@ -117,7 +117,9 @@ impl Problems {
         Self { file: file.into(), list: vec![problem] }
     }
 
-    /// Looks up the places of `findings`, given the file's text, and sorts them.
+    /// Looks up the places of `findings`, given the file's text, and sorts them. What a syntax error may have caused is
+    /// left out: keys that are missing, and whatever stands on the same line or below a
+    /// broken header.
     pub fn locate(
         file: &str,
         text: &str,
@@ -130,8 +132,18 @@ impl Problems {
             (origins.place(&finding.path, part), finding)
         };
         let mut placed: Vec<(Place, Finding)> = syntax.into_iter().chain(findings.into_iter().map(place)).collect();
-        placed.sort_by(|(one, _), (other, _)| one.cmp(other));
         let source = Source { file, text };
+        let broken: Vec<usize> = placed.iter().filter_map(|(place, finding)| source.line_of(place, finding)).collect();
+        placed.retain(|(place, finding)| match (finding.kind, place) {
+            (Kind::Syntax, _) => true,
+            (Kind::Missing, _) => broken.is_empty(),
+            (_, Place::File(start, _)) => {
+                let line = source.line_at(*start).0;
+                !broken.contains(&line) && !broken.contains(&source.header_of(line))
+            }
+            _ => true,
+        });
+        placed.sort_by(|(one, _), (other, _)| one.cmp(other));
         let list = placed
             .into_iter()
             .map(|(place, finding)| {
@@ -173,7 +185,7 @@ impl Source<'_> {
                 let shown = if finding.path.is_secret() || shows_secret(text) {
                     let key = before.split_once('=').map_or(before.as_str(), |(key, _)| key);
                     if key.len() < before.len() { format!("{key}= ***") } else { format!("{before}***") }
-                } else if finding.kind == Kind::UnknownKey {
+                } else if finding.kind == Kind::UnknownKey && !text.trim_start().starts_with('[') {
                     // The value is not to blame, and may be a secret under a mistyped key.
                     text.chars().take(column - 1 + width).collect()
                 } else {
@@ -183,6 +195,20 @@ impl Source<'_> {
                 Location::File { line, column, width: width.clamp(1, room.max(1)), text: shown }
             }
         }
+    }
+
+    /// The line of a syntax error.
+    fn line_of(&self, place: &Place, finding: &Finding) -> Option<usize> {
+        match place {
+            Place::File(start, _) if finding.kind == Kind::Syntax => Some(self.line_at(*start).0),
+            _ => None,
+        }
+    }
+
+    /// The line of the table header that is nearest above a line, or on it.
+    fn header_of(&self, line: usize) -> usize {
+        let headers = self.text.lines().take(line).enumerate().filter(|(_, text)| text.trim_start().starts_with('['));
+        headers.last().map_or(1, |(before, _)| before + 1)
     }
 
     fn refer(&self, path: &Path, place: &Place) -> String {

@@ -63,13 +63,16 @@ pub struct Reader {
     findings: Vec<Finding>,
     refused: BTreeSet<Path>,
     alternatives: Vec<String>,
+    homes: BTreeMap<String, Vec<String>>,
 }
 
 impl Reader {
     /// A reader of what stands at `origins`.
-    pub fn new(origins: Origins, findings: Vec<Finding>) -> Self {
+    ///
+    /// `findings` are known already. `homes` says for each key in which tables it belongs, such as `[kafka]`.
+    pub fn new(origins: Origins, findings: Vec<Finding>, homes: BTreeMap<String, Vec<String>>) -> Self {
         let refused = findings.iter().map(|finding| finding.path.clone()).collect();
-        Self { origins, findings, refused, alternatives: Vec::new() }
+        Self { origins, findings, refused, alternatives: Vec::new(), homes }
     }
 
     /// Everything that was wrong.
@@ -251,7 +254,9 @@ impl Reader {
         let path = found.path.clone();
         let entries = self.entries(found)?;
         for (key, entry) in entries.iter().filter(|(key, _)| !keys.contains(&key.as_str())) {
-            let hint = closest(key, keys.iter().copied()).map(|key| format!("did you mean `{key}`?"));
+            let elsewhere = || self.homes.get(key).map(|homes| format!("`{key}` belongs in {}", homes.join(" or ")));
+            let near = closest(key, keys.iter().copied()).map(|key| format!("did you mean `{key}`?"));
+            let hint = elsewhere().or(near);
             self.report(Finding {
                 kind: Kind::UnknownKey,
                 path: entry.path.clone(),
@@ -299,7 +304,7 @@ impl Table {
 }
 
 /// The word that `text` was probably meant to be.
-fn closest<'a>(text: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn closest<'a>(text: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let text = text.to_lowercase().replace('-', "_");
     let near = words.map(|word| (distance(&text, &word.to_lowercase().replace('-', "_")), word));
     near.min_by_key(|(distance, _)| *distance).filter(|(d, word)| *d <= word.len().div_ceil(3)).map(|(_, word)| word)

@@ -202,8 +202,8 @@ table! {
     pub struct Training {
         /// Whether the stream's network learns at all.
         pub enabled: bool = true,
-        /// How far back the input topics are read.
-        pub history: Millis = Millis::days(30),
+        /// How far back the input topics are read; auto: see [`Stream::history_millis`].
+        pub history: Auto<Millis> = Auto::Auto,
         /// Pause from the end of one training to the start of the next.
         pub every: Millis = Millis::hours(1),
         /// Steps after which gradients are computed and weights move.
@@ -226,8 +226,8 @@ table! {
         pub margin: f64 = 0.01,
         /// Where training runs.
         pub device: Device = Device::Auto,
-        /// Steps of history that the stream must have before it first trains.
-        pub min_steps: u32 = 512,
+        /// A series takes part in training once its history has so many steps.
+        pub min_steps: u32 = 256,
         /// Most series whose history one training reads.
         pub max_series: u32 = 1_000,
         /// Most steps of one series' history, the newest ones, that are kept in memory.
@@ -279,6 +279,18 @@ impl Stream {
             (Auto::Auto, Interval::Irregular) => Millis::days(1).0,
             (Auto::Auto, Interval::Every(interval)) => {
                 interval.0.saturating_mul(i64::from(self.season_steps().saturating_mul(2).max(64)))
+            }
+        }
+    }
+
+    /// How far back, in milliseconds, training reads. `auto` is `max_steps_per_series` intervals; on an irregular grid
+    /// 30 days. The topics' retention bounds it as well.
+    pub fn history_millis(&self) -> i64 {
+        match (self.training.history, self.interval) {
+            (Auto::Set(history), _) => history.0,
+            (Auto::Auto, Interval::Irregular) => Millis::days(30).0,
+            (Auto::Auto, Interval::Every(interval)) => {
+                interval.0.saturating_mul(i64::from(self.training.max_steps_per_series))
             }
         }
     }

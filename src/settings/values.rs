@@ -227,10 +227,7 @@ impl<T: Setting> Setting for Vec<T> {
 impl<T: Setting> Setting for BTreeMap<String, T> {
     fn read(found: Found, reader: &mut Reader) -> Option<Self> {
         let entries = reader.entries(found)?;
-        let wanted = entries.len();
-        let read: Self =
-            entries.into_iter().filter_map(|(key, value)| T::read(value, reader).map(|value| (key, value))).collect();
-        (read.len() == wanted).then_some(read)
+        Some(entries.into_iter().filter_map(|(key, value)| Some((key, T::read(value, reader)?))).collect())
     }
 }
 

@@ -1,0 +1,325 @@
+//! Checks of one stream.
+
+use jiff::fmt::strtime;
+use jiff::tz::TimeZone;
+
+use super::super::reader::closest;
+use super::super::stream::{Device, Format, Interval, Key, Season, Stream, Time, TimeFormat, Training};
+use super::super::values::{Auto, Millis, Size};
+use super::super::{Role, Settings};
+use super::{Checker, names};
+
+/// Most slots of a series that may be open at once: a reading later than that would need more memory than it is worth.
+const MOST_OPEN_SLOTS: i64 = 1_024;
+/// Most empty steps that are stepped over one by one.
+const MOST_GAP_STEPS: i64 = 65_536;
+/// Most steps of a season: each series remembers one.
+const MOST_SEASON_STEPS: i64 = 20_160;
+/// Most numbers that the network gives for one step.
+const MOST_OUTPUTS: usize = 8_192;
+
+/// Checks one stream.
+pub fn check(stream: &Stream, settings: &Settings, at: &mut Checker<'_>) {
+    let plain = (1..=100).contains(&stream.name.len()) && names::is_plain(&stream.name);
+    let name = "1 to 100 ASCII letters, digits, dots, underscores and hyphens";
+    at.expect(plain, "name", name, format!("{:?}", stream.name), "it is part of topic names");
+    at.expect(!stream.topics.is_empty(), "topics", "at least one topic", "none", "such as [\"meters\"]");
+    for (index, topic) in stream.topics.iter().enumerate() {
+        at.expect_item(
+            names::is_topic(topic),
+            ("topics", index),
+            names::TOPIC,
+            format!("{topic:?}"),
+            "patterns of names are not supported: list the topics",
+        );
+    }
+    at.distinct("topics", &stream.topics);
+    fields(stream, at);
+    time(stream, at);
+    grid(stream, at);
+    season_and_gap(stream, at);
+    forecast(stream, at);
+    let model = &stream.model;
+    let mut within = at.within("model", None);
+    within.range("layers", model.layers, 1..=8, "");
+    within.range("hidden", model.hidden, 1..=1_024, "");
+    within.range("burn_in", model.burn_in, 1..=4_096, "each series remembers so many steps");
+    training(stream, settings, &mut at.within("training", None));
+    let limits = &stream.limits;
+    let mut within = at.within("limits", None);
+    within.range("series", limits.series, 1..=100_000_000, "");
+    within.range("record_bytes", limits.record_bytes, Size::bytes(1)..=Size::mebibytes(128), "");
+    within.range("key_bytes", limits.key_bytes, Size::bytes(1)..=Size::bytes(64 << 10), "");
+}
+
+fn fields(stream: &Stream, at: &mut Checker<'_>) {
+    at.expect(!stream.values.is_empty(), "values", "at least one field", "none", "such as [\"load\"]");
+    at.distinct("values", &stream.values);
+    at.distinct("columns", &stream.columns);
+    let csv = stream.format == Format::Csv;
+    let none = stream.columns.is_empty();
+    at.contradicts(
+        csv && none,
+        &["format", "columns"],
+        "the names of the columns with format = \"csv\"",
+        "no columns",
+        "such as columns = [\"at\", \"meter\", \"load\"]",
+    );
+    at.contradicts(
+        !csv && !none,
+        &["columns", "format"],
+        "columns only with format = \"csv\"",
+        format!("format = \"{}\"", stream.format),
+        "set format = \"csv\", or take the columns out",
+    );
+    let separates = !matches!(stream.delimiter, '"' | '\n' | '\r' | '\0');
+    at.expect(
+        separates,
+        "delimiter",
+        "a character that can stand between columns",
+        format!("{:?}", stream.delimiter),
+        "such as \",\" or \";\"",
+    );
+
+    let mut named: Vec<(super::Path, &str)> = Vec::new();
+    named.extend(
+        stream.values.iter().enumerate().map(|(index, field)| (at.at.key("values").index(index), field.as_str())),
+    );
+    if let Key::Fields(fields) = &stream.key {
+        let key = at.at.key("key").key("fields");
+        named.extend(fields.iter().enumerate().map(|(index, field)| (key.index(index), field.as_str())));
+        at.within("key", None).distinct("fields", fields);
+    }
+    if let Time::Field { field, .. } = &stream.time {
+        named.push((at.at.key("time").key("field"), field));
+    }
+    for (path, field) in named {
+        at.expect_at(!field.is_empty(), path.clone(), "the name of a field", "an empty text", "");
+        let known = !csv || none || stream.columns.iter().any(|column| column == field);
+        if !known && at.fine(&["format", "columns"]) && !at.reader.is_refused(&path) {
+            let hint = closest(field, stream.columns.iter().map(String::as_str))
+                .map(|column| format!("did you mean {column:?}?"));
+            let columns = vec![at.at.key("columns")];
+            let expected = format!("one of the columns {}", stream.columns.join(", "));
+            at.contradiction(path, columns, expected, format!("{field:?}"), hint.unwrap_or_default());
+        }
+    }
+    if let Time::Field { field, .. } = &stream.time {
+        let both = stream.values.contains(field);
+        at.contradicts(
+            both,
+            &["values", "time"],
+            "values that are not the time",
+            format!("{field:?} as both"),
+            "take it out of values",
+        );
+    }
+}
+
+fn time(stream: &Stream, at: &mut Checker<'_>) {
+    let zone = "the IANA name of a time zone";
+    let hint = "such as \"Europe/Berlin\" or \"UTC\"";
+    at.expect(TimeZone::get(&stream.time_zone).is_ok(), "time_zone", zone, format!("{:?}", stream.time_zone), hint);
+    if let Time::Field { format, zone: of_stamps, .. } = &stream.time {
+        let mut within = at.within("time", None);
+        if let Some(name) = of_stamps {
+            within.expect(TimeZone::get(name).is_ok(), "zone", zone, format!("{name:?}"), hint);
+            let needs_none = !matches!(format, TimeFormat::Pattern(_));
+            within.contradicts(
+                needs_none,
+                &["zone", "format"],
+                "a zone only with a pattern",
+                "a format that needs none",
+                "take the zone out",
+            );
+        }
+        if let TimeFormat::Pattern(pattern) = format {
+            let expected = "a pattern from which a date can be read";
+            let hint = "such as \"%Y-%m-%d %H:%M:%S\"; https://docs.rs/jiff/latest/jiff/fmt/strtime lists what may stand there";
+            within.expect(reads_dates(pattern), "format", expected, format!("{pattern:?}"), hint);
+        }
+    }
+    let (earliest, latest) = (stream.earliest, stream.latest);
+    at.contradicts(earliest >= latest, &["earliest", "latest"], "a time before latest", "one that is not", "swap them");
+}
+
+/// Whether a stamp written by `pattern` can be read back.
+fn reads_dates(pattern: &str) -> bool {
+    let Ok(sample) = jiff::civil::date(2026, 11, 23).at(12, 34, 56, 0).to_zoned(TimeZone::UTC) else { return false };
+    let Ok(text) = strtime::format(pattern, &sample) else { return false };
+    strtime::parse(pattern, text).is_ok_and(|parsed| parsed.to_timestamp().is_ok() || parsed.to_datetime().is_ok())
+}
+
+fn grid(stream: &Stream, at: &mut Checker<'_>) {
+    match stream.interval {
+        Interval::Every(interval) => {
+            at.range(
+                "interval",
+                interval,
+                Millis(1)..=Millis::days(366),
+                "write \"irregular\" for series without a grid",
+            );
+            let most = interval.0.saturating_mul(MOST_OPEN_SLOTS);
+            let expected = format!("at most {MOST_OPEN_SLOTS} intervals, {}", Millis(most));
+            let hint = "a slot stays open for so long; choose a longer interval or less lateness";
+            at.contradicts(
+                stream.allowed_lateness.0 > most,
+                &["allowed_lateness", "interval"],
+                expected,
+                stream.allowed_lateness,
+                hint,
+            );
+        }
+        Interval::Irregular => {
+            at.range("allowed_lateness", stream.allowed_lateness, Millis(0)..=Millis::days(7), "");
+            let hint = "take readings_per_slot out, or set an interval";
+            at.contradicts(
+                stream.readings_per_slot.is_some(),
+                &["readings_per_slot", "interval"],
+                "a regular interval",
+                "\"irregular\"",
+                hint,
+            );
+            let seasonal = matches!(stream.season, Season::Every(_));
+            at.contradicts(
+                seasonal,
+                &["season", "interval"],
+                "a regular interval",
+                "\"irregular\"",
+                "take season out, or set an interval",
+            );
+        }
+    }
+    if let Some(readings) = stream.readings_per_slot {
+        at.range("readings_per_slot", readings, 1..=1_000_000, "");
+    }
+}
+
+fn season_and_gap(stream: &Stream, at: &mut Checker<'_>) {
+    let Interval::Every(interval) = stream.interval else {
+        if let Auto::Set(gap) = stream.max_gap {
+            at.range("max_gap", gap, Millis(1)..=Millis::days(3_660), "");
+        }
+        return;
+    };
+    // Wrong intervals are told already; nothing can be said about multiples of them.
+    let length = interval.0.max(1);
+    if let Season::Every(season) = stream.season {
+        let keys = &["season", "interval"];
+        let steps = season.0 / length;
+        let whole = season.0 % length == 0;
+        let hint = format!("such as {:?}", Millis(length.saturating_mul(steps.saturating_add(1).max(2))).to_string());
+        at.contradicts(!whole, keys, format!("a multiple of the interval, {interval}"), season, hint);
+        let expected = format!("2 to {MOST_SEASON_STEPS} intervals of {interval}");
+        let wrong = whole && !(2..=MOST_SEASON_STEPS).contains(&steps);
+        at.contradicts(
+            wrong,
+            keys,
+            expected,
+            format!("{season}, which is {steps}"),
+            "each series remembers a season; write \"none\" for none",
+        );
+    }
+    if let Auto::Set(gap) = stream.max_gap {
+        let keys = &["max_gap", "interval"];
+        at.contradicts(
+            gap < interval,
+            keys,
+            format!("at least the interval, {interval}"),
+            gap,
+            "write \"auto\" for two seasons",
+        );
+        let expected = format!("at most {MOST_GAP_STEPS} intervals of {interval}");
+        at.contradicts(
+            gap.0 / length > MOST_GAP_STEPS,
+            keys,
+            expected,
+            gap,
+            "an empty step costs as much as a full one",
+        );
+    }
+}
+
+fn forecast(stream: &Stream, at: &mut Checker<'_>) {
+    at.range("horizon", stream.horizon, 1..=1_024, "steps ahead");
+    let levels = &stream.quantiles;
+    for (index, level) in levels.iter().enumerate() {
+        let hint = if (1.0..100.0).contains(level) { format!("{level} % is {}", level / 100.0) } else { String::new() };
+        at.expect_item(*level > 0.0 && *level < 1.0, ("quantiles", index), "a level between 0 and 1", level, hint);
+    }
+    let sorted = levels.is_sorted_by(|one, next| one < next);
+    let found = || format!("{levels:?}");
+    let mut wanted = levels.clone();
+    wanted.sort_by(f64::total_cmp);
+    wanted.dedup();
+    if at.fine(&["quantiles"]) {
+        at.expect(sorted, "quantiles", "levels that increase", found(), format!("write {wanted:?}"));
+    }
+    if at.fine(&["quantiles"]) {
+        let hint = "the median is the centre of all intervals";
+        at.expect(levels.contains(&0.5), "quantiles", "0.5 among the levels", found(), hint);
+    }
+    let outputs = levels.len().saturating_mul(usize::try_from(stream.horizon).unwrap_or(usize::MAX));
+    let expected = format!("at most {MOST_OUTPUTS} horizon × quantiles");
+    at.contradicts(
+        outputs > MOST_OUTPUTS,
+        &["horizon", "quantiles"],
+        expected,
+        outputs,
+        "forecast fewer steps or fewer levels",
+    );
+}
+
+fn training(stream: &Stream, settings: &Settings, at: &mut Checker<'_>) {
+    let training: &Training = &stream.training;
+    at.range("every", training.every, Millis::seconds(1)..=Millis::days(366), "");
+    at.range("k1", training.k1, 1..=4_096, "");
+    at.range("k2", training.k2, 1..=4_096, "the backward pass holds so many steps in memory");
+    let expected = format!("at least k1, {}", training.k1);
+    at.contradicts(
+        training.k2 < training.k1,
+        &["k2", "k1"],
+        expected,
+        training.k2,
+        "steps between two cuts would never be learnt from",
+    );
+    at.range("learning_rate", training.learning_rate, 1e-8..=1.0, "");
+    at.range("clip", training.clip, 1e-6..=1e6, "");
+    at.range("lanes", training.lanes, 1..=65_536, "");
+    at.range("epochs", training.epochs, 1..=10_000, "");
+    at.range("max_updates", training.max_updates, 1..=100_000_000, "");
+    at.range("held_out", training.held_out, 0.01..=0.9, "a share of the steps");
+    at.range("margin", training.margin, 0.0..=0.9, "a share of the champion's loss");
+    at.range("min_steps", training.min_steps, 2..=1_000_000_000, "");
+    at.range("max_series", training.max_series, 1..=100_000_000, "");
+    at.range("max_steps_per_series", training.max_steps_per_series, 2..=100_000_000, "");
+    let expected = format!("at least min_steps, {}", training.min_steps);
+    let keys = &["max_steps_per_series", "min_steps"];
+    at.contradicts(
+        training.max_steps_per_series < training.min_steps,
+        keys,
+        expected,
+        training.max_steps_per_series,
+        "no series would ever train",
+    );
+    if let (Auto::Set(history), Interval::Every(interval)) = (training.history, stream.interval) {
+        let least = interval.0.saturating_mul(i64::from(training.min_steps));
+        let expected = format!("at least min_steps × interval, {}", Millis(least));
+        at.contradicts(
+            history.0 < least,
+            &["history", "min_steps"],
+            expected,
+            history,
+            "no series would ever train; write \"auto\", or lower min_steps",
+        );
+    }
+    let trains = training.enabled && settings.role != Role::Score;
+    let missing = training.device == Device::Cuda && trains && !cfg!(feature = "cuda");
+    at.expect(
+        !missing,
+        "device",
+        "\"auto\" or \"cpu\", since this binary was built without CUDA",
+        "\"cuda\"",
+        "build with --features cuda",
+    );
+}
