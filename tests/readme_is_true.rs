@@ -72,3 +72,35 @@ fn its_links_lead_somewhere() {
         }
     }
 }
+
+/// The text of every source file below `folder`.
+fn sources(folder: &Path) -> String {
+    let mut all = String::new();
+    for entry in fs::read_dir(folder).expect("a readable folder") {
+        let path = entry.expect("a readable entry").path();
+        if path.is_dir() {
+            all += &sources(&path);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            all += &fs::read_to_string(&path).expect("a readable source");
+        }
+    }
+    all
+}
+
+#[test]
+fn the_tests_that_architecture_md_names_exist() {
+    let code = sources(&root().join("src")) + &sources(&root().join("tests"));
+    let architecture = read("ARCHITECTURE.md");
+    let (_, table) = architecture.split_once("| promise | test |").expect("the table of promises");
+    let mut named = 0;
+    for row in table.lines().skip(2).take_while(|line| line.starts_with('|')) {
+        let tests = row.split('|').nth(2).expect("two columns");
+        for name in tests.split('`').skip(1).step_by(2) {
+            let there =
+                if name.contains('/') { root().join(name).exists() } else { code.contains(&format!("fn {name}(")) };
+            assert!(there, "ARCHITECTURE.md names `{name}`, which is not there");
+            named += 1;
+        }
+    }
+    assert!(named > 10, "the table was not read: {named}");
+}
