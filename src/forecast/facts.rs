@@ -1,6 +1,7 @@
 //! What happened, for the shell to count.
 
-use super::spec::{EXPERTS, ForecastSpec};
+use super::experts::EXPERTS;
+use super::spec::ForecastSpec;
 
 /// Sums over matured forecasts, per bucket of leads. Errors are in units of their series' own scale, so that they add up over
 /// series of any size; ratios of them are what tells: `foretide / last` below 1 is better than the last value.

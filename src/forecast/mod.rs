@@ -3,10 +3,17 @@
 //! Per step of a series: [`ForecastState::mature`] scores what was forecast for it and learns from that, then
 //! [`ForecastState::forecast`] makes the next forecast. Nothing is learnt from a target before its slot has closed.
 
+mod anomaly;
+mod calibration;
+mod experts;
 mod facts;
+pub mod measures;
+mod mixture;
+mod pending;
 mod spec;
 mod state;
 
+pub use experts::{EXPERTS, Expert};
 pub use facts::{BucketFacts, Facts};
-pub use spec::{EXPERTS, Expert, ForecastSpec, ForecastSpecError, MAX_LEVELS};
+pub use spec::{ForecastSpec, ForecastSpecError, MAX_HORIZON, MAX_LEVELS};
 pub use state::{Forecast, ForecastState};

@@ -8,19 +8,8 @@ pub const MAX_LEVELS: usize = 32;
 /// The longest horizon, in steps.
 pub const MAX_HORIZON: usize = 4096;
 
-/// Who forecasts; in the order of all weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expert {
-    /// The last value, for all leads.
-    Last,
-    /// The value one season before the target (or two, and so on, for leads beyond a season).
-    Seasonal,
-    /// The network's median.
-    Network,
-}
-
-/// Number of experts.
-pub const EXPERTS: usize = 3;
+/// Buckets of the longest horizon.
+pub(super) const MAX_BUCKETS: usize = 13;
 
 /// Why there can be no such forecast.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -60,6 +49,8 @@ pub struct ForecastSpec {
     pub buckets: Vec<usize>,
     /// Lead of each bucket at which points are judged. Never a whole season: the two naive forecasts coincide there.
     pub middles: Vec<usize>,
+    /// Per bucket: where its ring begins among those of the middles, and among those of the ends.
+    pub(super) rings: Vec<(usize, usize)>,
     /// Index of the level 0.5.
     pub(super) median: usize,
     /// Per level: quantile of a normal distribution whose mean absolute value is 1.
@@ -92,6 +83,9 @@ impl ForecastSpec {
             horizon,
             levels: levels.to_vec(),
             season,
+            rings: (0..buckets.len())
+                .map(|bucket| (middles[..bucket].iter().sum(), buckets[..bucket].iter().sum()))
+                .collect(),
             median,
             normal: levels.iter().map(|level| (deviation * normal_quantile(f64::from(*level))) as f32).collect(),
             of_middles: leads().map(|lead| between(&middles, lead, |lead| lead)).collect(),
@@ -145,7 +139,7 @@ fn between(marks: &[usize], lead: f64, measure: impl Fn(f64) -> f64) -> Between 
     Between { below: above - 1, above, share: ((measure(lead) - low) / (high - low)) as f32 }
 }
 
-/// Quantile of the standard normal distribution, by Newton's method on the logistic approximation's start.
+/// Quantile of the standard normal distribution, by bisection.
 fn normal_quantile(level: f64) -> f64 {
     // The density is integrated from 0 by Simpson's rule: slow and exact, and done once per configuration.
     let cumulative = |z: f64| {
@@ -180,6 +174,12 @@ mod tests {
         ] {
             assert_eq!(ForecastSpec::new(horizon, &LEVELS, 0).unwrap().buckets, expected);
         }
+    }
+
+    #[test]
+    fn the_longest_horizon_has_the_most_buckets() {
+        let count = |horizon| ForecastSpec::new(horizon, &LEVELS, 0).unwrap().buckets.len();
+        assert_eq!((1..=MAX_HORIZON).map(count).max(), Some(MAX_BUCKETS));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod slots;
 mod spec;
 mod state;
 
+pub(crate) use arithmetic::{exponential, logarithm};
 pub use calendar::Calendar;
 pub use features::{FEATURE_NAMES, FEATURES};
 pub use slots::{ClosedSlot, MAX_OPEN_SLOTS, Placed};

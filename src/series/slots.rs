@@ -187,3 +187,6 @@ impl Slots {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,3 +112,6 @@ impl SeriesState {
         Step { spec, context: &self.context, scale: &self.scale, slot: self.slot, steps: self.steps }
     }
 }
+
+#[cfg(test)]
+mod tests;

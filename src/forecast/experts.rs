@@ -1,0 +1,54 @@
+//! Who forecasts.
+
+use super::spec::ForecastSpec;
+use crate::series::SeriesState;
+
+/// Who forecasts; in the order of all weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expert {
+    /// The last value, for all leads.
+    Last,
+    /// The value one season before the target (or two, and so on, for leads beyond a season); the last value where that is
+    /// not known.
+    Seasonal,
+    /// The network's median: the last value and what the network adds to it.
+    Network,
+}
+
+/// Number of experts.
+pub const EXPERTS: usize = 3;
+
+/// A network's output beyond this, in the series' scale, is held to it; one that is no number counts as 0.
+const LIMIT: f32 = 1e6;
+
+/// How far the seasonal naive forecast lies from `anchor`, the last value, for each lead.
+pub(super) fn seasonal_path(spec: &ForecastSpec, series: &SeriesState, anchor: f64, out: &mut [f64]) {
+    if spec.season < 2 {
+        out.fill(0.0);
+        return;
+    }
+    for season in out.chunks_mut(spec.season) {
+        for (lead, out) in season.iter_mut().enumerate() {
+            *out = series.value_back(spec.season - 1 - lead).map_or(0.0, |value| value - anchor);
+        }
+    }
+}
+
+/// How far the seasonal naive forecast made `lead` steps before the coming one lay from `anchor`, the last value then.
+/// The coming step is not taken yet.
+pub(super) fn seasonal_before(spec: &ForecastSpec, series: &SeriesState, anchor: f64, lead: usize) -> f64 {
+    let value = spec.seasonal_lag(lead).and_then(|lag| series.value_back(lag - 1));
+    value.map_or(0.0, |value| value - anchor)
+}
+
+/// A network's output, held to what can be reckoned with.
+#[inline]
+pub(super) fn held(network: f32) -> f32 {
+    if network.is_nan() { 0.0 } else { network.clamp(-LIMIT, LIMIT) }
+}
+
+/// A distance in units of `scale`, held to what 32 bits can be reckoned with.
+#[inline]
+pub(super) fn scaled(distance: f64, scale: f64) -> f32 {
+    (distance / scale).clamp(-1e12, 1e12) as f32
+}

@@ -1,0 +1,201 @@
+//! Accuracy measures, online, in `f64`.
+//!
+//! The definitions are those of the M competitions (Makridakis and others, International Journal of Forecasting 2020) and of quantile forecasting as in
+//! Gneiting and Raftery (Journal of the American Statistical Association 2007).
+
+/// Point errors of one forecaster.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PointMeasures {
+    count: u64,
+    absolute: f64,
+    squared: f64,
+    symmetric: f64,
+    scaled: f64,
+    scaled_count: u64,
+}
+
+impl PointMeasures {
+    /// Takes in one target and its forecast. `naive_scale` is the mean absolute error of the seasonal naive forecast within the training rows of the
+    /// series, for the scaled error; none where it is 0 or unknown.
+    pub fn add(&mut self, target: f64, forecast: f64, naive_scale: Option<f64>) {
+        let error = (target - forecast).abs();
+        self.count += 1;
+        self.absolute += error;
+        self.squared += error * error;
+        let size = target.abs() + forecast.abs();
+        self.symmetric += if size > 0.0 { 2.0 * error / size } else { 0.0 };
+        if let Some(scale) = naive_scale.filter(|scale| *scale > 0.0) {
+            self.scaled += error / scale;
+            self.scaled_count += 1;
+        }
+    }
+
+    /// Adds what `other` holds.
+    pub fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.absolute += other.absolute;
+        self.squared += other.squared;
+        self.symmetric += other.symmetric;
+        self.scaled += other.scaled;
+        self.scaled_count += other.scaled_count;
+    }
+
+    /// Targets taken in.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Mean absolute error; none without targets.
+    pub fn mae(&self) -> Option<f64> {
+        mean(self.absolute, self.count)
+    }
+
+    /// Mean squared error; none without targets.
+    pub fn mse(&self) -> Option<f64> {
+        mean(self.squared, self.count)
+    }
+
+    /// Symmetric mean absolute percentage error, in percent, 0 to 200: the mean of `200 |y - f| / (|y| + |f|)`.
+    pub fn smape(&self) -> Option<f64> {
+        mean(100.0 * self.symmetric, self.count)
+    }
+
+    /// Mean absolute scaled error (Hyndman and Koehler, International Journal of Forecasting 2006): below 1 is better than the seasonal naive forecast was
+    /// on the training rows.
+    pub fn mase(&self) -> Option<f64> {
+        mean(self.scaled, self.scaled_count)
+    }
+}
+
+/// Quantile errors of one forecaster, and how much its central intervals cover.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QuantileMeasures {
+    levels: Vec<f32>,
+    count: u64,
+    pinball: Vec<f64>,
+    below: Vec<u64>,
+    /// Per central interval, outermost first: pairs of level indices, targets inside, sum of widths.
+    intervals: Vec<(usize, usize)>,
+    inside: Vec<u64>,
+    widths: Vec<f64>,
+    sizes: f64,
+}
+
+impl QuantileMeasures {
+    /// For quantiles at `levels`, ascending.
+    pub fn new(levels: &[f32]) -> Self {
+        let pairs = (0..levels.len() / 2).map(|low| (low, levels.len() - 1 - low));
+        let central = |(low, high): &(usize, usize)| (levels[*low] + levels[*high] - 1.0).abs() < 1e-6;
+        let intervals: Vec<_> = pairs.filter(central).collect();
+        Self {
+            levels: levels.to_vec(),
+            count: 0,
+            pinball: vec![0.0; levels.len()],
+            below: vec![0; levels.len()],
+            inside: vec![0; intervals.len()],
+            widths: vec![0.0; intervals.len()],
+            intervals,
+            sizes: 0.0,
+        }
+    }
+
+    /// Takes in one target and the quantiles that were forecast for it, in the order of the levels.
+    pub fn add(&mut self, target: f64, quantiles: &[f64]) {
+        self.count += 1;
+        self.sizes += target.abs();
+        for (index, (level, quantile)) in self.levels.iter().zip(quantiles).enumerate() {
+            let (level, apart) = (f64::from(*level), target - quantile);
+            self.pinball[index] += (level * apart).max((level - 1.0) * apart);
+            self.below[index] += u64::from(target <= *quantile);
+        }
+        for (index, (low, high)) in self.intervals.iter().enumerate() {
+            self.inside[index] += u64::from(quantiles[*low] <= target && target <= quantiles[*high]);
+            self.widths[index] += quantiles[*high] - quantiles[*low];
+        }
+    }
+
+    /// Adds what `other`, of the same levels, holds.
+    pub fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sizes += other.sizes;
+        let add =
+            |mine: &mut [f64], theirs: &[f64]| mine.iter_mut().zip(theirs).for_each(|(mine, their)| *mine += their);
+        add(&mut self.pinball, &other.pinball);
+        add(&mut self.widths, &other.widths);
+        let add =
+            |mine: &mut [u64], theirs: &[u64]| mine.iter_mut().zip(theirs).for_each(|(mine, their)| *mine += their);
+        add(&mut self.below, &other.below);
+        add(&mut self.inside, &other.inside);
+    }
+
+    /// Mean pinball loss over targets and levels.
+    pub fn pinball(&self) -> Option<f64> {
+        mean(self.pinball.iter().sum::<f64>() / self.levels.len() as f64, self.count)
+    }
+
+    /// Weighted quantile loss: twice the sum of the pinball losses, mean over the levels, over the sum of the targets' sizes (as
+    /// in the M5 competition and GluonTS). None where all targets are 0.
+    pub fn weighted_quantile_loss(&self) -> Option<f64> {
+        (self.sizes > 0.0).then(|| 2.0 * self.pinball.iter().sum::<f64>() / self.levels.len() as f64 / self.sizes)
+    }
+
+    /// Per central interval, outermost first: nominal coverage, share of targets inside, mean width.
+    pub fn coverage(&self) -> Vec<(f64, f64, f64)> {
+        let count = self.count.max(1) as f64;
+        let each = |(index, (low, high)): (usize, &(usize, usize))| {
+            let nominal = f64::from(self.levels[*high] - self.levels[*low]);
+            (nominal, self.inside[index] as f64 / count, self.widths[index] / count)
+        };
+        self.intervals.iter().enumerate().map(each).collect()
+    }
+
+    /// Per level: the share of targets at or below its quantile.
+    pub fn reliability(&self) -> Vec<(f64, f64)> {
+        let count = self.count.max(1) as f64;
+        self.levels.iter().zip(&self.below).map(|(level, below)| (f64::from(*level), *below as f64 / count)).collect()
+    }
+}
+
+fn mean(sum: f64, count: u64) -> Option<f64> {
+    (count > 0).then(|| sum / count as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn near(left: Option<f64>, right: f64) -> bool {
+        left.is_some_and(|left| (left - right).abs() < 1e-6)
+    }
+
+    #[test]
+    fn points_by_hand() {
+        let mut one = PointMeasures::default();
+        assert_eq!((one.mae(), one.mase()), (None, None));
+        one.add(10.0, 8.0, Some(4.0));
+        let mut two = PointMeasures::default();
+        two.add(0.0, 0.0, Some(0.0));
+        two.add(-5.0, 5.0, None);
+        one.merge(&two);
+        assert_eq!(one.count(), 3);
+        assert!(near(one.mae(), 4.0) && near(one.mse(), 104.0 / 3.0));
+        assert!(near(one.mase(), 0.5), "targets without a scale do not count");
+        assert!(near(one.smape(), (200.0 * 2.0 / 18.0 + 0.0 + 200.0) / 3.0));
+    }
+
+    #[test]
+    fn quantiles_by_hand() {
+        let mut one = QuantileMeasures::new(&[0.1, 0.5, 0.9]);
+        assert_eq!((one.pinball(), one.weighted_quantile_loss()), (None, None));
+        one.add(10.0, &[8.0, 9.0, 12.0]);
+        let mut two = one.clone();
+        two.add(20.0, &[8.0, 9.0, 12.0]);
+        one.merge(&two);
+        let losses = 2.0 * (0.2 + 0.5 + 0.2) + (1.2 + 5.5 + 7.2);
+        assert!(near(one.pinball(), losses / 9.0), "{:?}", one.pinball());
+        assert!(near(one.weighted_quantile_loss(), 2.0 * losses / 3.0 / 40.0));
+        let (nominal, inside, width) = one.coverage()[0];
+        assert!((nominal - 0.8).abs() < 1e-6 && (inside - 2.0 / 3.0).abs() < 1e-9 && (width - 4.0).abs() < 1e-9);
+        assert!((one.reliability()[2].1 - 2.0 / 3.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,77 @@
+//! How much each expert counts.
+
+use serde::{Deserialize, Serialize};
+
+use super::experts::EXPERTS;
+use super::spec::ForecastSpec;
+use crate::series::exponential;
+
+/// How fast weights follow losses. Losses are in units of the usual error.
+const LEARNING_RATE: f32 = 0.1;
+/// Share of the weights that goes back to where they began with every step, so that an expert can return.
+const SHARE: f32 = 0.005;
+/// No single loss counts for more usual errors than this.
+const CLIP: f32 = 4.0;
+/// Memory of the usual error, in forecasts.
+const MEMORY: u32 = 100;
+
+/// The weights of the experts in each bucket: exponential weights with a fixed share (Herbster and Warmuth, Machine Learning 1998), learnt from the
+/// losses of matured forecasts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Mixture {
+    buckets: Vec<Bucket>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Bucket {
+    weights: [f32; EXPERTS],
+    /// Mean absolute error of the mixture.
+    usual: f32,
+    count: u32,
+}
+
+impl Mixture {
+    pub fn new(spec: &ForecastSpec) -> Self {
+        let bucket = Bucket { weights: first_weights(spec), usual: 0.0, count: 0 };
+        Self { buckets: vec![bucket; spec.buckets.len()] }
+    }
+
+    /// The weights in a bucket, in the order of [`Expert`](super::Expert); they sum to 1.
+    #[inline]
+    pub fn weights(&self, bucket: usize) -> [f32; EXPERTS] {
+        self.buckets[bucket].weights
+    }
+
+    /// Learns from the errors that the mixture and the experts made for one target, in any unit.
+    pub fn learn(&mut self, spec: &ForecastSpec, bucket: usize, mixed: f32, errors: [f32; EXPERTS]) {
+        let first = first_weights(spec);
+        let bucket = &mut self.buckets[bucket];
+        bucket.count = (bucket.count + 1).min(MEMORY);
+        let limit = if bucket.count > 4 { 2.0 * CLIP * bucket.usual } else { f32::INFINITY };
+        bucket.usual += (mixed.abs().min(limit) - bucket.usual) / bucket.count as f32;
+        if bucket.usual <= 0.0 {
+            return; // no error yet: nothing to tell the experts apart by
+        }
+        let losses = errors.map(|error| (error.abs() / bucket.usual).min(CLIP));
+        let least = losses.iter().copied().fold(f32::INFINITY, f32::min);
+        let mut sum = 0.0;
+        for (weight, loss) in bucket.weights.iter_mut().zip(losses) {
+            *weight *= exponential(LEARNING_RATE * (least - loss));
+            sum += *weight;
+        }
+        let keep = (1.0 - SHARE) / sum;
+        for (weight, first) in bucket.weights.iter_mut().zip(first) {
+            *weight = *weight * keep + SHARE * first;
+        }
+    }
+
+    /// Heap memory in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        self.buckets.capacity() * size_of::<Bucket>()
+    }
+}
+
+/// Where weights begin: the naive forecasts are known to be sensible, the network is not yet.
+fn first_weights(spec: &ForecastSpec) -> [f32; EXPERTS] {
+    if spec.season >= 2 { [0.4, 0.4, 0.2] } else { [0.7, 0.0, 0.3] }
+}

@@ -1,0 +1,172 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::series::Calendar;
+
+fn spec(interval: i64) -> SeriesSpec {
+    SeriesSpec {
+        grid: if interval == 0 { Grid::Irregular } else { Grid::Regular { interval } },
+        aggregation: Aggregation::Mean,
+        readings_per_slot: None,
+        allowed_lateness: 0,
+        max_gap: 3,
+        max_gap_millis: 0,
+        season: 0,
+        horizon: 2,
+        burn_in: 4,
+        calendar: Calendar::utc(),
+    }
+}
+
+/// Places `(time, value)` in order; returns what closed and what became of each.
+fn run(spec: &SeriesSpec, readings: &[(i64, f64)]) -> (Vec<ClosedSlot>, Vec<Placed>) {
+    let (mut slots, mut closed) = (Slots::default(), Vec::new());
+    let placed =
+        readings.iter().map(|(time, value)| slots.place(spec, EventTime(*time), *value, &mut closed)).collect();
+    (closed, placed)
+}
+
+fn full(slot: i64, value: f64, readings: u32) -> ClosedSlot {
+    ClosedSlot { slot, value: Some(value), readings, reset: false }
+}
+
+fn empty(slot: i64) -> ClosedSlot {
+    ClosedSlot { slot, value: None, readings: 0, reset: false }
+}
+
+#[test]
+fn a_slot_closes_when_the_watermark_reaches_its_end() {
+    let mut spec = spec(10);
+    assert_eq!(run(&spec, &[(1, 1.0), (9, 3.0), (10, 5.0)]).0, [full(0, 2.0, 2)]);
+    spec.allowed_lateness = 5;
+    assert_eq!(run(&spec, &[(1, 1.0), (14, 3.0), (9, 2.0)]).0, []);
+    assert_eq!(run(&spec, &[(1, 1.0), (14, 3.0), (9, 2.0), (15, 3.0)]).0, [full(0, 1.5, 2)]);
+}
+
+#[test]
+fn slots_before_the_epoch_are_slots() {
+    assert_eq!(run(&spec(10), &[(-11, 1.0), (-1, 2.0), (0, 3.0)]).0, [full(-2, 1.0, 1), full(-1, 2.0, 1)]);
+}
+
+#[test]
+fn what_comes_too_late_is_refused_and_says_by_how_much() {
+    let mut spec = spec(10);
+    let (closed, placed) = run(&spec, &[(25, 1.0), (19, 2.0), (20, 3.0)]);
+    assert_eq!(placed, [Placed::Accepted, Placed::Late { by: 6 }, Placed::Accepted]);
+    assert_eq!(closed, []);
+    spec.allowed_lateness = 6;
+    assert_eq!(run(&spec, &[(25, 1.0), (19, 2.0), (9, 2.0)]).1[1..], [Placed::Accepted, Placed::Late { by: 10 }]);
+}
+
+#[test]
+fn gaps_close_empty_and_in_order() {
+    let (closed, _) = run(&spec(10), &[(5, 1.0), (35, 2.0), (40, 3.0)]);
+    assert_eq!(closed, [full(0, 1.0, 1), empty(1), empty(2), full(3, 2.0, 1)]);
+}
+
+#[test]
+fn a_gap_over_the_limit_starts_anew_without_empty_slots() {
+    let (closed, _) = run(&spec(10), &[(5, 1.0), (45, 2.0), (100_000_000, 3.0), (100_000_010, 3.0)]);
+    assert_eq!(closed.iter().filter(|slot| slot.value.is_none()).count(), 3);
+    assert_eq!(closed[4], full(4, 2.0, 1));
+    assert_eq!(closed[5], ClosedSlot { reset: true, ..full(10_000_000, 3.0, 1) });
+}
+
+#[test]
+fn a_gap_that_grows_under_lateness_hands_out_no_more_than_the_limit() {
+    let mut spec = spec(10);
+    spec.allowed_lateness = 40;
+    let readings: Vec<_> = std::iter::once((0, 1.0)).chain((6..20).map(|slot| (slot * 10, 2.0))).collect();
+    let (closed, _) = run(&spec, &readings);
+    let first = closed.iter().position(|slot| slot.slot >= 6).unwrap();
+    assert!(closed[first].reset && closed[first].slot == 6 && first <= 4, "{closed:?}");
+}
+
+#[test]
+fn a_full_slot_closes_at_once_and_all_earlier_ones_with_it() {
+    let mut spec = spec(10);
+    spec.readings_per_slot = Some(2);
+    spec.allowed_lateness = 100;
+    let readings = [(5, 1.0), (21, 2.0), (22, 4.0), (23, 9.0), (5, 9.0), (32, 1.0)];
+    let (closed, placed) = run(&spec, &readings);
+    assert_eq!(closed, [full(0, 1.0, 1), empty(1), full(2, 3.0, 2)]);
+    assert_eq!(placed[3..], [Placed::Duplicate, Placed::Late { by: 25 }, Placed::Accepted]);
+}
+
+#[test]
+fn irregular_readings_are_sorted_within_lateness_and_doubled_times_refused() {
+    let mut spec = spec(0);
+    let (closed, placed) = run(&spec, &[(5, 1.0), (5, 2.0), (9, 3.0), (7, 4.0)]);
+    assert_eq!(closed, [full(5, 1.0, 1), full(9, 3.0, 1)]);
+    assert_eq!(placed[1..], [Placed::Duplicate, Placed::Accepted, Placed::Late { by: 2 }]);
+    spec.allowed_lateness = 4;
+    spec.max_gap_millis = 50;
+    let (closed, placed) = run(&spec, &[(5, 1.0), (9, 3.0), (7, 4.0), (7, 6.0), (60, 5.0), (64, 1.0)]);
+    assert_eq!(placed, [Placed::Accepted; 6]);
+    let last = ClosedSlot { reset: true, ..full(60, 5.0, 1) };
+    assert_eq!(closed, [full(5, 1.0, 1), full(7, 5.0, 2), full(9, 3.0, 1), last]);
+}
+
+#[test]
+fn aggregations_aggregate() {
+    let readings = [(4, 2.0), (1, 5.0), (7, -1.0), (7, 3.0), (25, 0.0)];
+    for (aggregation, expected) in [
+        (Aggregation::Mean, 2.25),
+        (Aggregation::Sum, 9.0),
+        (Aggregation::Min, -1.0),
+        (Aggregation::Max, 5.0),
+        (Aggregation::First, 5.0),
+        (Aggregation::Last, 3.0),
+        (Aggregation::Count, 4.0),
+    ] {
+        let spec = SeriesSpec { aggregation, ..spec(10) };
+        let (closed, _) = run(&spec, &readings);
+        assert_eq!(closed[0].value, Some(expected), "{aggregation:?}");
+        assert_eq!(closed[1].value, (aggregation == Aggregation::Count).then_some(0.0), "{aggregation:?}");
+    }
+}
+
+#[test]
+fn open_slots_are_limited() {
+    let spec = SeriesSpec { allowed_lateness: i64::MAX, ..spec(0) };
+    let readings: Vec<_> = (0..2000).map(|time| (time, 1.0)).collect();
+    let (closed, placed) = run(&spec, &readings);
+    assert_eq!(closed.len(), 2000 - MAX_OPEN_SLOTS);
+    assert!(placed.iter().all(|placed| *placed == Placed::Accepted));
+}
+
+proptest! {
+    /// Whatever comes, in whatever order: slots ascend one by one except over a reset, runs of empty slots keep to the limit, and
+    /// every accepted reading comes out once.
+    #[test]
+    fn closed_slots_are_in_order_and_complete(
+        times in prop::collection::vec((0_i64..400, prop::bool::weighted(0.05)), 1..200),
+        lateness in 0_i64..60,
+        full in prop::option::of(1_u32..4),
+        irregular in any::<bool>(),
+    ) {
+        let spec = SeriesSpec {
+            allowed_lateness: lateness, readings_per_slot: full, max_gap_millis: 30, ..spec(if irregular { 0 } else { 10 })
+        };
+        let mut at = 0;
+        let mut readings: Vec<_> = times.iter().map(|(step, far)| {
+            at += if *far { 300 } else { step % 7 };
+            (at - step % 50, *step as f64)
+        }).collect();
+        readings.extend([(10_000, 0.0), (20_000, 0.0)]); // closes all that came before
+        let (closed, placed) = run(&spec, &readings);
+        let accepted = placed.iter().filter(|placed| **placed == Placed::Accepted).count();
+        let counted: u32 = closed.iter().map(|slot| slot.readings).sum();
+        let open = if irregular && lateness == 0 || full == Some(1) { 0 } else { 1 };
+        prop_assert_eq!(counted as usize + open, accepted);
+        for pair in closed.windows(2) {
+            prop_assert!(pair[0].slot < pair[1].slot);
+            prop_assert!(irregular || pair[1].reset || pair[1].slot == pair[0].slot + 1);
+        }
+        let mut run = 0;
+        for slot in &closed {
+            run = if slot.value.is_some() { 0 } else { run + 1 };
+            prop_assert!(run <= spec.max_gap);
+        }
+    }
+}

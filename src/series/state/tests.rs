@@ -1,0 +1,174 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::series::{Aggregation, Calendar, FEATURE_NAMES};
+
+const HOUR: i64 = 3_600_000;
+
+fn spec(grid: Grid) -> SeriesSpec {
+    SeriesSpec {
+        grid,
+        aggregation: Aggregation::Mean,
+        readings_per_slot: None,
+        allowed_lateness: 0,
+        max_gap: 10,
+        max_gap_millis: 0,
+        season: 24,
+        horizon: 24,
+        burn_in: 32,
+        calendar: Calendar::utc(),
+    }
+}
+
+fn hourly() -> SeriesSpec {
+    spec(Grid::Regular { interval: HOUR })
+}
+
+fn full(slot: i64, value: f64) -> ClosedSlot {
+    ClosedSlot { slot, value: Some(value), readings: 1, reset: false }
+}
+
+fn empty(slot: i64) -> ClosedSlot {
+    ClosedSlot { slot, value: None, readings: 0, reset: false }
+}
+
+fn daily(slot: i64) -> f64 {
+    10.0 + (slot % 24) as f64
+}
+
+fn feature(features: &[f32; FEATURES], name: &str) -> f32 {
+    features[FEATURE_NAMES.iter().position(|known| *known == name).unwrap()]
+}
+
+#[test]
+fn the_newest_step_is_described() {
+    let (spec, mut state) = (hourly(), SeriesState::new());
+    assert_eq!((state.newest_slot(), state.value_back(0)), (None, None));
+    (0..100).for_each(|slot| state.take(&spec, &full(slot, daily(slot))));
+    state.take(&spec, &empty(100));
+    state.take(&spec, &full(101, 42.0));
+    assert_eq!((state.anchor(), state.steps(), state.newest_slot()), (42.0, 102, Some(101)));
+    assert_eq!([0, 1, 2, 25].map(|back| state.value_back(back)), [Some(42.0), None, Some(13.0), Some(14.0)]);
+    let mut features = [0.0; FEATURES];
+    state.features(&spec, &mut features);
+    let scale = state.scale();
+    let expected = |change: f64| (change / scale) as f32;
+    assert_eq!(feature(&features, "present"), 1.0);
+    assert_eq!(feature(&features, "seasonal_change"), expected(42.0 - daily(101 - 24)));
+    assert_eq!(feature(&features, "seasonal_ahead_1"), expected(daily(101 - 24 + 1) - 42.0));
+    assert_eq!(feature(&features, "seasonal_ahead_4"), expected(daily(101 - 24 + 11) - 42.0));
+    assert!((feature(&features, "gap") - 2.0_f32.ln()).abs() < 1e-5, "two steps since the last value");
+    assert!((feature(&features, "day_sine") - (5.0 / 24.0 * std::f32::consts::TAU).sin()).abs() < 1e-5);
+    state.take(&spec, &empty(102));
+    state.features(&spec, &mut features);
+    assert_eq!((feature(&features, "present"), feature(&features, "difference")), (0.0, 0.0));
+    assert_eq!(state.anchor(), 42.0);
+}
+
+#[test]
+fn a_reset_forgets_the_values_and_keeps_the_scale() {
+    let (spec, mut state) = (hourly(), SeriesState::new());
+    (0..100).for_each(|slot| state.take(&spec, &full(slot, daily(slot))));
+    let scale = state.scale();
+    state.take(&spec, &ClosedSlot { reset: true, ..full(500, 12.0) });
+    assert_eq!((state.steps(), state.value_back(0), state.value_back(1)), (1, Some(12.0), None));
+    assert!((state.scale() / scale - 1.0).abs() < 0.1);
+}
+
+#[test]
+fn recent_features_are_those_of_the_steps_with_todays_scale() {
+    let (spec, mut state) = (hourly(), SeriesState::new());
+    let mut seen = 0;
+    state.recent_features(&spec, |_| seen += 1);
+    assert_eq!(seen, 0);
+    (0..9).for_each(|slot| state.take(&spec, &full(slot, daily(slot))));
+    state.recent_features(&spec, |_| seen += 1);
+    assert_eq!(seen, 9);
+    // A wave in balance: the scale hardly moves, so that the features of yesterday are nearly what they were then.
+    let mut then = Vec::new();
+    for slot in 9..5000 {
+        state.take(&spec, &if slot % 17 == 3 { empty(slot) } else { full(slot, daily(slot)) });
+        let mut features = [0.0; FEATURES];
+        state.features(&spec, &mut features);
+        then.push(features);
+    }
+    let mut now = Vec::new();
+    state.recent_features(&spec, |features| now.push(*features));
+    assert_eq!(now.len(), 32);
+    assert_eq!(now[31], then[then.len() - 1]);
+    for (now, then) in now.iter().zip(&then[then.len() - 32..]) {
+        for (feature, (now, then)) in now.iter().zip(then).enumerate() {
+            assert!((now - then).abs() < 0.15, "{} {now} {then}", FEATURE_NAMES[feature]);
+        }
+    }
+}
+
+#[test]
+fn irregular_steps_keep_their_own_times() {
+    let (spec, mut state) = (spec(Grid::Irregular), SeriesState::new());
+    let mut closed = Vec::new();
+    for (time, value) in [(0, 1.0), (1_000, 2.0), (61_000, 5.0)] {
+        state.observe(&spec, EventTime(time), value, &mut closed);
+    }
+    closed.iter().for_each(|slot| state.take(&spec, slot));
+    let mut features = [0.0; FEATURES];
+    state.features(&spec, &mut features);
+    assert!((feature(&features, "gap") - 61.0_f32.ln() / 4.0).abs() < 1e-5);
+}
+
+#[test]
+fn the_state_is_small_and_survives_postcard() {
+    let (spec, mut state, mut closed) = (hourly(), SeriesState::new(), Vec::new());
+    for slot in 0..200 {
+        state.observe(&spec, EventTime(slot * HOUR), daily(slot), &mut closed);
+        closed.drain(..).for_each(|slot| state.take(&spec, &slot));
+    }
+    let bytes = postcard::to_stdvec(&state).unwrap();
+    println!("series state: {} bytes in memory, {} in postcard", state.bytes(), bytes.len());
+    assert_eq!(postcard::from_bytes::<SeriesState>(&bytes).unwrap(), state);
+    assert!(state.bytes() < 900, "{}", state.bytes());
+}
+
+fn wild() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        -1e3..1e3,
+        prop::num::f64::NORMAL,
+        prop::num::f64::SUBNORMAL,
+        Just(0.0),
+        Just(-0.0),
+        Just(1e300),
+        Just(-1e300),
+        Just(f64::MAX),
+        Just(f64::MIN),
+        Just(f64::MIN_POSITIVE),
+    ]
+}
+
+proptest! {
+    /// Any finite values at any times: everything that comes out is finite and in bounds.
+    #[test]
+    fn everything_is_finite(
+        readings in prop::collection::vec((wild(), 0_i64..20 * HOUR), 1..120),
+        irregular in any::<bool>(),
+        sum in any::<bool>(),
+    ) {
+        let grid = if irregular { Grid::Irregular } else { Grid::Regular { interval: HOUR } };
+        let aggregation = if sum { Aggregation::Sum } else { Aggregation::Mean };
+        let spec = SeriesSpec { aggregation, ..spec(grid) };
+        let (mut state, mut closed, mut time) = (SeriesState::new(), Vec::new(), EventTime::MIN.0);
+        let mut features = [0.0; FEATURES];
+        for (value, step) in readings {
+            time += step;
+            state.observe(&spec, EventTime(time), value, &mut closed);
+            for slot in closed.drain(..) {
+                state.take(&spec, &slot);
+                prop_assert!(state.scale().is_finite() && state.scale() > 0.0);
+                prop_assert!(state.difference_scale() > 0.0 && state.difference_scale() <= state.scale());
+                prop_assert!(state.anchor().abs() <= crate::series::LIMIT);
+                state.features(&spec, &mut features);
+                prop_assert!(features.iter().all(|feature| feature.abs() <= 8.0), "{features:?}");
+            }
+            state.recent_features(&spec, |features| assert!(features.iter().all(|feature| feature.abs() <= 8.0)));
+        }
+    }
+}
