@@ -7,6 +7,8 @@ use super::spec::{Between, ForecastSpec, MAX_BUCKETS, MAX_LEVELS};
 
 /// How far a quantile moves with one forecast, in usual residuals; more in the beginning.
 const RATE: f32 = 0.05;
+/// A residual counts for at most this many scales: more says that the scale was not known yet.
+const FARTHEST: f32 = 16.0;
 /// Memory of the usual residual and of the network's usual spread, in forecasts.
 const MEMORY: u32 = 64;
 /// A network's spread may widen or narrow an interval by this factor.
@@ -59,7 +61,7 @@ impl Calibration {
         let distances = &mut self.distances[bucket * levels..(bucket + 1) * levels];
         let bucket = &mut self.buckets[bucket];
         bucket.count = bucket.count.saturating_add(1);
-        let limit = if bucket.count > 4 { 8.0 * bucket.usual } else { f32::INFINITY };
+        let limit = if bucket.count > 4 { FARTHEST.min(8.0 * bucket.usual) } else { FARTHEST };
         bucket.usual += (residual.abs().min(limit) - bucket.usual) / bucket.count.min(MEMORY) as f32;
         let step = bucket.usual * RATE.max(2.0 / (1.0 + bucket.count as f32));
         for (level, distance) in distances.iter_mut().enumerate() {

@@ -9,7 +9,7 @@ pub const MAX_LEVELS: usize = 32;
 pub const MAX_HORIZON: usize = 4096;
 
 /// Buckets of the longest horizon.
-pub(super) const MAX_BUCKETS: usize = 13;
+pub(super) const MAX_BUCKETS: usize = 12;
 
 /// Why there can be no such forecast.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn middles_lie_in_their_bucket_and_avoid_whole_seasons() {
         assert_eq!(ForecastSpec::new(24, &LEVELS, 24).unwrap().middles, [1, 2, 5, 9, 18]);
-        assert_eq!(ForecastSpec::new(24, &LEVELS, 9).unwrap().middles, [1, 2, 5, 8, 19]);
+        assert_eq!(ForecastSpec::new(24, &LEVELS, 9).unwrap().middles, [1, 2, 5, 8, 17]);
         for (horizon, season) in (1..60).flat_map(|horizon| (0..30).map(move |season| (horizon, season))) {
             let spec = ForecastSpec::new(horizon, &LEVELS, season).unwrap();
             for (bucket, middle) in spec.middles.iter().enumerate() {
