@@ -183,11 +183,11 @@ metrics! {
     PINBALL = "foretide_forecast_pinball_loss_total", S, None, ["stream", "horizon"],
         "Sum over matured forecasts of the mean quantile loss in the series' own scale.";
     INTERVAL_TARGETS = "foretide_interval_targets_total", C, Count, ["stream", "interval"],
-        "Matured forecast values that had a central interval, by its nominal share (0.8 for the 80 % interval).";
+        "Matured forecast values that had a central interval, by its nominal share (0.80 for the 80 % interval).";
     INTERVAL_COVERED = "foretide_interval_covered_total", C, Count, ["stream", "interval"],
         "Matured forecast values that lay in their central interval, by its nominal share.";
     ANOMALIES = "foretide_anomalies_total", C, Count, ["stream"],
-        "Values whose anomaly score reached the threshold.";
+        "Values as unusual as one in a hundred or more: their anomaly score was 0.99 or above.";
 
     // Learning.
     TRAINING_ROUNDS = "foretide_training_rounds_total", C, Count, ["stream", "outcome"],

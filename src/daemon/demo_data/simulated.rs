@@ -241,7 +241,7 @@ impl Source {
     /// Noise grows with the level where things are counted, and is nothing where there is nothing to disturb.
     fn noisiness(&self, shape: f64) -> f64 {
         match self.shape {
-            Shape::Solar => 0.5 * shape,
+            Shape::Solar => 0.5 * (shape + self.level),
             Shape::Shop | Shape::Requests => 0.3 + shape.max(0.0),
             Shape::Office | Shape::Queue => 1.0,
             Shape::Temperature | Shape::Sensor => 0.5,
