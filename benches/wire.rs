@@ -1,4 +1,5 @@
 //! Bytes to observations and forecasts to bytes, one record each.
+#![expect(missing_docs, reason = "criterion's macro makes a public function")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use foretide::{

@@ -321,7 +321,7 @@ impl ModelShelf {
         let entry = self.streams.get(stream).and_then(|versions| versions.get(&version)).ok_or_else(unknown)?;
         let manifest = entry.manifest.as_ref().ok_or_else(unknown)?;
         entry.check(manifest)?;
-        Ok(entry.parts.range(..manifest.parts).flat_map(|(_, bytes)| bytes).copied().collect())
+        Ok(entry.parts.range(..manifest.parts).map(|(_, bytes)| &bytes[..]).collect::<Vec<_>>().concat())
     }
 
     /// Forgets the parts of a stream's versions below `version` to free their memory; their manifests stay, and their
