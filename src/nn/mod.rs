@@ -5,6 +5,7 @@
 //! the same numbers.
 
 pub mod cell;
+mod fused;
 pub mod gru;
 mod initial;
 pub mod kernel;
