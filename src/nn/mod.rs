@@ -20,3 +20,4 @@ pub use kernel::Instructions;
 pub use network::{Network, NetworkError, Scratch};
 pub use spec::{CellKind, NetworkSpec, SpecError};
 pub use weights::{NamedTensor, Weights, WeightsError};
+pub(crate) use weights::{tensors_from_bytes, tensors_to_bytes};

@@ -1,12 +1,197 @@
-//! The history of one series as training reads it.
+//! The history of one series as training reads it: the same slots, scales and features as in serving, because the same
+//! [`SeriesState`] makes them.
+
+use std::collections::VecDeque;
+
+use crate::series::{ClosedSlot, FEATURES, Placed, SeriesSpec, SeriesState};
+use crate::time::EventTime;
 
 /// The steps of one series in order.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Lane {
-    /// Features `[steps, inputs]`.
+    /// Features `[steps, FEATURES]`.
     pub features: Vec<f32>,
     /// Targets `[steps, horizon]`: `(x_{t+h} - x_t) / scale_t`, NaN where nothing was observed or is known yet.
     pub targets: Vec<f32>,
     /// The steps, in order, before which the state is reset; the first step of a lane is one, listed or not.
     pub starts: Vec<usize>,
+}
+
+/// One step, as long as its targets may still come.
+#[derive(Debug, Clone)]
+struct Taken {
+    features: [f32; FEATURES],
+    /// `x_t` and `scale_t`; a forecast is made only where the slot holds a value.
+    base: Option<(f64, f64)>,
+    value: Option<f64>,
+    start: bool,
+}
+
+/// Feeds the readings of one series through a [`SeriesState`] and keeps the newest steps.
+#[derive(Debug, Clone)]
+pub struct LaneBuilder {
+    spec: SeriesSpec,
+    state: SeriesState,
+    most: usize,
+    steps: VecDeque<Taken>,
+    closed: Vec<ClosedSlot>,
+}
+
+impl LaneBuilder {
+    /// Begins a lane that keeps the newest `most` steps (at least one).
+    pub fn new(spec: SeriesSpec, most: usize) -> Self {
+        Self { spec, state: SeriesState::new(), most: most.max(1), steps: VecDeque::new(), closed: Vec::new() }
+    }
+
+    /// Takes a reading in; what became of it.
+    pub fn observe(&mut self, time: EventTime, value: f64) -> Placed {
+        let mut closed = std::mem::take(&mut self.closed);
+        let placed = self.state.observe(&self.spec, time, value, &mut closed);
+        for slot in closed.drain(..) {
+            self.take(&slot);
+        }
+        self.closed = closed;
+        placed
+    }
+
+    fn take(&mut self, slot: &ClosedSlot) {
+        self.state.take(&self.spec, slot);
+        let mut features = [0.0; FEATURES];
+        self.state.features(&self.spec, &mut features);
+        if self.steps.len() == self.most {
+            self.steps.pop_front();
+        }
+        self.steps.push_back(Taken {
+            features,
+            base: slot.value.map(|_| (self.state.anchor(), self.state.scale())),
+            value: slot.value,
+            start: slot.reset || self.state.steps() == 1,
+        });
+    }
+
+    /// Steps so far, at most as many as are kept.
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Whether no slot has closed yet.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Memory in bytes.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.state.bytes() + self.steps.capacity() * size_of::<Taken>()
+    }
+
+    /// The lane so far. A target beyond a reset belongs to another stretch of the series and stays unknown.
+    pub fn lane(&self) -> Lane {
+        let horizon = self.spec.horizon as usize;
+        let mut lane = Lane {
+            features: Vec::with_capacity(self.steps.len() * FEATURES),
+            targets: Vec::with_capacity(self.steps.len() * horizon),
+            starts: Vec::new(),
+        };
+        for (at, step) in self.steps.iter().enumerate() {
+            lane.features.extend(step.features);
+            if step.start || at == 0 {
+                lane.starts.push(at);
+            }
+            let ahead = self.steps.range(at + 1..).take_while(|later| !later.start).take(horizon);
+            lane.targets.extend(ahead.map(|later| target(step.base, later.value)));
+            lane.targets.resize((at + 1) * horizon, f32::NAN);
+        }
+        lane
+    }
+}
+
+/// What the network should have said; NaN where it cannot be told, or not in `f32`.
+fn target(base: Option<(f64, f64)>, value: Option<f64>) -> f32 {
+    match (base, value) {
+        (Some((anchor, scale)), Some(value)) => {
+            let target = ((value - anchor) / scale) as f32;
+            if target.is_finite() { target } else { f32::NAN }
+        }
+        _ => f32::NAN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::series::{Aggregation, Calendar};
+    use crate::time::Grid;
+
+    fn spec() -> SeriesSpec {
+        SeriesSpec {
+            grid: Grid::Regular { interval: 1000 },
+            aggregation: Aggregation::Last,
+            readings_per_slot: None,
+            allowed_lateness: 0,
+            max_gap: 3,
+            max_gap_millis: 0,
+            season: 0,
+            horizon: 2,
+            burn_in: 4,
+            calendar: Calendar::utc(),
+        }
+    }
+
+    fn builder(most: usize, readings: &[(i64, f64)]) -> LaneBuilder {
+        let mut builder = LaneBuilder::new(spec(), most);
+        for (second, value) in readings {
+            assert_eq!(builder.observe(EventTime(second * 1000), *value), Placed::Accepted);
+        }
+        builder
+    }
+
+    #[test]
+    fn targets_are_what_serving_would_have_been_asked() {
+        // Slot 2 is empty; slot 3 is still open.
+        let lane = builder(100, &[(0, 1.0), (1, 4.0), (3, 2.0), (4, 2.0)]).lane();
+        assert_eq!((lane.features.len(), lane.targets.len(), lane.starts.as_slice()), (4 * FEATURES, 8, &[0][..]));
+        let mut state = SeriesState::new();
+        let mut scales = Vec::new();
+        for (slot, value) in [(0, Some(1.0)), (1, Some(4.0)), (2, None), (3, Some(2.0))] {
+            let slot = ClosedSlot { slot, value, readings: u32::from(value.is_some()), reset: false };
+            state.take(&spec(), &slot);
+            scales.push(state.scale());
+            let mut features = [0.0; FEATURES];
+            state.features(&spec(), &mut features);
+            let at = scales.len() - 1;
+            assert_eq!(lane.features[at * FEATURES..][..FEATURES], features, "step {at}");
+        }
+        let expected = [(3.0 / scales[0]) as f32, f32::NAN, f32::NAN, (-2.0 / scales[1]) as f32];
+        for (at, (target, expected)) in lane.targets.iter().zip(expected.into_iter().chain([f32::NAN; 4])).enumerate() {
+            assert_eq!(target.to_bits(), expected.to_bits(), "target {at}: {target}");
+        }
+    }
+
+    #[test]
+    fn no_target_reaches_over_a_reset() {
+        let lane = builder(100, &[(0, 1.0), (1, 2.0), (60, 3.0), (61, 4.0), (62, 5.0)]).lane();
+        let second = *lane.starts.last().unwrap();
+        assert!(lane.starts[0] == 0 && second > 1, "{:?}", lane.starts);
+        let known = |step: usize, ahead: usize| !lane.targets[step * 2 + ahead].is_nan();
+        assert!(known(0, 0) && !known(0, 1) && !known(1, 0), "{:?}", lane.targets);
+        assert!(known(second, 0));
+    }
+
+    #[test]
+    fn only_the_newest_steps_are_kept() {
+        let readings: Vec<(i64, f64)> = (0..50).map(|at| (at, (at as f64 * 0.3).sin())).collect();
+        let (all, newest) = (builder(100, &readings).lane(), builder(10, &readings));
+        assert_eq!((newest.len(), newest.is_empty()), (10, false));
+        let newest = newest.lane();
+        assert_eq!(newest.features[..], all.features[39 * FEATURES..]);
+        let (left, right) = (&newest.targets[..16], &all.targets[39 * 2..][..16]);
+        assert_eq!(left, right);
+        assert_eq!(newest.starts, [0]);
+    }
+
+    #[test]
+    fn late_readings_are_told() {
+        let mut builder = builder(10, &[(0, 1.0), (5, 2.0)]);
+        assert!(matches!(builder.observe(EventTime(0), 1.0), Placed::Late { .. }));
+    }
 }

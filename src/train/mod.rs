@@ -1,31 +1,23 @@
 //! Truncated backpropagation through time and the gate between challenger and champion.
+//!
+//! The lanes of many series run side by side in the rows of a batch, with their hidden states carried from chunk to
+//! chunk ([`bptt`]); the newest part of every lane is held out, one half of it to choose among the weights on the way
+//! and the other to judge ([`gate`]).
 
+mod bptt;
 pub mod device;
+mod evaluate;
 pub mod gate;
 pub mod lanes;
 pub mod optimiser;
+mod pinball;
+mod run;
 mod spec;
-
-use std::ops::ControlFlow;
+mod tracks;
 
 pub use device::{DeviceChoice, DeviceError};
 pub use gate::{Refusal, Verdict};
-pub use lanes::Lane;
+pub use lanes::{Lane, LaneBuilder};
 pub use optimiser::Moments;
+pub use run::{resume, train};
 pub use spec::{Outcome, Progress, TrainError, TrainSpec};
-
-use crate::nn::{NetworkSpec, Weights};
-
-/// Trains a challenger from the champion's weights and judges the two.
-///
-/// # Errors
-/// Where settings, lanes, weights or device do not allow it.
-pub fn train(
-    _spec: &TrainSpec,
-    _network: &NetworkSpec,
-    _champion: &Weights,
-    _lanes: &[Lane],
-    _observe: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
-) -> Result<Outcome, TrainError> {
-    Err(TrainError::Invalid("being built".to_owned()))
-}

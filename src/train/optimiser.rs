@@ -1,8 +1,21 @@
-//! AdamW with moments that can be saved, and clipping by the global norm.
+//! AdamW with moments that can be saved, clipping by the global norm, and the course of the learning rate.
 
 use std::collections::BTreeMap;
 
-use crate::nn::NamedTensor;
+use candle_core::{DType, Device, Result, Tensor, Var};
+
+use crate::nn::{NamedTensor, WeightsError, tensors_from_bytes, tensors_to_bytes};
+
+/// Named in the header of every file of moments.
+const FORMAT: &str = "foretide-moments-1";
+/// Decay of the first and of the second moments, and what keeps the quotient finite: the paper's.
+const DECAY: (f64, f64) = (0.9, 0.999);
+const EPSILON: f64 = 1e-8;
+/// Counts of updates are stored as two numbers below this, which `f32` holds exactly.
+const COUNT: u64 = 1 << 20;
+
+/// Variables or gradients by name.
+pub(super) type Tensors<T> = BTreeMap<String, T>;
 
 /// The optimiser's memory: the first and second moments of every tensor's gradient, by name.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -13,4 +26,225 @@ pub struct Moments {
     pub first: BTreeMap<String, NamedTensor>,
     /// Decaying means of their squares.
     pub second: BTreeMap<String, NamedTensor>,
+}
+
+impl Moments {
+    /// The safetensors form.
+    ///
+    /// # Errors
+    /// [`WeightsError::Malformed`] where a tensor's numbers do not fill its shape.
+    pub fn to_bytes(&self) -> std::result::Result<Vec<u8>, WeightsError> {
+        let named = |prefix: &'static str, tensors: &BTreeMap<String, NamedTensor>| {
+            tensors.iter().map(move |(name, tensor)| (format!("{prefix}.{name}"), tensor.clone())).collect::<Vec<_>>()
+        };
+        let mut tensors: BTreeMap<_, _> = named("first", &self.first).into_iter().collect();
+        tensors.extend(named("second", &self.second));
+        let steps = [self.steps / COUNT, self.steps % COUNT].map(|part| part as f32);
+        tensors.insert("steps".to_owned(), NamedTensor { shape: vec![2], values: steps.to_vec() });
+        tensors_to_bytes(&tensors, FORMAT)
+    }
+
+    /// Reads moments from their safetensors form. Whether they fit a network shows when they are used: those that do
+    /// not begin at zero.
+    ///
+    /// # Errors
+    /// Bytes that are no moments.
+    pub fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, WeightsError> {
+        let mut moments = Self::default();
+        for (name, tensor) in tensors_from_bytes(bytes, FORMAT)? {
+            match name.split_once('.') {
+                Some(("first", name)) => _ = moments.first.insert(name.to_owned(), tensor),
+                Some(("second", name)) => _ = moments.second.insert(name.to_owned(), tensor),
+                _ => match tensor.values.as_slice() {
+                    [high, low] if name == "steps" => moments.steps = *high as u64 * COUNT + *low as u64,
+                    _ => return Err(WeightsError::Unknown { name }),
+                },
+            }
+        }
+        Ok(moments)
+    }
+}
+
+/// Adam (Kingma, Ba, ICLR 2015, arXiv:1412.6980) with decoupled weight decay (Loshchilov, Hutter, ICLR 2019,
+/// arXiv:1711.05101).
+pub(super) struct AdamW {
+    weight_decay: f64,
+    steps: u64,
+    moments: Tensors<(Tensor, Tensor)>,
+}
+
+impl AdamW {
+    /// Begins at zero, or where `moments` left off for those tensors that have the variable's shape.
+    pub(super) fn new(variables: &Tensors<Var>, weight_decay: f64, from: Option<&Moments>) -> Result<Self> {
+        let mut moments = Tensors::new();
+        for (name, variable) in variables {
+            let begin =
+                |tensors: Option<&BTreeMap<String, NamedTensor>>| match tensors.and_then(|tensors| tensors.get(name)) {
+                    Some(tensor) if tensor.shape == variable.dims() && tensor.values.iter().all(|v| v.is_finite()) => {
+                        Tensor::from_slice(&tensor.values, variable.shape(), variable.device())
+                    }
+                    _ => Tensor::zeros(variable.shape(), DType::F32, variable.device()),
+                };
+            let pair = (begin(from.map(|moments| &moments.first))?, begin(from.map(|moments| &moments.second))?);
+            moments.insert(name.clone(), pair);
+        }
+        Ok(Self { weight_decay, steps: from.map_or(0, |moments| moments.steps), moments })
+    }
+
+    /// One update of every variable that has a gradient. Matrices decay, biases do not.
+    pub(super) fn update(&mut self, variables: &Tensors<Var>, gradients: &Tensors<Tensor>, rate: f64) -> Result<()> {
+        self.steps += 1;
+        let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
+        let (first_left, second_left) = (1.0 - DECAY.0.powi(steps), 1.0 - DECAY.1.powi(steps));
+        for (name, gradient) in gradients {
+            let (Some(variable), Some((first, second))) = (variables.get(name), self.moments.get_mut(name)) else {
+                candle_core::bail!("the optimiser knows no tensor {name}");
+            };
+            *first = ((&*first * DECAY.0)? + (gradient * (1.0 - DECAY.0))?)?;
+            *second = ((&*second * DECAY.1)? + (gradient.sqr()? * (1.0 - DECAY.1))?)?;
+            let size = ((&*second / second_left)?.sqrt()? + EPSILON)?;
+            let change = ((&*first * (rate / first_left))? / size)?;
+            let decay = if variable.rank() > 1 { rate * self.weight_decay } else { 0.0 };
+            variable.set(&((variable.detach() * (1.0 - decay))? - change)?)?;
+        }
+        Ok(())
+    }
+
+    /// The moments, on the processor.
+    pub(super) fn moments(&self) -> Result<Moments> {
+        let mut moments = Moments { steps: self.steps, ..Moments::default() };
+        for (name, (first, second)) in &self.moments {
+            moments.first.insert(name.clone(), named(first)?);
+            moments.second.insert(name.clone(), named(second)?);
+        }
+        Ok(moments)
+    }
+}
+
+/// A tensor's shape and numbers, on the processor.
+pub(super) fn named(tensor: &Tensor) -> Result<NamedTensor> {
+    let values = tensor.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
+    Ok(NamedTensor { shape: tensor.dims().to_vec(), values })
+}
+
+/// The norm of all gradients together; not finite where one of their numbers is not.
+pub(super) fn global_norm(gradients: &Tensors<Tensor>) -> Result<f64> {
+    let mut sum = 0.0;
+    for gradient in gradients.values() {
+        sum += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
+    }
+    Ok(sum.sqrt())
+}
+
+/// Scales gradients of the norm `norm` down to `most` (Pascanu, Mikolov, Bengio, ICML 2013, arXiv:1211.5063); whether it
+/// had to.
+pub(super) fn clip(gradients: &mut Tensors<Tensor>, norm: f64, most: f64) -> Result<bool> {
+    if norm <= most {
+        return Ok(false);
+    }
+    for gradient in gradients.values_mut() {
+        *gradient = (&*gradient * (most / norm))?;
+    }
+    Ok(true)
+}
+
+/// The learning rate of update `step` (from 0): a climb over `warm_up` updates, then a cosine down to a tenth at
+/// `max_steps`.
+pub(super) fn learning_rate(largest: f64, step: usize, warm_up: usize, max_steps: usize) -> f64 {
+    if step < warm_up {
+        return largest * (step + 1) as f64 / (warm_up + 1) as f64;
+    }
+    let way = (step - warm_up) as f64 / max_steps.saturating_sub(warm_up).max(1) as f64;
+    largest * (0.55 + 0.45 * (std::f64::consts::PI * way.min(1.0)).cos())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(values: &[f32]) -> Tensor {
+        Tensor::from_slice(values, values.len(), &Device::Cpu).unwrap()
+    }
+
+    fn one(name: &str, values: &[f32]) -> Tensors<Tensor> {
+        Tensors::from([(name.to_owned(), tensor(values))])
+    }
+
+    fn variables() -> Tensors<Var> {
+        let matrix = Var::from_slice(&[1.0_f32, -2.0], (2, 1), &Device::Cpu).unwrap();
+        let bias = Var::from_slice(&[0.5_f32, 0.5], 2, &Device::Cpu).unwrap();
+        Tensors::from([("matrix".to_owned(), matrix), ("bias".to_owned(), bias)])
+    }
+
+    fn values(variables: &Tensors<Var>, name: &str) -> Vec<f32> {
+        variables[name].flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn updates_are_those_of_the_paper() {
+        let variables = variables();
+        let mut optimiser = AdamW::new(&variables, 0.1, None).unwrap();
+        let gradient = [[0.3_f64, -0.7], [0.1, 0.2]];
+        let (mut first, mut second, mut expected) = ([0.0; 2], [0.0; 2], [1.0, -2.0]);
+        for (step, gradient) in gradient.iter().enumerate() {
+            let tensor = tensor(&gradient.map(|value| value as f32)).reshape((2, 1)).unwrap();
+            optimiser.update(&variables, &Tensors::from([("matrix".to_owned(), tensor)]), 0.01).unwrap();
+            for at in 0..2 {
+                first[at] = 0.9 * first[at] + 0.1 * gradient[at];
+                second[at] = 0.999 * second[at] + 0.001 * gradient[at] * gradient[at];
+                let left = |decay: f64| 1.0 - decay.powi(step as i32 + 1);
+                let root = f64::sqrt(second[at] / left(0.999));
+                expected[at] = expected[at] * (1.0 - 0.01 * 0.1) - 0.01 * first[at] / left(0.9) / (root + 1e-8);
+            }
+        }
+        for (value, expected) in values(&variables, "matrix").iter().zip(expected) {
+            assert!((f64::from(*value) - expected).abs() < 1e-6, "{value} {expected}");
+        }
+        assert_eq!(values(&variables, "bias"), [0.5, 0.5], "no gradient, no change, no decay");
+        assert!(optimiser.update(&variables, &one("other", &[1.0]), 0.01).is_err());
+    }
+
+    #[test]
+    fn moments_go_on_from_their_bytes() {
+        let (left, right) = (variables(), variables());
+        let mut going = AdamW::new(&left, 0.1, None).unwrap();
+        let mut before = AdamW::new(&right, 0.1, None).unwrap();
+        for optimiser in [(&mut going, &left), (&mut before, &right)] {
+            optimiser.0.update(optimiser.1, &one("bias", &[0.3, -0.1]), 0.01).unwrap();
+        }
+        let moments = before.moments().unwrap();
+        let bytes = moments.to_bytes().unwrap();
+        assert_eq!(Moments::from_bytes(&bytes).unwrap(), moments);
+        let mut resumed = AdamW::new(&right, 0.1, Some(&Moments::from_bytes(&bytes).unwrap())).unwrap();
+        going.update(&left, &one("bias", &[-0.2, 0.4]), 0.01).unwrap();
+        resumed.update(&right, &one("bias", &[-0.2, 0.4]), 0.01).unwrap();
+        assert_eq!(values(&left, "bias"), values(&right, "bias"));
+        let many = Moments { steps: 5 * COUNT + 3, ..moments };
+        assert_eq!(Moments::from_bytes(&many.to_bytes().unwrap()).unwrap().steps, many.steps);
+        assert!(Moments::from_bytes(&bytes[..20]).is_err());
+    }
+
+    #[test]
+    fn long_gradients_are_clipped_to_the_norm_and_keep_their_direction() {
+        let mut gradients = one("a", &[3.0, 0.0]);
+        gradients.extend(one("b", &[0.0, 4.0]));
+        let norm = global_norm(&gradients).unwrap();
+        assert!((norm - 5.0).abs() < 1e-6);
+        assert!(!clip(&mut gradients, norm, 5.5).unwrap());
+        assert!(clip(&mut gradients, norm, 1.0).unwrap());
+        assert!((global_norm(&gradients).unwrap() - 1.0).abs() < 1e-6);
+        let b = gradients["b"].to_vec1::<f32>().unwrap();
+        assert!(b[0] == 0.0 && (b[1] - 0.8).abs() < 1e-6, "{b:?}");
+        assert!(!global_norm(&one("a", &[1.0, f32::NAN])).unwrap().is_finite());
+        assert!(!global_norm(&one("a", &[1.0, f32::INFINITY])).unwrap().is_finite());
+    }
+
+    #[test]
+    fn the_learning_rate_climbs_and_falls() {
+        let rate = |step| learning_rate(1.0, step, 10, 110);
+        assert!((rate(0) - 1.0 / 11.0).abs() < 1e-12 && (rate(10) - 1.0).abs() < 1e-12);
+        assert!((rate(60) - 0.55).abs() < 1e-12 && (rate(110) - 0.1).abs() < 1e-12 && rate(500) == rate(110));
+        assert!((1..=10).all(|step| rate(step) > rate(step - 1)) && (11..=110).all(|step| rate(step) < rate(step - 1)));
+        assert!((learning_rate(1.0, 0, 0, 0) - 1.0).abs() < 1e-12);
+    }
 }

@@ -1,0 +1,100 @@
+//! The loss of weights on the held-out part, through the network that would serve them.
+
+use super::lanes::Lane;
+use super::pinball::loss;
+use super::spec::{TrainError, TrainSpec};
+use super::tracks::{Cut, targets_before};
+use crate::nn::{Network, NetworkSpec, Scratch, Weights};
+
+/// Lanes that are stepped side by side.
+const ROWS: usize = 64;
+
+/// Pinball losses summed over matured targets.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Score {
+    pub sum: f64,
+    pub judged: u64,
+}
+
+impl Score {
+    /// The mean over targets and levels; NaN where nothing matured.
+    pub(super) fn mean(&self, levels: usize) -> f64 {
+        self.sum / (self.judged as f64 * levels as f64)
+    }
+}
+
+/// A part of a lane that is scored: its steps, all of whose targets lie within it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part<'a> {
+    pub lane: &'a Lane,
+    pub from: usize,
+    pub to: usize,
+}
+
+/// The part that chooses among weights: of at most `spec.lanes` times four lanes, evenly taken.
+pub(super) fn choosing<'a>(lanes: &'a [Lane], cuts: &[Cut], spec: &TrainSpec) -> Vec<Part<'a>> {
+    let every = lanes.len().div_ceil(4 * spec.lanes.max(1)).max(1);
+    let parts = lanes.iter().zip(cuts).filter(|(_, cut)| cut.chosen > cut.trained).step_by(every);
+    parts.map(|(lane, cut)| Part { lane, from: cut.trained, to: cut.chosen }).collect()
+}
+
+/// The part that judges: of all lanes.
+pub(super) fn judging<'a>(lanes: &'a [Lane], cuts: &[Cut]) -> Vec<Part<'a>> {
+    let parts = lanes.iter().zip(cuts).filter(|(_, cut)| cut.steps > cut.chosen);
+    parts.map(|(lane, cut)| Part { lane, from: cut.chosen, to: cut.steps }).collect()
+}
+
+/// Scores weights. The states are those after `spec.k2` steps before each part, without loss.
+///
+/// # Errors
+/// Where the weights do not fit the network.
+pub(super) fn score(
+    spec: &TrainSpec,
+    network_spec: &NetworkSpec,
+    weights: &Weights,
+    parts: &[Part<'_>],
+) -> Result<Score, TrainError> {
+    let network = Network::new(network_spec, weights)?;
+    let (inputs, outputs, width) = (network.inputs(), network.outputs(), network.state_len());
+    let (horizon, levels) = (network_spec.horizon, spec.levels.len());
+    let mut scratch = Scratch::default();
+    let mut score = Score::default();
+    for parts in parts.chunks(ROWS) {
+        let rows = parts.len();
+        let (mut x, mut y) = (vec![0.0; rows * inputs], vec![0.0; rows * outputs]);
+        let mut state = vec![0.0; rows * width];
+        let begins: Vec<usize> = parts.iter().map(|part| part.from.saturating_sub(spec.k2)).collect();
+        let longest = parts.iter().zip(&begins).map(|(part, begin)| part.to - begin).max().unwrap_or(0);
+        for step in 0..longest {
+            for (row, (part, begin)) in parts.iter().zip(&begins).enumerate() {
+                let at = begin + step;
+                let x = &mut x[row * inputs..][..inputs];
+                if at >= part.to {
+                    x.fill(0.0);
+                    continue;
+                }
+                x.copy_from_slice(&part.lane.features[at * inputs..][..inputs]);
+                if part.lane.starts.binary_search(&at).is_ok() {
+                    state[row * width..][..width].fill(0.0);
+                }
+            }
+            network.step(&mut scratch, rows, &x, &mut state, &mut y);
+            for (row, (part, begin)) in parts.iter().zip(&begins).enumerate() {
+                let at = begin + step;
+                if at < part.from || at >= part.to {
+                    continue;
+                }
+                let quantiles = y[row * outputs..][..outputs].chunks_exact(levels);
+                for (target, quantiles) in targets_before(part.lane, at, part.to, horizon).zip(quantiles) {
+                    if !target.is_nan() {
+                        score.judged += 1;
+                        let losses = spec.levels.iter().zip(quantiles);
+                        score.sum +=
+                            losses.map(|(level, quantile)| f64::from(loss(*level, target - quantile))).sum::<f64>();
+                    }
+                }
+            }
+        }
+    }
+    Ok(score)
+}

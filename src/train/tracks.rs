@@ -1,0 +1,242 @@
+//! Lanes laid out for training: what is held out, and rows of equal length that run side by side.
+
+use rand_pcg::Pcg64;
+use rand_pcg::rand_core::RngCore;
+
+use super::lanes::Lane;
+use super::spec::{TrainError, TrainSpec};
+use crate::nn::NetworkSpec;
+
+/// The sizes that lanes have in common.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    pub inputs: usize,
+    pub horizon: usize,
+}
+
+/// A lane cut in three: `[0, trained)` is learnt from, `[trained, chosen)` chooses among the weights on the way and
+/// `[chosen, steps)` judges.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cut {
+    pub trained: usize,
+    pub chosen: usize,
+    pub steps: usize,
+}
+
+impl Cut {
+    pub(super) fn new(steps: usize, held_out: f64) -> Self {
+        let held = ((steps as f64 * held_out).ceil() as usize).min(steps);
+        Self { trained: steps - held, chosen: steps - held / 2, steps }
+    }
+}
+
+/// Steps of a lane, once its sizes fit the network.
+///
+/// # Errors
+/// Which lane does not fit, and how.
+pub(super) fn steps(lanes: &[Lane], network: &NetworkSpec) -> Result<Vec<usize>, TrainError> {
+    let fit = |(at, lane): (usize, &Lane)| {
+        let steps = lane.features.len() / network.inputs;
+        let whole = steps * network.inputs == lane.features.len() && steps * network.horizon == lane.targets.len();
+        let ordered = lane.starts.windows(2).all(|pair| pair[0] < pair[1]);
+        if whole && ordered {
+            return Ok(steps);
+        }
+        Err(TrainError::Invalid(format!(
+            "lane {at} has {} features and {} targets, expected the same number of steps of {} and {}, and starts in \
+             order",
+            lane.features.len(),
+            lane.targets.len(),
+            network.inputs,
+            network.horizon
+        )))
+    };
+    lanes.iter().enumerate().map(fit).collect()
+}
+
+/// Targets of step `step` as they may be used by whoever sees the values of the steps before `end` only.
+pub(super) fn targets_before<'a>(
+    lane: &'a Lane,
+    step: usize,
+    end: usize,
+    horizon: usize,
+) -> impl Iterator<Item = f32> + 'a {
+    let known = end.saturating_sub(step + 1);
+    lane.targets[step * horizon..(step + 1) * horizon]
+        .iter()
+        .enumerate()
+        .map(move |(ahead, target)| if ahead < known { *target } else { f32::NAN })
+}
+
+/// A stretch of the trained part of a lane.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    lane: usize,
+    from: usize,
+    to: usize,
+}
+
+/// One row of the batch: pieces one after the other.
+#[derive(Debug, Clone, Default)]
+struct Track {
+    pieces: Vec<Piece>,
+    /// Where each piece ends on the track.
+    ends: Vec<usize>,
+}
+
+/// All rows of the batch, for one pass over the lanes.
+#[derive(Debug)]
+pub(super) struct Tracks<'a> {
+    lanes: &'a [Lane],
+    cuts: &'a [Cut],
+    sizes: Sizes,
+    tracks: Vec<Track>,
+}
+
+/// A window of the tracks: inputs, targets and starts, `[step][row]`.
+pub(super) struct Window {
+    pub features: Vec<f32>,
+    pub targets: Vec<f32>,
+    pub starts: Vec<bool>,
+}
+
+impl<'a> Tracks<'a> {
+    /// Spreads the lanes over the rows in an order drawn from `random`. A lane that is longer than a row's share is cut
+    /// into pieces, each of which begins anew.
+    pub(super) fn new(lanes: &'a [Lane], cuts: &'a [Cut], sizes: Sizes, spec: &TrainSpec, random: &mut Pcg64) -> Self {
+        let total: usize = cuts.iter().map(|cut| cut.trained).sum();
+        let longest = total.div_ceil(spec.lanes).max(4 * spec.k2);
+        let mut pieces: Vec<Piece> = Vec::new();
+        for (lane, cut) in cuts.iter().enumerate() {
+            let count = cut.trained.div_ceil(longest);
+            for piece in 0..count {
+                let at = |piece: usize| cut.trained * piece / count;
+                pieces.push(Piece { lane, from: at(piece), to: at(piece + 1) });
+            }
+        }
+        for last in (1..pieces.len()).rev() {
+            // The bias of the remainder is far below anything that an order of lanes could show.
+            pieces.swap(last, (random.next_u64() % (last as u64 + 1)) as usize);
+        }
+        let mut tracks = vec![Track::default(); spec.lanes.min(pieces.len())];
+        let mut shortest: std::collections::BinaryHeap<_> =
+            (0..tracks.len()).map(|track| std::cmp::Reverse((0, track))).collect();
+        for piece in pieces {
+            if let Some(std::cmp::Reverse((length, track))) = shortest.pop() {
+                let end = length + piece.to - piece.from;
+                tracks[track].pieces.push(piece);
+                tracks[track].ends.push(end);
+                shortest.push(std::cmp::Reverse((end, track)));
+            }
+        }
+        Self { lanes, cuts, sizes, tracks }
+    }
+
+    /// Rows.
+    pub(super) fn rows(&self) -> usize {
+        self.tracks.len()
+    }
+
+    /// Steps of the longest row.
+    pub(super) fn steps(&self) -> usize {
+        self.tracks.iter().filter_map(|track| track.ends.last()).copied().max().unwrap_or(0)
+    }
+
+    /// The steps `from..to` of every row, with targets from `learn` on. Beyond the end of a row its inputs are zero and
+    /// there are no targets.
+    pub(super) fn window(&self, from: usize, learn: usize, to: usize) -> Window {
+        let (rows, Sizes { inputs, horizon }) = (self.rows(), self.sizes);
+        let mut features = vec![0.0; (to - from) * rows * inputs];
+        let mut targets = vec![f32::NAN; (to - learn) * rows * horizon];
+        let mut starts = vec![false; (to - from) * rows];
+        for (row, track) in self.tracks.iter().enumerate() {
+            for step in from..to.min(track.ends.last().copied().unwrap_or(0)) {
+                let index = track.ends.partition_point(|end| *end <= step);
+                let piece = track.pieces[index];
+                let at = piece.to - (track.ends[index] - step);
+                let lane = &self.lanes[piece.lane];
+                let into = (step - from) * rows + row;
+                starts[into] = at == piece.from || lane.starts.binary_search(&at).is_ok();
+                features[into * inputs..][..inputs].copy_from_slice(&lane.features[at * inputs..][..inputs]);
+                if step >= learn {
+                    let into = ((step - learn) * rows + row) * horizon;
+                    let known = targets_before(lane, at, self.cuts[piece.lane].trained, horizon);
+                    targets[into..].iter_mut().zip(known).for_each(|(into, target)| *into = target);
+                }
+            }
+        }
+        Window { features, targets, starts }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_pcg::rand_core::SeedableRng;
+
+    use super::*;
+
+    const SIZES: Sizes = Sizes { inputs: 1, horizon: 2 };
+
+    /// Features that tell lane and step; targets that tell the step they lie in.
+    fn lane(lane: usize, steps: usize) -> Lane {
+        let features = (0..steps).map(|step| (lane * 1000 + step + 1) as f32).collect();
+        let known = |step: usize| if step < steps { step as f32 } else { f32::NAN };
+        let targets = (0..steps).flat_map(|step| [known(step + 1), known(step + 2)]).collect();
+        Lane { features, targets, starts: vec![0, 3] }
+    }
+
+    #[test]
+    fn every_trained_step_is_seen_once_and_nothing_of_what_is_held_out() {
+        let lanes = [lane(0, 50), lane(1, 7), lane(2, 200), lane(3, 1)];
+        let cuts: Vec<Cut> = lanes.iter().map(|lane| Cut::new(lane.features.len(), 0.2)).collect();
+        assert_eq!((cuts[0].trained, cuts[0].chosen, cuts[0].steps), (40, 45, 50));
+        let spec = TrainSpec { lanes: 3, k1: 4, k2: 4, ..TrainSpec::default() };
+        let tracks = Tracks::new(&lanes, &cuts, SIZES, &spec, &mut Pcg64::seed_from_u64(3));
+        assert_eq!(tracks.rows(), 3);
+        let window = tracks.window(0, 0, tracks.steps() + 2);
+        let mut seen: Vec<usize> = window.features.iter().filter(|value| **value > 0.0).map(|v| *v as usize).collect();
+        seen.sort_unstable();
+        let expected: Vec<usize> = cuts
+            .iter()
+            .enumerate()
+            .flat_map(|(lane, cut)| (1..=cut.trained).map(move |step| lane * 1000 + step))
+            .collect();
+        assert_eq!(seen, expected);
+        for (at, feature) in window.features.iter().enumerate().filter(|(_, value)| **value > 0.0) {
+            let (lane, step) = ((*feature as usize - 1) / 1000, (*feature as usize - 1) % 1000);
+            for ahead in 0..2 {
+                let target = window.targets[at * 2 + ahead];
+                let learnt = step + 1 + ahead < cuts[lane].trained;
+                assert_eq!(target.is_nan(), !learnt, "lane {lane} step {step} ahead {ahead}: {target}");
+                assert!(!learnt || target == (step + 1 + ahead) as f32);
+            }
+            // A row's step before this one is the lane's step before it, or this is a start.
+            let before = at.checked_sub(tracks.rows()).map(|before| window.features[before]);
+            assert!(window.starts[at] || before == Some(feature - 1.0), "{feature}");
+        }
+        assert!(window.starts.iter().filter(|start| **start).count() > 4);
+        let part = tracks.window(5, 7, 9);
+        assert_eq!(part.features, window.features[5 * 3..9 * 3]);
+        assert_eq!(part.starts, window.starts[5 * 3..9 * 3]);
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&part.targets), bits(&window.targets[7 * 6..9 * 6]));
+    }
+
+    #[test]
+    fn lanes_that_do_not_fit_are_named() {
+        let network = NetworkSpec {
+            cell: crate::nn::CellKind::Gru,
+            layers: 1,
+            hidden: 4,
+            inputs: 1,
+            horizon: 2,
+            levels: 1,
+            seed: 1,
+        };
+        assert_eq!(steps(&[lane(0, 5), lane(1, 0)], &network).unwrap(), [5, 0]);
+        let short = Lane { targets: vec![0.0; 9], ..lane(0, 5) };
+        let error = steps(&[lane(0, 5), short], &network).unwrap_err().to_string();
+        assert!(error.starts_with("training: lane 1 has 5 features and 9 targets"), "{error}");
+        assert!(steps(&[Lane { starts: vec![3, 3], ..lane(0, 5) }], &network).is_err());
+    }
+}
