@@ -1,1 +1,231 @@
+//! Training as a whole, on signals whose answers are known.
 
+use candle_core::Device;
+
+use super::super::lanes::LaneBuilder;
+use super::super::{DeviceChoice, Refusal, Verdict};
+use super::*;
+use crate::nn::CellKind;
+use crate::series::{Aggregation, Calendar, FEATURES, SeriesSpec};
+use crate::time::{EventTime, Grid};
+
+const HORIZON: usize = 4;
+const LEVELS: [f32; 3] = [0.1, 0.5, 0.9];
+
+fn network(cell: CellKind, layers: usize) -> NetworkSpec {
+    NetworkSpec { cell, layers, hidden: 16, inputs: FEATURES, horizon: HORIZON, levels: 3, seed: 7 }
+}
+
+fn spec() -> TrainSpec {
+    TrainSpec {
+        k1: 16,
+        k2: 16,
+        learning_rate: 1e-2,
+        warm_up: 5,
+        lanes: 16,
+        max_steps: 120,
+        epochs: 50,
+        evaluate_every: 20,
+        device: DeviceChoice::Cpu,
+        levels: LEVELS.to_vec(),
+        least_judged: 100,
+        ..TrainSpec::default()
+    }
+}
+
+/// Numbers that look random, in plus and minus a half.
+fn noise(seed: u64) -> impl FnMut() -> f64 {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1_u64 << 53) as f64 - 0.5
+    }
+}
+
+/// One lane per seed, each reading made from the step and the noise.
+fn lanes(count: u64, steps: i64, mut value: impl FnMut(i64, f64) -> f64) -> Vec<Lane> {
+    let series = SeriesSpec {
+        grid: Grid::Regular { interval: 60_000 },
+        aggregation: Aggregation::Last,
+        readings_per_slot: None,
+        allowed_lateness: 0,
+        max_gap: 10,
+        max_gap_millis: 0,
+        season: 12,
+        horizon: HORIZON as u32,
+        burn_in: 8,
+        calendar: Calendar::utc(),
+    };
+    let lane = |seed: u64| {
+        let mut builder = LaneBuilder::new(series.clone(), 10_000);
+        let mut noise = noise(seed + 1);
+        for step in 0..steps {
+            builder.observe(EventTime(step * 60_000), value(step + seed as i64, noise()));
+        }
+        builder.lane()
+    };
+    (0..count).map(lane).collect()
+}
+
+fn seasonal() -> Vec<Lane> {
+    lanes(20, 400, |step, noise| 50.0 + 10.0 * (step as f64 * std::f64::consts::TAU / 12.0).sin() + noise)
+}
+
+fn run(spec: &TrainSpec, network: &NetworkSpec, champion: &Weights, lanes: &[Lane]) -> Outcome {
+    train(spec, network, champion, lanes, &mut |_| ControlFlow::Continue(())).unwrap()
+}
+
+/// Initial weights with a head that is not zero, so that gradients reach the layers.
+fn stirred(network: &NetworkSpec) -> Weights {
+    let mut tensors = Weights::initial(network).tensors().clone();
+    for (at, value) in tensors.get_mut("head.weight").unwrap().values.iter_mut().enumerate() {
+        *value = (at as f32 * 0.7).sin() * 0.3;
+    }
+    Weights::from_tensors(tensors)
+}
+
+#[test]
+fn a_season_is_learnt_and_clearly_beats_the_last_value() {
+    let lanes = seasonal();
+    for (cell, layers) in [(CellKind::Gru, 1), (CellKind::Lstm, 2)] {
+        let network = network(cell, layers);
+        let mut seen: Vec<Progress> = Vec::new();
+        let outcome = train(&spec(), &network, &Weights::initial(&network), &lanes, &mut |progress| {
+            seen.push(progress.clone());
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        let (champion, challenger) = (outcome.champion_loss, outcome.challenger_loss);
+        println!("{cell} x {layers}: {challenger:.4} against {champion:.4}, {} judged", outcome.judged);
+        assert!(challenger < 0.4 * champion, "{cell}: {challenger} against {champion}");
+        assert_eq!(outcome.verdict, Verdict::Promote);
+        assert_eq!((outcome.steps, outcome.skipped_non_finite, seen.len()), (120, 0, 120));
+        assert!(!outcome.interrupted && outcome.judged > 2000 && outcome.moments.steps == 120);
+        assert!(seen[119].best_loss < seen[0].best_loss && seen[119].loss < seen[0].loss);
+        assert!(seen.iter().enumerate().all(|(at, progress)| progress.step == at + 1));
+        outcome.challenger.check(&network).unwrap();
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_challenger() {
+    let (lanes, network) = (seasonal(), network(CellKind::Gru, 2));
+    let spec = TrainSpec { max_steps: 12, evaluate_every: 5, ..spec() };
+    let champion = Weights::initial(&network);
+    let first = run(&spec, &network, &champion, &lanes);
+    assert_eq!(run(&spec, &network, &champion, &lanes), first);
+    let other = run(&TrainSpec { seed: 2, ..spec }, &network, &champion, &lanes);
+    assert_ne!(other.challenger, first.challenger);
+}
+
+#[test]
+fn what_cannot_be_forecast_is_not_promoted() {
+    let (network, mut level) = (network(CellKind::Gru, 1), 0.0);
+    let lanes = lanes(16, 300, |_, noise| {
+        level += noise;
+        level
+    });
+    // A champion that knows how widely a random walk spreads leaves nothing to win but luck.
+    let spec = TrainSpec { margin: 0.05, max_steps: 80, ..spec() };
+    let champion = run(&spec, &network, &Weights::initial(&network), &lanes).challenger;
+    let outcome = run(&TrainSpec { seed: 5, ..spec }, &network, &champion, &lanes);
+    let Verdict::Refuse(refusal @ Refusal::NoClearWin { .. }) = outcome.verdict else {
+        panic!("{:?}", outcome.verdict);
+    };
+    assert!(refusal.to_string().contains("a win of 5.00 % is needed"), "{refusal}");
+}
+
+#[test]
+fn training_that_makes_it_worse_keeps_the_champion() {
+    let (lanes, network) = (seasonal(), network(CellKind::Gru, 1));
+    let champion = run(&spec(), &network, &Weights::initial(&network), &lanes).challenger;
+    let wild = TrainSpec { learning_rate: 3.0, warm_up: 0, clip: 1e6, max_steps: 20, ..spec() };
+    let outcome = run(&wild, &network, &champion, &lanes);
+    assert_eq!(outcome.challenger, champion);
+    assert!(matches!(outcome.verdict, Verdict::Refuse(Refusal::NoClearWin { .. })), "{:?}", outcome.verdict);
+}
+
+#[test]
+fn a_break_ends_training_and_the_best_weights_are_judged() {
+    let (lanes, network) = (seasonal(), network(CellKind::Gru, 1));
+    let outcome = train(&spec(), &network, &Weights::initial(&network), &lanes, &mut |progress| {
+        if progress.step < 45 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })
+    .unwrap();
+    assert!(outcome.interrupted && outcome.steps == 45);
+    assert!(outcome.challenger_loss < outcome.champion_loss);
+}
+
+#[test]
+fn steps_that_are_not_finite_are_skipped_and_counted() {
+    let (mut lanes, network) = (seasonal(), network(CellKind::Gru, 1));
+    lanes[3].features[40 * FEATURES + 2] = f32::NAN;
+    let outcome = run(&spec(), &network, &Weights::initial(&network), &lanes);
+    assert!((1..60).contains(&outcome.skipped_non_finite), "{}", outcome.skipped_non_finite);
+    assert_eq!(outcome.moments.steps, (outcome.steps - outcome.skipped_non_finite) as u64);
+    assert!(outcome.training_loss.is_finite() && outcome.gradient_norm.is_finite());
+    assert!(outcome.challenger_loss < 0.6 * outcome.champion_loss, "the rest is learnt");
+}
+
+#[test]
+fn gradients_are_clipped_and_counted() {
+    let (lanes, network) = (seasonal(), network(CellKind::Gru, 1));
+    let few = |clip| TrainSpec { max_steps: 10, clip, ..spec() };
+    assert_eq!(run(&few(1e-6), &network, &Weights::initial(&network), &lanes).clipped, 10);
+    assert_eq!(run(&few(1e6), &network, &Weights::initial(&network), &lanes).clipped, 0);
+}
+
+#[test]
+fn every_weight_gets_a_gradient() {
+    let lanes = seasonal();
+    let cuts: Vec<Cut> = lanes.iter().map(|lane| Cut::new(lane.features.len() / FEATURES, 0.2)).collect();
+    let sizes = Sizes { inputs: FEATURES, horizon: HORIZON };
+    for cell in CellKind::ALL {
+        let network = network(cell, 2);
+        let model = Model::new(&network, &stirred(&network), &Device::Cpu).unwrap();
+        let tracks = Tracks::new(&lanes, &cuts, sizes, &spec(), &mut Pcg64::seed_from_u64(1));
+        let window = tracks.window(0, 0, 64);
+        let layers = model.forward(&window, tracks.rows(), &model.fresh(tracks.rows()).unwrap()).unwrap();
+        let quantiles = model.quantiles(&layers, 64).unwrap();
+        let learnt = model.learn(&quantiles, window.targets, &LEVELS).unwrap().unwrap();
+        assert_eq!(learnt.gradients.len(), 8);
+        for (name, gradient) in &learnt.gradients {
+            let values = gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let moved = values.iter().filter(|value| **value != 0.0).count();
+            // A feature may be constant over the window, such as one of those of the calendar.
+            assert!(moved * 2 > values.len(), "{cell} {name}: {moved} of {}", values.len());
+        }
+    }
+}
+
+#[test]
+fn states_are_carried_over_chunks_and_gradients_as_far_as_k2() {
+    let (lanes, network) = (seasonal(), network(CellKind::Lstm, 2));
+    let champion = stirred(&network);
+    // At such a rate the weights stay as they are, so that losses can be compared to the last bit.
+    let still = |k1, k2, chunks| TrainSpec { k1, k2, max_steps: chunks, learning_rate: 1e-30, ..spec() };
+    let short = run(&still(8, 8, 5), &network, &champion, &lanes);
+    let long = run(&still(8, 21, 5), &network, &champion, &lanes);
+    assert_eq!(short.training_loss.to_bits(), long.training_loss.to_bits(), "the same steps, the same states");
+    assert!(short.gradient_norm != long.gradient_norm, "further back, another gradient");
+    let uncarried = run(&TrainSpec { seed: 3, ..still(8, 8, 5) }, &network, &champion, &lanes);
+    assert_ne!(uncarried.training_loss.to_bits(), short.training_loss.to_bits());
+}
+
+#[test]
+fn settings_and_lanes_that_make_no_sense_are_refused() {
+    let (lanes, network) = (seasonal(), network(CellKind::Gru, 1));
+    let champion = Weights::initial(&network);
+    let refuse = |spec: TrainSpec, champion: &Weights, lanes: &[Lane]| {
+        train(&spec, &network, champion, lanes, &mut |_| ControlFlow::Continue(())).unwrap_err().to_string()
+    };
+    let k = refuse(TrainSpec { k1: 8, k2: 4, ..spec() }, &champion, &lanes);
+    assert_eq!(k, "training: k1 is 8 and k2 4, expected 1 <= k1 <= k2 <= 4096");
+    assert!(refuse(TrainSpec { held_out: 1.0, ..spec() }, &champion, &lanes).contains("held_out is 1"));
+    assert!(refuse(TrainSpec { levels: vec![0.5], ..spec() }, &champion, &lanes).contains("the 3 of the network"));
+    assert!(refuse(TrainSpec { learning_rate: f64::NAN, ..spec() }, &champion, &lanes).contains("learning_rate"));
+    assert!(refuse(spec(), &champion, &[]).contains("nothing to learn from"));
+    assert!(refuse(spec(), &Weights::default(), &lanes).contains("head.bias [12] is missing"));
+    #[cfg(not(feature = "cuda"))]
+    assert!(refuse(TrainSpec { device: DeviceChoice::Cuda, ..spec() }, &champion, &lanes).contains("--features cuda"));
+}
