@@ -1,8 +1,13 @@
 //! Every metric, and every label of one, that the alert rules and the dashboard speak of exists.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+#![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use foretide::telemetry::Exposition;
 use foretide::telemetry::metrics::{ALL, Kind, Metric};
 
 /// Labels that Prometheus itself adds.
@@ -117,4 +122,33 @@ fn a_name_or_a_label_that_does_not_exist_is_found() {
     );
     let told = wrong("foretide_series{stream=\"a\", series!~\"b\"}");
     assert!(told.len() == 1 && told[0].contains("has no label series"), "{told:?}");
+}
+
+#[test]
+fn promtool_has_nothing_to_say_about_the_exposition() {
+    let exposition = Exposition::install().unwrap();
+    for metric in ALL {
+        let labels: Vec<(&'static str, &str)> = metric.labels.iter().map(|label| (*label, "x")).collect();
+        match metric.kind {
+            Kind::Counter => metric.counter(&labels).increment(1),
+            Kind::Sum => metric.sum(&labels).increment(0.5),
+            Kind::Gauge => metric.gauge(&labels).set(1.0),
+            Kind::Histogram(_) => metric.histogram(&labels).record(0.1),
+        }
+    }
+    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/tools/promtool");
+    let promtool = if unpacked.exists() { unpacked } else { "promtool".into() };
+    let mut child = Command::new(&promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| {
+            panic!("{}: {error}. `scripts/test` brings it; or install Debian's package prometheus", promtool.display())
+        });
+    child.stdin.take().unwrap().write_all(exposition.render().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.trim().is_empty(), "{said}");
 }

@@ -2,6 +2,8 @@
 //!
 //! Fails where no browser is found: `scripts/test` installs Debian's `chromium`; `FORETIDE_TEST_BROWSER` names another.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
 #[path = "page/feed.rs"]
 mod feed;
 

@@ -90,6 +90,7 @@ function gone(error) {
   say("banner", `The daemon has not answered${since} (${error.name === "TimeoutError" ? "it takes too long" : error.message}).`
     + (state.answered === null ? " Is it running?" : " What you see below is the last it said."));
   document.body.dataset.gone = "yes";
+  if ($("detail").open) say("detail-readout", `The daemon has not answered${since}.`);
 }
 
 // --- the grid -----------------------------------------------------------------------------------------------------
@@ -233,6 +234,12 @@ function route() {
   if (!dialog.open) dialog.showModal();
   refresh();
 }
+/** On a narrow screen the history shrinks, so that the forecast stays readable. */
+function fitted(chart) {
+  const keep = innerWidth > 640 ? chart.times.length : Math.max(48, 3 * chart.ahead.length);
+  const cut = (list) => list.slice(-keep);
+  return { ...chart, times: cut(chart.times), values: cut(chart.values), scores: cut(chart.scores), expected: cut(chart.expected) };
+}
 function large(chart) {
   show("detail-empty", !chart);
   $("detail-chart").toggleAttribute("hidden", !chart);
@@ -240,6 +247,7 @@ function large(chart) {
     say("detail-empty", "This series is not drawn here. The page keeps the first series to come, and those with the latest anomalies; its forecasts are in the output topic all the same.");
     return;
   }
+  chart = fitted(chart);
   detail.update(chart);
   if ($("detail-chart").querySelector(".cross").getAttribute("visibility") === "hidden") readout(chart, null);
   const names = chart.bands.map((band) => `${Math.round(band.share * 100)} %`).join();
