@@ -29,7 +29,7 @@ impl Tail {
     }
 
     /// The score of a value: 1 minus the two-sided tail probability of its `residual` from the point forecast under the quantiles `distance(level)`
-    /// that were issued. 0 is the median; 0.99 says that one value in a hundred is as far out, on either side. `usual` is the usual residual.
+    /// that were issued. 0 is the median; 0.99 says that one value in a hundred is as far out, on either side. Between quantiles it is linear. `usual` is the usual residual.
     pub fn score(&mut self, spec: &ForecastSpec, residual: f32, usual: f32, distance: impl Fn(usize) -> f32) -> f32 {
         let above = residual >= 0.0;
         let outward = if above { spec.levels.len() - 1 - spec.median } else { spec.median };

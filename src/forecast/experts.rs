@@ -21,6 +21,9 @@ pub const EXPERTS: usize = 3;
 /// A network's output beyond this, in the series' scale, is held to it; one that is no number counts as 0.
 const LIMIT: f32 = 1e6;
 
+/// An error counts for at most this many scales: a larger one says that the scale was not known yet, as when a series at rest wakes up.
+pub(super) const FARTHEST: f32 = 20.0;
+
 /// How far the seasonal naive forecast lies from `anchor`, the last value, for each lead.
 pub(super) fn seasonal_path(spec: &ForecastSpec, series: &SeriesState, anchor: f64, out: &mut [f64]) {
     if spec.season < 2 {
@@ -51,4 +54,10 @@ pub(super) fn held(network: f32) -> f32 {
 #[inline]
 pub(super) fn scaled(distance: f64, scale: f64) -> f32 {
     (distance / scale).clamp(-1e12, 1e12) as f32
+}
+
+/// An error in the series' scale, held to [`FARTHEST`].
+#[inline]
+pub(super) fn error(target: f32, forecast: f32) -> f32 {
+    (target - forecast).clamp(-FARTHEST, FARTHEST)
 }

@@ -3,8 +3,8 @@
 use super::experts::EXPERTS;
 use super::spec::ForecastSpec;
 
-/// Sums over matured forecasts, per bucket of leads. Errors are in units of their series' own scale, so that they add up over
-/// series of any size; ratios of them are what tells: `foretide / last` below 1 is better than the last value.
+/// Sums over matured forecasts, per bucket of leads. Errors are in units of their series' own scale, held to 20 of them, so that they add up
+/// over series of any size; ratios of them are what tells: `foretide / last` below 1 is better than the last value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
     /// One per bucket of the [`ForecastSpec`].

@@ -7,11 +7,14 @@ use super::spec::ForecastSpec;
 use crate::series::exponential;
 
 /// How fast weights follow losses. Losses are in units of the usual error.
-const LEARNING_RATE: f32 = 0.1;
-/// Share of the weights that goes back to where they began with every step, so that an expert can return.
-const SHARE: f32 = 0.005;
+const LEARNING_RATE: f32 = 0.05;
+/// Share of the weights that goes back to where they began with a loss that tells the experts apart, so that an expert can
+/// return. While all do equally well (a series at rest), nothing moves.
+const SHARE: f32 = 0.002;
 /// No single loss counts for more usual errors than this.
 const CLIP: f32 = 4.0;
+/// A usual error below this, in scales, does not hold back a larger one: the series has been at rest.
+const LEAST: f32 = 0.01;
 /// Memory of the usual error, in forecasts.
 const MEMORY: u32 = 100;
 
@@ -42,27 +45,33 @@ impl Mixture {
         self.buckets[bucket].weights
     }
 
-    /// Learns from the errors that the mixture and the experts made for one target, in any unit.
+    /// Learns from the errors that the mixture and the experts made for one target, in
+    /// the series' scale.
     pub fn learn(&mut self, spec: &ForecastSpec, bucket: usize, mixed: f32, errors: [f32; EXPERTS]) {
         let first = first_weights(spec);
         let bucket = &mut self.buckets[bucket];
         bucket.count = (bucket.count + 1).min(MEMORY);
-        let limit = if bucket.count > 4 { 2.0 * CLIP * bucket.usual } else { f32::INFINITY };
+        let limit = if bucket.count > 4 { 2.0 * CLIP * bucket.usual.max(LEAST) } else { f32::INFINITY };
         bucket.usual += (mixed.abs().min(limit) - bucket.usual) / bucket.count as f32;
-        if bucket.usual <= 0.0 {
-            return; // no error yet: nothing to tell the experts apart by
-        }
-        let losses = errors.map(|error| (error.abs() / bucket.usual).min(CLIP));
+        let unit = bucket.usual.max(LEAST * LEAST);
+        let losses = errors.map(|error| (error.abs() / unit).min(CLIP));
         let least = losses.iter().copied().fold(f32::INFINITY, f32::min);
+        let most = losses.iter().copied().fold(0.0, f32::max);
         let mut sum = 0.0;
         for (weight, loss) in bucket.weights.iter_mut().zip(losses) {
             *weight *= exponential(LEARNING_RATE * (least - loss));
             sum += *weight;
         }
-        let keep = (1.0 - SHARE) / sum;
+        let share = SHARE * (most - least).min(1.0);
+        let keep = (1.0 - share) / sum;
         for (weight, first) in bucket.weights.iter_mut().zip(first) {
-            *weight = *weight * keep + SHARE * first;
+            *weight = *weight * keep + share * first;
         }
+    }
+
+    /// Whether this is of the shape of `spec`.
+    pub fn fits(&self, spec: &ForecastSpec) -> bool {
+        self.buckets.len() == spec.buckets.len()
     }
 
     /// Heap memory in bytes.

@@ -17,3 +17,6 @@ pub use experts::{EXPERTS, Expert};
 pub use facts::{BucketFacts, Facts};
 pub use spec::{ForecastSpec, ForecastSpecError, MAX_HORIZON, MAX_LEVELS};
 pub use state::{Forecast, ForecastState};
+
+#[cfg(test)]
+mod data_tests;

@@ -22,7 +22,8 @@ pub(super) struct Pending {
     points: Vec<Points>,
     /// Rings of the ends, one after the other: the point forecast, as in [`Points`].
     centres: Vec<f32>,
-    /// Beside `centres`, `[levels]` each: distances of the quantiles from it, upper halves of their bits.
+    /// Beside `centres`, `[levels]` each: distances of the quantiles from it, upper halves of their bits; at the median,
+    /// whose distance is 0, how much wider than usual they are.
     quantiles: Vec<u16>,
 }
 
@@ -63,7 +64,8 @@ impl Pending {
         self.points[start + self.ring(0, middle)]
     }
 
-    /// What was forecast for this step at the end of the bucket whose ring begins at `start`: point and quantiles.
+    /// What was forecast for this step at the end of the bucket whose ring begins at `start`: point and quantiles
+    /// (at the median: how much wider than usual).
     #[inline]
     pub fn quantiles(&self, start: usize, end: usize, levels: usize) -> (f32, &[u16]) {
         let at = start + self.ring(0, end);
@@ -88,11 +90,22 @@ impl Pending {
         self.centres[at] = centre;
     }
 
-    /// Remembers the distances of the quantiles from the point there.
-    pub fn remember_quantiles(&mut self, start: usize, end: usize, distances: &[f32]) {
+    /// Remembers the distances of the quantiles from the point there, and, in the place of the `median`, how much `wider` than
+    /// usual they are.
+    pub fn remember_quantiles(&mut self, start: usize, end: usize, distances: &[f32], median: usize, wider: f32) {
         let (at, levels) = (start + self.ring(0, end), distances.len());
         let room = &mut self.quantiles[at * levels..(at + 1) * levels];
         room.iter_mut().zip(distances).for_each(|(room, distance)| *room = halve(*distance));
+        room[median] = halve(wider);
+    }
+
+    /// Whether this is of the shape of `spec`.
+    pub fn fits(&self, spec: &ForecastSpec) -> bool {
+        let ends: usize = spec.buckets.iter().sum();
+        self.scales.len() == spec.horizon + 1
+            && self.points.len() == spec.middles.iter().sum::<usize>()
+            && self.centres.len() == ends
+            && self.quantiles.len() == ends * spec.levels.len()
     }
 
     /// Heap memory in bytes.

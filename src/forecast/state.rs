@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::anomaly::Tail;
 use super::calibration::Calibration;
-use super::experts::{Expert, held, scaled, seasonal_before, seasonal_path};
+use super::experts::{Expert, error, held, scaled, seasonal_before, seasonal_path};
 use super::facts::{BucketFacts, Facts};
 use super::mixture::Mixture;
 use super::pending::{Pending, Points, unhalve};
@@ -52,6 +52,11 @@ impl ForecastState {
         size_of::<Self>() + self.mixture.heap_bytes() + self.calibration.heap_bytes() + self.pending.heap_bytes()
     }
 
+    /// Whether this state was made for forecasts of the shape of `spec`; one of another shape must be made anew.
+    pub fn fits(&self, spec: &ForecastSpec) -> bool {
+        self.mixture.fits(spec) && self.calibration.fits(spec) && self.pending.fits(spec)
+    }
+
     /// Scores what has matured at `slot`, before [`SeriesState::take`] takes it in, and learns from it. Returns the anomaly
     /// score of its value, in `0..=1`, where the step before made a forecast: 1 minus the two-sided tail probability of the
     /// value under that forecast. 0.99 says that one value in a hundred is as far out.
@@ -97,13 +102,13 @@ impl ForecastState {
         }
         self.calibration.prepare(spec, (series.difference_scale() / scale) as f32);
         let (mut bucket, pending) = (0, &mut self.pending);
-        self.calibration.spread(spec, network, |lead, distances| {
+        self.calibration.spread(spec, network, |lead, distances, wider| {
             let quantiles = &mut out.quantiles[lead * levels..(lead + 1) * levels];
             for (quantile, distance) in quantiles.iter_mut().zip(distances) {
                 *quantile = out.point[lead] + scale * f64::from(*distance);
             }
             if lead + 1 == spec.buckets[bucket] {
-                pending.remember_quantiles(spec.rings[bucket].1, lead + 1, distances);
+                pending.remember_quantiles(spec.rings[bucket].1, lead + 1, distances, spec.median, wider);
                 bucket += 1;
             }
         });
@@ -140,8 +145,8 @@ impl ForecastState {
         let points = self.pending.points(spec.rings[bucket].0, lead);
         let target = scaled(value - anchor, scale);
         let seasonal = scaled(seasonal_before(spec, series, anchor, lead), scale);
-        let errors = [target, target - seasonal, target - points.network];
-        let mixed = target - points.mixed;
+        let errors = [0.0, seasonal, points.network].map(|forecast| error(target, forecast));
+        let mixed = error(target, points.mixed);
         facts.points += 1;
         facts.absolute += f64::from(mixed.abs());
         facts.squared += f64::from(mixed) * f64::from(mixed);
@@ -164,13 +169,13 @@ impl ForecastState {
         let lead = spec.buckets[bucket];
         let Some((anchor, scale)) = self.origin(series, lead) else { return };
         let (centre, issued) = self.pending.quantiles(spec.rings[bucket].1, lead, spec.levels.len());
-        let residual = scaled(value - anchor, scale) - centre;
-        let pinball = |(level, issued): (&f32, &u16)| {
-            let apart = residual - unhalve(*issued);
+        let residual = error(scaled(value - anchor, scale), centre);
+        let pinball = |(index, level): (usize, &f32)| {
+            let apart = residual - if index == spec.median { 0.0 } else { unhalve(issued[index]) };
             f64::from((level * apart).max((level - 1.0) * apart))
         };
         facts.intervals += 1;
-        facts.pinball += spec.levels.iter().zip(issued).map(pinball).sum::<f64>() / spec.levels.len() as f64;
+        facts.pinball += spec.levels.iter().enumerate().map(pinball).sum::<f64>() / spec.levels.len() as f64;
         for (covered, (low, high)) in facts.covered.iter_mut().zip(spec.intervals()) {
             *covered += u64::from(unhalve(issued[low]) <= residual && residual <= unhalve(issued[high]));
         }
@@ -182,3 +187,6 @@ impl ForecastState {
         Some((series.value_back(lead - 1)?, self.pending.scale(lead)?))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,254 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::series::{Aggregation, Calendar, FEATURES, SeriesSpec};
+use crate::time::Grid;
+
+const LEVELS: [f32; 5] = [0.05, 0.1, 0.5, 0.9, 0.95];
+
+/// A series and its forecasts, step by step as the engine does it, with a network that looks at the features.
+struct Run {
+    grid: SeriesSpec,
+    spec: ForecastSpec,
+    series: SeriesState,
+    state: ForecastState,
+    facts: Facts,
+    out: Forecast,
+    network: Vec<f32>,
+    /// Size of the network's outputs.
+    loud: f32,
+    slot: i64,
+}
+
+impl Run {
+    fn new(horizon: usize, season: usize) -> Self {
+        let spec = ForecastSpec::new(horizon, &LEVELS, season).unwrap();
+        let grid = SeriesSpec {
+            grid: Grid::Regular { interval: 3_600_000 },
+            aggregation: Aggregation::Mean,
+            readings_per_slot: None,
+            allowed_lateness: 0,
+            max_gap: 10,
+            max_gap_millis: 0,
+            season: season as u32,
+            horizon: horizon as u32,
+            burn_in: 32,
+            calendar: Calendar::utc(),
+        };
+        Self {
+            series: SeriesState::new(),
+            state: ForecastState::new(&spec),
+            facts: Facts::new(&spec),
+            out: Forecast::new(&spec),
+            network: vec![0.0; horizon * LEVELS.len()],
+            loud: 0.0,
+            slot: 0,
+            grid,
+            spec,
+        }
+    }
+
+    fn step(&mut self, value: Option<f64>) -> Option<f32> {
+        let slot = ClosedSlot { slot: self.slot, value, readings: 1, reset: false };
+        self.slot += 1;
+        let score = self.state.mature(&self.spec, &self.series, &slot, &mut self.facts);
+        self.series.take(&self.grid, &slot);
+        if value.is_some() {
+            let mut features = [0.0; FEATURES];
+            self.series.features(&self.grid, &mut features);
+            for (at, network) in self.network.iter_mut().enumerate().filter(|_| self.loud != 0.0) {
+                let lead = (at / LEVELS.len()) as f32;
+                *network = self.loud * (features[0] + features[9] * lead + LEVELS[at % LEVELS.len()]);
+            }
+            self.state.forecast(&self.spec, &self.series, &self.network, &mut self.out);
+        }
+        score
+    }
+
+    fn row(&self, lead: usize) -> &[f64] {
+        &self.out.quantiles[(lead - 1) * LEVELS.len()..lead * LEVELS.len()]
+    }
+}
+
+/// Noise of deviation 1, the same every time.
+fn noise(step: u64) -> f64 {
+    let mixed = |salt: u64| {
+        let mut bits = (step * 12 + salt).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((bits ^ (bits >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    (0..12).map(mixed).sum::<f64>() - 6.0
+}
+
+#[test]
+fn the_first_value_is_forecast_with_an_interval_around_it() {
+    let mut run = Run::new(24, 24);
+    assert_eq!(run.step(Some(100.0)), None);
+    assert!(run.out.point.iter().all(|point| *point == 100.0));
+    let width = |run: &Run, lead: usize| run.row(lead)[4] - run.row(lead)[0];
+    assert!(width(&run, 1) > 1.0 && width(&run, 24) > width(&run, 1) && width(&run, 24) < 200.0, "{:?}", run.row(24));
+    run.step(Some(102.0));
+    assert!(run.row(1)[0] < 101.0 && run.row(1)[4] > 103.0 && width(&run, 24) < 50.0, "{:?}", run.row(24));
+}
+
+#[test]
+fn a_season_is_found_and_a_walk_is_left_alone() {
+    let mut season = Run::new(24, 24);
+    (0..600).for_each(|step| {
+        season.step(Some((step % 24) as f64 + 0.1 * noise(step)));
+    });
+    for lead in 1..=24 {
+        let truth = ((599 + lead) % 24) as f64;
+        assert!((season.out.point[lead - 1] - truth).abs() < 1.0, "{lead}: {} {truth}", season.out.point[lead - 1]);
+    }
+    let (mut walk, mut at) = (Run::new(24, 24), 0.0);
+    for step in 0..2000 {
+        at += noise(step);
+        walk.step(Some(at));
+    }
+    assert!((walk.out.point[0] - at).abs() < 0.3, "{} {at}", walk.out.point[0]);
+}
+
+#[test]
+fn intervals_and_scores_of_noise_are_those_of_noise() {
+    let mut run = Run::new(6, 0);
+    let mut scores = Vec::new();
+    for step in 0..20_000 {
+        scores.extend(run.step(Some(noise(step))));
+    }
+    for bucket in &run.facts.buckets {
+        let share = |interval: usize| bucket.covered[interval] as f64 / bucket.intervals as f64;
+        assert!((share(0) - 0.9).abs() < 0.01 && (share(1) - 0.8).abs() < 0.01, "{bucket:?}");
+    }
+    let above = |limit: f32| scores.iter().filter(|score| **score >= limit).count() as f64 / scores.len() as f64;
+    for (limit, share, tolerance) in [(0.5, 0.45, 0.06), (0.9, 0.1, 0.01), (0.99, 0.01, 0.003), (0.999, 0.001, 0.001)] {
+        assert!((above(limit) - share).abs() < tolerance, "{limit}: {}", above(limit));
+    }
+    assert_eq!(run.facts.scored, scores.len() as u64);
+    assert!(run.step(Some(30.0)).unwrap() > 0.9999);
+    assert!(run.step(Some(30.0)).is_some());
+}
+
+#[test]
+fn intervals_follow_a_change_of_noise() {
+    let mut run = Run::new(6, 0);
+    for step in 0..6000 {
+        run.step(Some(noise(step) * if step < 3000 { 1.0 } else { 20.0 }));
+        if step == 3300 {
+            run.facts.clear();
+        }
+    }
+    let bucket = &run.facts.buckets[2];
+    assert!((bucket.covered[1] as f64 / bucket.intervals as f64 - 0.8).abs() < 0.02, "{bucket:?}");
+}
+
+#[test]
+fn a_network_that_knows_is_believed_and_its_spread_shapes_the_intervals() {
+    // The next value is decided by the step's parity and its noise by the step's quarter, which only the network knows.
+    let mut run = Run::new(1, 0);
+    let calm = |step: u64| step % 40 < 20;
+    let value = |step: u64| {
+        (if step.is_multiple_of(2) { 10.0 } else { -10.0 }) + noise(step) * if calm(step) { 0.5 } else { 3.0 }
+    };
+    let mut covered = [0.0_f64; 2];
+    for step in 0..8000 {
+        let scale = run.series.scale(); // one step old, which is near enough
+        let (next, spread) = (if step % 2 == 1 { 10.0 } else { -10.0 }, if calm(step + 1) { 0.5 } else { 3.0 });
+        for (at, normal) in [-1.64, -1.28, 0.0, 1.28, 1.64].into_iter().enumerate() {
+            run.network[at] = ((next + normal * spread - value(step)) / scale) as f32;
+        }
+        run.step(Some(value(step)));
+        let row = run.row(1);
+        if step > 1000 && row[1] <= value(step + 1) && value(step + 1) <= row[3] {
+            covered[usize::from(calm(step + 1))] += 1.0 / 3499.5;
+        }
+    }
+    assert!((run.out.point[0] - 10.0).abs() < 2.5, "{}", run.out.point[0]);
+    assert!(run.facts.buckets[0].weights[Expert::Network as usize] > 0.9 * 8000.0);
+    assert!(covered.iter().all(|share| (share - 0.8).abs() < 0.05), "in the noise, in the calm: {covered:?}");
+}
+
+#[test]
+fn empty_slots_and_resets_leave_nothing_to_mature() {
+    let mut run = Run::new(3, 0);
+    run.step(Some(1.0));
+    assert_eq!(run.step(None), None);
+    assert_eq!(run.step(Some(2.0)), None, "the step before made no forecast");
+    assert_eq!(run.facts.buckets[0].points, 0);
+    assert_eq!(run.facts.buckets[1].points, 1, "made two steps before");
+    run.state.reset();
+    assert_eq!(run.step(Some(3.0)), None);
+    assert_eq!(run.facts.buckets[1].points, 1);
+}
+
+#[test]
+fn the_state_is_small_and_survives_postcard() {
+    let mut run = Run::new(24, 24);
+    for step in 0..200 {
+        run.step(Some(noise(step)));
+    }
+    let bytes = postcard::to_stdvec(&run.state).unwrap();
+    println!("forecast state: {} bytes in memory, {} in postcard", run.state.bytes(), bytes.len());
+    assert_eq!(postcard::from_bytes::<ForecastState>(&bytes).unwrap(), run.state);
+    assert!(run.state.bytes() < 1700, "{}", run.state.bytes());
+    assert!(run.state.fits(&run.spec));
+    assert!(!run.state.fits(&ForecastSpec::new(25, &LEVELS, 24).unwrap()));
+    assert!(!run.state.fits(&ForecastSpec::new(24, &LEVELS[..3], 24).unwrap()));
+}
+
+fn wild() -> impl Strategy<Value = Option<f64>> {
+    prop_oneof![
+        4 => (-1e3..1e3).prop_map(Some),
+        1 => Just(None),
+        1 => Just(Some(0.0)),
+        1 => prop_oneof![Just(1e150), Just(-1e150), Just(f64::MIN_POSITIVE), Just(1e-200)].prop_map(Some),
+    ]
+}
+
+proptest! {
+    /// No leak: whatever comes after a step, its forecast is the same to the last bit, and so is all that led to it.
+    #[test]
+    fn what_comes_later_changes_nothing_before(
+        before in prop::collection::vec(wild(), 1..80),
+        one in prop::collection::vec(wild(), 1..60),
+        other in prop::collection::vec(wild(), 1..60),
+        loud in prop_oneof![Just(0.0_f32), Just(1.0)],
+    ) {
+        let run = |after: &[Option<f64>]| {
+            let mut run = Run::new(12, 7);
+            run.loud = loud;
+            let mut made = Vec::new();
+            for value in before.iter().chain(after) {
+                let score = run.step(*value);
+                made.push((score, run.out.clone()));
+            }
+            made.truncate(before.len());
+            made
+        };
+        prop_assert_eq!(run(&one), run(&other));
+    }
+
+    /// Any values and any network: everything is finite and no quantiles cross.
+    #[test]
+    fn everything_is_finite_and_in_order(
+        values in prop::collection::vec(wild(), 1..150),
+        loud in prop_oneof![Just(0.0_f32), Just(1.0), Just(-3.0), Just(1e30), Just(f32::NAN), Just(f32::INFINITY)],
+        season in 0_usize..9,
+    ) {
+        let mut run = Run::new(13, season);
+        run.loud = loud;
+        for value in values {
+            if let Some(score) = run.step(value) {
+                prop_assert!((0.0..=1.0).contains(&score));
+            }
+            prop_assert!(run.out.point.iter().chain(&run.out.quantiles).all(|value| value.is_finite()));
+            for lead in 1..=13 {
+                prop_assert!(run.row(lead).windows(2).all(|pair| pair[0] <= pair[1]));
+                prop_assert_eq!(run.row(lead)[2], run.out.point[lead - 1]);
+            }
+            let sums = run.facts.buckets.iter().flat_map(|bucket| [bucket.absolute, bucket.squared, bucket.pinball]);
+            prop_assert!(sums.into_iter().all(f64::is_finite));
+        }
+    }
+}
