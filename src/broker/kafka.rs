@@ -1,1 +1,170 @@
 //! Apache Kafka through librdkafka.
+
+mod context;
+mod errors;
+mod member;
+mod options;
+mod producer;
+mod reader;
+
+use std::{sync::Arc, time::Duration};
+
+use rdkafka::{
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    config::ClientConfig,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+};
+
+pub use options::KafkaOptions;
+
+use super::{Broker, BrokerError, From, Member, Partition, Publisher, Reader, TopicPlan};
+use context::ConsumerNotes;
+
+/// A Kafka cluster (3.0 or newer).
+pub struct KafkaBroker {
+    options: KafkaOptions,
+    probe: Arc<Probe>,
+}
+
+impl KafkaBroker {
+    /// Sets the client up; the cluster is not asked for anything yet. [`BrokerError::Refused`] for a property that
+    /// librdkafka does not know or that may not be set.
+    pub fn new(options: KafkaOptions) -> Result<Self, BrokerError> {
+        options.check()?;
+        let probe = Arc::new(Probe::new(&options)?);
+        Ok(Self { options, probe })
+    }
+}
+
+impl Broker for KafkaBroker {
+    fn join(&self, group: &str, transactional_id: &str, topics: &[String]) -> Result<Box<dyn Member>, BrokerError> {
+        let probe = Arc::clone(&self.probe);
+        Ok(Box::new(member::KafkaMember::join(&self.options, probe, group, transactional_id, topics)?))
+    }
+
+    fn reader(&self, partition: &Partition, from: From) -> Result<Box<dyn Reader>, BrokerError> {
+        Ok(Box::new(reader::KafkaReader::open(&self.options, Arc::clone(&self.probe), partition, from)?))
+    }
+
+    fn publisher(&self, transactional_id: &str) -> Result<Box<dyn Publisher>, BrokerError> {
+        let transactions = producer::Transactions::start(&self.options, transactional_id)?;
+        Ok(Box::new(producer::KafkaPublisher { transactions }))
+    }
+
+    fn offsets(&self, partition: &Partition) -> Result<(i64, i64), BrokerError> {
+        self.probe.offsets(partition)
+    }
+
+    fn partitions(&self, topic: &str) -> Result<Option<i32>, BrokerError> {
+        self.probe.partitions(topic)
+    }
+
+    fn create(&self, plan: &TopicPlan) -> Result<(), BrokerError> {
+        self.probe.create(plan)
+    }
+}
+
+/// A client that only asks questions.
+struct Probe {
+    consumer: BaseConsumer<ConsumerNotes>,
+    config: ClientConfig,
+    servers: String,
+    timeout: Duration,
+}
+
+impl Probe {
+    fn new(options: &KafkaOptions) -> Result<Self, BrokerError> {
+        let config = options.probe();
+        let created = config.create_with_context(ConsumerNotes::default());
+        let consumer = created.map_err(|error| errors::map("setting the Kafka client up", &error))?;
+        Ok(Self { consumer, config, servers: options.bootstrap_servers.clone(), timeout: options.request_timeout })
+    }
+
+    /// Maps an error; where nobody answered it says who was asked, and what the connection complained of.
+    fn explain(&self, what: &str, error: &KafkaError) -> BrokerError {
+        // Serves what has queued up meanwhile: it may tell why.
+        self.consumer.poll(Duration::ZERO);
+        match errors::map(what, error) {
+            BrokerError::Retry(text) => {
+                let complaint = self.consumer.context().complaints.last();
+                BrokerError::Retry(format!(
+                    "{text}: no answer from {} within {:?}{complaint}",
+                    self.servers, self.timeout
+                ))
+            }
+            other => other,
+        }
+    }
+
+    fn offsets(&self, partition: &Partition) -> Result<(i64, i64), BrokerError> {
+        let answer = self.consumer.fetch_watermarks(&partition.topic, partition.number, self.timeout);
+        answer.map_err(|error| self.explain(&format!("asking for the offsets of {partition}"), &error))
+    }
+
+    /// `offset`, or the oldest offset kept where it is gone. Refused where the partition ends before it.
+    fn inside(&self, partition: &Partition, offset: i64) -> Result<i64, BrokerError> {
+        let (oldest, end) = self.offsets(partition)?;
+        if offset > end {
+            return Err(BrokerError::Refused(format!(
+                "{partition} ends at offset {end}, before the position {offset}: its records are gone or it was made \
+                 anew; reset the group's offsets to go on"
+            )));
+        }
+        Ok(offset.max(oldest))
+    }
+
+    fn partitions(&self, topic: &str) -> Result<Option<i32>, BrokerError> {
+        let what = || format!("asking for topic {topic}");
+        let answer = self.consumer.fetch_metadata(Some(topic), self.timeout);
+        let answer = answer.map_err(|error| self.explain(&what(), &error))?;
+        let Some(found) = answer.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
+        match found.error().map(RDKafkaErrorCode::from) {
+            None => Ok(Some(i32::try_from(found.partitions().len()).unwrap_or(i32::MAX)).filter(|count| *count > 0)),
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(None),
+            Some(code) => Err(errors::map_code(&what(), code)),
+        }
+    }
+
+    fn create(&self, plan: &TopicPlan) -> Result<(), BrokerError> {
+        let what = format!("creating topic {}", plan.name);
+        let map = |error: &KafkaError| self.explain(&what, error);
+        let admin: AdminClient<ConsumerNotes> =
+            self.config.create_with_context(ConsumerNotes::default()).map_err(|error| map(&error))?;
+        // What a batch's header takes, generously.
+        let bytes = (plan.max_record_bytes + (64 << 10)).to_string();
+        // -1: as the cluster's default says.
+        let mut topic = NewTopic::new(&plan.name, plan.partitions, TopicReplication::Fixed(-1));
+        if plan.max_record_bytes > 900_000 {
+            topic = topic.set("max.message.bytes", &bytes);
+        }
+        if plan.compacted {
+            topic = topic.set("cleanup.policy", "compact");
+        }
+        let options = AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout));
+        let answer = block_on(admin.create_topics([&topic], &options)).map_err(|error| map(&error))?;
+        match answer.into_iter().find_map(Result::err) {
+            None | Some((_, RDKafkaErrorCode::TopicAlreadyExists)) => Ok(()),
+            Some((_, code)) => Err(errors::map_code(&what, code)),
+        }
+    }
+}
+
+/// Waits for librdkafka's answer; its own threads wake us.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(answer) => return answer,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
+}

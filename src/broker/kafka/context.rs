@@ -1,0 +1,223 @@
+//! What librdkafka calls back: log lines, troubles, rebalances, failed deliveries. Everything is only noted here.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientContext, Message,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata},
+    error::{KafkaError, RDKafkaErrorCode},
+    producer::{DeliveryResult, ProducerContext},
+    topic_partition_list::TopicPartitionList,
+    types::RDKafkaRespErr,
+    util::Timeout,
+};
+
+use super::errors;
+use crate::{
+    broker::{BrokerError, Partition},
+    env::{Clock, SystemClock},
+};
+
+/// A moment after which a call has waited long enough.
+#[derive(Debug)]
+pub(super) struct Deadline {
+    clock: SystemClock,
+    limit: Duration,
+}
+
+impl Deadline {
+    pub(super) fn after(limit: Duration) -> Self {
+        Self { clock: SystemClock::new(), limit }
+    }
+
+    /// The time left; zero when it has passed.
+    pub(super) fn left(&self) -> Duration {
+        self.limit.saturating_sub(Duration::from_micros(self.clock.monotonic_micros()))
+    }
+
+    pub(super) fn passed(&self) -> bool {
+        self.left().is_zero()
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Hands librdkafka's log on to ours and keeps the last complaint: it tells why a call timed out.
+#[derive(Debug, Default)]
+pub(super) struct Complaints {
+    last: Mutex<Option<String>>,
+}
+
+impl Complaints {
+    /// The last complaint in brackets, or nothing.
+    pub(super) fn last(&self) -> String {
+        locked(&self.last).as_ref().map(|line| format!(" ({line})")).unwrap_or_default()
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        // "[thrd:NAME]: BROKER/bootstrap: what happened": the thread says nothing to a user.
+        let line = line.split_once("]: ").map_or(line, |(_, rest)| rest);
+        match level {
+            // Settings of a consumer given to a producer and the like: ours to know.
+            _ if facility == "CONFWARN" => tracing::debug!(target: "kafka", "{line}"),
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning => {
+                tracing::warn!(target: "kafka", "{facility} {line}");
+                *locked(&self.last) = Some(line.to_owned());
+            }
+            _ => {
+                if facility == "FAIL" {
+                    *locked(&self.last) = Some(line.to_owned());
+                }
+                tracing::debug!(target: "kafka", "{facility} {line}");
+            }
+        }
+    }
+
+    fn error(&self, error: &KafkaError, reason: &str) {
+        tracing::warn!(target: "kafka", "{error}: {reason}");
+        *locked(&self.last) = Some(reason.to_owned());
+    }
+}
+
+/// A group's decision, as it waits to be told to the member's owner.
+pub(super) struct Rebalance {
+    pub(super) partitions: Vec<Partition>,
+    pub(super) change: Change,
+    /// The group's generation at the time of the decision: only with it may the owner commit after having heard of it.
+    pub(super) metadata: Option<ConsumerGroupMetadata>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    Assigned,
+    Revoked,
+    Lost,
+}
+
+/// The context of every consumer.
+#[derive(Default)]
+pub(super) struct ConsumerNotes {
+    pub(super) complaints: Complaints,
+    rebalances: Mutex<VecDeque<Rebalance>>,
+    closing: AtomicBool,
+}
+
+impl ConsumerNotes {
+    pub(super) fn next_rebalance(&self) -> Option<Rebalance> {
+        locked(&self.rebalances).pop_front()
+    }
+
+    /// From now on rebalances are answered at once: nobody will ask for them any more.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+}
+
+impl ClientContext for ConsumerNotes {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.complaints.log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.complaints.error(&error, reason);
+    }
+}
+
+impl ConsumerContext for ConsumerNotes {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let assigned = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::Relaxed) {
+            // While it closes, librdkafka takes either call as the leave to drop everything.
+            let nothing = TopicPartitionList::new();
+            let answer =
+                if assigned { consumer.incremental_assign(&nothing) } else { consumer.incremental_unassign(&nothing) };
+            if let Err(error) = answer {
+                tracing::debug!(target: "kafka", "while closing: {error}");
+            }
+            return;
+        }
+        let change = match (assigned, consumer.assignment_lost()) {
+            (true, _) => Change::Assigned,
+            (false, false) => Change::Revoked,
+            (false, true) => Change::Lost,
+        };
+        let partitions =
+            list.elements().iter().map(|element| partition(element.topic(), element.partition())).collect();
+        let metadata = consumer.group_metadata();
+        locked(&self.rebalances).push_back(Rebalance { partitions, change, metadata });
+    }
+
+    fn main_queue_min_poll_interval(&self) -> Timeout {
+        Timeout::After(Duration::from_secs(1))
+    }
+}
+
+/// The context of every producer.
+#[derive(Default)]
+pub(super) struct ProducerNotes {
+    pub(super) complaints: Complaints,
+    failed: Mutex<Option<(String, KafkaError)>>,
+    any_failed: AtomicBool,
+}
+
+impl ProducerNotes {
+    /// The first failed delivery since the last [`ProducerNotes::forget`].
+    pub(super) fn failure(&self) -> Option<BrokerError> {
+        if !self.any_failed.load(Ordering::Acquire) {
+            return None;
+        }
+        locked(&self.failed).as_ref().map(|(place, error)| errors::map(place, error))
+    }
+
+    pub(super) fn forget(&self) {
+        *locked(&self.failed) = None;
+        self.any_failed.store(false, Ordering::Release);
+    }
+}
+
+impl ClientContext for ProducerNotes {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.complaints.log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.complaints.error(&error, reason);
+    }
+}
+
+impl ProducerContext for ProducerNotes {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let Err((error, message)) = result else { return };
+        // What an abort throws away is no news.
+        let purged =
+            matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight));
+        if purged {
+            return;
+        }
+        let bytes = message.key_len() + message.payload_len();
+        let place = format!("writing {bytes} bytes to {}[{}]", message.topic(), message.partition());
+        locked(&self.failed).get_or_insert((place, error.clone()));
+        self.any_failed.store(true, Ordering::Release);
+    }
+}
+
+/// A partition by names.
+pub(super) fn partition(topic: &str, number: i32) -> Partition {
+    Partition { topic: Arc::from(topic), number }
+}

@@ -1,0 +1,215 @@
+//! What the Kafka clients are told.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+
+use crate::broker::BrokerError;
+
+/// Properties on which the delivery promise rests, or that the seam sets itself: no settings file may touch them.
+const RESERVED: [&str; 16] = [
+    "acks",
+    "auto.offset.reset",
+    "client.id",
+    "bootstrap.servers",
+    "metadata.broker.list",
+    "delivery.report.only.error",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "group.id",
+    "group.instance.id",
+    "group.protocol",
+    "isolation.level",
+    "partition.assignment.strategy",
+    "transactional.id",
+];
+
+/// How to reach and use a cluster.
+#[derive(Clone)]
+pub struct KafkaOptions {
+    /// `host:port`, several separated by commas.
+    pub bootstrap_servers: String,
+    /// The name under which the clients appear in the broker's logs and quotas; also the group name that readers
+    /// outside of any group show to the broker's access control (they never join it).
+    pub client_id: String,
+    /// Any further librdkafka properties: `security.protocol`, `sasl.*`, `ssl.*`, tuning. They override what the seam
+    /// sets by itself, but not what the delivery promise rests on (such as `isolation.level`): that is refused.
+    pub properties: BTreeMap<String, String>,
+    /// After this long without a sign of life a member loses its partitions to the others.
+    pub session_timeout: Duration,
+    /// After this long the broker aborts a transaction that nobody has ended.
+    pub transaction_timeout: Duration,
+    /// How long a question to the broker may take before it counts as unanswered.
+    pub request_timeout: Duration,
+    /// How long the producer gathers records before it sends a request that is not full yet.
+    pub linger: Duration,
+    /// `none`, `lz4`, `snappy`, `gzip` or `zstd`.
+    pub compression: String,
+    /// The largest record that may be written, in bytes.
+    pub max_record_bytes: usize,
+    /// The longest that a broker holds a fetch request back while there is nothing new: the pace at which an idle
+    /// reader notices the end of a partition.
+    pub fetch_wait: Duration,
+}
+
+impl KafkaOptions {
+    /// The defaults for a cluster: session 10 s, transactions 60 s, requests 10 s, lz4, records up to 16 MiB.
+    pub fn new(bootstrap_servers: impl Into<String>) -> Self {
+        Self {
+            bootstrap_servers: bootstrap_servers.into(),
+            client_id: "foretide".into(),
+            properties: BTreeMap::new(),
+            session_timeout: Duration::from_secs(10),
+            transaction_timeout: Duration::from_secs(60),
+            request_timeout: Duration::from_secs(10),
+            linger: Duration::from_millis(1),
+            compression: "lz4".into(),
+            max_record_bytes: 16 << 20,
+            fetch_wait: Duration::from_millis(100),
+        }
+    }
+
+    /// The first property that may not be set, as an error.
+    pub(super) fn check(&self) -> Result<(), BrokerError> {
+        match self.properties.keys().find(|name| RESERVED.contains(&name.as_str())) {
+            Some(name) => Err(BrokerError::Refused(format!(
+                "the Kafka property {name} cannot be set: exactly-once delivery rests on it; remove it"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// The settings that the seam makes, with the user's own properties over them.
+    fn with(&self, settings: &[(&str, String)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.bootstrap_servers)
+            .set("client.id", &self.client_id)
+            .set("log.connection.close", "false")
+            .set("reconnect.backoff.max.ms", "2000")
+            .set_log_level(RDKafkaLogLevel::Info);
+        for (name, value) in settings {
+            config.set(*name, value);
+        }
+        for (name, value) in &self.properties {
+            config.set(name, value);
+        }
+        config
+    }
+
+    /// For a client that only asks questions. It sees open transactions: the end of a partition includes them.
+    pub(super) fn probe(&self) -> ClientConfig {
+        self.with(&[("isolation.level", "read_uncommitted".into())])
+    }
+
+    fn consumer(&self, group: &str) -> Vec<(&'static str, String)> {
+        vec![
+            ("group.id", group.into()),
+            ("isolation.level", "read_committed".into()),
+            ("enable.auto.commit", "false".into()),
+            ("enable.auto.offset.store", "false".into()),
+            ("auto.offset.reset", "error".into()),
+            ("fetch.wait.max.ms", millis(self.fetch_wait)),
+            // A full queue is looked at again after this long; the default of a second starves fast readers.
+            ("fetch.queue.backoff.ms", "10".into()),
+            // Per partition.
+            ("queued.max.messages.kbytes", "16384".into()),
+        ]
+    }
+
+    /// For a consumer of one partition outside of any group.
+    pub(super) fn reader(&self) -> ClientConfig {
+        let mut settings = self.consumer(&self.client_id);
+        settings.push(("enable.partition.eof", "true".into()));
+        self.with(&settings)
+    }
+
+    /// For a group member's consumer.
+    pub(super) fn member(&self, group: &str) -> ClientConfig {
+        let mut settings = self.consumer(group);
+        settings.extend([
+            ("partition.assignment.strategy", "cooperative-sticky".into()),
+            ("session.timeout.ms", millis(self.session_timeout)),
+            ("heartbeat.interval.ms", millis(self.session_timeout / 3)),
+            // librdkafka wants it to be no shorter than the session.
+            ("max.poll.interval.ms", millis(self.session_timeout.max(Duration::from_secs(300)))),
+            // New partitions of a topic are found at this pace.
+            ("topic.metadata.refresh.interval.ms", "30000".into()),
+        ]);
+        self.with(&settings)
+    }
+
+    /// For a transactional producer.
+    pub(super) fn producer(&self, transactional_id: &str) -> ClientConfig {
+        self.with(&[
+            ("transactional.id", transactional_id.into()),
+            ("transaction.timeout.ms", millis(self.transaction_timeout)),
+            ("linger.ms", millis(self.linger)),
+            ("compression.type", self.compression.clone()),
+            ("message.max.bytes", self.max_record_bytes.clamp(1000, 1_000_000_000).to_string()),
+            ("queue.buffering.max.kbytes", "131072".into()),
+            // Kafka's own client places keys so.
+            ("partitioner", "murmur2_random".into()),
+            // The commit tells of success; only failures are worth a call.
+            ("delivery.report.only.error", "true".into()),
+        ])
+    }
+}
+
+fn millis(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}
+
+impl std::fmt::Debug for KafkaOptions {
+    /// Leaves out the values of the properties: they may be secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaOptions")
+            .field("bootstrap_servers", &self.bootstrap_servers)
+            .field("client_id", &self.client_id)
+            .field("properties", &self.properties.keys().collect::<Vec<_>>())
+            .field("session_timeout", &self.session_timeout)
+            .field("transaction_timeout", &self.transaction_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> KafkaOptions {
+        let mut options = KafkaOptions::new("localhost:9092");
+        options.properties = BTreeMap::from([
+            ("linger.ms".to_string(), "7".to_string()),
+            ("sasl.password".to_string(), "hunter2".to_string()),
+        ]);
+        options
+    }
+
+    #[test]
+    fn the_users_properties_win_over_the_tuning() {
+        let config = options().producer("id");
+        assert_eq!(config.get("linger.ms"), Some("7"));
+        assert_eq!(config.get("transactional.id"), Some("id"));
+        let config = options().member("group");
+        assert_eq!(config.get("isolation.level"), Some("read_committed"));
+        assert_eq!(config.get("sasl.password"), Some("hunter2"));
+        assert_eq!(config.get("max.poll.interval.ms"), Some("300000"));
+    }
+
+    #[test]
+    fn what_the_promise_rests_on_cannot_be_set() {
+        let mut options = options();
+        options.check().unwrap();
+        options.properties.insert("isolation.level".into(), "read_uncommitted".into());
+        assert!(options.check().unwrap_err().to_string().contains("isolation.level"));
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let text = format!("{:?}", options());
+        assert!(text.contains("sasl.password") && !text.contains("hunter2"), "{text}");
+    }
+}

@@ -1,0 +1,247 @@
+//! The transactional producer.
+
+use std::time::Duration;
+
+use rdkafka::{
+    consumer::ConsumerGroupMetadata,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{Header, OwnedHeaders},
+    producer::{BaseRecord, Producer, ThreadedProducer},
+    topic_partition_list::{Offset, TopicPartitionList},
+};
+
+use super::{
+    KafkaOptions,
+    context::{Deadline, ProducerNotes},
+    errors::{self, Remedy},
+};
+use crate::broker::{BrokerError, Outgoing, Partition, Publisher};
+
+/// librdkafka's own waits beside a polling thread are naps of 100 ms; ours are these.
+const NAP: Duration = Duration::from_micros(200);
+
+/// How the client's transaction stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Open {
+    No,
+    Yes,
+    /// A call failed in it: nothing but an abort is allowed.
+    Void,
+}
+
+/// A producer with at most one transaction open.
+pub(super) struct Transactions {
+    // The thread serves delivery reports, for which commits and aborts wait inside librdkafka.
+    producer: ThreadedProducer<ProducerNotes>,
+    transactional_id: String,
+    timeout: Duration,
+    open: Open,
+}
+
+impl Transactions {
+    /// Starts a producer and takes the transactional id over: any other client under it is fenced from here on, and
+    /// what it left open is aborted.
+    pub(super) fn start(options: &KafkaOptions, transactional_id: &str) -> Result<Self, BrokerError> {
+        let what = format!("starting the producer {transactional_id}");
+        let config = options.producer(transactional_id);
+        let created = config.create_with_context(ProducerNotes::default());
+        let producer: ThreadedProducer<ProducerNotes> = created.map_err(|error| errors::map(&what, &error))?;
+        let made = Self {
+            producer,
+            transactional_id: transactional_id.to_owned(),
+            timeout: options.transaction_timeout,
+            open: Open::No,
+        };
+        let deadline = Deadline::after(options.request_timeout);
+        made.insist(&what, &deadline, |left| made.producer.init_transactions(left))?;
+        Ok(made)
+    }
+
+    /// Calls until it works, fails for another reason than passing trouble, or time is up.
+    fn insist(
+        &self,
+        what: &str,
+        deadline: &Deadline,
+        call: impl Fn(Duration) -> Result<(), KafkaError>,
+    ) -> Result<(), BrokerError> {
+        loop {
+            let Err(error) = call(deadline.left()) else { return Ok(()) };
+            let passing = matches!(&error, KafkaError::Transaction(cause) if cause.is_retriable())
+                || matches!(error, KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
+            if !passing || deadline.passed() {
+                return Err(self.explain(what, &error));
+            }
+            std::thread::sleep(NAP);
+        }
+    }
+
+    /// Maps an error, with the client's own fatal error behind it where there is one.
+    fn explain(&self, what: &str, error: &KafkaError) -> BrokerError {
+        if let Some((code, reason)) = self.producer.client().fatal_error() {
+            let fenced = errors::remedy(code) == Some(Remedy::Fenced);
+            let remedy = if fenced { Remedy::Fenced } else { Remedy::Fatal };
+            return remedy.with(format!("{what}: transactional id {}: {reason}", self.transactional_id));
+        }
+        let timed_out = error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut);
+        let complaint = if timed_out { self.producer.context().complaints.last() } else { String::new() };
+        errors::map(&format!("{what}{complaint}"), error)
+    }
+
+    pub(super) fn begin(&mut self) -> Result<(), BrokerError> {
+        if self.open != Open::No {
+            return Err(BrokerError::Refused("a transaction is open already".into()));
+        }
+        let begun = self.producer.begin_transaction();
+        begun.map_err(|error| self.explain("beginning a transaction", &error))?;
+        self.producer.context().forget();
+        self.open = Open::Yes;
+        Ok(())
+    }
+
+    fn require_open(&self) -> Result<(), BrokerError> {
+        match self.open {
+            Open::Yes => Ok(()),
+            Open::No => Err(BrokerError::Refused("no transaction is open".into())),
+            Open::Void => Err(BrokerError::Aborted("an earlier call in it failed".into())),
+        }
+    }
+
+    pub(super) fn send(&mut self, record: Outgoing<'_>) -> Result<(), BrokerError> {
+        self.require_open()?;
+        self.try_send(record).inspect_err(|_| self.open = Open::Void)
+    }
+
+    fn try_send(&self, record: Outgoing<'_>) -> Result<(), BrokerError> {
+        let notes = self.producer.context();
+        notes.failure().map_or(Ok(()), Err)?;
+        let mut rest = BaseRecord::<[u8], [u8]>::to(record.topic);
+        rest.partition = record.partition;
+        rest.key = record.key;
+        rest.payload = record.payload;
+        if !record.headers.is_empty() {
+            let empty = OwnedHeaders::new_with_capacity(record.headers.len());
+            let add = |headers: OwnedHeaders, (key, value): &(&str, &[u8])| {
+                headers.insert(Header { key, value: Some(*value) })
+            };
+            rest.headers = Some(record.headers.iter().fold(empty, add));
+        }
+        let mut deadline = None;
+        loop {
+            let Err((error, same)) = self.producer.send(rest) else { return Ok(()) };
+            let code = error.rdkafka_error_code();
+            let place = || match record.partition {
+                Some(partition) => format!("writing to {}[{partition}]", record.topic),
+                None => format!("writing to {}", record.topic),
+            };
+            match code {
+                Some(RDKafkaErrorCode::QueueFull)
+                    if !deadline.get_or_insert_with(|| Deadline::after(self.timeout)).passed() =>
+                {
+                    notes.failure().map_or(Ok(()), Err)?;
+                    std::thread::sleep(NAP);
+                    rest = same;
+                }
+                Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                    let bytes = record.key.map_or(0, <[u8]>::len) + record.payload.map_or(0, <[u8]>::len);
+                    return Err(errors::map(&format!("{}: a record of {bytes} bytes", place()), &error));
+                }
+                // The transaction broke down behind our back.
+                Some(RDKafkaErrorCode::State) if self.producer.client().fatal_error().is_none() => {
+                    return Err(BrokerError::Aborted(format!("{}: {error}", place())));
+                }
+                _ => return Err(self.explain(&place(), &error)),
+            }
+        }
+    }
+
+    /// Commits; `offsets` go with it under the group's generation that `metadata` tells.
+    pub(super) fn commit(
+        &mut self,
+        offsets: &[(Partition, i64)],
+        metadata: Option<&ConsumerGroupMetadata>,
+    ) -> Result<(), BrokerError> {
+        self.require_open()?;
+        let done = self.try_commit(offsets, metadata);
+        self.open = if done.is_ok() { Open::No } else { Open::Void };
+        done
+    }
+
+    fn try_commit(
+        &self,
+        offsets: &[(Partition, i64)],
+        metadata: Option<&ConsumerGroupMetadata>,
+    ) -> Result<(), BrokerError> {
+        let deadline = Deadline::after(self.timeout);
+        if !offsets.is_empty() {
+            let Some(metadata) = metadata else {
+                return Err(BrokerError::Aborted("committing offsets without a seat in the group".into()));
+            };
+            // The records are on their way meanwhile.
+            let list = list(offsets.iter().map(|(partition, offset)| (partition, Offset::Offset(*offset))))?;
+            self.insist("committing offsets", &deadline, |left| {
+                self.producer.send_offsets_to_transaction(&list, metadata, left)
+            })?;
+        }
+        let notes = self.producer.context();
+        while self.producer.in_flight_count() > 0 {
+            notes.failure().map_or(Ok(()), Err)?;
+            if deadline.passed() {
+                let count = self.producer.in_flight_count();
+                let complaint = notes.complaints.last();
+                return Err(BrokerError::Retry(format!("{count} records were not taken in time{complaint}")));
+            }
+            std::thread::sleep(NAP);
+        }
+        notes.failure().map_or(Ok(()), Err)?;
+        let ended = self.insist("committing", &deadline, |left| self.producer.commit_transaction(left));
+        ended.map_err(|error| match error {
+            // Asked for and not answered: nobody here can tell what became of it.
+            BrokerError::Retry(text) => BrokerError::Fatal(format!("the outcome of a commit is unknown: {text}")),
+            other => other,
+        })
+    }
+
+    pub(super) fn abort(&mut self) -> Result<(), BrokerError> {
+        if self.open == Open::No {
+            return Ok(());
+        }
+        let deadline = Deadline::after(self.timeout);
+        self.insist("aborting", &deadline, |left| self.producer.abort_transaction(left))?;
+        self.producer.context().forget();
+        self.open = Open::No;
+        Ok(())
+    }
+}
+
+/// librdkafka's list of partitions.
+pub(super) fn list<'a>(
+    partitions: impl IntoIterator<Item = (&'a Partition, Offset)>,
+) -> Result<TopicPartitionList, BrokerError> {
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in partitions {
+        let added = list.add_partition_offset(&partition.topic, partition.number, offset);
+        added.map_err(|error| errors::map(&partition.to_string(), &error))?;
+    }
+    Ok(list)
+}
+
+/// Writes in transactions of its own.
+pub(super) struct KafkaPublisher {
+    pub(super) transactions: Transactions,
+}
+
+impl Publisher for KafkaPublisher {
+    fn publish(&mut self, records: &[Outgoing<'_>]) -> Result<(), BrokerError> {
+        self.transactions.begin()?;
+        let sent = records.iter().try_for_each(|record| self.transactions.send(*record));
+        let done = sent.and_then(|()| self.transactions.commit(&[], None));
+        if let Err(error) = done {
+            // The first error says what happened; what the abort adds is only that it happened again.
+            if let Err(second) = self.transactions.abort() {
+                tracing::debug!(target: "kafka", "aborting after {error}: {second}");
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+}

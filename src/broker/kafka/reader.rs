@@ -1,0 +1,174 @@
+//! A reader on one partition.
+
+use std::{sync::Arc, time::Duration};
+
+use rdkafka::{
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    topic_partition_list::Offset,
+};
+
+use super::{
+    KafkaOptions, Probe,
+    context::{ConsumerNotes, Deadline},
+    errors,
+    member::push,
+    producer::list,
+};
+use crate::broker::{Batch, BrokerError, From, Partition, Reader};
+
+/// Tells the end of a partition by librdkafka's end-of-partition event, which comes when a fetch has reached the last
+/// stable offset, whatever markers, aborted records or gaps lie before it. The event does not say at which offset, so
+/// the last stable offset is asked for *before* the fetching begins: the first event after it proves that everything
+/// below has been passed.
+pub(super) struct KafkaReader {
+    consumer: BaseConsumer<ConsumerNotes>,
+    probe: Arc<Probe>,
+    partition: Partition,
+    request_timeout: Duration,
+    /// The next offset to be delivered.
+    next: i64,
+    /// Everything below this has been passed.
+    passed: i64,
+    /// What the next end-of-partition event will prove to have been passed.
+    stable: i64,
+    /// Whether that event has come.
+    ended: bool,
+    /// Fetched by [`Reader::reached`], to be delivered by the next [`Reader::read`].
+    ahead: Option<Batch>,
+}
+
+impl KafkaReader {
+    pub(super) fn open(
+        options: &KafkaOptions,
+        probe: Arc<Probe>,
+        partition: &Partition,
+        from: From,
+    ) -> Result<Self, BrokerError> {
+        let (oldest, _) = probe.offsets(partition)?;
+        let what = format!("reading {partition}");
+        let created = options.reader().create_with_context(ConsumerNotes::default());
+        let consumer: BaseConsumer<ConsumerNotes> = created.map_err(|error| errors::map(&what, &error))?;
+        let mut reader = Self {
+            consumer,
+            probe,
+            partition: partition.clone(),
+            request_timeout: options.request_timeout,
+            next: 0,
+            passed: 0,
+            stable: 0,
+            ended: false,
+            ahead: None,
+        };
+        let start = match from {
+            From::Beginning => oldest,
+            From::Offset(offset) => reader.probe.inside(partition, offset)?,
+            From::Time(millis) => reader.at_time(millis)?,
+        };
+        reader.fetch_from(start)?;
+        Ok(reader)
+    }
+
+    fn explain(&self, error: &KafkaError) -> BrokerError {
+        let timed_out = error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut);
+        let complaint = if timed_out { self.consumer.context().complaints.last() } else { String::new() };
+        errors::map(&format!("reading {}{complaint}", self.partition), error)
+    }
+
+    fn at_time(&self, millis: i64) -> Result<i64, BrokerError> {
+        let asked = list([(&self.partition, Offset::Offset(millis))])?;
+        let answer = self.consumer.offsets_for_times(asked, self.request_timeout);
+        let answer = answer.map_err(|error| self.explain(&error))?;
+        let elements = answer.elements();
+        let element = elements.first();
+        element.map_or(Ok(()), |element| element.error()).map_err(|error| self.explain(&error))?;
+        match element.map(|element| element.offset()) {
+            Some(Offset::Offset(offset)) => Ok(offset),
+            _ => self.last_stable(),
+        }
+    }
+
+    /// The last stable offset now: this consumer's isolation makes it the end that it is told.
+    fn last_stable(&self) -> Result<i64, BrokerError> {
+        let partition = &self.partition;
+        let answer = self.consumer.fetch_watermarks(&partition.topic, partition.number, self.request_timeout);
+        answer.map(|(_, stable)| stable).map_err(|error| self.explain(&error))
+    }
+
+    /// Begins to fetch (again), so that an end-of-partition event will come (again).
+    fn fetch_from(&mut self, offset: i64) -> Result<(), BrokerError> {
+        self.stable = self.last_stable()?;
+        self.ended = false;
+        self.next = offset;
+        self.passed = self.passed.max(offset);
+        let one = list([(&self.partition, Offset::Offset(offset))])?;
+        self.consumer.assign(&one).map_err(|error| self.explain(&error))
+    }
+
+    fn fill(&mut self, timeout: Duration, max_records: usize) -> Result<Option<Batch>, BrokerError> {
+        let deadline = Deadline::after(timeout);
+        let mut batch: Option<Batch> = None;
+        while batch.as_ref().is_none_or(|batch| batch.len() < max_records.max(1)) {
+            let wait = if batch.is_some() { Duration::ZERO } else { deadline.left() };
+            match self.consumer.poll(wait) {
+                Some(Ok(message)) => {
+                    push(batch.get_or_insert_with(|| Batch::new(self.partition.clone())), &message);
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    self.passed = self.passed.max(self.stable);
+                    self.ended = true;
+                    break;
+                }
+                Some(Err(error)) => self.trouble(&error)?,
+                None if batch.is_some() || deadline.passed() => break,
+                None => {}
+            }
+        }
+        if let Some(next) = batch.as_ref().and_then(Batch::next_offset) {
+            self.next = next;
+        }
+        Ok(batch)
+    }
+
+    fn trouble(&mut self, error: &KafkaError) -> Result<(), BrokerError> {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                let at = self.probe.inside(&self.partition, self.next)?;
+                self.fetch_from(at)
+            }
+            // The group's name is only for show: nothing is ever asked of its coordinator.
+            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => Ok(()),
+            _ => match self.explain(error) {
+                BrokerError::Retry(text) => {
+                    tracing::debug!(target: "kafka", "{text}");
+                    Ok(())
+                }
+                other => Err(other),
+            },
+        }
+    }
+}
+
+impl Reader for KafkaReader {
+    fn read(&mut self, timeout: Duration, max_records: usize) -> Result<Option<Batch>, BrokerError> {
+        let batch = match self.ahead.take() {
+            Some(batch) => Some(batch),
+            None => self.fill(timeout, max_records)?,
+        };
+        if let Some(next) = batch.as_ref().and_then(Batch::next_offset) {
+            self.passed = self.passed.max(next);
+        }
+        Ok(batch)
+    }
+
+    fn reached(&mut self, end: i64) -> Result<bool, BrokerError> {
+        if self.passed >= end {
+            return Ok(true);
+        }
+        if self.ended && self.last_stable()? >= end {
+            // An open transaction held the end back and is decided now; whether that brings records, a fetch will tell.
+            self.fetch_from(self.next)?;
+        }
+        Ok(false)
+    }
+}
