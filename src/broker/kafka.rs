@@ -13,13 +13,13 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     config::ClientConfig,
     consumer::{BaseConsumer, Consumer},
-    error::{KafkaError, RDKafkaErrorCode},
+    error::{KafkaError, RDKafkaErrorCode as C},
 };
 
 pub use options::KafkaOptions;
 
 use super::{Broker, BrokerError, From, Member, Partition, Publisher, Reader, TopicPlan};
-use context::ConsumerNotes;
+use context::{ConsumerNotes, Deadline};
 
 /// A Kafka cluster (3.0 or newer).
 pub struct KafkaBroker {
@@ -98,8 +98,30 @@ impl Probe {
     }
 
     fn offsets(&self, partition: &Partition) -> Result<(i64, i64), BrokerError> {
-        let answer = self.consumer.fetch_watermarks(&partition.topic, partition.number, self.timeout);
-        answer.map_err(|error| self.explain(&format!("asking for the offsets of {partition}"), &error))
+        let Partition { topic, number } = partition;
+        let deadline = Deadline::after(self.timeout);
+        loop {
+            let ask = |left| self.consumer.fetch_watermarks(topic, *number, left);
+            let error = match errors::insist(deadline.left(), ask) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let unknown = matches!(
+                error.rdkafka_error_code(),
+                Some(C::UnknownPartition | C::UnknownTopic | C::UnknownTopicOrPartition)
+            );
+            if !unknown || deadline.passed() {
+                return Err(self.explain(&format!("asking for the offsets of {partition}"), &error));
+            }
+            // The client's picture of the cluster may be older than the topic.
+            let have = self.partitions(topic)?.unwrap_or(0);
+            if *number >= have {
+                return Err(BrokerError::Refused(format!(
+                    "{partition} does not exist; the topic has {have} partitions"
+                )));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// `offset`, or the oldest offset kept where it is gone. Refused where the partition ends before it.
@@ -116,12 +138,20 @@ impl Probe {
 
     fn partitions(&self, topic: &str) -> Result<Option<i32>, BrokerError> {
         let what = || format!("asking for topic {topic}");
-        let answer = self.consumer.fetch_metadata(Some(topic), self.timeout);
+        let answer = errors::insist(self.timeout, |left| {
+            let answer = self.consumer.fetch_metadata(Some(topic), left)?;
+            // A topic that has just been created may have no leader yet.
+            let error = answer.topics().first().and_then(|found| found.error()).map(C::from);
+            match error {
+                Some(code @ C::LeaderNotAvailable) => Err(KafkaError::MetadataFetch(code)),
+                _ => Ok(answer),
+            }
+        });
         let answer = answer.map_err(|error| self.explain(&what(), &error))?;
         let Some(found) = answer.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
-        match found.error().map(RDKafkaErrorCode::from) {
+        match found.error().map(C::from) {
             None => Ok(Some(i32::try_from(found.partitions().len()).unwrap_or(i32::MAX)).filter(|count| *count > 0)),
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(None),
+            Some(C::UnknownTopicOrPartition | C::UnknownTopic) => Ok(None),
             Some(code) => Err(errors::map_code(&what(), code)),
         }
     }
@@ -144,9 +174,18 @@ impl Probe {
         let options = AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout));
         let answer = block_on(admin.create_topics([&topic], &options)).map_err(|error| map(&error))?;
         match answer.into_iter().find_map(Result::err) {
-            None | Some((_, RDKafkaErrorCode::TopicAlreadyExists)) => Ok(()),
-            Some((_, code)) => Err(errors::map_code(&what, code)),
+            None | Some((_, C::TopicAlreadyExists)) => {}
+            Some((_, code)) => return Err(errors::map_code(&what, code)),
         }
+        // The controller has it; the brokers hear of it a little later.
+        let deadline = Deadline::after(self.timeout);
+        while self.partitions(&plan.name)?.is_none() {
+            if deadline.passed() {
+                return Err(BrokerError::Retry(format!("{what}: no broker has heard of it after {:?}", self.timeout)));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 }
 

@@ -89,7 +89,8 @@ impl Complaints {
 
     fn error(&self, error: &KafkaError, reason: &str) {
         tracing::warn!(target: "kafka", "{error}: {reason}");
-        *locked(&self.last) = Some(reason.to_owned());
+        // What a connection complained of says more than that no broker is left.
+        locked(&self.last).get_or_insert_with(|| reason.to_owned());
     }
 }
 

@@ -1,7 +1,10 @@
 //! From librdkafka's errors to what must be done about them.
 
+use std::time::Duration;
+
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::context::Deadline;
 use crate::broker::BrokerError;
 
 /// What must be done about an error: [`BrokerError`] without its text.
@@ -149,6 +152,15 @@ pub(super) fn remedy(code: RDKafkaErrorCode) -> Option<Remedy> {
     })
 }
 
+/// The error's code, where it has one.
+pub(super) fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    match error {
+        // The binding's own function leaves this one out.
+        KafkaError::AdminOp(code) => Some(*code),
+        error => error.rdkafka_error_code(),
+    }
+}
+
 /// The remedy of any of librdkafka's errors. What it knows of a transaction's fate (fatal, to be aborted, to be tried
 /// again) fills in where the code does not say.
 fn of(error: &KafkaError) -> Remedy {
@@ -167,7 +179,21 @@ fn of(error: &KafkaError) -> Remedy {
     match error {
         KafkaError::MessageConsumptionFatal(code) if remedy(*code) != Some(Remedy::Fenced) => Remedy::Fatal,
         KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) | KafkaError::Nul(_) => Remedy::Refused,
-        error => error.rdkafka_error_code().and_then(remedy).unwrap_or(Remedy::Fatal),
+        error => code(error).and_then(remedy).unwrap_or(Remedy::Fatal),
+    }
+}
+
+/// Asks until there is an answer, an error that waiting does not cure, or time is up: a partition that has just been
+/// created has no leader yet, a group's coordinator has to be found first.
+pub(super) fn insist<T>(limit: Duration, ask: impl Fn(Duration) -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    let deadline = Deadline::after(limit);
+    loop {
+        let answer = ask(deadline.left());
+        let passing = answer.as_ref().err().is_some_and(|error| of(error) == Remedy::Retry);
+        if !passing || deadline.passed() {
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(20).min(deadline.left()));
     }
 }
 
@@ -225,6 +251,12 @@ mod tests {
             assert_eq!(std::mem::discriminant(&mapped), std::mem::discriminant(&expected.with(String::new())));
             assert!(mapped.to_string().contains("writing out[0]"), "{mapped}");
         }
+    }
+
+    #[test]
+    fn a_question_to_the_cluster_that_times_out_may_be_asked_again() {
+        let mapped = map("creating topic out", &KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut));
+        assert!(matches!(mapped, BrokerError::Retry(_)), "{mapped}");
     }
 
     #[test]

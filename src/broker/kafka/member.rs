@@ -240,21 +240,23 @@ impl Member for KafkaMember {
             return Ok(Vec::new());
         }
         let asked = list(partitions.iter().map(|partition| (partition, Offset::Invalid)))?;
-        let answer = self.consumer.committed_offsets(asked, self.request_timeout).map_err(|error| {
+        let answer = errors::insist(self.request_timeout, |left| {
+            let answer = self.consumer.committed_offsets(asked.clone(), left)?;
+            answer.elements().iter().try_for_each(|element| element.error())?;
+            Ok(answer)
+        });
+        let answer = answer.map_err(|error| {
             let complaint = self.consumer.context().complaints.last();
             self.explain(&format!("reading committed offsets{complaint}"), &error)
         })?;
-        let offset = |partition: &Partition| {
-            let found = answer.find_partition(&partition.topic, partition.number);
-            let Some(element) = found else { return Ok(None) };
-            let what = || format!("reading the committed offset of {partition}");
-            element.error().map_err(|error| self.explain(&what(), &error))?;
-            Ok(match element.offset() {
-                Offset::Offset(offset) => Some(offset),
-                _ => None,
-            })
+        let offset = |partition: &Partition| match answer
+            .find_partition(&partition.topic, partition.number)
+            .map(|element| element.offset())
+        {
+            Some(Offset::Offset(offset)) => Some(offset),
+            _ => None,
         };
-        partitions.iter().map(offset).collect()
+        Ok(partitions.iter().map(offset).collect())
     }
 
     fn start(&mut self, partition: &Partition, offset: i64) -> Result<(), BrokerError> {

@@ -6,8 +6,8 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 
 use crate::broker::BrokerError;
 
-/// Properties on which the delivery promise rests, or that the seam sets itself: no settings file may touch them.
-const RESERVED: [&str; 16] = [
+/// Properties on which the delivery promise rests, or that have an option of their own.
+const RESERVED: [&str; 19] = [
     "acks",
     "auto.offset.reset",
     "client.id",
@@ -22,7 +22,10 @@ const RESERVED: [&str; 16] = [
     "group.instance.id",
     "group.protocol",
     "isolation.level",
+    "max.poll.interval.ms",
     "partition.assignment.strategy",
+    "session.timeout.ms",
+    "transaction.timeout.ms",
     "transactional.id",
 ];
 
@@ -39,6 +42,8 @@ pub struct KafkaOptions {
     pub properties: BTreeMap<String, String>,
     /// After this long without a sign of life a member loses its partitions to the others.
     pub session_timeout: Duration,
+    /// A member that is not polled for this long gives its partitions up by itself; at least the session timeout.
+    pub poll_interval: Duration,
     /// After this long the broker aborts a transaction that nobody has ended.
     pub transaction_timeout: Duration,
     /// How long a question to the broker may take before it counts as unanswered.
@@ -55,13 +60,14 @@ pub struct KafkaOptions {
 }
 
 impl KafkaOptions {
-    /// The defaults for a cluster: session 10 s, transactions 60 s, requests 10 s, lz4, records up to 16 MiB.
+    /// The defaults for a cluster: session 10 s, five minutes between polls, transactions 60 s, requests 10 s, lz4, records up to 16 MiB.
     pub fn new(bootstrap_servers: impl Into<String>) -> Self {
         Self {
             bootstrap_servers: bootstrap_servers.into(),
             client_id: "foretide".into(),
             properties: BTreeMap::new(),
             session_timeout: Duration::from_secs(10),
+            poll_interval: Duration::from_secs(300),
             transaction_timeout: Duration::from_secs(60),
             request_timeout: Duration::from_secs(10),
             linger: Duration::from_millis(1),
@@ -75,7 +81,7 @@ impl KafkaOptions {
     pub(super) fn check(&self) -> Result<(), BrokerError> {
         match self.properties.keys().find(|name| RESERVED.contains(&name.as_str())) {
             Some(name) => Err(BrokerError::Refused(format!(
-                "the Kafka property {name} cannot be set: exactly-once delivery rests on it; remove it"
+                "the Kafka property {name} cannot be set: Foretide sets it itself, since its delivery promise rests on it"
             ))),
             None => Ok(()),
         }
@@ -134,7 +140,7 @@ impl KafkaOptions {
             ("session.timeout.ms", millis(self.session_timeout)),
             ("heartbeat.interval.ms", millis(self.session_timeout / 3)),
             // librdkafka wants it to be no shorter than the session.
-            ("max.poll.interval.ms", millis(self.session_timeout.max(Duration::from_secs(300)))),
+            ("max.poll.interval.ms", millis(self.poll_interval.max(self.session_timeout))),
             // New partitions of a topic are found at this pace.
             ("topic.metadata.refresh.interval.ms", "30000".into()),
         ]);

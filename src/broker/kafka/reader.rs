@@ -34,8 +34,6 @@ pub(super) struct KafkaReader {
     stable: i64,
     /// Whether that event has come.
     ended: bool,
-    /// Fetched by [`Reader::reached`], to be delivered by the next [`Reader::read`].
-    ahead: Option<Batch>,
 }
 
 impl KafkaReader {
@@ -58,7 +56,6 @@ impl KafkaReader {
             passed: 0,
             stable: 0,
             ended: false,
-            ahead: None,
         };
         let start = match from {
             From::Beginning => oldest,
@@ -77,12 +74,14 @@ impl KafkaReader {
 
     fn at_time(&self, millis: i64) -> Result<i64, BrokerError> {
         let asked = list([(&self.partition, Offset::Offset(millis))])?;
-        let answer = self.consumer.offsets_for_times(asked, self.request_timeout);
-        let answer = answer.map_err(|error| self.explain(&error))?;
-        let elements = answer.elements();
-        let element = elements.first();
-        element.map_or(Ok(()), |element| element.error()).map_err(|error| self.explain(&error))?;
-        match element.map(|element| element.offset()) {
+        let answer = errors::insist(self.request_timeout, |left| {
+            let answer = self.consumer.offsets_for_times(asked.clone(), left)?;
+            let elements = answer.elements();
+            let element = elements.first();
+            element.map_or(Ok(()), |element| element.error())?;
+            Ok(element.map(|element| element.offset()))
+        });
+        match answer.map_err(|error| self.explain(&error))? {
             Some(Offset::Offset(offset)) => Ok(offset),
             _ => self.last_stable(),
         }
@@ -91,7 +90,9 @@ impl KafkaReader {
     /// The last stable offset now: this consumer's isolation makes it the end that it is told.
     fn last_stable(&self) -> Result<i64, BrokerError> {
         let partition = &self.partition;
-        let answer = self.consumer.fetch_watermarks(&partition.topic, partition.number, self.request_timeout);
+        let answer = errors::insist(self.request_timeout, |left| {
+            self.consumer.fetch_watermarks(&partition.topic, partition.number, left)
+        });
         answer.map(|(_, stable)| stable).map_err(|error| self.explain(&error))
     }
 
@@ -126,6 +127,7 @@ impl KafkaReader {
         }
         if let Some(next) = batch.as_ref().and_then(Batch::next_offset) {
             self.next = next;
+            self.passed = self.passed.max(next);
         }
         Ok(batch)
     }
@@ -151,14 +153,7 @@ impl KafkaReader {
 
 impl Reader for KafkaReader {
     fn read(&mut self, timeout: Duration, max_records: usize) -> Result<Option<Batch>, BrokerError> {
-        let batch = match self.ahead.take() {
-            Some(batch) => Some(batch),
-            None => self.fill(timeout, max_records)?,
-        };
-        if let Some(next) = batch.as_ref().and_then(Batch::next_offset) {
-            self.passed = self.passed.max(next);
-        }
-        Ok(batch)
+        self.fill(timeout, max_records)
     }
 
     fn reached(&mut self, end: i64) -> Result<bool, BrokerError> {

@@ -1,0 +1,175 @@
+//! Clients that are not ours: what the daemon wrote is judged by Kafka's own console consumer.
+
+use std::time::Duration;
+
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer},
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+
+use super::kafka::Kafka;
+
+/// A record to be written as input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// The partition; by the key where there is none.
+    pub partition: Option<i32>,
+    /// The key, if any.
+    pub key: Option<Vec<u8>>,
+    /// The value; `None` for a tombstone.
+    pub payload: Option<Vec<u8>>,
+    /// Milliseconds since the epoch; now where there is none.
+    pub timestamp: Option<i64>,
+}
+
+impl Input {
+    /// A record with a key and a value, placed by its key.
+    pub fn new(key: impl Into<Vec<u8>>, payload: impl Into<Vec<u8>>) -> Self {
+        Self { partition: None, key: Some(key.into()), payload: Some(payload.into()), timestamp: None }
+    }
+
+    /// The same in a given partition.
+    pub fn at(mut self, partition: i32) -> Self {
+        self.partition = Some(partition);
+        self
+    }
+}
+
+/// Writes records with a plain idempotent producer, in order, and waits until the broker has them all.
+pub fn produce(kafka: &Kafka, topic: &str, records: impl IntoIterator<Item = Input>) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &kafka.servers)
+        .set("enable.idempotence", "true")
+        .set("partitioner", "murmur2_random")
+        .set("linger.ms", "5")
+        .create()
+        .expect("a producer");
+    for record in records {
+        let mut rest = BaseRecord::<[u8], [u8]>::to(topic);
+        rest.partition = record.partition;
+        rest.key = record.key.as_deref();
+        rest.payload = record.payload.as_deref();
+        rest.timestamp = record.timestamp;
+        while let Err((error, same)) = producer.send(rest) {
+            let full = error.rdkafka_error_code() == Some(rdkafka::types::RDKafkaErrorCode::QueueFull);
+            assert!(full, "writing to {topic}: {error}");
+            producer.poll(Duration::from_millis(10));
+            rest = same;
+        }
+        producer.poll(Duration::ZERO);
+    }
+    producer.flush(Duration::from_secs(30)).expect("the broker takes the records");
+}
+
+/// A record as the console consumer printed it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seen {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Its timestamp in milliseconds.
+    pub timestamp: i64,
+    /// Headers in order.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The key, if any.
+    pub key: Option<Vec<u8>>,
+    /// The value; `None` for a tombstone.
+    pub payload: Option<Vec<u8>>,
+}
+
+impl Seen {
+    /// The value as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(self.payload.as_deref().unwrap_or_default()).into_owned()
+    }
+}
+
+// Bytes that do not occur in what we write separate what the console consumer prints.
+const FIELD: char = '\u{1}';
+const HEADER: char = '\u{2}';
+const NULL: char = '\u{3}';
+
+/// Every committed record of a topic, by partition and offset, as Kafka's own console consumer reads it. Values must
+/// hold no newline. Takes about 2 s for the tool's start, and `idle` more to be sure that nothing follows.
+pub fn consume(kafka: &Kafka, topic: &str, idle: Duration) -> Vec<Seen> {
+    let printed = kafka.tool(
+        "org.apache.kafka.tools.consumer.ConsoleConsumer",
+        &[
+            "--bootstrap-server",
+            &kafka.servers,
+            "--topic",
+            topic,
+            "--from-beginning",
+            "--isolation-level",
+            "read_committed",
+            "--timeout-ms",
+            &idle.as_millis().to_string(),
+            "--property",
+            "print.timestamp=true",
+            "--property",
+            "print.partition=true",
+            "--property",
+            "print.offset=true",
+            "--property",
+            "print.headers=true",
+            "--property",
+            "print.key=true",
+            "--property",
+            &format!("key.separator={FIELD}"),
+            "--property",
+            &format!("headers.separator={HEADER}"),
+            "--property",
+            &format!("null.literal={NULL}"),
+        ],
+    );
+    let lines = printed.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let mut seen: Vec<Seen> = lines.map(|line| parse(line).unwrap_or_else(|| unreadable(line))).collect();
+    seen.sort();
+    seen
+}
+
+fn unreadable(line: &[u8]) -> Seen {
+    panic!("the console consumer printed {:?}", String::from_utf8_lossy(line))
+}
+
+fn parse(line: &[u8]) -> Option<Seen> {
+    let mut fields = line.splitn(6, |byte| char::from(*byte) == FIELD);
+    let mut named = |name: &str| {
+        let field = std::str::from_utf8(fields.next()?).ok()?;
+        field
+            .split_once(':')
+            .filter(|(found, _)| found.ends_with(name))
+            .and_then(|(_, value)| value.parse::<i64>().ok())
+    };
+    let (timestamp, partition, offset) = (named("Time")?, named("Partition")?, named("Offset")?);
+    let headers = match fields.next()? {
+        b"NO_HEADERS" => Vec::new(),
+        all => all.split(|byte| char::from(*byte) == HEADER).map(header).collect::<Option<_>>()?,
+    };
+    let value = |bytes: &[u8]| (bytes != NULL.to_string().as_bytes()).then(|| bytes.to_vec());
+    let (key, payload) = (value(fields.next()?), value(fields.next()?));
+    Some(Seen { partition: i32::try_from(partition).ok()?, offset, timestamp, headers, key, payload })
+}
+
+fn header(text: &[u8]) -> Option<(String, Vec<u8>)> {
+    let colon = text.iter().position(|byte| *byte == b':')?;
+    Some((String::from_utf8_lossy(&text[..colon]).into_owned(), text[colon + 1..].to_vec()))
+}
+
+/// The committed offset of a group in one partition, as plain rdkafka reads it.
+pub fn group_offset(kafka: &Kafka, group: &str, topic: &str, partition: i32) -> Option<i64> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &kafka.servers)
+        .set("group.id", group)
+        .create()
+        .expect("a consumer");
+    let mut asked = rdkafka::TopicPartitionList::new();
+    asked.add_partition(topic, partition);
+    let answer = consumer.committed_offsets(asked, Duration::from_secs(10)).expect("the group's offsets");
+    match answer.elements().first()?.offset() {
+        rdkafka::Offset::Offset(offset) => Some(offset),
+        _ => None,
+    }
+}

@@ -1,0 +1,176 @@
+//! One real Apache Kafka (KRaft, a single node), started on first use and shared by all tests of a test binary.
+
+use std::{
+    fs::File,
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use foretide::{
+    broker::{
+        Broker, TopicPlan,
+        kafka::{KafkaBroker, KafkaOptions},
+    },
+    env::{Clock, SystemClock},
+};
+
+use super::{free_port, unique};
+
+/// The cluster under test.
+pub struct Kafka {
+    /// `host:port`.
+    pub servers: String,
+    /// Where Kafka's jars lie.
+    pub jars: PathBuf,
+    /// Keeps the watchdog's pipe open; it is never waited for: the watchdog ends with us.
+    watchdog: Option<Child>,
+}
+
+/// The cluster, started where it does not run yet. Panics with what to install where none can be had.
+pub fn kafka() -> &'static Kafka {
+    static KAFKA: OnceLock<Kafka> = OnceLock::new();
+    KAFKA.get_or_init(|| match std::env::var("FORETIDE_TEST_BROKERS") {
+        Ok(servers) if !servers.is_empty() => Kafka { servers, jars: jars(), watchdog: None },
+        _ => Kafka::start(),
+    })
+}
+
+/// Runs `scripts/kafka-jars`, which fetches them where they are missing.
+fn jars() -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/kafka-jars");
+    let output = Command::new(&script).stderr(Stdio::inherit()).output();
+    let output = output.unwrap_or_else(|error| panic!("{}: {error}", script.display()));
+    assert!(
+        output.status.success(),
+        "these tests need Apache Kafka: install Java 17 or newer and Maven so that {} works, or name a running cluster \
+         in FORETIDE_TEST_BROKERS",
+        script.display()
+    );
+    PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
+}
+
+impl Kafka {
+    fn start() -> Self {
+        let jars = jars();
+        let clock = SystemClock::new();
+        for attempt in 1..=3 {
+            let folder =
+                tempfile::Builder::new().prefix("foretide-kafka-").tempdir().expect("a temporary folder").keep();
+            let (port, controller) = (free_port(), free_port());
+            std::fs::write(folder.join("server.properties"), properties(&folder, port, controller)).expect("written");
+            let watchdog = launch(&jars, &folder);
+            let servers = format!("127.0.0.1:{port}");
+            if let Some(watchdog) = ready(watchdog, port, &servers) {
+                println!("Kafka on {servers} after {} ms", clock.monotonic_micros() / 1000);
+                return Self { servers, jars, watchdog: Some(watchdog) };
+            }
+            let log = std::fs::read_to_string(folder.join("kafka.log")).unwrap_or_default();
+            println!("Kafka did not start (attempt {attempt}):\n{log}");
+        }
+        panic!("Kafka did not start; its log is above");
+    }
+
+    /// Options for our own client, with timeouts fit for tests.
+    pub fn options(&self) -> KafkaOptions {
+        let mut options = KafkaOptions::new(&self.servers);
+        options.session_timeout = Duration::from_secs(3);
+        options.request_timeout = Duration::from_secs(20);
+        options
+    }
+
+    /// Our own client.
+    pub fn broker(&self) -> KafkaBroker {
+        KafkaBroker::new(self.options()).expect("the options are valid")
+    }
+
+    /// Creates a topic of a unique name and returns that.
+    pub fn topic(&self, stem: &str, partitions: i32) -> String {
+        let name = unique(stem);
+        let plan = TopicPlan { name: name.clone(), partitions, compacted: false, max_record_bytes: 1 << 20 };
+        self.broker().create(&plan).expect("the topic can be created");
+        name
+    }
+
+    /// Runs a tool of Kafka's own, such as `org.apache.kafka.tools.consumer.ConsoleConsumer`, and returns what it
+    /// prints. Panics where it fails.
+    pub fn tool(&self, class: &str, arguments: &[&str]) -> Vec<u8> {
+        let mut java = Command::new("java");
+        // Nothing but the tool's own output: its log would go there too.
+        java.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.apache.logging.log4j.level=OFF", "-cp"]);
+        let output = java.arg(self.jars.join("*")).arg(class).args(arguments).output().expect("java runs");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{class} {arguments:?}: {errors}");
+        output.stdout
+    }
+}
+
+/// Formats the storage and runs the broker, under a shell that kills it and clears up when we are gone: our end of its
+/// standard input closes however we end.
+fn launch(jars: &Path, folder: &Path) -> Child {
+    const SCRIPT: &str = r#"
+        cd "$2" || exit 1
+        run() { java -XX:+UseSerialGC "$@"; }
+        id=$(run -XX:TieredStopAtLevel=1 -cp "$1/*" kafka.tools.StorageTool random-uuid) || exit 1
+        run -XX:TieredStopAtLevel=1 -cp "$1/*" kafka.tools.StorageTool format -t "$id" -c server.properties || exit 1
+        java -Xmx512m -XX:+UseSerialGC -cp "$1/*" kafka.Kafka server.properties </dev/null &
+        broker=$!
+        cat >/dev/null
+        kill -9 "$broker"
+        cd / && rm -rf "$2"
+    "#;
+    let log = File::create(folder.join("kafka.log")).expect("the log can be written");
+    let errors = log.try_clone().expect("the log can be written");
+    let mut command = Command::new("sh");
+    command.args(["-c", SCRIPT, "sh"]).arg(jars).arg(folder);
+    command.stdin(Stdio::piped()).stdout(log).stderr(errors).spawn().expect("sh runs")
+}
+
+/// Waits until the broker answers; `None` where it does not.
+fn ready(mut watchdog: Child, port: u16, servers: &str) -> Option<Child> {
+    let clock = SystemClock::new();
+    let mut options = KafkaOptions::new(servers);
+    options.request_timeout = Duration::from_secs(5);
+    let broker = KafkaBroker::new(options).expect("the options are valid");
+    while clock.monotonic_micros() < 60_000_000 {
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() && broker.partitions("any").is_ok() {
+            return Some(watchdog);
+        }
+        if !matches!(watchdog.try_wait(), Ok(None)) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    None
+}
+
+fn properties(folder: &Path, port: u16, controller: u16) -> String {
+    let data = folder.join("data");
+    format!(
+        "process.roles=broker,controller
+node.id=1
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+controller.quorum.voters=1@127.0.0.1:{controller}
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+log.cleaner.backoff.ms=200
+log.cleaner.dedupe.buffer.size=8388608
+log.dirs={}
+",
+        data.display()
+    )
+}

@@ -1,0 +1,70 @@
+//! What the tests against a real broker share: the broker itself, a client that is not ours, processes, waiting.
+//!
+//! `mod harness;` in a test file under `tests/` brings it in. Where no broker can be had the tests fail and say what to
+//! install. `FORETIDE_TEST_BROKERS=host:port` names a cluster to use instead.
+#![allow(dead_code, reason = "no test file needs all of it")]
+
+pub mod client;
+pub mod kafka;
+pub mod process;
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use foretide::env::{Clock, SystemClock};
+
+/// A name that no other test, and no other run on the same cluster, has.
+pub fn unique(stem: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{stem}-{}-{}-{count}", SystemClock::new().wall_millis(), std::process::id())
+}
+
+/// Asks again and again until there is an answer. Panics with `what` where none has come within `limit`.
+pub fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let clock = SystemClock::new();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        let passed = Duration::from_micros(clock.monotonic_micros());
+        assert!(passed < limit, "waited {passed:?} in vain for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A TCP port of this machine that nobody listens on.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+/// An HTTP GET: the status and the body. `None` where nobody answers.
+pub fn http_get(port: u16, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    Some((status, if chunked { unchunked(body)? } else { body.to_owned() }))
+}
+
+fn unchunked(mut body: &str) -> Option<String> {
+    let mut whole = String::new();
+    loop {
+        let (size, rest) = body.split_once("\r\n")?;
+        let size = usize::from_str_radix(size.split(';').next()?.trim(), 16).ok()?;
+        if size == 0 {
+            return Some(whole);
+        }
+        whole.push_str(rest.get(..size)?);
+        body = rest.get(size..)?.strip_prefix("\r\n")?;
+    }
+}
