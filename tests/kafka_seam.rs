@@ -1,5 +1,7 @@
 //! The seam's promises, held against a real Apache Kafka.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
+
 mod harness;
 
 use std::time::Duration;
