@@ -191,7 +191,7 @@ impl CustomOp3 for Fused {
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let sizes @ Sizes { steps, rows, hidden, .. } = self.sizes;
-        let Backward { sums, before, first } = read(weights, |weights| {
+        let Backward { sums, bias, before, first } = read(weights, |weights| {
             read(states, |states| read(&gradient.contiguous()?, |gradient| self.reverse(weights, states, gradient)))
         })?;
         let (all, gate) = (steps * rows, sizes.padded());
@@ -207,7 +207,7 @@ impl CustomOp3 for Fused {
             &[
                 by_input.t()?.matmul(&inputs.reshape((all, sizes.inputs))?)?.flatten_all()?,
                 by_recurrent.t()?.matmul(&before)?.flatten_all()?,
-                sums.sum(0)?,
+                Tensor::from_vec(bias, GATES * hidden, &Device::Cpu)?,
             ],
             0,
         )?;
@@ -225,6 +225,8 @@ impl CustomOp3 for Fused {
 struct Backward {
     /// Gradients by the gates' sums, `[step][row][gate][unit]`, units padded.
     sums: Vec<f32>,
+    /// Their sum over steps and rows, without the padding.
+    bias: Vec<f32>,
     /// The outputs before each step, `[step][row][unit]`, zero where a row begins anew.
     before: Vec<f32>,
     /// Gradients by the first states, `[row][state]`.
@@ -241,6 +243,7 @@ impl Fused {
         let back = self.transposed(&weights[self.sizes.weights(self.kind).1]);
 
         let mut sums = vec![0.0; steps * per_step];
+        let mut bias = vec![0.0; GATES * gate];
         let mut outputs_before = vec![0.0; steps * rows * hidden];
         let (mut before, mut carried) = (vec![0.0; rows * width], vec![0.0; rows * width]);
         let mut through = vec![0.0; rows * gate];
@@ -266,6 +269,9 @@ impl Fused {
             let combination = cell(self.kind).combination();
             let now = &mut sums[step * per_step..(step + 1) * per_step];
             layer_reverse(on, combination, rows, blocks, kept, &mut carried, now);
+            for row in now.chunks_exact(GATES * gate) {
+                bias.iter_mut().zip(row).for_each(|(bias, sum)| *bias += sum);
+            }
             let from = cell(self.kind).recurrent_gates().start * gate;
             let now = Rows { data: now, stride: GATES * gate, offset: from };
             dense_rows(on, &back, rows, now, &mut through, gate);
@@ -274,7 +280,8 @@ impl Fused {
             }
             clear(starts, width, &mut carried);
         }
-        Ok(Backward { sums, before: outputs_before, first: carried })
+        let bias = bias.chunks_exact(gate).flat_map(|gate| &gate[..hidden]).copied().collect();
+        Ok(Backward { sums, bias, before: outputs_before, first: carried })
     }
 
     /// The recurrent matrix the other way round: from the padded sums of its gates to the outputs before.

@@ -2,8 +2,8 @@
 
 use candle_core::{Device, Result, Tensor, Var};
 
+use super::head::Pinball;
 use super::optimiser::{Tensors, named};
-use super::pinball::Pinball;
 use super::tracks::Window;
 use crate::nn::cell::name;
 use crate::nn::sequence::{LayerTensors, Sequence, SequenceOutput, Starts};
@@ -71,20 +71,19 @@ impl Model {
         Ok(layers)
     }
 
-    /// The head's quantiles `[steps * rows, outputs]` for the newest `steps` of the top layer's outputs.
-    pub(super) fn quantiles(&self, layers: &[SequenceOutput], steps: usize) -> Result<Tensor> {
-        let Some(top) = layers.last() else { candle_core::bail!("a network without layers") };
-        let newest = top.outputs.narrow(0, top.outputs.dim(0)? - steps, steps)?.flatten(0, 1)?;
-        newest.matmul(&self.variable("head.weight")?.t()?)?.broadcast_add(self.variable("head.bias")?)
-    }
-
-    /// Loss and gradients of quantiles; nothing where no target has matured.
-    pub(super) fn learn(&self, quantiles: &Tensor, targets: Vec<f32>, levels: &[f32]) -> Result<Option<Learnt>> {
+    /// Loss and gradients of the head on the newest `steps` of the top layer's outputs; nothing where none of their
+    /// targets `[steps, rows, horizon]` has matured.
+    pub(super) fn learn(
+        &self,
+        layers: &[SequenceOutput],
+        steps: usize,
+        targets: Vec<f32>,
+        levels: &[f32],
+    ) -> Result<Option<Learnt>> {
         let pinball = Pinball::new(targets, levels);
-        if pinball.matured() == 0 {
-            return Ok(None);
-        }
-        let loss = pinball.mean(quantiles)?;
+        let Some(top) = layers.last().filter(|_| pinball.matured() > 0) else { return Ok(None) };
+        let newest = top.outputs.narrow(0, top.outputs.dim(0)? - steps, steps)?.flatten(0, 1)?;
+        let loss = pinball.mean(&newest, self.variable("head.weight")?, self.variable("head.bias")?)?;
         let store = loss.backward()?;
         let mut gradients = Tensors::new();
         for (name, variable) in &self.variables {

@@ -1,7 +1,7 @@
 //! The loss of weights on the held-out part, through the network that would serve them.
 
+use super::head::loss;
 use super::lanes::Lane;
-use super::pinball::loss;
 use super::spec::{TrainError, TrainSpec};
 use super::tracks::{Cut, targets_before};
 use crate::nn::{Network, NetworkSpec, Scratch, Weights};

@@ -228,8 +228,7 @@ impl<'a> Run<'a> {
             let ahead = begin(chunk + k1) - begin(chunk);
             let next: Option<Vec<Tensor>> =
                 (ahead > 0).then(|| layers.iter().map(|layer| layer.states_after(ahead - 1)).collect()).transpose()?;
-            let quantiles = self.model.quantiles(&layers, k1)?;
-            let Some(learnt) = self.model.learn(&quantiles, window.targets, &self.spec.levels)? else {
+            let Some(learnt) = self.model.learn(&layers, k1, window.targets, &self.spec.levels)? else {
                 states = next.unwrap_or(states);
                 continue;
             };

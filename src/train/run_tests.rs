@@ -186,8 +186,7 @@ fn every_weight_gets_a_gradient() {
         let tracks = Tracks::new(&lanes, &cuts, sizes, &spec(), &mut Pcg64::seed_from_u64(1));
         let window = tracks.window(0, 0, 64);
         let layers = model.forward(&window, tracks.rows(), &model.fresh(tracks.rows()).unwrap()).unwrap();
-        let quantiles = model.quantiles(&layers, 64).unwrap();
-        let learnt = model.learn(&quantiles, window.targets, &LEVELS).unwrap().unwrap();
+        let learnt = model.learn(&layers, 64, window.targets, &LEVELS).unwrap().unwrap();
         assert_eq!(learnt.gradients.len(), 8);
         for (name, gradient) in &learnt.gradients {
             let values = gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
