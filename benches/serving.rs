@@ -1,0 +1,224 @@
+//! What a step costs: our GRU (hidden 64, input 8) against candle-nn's, and against what the `gemm` crate's matrix
+//! product does at its best on the same processor; then what training of such a layer costs. One thread each.
+//!
+//! `cargo bench --bench serving` prints criterion's figures, then ratios of medians from rounds in which all contenders
+//! take turns, so that what disturbs the machine disturbs them alike. `-- --ratios` leaves criterion out.
+
+use std::hint::black_box;
+use std::ops::ControlFlow;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::{GRUConfig, RNN, VarBuilder, VarMap};
+use criterion::{BenchmarkId, Criterion, Throughput};
+use foretide::nn::{CellKind, Network, NetworkSpec, Scratch, Weights};
+use foretide::train::{DeviceChoice, Lane, TrainSpec, train};
+
+const HIDDEN: usize = 64;
+const INPUTS: usize = 8;
+const ROWS: [usize; 4] = [1, 64, 256, 1024];
+/// Multiply-adds of one step of one row, times two.
+const WORK: f64 = 2.0 * 3.0 * (HIDDEN * (HIDDEN + INPUTS)) as f64;
+/// Side of the square product that shows the ceiling.
+const SIDE: usize = 768;
+const ROUNDS: usize = 40;
+/// Read by rayon and by candle when their first work arrives.
+const ONE_THREAD: [&str; 2] = ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"];
+
+type AnyError = Box<dyn std::error::Error>;
+
+fn network(cell: CellKind) -> NetworkSpec {
+    NetworkSpec { cell, layers: 1, hidden: HIDDEN, inputs: INPUTS, horizon: 24, levels: 1, seed: 1 }
+}
+
+fn wave(count: usize) -> Vec<f32> {
+    (0..count).map(|at| (at as f32 * 0.37).sin()).collect()
+}
+
+/// A contender: what it does once, and how many steps that is.
+struct Contender<'a> {
+    name: String,
+    steps: f64,
+    once: Box<dyn FnMut() + 'a>,
+}
+
+fn ours<'a>(kind: CellKind, rows: usize) -> Result<Contender<'a>, AnyError> {
+    let spec = network(kind);
+    let network = Network::new(&spec, &Weights::initial(&spec))?;
+    let (x, mut state, mut scratch) = (wave(rows * INPUTS), vec![0.0; rows * network.state_len()], Scratch::default());
+    let once = move || network.advance(&mut scratch, rows, black_box(&x), &mut state);
+    Ok(Contender { name: format!("foretide {kind}"), steps: rows as f64, once: Box::new(once) })
+}
+
+fn candles<'a>(rows: usize) -> Result<Contender<'a>, AnyError> {
+    let variables = VarMap::new();
+    let builder = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
+    candle_nn::gru(INPUTS, HIDDEN, GRUConfig::default(), builder)?;
+    // Frozen tensors: with variables the graph would grow through the state.
+    let frozen = variables.data().lock().map_err(|_| "poisoned")?;
+    let frozen = frozen.iter().map(|(name, variable)| (name.clone(), variable.as_detached_tensor())).collect();
+    let builder = VarBuilder::from_tensors(frozen, DType::F32, &Device::Cpu);
+    let gru = candle_nn::gru(INPUTS, HIDDEN, GRUConfig::default(), builder)?;
+    let x = Tensor::from_vec(wave(rows * INPUTS), (rows, INPUTS), &Device::Cpu)?;
+    let mut state = gru.zero_state(rows)?;
+    let once = move || {
+        if let Ok(next) = gru.step(black_box(&x), &state) {
+            state = next;
+        }
+    };
+    Ok(Contender { name: "candle-nn gru".to_owned(), steps: rows as f64, once: Box::new(once) })
+}
+
+/// A square matrix product, counted in the steps that as many multiply-adds would be.
+#[expect(unsafe_code, reason = "the crate's only way in")]
+fn ceiling<'a>() -> Contender<'a> {
+    let (left, right, mut out) = (wave(SIDE * SIDE), wave(SIDE * SIDE), vec![0.0_f32; SIDE * SIDE]);
+    let once = move || {
+        let (rows, side) = (1, SIDE as isize);
+        // SAFETY: three square matrices of `SIDE`, column-major, in buffers of exactly that size.
+        unsafe {
+            gemm::gemm(
+                SIDE,
+                SIDE,
+                SIDE,
+                out.as_mut_ptr(),
+                side,
+                rows,
+                false,
+                left.as_ptr(),
+                side,
+                rows,
+                right.as_ptr(),
+                side,
+                rows,
+                0.0,
+                1.0,
+                false,
+                false,
+                false,
+                gemm::Parallelism::None,
+            );
+        }
+        black_box(&mut out);
+    };
+    let steps = 2.0 * (SIDE as f64).powi(3) / WORK;
+    Contender { name: "gemm ceiling".to_owned(), steps, once: Box::new(once) }
+}
+
+/// Million steps per second of each contender: medians over rounds in which all take turns.
+#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+fn medians(contenders: &mut [Contender<'_>]) -> Vec<f64> {
+    let mut speeds = vec![Vec::with_capacity(ROUNDS); contenders.len()];
+    for _ in 0..ROUNDS {
+        for (contender, speeds) in contenders.iter_mut().zip(&mut speeds) {
+            let (begin, mut count) = (Instant::now(), 0.0);
+            while begin.elapsed() < Duration::from_millis(4) {
+                for _ in 0..(1.0 + 200.0 / contender.steps) as usize {
+                    (contender.once)();
+                    count += contender.steps;
+                }
+            }
+            speeds.push(count / begin.elapsed().as_secs_f64() / 1e6);
+        }
+    }
+    speeds.iter_mut().for_each(|speeds| speeds.sort_by(f64::total_cmp));
+    speeds.iter().map(|speeds| speeds[ROUNDS / 2]).collect()
+}
+
+fn ratios() -> Result<(), AnyError> {
+    println!("\nOne thread, hidden {HIDDEN}, input {INPUTS}: million steps per second, medians of {ROUNDS} rounds");
+    println!("{:>6} {:>14} {:>14} {:>14} {:>14} {:>9} {:>9}", "batch", "gru", "lstm", "candle gru", "ceiling", "x candle", "of gemm");
+    for rows in ROWS {
+        let mut contenders = [ours(CellKind::Gru, rows)?, ours(CellKind::Lstm, rows)?, candles(rows)?, ceiling()];
+        let speed = medians(&mut contenders);
+        println!(
+            "{rows:>6} {:>14.3} {:>14.3} {:>14.3} {:>14.3} {:>9.1} {:>8.0}%",
+            speed[0],
+            speed[1],
+            speed[2],
+            speed[3],
+            speed[0] / speed[2],
+            100.0 * speed[0] / speed[3]
+        );
+    }
+    Ok(())
+}
+
+/// Training, T = 64, head of 24: the time between two updates, forward, backward and optimiser.
+#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+fn training() -> Result<(), AnyError> {
+    println!("\nTraining, T = 64, head of 24, one thread: million steps per second, median over updates");
+    for kind in CellKind::ALL {
+        for rows in [64, 256] {
+            let network = network(kind);
+            let steps = 64 * 40;
+            let lane = Lane { features: wave(steps * INPUTS), targets: wave(steps * network.horizon), starts: vec![0] };
+            let spec = TrainSpec {
+                lanes: rows,
+                max_steps: 30,
+                evaluate_every: 1_000_000,
+                levels: vec![0.5],
+                device: DeviceChoice::Cpu,
+                ..TrainSpec::default()
+            };
+            let mut times: Vec<Instant> = Vec::new();
+            train(&spec, &network, &Weights::initial(&network), &vec![lane; rows], &mut |_| {
+                times.push(Instant::now());
+                ControlFlow::Continue(())
+            })?;
+            let mut speeds: Vec<f64> =
+                times.windows(2).map(|pair| (64 * rows) as f64 / (pair[1] - pair[0]).as_secs_f64() / 1e6).collect();
+            speeds.sort_by(f64::total_cmp);
+            println!("{kind:>6} batch {rows:>4}: {:.3}", speeds[speeds.len() / 2]);
+        }
+    }
+    Ok(())
+}
+
+fn criteria() -> Result<(), AnyError> {
+    let mut criterion = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .configure_from_args();
+    for rows in ROWS {
+        let mut group = criterion.benchmark_group("step");
+        group.throughput(Throughput::Elements(rows as u64));
+        for mut contender in [ours(CellKind::Gru, rows)?, ours(CellKind::Lstm, rows)?, candles(rows)?] {
+            let id = BenchmarkId::new(contender.name.clone(), rows);
+            group.bench_function(id, |bencher| bencher.iter(|| (contender.once)()));
+        }
+        group.finish();
+    }
+    criterion.final_summary();
+    Ok(())
+}
+
+fn measure() -> Result<(), AnyError> {
+    if !std::env::args().any(|argument| argument == "--ratios") {
+        criteria()?;
+    }
+    ratios()?;
+    training()
+}
+
+fn main() -> ExitCode {
+    let one = ONE_THREAD.iter().all(|name| std::env::var_os(name).is_some());
+    let result = if one {
+        measure()
+    } else {
+        // Both libraries look at their environment once: start anew with it.
+        std::env::current_exe()
+            .and_then(|this| Command::new(this).args(std::env::args().skip(1)).envs(ONE_THREAD.map(|n| (n, "1"))).status())
+            .map_err(AnyError::from)
+            .and_then(|status| if status.success() { Ok(()) } else { Err(status.to_string().into()) })
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
