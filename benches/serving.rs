@@ -128,7 +128,10 @@ fn medians(contenders: &mut [Contender<'_>]) -> Vec<f64> {
 
 fn ratios() -> Result<(), AnyError> {
     println!("\nOne thread, hidden {HIDDEN}, input {INPUTS}: million steps per second, medians of {ROUNDS} rounds");
-    println!("{:>6} {:>14} {:>14} {:>14} {:>14} {:>9} {:>9}", "batch", "gru", "lstm", "candle gru", "ceiling", "x candle", "of gemm");
+    println!(
+        "{:>6} {:>14} {:>14} {:>14} {:>14} {:>9} {:>9}",
+        "batch", "gru", "lstm", "candle gru", "ceiling", "x candle", "of gemm"
+    );
     for rows in ROWS {
         let mut contenders = [ours(CellKind::Gru, rows)?, ours(CellKind::Lstm, rows)?, candles(rows)?, ceiling()];
         let speed = medians(&mut contenders);
@@ -210,7 +213,9 @@ fn main() -> ExitCode {
     } else {
         // Both libraries look at their environment once: start anew with it.
         std::env::current_exe()
-            .and_then(|this| Command::new(this).args(std::env::args().skip(1)).envs(ONE_THREAD.map(|n| (n, "1"))).status())
+            .and_then(|this| {
+                Command::new(this).args(std::env::args().skip(1)).envs(ONE_THREAD.map(|n| (n, "1"))).status()
+            })
             .map_err(AnyError::from)
             .and_then(|status| if status.success() { Ok(()) } else { Err(status.to_string().into()) })
     };
