@@ -55,7 +55,6 @@ pub fn check(stream: &Stream, settings: &Settings, at: &mut Checker<'_>) {
 fn fields(stream: &Stream, at: &mut Checker<'_>) {
     at.expect(!stream.values.is_empty(), "values", "at least one field", "none", "such as [\"load\"]");
     at.distinct("values", &stream.values);
-    at.distinct("columns", &stream.columns);
     let csv = stream.format == Format::Csv;
     let none = stream.columns.is_empty();
     at.contradicts(
@@ -104,6 +103,7 @@ fn fields(stream: &Stream, at: &mut Checker<'_>) {
             at.contradiction(path, columns, expected, format!("{field:?}"), hint.unwrap_or_default());
         }
     }
+    at.distinct("columns", &stream.columns);
     if let Time::Field { field, .. } = &stream.time {
         let both = stream.values.contains(field);
         at.contradicts(
