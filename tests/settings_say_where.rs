@@ -1,5 +1,7 @@
 //! Black box: `foretide check` says where each mistake is, and with which code it ends.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::process::{Command, Output};
 
 fn check(configuration: &str, environment: &[(&str, &str)]) -> Output {

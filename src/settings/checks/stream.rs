@@ -256,6 +256,9 @@ fn forecast(stream: &Stream, at: &mut Checker<'_>) {
         at.expect(sorted, "quantiles", "levels that increase", found(), format!("write {wanted:?}"));
     }
     if at.fine(&["quantiles"]) {
+        at.expect(levels.len() <= 64, "quantiles", "at most 64 levels", levels.len(), "");
+    }
+    if at.fine(&["quantiles"]) {
         let hint = "the median is the centre of all intervals";
         at.expect(levels.contains(&0.5), "quantiles", "0.5 among the levels", found(), hint);
     }

@@ -433,3 +433,12 @@ error: wrong value
 f.toml: 7 problems; nothing was started"#;
     assert_report(text, &[], report);
 }
+
+#[test]
+fn a_network_has_at_most_64_levels() {
+    let levels = |count: u32| (1..count).map(|level| f64::from(level) / f64::from(count)).collect::<Vec<_>>();
+    let text = |count| format!("{}horizon = 1\nquantiles = {:?}", super::STREAM, levels(count));
+    assert!(super::parse("f.toml", &text(64), []).is_ok());
+    let problems = super::parse("f.toml", &text(66), []).unwrap_err();
+    assert_eq!((problems.list.len(), problems.list[0].expected.as_str()), (1, "at most 64 levels"));
+}
