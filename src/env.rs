@@ -5,6 +5,11 @@ pub fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
+/// This host's name, where it has one.
+pub fn host_name() -> Option<String> {
+    sysinfo::System::host_name().filter(|name| !name.is_empty())
+}
+
 /// The wall clock and a monotonic clock, as values that simulation can replace.
 pub trait Clock: Send + Sync {
     /// Milliseconds since the Unix epoch.

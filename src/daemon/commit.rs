@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{partition::PartitionLife, plan::Plan};
+use super::{forecasts::ForecastWriter, partition::PartitionLife, plan::Plan};
 use crate::{
     broker::{Batch, BrokerError, Member, Outgoing, Partition},
     engine::{Engine, Epoch, TaskHandle},
     time::{EventTime, Grid},
     wire::{
-        DeadLetter, Encoder, ForecastRecord, Refusal,
+        DeadLetter, Refusal,
         state::{Envelope, StateKey, StateKind, TaskRecord},
     },
 };
@@ -35,7 +35,7 @@ pub struct Writing<'a> {
     /// The seat to write through.
     pub member: &'a mut dyn Member,
     /// Turns forecasts into bytes.
-    pub encoder: &'a mut Encoder,
+    pub forecasts: &'a mut ForecastWriter,
     /// The partitions; what was written of each task is noted there.
     pub partitions: &'a mut BTreeMap<Partition, PartitionLife>,
     /// The input of the epoch.
@@ -81,45 +81,19 @@ pub fn write(mut writing: Writing<'_>) -> Result<(), BrokerError> {
 
 impl Writing<'_> {
     fn forecasts(&mut self) -> Result<(), BrokerError> {
-        let Self { plan, engine, member, encoder, epoch, .. } = self;
-        let mut known: Option<(TaskHandle, usize)> = None;
-        let mut times: Vec<i64> = Vec::new();
-        let mut times_of = None;
+        let Self { plan, engine, member, forecasts, partitions, epoch, .. } = self;
         let mut payload = Vec::new();
+        let streams: BTreeMap<TaskHandle, usize> =
+            partitions.values().flat_map(|life| &life.served).map(|served| (served.task, served.stream)).collect();
+        let mut topic = (None, "");
         for row in &epoch.forecasts {
-            let id = engine.id(row.task);
-            let stream = match known {
-                Some((task, stream)) if task == row.task => stream,
-                _ => plan.streams.iter().position(|stream| stream.engine.name == id.stream).unwrap_or(0),
-            };
-            known = Some((row.task, stream));
-            let spec = &plan.streams[stream].engine;
-            let (horizon, levels) = (spec.forecast.horizon, &spec.forecast.levels);
-            if times_of != Some((stream, row.slot)) {
-                horizon_times(spec.series.grid, row.slot, horizon, &mut times);
-                times_of = Some((stream, row.slot));
+            if topic.0 != Some(row.task) {
+                let Some(stream) = streams.get(&row.task) else { continue };
+                topic = (Some(row.task), &plan.streams[*stream].forecasts_topic);
             }
-            payload.clear();
-            let record = ForecastRecord {
-                stream: &id.stream,
-                series: engine.key(row.task, row.series),
-                origin: row.origin,
-                step: row.slot,
-                times: matches!(spec.series.grid, Grid::Regular { .. }).then_some(&times),
-                value: row.value,
-                point: &epoch.points[row.point..row.point + horizon],
-                levels,
-                quantiles: &epoch.quantiles[row.quantile..row.quantile + horizon * levels.len()],
-                anomaly: row.anomaly,
-                weights_version: row.weights_version,
-                topic: &id.topic,
-                partition: id.partition,
-                offset: row.offset,
-                scale: row.scale,
-            };
-            encoder.encode(&record, &mut payload);
+            forecasts.write(engine, epoch, row, &mut payload);
             member.send(Outgoing {
-                topic: &plan.streams[stream].forecasts_topic,
+                topic: topic.1,
                 partition: None,
                 key: Some(engine.key(row.task, row.series).as_bytes()),
                 payload: Some(&payload),

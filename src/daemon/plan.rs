@@ -1,8 +1,8 @@
 //! What a shard is told to do: the settings, turned into each room's own specification.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use crate::{engine::StreamSpec, wire::DecodeSpec};
+use crate::{engine::StreamSpec, train::TrainSpec, wire::DecodeSpec};
 
 /// Everything that a shard needs to know.
 #[derive(Debug, Clone)]
@@ -42,6 +42,25 @@ pub struct StreamPlan {
     pub topics: Vec<String>,
     /// The topic of the forecasts.
     pub forecasts_topic: String,
+    /// How its network learns; `None` where it does not.
+    pub training: Option<TrainingPlan>,
+}
+
+/// How a stream's network learns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainingPlan {
+    /// How far back the history is read, by the records' timestamps, in milliseconds.
+    pub history: i64,
+    /// How often a round begins.
+    pub every: Duration,
+    /// The least steps of history that a series needs to take part.
+    pub min_steps: usize,
+    /// The most series whose history is read.
+    pub max_series: usize,
+    /// The most steps of each, the newest.
+    pub max_steps_per_series: usize,
+    /// What the optimiser is told.
+    pub spec: TrainSpec,
 }
 
 impl Plan {

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     commit::{self, Refused},
+    forecasts::ForecastWriter,
     models::ModelWatch,
     partition::{PartitionLife, Slice},
     plan::Plan,
@@ -20,7 +21,7 @@ use crate::{
     engine::{Acceptance, Engine},
     env::Clock,
     nn::NetworkError,
-    wire::{DecodeSpecError, Decoder, Encoder, Refusal},
+    wire::{DecodeSpecError, Decoder, Refusal},
 };
 
 /// How long a turn waits for something to happen.
@@ -68,7 +69,7 @@ pub struct Shard {
     engine: Engine,
     models: ModelWatch,
     decoders: Vec<Decoder>,
-    encoder: Encoder,
+    forecasts: ForecastWriter,
     partitions: BTreeMap<Partition, PartitionLife>,
     inbox: Vec<Batch>,
     refused: Vec<Refused>,
@@ -107,7 +108,7 @@ impl Shard {
             engine,
             models,
             decoders,
-            encoder: Encoder::default(),
+            forecasts: ForecastWriter::default(),
             partitions: BTreeMap::new(),
             inbox: Vec::new(),
             refused: Vec::new(),
@@ -273,7 +274,7 @@ impl Shard {
             plan: &self.plan,
             engine: &self.engine,
             member: &mut *self.member,
-            encoder: &mut self.encoder,
+            forecasts: &mut self.forecasts,
             partitions: &mut self.partitions,
             inbox: &self.inbox,
             refused: &self.refused,

@@ -12,8 +12,10 @@ use std::{
 use super::{
     http::{Condition, Health},
     plan::Plan,
+    report,
     shard::{Shard, ShardEnd},
     status::Status,
+    trainer::Trainer,
 };
 use crate::{
     broker::{Broker, BrokerError},
@@ -140,6 +142,9 @@ pub fn run_shard(shared: &Shared, name: &str, transactional_id: &str) -> Result<
             Err(ShardEnd::Broker(
                 error @ (BrokerError::Fenced(_) | BrokerError::Retry(_) | BrokerError::Aborted(_)),
             )) => {
+                if matches!(error, BrokerError::Fenced(_)) {
+                    report::fenced();
+                }
                 tracing::warn!(shard = name, %error, ?backoff, "the seat is lost; taking a new one");
                 shared.health.set(name, Condition::Waiting(error.to_string()));
                 shared.stop.sleep(backoff);
@@ -172,4 +177,34 @@ fn serve(shared: &Shared, name: &str, transactional_id: &str, backoff: &mut Dura
         }
     }
     Ok(shard.leave()?)
+}
+
+/// Runs the trainer: takes a seat, trains while it leads, and takes a new seat when the old one is lost.
+///
+/// # Errors
+/// When a new seat would not help.
+pub fn run_trainer(shared: &Shared, name: &str, transactional_id: &str) -> Result<(), String> {
+    let mut backoff = FIRST_BACKOFF;
+    while !shared.stop.asked() {
+        match train(shared, name, transactional_id) {
+            Ok(()) => return Ok(()),
+            Err(error @ (BrokerError::Fenced(_) | BrokerError::Retry(_) | BrokerError::Aborted(_))) => {
+                tracing::warn!(%error, ?backoff, "the trainer's seat is lost; taking a new one");
+                shared.stop.sleep(backoff);
+                backoff = (backoff * 2).min(LONGEST_BACKOFF);
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Ok(())
+}
+
+fn train(shared: &Shared, name: &str, transactional_id: &str) -> Result<(), BrokerError> {
+    let mut trainer = Trainer::join(shared, transactional_id)?;
+    shared.health.set(name, Condition::Ready);
+    while !shared.stop.asked() {
+        trainer.turn()?;
+        shared.health.beat(name);
+    }
+    trainer.leave()
 }

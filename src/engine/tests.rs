@@ -1,1 +1,262 @@
+use std::{collections::BTreeMap, sync::Arc};
 
+use proptest::prelude::*;
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use super::*;
+use crate::{
+    nn::CellKind,
+    series::{Aggregation, Calendar, FEATURES},
+    time::Grid,
+};
+
+const MINUTE: i64 = 60_000;
+
+fn spec(grid: Grid) -> StreamSpec {
+    let forecast = ForecastSpec::new(5, &[0.1, 0.5, 0.9], 6).unwrap();
+    StreamSpec {
+        name: "stream".into(),
+        series: SeriesSpec {
+            grid,
+            aggregation: Aggregation::Mean,
+            readings_per_slot: None,
+            allowed_lateness: MINUTE,
+            max_gap: 30,
+            max_gap_millis: 30 * MINUTE,
+            season: 6,
+            horizon: 5,
+            burn_in: 8,
+            calendar: Calendar::utc(),
+        },
+        network: NetworkSpec {
+            cell: CellKind::Gru,
+            layers: 2,
+            hidden: 6,
+            inputs: FEATURES,
+            horizon: 5,
+            levels: 3,
+            seed: 3,
+        },
+        forecast,
+        max_series: 100,
+    }
+}
+
+/// Weights under which every forecast depends on the hidden state.
+fn loud(spec: &StreamSpec, seed: u64) -> Arc<Network> {
+    let mut random = Pcg64Mcg::seed_from_u64(seed);
+    let mut tensors = Weights::initial(&spec.network).tensors().clone();
+    for tensor in tensors.values_mut() {
+        tensor.values.iter_mut().for_each(|value| *value += random.random_range(-0.4..0.4));
+    }
+    Arc::new(Network::new(&spec.network, &Weights::from_tensors(tensors)).unwrap())
+}
+
+fn engine() -> (Engine, TaskHandle) {
+    let spec = spec(Grid::Regular { interval: MINUTE });
+    let network = loud(&spec, 1);
+    let mut engine = Engine::new(vec![spec]).unwrap();
+    engine.install("stream", 1, network);
+    let id = TaskId { stream: "stream".into(), topic: "in".into(), partition: 0 };
+    let task = engine.open(id, 0).unwrap();
+    (engine, task)
+}
+
+type Input = Vec<(u8, i64, f64)>;
+/// The bits of every forecast of every series, in order.
+type Bits = BTreeMap<String, Vec<Vec<u64>>>;
+
+fn input(seed: u64, records: usize) -> Input {
+    let mut random = Pcg64Mcg::seed_from_u64(seed);
+    let mut now = 0;
+    (0..records)
+        .map(|_| {
+            now += if random.random_bool(0.02) { 45 * MINUTE } else { random.random_range(0..30_000) };
+            (random.random_range(0..6), now - random.random_range(0..2 * MINUTE), random.random_range(-50.0..50.0))
+        })
+        .collect()
+}
+
+fn take(engine: &mut Engine, task: TaskHandle, from: usize, input: &[(u8, i64, f64)]) {
+    for (place, &(series, time, value)) in input.iter().enumerate() {
+        let offset = (from + place) as i64;
+        engine.accept(task, offset, &format!("s{series}"), EventTime(time), value);
+        engine.advance(task, offset + 1);
+    }
+}
+
+fn collect(engine: &Engine, epoch: &Epoch, bits: &mut Bits) {
+    for row in &epoch.forecasts {
+        let spec = engine.stream(row.task);
+        let (horizon, levels) = (spec.forecast.horizon, spec.forecast.levels.len());
+        let mut all = vec![row.slot as u64, row.offset as u64, row.weights_version, row.value.to_bits()];
+        all.push(row.anomaly.map_or(u64::MAX, |score| u64::from(score.to_bits())));
+        all.extend(epoch.points[row.point..][..horizon].iter().map(|value| value.to_bits()));
+        all.extend(epoch.quantiles[row.quantile..][..horizon * levels].iter().map(|value| value.to_bits()));
+        bits.entry(engine.key(row.task, row.series).to_owned()).or_default().push(all);
+    }
+}
+
+/// Everything in epochs of the given sizes (repeated), with weights 1 taken up at record `promoted`.
+fn run(input: &Input, sizes: &[usize], promoted: usize) -> Bits {
+    let (mut engine, task) = engine();
+    let mut bits = Bits::new();
+    let mut at = 0;
+    for &size in sizes.iter().cycle() {
+        if at == input.len() {
+            break;
+        }
+        let until = if at < promoted { promoted } else { input.len() };
+        let to = (at + size.max(1)).min(until);
+        engine.begin(true);
+        if at == promoted {
+            assert!(engine.activate(task, 1));
+        }
+        take(&mut engine, task, at, &input[at..to]);
+        let epoch = engine.finish(0.3);
+        collect(&engine, &epoch, &mut bits);
+        engine.committed(&epoch);
+        at = to;
+    }
+    bits
+}
+
+#[test]
+fn there_is_a_forecast_from_the_first_closed_slot_on() {
+    let (mut engine, task) = engine();
+    engine.begin(true);
+    take(&mut engine, task, 0, &[(0, 0, 4.0), (0, 2 * MINUTE, 5.0)]);
+    let epoch = engine.finish(0.0);
+    assert_eq!(epoch.forecasts.len(), 1);
+    let row = &epoch.forecasts[0];
+    assert_eq!((row.slot, row.origin, row.value, row.offset), (0, EventTime(0), 4.0, 1));
+    assert!(epoch.points.iter().chain(&epoch.quantiles).all(|value| value.is_finite()));
+    assert_eq!(epoch.tasks[0].to, 2);
+}
+
+#[test]
+fn a_series_over_the_limit_is_refused_and_the_others_go_on() {
+    let mut spec = spec(Grid::Regular { interval: MINUTE });
+    spec.max_series = 2;
+    let mut engine = Engine::new(vec![spec]).unwrap();
+    let task = engine.open(TaskId { stream: "stream".into(), topic: "in".into(), partition: 0 }, 0).unwrap();
+    engine.begin(true);
+    let mut accept = |series: &str, time| engine.accept(task, 0, series, EventTime(time), 1.0);
+    assert_eq!(accept("a", 0), Acceptance::Taken);
+    assert_eq!(accept("b", 0), Acceptance::Taken);
+    assert_eq!(accept("c", 0), Acceptance::SeriesLimit);
+    assert_eq!(accept("a", 2 * MINUTE), Acceptance::Taken);
+    assert_eq!(engine.finish(0.0).forecasts.len(), 1);
+}
+
+#[test]
+fn state_bytes_are_those_of_every_series() {
+    let (mut engine, task) = engine();
+    engine.begin(true);
+    take(&mut engine, task, 0, &input(1, 400));
+    let epoch = engine.finish(0.0);
+    engine.committed(&epoch);
+    assert_eq!(engine.series_count(task), 6);
+    let each = engine.state_bytes(task) / 6;
+    assert!((500..5_000).contains(&each), "{each} bytes a series");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// What else is in the batch, how long an epoch is, how many waves it takes: none of it changes a bit.
+    #[test]
+    fn forecasts_do_not_depend_on_the_epochs(seed in 0..1000_u64, sizes in prop::collection::vec(1..200_usize, 1..6)) {
+        let input = input(seed, 500);
+        prop_assert_eq!(run(&input, &sizes, 170), run(&input, &[1], 170));
+    }
+
+    /// Changing everything after a record leaves every forecast up to it as it was.
+    #[test]
+    fn nothing_is_known_of_the_future(seed in 0..1000_u64, at in 1..499_usize) {
+        let input = input(seed, 500);
+        let mut changed = input.clone();
+        for (_, _, value) in &mut changed[at..] {
+            *value = *value * -3.0 + 1000.0;
+        }
+        let upto = |bits: Bits| -> Bits {
+            // A forecast made by record `at` or a later one may differ.
+            bits.into_iter().map(|(key, all)| (key, all.into_iter().filter(|bits| bits[1] < at as u64).collect())).collect()
+        };
+        prop_assert_eq!(upto(run(&input, &[7], 100)), upto(run(&changed, &[7], 100)));
+    }
+
+    /// An epoch that is rolled back and taken again gives what it would have given at once.
+    #[test]
+    fn a_rollback_leaves_no_trace(seed in 0..1000_u64, first in 1..300_usize, second in 1..200_usize) {
+        let input = input(seed, 500);
+        let (mut engine, task) = engine();
+        let mut bits = Bits::new();
+        let (first, second) = (first, first + second);
+        for (from, to, undo) in [(0, first, false), (first, 500, true), (first, second, true), (first, second, false), (second, 500, false)] {
+            engine.begin(true);
+            if from == first {
+                engine.activate(task, 1);
+            }
+            take(&mut engine, task, from, &input[from..to]);
+            let epoch = engine.finish(0.5);
+            if undo {
+                prop_assert_eq!(engine.roll_back(), vec![(task, from as i64)]);
+                prop_assert_eq!(engine.position(task), from as i64);
+                prop_assert_eq!(engine.version(task), 0);
+            } else {
+                collect(&engine, &epoch, &mut bits);
+                engine.committed(&epoch);
+            }
+        }
+        prop_assert_eq!(bits, run(&input, &[500], first));
+    }
+
+    /// Snapshots, however old each is, and the input since then make the state that was.
+    #[test]
+    fn snapshots_and_replay_make_the_state_that_was(seed in 0..1000_u64, cut in 250..450_usize, share in 0.0..1.0_f64) {
+        let input = input(seed, 500);
+        let (mut engine, task) = engine();
+        let mut newest = BTreeMap::new();
+        let mut progress = engine.progress(task);
+        for from in (0..cut).step_by(10) {
+            engine.begin(true);
+            if from == 120 {
+                engine.activate(task, 1);
+            }
+            take(&mut engine, task, from, &input[from..(from + 10).min(cut)]);
+            let epoch = engine.finish(share);
+            for snapshot in &epoch.snapshots {
+                newest.insert(snapshot.series.clone(), snapshot.clone());
+            }
+            progress = epoch.tasks[0].progress.clone();
+            engine.committed(&epoch);
+        }
+        let (mut other, restored) = self::engine();
+        for snapshot in newest.values() {
+            other.restore(restored, &snapshot.series, snapshot.position, &snapshot.body).unwrap();
+        }
+        other.resume(restored, &progress);
+        other.begin(false);
+        let mut from = progress.replay_from as usize;
+        while from < cut {
+            let to = other.next_activation(restored, from as i64).map_or(cut, |at| at as usize).min(cut);
+            take(&mut other, restored, from, &input[from..to]);
+            prop_assert!(other.finish(0.0).forecasts.is_empty(), "replay writes nothing");
+            let version = other.recorded_version(restored, to as i64);
+            other.activate(restored, version);
+            from = to;
+        }
+        let mut bits = [Bits::new(), Bits::new()];
+        for ((engine, task), bits) in [(&mut engine, task), (&mut other, restored)].into_iter().zip(&mut bits) {
+            engine.begin(true);
+            take(engine, task, cut, &input[cut..]);
+            let epoch = engine.finish(1.0);
+            collect(engine, &epoch, bits);
+        }
+        let [lived, restored] = bits;
+        prop_assert!(!lived.is_empty());
+        prop_assert_eq!(lived, restored);
+    }
+}

@@ -161,7 +161,8 @@ impl Waves {
             for (row, (_, context)) in self.context[..running].iter().enumerate() {
                 self.features[row * FEATURES..(row + 1) * FEATURES].copy_from_slice(&context[at..at + FEATURES]);
             }
-            network.advance(&mut self.scratch, running, &self.features, &mut self.hidden);
+            let (features, hidden) = (&self.features[..running * FEATURES], &mut self.hidden[..running * width]);
+            network.advance(&mut self.scratch, running, features, hidden);
         }
         for (row, (place, _)) in self.context.drain(..).enumerate() {
             series_of(tasks, &batch[place]).hidden.copy_from_slice(&self.hidden[row * width..(row + 1) * width]);

@@ -80,24 +80,15 @@ impl Reader {
         (self.origins, self.findings)
     }
 
-    /// Adds a finding. Unless it is about several entries, its own takes no part in further checks.
+    /// Adds a finding; its entries take no part in further checks.
     pub fn report(&mut self, finding: Finding) {
-        if finding.kind != Kind::Contradiction {
-            self.refused.insert(finding.path.clone());
-        }
+        self.refused.insert(finding.path.clone());
         self.findings.push(finding);
     }
 
     /// Whether something is wrong at `path` or below it already.
     pub fn is_refused(&self, path: &Path) -> bool {
         self.refused.iter().any(|refused| refused == path || refused.is_below(path))
-    }
-
-    /// Refuses a value that has none of the forms that it may have.
-    pub fn refuse_form<T>(&mut self, found: &Found, expected: &str, hint: &str) -> Option<T> {
-        let is_text = matches!(found.value.kind, ValueKind::String(_));
-        let kind = if is_text { Kind::WrongValue } else { Kind::WrongType };
-        self.refuse_as(kind, found, expected, Some(hint.into()))
     }
 
     /// Refuses a value of the right type.
@@ -155,7 +146,7 @@ impl Reader {
 
     /// `true` or `false`.
     pub fn boolean(&mut self, found: &Found) -> Option<bool> {
-        let from_variable = self.origins.is_from_variable(&found.path);
+        let from_variable = self.origins.from_variable(&found.path);
         match &found.value.kind {
             ValueKind::Boolean(value) => Some(*value),
             ValueKind::String(text) if from_variable && text == "true" => Some(true),
@@ -177,7 +168,7 @@ impl Reader {
                 return self.refuse(found, &format!("{expected} from 0 to {most}"), None);
             }
             ValueKind::String(text) => match text.replace('_', "").parse::<i64>() {
-                Ok(value) if self.origins.is_from_variable(&found.path) => value,
+                Ok(value) if self.origins.from_variable(&found.path) => value,
                 Ok(value) => return self.mistyped(found, expected, Some(format!("write it without quotes: {value}"))),
                 Err(_) => return self.mistyped(found, expected, None),
             },
@@ -196,7 +187,7 @@ impl Reader {
             ValueKind::I64(value) => *value as f64,
             ValueKind::Float(value) => *value,
             ValueKind::String(text) => match text.parse::<f64>() {
-                Ok(value) if self.origins.is_from_variable(&found.path) => value,
+                Ok(value) if self.origins.from_variable(&found.path) => value,
                 Ok(_) => return self.mistyped(found, "a number", Some(format!("write it without quotes: {text}"))),
                 Err(_) => return self.mistyped(found, "a number", None),
             },
@@ -224,7 +215,7 @@ impl Reader {
     pub fn list(&mut self, found: Found) -> Option<Vec<Found>> {
         let items: Vec<Value> = match &found.value.kind {
             ValueKind::Array(items) => items.clone(),
-            ValueKind::String(text) if self.origins.is_from_variable(&found.path) => {
+            ValueKind::String(text) if self.origins.from_variable(&found.path) => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 items.map(|item| Value::new(None, item)).collect()
             }
@@ -238,19 +229,13 @@ impl Reader {
                 return self.mistyped(&found, "a list", Some(hint));
             }
         };
-        let items = items.into_iter().enumerate();
-        Some(items.map(|(index, value)| Found { path: found.path.index(index), value }).collect())
-    }
-
-    /// One item of a list. Variables may have left it out.
-    pub fn item<T: Setting>(&mut self, item: Found) -> Option<T> {
-        if !matches!(item.value.kind, ValueKind::Nil) {
-            return T::read(item, self);
-        }
-        let expected = format!("{}, since variables set what comes behind it", item.path);
-        let (found, hint) = ("nothing".into(), "count without gaps, from 0".into());
-        self.report(Finding { kind: Kind::Missing, path: item.path, expected, found, hint, related: vec![] });
-        None
+        Some(
+            items
+                .into_iter()
+                .enumerate()
+                .map(|(index, value)| Found { path: found.path.index(index), value })
+                .collect(),
+        )
     }
 
     /// The entries of a table whose keys are free.

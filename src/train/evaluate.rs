@@ -1,9 +1,10 @@
 //! The loss of weights on the held-out part, through the network that would serve them.
 
+use super::gate::{Verdict, judge};
 use super::head::loss;
 use super::lanes::Lane;
 use super::spec::{TrainError, TrainSpec};
-use super::tracks::{Cut, targets_before};
+use super::tracks::{Cut, steps, targets_before};
 use crate::nn::{Network, NetworkSpec, Scratch, Weights};
 
 /// Lanes that are stepped side by side.
@@ -39,9 +40,43 @@ pub(super) fn choosing<'a>(lanes: &'a [Lane], cuts: &[Cut], spec: &TrainSpec) ->
 }
 
 /// The part that judges: of all lanes.
-pub(super) fn judging<'a>(lanes: &'a [Lane], cuts: &[Cut]) -> Vec<Part<'a>> {
+fn judging<'a>(lanes: &'a [Lane], cuts: &[Cut]) -> Vec<Part<'a>> {
     let parts = lanes.iter().zip(cuts).filter(|(_, cut)| cut.steps > cut.chosen);
     parts.map(|(lane, cut)| Part { lane, from: cut.chosen, to: cut.steps }).collect()
+}
+
+/// Two sets of weights on the same newest steps.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Comparison {
+    /// Mean pinball loss of the champion; NaN where nothing matured.
+    pub champion_loss: f64,
+    /// Mean pinball loss of the other.
+    pub challenger_loss: f64,
+    /// Matured targets that both were judged on.
+    pub judged: u64,
+    /// Whether the other is clearly better.
+    pub verdict: Verdict,
+}
+
+/// Judges weights against the champion's on the judging part of the lanes: the newest half of what is held out.
+///
+/// # Errors
+/// Where the weights or the lanes do not fit the network.
+pub fn compare(
+    spec: &TrainSpec,
+    network: &NetworkSpec,
+    champion: &Weights,
+    challenger: &Weights,
+    lanes: &[Lane],
+) -> Result<Comparison, TrainError> {
+    let cuts: Vec<Cut> = steps(lanes, network)?.into_iter().map(|steps| Cut::new(steps, spec.held_out)).collect();
+    let judging = judging(lanes, &cuts);
+    let champion = score(spec, network, champion, &judging)?;
+    let challenger = score(spec, network, challenger, &judging)?;
+    let (champion_loss, challenger_loss) = (champion.mean(network.levels), challenger.mean(network.levels));
+    let least = spec.least_judged as u64;
+    let verdict = judge(champion_loss, challenger_loss, challenger.judged, least, spec.margin);
+    Ok(Comparison { champion_loss, challenger_loss, judged: challenger.judged, verdict })
 }
 
 /// Scores weights. The states are those after `spec.k2` steps before each part, without loss.

@@ -16,6 +16,7 @@ mod spec;
 mod tracks;
 
 pub use device::{DeviceChoice, DeviceError};
+pub use evaluate::{Comparison, compare};
 pub use gate::{Refusal, Verdict};
 pub use lanes::{Lane, LaneBuilder};
 pub use optimiser::Moments;

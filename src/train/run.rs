@@ -8,12 +8,12 @@ use rand_pcg::Pcg64;
 use rand_pcg::rand_core::SeedableRng;
 
 use super::bptt::Model;
-use super::evaluate::{Part, choosing, judging, score};
+use super::device;
+use super::evaluate::{Part, choosing, compare, score};
 use super::lanes::Lane;
 use super::optimiser::{AdamW, Moments, clip, global_norm, learning_rate};
 use super::spec::{Outcome, Progress, TrainError, TrainSpec};
 use super::tracks::{Cut, Sizes, Tracks, steps};
-use super::{device, gate};
 use crate::nn::{NetworkSpec, Weights};
 
 /// The most steps of a window: what is kept for the backward pass grows with it, and elsewhere than on the processor the
@@ -189,18 +189,14 @@ impl<'a> Run<'a> {
         }
         self.choose()?;
         let (spec, network, told) = (self.spec, self.network, self.told);
-        let judging = judging(self.lanes, &self.cuts);
-        let champion = score(spec, network, champion, &judging)?;
-        let challenger = score(spec, network, &self.best, &judging)?;
-        let (champion_loss, challenger_loss) = (champion.mean(network.levels), challenger.mean(network.levels));
-        let least = spec.least_judged as u64;
+        let compared = compare(spec, network, champion, &self.best, self.lanes)?;
         Ok(Outcome {
             challenger: self.best,
             moments: self.optimiser.moments()?,
-            champion_loss,
-            challenger_loss,
-            judged: challenger.judged,
-            verdict: gate::judge(champion_loss, challenger_loss, challenger.judged, least, spec.margin),
+            champion_loss: compared.champion_loss,
+            challenger_loss: compared.challenger_loss,
+            judged: compared.judged,
+            verdict: compared.verdict,
             steps: told.steps,
             clipped: told.clipped,
             skipped_non_finite: told.skipped,

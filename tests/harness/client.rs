@@ -41,6 +41,7 @@ pub fn produce(kafka: &Kafka, topic: &str, records: impl IntoIterator<Item = Inp
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", &kafka.servers)
         .set("enable.idempotence", "true")
+        .set("message.max.bytes", "16777216")
         .set("partitioner", "murmur2_random")
         .set("linger.ms", "5")
         .create()

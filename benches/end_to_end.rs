@@ -1,0 +1,282 @@
+//! Foretide on a real broker against the limit of the same broker in the same run: a bare librdkafka consume, copy,
+//! produce in transactions that writes the very records that Foretide wrote. Then the time from a record to its
+//! committed forecast. `scripts/bench-e2e` runs it; `--json` prints one object.
+#![allow(missing_docs, clippy::disallowed_methods)]
+
+#[path = "../tests/harness/mod.rs"]
+#[allow(dead_code)]
+mod harness;
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use harness::{
+    client::{Input, group_offset, produce},
+    free_port, http_get,
+    kafka::kafka,
+    process::Process,
+    unique, wait_for,
+};
+use rdkafka::{
+    ClientConfig, Message, Offset, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer},
+    producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
+};
+
+const PARTITIONS: i32 = 4;
+const SERIES: i64 = 10_000;
+const STEPS: i64 = 40;
+const LIMIT: Duration = Duration::from_secs(300);
+/// Real forecasts that the bare loop writes again and again.
+const SAMPLES: usize = 2_000;
+
+fn main() {
+    let json = std::env::args().any(|argument| argument == "--json");
+    let rounds = 3;
+    let topic = kafka().topic("bench", PARTITIONS);
+    eprintln!("writing {} records of {SERIES} series", SERIES * STEPS);
+    write_input(&topic);
+    let mut pairs = Vec::new();
+    for round in 1..=rounds {
+        let app = unique("bench");
+        let ours = foretide(&app, &topic);
+        let samples = samples(&format!("{app}.stream.forecasts"));
+        let limit = bare(&topic, &samples);
+        eprintln!(
+            "round {round}: foretide {ours:.0} records/s, bare loop {limit:.0} records/s, ratio {:.3}",
+            ours / limit
+        );
+        pairs.push((ours, limit, samples.iter().map(Vec::len).sum::<usize>() / samples.len()));
+    }
+    let latency = latency();
+    let median = |of: &dyn Fn(&(f64, f64, usize)) -> f64| {
+        let mut all: Vec<f64> = pairs.iter().map(of).collect();
+        all.sort_by(f64::total_cmp);
+        all[all.len() / 2]
+    };
+    let (ours, limit, ratio) = (median(&|pair| pair.0), median(&|pair| pair.1), median(&|pair| pair.0 / pair.1));
+    let (p50, p99) = (latency[latency.len() / 2], latency[latency.len() * 99 / 100]);
+    if json {
+        let object = serde_json::json!({
+            "ours": ours, "limit": limit, "ratio": ratio, "bytes_out": pairs[0].2, "rounds": rounds,
+            "latency_p50_ms": p50, "latency_p99_ms": p99,
+        });
+        println!("{object}");
+    } else {
+        println!(
+            "medians of {rounds} rounds, {SERIES} series, GRU 64, H = 24, 5 levels, {} bytes a forecast",
+            pairs[0].2
+        );
+        println!("foretide      {ours:>10.0} records/s");
+        println!("bare loop     {limit:>10.0} records/s");
+        println!("ratio         {ratio:>10.3}");
+        println!("latency at 1,000 records/s, commit_interval 10 ms: p50 {p50:.1} ms, p99 {p99:.1} ms");
+    }
+}
+
+fn write_input(topic: &str) {
+    let records = (0..STEPS).flat_map(|step| {
+        (0..SERIES).map(move |series| {
+            let value = 50.0 + 20.0 * ((step + series) as f64 / 3.8).sin() + (series * 7 + step * 13) as f64 % 11.0;
+            let time = 1_700_000_040_000 + step * 60_000;
+            Input::new(format!("machine-{series:05}.cpu"), format!("{{\"time\":{time},\"value\":{value:.3}}}"))
+                .at((series % i64::from(PARTITIONS)) as i32)
+        })
+    });
+    produce(kafka(), topic, records);
+}
+
+fn configuration(app: &str, topic: &str, port: u16, commit_interval: &str, shards: u32) -> String {
+    format!(
+        r#"app = {app:?}
+instance = "bench"
+role = "score"
+shards = {shards}
+commit_interval = {commit_interval:?}
+[kafka]
+brokers = [{:?}]
+[http]
+listen = "127.0.0.1:{port}"
+[log]
+level = "warn"
+[[stream]]
+name = "stream"
+topics = [{topic:?}]
+time = {{ field = "time", format = "milliseconds" }}
+values = ["value"]
+interval = "1m"
+readings_per_slot = 1
+season = "none"
+horizon = 24
+quantiles = [0.05, 0.1, 0.5, 0.9, 0.95]
+model = {{ cell = "gru", layers = 1, hidden = 64 }}
+training = {{ enabled = false }}
+"#,
+        kafka().servers
+    )
+}
+
+fn committed(app: &str, topic: &str) -> i64 {
+    (0..PARTITIONS).map(|partition| group_offset(kafka(), app, topic, partition).unwrap_or(0).max(0)).sum()
+}
+
+/// Records per second between the first commit seen and the last one.
+fn foretide(app: &str, topic: &str) -> f64 {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("foretide.toml");
+    std::fs::write(&path, configuration(app, topic, free_port(), "100ms", 2)).expect("the configuration");
+    let mut process = Process::foretide(folder.path(), "foretide", ["run", "--config", path.to_str().expect("a path")]);
+    let (first, from) = wait_for("the first commit", LIMIT, || {
+        let done = committed(app, topic);
+        (done > 0).then(|| (Instant::now(), done))
+    });
+    let total = SERIES * STEPS;
+    wait_for("the last commit", LIMIT, || {
+        assert!(process.runs(), "{}", process.log());
+        std::thread::sleep(Duration::from_millis(30));
+        (committed(app, topic) >= total).then_some(())
+    });
+    let rate = (total - from) as f64 / first.elapsed().as_secs_f64();
+    assert!(process.stop(Duration::from_secs(40)).success(), "{}", process.log());
+    rate
+}
+
+fn consumer(group: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", kafka().servers)
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .set("isolation.level", "read_committed")
+        .set("auto.offset.reset", "earliest")
+        .set("fetch.wait.max.ms", "100")
+        .set_log_level(RDKafkaLogLevel::Error);
+    config
+}
+
+/// Some of the forecasts that Foretide has written.
+fn samples(topic: &str) -> Vec<Vec<u8>> {
+    let reader: BaseConsumer = consumer(&unique("samples")).create().expect("a consumer");
+    reader.subscribe(&[topic]).expect("a subscription");
+    let mut samples = Vec::new();
+    wait_for("forecasts", LIMIT, || {
+        if let Some(Ok(message)) = reader.poll(Duration::from_millis(100)) {
+            samples.push(message.payload().unwrap_or_default().to_vec());
+        }
+        (samples.len() >= SAMPLES).then_some(())
+    });
+    samples
+}
+
+/// The limit: consume, copy, produce a forecast's bytes, commit offsets in transactions; one thread.
+fn bare(topic: &str, samples: &[Vec<u8>]) -> f64 {
+    let group = unique("bare");
+    let out = kafka().topic("bare-out", PARTITIONS);
+    let reader: BaseConsumer = consumer(&group).create().expect("a consumer");
+    let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+        .set("bootstrap.servers", kafka().servers)
+        .set("transactional.id", &group)
+        .set("compression.type", "lz4")
+        .set("linger.ms", "5")
+        .set("queue.buffering.max.messages", "500000")
+        .set("queue.buffering.max.kbytes", "1048576")
+        .set_log_level(RDKafkaLogLevel::Error)
+        .create()
+        .expect("a producer");
+    producer.init_transactions(LIMIT).expect("transactions");
+    reader.subscribe(&[topic]).expect("a subscription");
+    let (mut done, mut first) = (0_usize, None);
+    let total = (SERIES * STEPS) as usize;
+    let mut from = 0;
+    while done < total {
+        producer.begin_transaction().expect("a transaction");
+        let (mut offsets, mut taken, started) = (HashMap::new(), 0, Instant::now());
+        while taken < 50_000 && started.elapsed() < Duration::from_millis(100) && done + taken < total {
+            let Some(message) = reader.poll(Duration::from_millis(10)) else { continue };
+            let message = message.expect("a record");
+            offsets.insert(message.partition(), message.offset() + 1);
+            let key = message.key().unwrap_or_default().to_vec();
+            let payload = &samples[(done + taken) % samples.len()];
+            while producer.send(BaseRecord::to(&out).key(&key).payload(payload)).is_err() {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            taken += 1;
+        }
+        let mut positions = TopicPartitionList::new();
+        for (partition, offset) in offsets {
+            positions.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("an offset");
+        }
+        while producer.in_flight_count() > 0 {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        if taken > 0 {
+            let metadata = reader.group_metadata().expect("a group");
+            producer.send_offsets_to_transaction(&positions, &metadata, LIMIT).expect("offsets");
+        }
+        producer.commit_transaction(LIMIT).expect("a commit");
+        done += taken;
+        if taken > 0 && first.is_none() {
+            first = Some(Instant::now());
+            from = done;
+        }
+    }
+    let seconds = first.expect("records came").elapsed().as_secs_f64();
+    (total - from) as f64 / seconds
+}
+
+/// Milliseconds from a record's produce to its forecast at a `read_committed` client, sorted.
+fn latency() -> Vec<f64> {
+    let (app, topic) = (unique("latency"), kafka().topic("latency", PARTITIONS));
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("foretide.toml");
+    let port = free_port();
+    std::fs::write(&path, configuration(&app, &topic, port, "10ms", 1)).expect("the configuration");
+    let mut process = Process::foretide(folder.path(), "latency", ["run", "--config", path.to_str().expect("a path")]);
+    wait_for("readiness", LIMIT, || http_get(port, "/readyz").filter(|(status, _)| *status == 200));
+    let reader: BaseConsumer =
+        consumer(&unique("latency")).set("fetch.wait.max.ms", "10").create().expect("a consumer");
+    let mut assignment = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        let _ = assignment.add_partition_offset(&format!("{app}.stream.forecasts"), partition, Offset::Beginning);
+    }
+    reader.assign(&assignment).expect("an assignment");
+    let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+        .set("bootstrap.servers", kafka().servers)
+        .set("linger.ms", "0")
+        .create()
+        .expect("a producer");
+    let (per_second, seconds, warm_up) = (1_000_u64, 20_u64, 3_000_usize);
+    let total = per_second * seconds;
+    let start = Instant::now();
+    // The value carries the microsecond of its making; the forecast gives it back as `value`.
+    let writer = std::thread::spawn(move || {
+        for number in 0..total {
+            let due = Duration::from_micros(number * 1_000_000 / per_second);
+            std::thread::sleep(due.saturating_sub(start.elapsed()));
+            let (series, step) = (number % 1_000, number / 1_000);
+            let time = 1_700_000_040_000 + step * 60_000;
+            let payload = format!("{{\"time\":{time},\"value\":{}}}", start.elapsed().as_micros());
+            let key = format!("s{series}");
+            let _ = producer.send(BaseRecord::to(&topic).key(&key).payload(&payload));
+        }
+        producer.flush(LIMIT).expect("a flush");
+    });
+    let mut all = Vec::new();
+    wait_for("the forecasts", LIMIT, || {
+        while let Some(Ok(message)) = reader.poll(Duration::from_millis(5)) {
+            let now = start.elapsed().as_micros() as f64;
+            let forecast: serde_json::Value =
+                serde_json::from_slice(message.payload().unwrap_or_default()).expect("a forecast");
+            all.push((now - forecast["value"].as_f64().expect("a value")) / 1000.0);
+        }
+        (all.len() as u64 >= total).then_some(())
+    });
+    writer.join().expect("the writer");
+    assert!(process.stop(Duration::from_secs(40)).success());
+    let mut all = all.split_off(warm_up);
+    all.sort_by(f64::total_cmp);
+    all
+}

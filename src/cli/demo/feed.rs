@@ -1,0 +1,105 @@
+//! The demo's live data: a thread that writes records as any producer would.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use crate::{
+    broker::{Broker, BrokerError, Outgoing, Publisher},
+    daemon::demo_data::{Machine, Simulation, SimulationSpec, encode},
+    env::{Clock, SystemClock},
+};
+
+/// The topic of the simulated series.
+pub const SIMULATED: &str = "demo.simulated";
+/// The topic of this machine's readings.
+pub const MACHINE: &str = "demo.machine";
+/// Event time between two values of a simulated series.
+const INTERVAL: i64 = 5 * 60 * 1000;
+/// Real time between them: a day passes in 72 seconds.
+const PACE: Duration = Duration::from_millis(250);
+/// Steps that are written as fast as they are taken before that: two days and a bit, so that there is a season to see.
+const HEAD_START: u64 = 600;
+/// Steps written in one transaction during the head start.
+const BURST: u64 = 20;
+
+/// A running feed.
+pub struct Feed {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<(), BrokerError>>,
+}
+
+/// Starts to write.
+///
+/// # Errors
+/// When there is no thread to be had.
+pub fn start(broker: Arc<dyn Broker>, seed: u64, series: usize) -> std::io::Result<Feed> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stop);
+    let thread = std::thread::Builder::new().name("feed".into()).spawn(move || feed(&*broker, seed, series, &asked))?;
+    Ok(Feed { stop, thread })
+}
+
+impl Feed {
+    /// Ends it.
+    ///
+    /// # Errors
+    /// What the broker had answered.
+    pub fn stop(self) -> Result<(), BrokerError> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap_or_else(|_| Err(BrokerError::Fatal("the feed panicked".into())))
+    }
+}
+
+fn feed(broker: &dyn Broker, seed: u64, series: usize, stop: &AtomicBool) -> Result<(), BrokerError> {
+    let clock = SystemClock::new();
+    let mut publisher = broker.publisher("foretide-demo.feed")?;
+    let (wall, head) = (clock.wall_millis(), INTERVAL * i64::try_from(HEAD_START).unwrap_or(0));
+    let start = (wall - head).div_euclid(INTERVAL) * INTERVAL;
+    let mut simulation = Simulation::new(SimulationSpec { seed, series, start, interval: INTERVAL });
+    let mut machine = Machine::new();
+    let mut records = Vec::new();
+    let mut steps = 0;
+    let mut read_at = clock.monotonic_micros();
+    while !stop.load(Ordering::Relaxed) {
+        simulation.advance(|value| {
+            records.push((SIMULATED, value.key.to_owned(), encode(value.time, value.value)));
+        });
+        steps += 1;
+        let now = clock.monotonic_micros();
+        if now.saturating_sub(read_at) >= 1_000_000 {
+            read_at = now;
+            let time = clock.wall_millis();
+            records.extend(
+                machine.read(now).into_iter().map(|reading| (MACHINE, reading.key, encode(time, reading.value))),
+            );
+        }
+        if steps >= HEAD_START || steps % BURST == 0 {
+            publish(&mut *publisher, &records)?;
+            records.clear();
+        }
+        if steps >= HEAD_START {
+            std::thread::sleep(PACE);
+        }
+    }
+    Ok(())
+}
+
+fn publish(publisher: &mut dyn Publisher, records: &[(&str, String, Vec<u8>)]) -> Result<(), BrokerError> {
+    let outgoing: Vec<Outgoing<'_>> = records
+        .iter()
+        .map(|(topic, key, payload)| Outgoing {
+            topic,
+            partition: None,
+            key: Some(key.as_bytes()),
+            payload: Some(payload),
+            headers: &[],
+        })
+        .collect();
+    publisher.publish(&outgoing)
+}

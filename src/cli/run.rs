@@ -1,0 +1,75 @@
+//! `foretide run`: the daemon, until it is told to stop.
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+use anyhow::Context;
+
+use super::WRONG_CONFIGURATION;
+use crate::{
+    broker::kafka::KafkaBroker,
+    daemon::{Daemon, DaemonError, specs},
+    env,
+    settings::{self, Auto, Settings},
+    telemetry::{self, Exposition},
+};
+
+/// What `foretide run` takes.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The configuration; without it defaults and the environment alone
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What this process does; overrides the configuration: all, score or train
+    #[arg(long, value_name = "ROLE")]
+    role: Option<String>,
+}
+
+/// Runs until SIGTERM or an interrupt, then ends in good order.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    // A flag is one more layer, over file and environment.
+    let role = arguments.role.iter().map(|role| ("FORETIDE__ROLE".to_owned(), role.clone()));
+    let settings = match settings::load(arguments.config.as_deref(), env::variables().chain(role)) {
+        Ok(settings) => settings,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return ExitCode::from(WRONG_CONFIGURATION);
+        }
+    };
+    match serve(&settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("foretide: {error:#}");
+            let wrong = error.downcast_ref::<DaemonError>().is_some_and(|error| matches!(error, DaemonError::Spec(_)));
+            if wrong { ExitCode::from(WRONG_CONFIGURATION) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn serve(settings: &Settings) -> anyhow::Result<()> {
+    telemetry::logs::start(log_format(settings), &settings.log.level.to_string())?;
+    let exposition = Exposition::install()?;
+    let instance = instance(settings)?;
+    let broker = Arc::new(KafkaBroker::new(specs::kafka_options(settings, &instance))?);
+    super::runtime()?.block_on(async {
+        let daemon = Daemon::start(settings, broker, exposition, &instance, &settings.app).await?;
+        tracing::info!(address = %daemon.address(), app = settings.app, instance, role = %settings.role, "started");
+        daemon.run(super::asked_to_stop()?).await?;
+        tracing::info!("stopped");
+        Ok(())
+    })
+}
+
+fn log_format(settings: &Settings) -> telemetry::LogFormat {
+    match settings.log.format {
+        settings::LogFormat::Text => telemetry::LogFormat::Text,
+        settings::LogFormat::Json => telemetry::LogFormat::Json,
+    }
+}
+
+/// The name that tells this process from its replicas.
+fn instance(settings: &Settings) -> anyhow::Result<String> {
+    match &settings.instance {
+        Auto::Set(instance) => Ok(instance.clone()),
+        Auto::Auto => env::host_name().context("the host has no name; set `instance` in the configuration"),
+    }
+}

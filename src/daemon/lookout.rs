@@ -1,0 +1,70 @@
+//! A slow look around beside the shards: consumer lag, where partitions are, the states' memory.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    board::{PartitionNote, PartitionState},
+    supervise::Shared,
+};
+use crate::{broker::Partition, telemetry::metrics};
+
+/// How often it looks.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// Looks around until the process stops.
+///
+/// # Errors
+/// None: trouble with the broker shows in the shards, which must deal with it.
+pub fn run(shared: &Shared) -> Result<(), String> {
+    while !shared.stop.asked() {
+        look(shared);
+        shared.stop.sleep(EVERY);
+    }
+    Ok(())
+}
+
+fn look(shared: &Shared) {
+    let mut sums: BTreeMap<String, (u64, u64, BTreeMap<&str, u64>)> =
+        shared.plan.streams.iter().map(|stream| (stream.engine.name.to_string(), Default::default())).collect();
+    for (task, status) in shared.status.tasks() {
+        let partition = Partition { topic: task.topic.clone(), number: task.partition };
+        let end = shared.broker.offsets(&partition).map_or(status.position, |(_, end)| end);
+        let lag = u64::try_from(end - status.position).unwrap_or(0);
+        let number = task.partition.to_string();
+        let labels = [("stream", &*task.stream), ("topic", &*task.topic), ("partition", &*number)];
+        metrics::LAG.gauge(&labels).set(lag as f64);
+        metrics::RESTORE_REMAINING.gauge(&labels).set(status.remaining as f64);
+        shared.status.board.note_partition(
+            &task.stream,
+            &task.topic,
+            task.partition,
+            Some(PartitionNote {
+                state: status.state,
+                series: status.series,
+                state_bytes: status.state_bytes,
+                lag,
+                remaining: status.remaining,
+            }),
+        );
+        let (series, bytes, states) = sums.entry(task.stream.to_string()).or_default();
+        *series += status.series;
+        *bytes += status.state_bytes;
+        *states.entry(word(status.state)).or_default() += 1;
+    }
+    for (stream, (series, bytes, states)) in sums {
+        metrics::SERIES.gauge(&[("stream", &stream)]).set(series as f64);
+        metrics::STATE_BYTES.gauge(&[("stream", &stream)]).set(bytes as f64);
+        for state in [PartitionState::Restoring, PartitionState::Running, PartitionState::Suspended].map(word) {
+            let count = states.get(state).copied().unwrap_or(0);
+            metrics::PARTITIONS.gauge(&[("stream", &stream), ("state", state)]).set(count as f64);
+        }
+    }
+}
+
+fn word(state: PartitionState) -> &'static str {
+    match state {
+        PartitionState::Created | PartitionState::Restoring => "restoring",
+        PartitionState::Running => "running",
+        PartitionState::Suspended => "suspended",
+    }
+}

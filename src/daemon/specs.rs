@@ -1,0 +1,250 @@
+//! The settings, turned into each room's own specification. Each room gets what it needs and nothing else.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::tz::TimeZone;
+
+use super::plan::{Plan, StreamPlan, TrainingPlan};
+use crate::{
+    broker::kafka::KafkaOptions,
+    engine::StreamSpec,
+    forecast::{ForecastSpec, ForecastSpecError},
+    nn::{CellKind, NetworkSpec},
+    series::{self, Calendar, FEATURES, SeriesSpec},
+    settings::{
+        Aggregation, Auto, Cell, Device, Format, Interval, Kafka, Key, Millis, Secret, Settings, Stream, Time,
+        TimeFormat,
+    },
+    time::Grid,
+    train::{DeviceChoice, TrainSpec},
+    wire::{self, DecodeSpec, KeySource, TimeSource},
+};
+
+/// What the settings ask for and cannot be had: mistakes that show only when the rooms look at them.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    /// A time zone that this build does not know.
+    #[error("stream {stream:?}: the time zone {zone:?} is unknown ({source}); expected a name such as Europe/Vienna")]
+    Zone {
+        /// The stream.
+        stream: String,
+        /// The name.
+        zone: String,
+        /// What the time zone library said.
+        source: jiff::Error,
+    },
+    /// Horizon or quantiles that cannot be.
+    #[error("stream {stream:?}: {source}")]
+    Forecast {
+        /// The stream.
+        stream: String,
+        /// What is wrong.
+        source: ForecastSpecError,
+    },
+}
+
+/// The plan of a shard. `state_partitions` is left at 1 until the cluster has been asked.
+///
+/// # Errors
+/// What of the settings cannot be had.
+pub fn plan(settings: &Settings) -> Result<Plan, SpecError> {
+    let micros = |millis: Millis| u64::try_from(millis.0).unwrap_or(0) * 1000;
+    Ok(Plan {
+        app: settings.app.clone(),
+        streams: settings.stream.iter().map(|stream| stream_plan(settings, stream)).collect::<Result<_, _>>()?,
+        state_topic: settings.state_topic(),
+        state_partitions: 1,
+        models_topic: settings.models_topic(),
+        dead_letter_topic: settings.dead_letters_topic(),
+        commit_interval: micros(settings.commit_interval),
+        checkpoint_interval: micros(settings.checkpoint_interval),
+        max_epoch_records: settings.limits.epoch_records as usize,
+        max_epoch_bytes: bytes(settings.limits.epoch_bytes.0),
+        max_poll_records: settings.limits.poll_records as usize,
+    })
+}
+
+/// What the Kafka clients are told.
+pub fn kafka_options(settings: &Settings, instance: &str) -> KafkaOptions {
+    let kafka = &settings.kafka;
+    let mut properties = security(kafka);
+    properties
+        .insert("queued.max.messages.kbytes".into(), (settings.limits.fetch_ahead_bytes.0 / 1024).max(1).to_string());
+    properties.extend(kafka.properties.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())));
+    KafkaOptions {
+        client_id: format!("{}.{instance}", settings.app),
+        properties,
+        session_timeout: kafka.session_timeout.duration(),
+        transaction_timeout: kafka.transaction_timeout.duration(),
+        compression: kafka.compression.to_string(),
+        ..KafkaOptions::new(kafka.brokers.join(","))
+    }
+}
+
+fn security(kafka: &Kafka) -> BTreeMap<String, String> {
+    let mut properties = BTreeMap::from([("security.protocol".to_owned(), kafka.security_protocol.to_string())]);
+    let mut set = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            properties.insert(name.to_owned(), value);
+        }
+    };
+    let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    let secret = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.reveal().to_owned());
+    if kafka.security_protocol.uses_sasl() {
+        set("sasl.mechanism", Some(kafka.sasl_mechanism.to_string()));
+        set("sasl.username", kafka.sasl_username.clone());
+        set("sasl.password", secret(&kafka.sasl_password));
+    }
+    if kafka.security_protocol.uses_tls() {
+        set("ssl.ca.location", path(&kafka.ssl_ca_file));
+        set("ssl.certificate.location", path(&kafka.ssl_certificate_file));
+        set("ssl.key.location", path(&kafka.ssl_key_file));
+        set("ssl.key.password", secret(&kafka.ssl_key_password));
+    }
+    properties
+}
+
+fn stream_plan(settings: &Settings, stream: &Stream) -> Result<StreamPlan, SpecError> {
+    let zone = |name: &str| {
+        TimeZone::get(name).map_err(|source| SpecError::Zone {
+            stream: stream.name.clone(),
+            zone: name.to_owned(),
+            source,
+        })
+    };
+    Ok(StreamPlan {
+        engine: engine_spec(stream, Calendar::new(zone(&stream.time_zone)?))?,
+        decode: decode_spec(stream, zone(stream.zone_of_stamps())?),
+        topics: stream.topics.clone(),
+        forecasts_topic: settings.forecasts_topic(stream),
+        training: stream.training.enabled.then(|| training_plan(stream)),
+    })
+}
+
+fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, SpecError> {
+    let grid = match stream.interval {
+        Interval::Every(interval) => Grid::Regular { interval: interval.0 },
+        Interval::Irregular => Grid::Irregular,
+    };
+    let season = stream.season_steps();
+    let levels: Vec<f32> = stream.quantiles.iter().map(|&level| level as f32).collect();
+    let max_gap_millis = stream.max_gap_millis();
+    let max_gap = match grid {
+        Grid::Regular { interval } => u32::try_from(max_gap_millis / interval.max(1)).unwrap_or(u32::MAX),
+        Grid::Irregular => 0,
+    };
+    let forecast = ForecastSpec::new(stream.horizon as usize, &levels, season as usize)
+        .map_err(|source| SpecError::Forecast { stream: stream.name.clone(), source })?;
+    Ok(StreamSpec {
+        name: Arc::from(stream.name.as_str()),
+        series: SeriesSpec {
+            grid,
+            aggregation: match stream.aggregation {
+                Aggregation::Mean => series::Aggregation::Mean,
+                Aggregation::Sum => series::Aggregation::Sum,
+                Aggregation::Min => series::Aggregation::Min,
+                Aggregation::Max => series::Aggregation::Max,
+                Aggregation::First => series::Aggregation::First,
+                Aggregation::Last => series::Aggregation::Last,
+                Aggregation::Count => series::Aggregation::Count,
+            },
+            readings_per_slot: stream.readings_per_slot,
+            allowed_lateness: stream.allowed_lateness.0,
+            max_gap,
+            max_gap_millis,
+            season,
+            horizon: stream.horizon,
+            burn_in: stream.model.burn_in,
+            calendar,
+        },
+        network: NetworkSpec {
+            cell: match stream.model.cell {
+                Cell::Lstm => CellKind::Lstm,
+                Cell::Gru => CellKind::Gru,
+            },
+            layers: stream.model.layers as usize,
+            hidden: stream.model.hidden as usize,
+            inputs: FEATURES,
+            horizon: forecast.horizon,
+            levels: forecast.levels.len(),
+            seed: stream.model.seed,
+        },
+        forecast,
+        max_series: usize::try_from(stream.limits.series).unwrap_or(usize::MAX).min(u32::MAX as usize),
+    })
+}
+
+fn decode_spec(stream: &Stream, zone: TimeZone) -> DecodeSpec {
+    let delimiter = u8::try_from(stream.delimiter).unwrap_or(b',');
+    DecodeSpec {
+        format: match stream.format {
+            Format::Json => wire::Format::Json,
+            Format::Csv => wire::Format::Csv { columns: stream.columns.clone(), delimiter },
+        },
+        key: match &stream.key {
+            Key::Record => KeySource::Record,
+            Key::Fields(fields) => KeySource::Fields(fields.clone()),
+        },
+        time: match &stream.time {
+            Time::Record => TimeSource::Record,
+            Time::Field { field, format, .. } => TimeSource::Field {
+                name: field.clone(),
+                format: match format {
+                    TimeFormat::Rfc3339 => wire::TimeFormat::Rfc3339,
+                    TimeFormat::Seconds => wire::TimeFormat::EpochSeconds,
+                    TimeFormat::Milliseconds => wire::TimeFormat::EpochMillis,
+                    TimeFormat::Microseconds => wire::TimeFormat::EpochMicros,
+                    TimeFormat::Nanoseconds => wire::TimeFormat::EpochNanos,
+                    TimeFormat::Pattern(pattern) => wire::TimeFormat::Strftime { pattern: pattern.clone(), zone },
+                },
+            },
+        },
+        values: stream.values.clone(),
+        max_record_bytes: bytes(stream.limits.record_bytes.0),
+        max_key_bytes: bytes(stream.limits.key_bytes.0),
+        earliest: stream.earliest,
+        latest: stream.latest,
+    }
+}
+
+fn training_plan(stream: &Stream) -> TrainingPlan {
+    let training = &stream.training;
+    TrainingPlan {
+        history: stream.history_millis(),
+        every: Duration::from_millis(training.every.0.unsigned_abs()),
+        min_steps: training.min_steps as usize,
+        max_series: training.max_series as usize,
+        max_steps_per_series: training.max_steps_per_series as usize,
+        spec: TrainSpec {
+            k1: training.k1 as usize,
+            k2: training.k2 as usize,
+            learning_rate: training.learning_rate,
+            clip: training.clip,
+            lanes: training.lanes as usize,
+            max_steps: training.max_updates as usize,
+            epochs: training.epochs as usize,
+            held_out: training.held_out,
+            seed: stream.model.seed,
+            device: match training.device {
+                Device::Auto => DeviceChoice::Auto,
+                Device::Cpu => DeviceChoice::Cpu,
+                Device::Cuda => DeviceChoice::Cuda,
+            },
+            levels: stream.quantiles.iter().map(|&level| level as f32).collect(),
+            margin: training.margin,
+            ..TrainSpec::default()
+        },
+    }
+}
+
+/// The number of serving threads.
+pub fn shards(settings: &Settings, cores: usize) -> usize {
+    match settings.shards {
+        Auto::Set(shards) => shards as usize,
+        Auto::Auto => cores.saturating_sub(1).max(1),
+    }
+}
+
+fn bytes(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
+}

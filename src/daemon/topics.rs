@@ -1,0 +1,77 @@
+//! The topics: inputs must be there, outputs are made where that is allowed.
+
+use std::collections::BTreeMap;
+
+use super::plan::Plan;
+use crate::broker::{Broker, BrokerError, TopicPlan};
+
+/// Records of the models topic hold at most this much, with room for Kafka's own framing.
+const MODEL_RECORD_BYTES: usize = 1 << 20;
+/// Snapshots and forecasts stay under Kafka's own default.
+const RECORD_BYTES: usize = 1 << 20;
+
+/// What a cluster has of what a plan needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics {
+    /// Input topics and their partitions.
+    pub inputs: BTreeMap<String, i32>,
+    /// Partitions of the state topic.
+    pub state_partitions: i32,
+}
+
+/// Looks at the topics and creates what is missing, where `create` allows it.
+///
+/// # Errors
+/// [`BrokerError::Retry`] while an input topic does not exist, [`BrokerError::Refused`] with what to run where a topic is missing and may not be
+/// made, or what the broker answers.
+pub fn prepare(broker: &dyn Broker, plan: &Plan, create: bool) -> Result<Topics, BrokerError> {
+    let mut inputs = BTreeMap::new();
+    for topic in plan.topics() {
+        let partitions = broker.partitions(&topic)?.ok_or_else(|| {
+            BrokerError::Retry(format!("the input topic {topic:?} does not exist yet; create it, or correct its name"))
+        })?;
+        inputs.insert(topic, partitions);
+    }
+    let widest = inputs.values().copied().max().unwrap_or(1);
+    for needed in needed(plan, widest) {
+        if broker.partitions(&needed.name)?.is_some() {
+            continue;
+        }
+        if !create {
+            return Err(BrokerError::Refused(missing(&needed)));
+        }
+        tracing::info!(topic = needed.name, partitions = needed.partitions, compacted = needed.compacted, "creating");
+        broker.create(&needed)?;
+    }
+    let state_partitions = broker.partitions(&plan.state_topic)?.unwrap_or(1);
+    Ok(Topics { inputs, state_partitions })
+}
+
+/// The topics that Foretide writes.
+pub fn needed(plan: &Plan, partitions: i32) -> Vec<TopicPlan> {
+    let topic = |name: &str, partitions, compacted, max_record_bytes| TopicPlan {
+        name: name.to_owned(),
+        partitions,
+        compacted,
+        max_record_bytes,
+    };
+    let mut topics = vec![
+        topic(&plan.state_topic, partitions, true, RECORD_BYTES),
+        topic(&plan.models_topic, 1, true, MODEL_RECORD_BYTES),
+        topic(&plan.dead_letter_topic, 1, false, RECORD_BYTES),
+    ];
+    for stream in &plan.streams {
+        if topics.iter().all(|known| known.name != stream.forecasts_topic) {
+            topics.push(topic(&stream.forecasts_topic, partitions, false, RECORD_BYTES));
+        }
+    }
+    topics
+}
+
+fn missing(topic: &TopicPlan) -> String {
+    let policy = if topic.compacted { "compact" } else { "delete" };
+    format!(
+        "the topic {:?} does not exist and kafka.create_topics is false; run: kafka-topics.sh --create --topic {} --partitions {} --config cleanup.policy={policy}",
+        topic.name, topic.name, topic.partitions
+    )
+}

@@ -1,0 +1,360 @@
+//! The trainer: reads history back from the input topics, trains a challenger, and publishes it when it wins.
+//!
+//! One trainer leads: the one to which its consumer group has given the models topic's only partition. A new leader
+//! opens its publisher under the application's one trainer id, which fences whatever an earlier leader still tries to
+//! publish; a publication is one transaction, so half a set of weights is never seen.
+
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
+
+use super::{
+    board::{Promotion, TrainingStep, Verdict as Shown},
+    history,
+    models::ModelWatch,
+    plan::{StreamPlan, TrainingPlan},
+    supervise::Shared,
+};
+use crate::{
+    broker::{BrokerError, Member, MemberEvent, Outgoing, Publisher},
+    nn::Weights,
+    telemetry::metrics,
+    train::{self, Lane, Outcome, Progress, TrainError, Verdict},
+    wire::model::{Manifest, PublishReason, Release},
+};
+
+/// How long the trainer waits for news of its seat between rounds.
+const SEAT_WAIT: Duration = Duration::from_millis(500);
+/// How soon a stream that had too little history, or met trouble, is looked at again.
+const TRY_AGAIN: Duration = Duration::from_secs(15);
+/// Versions kept in the models topic: enough for any replay, which reaches back one checkpoint interval, and to go back to.
+const VERSIONS_KEPT: usize = 8;
+/// Why weights are taken back.
+const WORSE: &str = "they do worse on the newest history than the weights they were trained from";
+
+/// Why a round came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum RoundError {
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    #[error("{0}")]
+    Published(String),
+    #[error("the longest series has {steps} steps of history; training begins at {least}")]
+    TooLittle { steps: usize, least: usize },
+}
+
+/// Holds a seat and trains while it leads.
+pub struct Trainer<'a> {
+    shared: &'a Shared,
+    seat: Box<dyn Member>,
+    leading: Option<Leading>,
+    /// When each stream's next round is due, in microseconds of the monotonic clock.
+    due: Vec<u64>,
+    rounds: u64,
+}
+
+struct Leading {
+    publisher: Box<dyn Publisher>,
+    models: ModelWatch,
+}
+
+impl<'a> Trainer<'a> {
+    /// Takes a seat in the trainers' group.
+    ///
+    /// # Errors
+    /// What the broker answers.
+    pub fn join(shared: &'a Shared, transactional_id: &str) -> Result<Self, BrokerError> {
+        let plan = &shared.plan;
+        let group = format!("{}.trainer", plan.app);
+        let seat = shared.broker.join(&group, transactional_id, std::slice::from_ref(&plan.models_topic))?;
+        Ok(Self { shared, seat, leading: None, due: vec![0; plan.streams.len()], rounds: 0 })
+    }
+
+    /// Does one round: news of the seat, and a stream's training where one is due.
+    ///
+    /// # Errors
+    /// When the seat is lost or the broker refuses.
+    pub fn turn(&mut self) -> Result<(), BrokerError> {
+        self.attend(SEAT_WAIT)?;
+        let plan = Arc::clone(&self.shared.plan);
+        for (index, stream) in plan.streams.iter().enumerate() {
+            let Some(training) = &stream.training else { continue };
+            let now = self.shared.clock.monotonic_micros();
+            if self.leading.is_none() || self.shared.stop.asked() || now < self.due[index] {
+                continue;
+            }
+            let wait = match self.round(stream, training) {
+                Ok(()) => training.every,
+                Err(RoundError::TooLittle { steps, least }) => {
+                    tracing::debug!(stream = %stream.engine.name, steps, least, "too little history to train on yet");
+                    count(stream, "skipped");
+                    TRY_AGAIN.min(training.every)
+                }
+                Err(RoundError::Broker(error @ (BrokerError::Fenced(_) | BrokerError::Fatal(_)))) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(stream = %stream.engine.name, %error, "a round of training came to nothing");
+                    count(stream, "failed");
+                    TRY_AGAIN.max(training.every / 4)
+                }
+            };
+            let now = self.shared.clock.monotonic_micros();
+            self.due[index] = now + u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+        }
+        Ok(())
+    }
+
+    /// Gives the seat back.
+    ///
+    /// # Errors
+    /// What the broker answers.
+    pub fn leave(mut self) -> Result<(), BrokerError> {
+        self.seat.leave()
+    }
+
+    /// Hears what the group says.
+    fn attend(&mut self, wait: Duration) -> Result<(), BrokerError> {
+        match self.seat.poll(wait, 1)? {
+            Some(MemberEvent::Assigned(partitions)) if !partitions.is_empty() => {
+                let broker = &self.shared.broker;
+                let publisher = broker.publisher(&format!("{}.trainer", self.shared.plan.app))?;
+                let models = ModelWatch::open(&self.shared.plan.models_topic, &**broker)?;
+                self.leading = Some(Leading { publisher, models });
+                tracing::info!("this instance leads the training");
+            }
+            Some(MemberEvent::Revoked(partitions) | MemberEvent::Lost(partitions)) => {
+                if !partitions.is_empty() {
+                    self.leading = None;
+                    tracing::info!("another instance leads the training");
+                }
+                self.seat.release(&partitions)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn round(&mut self, stream: &StreamPlan, training: &TrainingPlan) -> Result<(), RoundError> {
+        let name: &str = &stream.engine.name;
+        let started = self.shared.clock.monotonic_micros();
+        let Some(leading) = &mut self.leading else { return Ok(()) };
+        leading.models.catch_up(&*self.shared.broker)?;
+        let champion = champion(&leading.models, stream)?;
+        let history = history::read(&*self.shared.broker, stream, training, self.shared.clock.wall_millis())?;
+        if history.lanes.is_empty() {
+            return Err(RoundError::TooLittle { steps: history.longest, least: training.min_steps });
+        }
+        let champion = match self.worse_than_its_parent(stream, training, champion, &history.lanes)? {
+            Ok(champion) => champion,
+            Err(rolled_back) => return self.publish(stream, rolled_back),
+        };
+        self.rounds += 1;
+        tracing::info!(
+            stream = name,
+            series = history.lanes.len(),
+            steps = history.steps,
+            version = champion.version,
+            "training"
+        );
+        let outcome = self.train(stream, training, &champion.weights, &history.lanes)?;
+        self.count_outcome(stream, &outcome, started);
+        if outcome.interrupted {
+            return Ok(());
+        }
+        let verdict = match outcome.verdict {
+            Verdict::Promote => {
+                let challenger = Challenger {
+                    weights: outcome.challenger,
+                    parent: champion.version,
+                    champion_loss: outcome.champion_loss,
+                    challenger_loss: outcome.challenger_loss,
+                    trained_until: history.newest,
+                    reason: PublishReason::Promotion,
+                };
+                return self.publish(stream, challenger);
+            }
+            Verdict::Refuse(why) => why,
+        };
+        tracing::info!(stream = name, %verdict, "the challenger is refused");
+        metrics::REFUSALS.counter(&[("stream", name)]).increment(1);
+        count(stream, "refused");
+        self.shared.status.board.note_promotion(Promotion {
+            stream: name.to_owned(),
+            at: self.shared.clock.wall_millis(),
+            version: champion.version,
+            verdict: Shown::Refused(verdict.to_string()),
+            champion_loss: finite(outcome.champion_loss),
+            challenger_loss: finite(outcome.challenger_loss),
+        });
+        Ok(())
+    }
+
+    /// Runs the optimiser, telling the outside how it goes, and keeping the seat. Stops early when the seat is lost or the
+    /// process ends.
+    fn train(
+        &mut self,
+        stream: &StreamPlan,
+        training: &TrainingPlan,
+        champion: &Weights,
+        lanes: &[Lane],
+    ) -> Result<Outcome, TrainError> {
+        let name: &str = &stream.engine.name;
+        let round = self.rounds;
+        let shared = self.shared;
+        let mut observe = |progress: &Progress| {
+            metrics::TRAINING_LOSS.gauge(&[("stream", name)]).set(progress.loss);
+            metrics::GRADIENT_NORM.gauge(&[("stream", name)]).set(progress.gradient_norm);
+            shared.status.board.note_training(
+                name,
+                TrainingStep {
+                    at: shared.clock.wall_millis(),
+                    round,
+                    step: progress.step as u64,
+                    of: progress.max_steps as u64,
+                    loss: progress.loss,
+                    gradient_norm: progress.gradient_norm,
+                },
+            );
+            shared.health.beat("trainer");
+            let lost = self.attend(Duration::ZERO).is_err() || self.leading.is_none();
+            if shared.stop.asked() || lost { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        train::train(&training.spec, &stream.engine.network, champion, lanes, &mut observe)
+    }
+
+    /// The champion, or, when the weights it was trained from do clearly better on the newest history, those to go
+    /// back to.
+    fn worse_than_its_parent(
+        &self,
+        stream: &StreamPlan,
+        training: &TrainingPlan,
+        champion: Champion,
+        lanes: &[Lane],
+    ) -> Result<Result<Champion, Challenger>, RoundError> {
+        let (Some(parent), Some(leading)) = (champion.promoted_from, &self.leading) else { return Ok(Ok(champion)) };
+        let network = &stream.engine.network;
+        let weights = match parent {
+            0 => Weights::initial(network),
+            parent => match leading.models.weights(&stream.engine.name, parent, network) {
+                Ok(weights) => weights,
+                Err(_) => return Ok(Ok(champion)),
+            },
+        };
+        let compared = train::compare(&training.spec, network, &champion.weights, &weights, lanes)?;
+        if compared.verdict != Verdict::Promote {
+            return Ok(Ok(champion));
+        }
+        tracing::warn!(
+            stream = %stream.engine.name,
+            version = champion.version, loss = compared.champion_loss, parent, parent_loss = compared.challenger_loss,
+            "the serving weights do worse on the newest history than those they were trained from; rolling back"
+        );
+        Ok(Err(Challenger {
+            weights,
+            parent,
+            champion_loss: compared.champion_loss,
+            challenger_loss: compared.challenger_loss,
+            trained_until: None,
+            reason: PublishReason::Rollback,
+        }))
+    }
+
+    fn publish(&mut self, stream: &StreamPlan, challenger: Challenger) -> Result<(), RoundError> {
+        let name: &str = &stream.engine.name;
+        let Some(leading) = &mut self.leading else { return Ok(()) };
+        let at = self.shared.clock.wall_millis();
+        let version = leading.models.shelf.active(name).map_or(0, |manifest| manifest.release.version) + 1;
+        let release = Release {
+            stream: name.to_owned(),
+            version,
+            parent: challenger.parent,
+            fingerprint: stream.engine.network.fingerprint(),
+            created: at,
+            trained_until: challenger.trained_until,
+            champion_loss: finite(challenger.champion_loss),
+            challenger_loss: finite(challenger.challenger_loss),
+            reason: challenger.reason,
+        };
+        let published = |error: &dyn std::fmt::Display| RoundError::Published(error.to_string());
+        let bytes = challenger.weights.to_bytes().map_err(|error| published(&error))?;
+        let records = Manifest::new(release, &bytes).records(&bytes).map_err(|error| published(&error))?;
+        let gone: Vec<String> =
+            leading.models.shelf.versions(name).rev().skip(VERSIONS_KEPT).flat_map(Manifest::keys).collect();
+        let new = records.iter().map(|(key, payload)| (key, Some(payload.as_slice())));
+        let outgoing: Vec<Outgoing<'_>> = new
+            .chain(gone.iter().map(|key| (key, None)))
+            .map(|(key, payload)| Outgoing {
+                topic: &self.shared.plan.models_topic,
+                partition: Some(0),
+                key: Some(key.as_bytes()),
+                payload,
+                headers: &[],
+            })
+            .collect();
+        leading.publisher.publish(&outgoing)?;
+        let (metric, outcome, verdict) = match challenger.reason {
+            PublishReason::Promotion => (metrics::PROMOTIONS, "promoted", Shown::Promoted),
+            PublishReason::Rollback => (metrics::ROLLBACKS, "rolled_back", Shown::RolledBack(WORSE.into())),
+        };
+        metric.counter(&[("stream", name)]).increment(1);
+        count(stream, outcome);
+        let (champion_loss, challenger_loss) = (challenger.champion_loss, challenger.challenger_loss);
+        tracing::info!(stream = name, version, champion_loss, challenger_loss, outcome, "weights published");
+        self.shared.status.board.note_promotion(Promotion {
+            stream: name.to_owned(),
+            at,
+            version,
+            verdict,
+            champion_loss: finite(champion_loss),
+            challenger_loss: finite(challenger_loss),
+        });
+        Ok(())
+    }
+
+    fn count_outcome(&self, stream: &StreamPlan, outcome: &Outcome, started: u64) {
+        let label = ("stream", &*stream.engine.name);
+        let seconds = self.shared.clock.monotonic_micros().saturating_sub(started) as f64 / 1e6;
+        metrics::TRAINING_SECONDS.sum(&[label]).increment(seconds);
+        metrics::TRAINING_STEPS.counter(&[label]).increment(outcome.steps as u64);
+        metrics::TRAINING_CLIPPED.counter(&[label]).increment(outcome.clipped as u64);
+        metrics::TRAINING_SKIPPED.counter(&[label]).increment(outcome.skipped_non_finite as u64);
+        metrics::HELD_OUT_LOSS.gauge(&[label, ("weights", "champion")]).set(outcome.champion_loss);
+        metrics::HELD_OUT_LOSS.gauge(&[label, ("weights", "challenger")]).set(outcome.challenger_loss);
+    }
+}
+
+struct Champion {
+    version: u64,
+    weights: Weights,
+    /// Where it is a promotion: the version it was trained from.
+    promoted_from: Option<u64>,
+}
+
+struct Challenger {
+    weights: Weights,
+    parent: u64,
+    champion_loss: f64,
+    challenger_loss: f64,
+    trained_until: Option<i64>,
+    reason: PublishReason,
+}
+
+/// The weights that serve: the newest published for the configured network, or the initial ones.
+fn champion(models: &ModelWatch, stream: &StreamPlan) -> Result<Champion, RoundError> {
+    let network = &stream.engine.network;
+    let name: &str = &stream.engine.name;
+    let fitting = |manifest: &&Manifest| manifest.release.fingerprint == network.fingerprint();
+    let Some(release) = models.shelf.versions(name).rev().find(fitting).map(|manifest| &manifest.release) else {
+        return Ok(Champion { version: 0, weights: Weights::initial(network), promoted_from: None });
+    };
+    let weights = models.weights(name, release.version, network).map_err(RoundError::Published)?;
+    let promoted_from = (release.reason == PublishReason::Promotion).then_some(release.parent);
+    Ok(Champion { version: release.version, weights, promoted_from })
+}
+
+fn count(stream: &StreamPlan, outcome: &str) {
+    metrics::TRAINING_ROUNDS.counter(&[("stream", &stream.engine.name), ("outcome", outcome)]).increment(1);
+}
+
+fn finite(loss: f64) -> Option<f64> {
+    loss.is_finite().then_some(loss)
+}

@@ -1,0 +1,259 @@
+//! The built binary on a real Apache Kafka: what goes in, what comes out, and what survives a kill.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+mod support;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use foretide::broker::{Broker, From, Partition, TopicPlan};
+use harness::{
+    client::{Input, consume, group_offset, produce},
+    http_get,
+    kafka::kafka,
+    unique, wait_for,
+};
+use support::{Daemon, Stream, backtest, forecasts, of_input, read_csv};
+
+const LIMIT: Duration = Duration::from_secs(120);
+const IDLE: Duration = Duration::from_secs(3);
+
+/// Waits until a group has committed every record of a topic.
+fn wait_until_read(app: &str, topic: &str, ends: &[i64]) {
+    wait_for(&format!("{app} to read {topic} to its end"), LIMIT, || {
+        let read = |(partition, end): (usize, &i64)| {
+            *end == 0 || group_offset(kafka(), app, topic, partition as i32) >= Some(*end)
+        };
+        ends.iter().enumerate().all(read).then_some(())
+    });
+}
+
+/// Seven series of one record each hour; two kills in the middle; the outcome must be that of the file run through
+/// `backtest`, number for number.
+#[test]
+fn kill_dash_nine_loses_and_doubles_nothing_and_forecasts_are_those_of_backtest() {
+    let Some(table) = read_csv("ETTh1.csv.gz") else { return };
+    let rows = &table.rows[..900];
+    let topic = kafka().topic("etth1", 1);
+    let stream = Stream {
+        topic: &topic,
+        values: table.header[1..].iter().map(String::as_str).collect(),
+        key: "{ fields = [] }",
+        interval: "1h",
+        extra: "season = \"24h\"",
+    };
+    let app = unique("etth1");
+    let mut daemon = Daemon::new(&app, &[stream.clone()]);
+    daemon.start("first");
+    let record = |row: &Vec<String>| {
+        let fields = table.header[1..].iter().zip(&row[1..]).map(|(name, value)| format!("\"{name}\":{value}"));
+        let time = support::millis(&row[0]);
+        Input::new("row", format!("{{\"time\":{time},{}}}", fields.collect::<Vec<_>>().join(","))).at(0)
+    };
+    for (part, name) in rows.chunks(300).zip(["first", "second", "third"]) {
+        if name != "first" {
+            daemon.start(name);
+        }
+        let before = group_offset(kafka(), &app, &topic, 0).unwrap_or(0);
+        produce(kafka(), &topic, part.iter().map(record));
+        if name == "third" {
+            continue;
+        }
+        // In the middle of it: something of this part is committed, and perhaps not all of it.
+        wait_for("a commit", LIMIT, || group_offset(kafka(), &app, &topic, 0).filter(|&offset| offset > before));
+        daemon.kill(name);
+    }
+    wait_until_read(&app, &topic, &[rows.len() as i64]);
+    let status = daemon.stop("third");
+    assert!(status.success(), "SIGTERM ends it in good order: {status}");
+
+    let seen = consume(kafka(), &format!("{app}.stream.forecasts"), IDLE);
+    let live = forecasts(&seen);
+    assert_eq!(live.len(), 7, "seven series");
+    for (series, all) in &live {
+        assert_eq!(all.len(), rows.len(), "{series}: one forecast for each row");
+        assert!(
+            all.windows(2).all(|pair| pair[0]["origin"].as_i64() < pair[1]["origin"].as_i64()),
+            "{series}: in order"
+        );
+    }
+    let file = backtest("ETTh1.csv.gz", rows.len(), &["--horizon", "24", "--season", "24"]);
+    assert_eq!(of_input(&live), of_input(&file), "the daemon forecasts what the backtest does");
+}
+
+/// Keyed rows over four partitions; a second replica joins in the middle and the first one leaves.
+#[test]
+fn a_rebalance_hands_series_over_with_their_state() {
+    let Some(table) = read_csv("pedestrian.csv.gz") else { return };
+    let (key, time, value) = (table.column("Sensor"), table.column("Date_Time"), table.column("Count"));
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    // The first rows of each sensor, in the order of time as a topic would have them.
+    let mut rows: Vec<&Vec<String>> = table
+        .rows
+        .iter()
+        .filter(|row| {
+            let count = counts.entry(&row[key]).or_default();
+            *count += 1;
+            *count <= 400
+        })
+        .collect();
+    rows.sort_by_key(|row| support::millis(&row[time]));
+    let topic = kafka().topic("pedestrian", 4);
+    let stream =
+        Stream { topic: &topic, values: vec!["value"], key: "\"record\"", interval: "1h", extra: "season = \"24h\"" };
+    let app = unique("pedestrian");
+    let mut daemon = Daemon::new(&app, &[stream]);
+    daemon.start("first");
+    let mut ends = vec![0; 4];
+    let sensors: Vec<&str> = counts.keys().copied().collect();
+    for (part, rows) in rows.chunks(rows.len().div_ceil(4)).enumerate() {
+        let records = rows.iter().map(|row| {
+            let partition = sensors.iter().position(|sensor| *sensor == row[key]).unwrap() % 4;
+            ends[partition] += 1;
+            let time = support::millis(&row[time]);
+            Input::new(row[key].as_str(), format!("{{\"time\":{time},\"value\":{}}}", row[value])).at(partition as i32)
+        });
+        produce(kafka(), &topic, records);
+        match part {
+            1 => daemon.start("second"),
+            2 => assert!(daemon.stop("first").success(), "it hands over and ends in good order"),
+            _ => {}
+        }
+        wait_until_read(&app, &topic, &ends);
+    }
+    assert!(daemon.stop("second").success());
+    let live = forecasts(&consume(kafka(), &format!("{app}.stream.forecasts"), IDLE));
+    let mut made = 0;
+    for (sensor, all) in &live {
+        let steps: Vec<_> = all.iter().map(|forecast| forecast["step"].as_i64().unwrap()).collect();
+        assert!(steps.windows(2).all(|pair| pair[0] < pair[1]), "{sensor}: each origin once and in order");
+        made += all.len();
+    }
+    let refused = consume(kafka(), &format!("{app}.dead-letters"), IDLE).len();
+    assert_eq!(made + refused, rows.len(), "every row is forecast, or refused as a duplicate");
+    assert_eq!(live.len(), sensors.len());
+    let own = support::alone(&rows, key, time, value);
+    assert_eq!(of_input(&live), of_input(&own), "the same forecasts as from one engine that was never moved");
+}
+
+/// One of each kind of bad record, between good ones.
+#[test]
+fn bad_records_go_to_the_dead_letters_and_good_ones_are_forecast() {
+    let topic = unique("bad");
+    let plan = TopicPlan { name: topic.clone(), partitions: 1, compacted: false, max_record_bytes: 16 << 20 };
+    kafka().broker().create(&plan).unwrap();
+    let app = unique("bad");
+    let extra = "allowed_lateness = \"0s\"\nlimits = { series = 2, record_bytes = \"1MiB\" }";
+    let stream = Stream { topic: &topic, values: vec!["value"], key: "\"record\"", interval: "1m", extra };
+    let mut daemon = Daemon::new(&app, &[stream]);
+    daemon.start("only");
+    let minute = |number: i64| 1_700_000_000_000 / 60_000 * 60_000 + number * 60_000;
+    let good = |series: &str, number| Input::new(series, format!("{{\"time\":{},\"value\":1.5}}", minute(number)));
+    let at = |number, value: &str| Input::new("a", format!("{{\"time\":{},\"value\":{value}}}", minute(number)));
+    let now = minute(1);
+    let bad: Vec<(&str, Input)> = vec![
+        ("broken_json", Input::new("a", "{\"time\":17000")),
+        ("wrong_type", at(1, "\"warm\"")),
+        ("wrong_type", at(1, "[1]")),
+        ("missing_field", Input::new("a", format!("{{\"time\":{now}}}"))),
+        ("missing_field", at(1, "null")),
+        ("missing_field", Input::new("a", "{\"value\":1}")),
+        ("not_finite", at(1, "NaN")),
+        ("not_finite", at(1, "-Infinity")),
+        ("out_of_range", at(1, "1e300")),
+        ("absurd_time", Input::new("a", "{\"time\":99999999999999,\"value\":1}")),
+        ("wrong_type", Input::new("a", "{\"time\":\"soon\",\"value\":1}")),
+        ("series_limit", good("c", 1)),
+        ("empty_record", Input::new("a", "")),
+        ("tombstone", Input { payload: None, ..Input::new("a", "") }),
+        ("missing_key", Input { key: None, ..good("a", 1) }),
+        ("not_utf8", Input::new("a", vec![b'{', 0xff, b'}'])),
+        ("too_large", Input::new("a", format!("{{\"pad\":\"{}\"}}", "x".repeat(10 << 20)))),
+        ("late", good("a", -10)),
+        // The last slot of `a` that has closed by then.
+        ("duplicate", good("a", 18)),
+    ];
+    let mut records = vec![good("a", 0), good("b", 0)];
+    for (number, (_, input)) in (1..).zip(&bad) {
+        records.extend([Input { partition: Some(0), ..input.clone() }, good("a", number), good("b", number)]);
+    }
+    let end = records.len() as i64;
+    produce(kafka(), &topic, records.into_iter().map(|record| record.at(0)));
+    wait_until_read(&app, &topic, &[end]);
+
+    let letters = consume(kafka(), &format!("{app}.dead-letters"), IDLE);
+    let header = |letter: &harness::client::Seen, name: &str| -> String {
+        let found = letter.headers.iter().find(|(known, _)| known == name);
+        String::from_utf8(found.unwrap_or_else(|| panic!("no header {name} in {letter:?}")).1.clone()).unwrap()
+    };
+    let reasons: Vec<String> = letters.iter().map(|letter| header(letter, "foretide.reason")).collect();
+    let expected: Vec<&str> = bad.iter().map(|(reason, _)| *reason).collect();
+    assert_eq!(reasons, expected, "each bad record, in order, with its reason");
+    for (number, letter) in letters.iter().enumerate() {
+        assert_eq!(header(letter, "foretide.topic"), topic);
+        assert_eq!(header(letter, "foretide.partition"), "0");
+        assert_eq!(header(letter, "foretide.offset"), (2 + 3 * number).to_string());
+        assert_eq!(header(letter, "foretide.stream"), "stream");
+        assert!(!header(letter, "foretide.detail").is_empty());
+    }
+    let forecasts = forecasts(&consume(kafka(), &format!("{app}.stream.forecasts"), IDLE));
+    for series in ["a", "b"] {
+        assert_eq!(forecasts[series].len(), bad.len() + 1, "every good reading of {series} is forecast");
+    }
+    assert!(!forecasts.contains_key("c"));
+    let (status, metrics) = http_get(daemon.port("only"), "/metrics").expect("metrics");
+    assert_eq!(status, 200);
+    for reason in ["broken_json", "wrong_type", "not_finite", "series_limit", "too_large", "tombstone", "late"] {
+        let count = expected.iter().filter(|known| **known == reason).count();
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with("foretide_dead_letters_total{") && line.contains(&format!("\"{reason}\"")))
+            .unwrap_or_else(|| panic!("no metric for {reason}"));
+        assert!(line.ends_with(&format!(" {count}")), "{line}: expected {count}");
+    }
+    assert!(!metrics.contains("series=\""), "no series key is a label");
+    assert_eq!(http_get(daemon.port("only"), "/livez").expect("livez").0, 200);
+    assert_eq!(http_get(daemon.port("only"), "/readyz").expect("readyz").0, 200);
+    assert!(daemon.stop("only").success());
+}
+
+/// A season that no initial weights know: the trainer must learn it, publish, and the forecasts must show the version.
+#[test]
+fn the_trainer_learns_publishes_and_serving_takes_the_weights_up() {
+    let topic = kafka().topic("learn", 2);
+    let app = unique("learn");
+    let extra = "season = \"none\"\nreadings_per_slot = 1\ntraining = { every = \"1s\", min_steps = 200, max_updates = 60, lanes = 8, margin = 0.001, learning_rate = 0.01 }";
+    let stream = Stream { topic: &topic, values: vec!["value"], key: "\"record\"", interval: "1m", extra };
+    let mut daemon = Daemon::new(&app, &[stream]).trained();
+    let now = support::now() / 60_000 * 60_000;
+    let record = |series: i64, step: i64| {
+        let value = ((step + 3 * series) as f64 / 8.0 * std::f64::consts::TAU).sin() * 10.0;
+        Input::new(format!("s{series}"), format!("{{\"time\":{},\"value\":{value}}}", now + step * 60_000))
+            .at((series % 2) as i32)
+    };
+    produce(kafka(), &topic, (0..400).flat_map(|step| (0..8).map(move |series| record(series, step))));
+    daemon.start("score");
+    let version = wait_for("weights to be promoted and served", LIMIT, || {
+        let (_, metrics) = http_get(daemon.port("score"), "/metrics")?;
+        let line = metrics.lines().find(|line| line.starts_with("foretide_weights_version{"))?;
+        line.rsplit(' ').next()?.parse::<f64>().ok().filter(|version| *version >= 1.0)
+    });
+    produce(kafka(), &topic, (400..420).flat_map(|step| (0..8).map(move |series| record(series, step))));
+    wait_until_read(&app, &topic, &[4 * 420, 4 * 420]);
+    assert!(daemon.stop("score").success());
+    let live = forecasts(&consume(kafka(), &format!("{app}.stream.forecasts"), IDLE));
+    for (series, all) in &live {
+        assert_eq!(all.len(), 420, "{series}");
+        assert_eq!(all[0]["weights_version"], 0, "{series} began with the initial weights");
+        assert!(all[419]["weights_version"].as_u64().unwrap() >= version as u64, "{series} ends with learnt ones");
+    }
+    // Weights are bytes that no console prints.
+    let partition = Partition { topic: format!("{app}.models").into(), number: 0 };
+    let mut reader = kafka().broker().reader(&partition, From::Beginning).unwrap();
+    let manifest: serde_json::Value = wait_for("the manifest", LIMIT, || {
+        let batch = reader.read(Duration::from_millis(100), 10).unwrap()?;
+        let record = batch.iter().find(|record| record.key == Some(b"stream/1"))?;
+        serde_json::from_slice(record.payload?).ok()
+    });
+    assert!(manifest["challenger_loss"].as_f64().unwrap() < manifest["champion_loss"].as_f64().unwrap(), "{manifest}");
+}

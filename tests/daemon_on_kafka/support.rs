@@ -1,0 +1,200 @@
+//! A daemon under test, its configuration, and what its output is held against.
+
+use std::{
+    collections::BTreeMap,
+    io::Read,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+    time::Duration,
+};
+
+use foretide::env::{Clock, SystemClock};
+use serde_json::Value;
+
+use crate::harness::{client::Seen, free_port, http_get, kafka::kafka, process::Process, wait_for};
+
+/// A table of strings, read from the real data sets.
+pub struct Table {
+    pub header: Vec<String>,
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub fn column(&self, name: &str) -> usize {
+        self.header
+            .iter()
+            .position(|known| known == name)
+            .unwrap_or_else(|| panic!("no column {name}: {:?}", self.header))
+    }
+}
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name)
+}
+
+/// A data set; `None`, said aloud, where the folder of data sets is missing.
+pub fn read_csv(name: &str) -> Option<Table> {
+    let path = data(name);
+    let Ok(file) = std::fs::File::open(&path) else {
+        eprintln!("SKIPPED: {} is missing", path.display());
+        return None;
+    };
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let header = reader.headers().unwrap().iter().map(str::to_owned).collect();
+    let rows = reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect();
+    Some(Table { header, rows })
+}
+
+/// The milliseconds of a stamp in the data sets, read as UTC.
+pub fn millis(stamp: &str) -> i64 {
+    let stamp = stamp.trim_end_matches('Z').replace('T', " ");
+    let civil: jiff::civil::DateTime = stamp.parse().unwrap_or_else(|error| panic!("{stamp}: {error}"));
+    civil.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_millisecond()
+}
+
+/// The wall clock in milliseconds.
+pub fn now() -> i64 {
+    SystemClock::new().wall_millis()
+}
+
+/// One `[[stream]]`, called `stream`.
+#[derive(Clone)]
+pub struct Stream<'a> {
+    pub topic: &'a str,
+    pub values: Vec<&'a str>,
+    pub key: &'a str,
+    pub interval: &'a str,
+    pub extra: &'a str,
+}
+
+impl Stream<'_> {
+    fn toml(&self, trained: bool) -> String {
+        let readings = if self.extra.contains("readings_per_slot") { "" } else { "readings_per_slot = 1" };
+        let training = if trained { "" } else { "training = { enabled = false }" };
+        format!(
+            "[[stream]]\nname = \"stream\"\ntopics = [{:?}]\nkey = {}\nvalues = {:?}\ninterval = {:?}\n{readings}\n{training}\nhorizon = 24\ntime = {{ field = \"time\", format = \"milliseconds\" }}\nmodel = {{ hidden = 16 }}\n{}\n",
+            self.topic, self.key, self.values, self.interval, self.extra
+        )
+    }
+}
+
+/// Replicas of one application.
+pub struct Daemon {
+    folder: tempfile::TempDir,
+    app: String,
+    streams: String,
+    trained: bool,
+    running: BTreeMap<String, (Process, u16)>,
+}
+
+impl Daemon {
+    pub fn new(app: &str, streams: &[Stream<'_>]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let streams = streams.iter().map(|stream| stream.toml(stream.extra.contains("training"))).collect();
+        Self { folder, app: app.to_owned(), streams, trained: false, running: BTreeMap::new() }
+    }
+
+    pub fn trained(mut self) -> Self {
+        self.trained = true;
+        self
+    }
+
+    /// Starts a replica and waits until it is ready.
+    pub fn start(&mut self, name: &str) {
+        let port = free_port();
+        let config = format!(
+            "app = {:?}\ninstance = {name:?}\nrole = {:?}\ncommit_interval = \"50ms\"\ncheckpoint_interval = \"2s\"\nshards = 1\n[kafka]\nbrokers = [{:?}]\nsession_timeout = \"6s\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n{}",
+            self.app,
+            if self.trained { "all" } else { "score" },
+            kafka().servers,
+            self.streams
+        );
+        let path = self.folder.path().join(format!("{name}.toml"));
+        std::fs::write(&path, config).unwrap();
+        let path = path.to_str().unwrap().to_owned();
+        let mut process = Process::foretide(self.folder.path(), name, ["run", "--config", &path]);
+        wait_for("the replica to be ready", Duration::from_secs(60), || {
+            assert!(process.runs(), "it has ended:\n{}", process.log());
+            http_get(port, "/readyz").filter(|(status, _)| *status == 200)
+        });
+        self.running.insert(name.to_owned(), (process, port));
+    }
+
+    pub fn port(&self, name: &str) -> u16 {
+        self.running[name].1
+    }
+
+    pub fn kill(&mut self, name: &str) {
+        self.running.remove(name).unwrap().0.kill();
+    }
+
+    pub fn stop(&mut self, name: &str) -> ExitStatus {
+        self.running.remove(name).unwrap().0.stop(Duration::from_secs(40))
+    }
+}
+
+/// Forecasts by series, in the order of their offsets.
+pub type Forecasts = BTreeMap<String, Vec<Value>>;
+
+/// What an independent client has read.
+pub fn forecasts(seen: &[Seen]) -> Forecasts {
+    let mut forecasts = Forecasts::new();
+    for record in seen {
+        let forecast: Value = serde_json::from_str(&record.text()).unwrap();
+        let key = String::from_utf8(record.key.clone().unwrap()).unwrap();
+        assert_eq!(forecast["series"], key.as_str(), "keyed by series");
+        forecasts.entry(key).or_default().push(forecast);
+    }
+    forecasts
+}
+
+/// The forecasts without what only names where they come from.
+pub fn of_input(forecasts: &Forecasts) -> Forecasts {
+    let mut forecasts = forecasts.clone();
+    for forecast in forecasts.values_mut().flatten().filter_map(Value::as_object_mut) {
+        forecast.remove("stream");
+        forecast.remove("input");
+    }
+    forecasts
+}
+
+/// What `foretide backtest` makes of the first rows of a data set.
+pub fn backtest(name: &str, rows: usize, arguments: &[&str]) -> Forecasts {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("input.csv");
+    let table = read_csv(name).unwrap();
+    let mut text = table.header.join(",") + "\n";
+    table.rows[..rows].iter().for_each(|row| text += &(row.join(",") + "\n"));
+    std::fs::write(&input, text).unwrap();
+    run_backtest(folder.path(), &input, arguments)
+}
+
+fn run_backtest(folder: &Path, input: &Path, arguments: &[&str]) -> Forecasts {
+    let emitted = folder.join("forecasts.jsonl");
+    let output = Command::new(env!("CARGO_BIN_EXE_foretide"))
+        .args(["backtest", input.to_str().unwrap(), "--no-training", "--hidden", "16", "--json", "--emit"])
+        .arg(&emitted)
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut forecasts = Forecasts::new();
+    for line in std::fs::read_to_string(&emitted).unwrap().lines() {
+        let forecast: Value = serde_json::from_str(line).unwrap();
+        forecasts.entry(forecast["series"].as_str().unwrap().to_owned()).or_default().push(forecast);
+    }
+    forecasts
+}
+
+/// What `foretide backtest` makes of keyed rows.
+pub fn alone(rows: &[&Vec<String>], key: usize, time: usize, value: usize) -> Forecasts {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("input.csv");
+    let mut text = "sensor,time,value\n".to_owned();
+    rows.iter().for_each(|row| text += &format!("{},{},{}\n", row[key], row[time], row[value]));
+    std::fs::write(&input, text).unwrap();
+    let arguments = ["--long", "--key", "sensor", "--time", "time", "--value", "value", "--interval", "1h"];
+    run_backtest(folder.path(), &input, &[&arguments[..], &["--horizon", "24", "--season", "24"]].concat())
+}
