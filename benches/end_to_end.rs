@@ -147,7 +147,7 @@ fn foretide(app: &str, topic: &str) -> f64 {
 fn consumer(group: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
-        .set("bootstrap.servers", kafka().servers)
+        .set("bootstrap.servers", &kafka().servers)
         .set("group.id", group)
         .set("enable.auto.commit", "false")
         .set("isolation.level", "read_committed")
@@ -177,7 +177,7 @@ fn bare(topic: &str, samples: &[Vec<u8>]) -> f64 {
     let out = kafka().topic("bare-out", PARTITIONS);
     let reader: BaseConsumer = consumer(&group).create().expect("a consumer");
     let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
-        .set("bootstrap.servers", kafka().servers)
+        .set("bootstrap.servers", &kafka().servers)
         .set("transactional.id", &group)
         .set("compression.type", "lz4")
         .set("linger.ms", "5")
@@ -244,7 +244,7 @@ fn latency() -> Vec<f64> {
     }
     reader.assign(&assignment).expect("an assignment");
     let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
-        .set("bootstrap.servers", kafka().servers)
+        .set("bootstrap.servers", &kafka().servers)
         .set("linger.ms", "0")
         .create()
         .expect("a producer");
