@@ -1,4 +1,4 @@
-//! The gated recurrent unit (Cho et al., EMNLP 2014, arXiv:1406.1078), in the form of cuDNN and PyTorch, where the reset
+//! The gated recurrent unit (Cho et al., EMNLP 2014, arXiv:1406.1078) in the form of cuDNN and PyTorch, where the reset
 //! gate acts on the candidate's recurrent part after its matrix and bias:
 //!
 //! ```text

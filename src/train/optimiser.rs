@@ -136,8 +136,8 @@ pub(super) fn global_norm(gradients: &Tensors<Tensor>) -> Result<f64> {
     Ok(sum.sqrt())
 }
 
-/// Scales gradients of the norm `norm` down to `most` (Pascanu, Mikolov, Bengio, ICML 2013, arXiv:1211.5063); whether it
-/// had to.
+/// Scales gradients of the norm `norm` down to `most` (Pascanu, Mikolov, Bengio, ICML 2013, arXiv:1211.5063); whether
+/// it had to.
 pub(super) fn clip(gradients: &mut Tensors<Tensor>, norm: f64, most: f64) -> Result<bool> {
     if norm <= most {
         return Ok(false);

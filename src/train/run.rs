@@ -16,8 +16,8 @@ use super::spec::{Outcome, Progress, TrainError, TrainSpec};
 use super::tracks::{Cut, Sizes, Tracks, steps};
 use crate::nn::{NetworkSpec, Weights};
 
-/// The most steps of a window: what is kept for the backward pass grows with it, and elsewhere than on the processor the
-/// stack that the backward pass needs does.
+/// The most steps of a window: what is kept for the backward pass grows with it, and so does, elsewhere than on the
+/// processor, the stack that the backward pass needs.
 const MOST_STEPS: usize = 4096;
 /// Stack of the training thread: candle's backward pass recurses once per operation.
 const STACK: usize = 256 << 20;

@@ -128,9 +128,9 @@ pub struct Step<'a> {
     pub after: &'a [f32],
 }
 
-/// The reverse of [`combine`]: `states` comes with the gradient by the states after the step, `[row][state]`, and leaves
-/// with the gradient by the states before it as far as it does not pass through the gates; `sums`, `[row][gate][block]`,
-/// becomes the gradient by the gates' sums.
+/// The reverse of [`combine`]: `states` comes with the gradient by the states after the step, `[row][state]`, and
+/// leaves with that by the states before it as far as it does not pass through the gates; `sums`,
+/// `[row][gate][block]`, becomes the gradient by the gates' sums.
 ///
 /// # Safety
 /// The processor must have the instructions of `L`.
