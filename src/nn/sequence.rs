@@ -107,7 +107,7 @@ pub fn plain<C: Cell + ?Sized>(cell: &C, sequence: &Sequence<'_>) -> Result<Sequ
     let hidden = weights.recurrent.dim(1)?;
     let (input, recurrent) = (weights.input.t()?, weights.recurrent.t()?);
     let mut states = (0..cell.states())
-        .map(|vector| sequence.states.narrow(1, vector * padded(hidden), hidden))
+        .map(|vector| sequence.states.narrow(1, vector * padded(hidden), hidden)?.contiguous())
         .collect::<Result<Vec<_>>>()?;
     let (mut outputs, mut history) = (Vec::with_capacity(steps), Vec::with_capacity(steps));
     for step in 0..steps {
