@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::experts::held;
 use super::pending::unhalve;
-use super::spec::{Between, ForecastSpec, MAX_BUCKETS, MAX_LEVELS};
+use super::spec::{ForecastSpec, MAX_LEVELS};
 
 /// How far a quantile moves with one forecast, in usual residuals; more in the beginning.
 const RATE: f32 = 0.05;
@@ -89,46 +89,55 @@ impl Calibration {
         }
     }
 
-    /// Visits the leads in order with the distances of their quantiles from the point, ascending by level, and how much wider than
-    /// usual they are. `network` is `[horizon][level]`.
-    pub fn spread(&mut self, spec: &ForecastSpec, network: &[f32], mut visit: impl FnMut(usize, &[f32], f32)) {
+    /// Visits the leads in order with the distances of their quantiles from the point, to be read by [`outward`]; at the end
+    /// of a bucket also with its number and how much wider than usual they are there. `network` is `[horizon][level]`.
+    pub fn spread(
+        &mut self,
+        spec: &ForecastSpec,
+        network: &[f32],
+        mut visit: impl FnMut(usize, &[f32], Option<(usize, f32)>),
+    ) {
         let levels = spec.levels.len();
         self.follow(spec, network);
-        let mut ends = [0.0; MAX_BUCKETS * MAX_LEVELS];
-        let rows = ends.chunks_exact_mut(levels).zip(self.distances.chunks_exact(levels));
-        for ((ends, distances), bucket) in rows.zip(&self.buckets) {
-            ends.iter_mut().zip(distances).for_each(|(end, distance)| *end = distance * bucket.usual);
-        }
-        let mut inverse = [0.0; MAX_BUCKETS * MAX_LEVELS];
-        for (inverse, usual) in inverse.iter_mut().zip(&self.usual_spread) {
-            *inverse = if *usual > NO_SPREAD { 1.0 / usual } else { 0.0 };
-        }
         let mut row = [0.0; MAX_LEVELS];
-        let row = &mut row[..levels];
-        for (lead, between) in spec.of_ends.iter().enumerate() {
-            let Between { below, above, share } = *between;
-            let network = &network[lead * levels..(lead + 1) * levels];
-            let middle = held(network[spec.median]);
-            let near = |cells: &[f32], level: usize| {
-                let (low, high) = (cells[below * levels + level], cells[above * levels + level]);
-                low + share * (high - low)
-            };
-            for (level, out) in row.iter_mut().enumerate() {
-                let inverse = near(&inverse, level);
-                let ratio = ((held(network[level]) - middle).abs() * inverse).clamp(1.0 / SWING, SWING);
-                *out = near(&ends, level) * if inverse > 0.0 { ratio } else { 1.0 };
+        let count = levels.div_ceil(LANES);
+        let mut ends = [[Block::default(); MAX_LEVELS / LANES]; 2]; // of the bucket before, and of this one, in turn
+        self.blocks(levels, 0, &mut ends[1]);
+        let mut from = 0;
+        for (bucket, end) in spec.buckets.iter().enumerate() {
+            let [even, odd] = &mut ends;
+            let (low, high) = if bucket % 2 == 0 { (odd, even) } else { (even, odd) };
+            self.blocks(levels, bucket, high);
+            for lead in from..*end {
+                let (network, share) = (&network[lead * levels..], spec.of_ends[lead].share);
+                for (block, row) in row.chunks_exact_mut(LANES).enumerate().take(count) {
+                    let spread = Lanes::load(&network[block * LANES..]).apart(network[spec.median]);
+                    row.copy_from_slice(&low[block].towards(&high[block], share).distances(&spread).0);
+                }
+                let at_end = (lead + 1 == *end).then(|| (bucket, self.wider(bucket, &row[..levels])));
+                visit(lead, &row[..levels], at_end);
             }
-            // Never crossing: outward from the median, which is the point itself.
-            row[spec.median] = 0.0;
-            for level in (0..spec.median).rev() {
-                row[level] = row[level].min(row[level + 1]);
+            from = *end;
+        }
+    }
+
+    /// How much wider than usual the quantiles at these distances are.
+    fn wider(&self, bucket: usize, row: &[f32]) -> f32 {
+        let distances = &self.distances[bucket * row.len()..(bucket + 1) * row.len()];
+        let width = |row: &[f32]| row[row.len() - 1] - row[0];
+        let usual = self.buckets[bucket].usual * width(distances);
+        if usual > 0.0 { (width(row) / usual).clamp(1.0 / SWING, SWING) } else { 1.0 }
+    }
+
+    /// What is learnt at the end of a bucket, in blocks of levels.
+    fn blocks(&self, levels: usize, bucket: usize, blocks: &mut [Block]) {
+        let cells = bucket * levels..(bucket + 1) * levels;
+        let learnt = self.distances[cells.clone()].chunks(LANES).zip(self.usual_spread[cells].chunks(LANES));
+        for (block, (distances, spreads)) in blocks.iter_mut().zip(learnt) {
+            for (lane, (distance, spread)) in distances.iter().zip(spreads).enumerate() {
+                block.distance.0[lane] = distance * self.buckets[bucket].usual;
+                block.inverse.0[lane] = if *spread > NO_SPREAD { 1.0 / spread } else { 0.0 };
             }
-            for level in spec.median + 1..levels {
-                row[level] = row[level].max(row[level - 1]);
-            }
-            let usual = near(&ends, levels - 1) - near(&ends, 0);
-            let wider = if usual > 0.0 { (row[levels - 1] - row[0]) / usual } else { 1.0 };
-            visit(lead, row, wider.clamp(1.0 / SWING, SWING));
         }
     }
 
@@ -155,6 +164,93 @@ impl Calibration {
                 *usual = if *usual > NO_SPREAD { *usual + (spread - *usual) / MEMORY } else { spread };
             }
         }
+    }
+}
+
+/// Levels that are reckoned with at once: arrays of this length become vector instructions.
+const LANES: usize = 8;
+
+#[derive(Clone, Copy, Default)]
+struct Lanes([f32; LANES]);
+
+/// What is learnt of some levels: their usual distances, and one over the network's usual spread (0: it has none).
+#[derive(Clone, Copy, Default)]
+struct Block {
+    distance: Lanes,
+    inverse: Lanes,
+}
+
+impl Lanes {
+    /// The first of `values`. Lanes behind the last level hold what follows, and are not looked at.
+    #[inline]
+    fn load(values: &[f32]) -> Self {
+        values.first_chunk().map_or_else(
+            || {
+                let mut lanes = Self::default();
+                lanes.0.iter_mut().zip(values).for_each(|(lane, value)| *lane = *value);
+                lanes
+            },
+            |chunk| Self(*chunk),
+        )
+    }
+
+    /// How far each lies from `middle`.
+    #[inline]
+    fn apart(&self, middle: f32) -> Self {
+        Self(std::array::from_fn(|lane| (self.0[lane] - middle).abs()))
+    }
+
+    #[inline]
+    fn towards(&self, other: &Self, share: f32) -> Self {
+        Self(std::array::from_fn(|lane| self.0[lane] + share * (other.0[lane] - self.0[lane])))
+    }
+}
+
+impl Block {
+    #[inline]
+    fn towards(&self, other: &Self, share: f32) -> Self {
+        Self {
+            distance: self.distance.towards(&other.distance, share),
+            inverse: self.inverse.towards(&other.inverse, share),
+        }
+    }
+
+    /// The distances, wider or narrower as the network's spread is wider or narrower than usual.
+    #[inline]
+    fn distances(&self, spread: &Lanes) -> Lanes {
+        Lanes(std::array::from_fn(|lane| {
+            // In this order a spread that is no number narrows, and does not spread.
+            let ratio = least(most(spread.0[lane] * self.inverse.0[lane], 1.0 / SWING), SWING);
+            self.distance.0[lane] * if self.inverse.0[lane] > 0.0 { ratio } else { 1.0 }
+        }))
+    }
+}
+
+/// The larger of two numbers, the second where the first is none: one instruction, unlike `f32::max`.
+#[inline]
+fn most(one: f32, other: f32) -> f32 {
+    if one > other { one } else { other }
+}
+
+/// The smaller of two numbers, the second where the first is none.
+#[inline]
+fn least(one: f32, other: f32) -> f32 {
+    if one < other { one } else { other }
+}
+
+/// Reads distances so that no quantiles cross: outward from the median, whose distance is 0, none nearer than the one before.
+#[inline]
+pub(super) fn outward(median: usize, distances: &[f32], mut put: impl FnMut(usize, f32)) {
+    put(median, 0.0);
+    let mut reached = 0.0;
+    for level in (0..median).rev() {
+        reached = least(distances[level], reached);
+        put(level, reached);
+    }
+    reached = 0.0;
+    for (level, distance) in distances.iter().enumerate().skip(median + 1) {
+        reached = most(*distance, reached);
+        put(level, reached);
     }
 }
 

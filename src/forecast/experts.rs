@@ -31,8 +31,9 @@ pub(super) fn seasonal_path(spec: &ForecastSpec, series: &SeriesState, anchor: f
         return;
     }
     for season in out.chunks_mut(spec.season) {
-        for (lead, out) in season.iter_mut().enumerate() {
-            *out = series.value_back(spec.season - 1 - lead).map_or(0.0, |value| value - anchor);
+        series.copy_back(spec.season - 1, season);
+        for out in season {
+            *out = if out.is_nan() { 0.0 } else { *out - anchor };
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::calibration::outward;
 use super::spec::ForecastSpec;
 
 /// A point forecast at a bucket's middle: distance from the last value then, in the scale then.
@@ -14,10 +15,12 @@ pub(super) struct Points {
 /// Only what cannot be worked out again from the series' context, in rings: for each bucket its middle and its end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Pending {
-    /// Steps so far: where the rings stand.
-    step: u64,
     /// `[horizon + 1]` scales at the newest steps, upper halves of their bits; 0 where no forecast was made.
     scales: Vec<u32>,
+    /// Where this step lies in `scales`.
+    now: u16,
+    /// Where this step lies in the rings of each bucket: at its middle, at its end.
+    cursors: Vec<(u16, u16)>,
     /// Rings of the middles, one after the other.
     points: Vec<Points>,
     /// Rings of the ends, one after the other: the point forecast, as in [`Points`].
@@ -31,8 +34,9 @@ impl Pending {
     pub fn new(spec: &ForecastSpec) -> Self {
         let ends: usize = spec.buckets.iter().sum();
         Self {
-            step: spec.horizon as u64 + 1, // so that no step is looked for before the first
             scales: vec![0; spec.horizon + 1],
+            now: 0,
+            cursors: vec![(0, 0); spec.buckets.len()],
             points: vec![Points::default(); spec.middles.iter().sum()],
             centres: vec![0.0; ends],
             quantiles: vec![0; ends * spec.levels.len()],
@@ -40,10 +44,14 @@ impl Pending {
     }
 
     /// Moves on to the next step, for which nothing is forecast yet.
-    pub fn advance(&mut self) {
-        self.step += 1;
-        let at = self.ring(0, self.scales.len());
-        self.scales[at] = 0;
+    pub fn advance(&mut self, spec: &ForecastSpec) {
+        self.now = after(self.now, self.scales.len());
+        self.scales[usize::from(self.now)] = 0;
+        for ((middle, end), (middle_lead, end_lead)) in
+            self.cursors.iter_mut().zip(spec.middles.iter().zip(&spec.buckets))
+        {
+            (*middle, *end) = (after(*middle, *middle_lead), after(*end, *end_lead));
+        }
     }
 
     /// Forgets all that is pending.
@@ -54,55 +62,52 @@ impl Pending {
     /// The scale at the step `lead` steps ago, where a forecast was made then.
     #[inline]
     pub fn scale(&self, lead: usize) -> Option<f64> {
-        let bits = self.scales[self.ring(lead, self.scales.len())];
+        let now = usize::from(self.now);
+        let at = if lead <= now { now - lead } else { now + self.scales.len() - lead };
+        let bits = self.scales[at];
         (bits != 0).then(|| f64::from_bits(u64::from(bits) << 32))
     }
 
-    /// What was forecast for this step at the middle of the bucket whose ring begins at `start`.
+    /// What was forecast for this step at the middle of a bucket.
     #[inline]
-    pub fn points(&self, start: usize, middle: usize) -> Points {
-        self.points[start + self.ring(0, middle)]
+    pub fn points(&self, spec: &ForecastSpec, bucket: usize) -> Points {
+        self.points[self.middle(spec, bucket)]
     }
 
-    /// What was forecast for this step at the end of the bucket whose ring begins at `start`: point and quantiles
-    /// (at the median: how much wider than usual).
+    /// What was forecast for this step at the end of a bucket: point and quantiles (at the median: how much wider than
+    /// usual).
     #[inline]
-    pub fn quantiles(&self, start: usize, end: usize, levels: usize) -> (f32, &[u16]) {
-        let at = start + self.ring(0, end);
+    pub fn quantiles(&self, spec: &ForecastSpec, bucket: usize) -> (f32, &[u16]) {
+        let (at, levels) = (self.end(spec, bucket), spec.levels.len());
         (self.centres[at], &self.quantiles[at * levels..(at + 1) * levels])
     }
 
     /// A forecast is made at this step, with this scale.
     pub fn open(&mut self, scale: f64) {
-        let at = self.ring(0, self.scales.len());
-        self.scales[at] = (scale.to_bits() >> 32) as u32;
+        self.scales[usize::from(self.now)] = (scale.to_bits() >> 32) as u32;
     }
 
-    /// Remembers the point forecasts for the middle of the bucket whose ring begins at `start`.
-    pub fn remember_points(&mut self, start: usize, middle: usize, points: Points) {
-        let at = start + self.ring(0, middle);
-        self.points[at] = points;
+    /// Remembers the point forecasts for the middle and the end of a bucket.
+    pub fn remember_points(&mut self, spec: &ForecastSpec, bucket: usize, middle: Points, end: f32) {
+        let (at_middle, at_end) = (self.middle(spec, bucket), self.end(spec, bucket));
+        self.points[at_middle] = middle;
+        self.centres[at_end] = end;
     }
 
-    /// Remembers the point forecast for the end of the bucket whose ring begins at `start`.
-    pub fn remember_centre(&mut self, start: usize, end: usize, centre: f32) {
-        let at = start + self.ring(0, end);
-        self.centres[at] = centre;
-    }
-
-    /// Remembers the distances of the quantiles from the point there, and, in the place of the `median`, how much `wider` than
-    /// usual they are.
-    pub fn remember_quantiles(&mut self, start: usize, end: usize, distances: &[f32], median: usize, wider: f32) {
-        let (at, levels) = (start + self.ring(0, end), distances.len());
+    /// Remembers the distances of the quantiles from the point at the end of a bucket, and how much `wider` than usual they
+    /// are.
+    pub fn remember_quantiles(&mut self, spec: &ForecastSpec, bucket: usize, distances: &[f32], wider: f32) {
+        let (at, levels) = (self.end(spec, bucket), spec.levels.len());
         let room = &mut self.quantiles[at * levels..(at + 1) * levels];
-        room.iter_mut().zip(distances).for_each(|(room, distance)| *room = halve(*distance));
-        room[median] = halve(wider);
+        outward(spec.median, distances, |level, distance| room[level] = halve(distance));
+        room[spec.median] = halve(wider);
     }
 
     /// Whether this is of the shape of `spec`.
     pub fn fits(&self, spec: &ForecastSpec) -> bool {
         let ends: usize = spec.buckets.iter().sum();
         self.scales.len() == spec.horizon + 1
+            && self.cursors.len() == spec.buckets.len()
             && self.points.len() == spec.middles.iter().sum::<usize>()
             && self.centres.len() == ends
             && self.quantiles.len() == ends * spec.levels.len()
@@ -111,16 +116,29 @@ impl Pending {
     /// Heap memory in bytes.
     pub fn heap_bytes(&self) -> usize {
         self.scales.capacity() * size_of::<u32>()
+            + self.cursors.capacity() * size_of::<(u16, u16)>()
             + self.points.capacity() * size_of::<Points>()
             + self.centres.capacity() * size_of::<f32>()
             + self.quantiles.capacity() * size_of::<u16>()
     }
 
-    /// Where the step `back` steps ago lies in a ring.
+    /// Where this step lies among the middles of a bucket. What was put there when the ring was here last has matured.
     #[inline]
-    fn ring(&self, back: usize, length: usize) -> usize {
-        ((self.step - back as u64) % length as u64) as usize
+    fn middle(&self, spec: &ForecastSpec, bucket: usize) -> usize {
+        spec.rings[bucket].0 + usize::from(self.cursors[bucket].0)
     }
+
+    /// Where this step lies among the ends of a bucket.
+    #[inline]
+    fn end(&self, spec: &ForecastSpec, bucket: usize) -> usize {
+        spec.rings[bucket].1 + usize::from(self.cursors[bucket].1)
+    }
+}
+
+/// The next place in a ring.
+#[inline]
+fn after(cursor: u16, length: usize) -> u16 {
+    if usize::from(cursor) + 1 == length { 0 } else { cursor + 1 }
 }
 
 /// The upper half of the bits, rounded: 8 bits of mantissa.

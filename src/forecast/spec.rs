@@ -8,9 +8,6 @@ pub const MAX_LEVELS: usize = 32;
 /// The longest horizon, in steps.
 pub const MAX_HORIZON: usize = 4096;
 
-/// Buckets of the longest horizon.
-pub(super) const MAX_BUCKETS: usize = 12;
-
 /// Why there can be no such forecast.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum ForecastSpecError {
@@ -53,6 +50,8 @@ pub struct ForecastSpec {
     pub(super) rings: Vec<(usize, usize)>,
     /// Index of the level 0.5.
     pub(super) median: usize,
+    /// See [`Self::intervals`].
+    intervals: Vec<(usize, usize)>,
     /// Per level: quantile of a normal distribution whose mean absolute value is 1.
     pub(super) normal: Vec<f32>,
     /// Per lead: where it lies between the middles of the buckets.
@@ -87,6 +86,7 @@ impl ForecastSpec {
                 .map(|bucket| (middles[..bucket].iter().sum(), buckets[..bucket].iter().sum()))
                 .collect(),
             median,
+            intervals: intervals(levels, median),
             normal: levels.iter().map(|level| (deviation * normal_quantile(f64::from(*level))) as f32).collect(),
             of_middles: leads().map(|lead| between(&middles, lead, |lead| lead)).collect(),
             of_ends: leads().map(|lead| between(&buckets, lead, f64::sqrt)).collect(),
@@ -102,13 +102,15 @@ impl ForecastSpec {
     }
 
     /// Central intervals: pairs of levels `(low, high)` with `low + high = 1`, by index, outermost first.
-    pub fn intervals(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        let count = self.levels.len();
-        (0..self.median.min(count - 1 - self.median)).filter_map(move |low| {
-            let high = count - 1 - low;
-            ((self.levels[low] + self.levels[high] - 1.0).abs() < 1e-6).then_some((low, high))
-        })
+    pub fn intervals(&self) -> &[(usize, usize)] {
+        &self.intervals
     }
+}
+
+fn intervals(levels: &[f32], median: usize) -> Vec<(usize, usize)> {
+    let count = levels.len();
+    let pairs = (0..median.min(count - 1 - median)).map(|low| (low, count - 1 - low));
+    pairs.filter(|(low, high)| (levels[*low] + levels[*high] - 1.0).abs() < 1e-6).collect()
 }
 
 /// Doubling ends up to the horizon; a short rest joins the bucket before it.
@@ -177,12 +179,6 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_horizon_has_the_most_buckets() {
-        let count = |horizon| ForecastSpec::new(horizon, &LEVELS, 0).unwrap().buckets.len();
-        assert_eq!((1..=MAX_HORIZON).map(count).max(), Some(MAX_BUCKETS));
-    }
-
-    #[test]
     fn middles_lie_in_their_bucket_and_avoid_whole_seasons() {
         assert_eq!(ForecastSpec::new(24, &LEVELS, 24).unwrap().middles, [1, 2, 5, 9, 18]);
         assert_eq!(ForecastSpec::new(24, &LEVELS, 9).unwrap().middles, [1, 2, 5, 8, 17]);
@@ -215,8 +211,8 @@ mod tests {
     #[test]
     fn intervals_pair_the_levels() {
         let spec = ForecastSpec::new(1, &LEVELS, 0).unwrap();
-        assert_eq!(spec.intervals().collect::<Vec<_>>(), [(0, 4), (1, 3)]);
-        assert_eq!(ForecastSpec::new(1, &[0.5], 0).unwrap().intervals().count(), 0);
+        assert_eq!(spec.intervals(), [(0, 4), (1, 3)]);
+        assert_eq!(ForecastSpec::new(1, &[0.5], 0).unwrap().intervals(), []);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::anomaly::Tail;
-use super::calibration::Calibration;
+use super::calibration::{Calibration, outward};
 use super::experts::{Expert, error, held, scaled, seasonal_before, seasonal_path};
 use super::facts::{BucketFacts, Facts};
 use super::mixture::Mixture;
@@ -67,7 +67,7 @@ impl ForecastState {
         slot: &ClosedSlot,
         facts: &mut Facts,
     ) -> Option<f32> {
-        self.pending.advance();
+        self.pending.advance(spec);
         let value = slot.value?;
         let score = self.score(spec, series, value, facts);
         for bucket in 0..spec.buckets.len() {
@@ -94,22 +94,19 @@ impl ForecastState {
             *point = anchor + weight(Expert::Seasonal) * *point + weight(Expert::Network) * network;
         }
         self.pending.open(scale);
-        for ((middle, end), rings) in spec.middles.iter().zip(&spec.buckets).zip(&spec.rings) {
+        for (bucket, (middle, end)) in spec.middles.iter().zip(&spec.buckets).enumerate() {
             let mixed = |lead: &usize| scaled(out.point[lead - 1] - anchor, scale);
             let points = Points { network: median(middle - 1), mixed: mixed(middle) };
-            self.pending.remember_points(rings.0, *middle, points);
-            self.pending.remember_centre(rings.1, *end, mixed(end));
+            self.pending.remember_points(spec, bucket, points, mixed(end));
         }
         self.calibration.prepare(spec, (series.difference_scale() / scale) as f32);
-        let (mut bucket, pending) = (0, &mut self.pending);
-        self.calibration.spread(spec, network, |lead, distances, wider| {
+        let pending = &mut self.pending;
+        self.calibration.spread(spec, network, |lead, distances, at_end| {
             let quantiles = &mut out.quantiles[lead * levels..(lead + 1) * levels];
-            for (quantile, distance) in quantiles.iter_mut().zip(distances) {
-                *quantile = out.point[lead] + scale * f64::from(*distance);
-            }
-            if lead + 1 == spec.buckets[bucket] {
-                pending.remember_quantiles(spec.rings[bucket].1, lead + 1, distances, spec.median, wider);
-                bucket += 1;
+            let point = out.point[lead];
+            outward(spec.median, distances, |level, distance| quantiles[level] = point + scale * f64::from(distance));
+            if let Some((bucket, wider)) = at_end {
+                pending.remember_quantiles(spec, bucket, distances, wider);
             }
         });
     }
@@ -122,7 +119,7 @@ impl ForecastState {
     /// The anomaly score of `value` under the forecast of the step before, if there was one.
     fn score(&mut self, spec: &ForecastSpec, series: &SeriesState, value: f64, facts: &mut Facts) -> Option<f32> {
         let (anchor, scale) = self.origin(series, 1)?;
-        let (centre, issued) = self.pending.quantiles(0, 1, spec.levels.len());
+        let (centre, issued) = self.pending.quantiles(spec, 0);
         let residual = scaled(value - anchor, scale) - centre;
         let usual = self.calibration.usual(0);
         let score = self.tail.score(spec, residual, usual, |level| unhalve(issued[level]));
@@ -142,7 +139,7 @@ impl ForecastState {
     ) {
         let lead = spec.middles[bucket];
         let Some((anchor, scale)) = self.origin(series, lead) else { return };
-        let points = self.pending.points(spec.rings[bucket].0, lead);
+        let points = self.pending.points(spec, bucket);
         let target = scaled(value - anchor, scale);
         let seasonal = scaled(seasonal_before(spec, series, anchor, lead), scale);
         let errors = [0.0, seasonal, points.network].map(|forecast| error(target, forecast));
@@ -168,15 +165,16 @@ impl ForecastState {
     ) {
         let lead = spec.buckets[bucket];
         let Some((anchor, scale)) = self.origin(series, lead) else { return };
-        let (centre, issued) = self.pending.quantiles(spec.rings[bucket].1, lead, spec.levels.len());
+        let (centre, issued) = self.pending.quantiles(spec, bucket);
         let residual = error(scaled(value - anchor, scale), centre);
         let pinball = |(index, level): (usize, &f32)| {
             let apart = residual - if index == spec.median { 0.0 } else { unhalve(issued[index]) };
-            f64::from((level * apart).max((level - 1.0) * apart))
+            if apart > 0.0 { level * apart } else { (level - 1.0) * apart }
         };
         facts.intervals += 1;
-        facts.pinball += spec.levels.iter().enumerate().map(pinball).sum::<f64>() / spec.levels.len() as f64;
-        for (covered, (low, high)) in facts.covered.iter_mut().zip(spec.intervals()) {
+        let losses: f32 = spec.levels.iter().enumerate().map(pinball).sum();
+        facts.pinball += f64::from(losses) / spec.levels.len() as f64;
+        for (covered, &(low, high)) in facts.covered.iter_mut().zip(spec.intervals()) {
             *covered += u64::from(unhalve(issued[low]) <= residual && residual <= unhalve(issued[high]));
         }
         self.calibration.learn(spec, bucket, residual, issued);

@@ -40,6 +40,22 @@ impl Context {
         self.index(steps_back).and_then(|index| self.times.get(index).copied())
     }
 
+    /// Copies the values from `steps_back` before the newest on, in the order of time; NaN outside of the ring.
+    pub fn copy_back(&self, steps_back: usize, out: &mut [f64]) {
+        let known = out.len().min(steps_back + 1);
+        let (known, beyond) = out.split_at_mut(known);
+        beyond.fill(f64::NAN);
+        let Some(from) = self.index(steps_back) else {
+            // Part of it may still lie in the ring.
+            known.iter_mut().enumerate().for_each(|(ahead, out)| *out = self.back(steps_back - ahead));
+            return;
+        };
+        let straight = known.len().min(self.values.len() - from);
+        let (before_the_end, from_the_start) = known.split_at_mut(straight);
+        before_the_end.copy_from_slice(&self.values[from..from + straight]);
+        from_the_start.copy_from_slice(&self.values[..from_the_start.len()]);
+    }
+
     /// Forgets all values.
     pub fn clear(&mut self) {
         self.values.fill(f64::NAN);
@@ -97,6 +113,22 @@ mod tests {
         assert_eq!((context.time_back(4), context.time_back(5)), (Some(2), None));
         context.clear();
         assert!(context.back(0).is_nan());
+    }
+
+    #[test]
+    fn copies_are_what_the_ring_holds() {
+        let mut context = Context::default();
+        for pushed in 0..12 {
+            for back in 0..9 {
+                let mut out = [0.0; 7];
+                context.copy_back(back, &mut out);
+                for (ahead, out) in out.iter().enumerate() {
+                    let expected = back.checked_sub(ahead).map_or(f64::NAN, |back| context.back(back));
+                    assert_eq!(out.to_bits(), expected.to_bits(), "{pushed} {back} {ahead}");
+                }
+            }
+            context.push(5, Some(f64::from(pushed)), None);
+        }
     }
 
     #[test]

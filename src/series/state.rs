@@ -103,6 +103,12 @@ impl SeriesState {
         (!value.is_nan()).then_some(value)
     }
 
+    /// Copies values into `out` in the order of time, beginning `steps_back` before the newest step; NaN where
+    /// [`Self::value_back`] has none, and beyond the newest step.
+    pub fn copy_back(&self, steps_back: usize, out: &mut [f64]) {
+        self.context.copy_back(steps_back, out);
+    }
+
     /// Memory in bytes, inline and on the heap.
     pub fn bytes(&self) -> usize {
         size_of::<Self>() + self.slots.heap_bytes() + self.context.heap_bytes()
