@@ -39,7 +39,7 @@ pub struct BucketFacts {
 impl Facts {
     /// Empty sums.
     pub fn new(spec: &ForecastSpec) -> Self {
-        let bucket = BucketFacts { covered: vec![0; spec.intervals().len()], ..BucketFacts::default() };
+        let bucket = BucketFacts { covered: vec![0; spec.intervals().count()], ..BucketFacts::default() };
         Self { buckets: vec![bucket; spec.buckets.len()], scored: 0, unusual: 0 }
     }
 

@@ -102,8 +102,8 @@ impl ForecastSpec {
     }
 
     /// Central intervals: pairs of levels `(low, high)` with `low + high = 1`, by index, outermost first.
-    pub fn intervals(&self) -> &[(usize, usize)] {
-        &self.intervals
+    pub fn intervals(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.intervals.iter().copied()
     }
 }
 
@@ -211,8 +211,8 @@ mod tests {
     #[test]
     fn intervals_pair_the_levels() {
         let spec = ForecastSpec::new(1, &LEVELS, 0).unwrap();
-        assert_eq!(spec.intervals(), [(0, 4), (1, 3)]);
-        assert_eq!(ForecastSpec::new(1, &[0.5], 0).unwrap().intervals(), []);
+        assert_eq!(spec.intervals().collect::<Vec<_>>(), [(0, 4), (1, 3)]);
+        assert_eq!(ForecastSpec::new(1, &[0.5], 0).unwrap().intervals().count(), 0);
     }
 
     #[test]

@@ -174,7 +174,7 @@ impl ForecastState {
         facts.intervals += 1;
         let losses: f32 = spec.levels.iter().enumerate().map(pinball).sum();
         facts.pinball += f64::from(losses) / spec.levels.len() as f64;
-        for (covered, &(low, high)) in facts.covered.iter_mut().zip(spec.intervals()) {
+        for (covered, (low, high)) in facts.covered.iter_mut().zip(spec.intervals()) {
             *covered += u64::from(unhalve(issued[low]) <= residual && residual <= unhalve(issued[high]));
         }
         self.calibration.learn(spec, bucket, residual, issued);
