@@ -1,10 +1,17 @@
 //! `foretide check`: the configuration, without starting anything.
 
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use super::WRONG_CONFIGURATION;
-use crate::{env, settings};
+use crate::{
+    broker::{Broker, BrokerError, kafka::KafkaBroker},
+    daemon::{sizing, specs, topics},
+    env,
+    settings::{self, Settings},
+};
+
+/// Exit code where the cluster is not there or not as it must be: `EX_UNAVAILABLE` of sysexits.h.
+const UNAVAILABLE: u8 = 69;
 
 /// What `foretide check` takes.
 #[derive(Debug, clap::Args)]
@@ -12,18 +19,69 @@ pub struct Arguments {
     /// The configuration; without it defaults and the environment alone
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Also asks the cluster: topics and their partitions; writes nothing
+    #[arg(long)]
+    connect: bool,
 }
 
 /// Prints what is wrong, or what the configuration amounts to.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    match settings::load(arguments.config.as_deref(), env::variables()) {
-        Ok(settings) => {
-            println!("ok\n{}", settings::summary(&settings, |_| None));
-            ExitCode::SUCCESS
-        }
+    let settings = match settings::load(arguments.config.as_deref(), env::variables()) {
+        Ok(settings) => settings,
         Err(problems) => {
             eprintln!("{problems}");
-            ExitCode::from(WRONG_CONFIGURATION)
+            return ExitCode::from(WRONG_CONFIGURATION);
+        }
+    };
+    // What only the rooms themselves can refuse, such as a time zone that this build does not know.
+    if let Err(error) = specs::plan(&settings) {
+        eprintln!("foretide: {error}");
+        return ExitCode::from(WRONG_CONFIGURATION);
+    }
+    println!("ok\n{}", settings::summary(&settings, |stream| sizing::bytes_per_series(&settings, stream).ok()));
+    if !arguments.connect {
+        return ExitCode::SUCCESS;
+    }
+    match connect(&settings) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(UNAVAILABLE),
+        Err(error) => {
+            eprintln!("foretide: {error:#}");
+            ExitCode::from(UNAVAILABLE)
         }
     }
+}
+
+/// Prints what the cluster has of each topic; whether that will do.
+fn connect(settings: &Settings) -> anyhow::Result<bool> {
+    let plan = specs::plan(settings)?;
+    let broker = KafkaBroker::new(specs::kafka_options(settings, "check"))?;
+    let mut good = true;
+    let mut widest = 1;
+    println!("cluster");
+    for topic in plan.topics() {
+        let found = partitions(&broker, &topic)?;
+        widest = widest.max(found.unwrap_or(1));
+        good &= found.is_some();
+        let what =
+            found.map_or("MISSING: create it, or correct its name".into(), |count| format!("{count} partitions"));
+        println!("  in     {topic}: {what}");
+    }
+    for needed in topics::needed(&plan, widest) {
+        let found = partitions(&broker, &needed.name)?;
+        let what = match found {
+            Some(count) => format!("{count} partitions"),
+            None if settings.kafka.create_topics => format!("will be created with {} partitions", needed.partitions),
+            None => {
+                good = false;
+                topics::missing(&needed)
+            }
+        };
+        println!("  out    {}: {what}", needed.name);
+    }
+    Ok(good)
+}
+
+fn partitions(broker: &dyn Broker, topic: &str) -> Result<Option<i32>, BrokerError> {
+    broker.partitions(topic)
 }

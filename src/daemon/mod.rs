@@ -15,6 +15,7 @@ mod report;
 pub mod shard;
 #[cfg(test)]
 mod simulation;
+pub mod sizing;
 pub mod specs;
 pub mod status;
 mod supervise;
