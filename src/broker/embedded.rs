@@ -43,3 +43,58 @@ impl Embedded {
         options
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::{Broker, From, MemberEvent, Outgoing, Partition, kafka::KafkaBroker};
+
+    #[test]
+    fn our_own_clients_get_along_with_it() {
+        let embedded = Embedded::start().unwrap();
+        embedded.create_topic("in", 2).unwrap();
+        let broker = KafkaBroker::new(embedded.options()).unwrap();
+        assert_eq!(broker.partitions("in").unwrap(), Some(2));
+        let mut member = broker.join("group", "member", &["in".into()]).unwrap();
+        let mut publisher = broker.publisher("publisher").unwrap();
+        let record =
+            |payload| Outgoing { topic: "in", partition: Some(1), key: None, payload: Some(payload), headers: &[] };
+        publisher.publish(&[record(b"one"), record(b"two")]).unwrap();
+        let place = Partition { topic: "in".into(), number: 1 };
+
+        let mut seen = Vec::new();
+        for _ in 0..1000 {
+            match member.poll(Duration::from_millis(20), 100).unwrap() {
+                Some(MemberEvent::Assigned(partitions)) => {
+                    assert_eq!(partitions.len(), 2);
+                    assert_eq!(member.committed(&partitions).unwrap(), [None, None]);
+                    partitions.iter().for_each(|partition| member.start(partition, 0).unwrap());
+                }
+                Some(MemberEvent::Records(batch)) => {
+                    seen.extend(batch.iter().map(|record| record.payload.unwrap().to_vec()));
+                }
+                other => assert_eq!(other, None),
+            }
+            if seen.len() == 2 {
+                break;
+            }
+        }
+        assert_eq!(seen, [b"one", b"two"]);
+        member.begin().unwrap();
+        member.send(record(b"three")).unwrap();
+        member.commit(&[(place.clone(), 2)]).unwrap();
+
+        let end = broker.offsets(&place).unwrap().1;
+        let mut reader = broker.reader(&place, From::Beginning).unwrap();
+        let mut count = 0;
+        for _ in 0..100 {
+            count += reader.read(Duration::from_millis(20), 100).unwrap().map_or(0, |batch| batch.len());
+            if reader.reached(end).unwrap() {
+                break;
+            }
+        }
+        assert_eq!(count, 3);
+        assert!(reader.reached(end).unwrap());
+        member.leave().unwrap();
+    }
+}

@@ -179,8 +179,8 @@ pub trait Member: Send {
     /// The group's committed offsets (the next to be read), read so that no open transaction can still move them.
     fn committed(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>, BrokerError>;
     /// Lets an assigned partition deliver from `offset` on; also used to go back after a rollback. Where retention has
-    /// taken `offset`, delivery begins at the oldest record kept. Where the partition ends before `offset` (it was made
-    /// anew, or its cluster lost records), [`Member::poll`] answers [`BrokerError::Refused`].
+    /// taken `offset`, delivery begins at the oldest record kept. [`BrokerError::Refused`], here or at the next
+    /// [`Member::poll`], where the partition ends before `offset`: it was made anew, or its cluster lost records.
     fn start(&mut self, partition: &Partition, offset: i64) -> Result<(), BrokerError>;
     /// Stops delivery of a partition without giving it back.
     fn stop(&mut self, partition: &Partition) -> Result<(), BrokerError>;

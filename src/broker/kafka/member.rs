@@ -101,6 +101,7 @@ impl KafkaMember {
                 }
                 Change::Lost => {
                     self.drop_ahead(&partitions);
+                    self.released.clear();
                     self.unassign(&partitions)?;
                 }
             }

@@ -156,6 +156,9 @@ impl KafkaOptions {
             ("compression.type", self.compression.clone()),
             ("message.max.bytes", self.max_record_bytes.clamp(1000, 1_000_000_000).to_string()),
             ("queue.buffering.max.kbytes", "131072".into()),
+            // A transaction begun while the last one's markers are still being written is turned away for a moment; the
+            // default backoff of 100 ms is what that then costs. It grows with every further attempt, up to 1 s.
+            ("retry.backoff.ms", "5".into()),
             // Kafka's own client places keys so.
             ("partitioner", "murmur2_random".into()),
             // The commit tells of success; only failures are worth a call.

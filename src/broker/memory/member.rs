@@ -13,6 +13,13 @@ use super::{
 };
 use crate::broker::{BrokerError, Member, MemberEvent, Outgoing, Partition, Publisher};
 
+fn beyond(partition: &Partition, offset: i64, end: i64) -> BrokerError {
+    BrokerError::Refused(format!(
+        "{partition} ends at offset {end}, before the position {offset}: its records are gone or it was made anew; reset \
+         the group's offsets to go on"
+    ))
+}
+
 /// How the member's own transaction stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Open {
@@ -119,13 +126,6 @@ impl MemoryMember {
         for partition in turn {
             let log = state.log(&partition.topic, partition.number)?;
             let Some(position) = self.positions.get_mut(&partition) else { continue };
-            if *position > log.next() {
-                let (at, end) = (*position, log.next());
-                return Err(BrokerError::Refused(format!(
-                    "{partition} ends at offset {end}, before the position {at}: its records are gone or it was made \
-                     anew; reset the group's offsets to go on"
-                )));
-            }
             if let Some(batch) = take(log, &partition, position, max_records) {
                 self.last = Some(partition);
                 return Ok(Some(MemberEvent::Records(batch)));
@@ -180,6 +180,10 @@ impl Member for MemoryMember {
         self.cluster.faults().alive()?;
         if !self.held.contains(partition) {
             return Err(BrokerError::Refused(format!("{partition} is not assigned to this member")));
+        }
+        let end = self.cluster.lock().log(&partition.topic, partition.number)?.next();
+        if offset > end {
+            return Err(beyond(partition, offset, end));
         }
         self.positions.insert(partition.clone(), offset);
         Ok(())
