@@ -130,3 +130,27 @@ fn cluster(arguments: &Arguments, settings: &Settings) -> anyhow::Result<(Option
     let broker = KafkaBroker::new(embedded.options())?;
     Ok((Some(embedded), Arc::new(broker)))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    #[test]
+    fn its_configuration_is_right() {
+        let line = Line::parse_from(["demo", "--listen", "127.0.0.1:0", "--brokers", "a:1,b:2", "--seconds", "5"]);
+        let settings = configuration(&line.arguments).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(settings.kafka.brokers, ["a:1", "b:2"]);
+        assert_eq!(settings.http.listen.port(), 0);
+        let plan = specs::plan(&settings).unwrap();
+        assert_eq!(plan.topics(), [feed::MACHINE, feed::SIMULATED]);
+        assert_eq!(plan.streams[0].engine.series.season, 288);
+    }
+}
