@@ -79,7 +79,7 @@ pub(super) fn encode(spec: &StreamSpec, series: &Series) -> Vec<u8> {
 pub(super) fn decode(spec: &StreamSpec, key: &str, position: i64, body: &[u8]) -> Result<Series, SnapshotError> {
     let read: Read =
         postcard::from_bytes(body).map_err(|source| SnapshotError::Damaged { series: key.to_owned(), source })?;
-    if read.stream != stream_fingerprint(spec) {
+    if read.stream != stream_fingerprint(spec) || !read.forecast.fits(&spec.forecast) {
         return Err(SnapshotError::OtherStream { series: key.to_owned() });
     }
     // Another network: the hidden state means nothing to it and is built anew from the context.
