@@ -306,7 +306,9 @@ fn wrongs(name: &str, source: &str) -> Vec<String> {
             say(&format!("`{room}` may import {allowed:?} only"));
         }
         let names = |head: &str| spelt == head || spelt.starts_with(&format!("{head}::"));
-        if PURE.contains(&room) && path.len() > 1 && IMPURE_PATHS.iter().any(|head| names(head)) {
+        // A pure room's tests may read the real series that it must do well on.
+        let reads_data = name.ends_with("tests.rs") && names("std::fs");
+        if PURE.contains(&room) && path.len() > 1 && IMPURE_PATHS.iter().any(|head| names(head)) && !reads_data {
             say(&format!("`{room}` is pure: it takes what it needs as arguments"));
         }
         if path[0].starts_with("candle_") && !["nn", "train"].contains(&room) {
@@ -450,6 +452,7 @@ fn what_is_allowed_passes() {
         ("nn/mod.rs", "//! x\nuse candle_core::{Device, Tensor};"),
         ("nn/mod.rs", "//! x\n#[cfg(test)] mod tests { fn f() { println!() } }"),
         ("nn/kernel/tests.rs", "//! x\nfn f() { println!() }"),
+        ("nn/data_tests.rs", "//! x\nfn f() { std::fs::File::open(\"a\") }"),
         ("engine/mod.rs", "//! x\nuse std::time::Duration;\nfn f(c: Counts) -> u64 { c.metrics::<u8>() }"),
         ("daemon/mod.rs", "//! x\nuse crate::{settings, telemetry, engine::Shard};"),
         ("main.rs", "//! x\nfn main() { foretide::cli::main() }"),
