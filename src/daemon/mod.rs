@@ -42,6 +42,9 @@ const TRAINER_STACK_BYTES: usize = 64 << 20;
 /// How long to wait before the topics are looked at again.
 const TOPICS_WAIT: Duration = Duration::from_secs(2);
 
+/// What a thread of the daemon does.
+type Work = Box<dyn FnOnce(&Shared) -> Result<(), String> + Send>;
+
 /// Why the daemon could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
@@ -121,7 +124,7 @@ impl Daemon {
         self.workers.push(Worker::start("supervisor", STACK_BYTES, &self.shared, move |shared| {
             let Some(plan) = wait_for_topics(shared, create)? else { return Ok(()) };
             let shared = Shared { plan: Arc::new(plan), ..shared.clone() };
-            let start = |name: &str, stack, work: Box<dyn FnOnce(&Shared) -> Result<(), String> + Send>| {
+            let start = |name: &str, stack, work: Work| {
                 Worker::start(name, stack, &shared, work).map_err(|error| format!("no thread for {name}: {error}"))
             };
             let mut workers = vec![start("lookout", STACK_BYTES, Box::new(lookout::run))?];

@@ -156,7 +156,7 @@ impl Origins {
     }
 
     /// Whether a variable sets the value at `path`, or a list that holds it.
-    pub fn from_variable(&self, path: &Path) -> bool {
+    pub fn is_of_variable(&self, path: &Path) -> bool {
         path.and_above().any(|path| self.variables.contains_key(&path))
     }
 

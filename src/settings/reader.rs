@@ -146,11 +146,11 @@ impl Reader {
 
     /// `true` or `false`.
     pub fn boolean(&mut self, found: &Found) -> Option<bool> {
-        let from_variable = self.origins.from_variable(&found.path);
+        let is_of_variable = self.origins.is_of_variable(&found.path);
         match &found.value.kind {
             ValueKind::Boolean(value) => Some(*value),
-            ValueKind::String(text) if from_variable && text == "true" => Some(true),
-            ValueKind::String(text) if from_variable && text == "false" => Some(false),
+            ValueKind::String(text) if is_of_variable && text == "true" => Some(true),
+            ValueKind::String(text) if is_of_variable && text == "false" => Some(false),
             ValueKind::String(text) if text == "true" || text == "false" => {
                 let hint = format!("write it without quotes: {text}");
                 self.mistyped(found, "true or false", Some(hint))
@@ -168,7 +168,7 @@ impl Reader {
                 return self.refuse(found, &format!("{expected} from 0 to {most}"), None);
             }
             ValueKind::String(text) => match text.replace('_', "").parse::<i64>() {
-                Ok(value) if self.origins.from_variable(&found.path) => value,
+                Ok(value) if self.origins.is_of_variable(&found.path) => value,
                 Ok(value) => return self.mistyped(found, expected, Some(format!("write it without quotes: {value}"))),
                 Err(_) => return self.mistyped(found, expected, None),
             },
@@ -187,7 +187,7 @@ impl Reader {
             ValueKind::I64(value) => *value as f64,
             ValueKind::Float(value) => *value,
             ValueKind::String(text) => match text.parse::<f64>() {
-                Ok(value) if self.origins.from_variable(&found.path) => value,
+                Ok(value) if self.origins.is_of_variable(&found.path) => value,
                 Ok(_) => return self.mistyped(found, "a number", Some(format!("write it without quotes: {text}"))),
                 Err(_) => return self.mistyped(found, "a number", None),
             },
@@ -215,7 +215,7 @@ impl Reader {
     pub fn list(&mut self, found: Found) -> Option<Vec<Found>> {
         let items: Vec<Value> = match &found.value.kind {
             ValueKind::Array(items) => items.clone(),
-            ValueKind::String(text) if self.origins.from_variable(&found.path) => {
+            ValueKind::String(text) if self.origins.is_of_variable(&found.path) => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 items.map(|item| Value::new(None, item)).collect()
             }
