@@ -4,7 +4,6 @@
 #![allow(missing_docs, clippy::disallowed_methods)]
 
 #[path = "../tests/harness/mod.rs"]
-#[allow(dead_code)]
 mod harness;
 
 use std::{

@@ -44,7 +44,7 @@ fn kill_dash_nine_loses_and_doubles_nothing_and_forecasts_are_those_of_backtest(
         extra: "season = \"24h\"",
     };
     let app = unique("etth1");
-    let mut daemon = Daemon::new(&app, &[stream.clone()]);
+    let mut daemon = Daemon::new(&app, &[stream]);
     daemon.start("first");
     let record = |row: &Vec<String>| {
         let fields = table.header[1..].iter().zip(&row[1..]).map(|(name, value)| format!("\"{name}\":{value}"));
