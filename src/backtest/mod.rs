@@ -1,1 +1,28 @@
 //! A file instead of Kafka, through the same engine.
+//!
+//! The way of a file: [`read`](mod@read) makes it a [`Table`] of readings in the order in which they are fed; [`run`](fn@run) feeds them row by
+//! row, each row an observation with its row number as position, scores what matures and trains at fixed rows from what
+//! was fed before them; [`report`] tells the outcome, [`plot`] draws it.
+//!
+//! Nothing looks ahead: at each row the values are taken in, the forecasts that target them are scored, and only then is
+//! the next forecast made. The scale of the errors is a matter of the report and never reaches the engine.
+
+mod error;
+mod gallery;
+pub mod plot;
+pub mod read;
+pub mod report;
+pub mod run;
+mod score;
+mod stamps;
+mod table;
+mod training;
+mod units;
+
+pub use error::{BacktestError, DataError};
+pub use gallery::{Gallery, Shown};
+pub use read::{Layout, ReadSpec, TimeColumn, read, read_file};
+pub use report::{Measured, Method, Report};
+pub use run::{BacktestSpec, Counts, Silent, Watch, run};
+pub use table::{Reading, Table};
+pub use training::{Round, TrainingPlan, schedule};

@@ -1,5 +1,6 @@
 //! The verbs.
 
+mod backtest;
 mod check;
 mod demo;
 mod run;
@@ -27,6 +28,8 @@ enum Verb {
     Run(run::Arguments),
     /// Says everything that is wrong with a configuration, or what it amounts to; starts nothing
     Check(check::Arguments),
+    /// Runs a CSV file through the engine and tells how well it was forecast
+    Backtest(Box<backtest::Arguments>),
 }
 
 /// Parses the command line and runs the verb.
@@ -35,6 +38,7 @@ pub fn main() -> ExitCode {
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Check(arguments) => check::run(&arguments),
+        Verb::Backtest(arguments) => backtest::run(&arguments),
     }
 }
 

@@ -45,7 +45,7 @@ impl TimeFormat {
     }
 
     /// Reads a time; `None` where the text is not in this format. Not limited to sane times.
-    pub(super) fn parse(&self, text: &str) -> Option<EventTime> {
+    pub fn parse(&self, text: &str) -> Option<EventTime> {
         match self {
             Self::Rfc3339 => text.parse().ok().map(from_timestamp),
             Self::EpochSeconds => from_epoch(text, 1000, 1),

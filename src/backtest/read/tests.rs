@@ -1,0 +1,125 @@
+//! Files as they come.
+
+use std::io::Write;
+
+use flate2::{Compression, write::GzEncoder};
+use proptest::prelude::*;
+
+use super::*;
+
+const WIDE: &str = "date,a,b,note,c\n2020-01-01 00:00:00,1,10,x,\n2020-01-01 01:00:00,,-9999,y,5e-1\n";
+
+fn wide(text: &str) -> Result<Table, DataError> {
+    read(text.as_bytes(), "f.csv", &ReadSpec { missing: vec![-9999.0], ..ReadSpec::default() })
+}
+
+fn values(table: &Table) -> Vec<(u32, u32, f64)> {
+    table.readings.iter().map(|reading| (reading.row, reading.series, reading.value)).collect()
+}
+
+fn said(text: &str) -> String {
+    wide(text).unwrap_err().to_string()
+}
+
+#[test]
+fn every_numeric_column_is_a_series_and_empty_cells_are_gaps() {
+    let table = wide(WIDE).unwrap();
+    assert_eq!((table.series.as_slice(), table.rows, table.gaps), (&["a", "b", "c"].map(String::from)[..], 2, 3));
+    assert_eq!(values(&table), [(0, 0, 1.0), (0, 1, 10.0), (1, 2, 0.5)]);
+    assert_eq!(table.left_out, ["note"]);
+}
+
+#[test]
+fn gzipped_is_the_same_as_plain() {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(WIDE.as_bytes()).unwrap();
+    let bytes = encoder.finish().unwrap();
+    let spec = ReadSpec { missing: vec![-9999.0], interval: Some(60_000), ..ReadSpec::default() };
+    assert_eq!(read(&bytes[..], "f", &spec).unwrap(), read(WIDE.as_bytes(), "f", &spec).unwrap());
+    let error = read(&bytes[..bytes.len() - 9], "f", &spec).unwrap_err().to_string();
+    assert!(error.starts_with("f: it cannot be read on"), "{error}");
+}
+
+#[test]
+fn the_step_is_the_median_one() {
+    let rows = ["00:00", "00:10", "00:20", "03:00", "03:10", "03:10"].map(|time| format!("2020-01-01 {time},1\n"));
+    assert_eq!(wide(&format!("t,x\n{}", rows.concat())).unwrap().interval, 600_000);
+    let once = "t,x\n2020-01-01 00:00,1\n";
+    assert_eq!(said(once), "f.csv: time never moves on; expected at least two rows at different times, or --interval");
+}
+
+#[test]
+fn a_long_file_is_merged_by_time_each_series_in_its_own_order() {
+    let text = "key,t,v\na,1,10\na,3,11\na,2,12\nb,1,20\nb,2,21\nb,9,x\n";
+    let layout = Layout::Long { key: "key".into(), value: None };
+    let spec = ReadSpec { layout, ..ReadSpec::default() };
+    let error = read(text.as_bytes(), "f", &spec).unwrap_err().to_string();
+    assert!(error.starts_with("f, line 7, column \"v\": \"x\"; expected a number"), "{error}");
+    let table = read(text.replace('x', "").as_bytes(), "f", &spec).unwrap();
+    let fed: Vec<(u32, f64)> = table.readings.iter().map(|reading| (reading.row, reading.value)).collect();
+    assert_eq!(fed, [(0, 10.0), (0, 20.0), (1, 21.0), (1, 11.0), (2, 12.0)]);
+    assert_eq!((table.series.as_slice(), table.rows), (&["a", "b"].map(String::from)[..], 3));
+    assert!(table.readings.iter().map(|reading| reading.position).eq(0..5));
+}
+
+#[test]
+fn rows_are_counted_where_there_is_no_time() {
+    let spec = ReadSpec { time: TimeColumn::None, header: false, interval: Some(5000), ..ReadSpec::default() };
+    let table = read("1,2\n3,4\n".as_bytes(), "f", &spec).unwrap();
+    assert_eq!(table.series, ["1", "2"]);
+    assert_eq!(table.readings.iter().map(|reading| reading.time.0).collect::<Vec<_>>(), [0, 0, 5000, 5000]);
+}
+
+#[test]
+fn errors_say_where_and_what_was_expected() {
+    let head = "date,a,b\n2020-01-01 00:00:00,1,2\n";
+    let number = "expected a number between -1e150 and 1e150, or nothing for a gap";
+    assert_eq!(
+        said(&format!("{head}2020-01-02 00:00:00,1,two\n")),
+        format!("f.csv, line 3, column \"b\": \"two\"; {number}")
+    );
+    assert_eq!(
+        said(&format!("{head}2020-01-02 00:00:00,inf,2\n")),
+        format!("f.csv, line 3, column \"a\": \"inf\"; {number}")
+    );
+    assert_eq!(
+        said(&format!("{head}2020-01-02 00:00:00,1\n")),
+        "f.csv, line 3: 2 columns; expected 3, as in the rows before"
+    );
+    let stamp = said(&format!("{head}soon,1,2\n"));
+    assert!(stamp.starts_with("f.csv, line 3, column \"date\": \"soon\"; expected time stamps of one form"), "{stamp}");
+    assert!(said("").starts_with("f.csv: it holds no rows; expected"), "{}", said(""));
+    assert!(said("t,x\n2020-01-01,a\n").starts_with("f.csv: it holds no numbers; expected"));
+    assert!(said("t,x,x\n2020-01-01,1,1\n").starts_with("f.csv: two columns are called \"x\""));
+    let spec = ReadSpec { time: TimeColumn::Named("when".into()), ..ReadSpec::default() };
+    let error = read(head.as_bytes(), "f", &spec).unwrap_err().to_string();
+    assert_eq!(error, "f: it has no column \"when\"; expected one of date, a, b");
+    let error = read_file(Path::new("no/such.csv"), &spec).unwrap_err();
+    assert!(matches!(error, DataError::Unreadable { .. }) && error.to_string().starts_with("no/such.csv: "), "{error}");
+}
+
+#[test]
+fn a_stamp_after_the_sample_that_does_not_fit_is_named() {
+    let rows: String = (0..1200).map(|row| format!("{},1\n", 1_600_000_000 + row)).collect();
+    let error = said(&format!("t,x\n{rows}later,1\n"));
+    assert!(error.starts_with("f.csv, line 1202, column \"t\": \"later\"; expected seconds since 1970"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), gzipped: bool, long: bool, no_time: bool) {
+        let bytes = if gzipped { [vec![0x1f, 0x8b], bytes].concat() } else { bytes };
+        let layout = if long { Layout::Long { key: "a".into(), value: None } } else { Layout::Wide { columns: Vec::new() } };
+        let time = if no_time { TimeColumn::None } else { TimeColumn::First };
+        let _ = read(&bytes[..], "f", &ReadSpec { layout, time, ..ReadSpec::default() });
+    }
+
+    #[test]
+    fn anything_like_csv_never_panics(text in "([a,]|[0-9.eE-]|\n|\"|2020-01-0[1-9]){0,200}", long: bool) {
+        let layout = if long { Layout::Long { key: "a".into(), value: None } } else { Layout::Wide { columns: Vec::new() } };
+        if let Ok(table) = read(format!("a,b,c\n{text}").as_bytes(), "f", &ReadSpec { layout, ..ReadSpec::default() }) {
+            prop_assert!(table.interval > 0 && table.readings.iter().all(|reading| (reading.series as usize) < table.series.len()));
+            prop_assert!(table.readings.is_sorted_by_key(|reading| reading.position));
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! A table through the engine.
+
+use std::{io, ops::Range, sync::Arc};
+
+use super::{
+    error::BacktestError,
+    gallery::Gallery,
+    report::{Method, Report},
+    score::Scorer,
+    table::Table,
+    training::{self, Round, TrainingPlan},
+    units::units,
+};
+use crate::{
+    engine::{Acceptance, Engine, Epoch, StreamSpec, TaskHandle, TaskId},
+    nn::{Network, Weights},
+    train::Progress,
+};
+
+/// What is run. Its parts have been held against the table: [`run`] says what does not fit.
+#[derive(Debug, Clone)]
+pub struct BacktestSpec {
+    /// The stream, as the daemon would have it. A slot must close by its first reading (`readings_per_slot` 1), and the grid
+    /// must be regular with the table's interval.
+    pub stream: StreamSpec,
+    /// The input topic that the readings are said to come from.
+    pub topic: Arc<str>,
+    /// Its partition.
+    pub partition: i32,
+    /// Horizons to report; each at most the stream's.
+    pub report: Vec<usize>,
+    /// Rows whose mean and deviation are the unit of the errors; `None`: the series' own unit.
+    pub scale_rows: Option<Range<usize>>,
+    /// What is scored: for each reported horizon, the forecasts all of whose targets up to it lie in these rows.
+    pub score_rows: Range<usize>,
+    /// When and how the network learns; `None`: it stays at its initial weights, which add nothing to the last value.
+    pub training: Option<TrainingPlan>,
+    /// Rows that make up one epoch of the engine, at least 1. A matter of speed: it changes no bit of the outcome.
+    pub block: usize,
+    /// The series whose last part is kept for a plot.
+    pub shown: Option<String>,
+}
+
+/// Watches a backtest.
+pub trait Watch {
+    /// So many of all readings have been fed.
+    fn fed(&mut self, _readings: usize, _of: usize) {}
+
+    /// The forecasts of an epoch, ordered by position and series.
+    ///
+    /// # Errors
+    /// Those of writing them; they end the backtest.
+    fn epoch(&mut self, _engine: &Engine, _epoch: &Epoch) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Training goes on before `row`.
+    fn training(&mut self, _row: usize, _progress: &Progress) {}
+
+    /// A training has ended.
+    fn trained(&mut self, _round: &Round) {}
+}
+
+/// Does not watch.
+pub struct Silent;
+
+impl Watch for Silent {}
+
+/// What became of the readings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// On the grid.
+    pub taken: u64,
+    /// Refused: their slot had passed.
+    pub late: u64,
+    /// Refused: their slot held a reading.
+    pub doubled: u64,
+}
+
+/// Feeds the table row by row, scores, and trains where the plan says so.
+///
+/// # Errors
+/// When what was asked for does not fit the table, training fails, or the forecasts cannot be written.
+pub fn run(spec: &BacktestSpec, table: &Table, watch: &mut dyn Watch) -> Result<Report, BacktestError> {
+    check(spec, table)?;
+    let mut run = Run::new(spec, table)?;
+    let plan = spec.training.as_ref();
+    let mut boundaries: Vec<(usize, usize)> =
+        plan.map_or(&[][..], |plan| &plan.rows).iter().map(|&row| (table.before_row(row), row)).collect();
+    boundaries.retain(|(fed, _)| *fed > 0 && *fed < table.readings.len());
+    let mut fed = 0;
+    for (until, row) in
+        boundaries.into_iter().map(|(until, row)| (until, Some(row))).chain([(table.readings.len(), None)])
+    {
+        while fed < until {
+            let end = block_end(table, fed, spec.block).min(until);
+            run.feed(fed..end, watch)?;
+            fed = end;
+            watch.fed(fed, table.readings.len());
+        }
+        if let (Some(plan), Some(row)) = (plan, row) {
+            run.train(plan, fed, row, watch)?;
+        }
+    }
+    Ok(run.report())
+}
+
+fn check(spec: &BacktestSpec, table: &Table) -> Result<(), BacktestError> {
+    let asked = |what: String| Err(BacktestError::Asked(what));
+    let (horizon, score) = (spec.stream.forecast.horizon, &spec.score_rows);
+    if let Some(beyond) = spec.report.iter().find(|report| **report == 0 || **report > horizon) {
+        return asked(format!(
+            "horizon {beyond} cannot be reported; expected 1 to {horizon}, the horizon that is forecast"
+        ));
+    }
+    if let Some(scale) = spec.scale_rows.as_ref().filter(|scale| scale.start >= scale.end || scale.end > table.rows) {
+        let (start, end, rows) = (scale.start, scale.end, table.rows);
+        return asked(format!("the errors cannot be scaled by rows {start}..{end}; expected rows within 0..{rows}"));
+    }
+    if score.end > table.rows || score.end.saturating_sub(score.start) < horizon {
+        let (start, end, rows) = (score.start, score.end, table.rows);
+        return asked(format!(
+            "rows {start}..{end} cannot be scored; expected at least {horizon} rows (the horizon) within 0..{rows}"
+        ));
+    }
+    Ok(())
+}
+
+/// Where the block of `rows` positions that begins at reading `start` ends.
+fn block_end(table: &Table, start: usize, rows: usize) -> usize {
+    let first = table.readings[start].position as usize;
+    let rest = &table.readings[start..];
+    start + rest.partition_point(|reading| (reading.position as usize) < first + rows.max(1))
+}
+
+struct Run<'a> {
+    spec: &'a BacktestSpec,
+    table: &'a Table,
+    engine: Engine,
+    task: TaskHandle,
+    /// The table's index of each of the engine's series.
+    order: Vec<usize>,
+    scorer: Scorer,
+    counts: Counts,
+    weights: Weights,
+    rounds: Vec<Round>,
+    gallery: Option<Gallery>,
+    taken: Vec<usize>,
+}
+
+impl<'a> Run<'a> {
+    fn new(spec: &'a BacktestSpec, table: &'a Table) -> Result<Self, BacktestError> {
+        let stream = &spec.stream;
+        let mut engine = Engine::new(vec![stream.clone()])?;
+        let id = TaskId { stream: Arc::clone(&stream.name), topic: Arc::clone(&spec.topic), partition: spec.partition };
+        let unknown = || BacktestError::Asked(format!("there is no stream {}", stream.name));
+        let task = engine.open(id, 0).ok_or_else(unknown)?;
+        let units = units(table, spec.scale_rows.as_ref(), 0..spec.score_rows.start, stream.forecast.season);
+        let gallery = match &spec.shown {
+            Some(name) => {
+                let missing = || BacktestError::Asked(format!("there is no series \"{name}\" to plot"));
+                let series = table.find(name).ok_or_else(missing)?;
+                Some(Gallery::new(name, series, stream.series.grid, &stream.forecast))
+            }
+            None => None,
+        };
+        Ok(Self {
+            spec,
+            table,
+            engine,
+            task,
+            order: Vec::new(),
+            scorer: Scorer::new(&stream.forecast, &spec.report, spec.score_rows.clone(), units),
+            counts: Counts::default(),
+            weights: Weights::initial(&stream.network),
+            rounds: Vec::new(),
+            gallery,
+            taken: Vec::new(),
+        })
+    }
+
+    /// One epoch.
+    fn feed(&mut self, readings: Range<usize>, watch: &mut dyn Watch) -> Result<(), BacktestError> {
+        self.engine.begin(true);
+        self.taken.clear();
+        for at in readings.clone() {
+            let reading = &self.table.readings[at];
+            let name = &self.table.series[reading.series as usize];
+            let accepted =
+                self.engine.accept(self.task, i64::from(reading.position), name, reading.time, reading.value);
+            match accepted {
+                Acceptance::Taken => {
+                    self.taken.push(at);
+                    self.counts.taken += 1;
+                }
+                Acceptance::Late { .. } => self.counts.late += 1,
+                Acceptance::Duplicate => self.counts.doubled += 1,
+                Acceptance::Known => {}
+                Acceptance::SeriesLimit => {
+                    let most = self.spec.stream.max_series;
+                    return Err(BacktestError::Asked(format!("the file holds more than {most} series")));
+                }
+            }
+            if self.engine.series_count(self.task) > self.order.len() {
+                self.order.push(reading.series as usize);
+            }
+        }
+        let last = self.table.readings[readings.end - 1].position;
+        self.engine.advance(self.task, i64::from(last) + 1);
+        let mut epoch = self.engine.finish(0.0);
+        // The engine's own order follows its waves, which depend on the size of the block.
+        epoch.forecasts.sort_by_key(|row| (row.offset, self.order[row.series as usize]));
+        self.engine.committed(&epoch);
+        self.score(&epoch);
+        watch.epoch(&self.engine, &epoch)?;
+        Ok(())
+    }
+
+    /// Row by row: first what targets the row, then the forecasts made from it.
+    fn score(&mut self, epoch: &Epoch) {
+        let forecast = &self.spec.stream.forecast;
+        let (grid, horizon) = (self.spec.stream.series.grid, forecast.horizon);
+        let outputs = horizon * forecast.levels.len();
+        let mut made = epoch.forecasts.iter().peekable();
+        for reading in self.taken.iter().map(|&at| &self.table.readings[at]) {
+            let series = reading.series as usize;
+            self.scorer.take(series, grid.slot(reading.time), reading.value);
+            let of_reading =
+                |offset: i64, index: u32| offset == i64::from(reading.position) && self.order[index as usize] == series;
+            while let Some(row) = made.next_if(|row| of_reading(row.offset, row.series)) {
+                let point = &epoch.points[row.point..row.point + horizon];
+                let quantiles = &epoch.quantiles[row.quantile..row.quantile + outputs];
+                self.scorer.open(series, reading.row as usize, row.slot, row.value, point, quantiles);
+                if let Some(gallery) = self.gallery.as_mut().filter(|gallery| gallery.series == series) {
+                    gallery.take(row.slot, row.value, point, quantiles);
+                }
+            }
+        }
+        debug_assert!(made.peek().is_none(), "every forecast belongs to a reading");
+    }
+
+    /// Trains from what has been fed; promoted weights serve from the next row on.
+    fn train(
+        &mut self,
+        plan: &TrainingPlan,
+        fed: usize,
+        row: usize,
+        watch: &mut dyn Watch,
+    ) -> Result<(), BacktestError> {
+        let stream = &self.spec.stream;
+        let mut tell = |progress: &Progress| watch.training(row, progress);
+        let (round, promoted) = training::round(plan, stream, &self.weights, self.table, fed, row, &mut tell)?;
+        watch.trained(&round);
+        self.rounds.push(round);
+        if let Some(weights) = promoted {
+            let network = Network::new(&stream.network, &weights)?;
+            let version = self.engine.version(self.task) + 1;
+            self.engine.install(&stream.name, version, Arc::new(network));
+            self.engine.activate(self.task, version);
+            self.engine.forget(&stream.name, version);
+            self.weights = weights;
+        }
+        Ok(())
+    }
+
+    fn report(self) -> Report {
+        Report {
+            series: self.table.series.len(),
+            origins: self.scorer.origins(),
+            results: self.scorer.measured(),
+            by_lead: Method::ALL.map(|method| self.scorer.by_lead(method)),
+            scaled: self.spec.scale_rows.clone(),
+            counts: self.counts,
+            rounds: self.rounds,
+            gallery: self.gallery,
+        }
+    }
+}

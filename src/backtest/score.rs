@@ -1,0 +1,253 @@
+//! Forecasts wait here for the values that they target, beside those of the naive forecasters for the same targets.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    ops::Range,
+};
+
+use super::{
+    report::{METHODS, Measured, Method},
+    units::Unit,
+};
+use crate::forecast::{
+    ForecastSpec,
+    measures::{PointMeasures, QuantileMeasures},
+};
+
+/// Everything that is scored. Memory: for each series at most `horizon` open windows of `horizon * (levels + 3)` numbers.
+pub(super) struct Scorer {
+    spec: ForecastSpec,
+    rows: Range<usize>,
+    series: Vec<Series>,
+    /// The reported horizons, ascending.
+    report: Vec<usize>,
+    /// `[horizon]`: windows all of whose targets lie in the rows.
+    leads: Vec<Errors>,
+    /// `[report]`: windows of which only the targets up to a shorter reported horizon do. They count for that one and those
+    /// before it, so that a horizon's row does not depend on how much farther was forecast.
+    rest: Vec<Errors>,
+    /// The distinct slots from which a scored forecast was made.
+    origins: HashSet<i64>,
+    /// The naive forecasts as quantiles: the same number at every level.
+    flat: [Vec<f64>; 2],
+}
+
+/// Errors by method.
+#[derive(Clone)]
+struct Errors {
+    points: [PointMeasures; METHODS],
+    quantiles: [QuantileMeasures; METHODS],
+}
+
+impl Errors {
+    fn new(levels: &[f32]) -> Self {
+        Self { points: Default::default(), quantiles: std::array::from_fn(|_| QuantileMeasures::new(levels)) }
+    }
+
+    /// Takes in one target and, by method, its quantiles and what they are spread around.
+    fn add(&mut self, target: f64, forecasts: [(f64, &[f64]); METHODS], naive: Option<f64>) {
+        for (method, (point, quantiles)) in forecasts.into_iter().enumerate() {
+            self.points[method].add(target, point, naive);
+            self.quantiles[method].add(target, quantiles);
+        }
+    }
+}
+
+struct Series {
+    unit: Unit,
+    /// The newest season of values: `(slot, value in the series' unit)`, the slot modulo the season being the place.
+    season: Vec<(i64, f64)>,
+    windows: VecDeque<Window>,
+    /// Windows that are done, to be used again.
+    spare: Vec<Window>,
+}
+
+/// One forecast, in the series' unit.
+struct Window {
+    slot: i64,
+    last: f64,
+    /// How many of the reported horizons it counts for, where it does not count for every lead.
+    rest: Option<usize>,
+    /// `[horizon]` each.
+    point: Vec<f64>,
+    seasonal: Vec<f64>,
+    /// `[horizon][level]`
+    quantiles: Vec<f64>,
+}
+
+impl Scorer {
+    /// Scores, for each horizon of `report`, the windows all of whose targets up to it lie in `rows`; `units` holds one
+    /// unit a series.
+    pub fn new(spec: &ForecastSpec, report: &[usize], rows: Range<usize>, units: Vec<Unit>) -> Self {
+        let season = if spec.season >= 2 { spec.season } else { 1 };
+        let series =
+            |unit| Series { unit, season: vec![(i64::MIN, 0.0); season], windows: VecDeque::new(), spare: Vec::new() };
+        let mut report = report.to_vec();
+        report.sort_unstable();
+        let errors = Errors::new(&spec.levels);
+        Self {
+            rows,
+            series: units.into_iter().map(series).collect(),
+            leads: vec![errors.clone(); spec.horizon],
+            rest: vec![errors; report.len()],
+            report,
+            origins: HashSet::new(),
+            flat: [vec![0.0; spec.levels.len()], vec![0.0; spec.levels.len()]],
+            spec: spec.clone(),
+        }
+    }
+
+    /// Scores what targets this value, before the forecast from it is made.
+    pub fn take(&mut self, series: usize, slot: i64, value: f64) {
+        let series = &mut self.series[series];
+        let value = series.unit.of(value);
+        let place = place(slot, series.season.len());
+        series.season[place] = (slot, value);
+        let horizon = self.spec.horizon;
+        let lead = |window: &Window| usize::try_from(slot - window.slot).unwrap_or(0);
+        while series.windows.front().is_some_and(|window| lead(window) > horizon) {
+            series.spare.extend(series.windows.pop_front());
+        }
+        let levels = self.spec.levels.len();
+        for window in series.windows.iter().filter(|window| lead(window) > 0) {
+            let at = lead(window) - 1;
+            let [last, seasonal] = &mut self.flat;
+            last.fill(window.last);
+            seasonal.fill(window.seasonal[at]);
+            let quantiles = &window.quantiles[at * levels..(at + 1) * levels];
+            let forecasts =
+                [(window.point[at], quantiles), (window.last, &last[..]), (window.seasonal[at], &seasonal[..])];
+            match window.rest {
+                None => self.leads[at].add(value, forecasts, series.unit.naive),
+                Some(counts) => {
+                    let horizons = self.report[..counts].iter().zip(&mut self.rest);
+                    for (_, errors) in horizons.filter(|(horizon, _)| at < **horizon) {
+                        errors.add(value, forecasts, series.unit.naive);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in the forecast that was made from the value in `slot`, which came in row `row` and has been taken.
+    pub fn open(&mut self, series: usize, row: usize, slot: i64, value: f64, point: &[f64], quantiles: &[f64]) {
+        let horizon = self.spec.horizon;
+        let inside = |lead: usize| row + lead < self.rows.end;
+        let counts = self.report.partition_point(|horizon| inside(*horizon));
+        if row + 1 < self.rows.start || counts == 0 && !inside(horizon) {
+            return;
+        }
+        let rest = (!inside(horizon)).then_some(counts);
+        if rest.is_none() {
+            self.origins.insert(slot);
+        }
+        let series = &mut self.series[series];
+        let mut window = series.spare.pop().unwrap_or_else(|| Window {
+            slot,
+            last: 0.0,
+            rest: None,
+            point: vec![0.0; horizon],
+            seasonal: vec![0.0; horizon],
+            quantiles: vec![0.0; quantiles.len()],
+        });
+        let unit = series.unit;
+        (window.slot, window.last, window.rest) = (slot, unit.of(value), rest);
+        let scaled = |out: &mut Vec<f64>, values: &[f64]| {
+            out.clear();
+            out.extend(values.iter().map(|value| unit.of(*value)));
+        };
+        scaled(&mut window.point, point);
+        scaled(&mut window.quantiles, quantiles);
+        for (lead, out) in (1..).zip(&mut window.seasonal) {
+            // Whole seasons back from the target: within the newest season.
+            let back = self.spec.seasonal_lag(lead).map(|lag| slot + signed(lead) - signed(lag));
+            let known = back.map(|slot| (slot, series.season[place(slot, series.season.len())]));
+            *out = known.filter(|(slot, (held, _))| slot == held).map_or(window.last, |(_, (_, value))| value);
+        }
+        series.windows.push_back(window);
+    }
+
+    /// Distinct origins of the windows all of whose targets are scored.
+    pub fn origins(&self) -> usize {
+        self.origins.len()
+    }
+
+    /// For each reported horizon and each method the means over leads 1 to the horizon.
+    pub fn measured(&self) -> Vec<Measured> {
+        let rows = self.report.iter().zip(&self.rest).flat_map(|(&horizon, rest)| {
+            Method::ALL.map(|method| self.mean(self.leads[..horizon].iter().chain([rest]), horizon, method))
+        });
+        rows.collect()
+    }
+
+    /// The means at each lead alone.
+    pub fn by_lead(&self, method: Method) -> Vec<Measured> {
+        (1..).zip(&self.leads).map(|(lead, errors)| self.mean([errors], lead, method)).collect()
+    }
+
+    fn mean<'a>(&self, parts: impl IntoIterator<Item = &'a Errors>, horizon: usize, method: Method) -> Measured {
+        let mut points = PointMeasures::default();
+        let mut quantiles = QuantileMeasures::new(&self.spec.levels);
+        for part in parts {
+            points.merge(&part.points[method as usize]);
+            quantiles.merge(&part.quantiles[method as usize]);
+        }
+        let mut coverage = Vec::new();
+        if method == Method::Foretide && points.count() > 0 {
+            coverage.extend(quantiles.coverage().into_iter().map(|(nominal, inside, _)| (nominal, inside)));
+        }
+        Measured {
+            method,
+            horizon,
+            mse: points.mse(),
+            mae: points.mae(),
+            mase: points.mase(),
+            smape: points.smape(),
+            wql: quantiles.weighted_quantile_loss(),
+            coverage,
+        }
+    }
+}
+
+fn place(slot: i64, season: usize) -> usize {
+    usize::try_from(slot.rem_euclid(signed(season))).unwrap_or(0)
+}
+
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_by_hand() {
+        let spec = ForecastSpec::new(3, &[0.1, 0.5, 0.9], 2).unwrap();
+        let unit = Unit { centre: 1.0, scale: 2.0, naive: Some(0.5) };
+        let mut scorer = Scorer::new(&spec, &[1, 3], 1..6, vec![unit]);
+        for (row, value) in [(0, 1.0), (1, 3.0), (2, 5.0), (4, 9.0), (5, 1.0)] {
+            let slot = row as i64 - 3; // across zero
+            scorer.take(0, slot, value);
+            let quantiles = [value - 1.0, value, value + 4.0].repeat(3);
+            scorer.open(0, row, slot, value, &[value; 3], &quantiles);
+        }
+        // Windows from rows 0, 1 and 2; that from row 4 counts for one step only. Targets in the unit: 0, 1, 2, gap, 4, 0.
+        assert_eq!(scorer.origins(), 3);
+        let rows = scorer.measured();
+        let find = |method, horizon| rows.iter().find(|row| row.method == method && row.horizon == horizon).unwrap();
+        let last = find(Method::LastValue, 1);
+        assert_eq!((last.mse, last.mae, last.mase), (Some(6.0), Some(2.0), Some(4.0)), "rows 0 to 1, 1 to 2, 4 to 5");
+        // Errors at lead 1: 1, 1; at lead 2: 2 (0 to 2), 2 (2 to 4); at lead 3: 3 (1 to 4), -2 (2 to 5).
+        assert_eq!(find(Method::LastValue, 3).mae, Some(11.0 / 6.0));
+        // From row 0: no season yet at lead 1 (last value), 0 at lead 2. From row 1: 0, 1, 0. From row 2: 1, 2, 1.
+        let seasonal = [1.0, 2.0, 2.0, 4.0, 2.0, 1.0];
+        assert_eq!(find(Method::SeasonalNaive, 3).mae, Some(seasonal.iter().sum::<f64>() / 6.0));
+        let ours = find(Method::Foretide, 3);
+        assert_eq!(ours.mse, find(Method::LastValue, 3).mse);
+        assert_eq!(ours.coverage.len(), 1);
+        assert!((ours.coverage[0].1 - 4.0 / 6.0).abs() < 1e-12, "{:?}", ours.coverage);
+        assert!(find(Method::LastValue, 3).coverage.is_empty());
+        assert!(ours.wql.unwrap() < find(Method::LastValue, 3).wql.unwrap());
+    }
+}

@@ -1,0 +1,50 @@
+//! A file's readings in memory.
+
+use crate::time::EventTime;
+
+/// One number of the file.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reading {
+    /// Its event time.
+    pub time: EventTime,
+    /// The number, finite.
+    pub value: f64,
+    /// Index into [`Table::series`].
+    pub series: u32,
+    /// Wide layout: the row of the file, from 0. Long layout: how many readings of the same series come before it. This
+    /// is what ranges of rows mean.
+    pub row: u32,
+    /// When it is fed: all readings of one row of a wide file together, those of a long file one by one. The position of
+    /// an observation in the engine.
+    pub position: u32,
+}
+
+/// A file's readings in the order in which they are fed: 32 bytes each.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Table {
+    /// The names of the series.
+    pub series: Vec<String>,
+    /// Ascending by position.
+    pub readings: Vec<Reading>,
+    /// Wide layout: rows of the file. Long layout: readings of the longest series.
+    pub rows: usize,
+    /// The grid's step in milliseconds: as asked for, or the median time between successive readings.
+    pub interval: i64,
+    /// Cells that hold no number: gaps.
+    pub gaps: u64,
+    /// Columns that hold no numbers and are left out.
+    pub left_out: Vec<String>,
+}
+
+impl Table {
+    /// The index of a series by its name.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.series.iter().position(|known| known == name)
+    }
+
+    /// Where in [`Table::readings`] the first reading of row `row` or a later one stands: what comes before was fed before.
+    pub fn before_row(&self, row: usize) -> usize {
+        let reached = |reading: &Reading| reading.row as usize >= row;
+        self.readings.iter().position(reached).unwrap_or(self.readings.len())
+    }
+}

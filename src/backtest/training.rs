@@ -1,0 +1,99 @@
+//! Training at fixed rows, from what was fed before them.
+
+use std::ops::ControlFlow;
+
+use super::{error::BacktestError, table::Table};
+use crate::{
+    engine::StreamSpec,
+    nn::Weights,
+    train::{self, Lane, LaneBuilder, Progress, TrainError, TrainSpec, Verdict},
+};
+
+/// When and how the network learns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainingPlan {
+    /// The rows before which it is trained, ascending.
+    pub rows: Vec<usize>,
+    /// The most steps of one series' history, the newest ones.
+    pub most_steps: usize,
+    /// How.
+    pub spec: TrainSpec,
+}
+
+/// The rows of training where none are named: `first`, and then each time the history has grown by half.
+pub fn schedule(first: usize, rows: usize) -> Vec<usize> {
+    std::iter::successors(Some(first.max(2)), |row| Some(row + row / 2)).take_while(|row| *row < rows).collect()
+}
+
+/// What came of one training.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Round {
+    /// The row before which it took place.
+    pub row: usize,
+    /// Updates of the weights.
+    pub updates: usize,
+    /// Mean pinball loss of the serving weights on the held-out part; NaN where nothing was judged.
+    pub champion_loss: f64,
+    /// That of the new ones.
+    pub challenger_loss: f64,
+    /// Why they were refused; `None`: they serve from this row on.
+    pub refused: Option<String>,
+}
+
+/// Trains from the first `fed` readings. The new weights where they were promoted.
+pub(super) fn round(
+    plan: &TrainingPlan,
+    stream: &StreamSpec,
+    champion: &Weights,
+    table: &Table,
+    fed: usize,
+    row: usize,
+    tell: &mut dyn FnMut(&Progress),
+) -> Result<(Round, Option<Weights>), BacktestError> {
+    let lanes = lanes(plan, stream, table, fed);
+    let mut observe = |progress: &Progress| {
+        tell(progress);
+        ControlFlow::Continue(())
+    };
+    let nothing = |refused: String| Round {
+        row,
+        updates: 0,
+        champion_loss: f64::NAN,
+        challenger_loss: f64::NAN,
+        refused: Some(refused),
+    };
+    match train::train(&plan.spec, &stream.network, champion, &lanes, &mut observe) {
+        Ok(outcome) => {
+            let refused = match outcome.verdict {
+                Verdict::Promote => None,
+                Verdict::Refuse(why) => Some(why.to_string()),
+            };
+            let (champion_loss, challenger_loss) = (outcome.champion_loss, outcome.challenger_loss);
+            let weights = refused.is_none().then_some(outcome.challenger);
+            Ok((Round { row, updates: outcome.steps, champion_loss, challenger_loss, refused }, weights))
+        }
+        Err(TrainError::TooLittle(why)) => Ok((nothing(why), None)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn lanes(plan: &TrainingPlan, stream: &StreamSpec, table: &Table, fed: usize) -> Vec<Lane> {
+    let mut builders = vec![LaneBuilder::new(stream.series.clone(), plan.most_steps); table.series.len()];
+    for reading in &table.readings[..fed] {
+        // What serving refuses is not learnt from either.
+        builders[reading.series as usize].observe(reading.time, reading.value);
+    }
+    builders.iter().filter(|builder| !builder.is_empty()).map(LaneBuilder::lane).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn training_comes_again_when_history_has_grown_by_half() {
+        assert_eq!(schedule(100, 500), [100, 150, 225, 337]);
+        assert_eq!(schedule(0, 4), [2, 3]);
+        assert!(schedule(10, 10).is_empty());
+    }
+}

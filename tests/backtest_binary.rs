@@ -1,0 +1,122 @@
+//! `foretide backtest` as it is run: the built binary, its output, its exit codes.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+fn foretide(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_foretide")).arg("backtest").args(arguments).output().unwrap()
+}
+
+fn path(folder: &Path, name: &str) -> String {
+    folder.join(name).to_str().unwrap().to_owned()
+}
+
+/// Two series, hourly, with a daily rhythm.
+fn file(folder: &Path, rows: usize) -> String {
+    let mut text = String::from("time,load,wind\n");
+    for row in 0..rows {
+        let day = (row as f64 * std::f64::consts::TAU / 24.0).sin();
+        let noise = ((row * 7919 + 13) % 101) as f64 / 101.0;
+        text += &format!("{},{},{}\n", 1_700_000_000 + 3600 * row, 50.0 + 10.0 * day + noise, noise * 8.0);
+    }
+    let file = path(folder, "two.csv");
+    fs::write(&file, text).unwrap();
+    file
+}
+
+#[test]
+fn one_json_object_with_the_agreed_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, emit) = (file(folder.path(), 300), path(folder.path(), "out.jsonl"));
+    let rows = ["--scale-rows", "0..100", "--score-rows", "120..300"];
+    let asked =
+        ["--horizon", "12", "--report", "12,1", "--no-training", "--json", "--emit", &emit, "--topic", "meters"];
+    let output = foretide(&[&[file.as_str()], &rows[..], &asked[..]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&json["series"], &json["origins"]), (&2.into(), &(300 - 120 - 12 + 1).into()));
+    assert!(json["seconds"].as_f64().unwrap() > 0.0);
+    let results = json["results"].as_array().unwrap();
+    let named: Vec<(&str, u64)> =
+        results.iter().map(|row| (row["method"].as_str().unwrap(), row["horizon"].as_u64().unwrap())).collect();
+    let methods = ["foretide", "last_value", "seasonal_naive"];
+    let expected: Vec<(&str, u64)> =
+        [1, 12].into_iter().flat_map(|horizon| methods.map(|name| (name, horizon))).collect();
+    assert_eq!(named, expected);
+    for row in results {
+        let keys: Vec<&String> = row.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["coverage", "horizon", "mae", "mase", "method", "mse", "smape", "wql"]);
+        assert!(["mse", "mae", "mase", "smape", "wql"].iter().all(|key| row[key].as_f64().unwrap() > 0.0), "{row}");
+        let coverage: Vec<&String> = row["coverage"].as_object().unwrap().keys().collect();
+        let expected: &[&str] = if row["method"] == "foretide" { &["0.80", "0.90"] } else { &[] };
+        assert_eq!(coverage, expected);
+    }
+    let records = fs::read_to_string(&emit).unwrap();
+    assert_eq!(records.lines().count(), 600);
+    let last: Value = serde_json::from_str(records.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&last["series"], &last["input"]["topic"], &last["input"]["offset"]),
+        (&"wind".into(), &"meters".into(), &299.into())
+    );
+}
+
+#[test]
+fn a_table_and_plots() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = file(folder.path(), 300);
+    for (name, start) in [("plot.svg", &b"<svg"[..]), ("plot.png", b"\x89PNG")] {
+        let plot = path(folder.path(), name);
+        let output = foretide(&[&file, "--no-training", "--plot", &plot, "--plot-series", "wind"]);
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            said.starts_with("2 series, ") && said.contains("seasonal naive") && said.contains("in 80 %"),
+            "{said}"
+        );
+        let drawn = fs::read(&plot).unwrap();
+        assert!(drawn.starts_with(start) && drawn.len() > 5000, "{name}: {} bytes", drawn.len());
+    }
+}
+
+#[test]
+fn training_is_the_same_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = file(folder.path(), 600);
+    let asked = ["--horizon", "6", "--hidden", "8", "--train-at", "400", "--train-updates", "20", "--json"];
+    let runs = [0, 1].map(|_| {
+        let output = foretide(&[&[file.as_str()], &asked[..]].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && said.contains("trained before row 400, 20 updates"), "{said}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["results"].clone()
+    });
+    assert_eq!(runs[0], runs[1]);
+}
+
+#[test]
+fn failures_say_what_was_expected_and_have_their_exit_codes() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = file(folder.path(), 60);
+    let bad = path(folder.path(), "bad.csv");
+    fs::write(&bad, "time,x\n2020-01-01 00:00:00,1\n2020-01-01 01:00:00,one\n").unwrap();
+    let cases: [(&[&str], i32, &str); 7] = [
+        (&["no/such.csv"], 66, "no/such.csv: "),
+        (&[&bad], 65, "line 3, column \"x\": \"one\"; expected a number"),
+        (&[&good, "--report", "30"], 64, "horizon 30 cannot be reported; expected 1 to 24"),
+        (&[&good, "--quantiles", "0.1,0.9"], 64, "expected 0.5 among them"),
+        (&[&good, "--score-rows", "5..1"], 2, "expected A..B with A < B"),
+        (&[&good, "--long"], 2, "--key"),
+        (&[&good, "--plot", "x.jpg"], 2, "expected a file name that ends in .svg or .png"),
+    ];
+    for (arguments, code, said) in cases {
+        let output = foretide(arguments);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+        assert!(error.contains(said), "{arguments:?}: {error}");
+        assert!(output.stdout.is_empty());
+    }
+}

@@ -1,0 +1,242 @@
+//! Backtests through the library: the naive forecasters' published numbers, the same bits whatever the block, no leak.
+
+use std::{io, ops::Range, path::PathBuf, sync::Arc};
+
+use foretide::{
+    backtest::{
+        self, BacktestSpec, Layout, Measured, Method, ReadSpec, Report, Silent, Table, TimeColumn, TrainingPlan, Watch,
+    },
+    daemon::forecasts::ForecastWriter,
+    engine::{Engine, Epoch, StreamSpec},
+    forecast::ForecastSpec,
+    nn::{CellKind, NetworkSpec},
+    series::{Aggregation, Calendar, FEATURES, SeriesSpec},
+    time::Grid,
+    train::{DeviceChoice, TrainSpec},
+};
+
+const LEVELS: [f32; 5] = [0.05, 0.1, 0.5, 0.9, 0.95];
+
+fn data(name: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);
+    if !path.exists() {
+        println!("SKIPPED: {} is not there", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+fn spec(table: &Table, horizon: usize, season: usize, score_rows: Range<usize>) -> BacktestSpec {
+    let forecast = ForecastSpec::new(horizon, &LEVELS, season).unwrap();
+    BacktestSpec {
+        stream: StreamSpec {
+            name: Arc::from("test"),
+            series: SeriesSpec {
+                grid: Grid::Regular { interval: table.interval },
+                aggregation: Aggregation::Last,
+                readings_per_slot: Some(1),
+                allowed_lateness: 0,
+                max_gap: 64,
+                max_gap_millis: 64 * table.interval,
+                season: season as u32,
+                horizon: horizon as u32,
+                burn_in: 16,
+                calendar: Calendar::utc(),
+            },
+            network: NetworkSpec {
+                cell: CellKind::Gru,
+                layers: 1,
+                hidden: 16,
+                inputs: FEATURES,
+                horizon,
+                levels: LEVELS.len(),
+                seed: 1,
+            },
+            forecast,
+            max_series: table.series.len(),
+        },
+        topic: Arc::from("test"),
+        partition: 0,
+        report: vec![1, horizon],
+        scale_rows: None,
+        score_rows,
+        training: None,
+        block: 64,
+        shown: None,
+    }
+}
+
+fn of(report: &Report, method: Method, horizon: usize) -> &Measured {
+    report.results.iter().find(|row| row.method == method && row.horizon == horizon).unwrap()
+}
+
+/// Records and their input positions, in order.
+#[derive(Default)]
+struct Emitted {
+    writer: ForecastWriter,
+    records: Vec<(i64, Vec<u8>)>,
+}
+
+impl Watch for Emitted {
+    fn epoch(&mut self, engine: &Engine, epoch: &Epoch) -> io::Result<()> {
+        for row in &epoch.forecasts {
+            let mut record = Vec::new();
+            self.writer.write(engine, epoch, row, &mut record);
+            self.records.push((row.offset, record));
+        }
+        Ok(())
+    }
+}
+
+fn emitted(spec: &BacktestSpec, table: &Table) -> (Report, Vec<(i64, Vec<u8>)>) {
+    let mut watch = Emitted::default();
+    let report = backtest::run(spec, table, &mut watch).unwrap();
+    (report, watch.records)
+}
+
+/// Three series with a rhythm of twelve, gaps, a doubled stamp and a late one.
+fn made_up(rows: usize) -> Table {
+    let mut text = String::from("t,a,b,c\n");
+    for row in 0..rows {
+        let stamp = match row {
+            40 => 39,
+            41 => 20,
+            row => row,
+        };
+        let wave = (row as f64 * std::f64::consts::TAU / 12.0).sin();
+        let noise = ((row * 7919 + 13) % 101) as f64 / 101.0;
+        let gap = row % 17 == 3 || (200..215).contains(&row);
+        let a = if gap { String::new() } else { format!("{}", 10.0 + 3.0 * wave + noise) };
+        let c = if row < 30 { "NaN".to_owned() } else { format!("{}", (row as f64).sqrt() * (1.0 + noise)) };
+        text += &format!("{},{a},{},{c}\n", 1_700_000_000 + 60 * stamp, 100.0 * wave * noise);
+    }
+    backtest::read(text.as_bytes(), "made up", &ReadSpec::default()).unwrap()
+}
+
+fn small_training(rows: Vec<usize>) -> TrainingPlan {
+    let spec = TrainSpec {
+        k1: 16,
+        k2: 16,
+        lanes: 8,
+        max_steps: 30,
+        epochs: 30,
+        evaluate_every: 10,
+        warm_up: 3,
+        device: DeviceChoice::Cpu,
+        levels: LEVELS.to_vec(),
+        least_judged: 50,
+        margin: 0.0,
+        ..TrainSpec::default()
+    };
+    TrainingPlan { rows, most_steps: 10_000, spec }
+}
+
+#[test]
+fn naive_forecasts_have_their_published_errors() {
+    // File, season, rows of training, rows scored, then last value and seasonal naive at H = 1, 24, 48.
+    type Case = (&'static str, usize, Range<usize>, Range<usize>, [f64; 3], Option<[f64; 3]>);
+    let cases: [Case; 4] = [
+        ("ETTh1.csv.gz", 24, 0..2880, 3600..14400, [0.363, 2.796, 2.932], Some([0.925, 0.926, 1.07])),
+        ("ETTm1.csv.gz", 96, 0..11520, 14400..57600, [0.120, 1.495, 2.640], Some([0.910, 0.910, 0.910])),
+        ("WTH.csv.gz", 24, 0..7012, 8766..35064, [0.207, 0.614, 0.747], Some([0.639, 0.638, 0.733])),
+        ("exchange_rate.csv.gz", 0, 0..1517, 1897..7588, [0.0090, 0.0863, 0.1649], None),
+    ];
+    for (name, season, scale, score, last, seasonal) in cases {
+        let Some(path) = data(name) else { continue };
+        let table = backtest::read_file(&path, &ReadSpec::default()).unwrap();
+        let mut spec = spec(&table, 48, season, score.clone());
+        (spec.report, spec.scale_rows) = (vec![1, 24, 48], Some(scale));
+        let report = backtest::run(&spec, &table, &mut Silent).unwrap();
+        assert_eq!(report.origins, score.len() - 48 + 1, "{name}");
+        let naive = [(Method::LastValue, Some(last)), (Method::SeasonalNaive, seasonal)];
+        for (method, published) in naive.into_iter().filter_map(|(method, published)| Some((method, published?))) {
+            for (horizon, published) in [1, 24, 48].into_iter().zip(published) {
+                let ours = of(&report, method, horizon).mse.unwrap();
+                println!("{name} {} {horizon}: {ours:.4}, published {published}", method.title());
+                // Published to three digits; which rows make up "20 %" leaves a little room.
+                assert!((ours / published - 1.0).abs() < 0.006, "{name} {} {horizon}: {ours}", method.title());
+            }
+        }
+    }
+}
+
+#[test]
+fn blocks_change_no_bit() {
+    let table = made_up(400);
+    let mut spec = spec(&table, 6, 12, 100..400);
+    spec.training = Some(small_training(vec![150, 260]));
+    spec.shown = Some("b".to_owned());
+    let mut runs = [1, 7, 400].map(|block| {
+        spec.block = block;
+        emitted(&spec, &table)
+    });
+    let (report, records) = &runs[0];
+    let counts = report.counts;
+    assert!(counts.doubled >= 2 && counts.late >= 2 && records.len() as u64 == counts.taken, "{counts:?}");
+    assert!(
+        report.rounds.iter().any(|round| round.refused.is_none()),
+        "weights change on the way: {:?}",
+        report.rounds
+    );
+    for (other, others) in &runs[1..] {
+        assert_eq!(others, records);
+        assert_eq!(other, report);
+    }
+    runs[0].1.truncate(1);
+    let first: serde_json::Value = serde_json::from_slice(&runs[0].1[0].1).unwrap();
+    assert_eq!((&first["series"], &first["stream"]), (&"a".into(), &"test".into()));
+}
+
+#[test]
+fn nothing_after_a_row_changes_what_was_forecast_up_to_it() {
+    let table = made_up(330);
+    let mut spec = spec(&table, 6, 12, 60..330);
+    spec.training = Some(small_training(vec![150]));
+    let (_, records) = emitted(&spec, &table);
+    for last in [149, 200] {
+        let mut changed = table.clone();
+        for reading in changed.readings.iter_mut().filter(|reading| reading.row > last) {
+            reading.value = 1e6 - 37.0 * reading.value;
+        }
+        let (_, others) = emitted(&spec, &changed);
+        let upto = |records: &[(i64, Vec<u8>)]| -> Vec<Vec<u8>> {
+            let upto = records.iter().filter(|(position, _)| *position <= i64::from(last));
+            upto.map(|(_, record)| record.clone()).collect()
+        };
+        let (before, after) = (upto(&records), upto(&others));
+        assert!(before.len() > 300 && before == after, "rows up to {last}");
+        assert_ne!(records, others, "what comes later does change");
+    }
+}
+
+#[test]
+fn a_long_file_is_forecast_series_by_series() {
+    let Some(path) = data("pedestrian.csv.gz") else { return };
+    let layout = Layout::Long { key: "Sensor".into(), value: Some("Count".into()) };
+    let time = TimeColumn::Named("Date_Time".into());
+    let table = backtest::read_file(&path, &ReadSpec { layout, time, ..ReadSpec::default() }).unwrap();
+    assert_eq!((table.series.len(), table.readings.len(), table.interval), (4, 66037, 3_600_000));
+    let mut spec = spec(&table, 24, 24, 3000..12000);
+    spec.scale_rows = Some(0..3000);
+    let report = backtest::run(&spec, &table, &mut Silent).unwrap();
+    let (ours, last) = (of(&report, Method::Foretide, 24).mse, of(&report, Method::LastValue, 24).mse);
+    assert!(ours.unwrap() < 0.7 * last.unwrap(), "{ours:?} {last:?}");
+    for (nominal, inside) in &of(&report, Method::Foretide, 24).coverage {
+        assert!((nominal - inside).abs() < 0.1, "{nominal}: {inside}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_the_file_is_said() {
+    let table = made_up(100);
+    let good = spec(&table, 6, 12, 10..100);
+    let said = |spec: &BacktestSpec| backtest::run(spec, &table, &mut Silent).unwrap_err().to_string();
+    let report = BacktestSpec { report: vec![7], ..good.clone() };
+    assert_eq!(said(&report), "horizon 7 cannot be reported; expected 1 to 6, the horizon that is forecast");
+    let scale = BacktestSpec { scale_rows: Some(0..200), ..good.clone() };
+    assert_eq!(said(&scale), "the errors cannot be scaled by rows 0..200; expected rows within 0..100");
+    let score = BacktestSpec { score_rows: 97..100, ..good.clone() };
+    assert_eq!(said(&score), "rows 97..100 cannot be scored; expected at least 6 rows (the horizon) within 0..100");
+    let shown = BacktestSpec { shown: Some("z".into()), ..good };
+    assert_eq!(said(&shown), "there is no series \"z\" to plot");
+}
