@@ -367,7 +367,7 @@ impl<'a> Rows<'a> {
         let interval = match self.spec.interval {
             Some(interval) => interval,
             None if self.time.is_none() || self.format == StampFormat::Steps => COUNTED_STEP,
-            None => median_step(&self.readings, series.len()).ok_or_else(|| {
+            None => median_step(&self.readings, self.counts.len()).ok_or_else(|| {
                 self.place.whole("time never moves on", "at least two rows at different times, or --interval")
             })?,
         };
@@ -407,11 +407,13 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// The median of the times by which the readings of each series follow one another.
-fn median_step(readings: &[Reading], series: usize) -> Option<i64> {
-    let mut before: Vec<Option<i64>> = vec![None; series];
+/// The median of the times by which rows follow one another: those of each of `long` series, or, where there are none, all of
+/// a wide file.
+fn median_step(readings: &[Reading], long: usize) -> Option<i64> {
+    let mut before: Vec<Option<i64>> = vec![None; long.max(1)];
     let step = |reading: &Reading| {
-        let before = before[reading.series as usize].replace(reading.time.0)?;
+        let series = if long > 0 { reading.series as usize } else { 0 };
+        let before = before[series].replace(reading.time.0)?;
         Some(reading.time.0 - before).filter(|step| *step > 0)
     };
     let mut steps: Vec<i64> = readings.iter().filter_map(step).collect();

@@ -160,9 +160,6 @@ pub struct Arguments {
     /// The partition that they name
     #[arg(long, value_name = "NUMBER", default_value_t = 0, help_heading = "Report")]
     partition: i32,
-    /// Rows in one epoch of the engine: speed alone [default: about 2048 readings]
-    #[arg(long, value_name = "ROWS", hide = true)]
-    block: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -260,7 +257,6 @@ fn backtest_spec(arguments: &Arguments, table: &Table) -> Result<BacktestSpec, F
     report.sort_unstable();
     report.dedup();
     let shown = arguments.plot_series.clone().or_else(|| table.series.first().cloned());
-    let block = arguments.block.unwrap_or_else(|| (READINGS_PER_EPOCH / table.series.len().max(1)).clamp(1, 256));
     Ok(BacktestSpec {
         stream: stream_spec(arguments, table)?,
         topic: Arc::from(arguments.topic.as_str()),
@@ -269,7 +265,7 @@ fn backtest_spec(arguments: &Arguments, table: &Table) -> Result<BacktestSpec, F
         scale_rows: arguments.scale_rows.clone(),
         score_rows: arguments.score_rows.clone().unwrap_or(first..table.rows),
         training: (!arguments.no_training).then(|| training_plan(arguments, first, table.rows)),
-        block: block.max(1),
+        block: (READINGS_PER_EPOCH / table.series.len().max(1)).clamp(1, 256),
         shown: arguments.plot.as_ref().and(shown),
     })
 }
