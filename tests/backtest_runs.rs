@@ -131,33 +131,57 @@ fn small_training(rows: Vec<usize>) -> TrainingPlan {
     TrainingPlan { rows, most_steps: 10_000, spec }
 }
 
-#[test]
-fn naive_forecasts_have_their_published_errors() {
-    // File, season, rows of training, rows scored, then last value and seasonal naive at H = 1, 24, 48.
-    type Case = (&'static str, usize, Range<usize>, Range<usize>, [f64; 3], Option<[f64; 3]>);
-    let cases: [Case; 4] = [
-        ("ETTh1.csv.gz", 24, 0..2880, 3600..14400, [0.363, 2.796, 2.932], Some([0.925, 0.926, 1.07])),
-        ("ETTm1.csv.gz", 96, 0..11520, 14400..57600, [0.120, 1.495, 2.640], Some([0.910, 0.910, 0.910])),
-        ("WTH.csv.gz", 24, 0..7012, 8766..35064, [0.207, 0.614, 0.747], Some([0.639, 0.638, 0.733])),
-        ("exchange_rate.csv.gz", 0, 0..1517, 1897..7588, [0.0090, 0.0863, 0.1649], None),
-    ];
-    for (name, season, scale, score, last, seasonal) in cases {
-        let Some(path) = data(name) else { continue };
-        let table = backtest::read_file(&path, &ReadSpec::default()).unwrap();
-        let mut spec = spec(&table, 48, season, score.clone());
-        (spec.report, spec.scale_rows) = (vec![1, 24, 48], Some(scale));
-        let report = backtest::run(&spec, &table, &mut Silent).unwrap();
-        assert_eq!(report.origins, score.len() - 48 + 1, "{name}");
-        let naive = [(Method::LastValue, Some(last)), (Method::SeasonalNaive, seasonal)];
-        for (method, published) in naive.into_iter().filter_map(|(method, published)| Some((method, published?))) {
-            for (horizon, published) in [1, 24, 48].into_iter().zip(published) {
-                let ours = of(&report, method, horizon).mse.unwrap();
-                println!("{name} {} {horizon}: {ours:.4}, published {published}", method.title());
-                // Published to three digits; which rows make up "20 %" leaves a little room.
-                assert!((ours / published - 1.0).abs() < 0.006, "{name} {} {horizon}: {ours}", method.title());
-            }
+/// Holds the mean squared errors of last value and seasonal naive at H = 1, 24, 48 against those that were published.
+fn published(
+    name: &str,
+    season: usize,
+    scale: Range<usize>,
+    score: Range<usize>,
+    last: [f64; 3],
+    seasonal: Option<[f64; 3]>,
+) {
+    let Some(path) = data(name) else { return };
+    let table = backtest::read_file(&path, &ReadSpec::default()).unwrap();
+    let mut spec = spec(&table, 48, season, score.clone());
+    (spec.report, spec.scale_rows) = (vec![1, 24, 48], Some(scale));
+    // Our own forecasts are not looked at: as few quantiles as there may be.
+    spec.stream.forecast = ForecastSpec::new(48, &[0.5], season).unwrap();
+    (spec.stream.network.levels, spec.stream.network.hidden) = (1, 1);
+    let report = backtest::run(&spec, &table, &mut Silent).unwrap();
+    assert_eq!(report.origins, score.len() - 48 + 1);
+    let naive = [(Method::LastValue, Some(last)), (Method::SeasonalNaive, seasonal)];
+    for (method, published) in naive.into_iter().filter_map(|(method, published)| Some((method, published?))) {
+        for (horizon, published) in [1, 24, 48].into_iter().zip(published) {
+            let ours = of(&report, method, horizon).mse.unwrap();
+            println!("{name} {} {horizon}: {ours:.4}, published {published}", method.title());
+            // Published to two or three digits; which rows make up "20 %" leaves a little room.
+            assert!(
+                (ours / published - 1.0).abs() < 0.01,
+                "{} {horizon}: {ours}, published {published}",
+                method.title()
+            );
         }
     }
+}
+
+#[test]
+fn naive_errors_on_etth1_are_the_published_ones() {
+    published("ETTh1.csv.gz", 24, 0..2880, 3600..14400, [0.363, 2.796, 2.932], Some([0.925, 0.926, 1.07]));
+}
+
+#[test]
+fn naive_errors_on_ettm1_are_the_published_ones() {
+    published("ETTm1.csv.gz", 96, 0..11520, 14400..57600, [0.120, 1.495, 2.640], Some([0.910, 0.910, 0.910]));
+}
+
+#[test]
+fn naive_errors_on_wth_are_the_published_ones() {
+    published("WTH.csv.gz", 24, 0..7012, 8766..35064, [0.207, 0.614, 0.747], Some([0.639, 0.638, 0.733]));
+}
+
+#[test]
+fn naive_errors_on_exchange_rate_are_the_published_ones() {
+    published("exchange_rate.csv.gz", 0, 0..1517, 1897..7588, [0.0090, 0.0863, 0.1649], None);
 }
 
 #[test]
