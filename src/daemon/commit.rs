@@ -48,13 +48,14 @@ pub struct Writing<'a> {
     pub now: u64,
 }
 
-/// Writes the epoch in one transaction. On an error nothing of it is visible, and the caller aborts and rolls back.
+/// Writes the epoch in one transaction and returns the bytes of forecasts, by the stream's index. On an error nothing
+/// of it is visible, and the caller aborts and rolls back.
 ///
 /// # Errors
 /// What the broker answers; the transaction is then still to be aborted.
-pub fn write(mut writing: Writing<'_>) -> Result<(), BrokerError> {
+pub fn write(mut writing: Writing<'_>) -> Result<Vec<u64>, BrokerError> {
     writing.member.begin()?;
-    writing.forecasts()?;
+    let bytes = writing.forecasts()?;
     writing.dead_letters()?;
     writing.snapshots()?;
     let records = writing.task_records()?;
@@ -76,22 +77,25 @@ pub fn write(mut writing: Writing<'_>) -> Result<(), BrokerError> {
             }
         }
     }
-    Ok(())
+    Ok(bytes)
 }
 
 impl Writing<'_> {
-    fn forecasts(&mut self) -> Result<(), BrokerError> {
+    fn forecasts(&mut self) -> Result<Vec<u64>, BrokerError> {
+        let mut bytes = vec![0; self.plan.streams.len()];
         let Self { plan, engine, member, forecasts, partitions, epoch, .. } = self;
         let mut payload = Vec::new();
         let streams: BTreeMap<TaskHandle, usize> =
             partitions.values().flat_map(|life| &life.served).map(|served| (served.task, served.stream)).collect();
-        let mut topic = (None, "");
+        let (mut stream, mut topic) = (0, (None, ""));
         for row in &epoch.forecasts {
             if topic.0 != Some(row.task) {
-                let Some(stream) = streams.get(&row.task) else { continue };
-                topic = (Some(row.task), &plan.streams[*stream].forecasts_topic);
+                let Some(known) = streams.get(&row.task) else { continue };
+                stream = *known;
+                topic = (Some(row.task), &plan.streams[stream].forecasts_topic);
             }
             forecasts.write(engine, epoch, row, &mut payload);
+            bytes[stream] += payload.len() as u64;
             member.send(Outgoing {
                 topic: topic.1,
                 partition: None,
@@ -100,7 +104,7 @@ impl Writing<'_> {
                 headers: &[],
             })?;
         }
-        Ok(())
+        Ok(bytes)
     }
 
     fn dead_letters(&mut self) -> Result<(), BrokerError> {

@@ -74,6 +74,23 @@ pub fn committed(
     }
 }
 
+/// So many bytes of forecasts were committed, by the stream's index.
+pub fn written(plan: &Plan, bytes: &[u64]) {
+    for (stream, bytes) in plan.streams.iter().zip(bytes) {
+        metrics::FORECAST_BYTES.counter(&[("stream", &stream.engine.name)]).increment(*bytes);
+    }
+}
+
+/// So many records wait to be taken through the engine.
+pub fn gathered(records: usize) {
+    metrics::QUEUE_RECORDS.gauge(&[("queue", "epoch")]).set(records as f64);
+}
+
+/// The group has given or taken partitions.
+pub fn rebalanced() {
+    metrics::REBALANCES.counter(&[]).increment(1);
+}
+
 /// An epoch was rolled back.
 pub fn aborted() {
     metrics::TRANSACTIONS.counter(&[("outcome", "aborted")]).increment(1);

@@ -26,7 +26,7 @@ use crate::{
 
 /// How long a turn waits for something to happen.
 const IDLE_WAIT: Duration = Duration::from_millis(50);
-/// How long an epoch or a restore that met passing trouble waits before it is tried again, in microseconds.
+/// How long a restore that met passing trouble waits before it is tried again, in microseconds.
 const BACKOFF: u64 = 200_000;
 /// How often the shard tells the outside where its tasks are, in microseconds: adding up the states' memory visits every
 /// series (20 ms for a million).
@@ -55,7 +55,7 @@ pub enum Turn {
     Moved,
     /// An epoch was committed.
     Committed,
-    /// An epoch was rolled back and its input will be read again.
+    /// An epoch was rolled back and its input will be read again; the caller should let the trouble pass first.
     RolledBack,
 }
 
@@ -74,7 +74,6 @@ pub struct Shard {
     inbox: Vec<Batch>,
     refused: Vec<Refused>,
     last_commit: u64,
-    not_before: u64,
     told: u64,
     seated: bool,
 }
@@ -113,7 +112,6 @@ impl Shard {
             inbox: Vec::new(),
             refused: Vec::new(),
             last_commit,
-            not_before: 0,
             told: 0,
             seated: false,
         })
@@ -174,7 +172,6 @@ impl Shard {
         let restoring = self.partitions.values().any(|life| !life.running());
         let wait = if restoring { Duration::ZERO } else { IDLE_WAIT };
         let mut deadline = self.clock.monotonic_micros() + u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
-        deadline = deadline.max(self.not_before);
         let (mut records, mut bytes, mut moved) = (0, 0, false);
         loop {
             let left = deadline.saturating_sub(self.clock.monotonic_micros());
@@ -190,10 +187,12 @@ impl Shard {
                 }
                 Some(MemberEvent::Assigned(partitions)) => {
                     moved = true;
+                    report::rebalanced();
                     self.assigned(&partitions)?;
                 }
                 Some(MemberEvent::Revoked(partitions) | MemberEvent::Lost(partitions)) => {
                     moved = true;
+                    report::rebalanced();
                     self.close(&partitions)?;
                 }
             }
@@ -204,6 +203,7 @@ impl Shard {
                 break;
             }
         }
+        report::gathered(records);
         Ok(moved)
     }
 
@@ -283,8 +283,9 @@ impl Shard {
         });
         let now = self.clock.monotonic_micros();
         match written {
-            Ok(()) => {
+            Ok(bytes) => {
                 self.engine.committed(&epoch);
+                report::written(&self.plan, &bytes);
                 self.last_commit = now;
                 let times = report::Times { started, stepped, committed: now, wall: self.clock.wall_millis() };
                 report::committed(&self.plan, &self.engine, &epoch, &self.inbox, &self.refused, times, &self.status);
@@ -301,7 +302,6 @@ impl Shard {
                 report::aborted();
                 self.member.abort()?;
                 self.roll_back()?;
-                self.not_before = now + BACKOFF;
                 Ok(Turn::RolledBack)
             }
             Err(error) => Err(error.into()),

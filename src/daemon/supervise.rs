@@ -13,7 +13,7 @@ use super::{
     http::{Condition, Health},
     plan::Plan,
     report,
-    shard::{Shard, ShardEnd},
+    shard::{Shard, ShardEnd, Turn},
     status::Status,
     trainer::Trainer,
 };
@@ -25,6 +25,8 @@ use crate::{
 /// How long a shard that lost its seat waits before it takes a new one; doubled with each failure in a row.
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+/// How long passing trouble is given before a rolled-back epoch is read again; well within the session's timeout.
+const ROLLED_BACK_WAIT: Duration = Duration::from_millis(200);
 /// A turn takes this long at the most while all is well: poll, a commit interval, a transaction with its timeouts.
 const BEAT: Duration = Duration::from_secs(120);
 
@@ -172,8 +174,10 @@ fn serve(shared: &Shared, name: &str, transactional_id: &str, backoff: &mut Dura
         } else {
             shared.health.set(name, Condition::Waiting("restoring partitions".into()));
         }
-        if turn == super::shard::Turn::Committed {
-            *backoff = FIRST_BACKOFF;
+        match turn {
+            Turn::Committed => *backoff = FIRST_BACKOFF,
+            Turn::RolledBack => shared.stop.sleep(ROLLED_BACK_WAIT),
+            Turn::Idle | Turn::Moved => {}
         }
     }
     Ok(shard.leave()?)
