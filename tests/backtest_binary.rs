@@ -1,5 +1,7 @@
 //! `foretide backtest` as it is run: the built binary, its output, its exit codes.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::{
     fs,
     path::Path,

@@ -1,5 +1,7 @@
 //! Backtests through the library: the naive forecasters' published numbers, the same bits whatever the block, no leak.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::{io, ops::Range, path::PathBuf, sync::Arc};
 
 use foretide::{

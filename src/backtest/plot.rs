@@ -265,6 +265,7 @@ fn mesh<B: DrawingBackend>(
         .x_labels(labels)
         .y_labels(6)
         .x_label_formatter(label)
+        .y_label_formatter(&|y| plain(*y))
         .label_style(pen.text(13, FAINT))
         .axis_desc_style(pen.text(13, FAINT))
         .set_all_tick_mark_size(0);
@@ -299,6 +300,17 @@ fn legend<B: DrawingBackend>(
         x += i32::try_from(width).unwrap_or(0) + pen.points(16);
     }
     Ok(())
+}
+
+/// A number on the axis without the digits that summing steps leaves behind.
+fn plain(number: f64) -> String {
+    let size = number.abs();
+    if size >= 1e6 || size > 0.0 && size < 1e-4 {
+        return format!("{number:.1e}");
+    }
+    let digits = format!("{number:.6}");
+    let digits = digits.trim_end_matches('0').trim_end_matches('.');
+    if digits == "-0" { "0".to_owned() } else { digits.to_owned() }
 }
 
 /// The time of a place on the axis, as finely as the grid asks for.
