@@ -45,7 +45,9 @@ pub fn read(
             let room = training.max_series.saturating_sub(history.lanes.len());
             let mut builders: BTreeMap<String, LaneBuilder> = BTreeMap::new();
             let (_, end) = broker.offsets(&partition)?;
-            let mut reader = broker.reader(&partition, From::Time(now - training.history))?;
+            let since = now - training.history;
+            let from = if since > 0 { From::Time(since) } else { From::Beginning };
+            let mut reader = broker.reader(&partition, from)?;
             while !reader.reached(end)? {
                 let Some(batch) = reader.read(READ_WAIT, READ_RECORDS)? else { continue };
                 for record in batch.iter().filter(|record| record.offset < end) {

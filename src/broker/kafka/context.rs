@@ -89,6 +89,10 @@ impl Complaints {
     }
 
     fn error(&self, error: &KafkaError, reason: &str) {
+        // The end of a partition is what a reader asked to be told, and no complaint.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
         tracing::warn!(target: "kafka", "{error}: {reason}");
         // What a connection complained of says more than that no broker is left.
         locked(&self.last).get_or_insert_with(|| reason.to_owned());
