@@ -27,7 +27,7 @@ use rdkafka::{
 
 const PARTITIONS: i32 = 4;
 const SERIES: i64 = 10_000;
-const STEPS: i64 = 40;
+const STEPS: i64 = 60;
 const LIMIT: Duration = Duration::from_secs(300);
 /// Real forecasts that the bare loop writes again and again.
 const SAMPLES: usize = 2_000;
@@ -41,9 +41,8 @@ fn main() {
     let mut pairs = Vec::new();
     for round in 1..=rounds {
         let app = unique("bench");
-        let ours = foretide(&app, &topic);
-        let samples = samples(&format!("{app}.stream.forecasts"));
-        let limit = bare(&topic, &samples);
+        let (ours, samples) = measured(&foretide(&app, &topic));
+        let (limit, _) = measured(&bare(&topic, &samples));
         eprintln!(
             "round {round}: foretide {ours:.0} records/s, bare loop {limit:.0} records/s, ratio {:.3}",
             ours / limit
@@ -122,25 +121,20 @@ fn committed(app: &str, topic: &str) -> i64 {
     (0..PARTITIONS).map(|partition| group_offset(kafka(), app, topic, partition).unwrap_or(0).max(0)).sum()
 }
 
-/// Records per second between the first commit seen and the last one.
-fn foretide(app: &str, topic: &str) -> f64 {
+/// Runs the daemon until everything is committed; returns its output topic.
+fn foretide(app: &str, topic: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("foretide.toml");
     std::fs::write(&path, configuration(app, topic, free_port(), "100ms", 2)).expect("the configuration");
     let mut process = Process::foretide(folder.path(), "foretide", ["run", "--config", path.to_str().expect("a path")]);
-    let (first, from) = wait_for("the first commit", LIMIT, || {
-        let done = committed(app, topic);
-        (done > 0).then(|| (Instant::now(), done))
-    });
     let total = SERIES * STEPS;
     wait_for("the last commit", LIMIT, || {
         assert!(process.runs(), "{}", process.log());
-        std::thread::sleep(Duration::from_millis(30));
+        std::thread::sleep(Duration::from_millis(300));
         (committed(app, topic) >= total).then_some(())
     });
-    let rate = (total - from) as f64 / first.elapsed().as_secs_f64();
     assert!(process.stop(Duration::from_secs(40)).success(), "{}", process.log());
-    rate
+    format!("{app}.stream.forecasts")
 }
 
 fn consumer(group: &str) -> ClientConfig {
@@ -156,22 +150,33 @@ fn consumer(group: &str) -> ClientConfig {
     config
 }
 
-/// Some of the forecasts that Foretide has written.
-fn samples(topic: &str) -> Vec<Vec<u8>> {
-    let reader: BaseConsumer = consumer(&unique("samples")).create().expect("a consumer");
-    reader.subscribe(&[topic]).expect("a subscription");
-    let mut samples = Vec::new();
-    wait_for("forecasts", LIMIT, || {
-        if let Some(Ok(message)) = reader.poll(Duration::from_millis(100)) {
-            samples.push(message.payload().unwrap_or_default().to_vec());
+/// Records per second of a steady run, from the times at which its records were sent: the first quarter, with joining
+/// and warming up, does not count. And some of the records.
+fn measured(topic: &str) -> (f64, Vec<Vec<u8>>) {
+    let reader: BaseConsumer = consumer(&unique("measure")).create().expect("a consumer");
+    let mut assignment = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("a partition");
+    }
+    reader.assign(&assignment).expect("an assignment");
+    let (mut samples, mut sent) = (Vec::new(), Vec::new());
+    let total = (SERIES * STEPS) as usize;
+    wait_for("all records", LIMIT, || {
+        while let Some(Ok(message)) = reader.poll(Duration::from_millis(100)) {
+            sent.push(message.timestamp().to_millis().expect("a timestamp"));
+            if samples.len() < SAMPLES {
+                samples.push(message.payload().unwrap_or_default().to_vec());
+            }
         }
-        (samples.len() >= SAMPLES).then_some(())
+        (sent.len() >= total).then_some(())
     });
-    samples
+    sent.sort_unstable();
+    let (from, last) = (sent.len() / 4, sent.len() - 1);
+    ((last - from) as f64 / ((sent[last] - sent[from]) as f64 / 1000.0), samples)
 }
 
-/// The limit: consume, copy, produce a forecast's bytes, commit offsets in transactions; one thread.
-fn bare(topic: &str, samples: &[Vec<u8>]) -> f64 {
+/// The limit: consume, copy, produce a forecast's bytes, commit offsets in transactions; one thread. Returns its output topic.
+fn bare(topic: &str, samples: &[Vec<u8>]) -> String {
     let group = unique("bare");
     let out = kafka().topic("bare-out", PARTITIONS);
     let reader: BaseConsumer = consumer(&group).create().expect("a consumer");
@@ -187,9 +192,8 @@ fn bare(topic: &str, samples: &[Vec<u8>]) -> f64 {
         .expect("a producer");
     producer.init_transactions(LIMIT).expect("transactions");
     reader.subscribe(&[topic]).expect("a subscription");
-    let (mut done, mut first) = (0_usize, None);
+    let mut done = 0_usize;
     let total = (SERIES * STEPS) as usize;
-    let mut from = 0;
     while done < total {
         producer.begin_transaction().expect("a transaction");
         let (mut offsets, mut taken, started) = (HashMap::new(), 0, Instant::now());
@@ -217,13 +221,8 @@ fn bare(topic: &str, samples: &[Vec<u8>]) -> f64 {
         }
         producer.commit_transaction(LIMIT).expect("a commit");
         done += taken;
-        if taken > 0 && first.is_none() {
-            first = Some(Instant::now());
-            from = done;
-        }
     }
-    let seconds = first.expect("records came").elapsed().as_secs_f64();
-    (total - from) as f64 / seconds
+    out
 }
 
 /// Milliseconds from a record's produce to its forecast at a `read_committed` client, sorted.

@@ -168,7 +168,8 @@ pub fn group_offset(kafka: &Kafka, group: &str, topic: &str, partition: i32) -> 
         .expect("a consumer");
     let mut asked = rdkafka::TopicPartitionList::new();
     asked.add_partition(topic, partition);
-    let answer = consumer.committed_offsets(asked, Duration::from_secs(10)).expect("the group's offsets");
+    // A broker that has just started may have no coordinator for the group yet.
+    let answer = consumer.committed_offsets(asked, Duration::from_secs(10)).ok()?;
     match answer.elements().first()?.offset() {
         rdkafka::Offset::Offset(offset) => Some(offset),
         _ => None,
