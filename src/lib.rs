@@ -18,3 +18,7 @@ pub mod telemetry;
 pub mod time;
 pub mod train;
 pub mod wire;
+
+/// Epochs allocate and free the same megabytes again and again; glibc gives those back to the system each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
