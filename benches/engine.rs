@@ -67,6 +67,7 @@ impl Bench {
             self.engine.committed(&epoch);
         }
         black_box(&epoch);
+        self.engine.recycle(epoch);
     }
 }
 

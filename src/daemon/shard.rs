@@ -293,6 +293,7 @@ impl Shard {
                 if now.saturating_sub(self.told) >= TELL_EVERY {
                     self.tell();
                 }
+                self.engine.recycle(epoch);
                 self.inbox.clear();
                 self.refused.clear();
                 Ok(Turn::Committed)

@@ -106,4 +106,18 @@ impl Epoch {
             burned_in: zeros,
         }
     }
+
+    /// Back to nothing, keeping the memory.
+    pub(super) fn clear(&mut self) {
+        self.forecasts.clear();
+        self.points.clear();
+        self.quantiles.clear();
+        self.snapshots.clear();
+        self.tasks.clear();
+        self.facts.iter_mut().for_each(Facts::clear);
+        self.batches.clear();
+        for sums in [&mut self.observations, &mut self.forecasts_of, &mut self.steps, &mut self.burned_in] {
+            sums.fill(0);
+        }
+    }
 }

@@ -128,6 +128,7 @@ pub struct Engine {
     /// Observations taken in the open epoch, by the stream's index.
     observations: Vec<u64>,
     emit: bool,
+    spare: Option<Epoch>,
 }
 
 impl Engine {
@@ -153,6 +154,7 @@ impl Engine {
             waves: Waves::default(),
             observations,
             emit: true,
+            spare: None,
         })
     }
 
@@ -295,7 +297,7 @@ impl Engine {
     /// Steps every closed slot through the network and closes the epoch. `snapshot_share` (0 to 1) is the share of the changed series to
     /// snapshot now, oldest change first.
     pub fn finish(&mut self, snapshot_share: f64) -> Epoch {
-        let mut epoch = Epoch::new(&self.streams);
+        let mut epoch = self.spare.take().unwrap_or_else(|| Epoch::new(&self.streams));
         epoch.observations.copy_from_slice(&self.observations);
         self.observations.fill(0);
         self.waves.run(&mut self.pending, &self.streams, &mut self.tasks, self.emit, &mut epoch);
@@ -342,6 +344,12 @@ impl Engine {
             let keep_from = done.progress.activations.first().map_or(0, |&(at, _)| at);
             task.activations.retain(|&(at, _)| at >= keep_from);
         }
+    }
+
+    /// Takes an epoch that is done with, so that the next one can use its memory (a megabyte for each 1,000 forecasts).
+    pub fn recycle(&mut self, mut epoch: Epoch) {
+        epoch.clear();
+        self.spare = Some(epoch);
     }
 
     /// The epoch did not happen: every touched series goes back to its image from before it. Returns where each touched task has to be
