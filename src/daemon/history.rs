@@ -27,7 +27,8 @@ pub struct History {
     pub newest: Option<i64>,
 }
 
-/// Reads the records of the last `training.history` milliseconds (by the records' timestamps) up to now.
+/// Reads the records of the last `training.history` milliseconds (by the records' timestamps) up to now, or until
+/// `stopped`.
 ///
 /// # Errors
 /// What the broker answers, or a decoding that contradicts itself.
@@ -36,6 +37,7 @@ pub fn read(
     stream: &StreamPlan,
     training: &TrainingPlan,
     now: i64,
+    stopped: &dyn Fn() -> bool,
 ) -> Result<History, BrokerError> {
     let mut decoder = Decoder::new(stream.decode.clone()).map_err(|error| BrokerError::Refused(error.to_string()))?;
     let mut history = History::default();
@@ -48,7 +50,7 @@ pub fn read(
             let since = now - training.history;
             let from = if since > 0 { From::Time(since) } else { From::Beginning };
             let mut reader = broker.reader(&partition, from)?;
-            while !reader.reached(end)? {
+            while !stopped() && !reader.reached(end)? {
                 let Some(batch) = reader.read(READ_WAIT, READ_RECORDS)? else { continue };
                 for record in batch.iter().filter(|record| record.offset < end) {
                     // What serving refuses is not learnt from either.

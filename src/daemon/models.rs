@@ -15,6 +15,10 @@ const READ_RECORDS: usize = 64;
 /// How long reading what is there already waits for the next records.
 const CATCH_UP_WAIT: Duration = Duration::from_millis(100);
 
+/// Versions kept, in the models topic and in memory: enough for any replay, which reaches back one checkpoint interval,
+/// and to go back to.
+pub const VERSIONS_KEPT: u64 = 8;
+
 /// A version that has come complete.
 pub type Completed = (String, u64);
 
@@ -113,6 +117,7 @@ impl ModelWatch {
             match made {
                 Ok(network) => {
                     engine.install(stream, version, Arc::new(network));
+                    engine.forget(stream, version.saturating_sub(VERSIONS_KEPT));
                     status.published(stream, version, release.created);
                 }
                 Err(error) => tracing::error!(stream, version, error, "published weights are refused"),

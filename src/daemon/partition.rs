@@ -202,6 +202,7 @@ impl PartitionLife {
                 let progress =
                     TaskProgress { replay_from: record.replay_from, activations: record.activations.clone() };
                 engine.resume(served.task, &progress);
+                replay::take_up(engine, served.task, record.replay_from);
                 from = from.min(record.replay_from);
             }
         }

@@ -1,7 +1,11 @@
 //! Reading input again without writing anything: the way back from snapshots to the committed position.
 
 use super::partition::Served;
-use crate::{broker::Batch, engine::Engine, wire::Decoder};
+use crate::{
+    broker::Batch,
+    engine::{Engine, TaskHandle},
+    wire::Decoder,
+};
 
 /// Takes the records of `batch` below `until` through the engine, changing weights where the task's record says they
 /// were changed. Returns how many records were taken.
@@ -16,7 +20,7 @@ pub fn batch(engine: &mut Engine, decoders: &mut [Decoder], served: &[Served], b
             while let Some(at) = change.filter(|&at| record.offset >= at) {
                 engine.advance(task, at);
                 engine.finish(0.0);
-                engine.activate(task, engine.recorded_version(task, at));
+                take_up(engine, task, at);
                 change = engine.next_activation(task, at);
             }
             let decoder = &mut decoders[served.stream];
@@ -42,9 +46,24 @@ pub fn finish(engine: &mut Engine, served: &[Served], until: i64) {
         let task = served.task;
         while let Some(at) = engine.next_activation(task, engine.position(task)).filter(|&at| at <= until) {
             engine.advance(task, at);
-            engine.activate(task, engine.recorded_version(task, at));
+            take_up(engine, task, at);
         }
         engine.advance(task, until.max(engine.position(task)));
         engine.finish(0.0);
+    }
+}
+
+/// Changes to the weights that the task's record names, and says so where they cannot be had.
+pub fn take_up(engine: &mut Engine, task: TaskHandle, at: i64) {
+    let version = engine.recorded_version(task, at);
+    if !engine.activate(task, version) && engine.version(task) != version {
+        let (id, serving) = (engine.id(task).to_string(), engine.version(task));
+        tracing::warn!(
+            task = id,
+            version,
+            serving,
+            "the weights that served here are not in the models topic any more; the replay goes on with others, and \
+             states may differ from before until the next burn-in"
+        );
     }
 }

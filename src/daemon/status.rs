@@ -41,6 +41,11 @@ impl Status {
     /// The task has gone to another owner.
     pub fn remove(&self, task: &TaskId) {
         self.lock().remove(task);
+        // A gauge never goes by itself, and an old lag would keep its alert alive.
+        let number = task.partition.to_string();
+        let labels = [("stream", &*task.stream), ("topic", &*task.topic), ("partition", &*number)];
+        metrics::LAG.gauge(&labels).set(0.0);
+        metrics::RESTORE_REMAINING.gauge(&labels).set(0.0);
         self.board.note_partition(&task.stream, &task.topic, task.partition, None);
     }
 

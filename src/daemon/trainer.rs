@@ -9,7 +9,7 @@ use std::{ops::ControlFlow, sync::Arc, time::Duration};
 use super::{
     board::{Promotion, TrainingStep, Verdict as Shown},
     history,
-    models::ModelWatch,
+    models::{ModelWatch, VERSIONS_KEPT},
     plan::{StreamPlan, TrainingPlan},
     supervise::Shared,
 };
@@ -25,8 +25,6 @@ use crate::{
 const SEAT_WAIT: Duration = Duration::from_millis(500);
 /// How soon a stream that had too little history, or met trouble, is looked at again.
 const TRY_AGAIN: Duration = Duration::from_secs(15);
-/// Versions kept in the models topic: enough for any replay, which reaches back one checkpoint interval, and to go back to.
-const VERSIONS_KEPT: usize = 8;
 /// Why weights are taken back.
 const WORSE: &str = "they do worse on the newest history than the weights they were trained from";
 
@@ -139,7 +137,9 @@ impl<'a> Trainer<'a> {
         let Some(leading) = &mut self.leading else { return Ok(()) };
         leading.models.catch_up(&*self.shared.broker)?;
         let champion = champion(&leading.models, stream)?;
-        let history = history::read(&*self.shared.broker, stream, training, self.shared.clock.wall_millis())?;
+        let now = self.shared.clock.wall_millis();
+        let stop = &self.shared.stop;
+        let history = history::read(&*self.shared.broker, stream, training, now, &|| stop.asked())?;
         if history.lanes.is_empty() {
             return Err(RoundError::TooLittle { steps: history.longest, least: training.min_steps });
         }
@@ -277,8 +277,14 @@ impl<'a> Trainer<'a> {
         let published = |error: &dyn std::fmt::Display| RoundError::Published(error.to_string());
         let bytes = challenger.weights.to_bytes().map_err(|error| published(&error))?;
         let records = Manifest::new(release, &bytes).records(&bytes).map_err(|error| published(&error))?;
-        let gone: Vec<String> =
-            leading.models.shelf.versions(name).rev().skip(VERSIONS_KEPT).flat_map(Manifest::keys).collect();
+        let gone: Vec<String> = leading
+            .models
+            .shelf
+            .versions(name)
+            .rev()
+            .skip(usize::try_from(VERSIONS_KEPT).unwrap_or(usize::MAX))
+            .flat_map(Manifest::keys)
+            .collect();
         let new = records.iter().map(|(key, payload)| (key, Some(payload.as_slice())));
         let outgoing: Vec<Outgoing<'_>> = new
             .chain(gone.iter().map(|key| (key, None)))

@@ -214,12 +214,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes a task back to where its record says that replay has to begin.
+    /// Takes a task back to where its record says that replay has to begin, with the weights that served there; where
+    /// those are not installed, with the next older ones that are.
     pub fn resume(&mut self, task: TaskHandle, progress: &TaskProgress) {
+        let stream = self.task(task).stream;
         let open = self.task_mut(task);
         open.position = progress.replay_from;
         open.activations.clone_from(&progress.activations);
-        open.version = open.recorded_version(progress.replay_from);
+        let recorded = open.recorded_version(progress.replay_from);
+        let version = self.streams[stream].networks.range(..=recorded).next_back().map_or(0, |(&version, _)| version);
+        self.task_mut(task).version = version;
     }
 
     /// The weights version that the task's record names for input at `position`.

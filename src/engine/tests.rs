@@ -260,3 +260,14 @@ proptest! {
         prop_assert_eq!(lived, restored);
     }
 }
+
+/// Weights that are gone must not stop a series: the next older ones step it.
+#[test]
+fn a_task_whose_recorded_weights_are_gone_goes_on_with_older_ones() {
+    let (mut engine, task) = engine();
+    engine.resume(task, &TaskProgress { replay_from: 0, activations: vec![(0, 7)] });
+    assert_eq!((engine.recorded_version(task, 0), engine.version(task)), (7, 1));
+    engine.begin(true);
+    take(&mut engine, task, 0, &[(0, 0, 4.0), (0, 2 * MINUTE, 5.0), (0, 4 * MINUTE, 6.0)]);
+    assert!(!engine.finish(0.0).forecasts.is_empty());
+}
