@@ -90,6 +90,9 @@ pub struct TaskProgress {
     pub activations: Vec<(i64, u64)>,
 }
 
+/// The most images kept for reuse: about 25 MB at the defaults.
+const SPARE_IMAGES: usize = 8_192;
+
 struct Stream {
     spec: StreamSpec,
     /// By version; version 0 (the initial weights) is always there.
@@ -124,6 +127,8 @@ pub struct Engine {
     pending: Vec<Pending>,
     closed: Vec<ClosedSlot>,
     images: Vec<(TaskHandle, u32, Series)>,
+    /// Images that are done with, whose memory the next ones use.
+    spare_images: Vec<Series>,
     waves: Waves,
     /// Observations taken in the open epoch, by the stream's index.
     observations: Vec<u64>,
@@ -151,6 +156,7 @@ impl Engine {
             pending: Vec::new(),
             closed: Vec::new(),
             images: Vec::new(),
+            spare_images: Vec::new(),
             waves: Waves::default(),
             observations,
             emit: true,
@@ -274,7 +280,8 @@ impl Engine {
         if offset < state.position {
             return Acceptance::Known;
         }
-        open.touch(task, index, offset, self.emit, &mut self.images);
+        let spares = &mut self.spare_images;
+        open.touch(task, index, offset, self.emit, &mut self.images, spares);
         let state = open.table.get_mut(index);
         let placed = state.input.observe(&spec.series, time, value, &mut self.closed);
         for slot in self.closed.drain(..) {
@@ -338,9 +345,14 @@ impl Engine {
 
     /// The epoch is in Kafka: memory becomes the truth.
     pub fn committed(&mut self, epoch: &Epoch) {
-        for (task, series, _) in std::mem::take(&mut self.images) {
+        let mut images = std::mem::take(&mut self.images);
+        for (task, series, image) in images.drain(..) {
             self.task_mut(task).table.get_mut(series).imaged = false;
+            if self.spare_images.len() < SPARE_IMAGES {
+                self.spare_images.push(image);
+            }
         }
+        self.images = images;
         for done in &epoch.tasks {
             let task = self.task_mut(done.task);
             task.before = None;
@@ -457,12 +469,20 @@ impl Task {
         offset: i64,
         keep_image: bool,
         images: &mut Vec<(TaskHandle, u32, Series)>,
+        spares: &mut Vec<Series>,
     ) {
         self.remember();
         let known_before = self.before.as_ref().is_some_and(|before| (series as usize) < before.series);
         let state = self.table.get_mut(series);
         if keep_image && known_before && !state.imaged {
-            images.push((task, series, state.clone()));
+            let image = match spares.pop() {
+                Some(mut spare) => {
+                    spare.clone_from(state);
+                    spare
+                }
+                None => state.clone(),
+            };
+            images.push((task, series, image));
             state.imaged = true;
         }
         self.table.mark_dirty(series, offset);

@@ -5,10 +5,13 @@ use std::{collections::VecDeque, sync::Arc};
 use hashbrown::HashMap;
 
 use super::StreamSpec;
-use crate::{forecast::ForecastState, series::SeriesState};
+use crate::{
+    forecast::ForecastState,
+    series::{SeriesState, clone_in_place},
+};
 
 /// Everything that is kept of one series.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Series {
     pub key: Arc<str>,
     /// Input before this offset is in the state already.
@@ -24,6 +27,8 @@ pub(super) struct Series {
     pub imaged: bool,
     dirty: bool,
 }
+
+clone_in_place!(Series { key, position, version, input, forecast, hidden, queued, imaged, dirty });
 
 /// The version of a hidden state that no weights have made: it is built from the context before the next step.
 pub(super) const UNSTEPPED: u64 = u64::MAX;

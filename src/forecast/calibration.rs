@@ -1,5 +1,6 @@
 //! Quantiles that cover what they say.
 
+use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
 use super::experts::held;
@@ -30,7 +31,7 @@ const WIDEST: f32 = 1.5;
 /// Control, NeurIPS 2023): the quantile that was issued moves up by its level when the value came out above it, else down by the rest,
 /// so that in the long run the share of values below it is its level, whatever the series does. The network says
 /// when to be wider or narrower than usual; how wide is learnt here.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Calibration {
     /// `[bucket][level]` distances, in usual residuals; 0 at the median, not below 0 above it, not above 0 below it.
     distances: Vec<f32>,
@@ -38,6 +39,8 @@ pub(super) struct Calibration {
     usual_spread: Vec<f32>,
     buckets: Vec<Bucket>,
 }
+
+clone_in_place!(Calibration { distances, usual_spread, buckets });
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct Bucket {

@@ -1,5 +1,6 @@
 //! How much each expert counts.
 
+use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
 use super::experts::EXPERTS;
@@ -19,10 +20,12 @@ const MEMORY: u32 = 100;
 
 /// The weights of the experts in each bucket: exponential weights with a fixed share (Herbster and Warmuth, Machine Learning 1998), learnt from the
 /// losses of matured forecasts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Mixture {
     buckets: Vec<Bucket>,
 }
+
+clone_in_place!(Mixture { buckets });
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Bucket {

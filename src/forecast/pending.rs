@@ -1,5 +1,6 @@
 //! What was forecast and has not matured yet.
 
+use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
 use super::calibration::outward;
@@ -13,7 +14,7 @@ pub(super) struct Points {
 }
 
 /// Only what cannot be worked out again from the series' context, in rings: for each bucket its middle and its end.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Pending {
     /// `[horizon + 1]` scales at the newest steps, upper halves of their bits; 0 where no forecast was made.
     scales: Vec<u32>,
@@ -29,6 +30,8 @@ pub(super) struct Pending {
     /// whose distance is 0, how much wider than usual they are.
     quantiles: Vec<u16>,
 }
+
+clone_in_place!(Pending { scales, now, cursors, points, centres, quantiles });
 
 impl Pending {
     pub fn new(spec: &ForecastSpec) -> Self {

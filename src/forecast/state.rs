@@ -1,5 +1,6 @@
 //! What one series keeps to forecast itself.
 
+use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
 use super::anomaly::Tail;
@@ -28,13 +29,15 @@ impl Forecast {
 }
 
 /// What one series keeps to forecast itself: weights of its experts, calibration of its quantiles, and what must mature.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct ForecastState {
     mixture: Mixture,
     calibration: Calibration,
     tail: Tail,
     pending: Pending,
 }
+
+clone_in_place!(ForecastState { mixture, calibration, tail, pending });
 
 impl ForecastState {
     /// A series that nothing is known of.

@@ -1,9 +1,10 @@
 //! The recent values of a series.
 
+use super::clone_in_place::clone_in_place;
 use serde::{Deserialize, Serialize};
 
 /// A ring of the newest values; an empty slot is a NaN. Laid out at the first push, for as many steps as asked then.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Context {
     /// As many as the ring holds; NaN where nothing was pushed yet.
     values: Vec<f64>,
@@ -12,6 +13,8 @@ pub(super) struct Context {
     /// Where the newest value lies.
     newest: u32,
 }
+
+clone_in_place!(Context { values, times, newest });
 
 impl Context {
     /// Takes a value in as the newest; the ring holds `length` steps, and `time` is kept when there is one.

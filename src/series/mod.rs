@@ -6,6 +6,7 @@
 
 mod arithmetic;
 mod calendar;
+mod clone_in_place;
 mod context;
 mod features;
 mod scale;
@@ -15,6 +16,7 @@ mod state;
 
 pub(crate) use arithmetic::{exponential, logarithm};
 pub use calendar::Calendar;
+pub(crate) use clone_in_place::clone_in_place;
 pub use features::{FEATURE_NAMES, FEATURES};
 pub use slots::{ClosedSlot, MAX_OPEN_SLOTS, Placed};
 pub use spec::{Aggregation, LIMIT, SeriesSpec};

@@ -1,5 +1,6 @@
 //! Readings on the grid: open slots, the watermark, gaps, what is late and what is doubled.
 
+use super::clone_in_place::clone_in_place;
 use serde::{Deserialize, Serialize};
 
 use super::spec::{Aggregation, LIMIT, SeriesSpec};
@@ -67,7 +68,7 @@ impl OpenSlot {
 }
 
 /// The grid as one series sees it.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct Slots {
     /// Ascending by slot.
     open: Vec<OpenSlot>,
@@ -80,6 +81,8 @@ pub(super) struct Slots {
     /// The gap has become too long to be bridged.
     reset_due: bool,
 }
+
+clone_in_place!(Slots { open, newest, closed_to, empty_run, reset_due });
 
 impl Slots {
     /// Puts a reading on the grid; what closes by it goes to `closed`, in order.

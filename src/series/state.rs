@@ -1,5 +1,6 @@
 //! The state of one series.
 
+use super::clone_in_place::clone_in_place;
 use serde::{Deserialize, Serialize};
 
 use super::context::Context;
@@ -10,7 +11,7 @@ use super::spec::SeriesSpec;
 use crate::time::{EventTime, Grid};
 
 /// The state of one series: open slots, recent values, scale. A function of the series' own observations only.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Default, Serialize, Deserialize)]
 pub struct SeriesState {
     slots: Slots,
     context: Context,
@@ -20,6 +21,8 @@ pub struct SeriesState {
     slot: i64,
     steps: u64,
 }
+
+clone_in_place!(SeriesState { slots, context, scale, anchor, slot, steps });
 
 impl SeriesState {
     /// A series that nothing is known of.
