@@ -9,6 +9,8 @@ use crate::{
 
 /// Series that are made.
 const SERIES: usize = 64;
+/// What the allocator's size classes add, in percent (a million series: 3,008 bytes each resident, 2,752 counted).
+const ROUNDING: usize = 8;
 /// Characters of their keys.
 const KEY_LENGTH: usize = 20;
 
@@ -39,5 +41,33 @@ pub fn bytes_per_series(settings: &Settings, stream: &Stream) -> Result<u64, Spe
         let epoch = engine.finish(1.0);
         engine.committed(&epoch);
     }
-    Ok((engine.state_bytes(task) / SERIES) as u64)
+    Ok((engine.state_bytes(task) / SERIES * (100 + ROUNDING) / 100) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings;
+
+    /// More series, longer run, other keys: what is predicted is what is counted, within a tenth.
+    #[test]
+    fn a_run_takes_what_is_predicted() {
+        let text = "[[stream]]\nname = \"s\"\ntopics = [\"t\"]\nvalues = [\"v\"]\ninterval = \"1m\"\nreadings_per_slot = 1\nseason = \"none\"\nhorizon = 6\nmodel = { hidden = 8, burn_in = 8 }\n";
+        let settings = settings::parse("test.toml", text, Vec::new()).unwrap();
+        let predicted = bytes_per_series(&settings, &settings.stream[0]).unwrap();
+        let spec = specs::plan(&settings).unwrap().streams.remove(0).engine;
+        let id = TaskId { stream: spec.name.clone(), topic: "t".into(), partition: 0 };
+        let mut engine = Engine::new(vec![spec]).unwrap();
+        let task = engine.open(id, 0).unwrap();
+        for step in 0..30 {
+            engine.begin(false);
+            for series in 0..1_000 {
+                engine.accept(task, 0, &format!("plant-{series:08}"), EventTime(step * 60_000), 1.0);
+            }
+            engine.advance(task, step);
+            engine.finish(0.0);
+        }
+        let counted = (engine.state_bytes(task) / 1_000) as u64;
+        assert!(predicted.abs_diff(counted) * 10 <= counted, "predicted {predicted}, counted {counted}");
+    }
 }
