@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use super::WRONG_CONFIGURATION;
 use crate::{
-    broker::{Broker, BrokerError, kafka::KafkaBroker},
+    broker::{Broker, kafka::KafkaBroker},
     daemon::{sizing, specs, topics},
     env,
     settings::{self, Settings},
@@ -60,7 +60,7 @@ fn connect(settings: &Settings) -> anyhow::Result<bool> {
     let mut widest = 1;
     println!("cluster");
     for topic in plan.topics() {
-        let found = partitions(&broker, &topic)?;
+        let found = broker.partitions(&topic)?;
         widest = widest.max(found.unwrap_or(1));
         good &= found.is_some();
         let what =
@@ -68,7 +68,7 @@ fn connect(settings: &Settings) -> anyhow::Result<bool> {
         println!("  in     {topic}: {what}");
     }
     for needed in topics::needed(&plan, widest) {
-        let found = partitions(&broker, &needed.name)?;
+        let found = broker.partitions(&needed.name)?;
         let what = match found {
             Some(count) => format!("{count} partitions"),
             None if settings.kafka.create_topics => format!("will be created with {} partitions", needed.partitions),
@@ -80,8 +80,4 @@ fn connect(settings: &Settings) -> anyhow::Result<bool> {
         println!("  out    {}: {what}", needed.name);
     }
     Ok(good)
-}
-
-fn partitions(broker: &dyn Broker, topic: &str) -> Result<Option<i32>, BrokerError> {
-    broker.partitions(topic)
 }

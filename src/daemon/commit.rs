@@ -46,6 +46,8 @@ pub struct Writing<'a> {
     pub epoch: &'a Epoch,
     /// Microseconds of the monotonic clock.
     pub now: u64,
+    /// Room for the bytes of a state record.
+    pub state: Vec<u8>,
 }
 
 /// Writes the epoch in one transaction and returns the bytes of forecasts, by the stream's index. On an error nothing
@@ -135,23 +137,28 @@ impl Writing<'_> {
     }
 
     fn snapshots(&mut self) -> Result<(), BrokerError> {
-        let (mut key, mut payload) = (String::new(), Vec::new());
+        let mut key = String::new();
         for snapshot in &self.epoch.snapshots {
             let id = self.engine.id(snapshot.task);
             key.clear();
             StateKey::write_series(&mut key, &id.stream, &id.topic, id.partition, &snapshot.series);
-            payload.clear();
-            Envelope { kind: StateKind::Series, position: snapshot.position, body: &snapshot.body }
-                .encode(&mut payload);
-            self.member.send(Outgoing {
-                topic: &self.plan.state_topic,
-                partition: Some(id.partition % self.plan.state_partitions),
-                key: Some(key.as_bytes()),
-                payload: Some(&payload),
-                headers: &[],
-            })?;
+            let state = Envelope { kind: StateKind::Series, position: snapshot.position, body: &snapshot.body };
+            self.send_state(id.partition, &key, &state)?;
         }
         Ok(())
+    }
+
+    /// Writes a record of the state topic, beside the states of the same input partition.
+    fn send_state(&mut self, partition: i32, key: &str, state: &Envelope<'_>) -> Result<(), BrokerError> {
+        self.state.clear();
+        state.encode(&mut self.state);
+        self.member.send(Outgoing {
+            topic: &self.plan.state_topic,
+            partition: Some(partition % self.plan.state_partitions),
+            key: Some(key.as_bytes()),
+            payload: Some(&self.state),
+            headers: &[],
+        })
     }
 
     /// Where each task stands. An older record is never wrong, it only makes a successor replay more: so it is written when
@@ -174,17 +181,10 @@ impl Writing<'_> {
                 activations: done.progress.activations.clone(),
                 fingerprint: self.plan.streams[served.stream].engine.network.fingerprint(),
             };
-            let (mut key, mut payload) = (String::new(), Vec::new());
-            let body = record.to_bytes().map_err(|error| BrokerError::Refused(error.to_string()))?;
+            let mut key = String::new();
             StateKey::write_task(&mut key, &id.stream, &id.topic, id.partition);
-            Envelope { kind: StateKind::Task, position: done.to, body: &body }.encode(&mut payload);
-            self.member.send(Outgoing {
-                topic: &self.plan.state_topic,
-                partition: Some(id.partition % self.plan.state_partitions),
-                key: Some(key.as_bytes()),
-                payload: Some(&payload),
-                headers: &[],
-            })?;
+            let body = record.to_bytes().map_err(|error| BrokerError::Refused(error.to_string()))?;
+            self.send_state(id.partition, &key, &Envelope { kind: StateKind::Task, position: done.to, body: &body })?;
             written.push((done.task, record));
         }
         Ok(written)

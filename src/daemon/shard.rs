@@ -236,7 +236,7 @@ impl Shard {
 
     fn restore(&mut self) -> Result<bool, BrokerError> {
         let now = self.clock.monotonic_micros();
-        let mut moved = false;
+        let (mut moved, mut ready) = (false, false);
         for (partition, life) in &mut self.partitions {
             let slice =
                 life.restore_slice(&self.plan, &*self.broker, &mut self.engine, &mut self.decoders, partition, now);
@@ -249,6 +249,7 @@ impl Shard {
                         report::restored(&self.plan.streams[served.stream].engine.name, life.facts());
                     }
                     self.member.start(partition, offset)?;
+                    ready = true;
                 }
                 Err(BrokerError::Retry(why)) => {
                     tracing::warn!(%partition, why, "the restore is put off");
@@ -258,7 +259,8 @@ impl Shard {
             }
             moved = true;
         }
-        if moved {
+        // Telling adds up every series' memory: not after each slice.
+        if ready || moved && now.saturating_sub(self.told) >= TELL_EVERY {
             self.tell();
         }
         Ok(moved)
@@ -280,6 +282,7 @@ impl Shard {
             refused: &self.refused,
             epoch: &epoch,
             now: stepped,
+            state: Vec::new(),
         });
         let now = self.clock.monotonic_micros();
         match written {
