@@ -29,7 +29,7 @@ const ONE_THREAD: [&str; 2] = ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"];
 type AnyError = Box<dyn std::error::Error>;
 
 fn network(cell: CellKind) -> NetworkSpec {
-    NetworkSpec { cell, layers: 1, hidden: HIDDEN, inputs: INPUTS, horizon: 24, levels: 1, seed: 1 }
+    NetworkSpec { cell, layers: 1, hidden: HIDDEN, inputs: INPUTS, horizon: 24, levels: 1, ..NetworkSpec::default() }
 }
 
 fn wave(count: usize) -> Vec<f32> {

@@ -53,6 +53,7 @@ fn spec(table: &Table, horizon: usize, season: usize, score_rows: Range<usize>) 
                 horizon,
                 levels: LEVELS.len(),
                 seed: 1,
+                ..NetworkSpec::default()
             },
             forecast,
             max_series: table.series.len(),

@@ -292,6 +292,7 @@ fn stream_spec(arguments: &Arguments, table: &Table) -> Result<StreamSpec, Failu
         horizon: forecast.horizon,
         levels: levels.len(),
         seed: arguments.seed,
+        ..NetworkSpec::default()
     };
     network.check().map_err(|error| usage(error.to_string()))?;
     Ok(StreamSpec {

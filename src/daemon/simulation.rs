@@ -385,6 +385,7 @@ fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
             horizon: horizon as usize,
             levels: levels.len(),
             seed: 7,
+            ..NetworkSpec::default()
         },
         max_series: 1_000,
     };

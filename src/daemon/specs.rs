@@ -168,6 +168,7 @@ fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, SpecEr
             horizon: forecast.horizon,
             levels: forecast.levels.len(),
             seed: stream.model.seed,
+            ..NetworkSpec::default()
         },
         forecast,
         max_series: usize::try_from(stream.limits.series).unwrap_or(usize::MAX).min(u32::MAX as usize),

@@ -37,6 +37,7 @@ fn spec(grid: Grid) -> StreamSpec {
             horizon: 5,
             levels: 3,
             seed: 3,
+            ..NetworkSpec::default()
         },
         forecast,
         max_series: 100,

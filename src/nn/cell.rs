@@ -1,156 +1,145 @@
-//! What every recurrent cell has: a state per series, a step for serving, a sequence for training.
+//! What every architecture has: layers with a state per series, a step for serving, a sequence for training.
 
-use std::ops::Range;
+use candle_core::Result;
 
-use candle_core::{Result, Tensor};
-
-use super::gru::Gru;
-use super::kernel::{self, Combination, Input, Instructions, Layer, Line, Panel, States};
+use super::attention::Attention;
+use super::convolution::Convolution;
+use super::elman::Elman;
+use super::gru::{Gru, GruResetBefore};
+use super::kernel::{Input, Instructions, Line, States};
 use super::lstm::Lstm;
-use super::sequence::{self, Sequence, SequenceOutput};
+use super::minimal::{MinGru, MinLstm};
+use super::recurrent::Recurrent;
+use super::sequence::{Sequence, SequenceOutput};
+use super::slstm::Slstm;
 use super::spec::CellKind;
 
-/// A recurrent cell, described by its gates and what it does with them.
-///
-/// Each gate is a linear function of the layer's inputs, of the cell's own outputs of the step before, or of both, plus
-/// a bias. So a cell's weights are `input` `[gates * hidden, inputs]`, `recurrent` `[gates * hidden, hidden]` and
-/// `bias` `[gates * hidden]`, each with the gates that it belongs to, in order.
+/// The sizes of one layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Numbers that come in per step.
+    pub inputs: usize,
+    /// Numbers that go out per step.
+    pub hidden: usize,
+    /// Steps that the layer's matrices look at side by side.
+    pub window: usize,
+    /// Steps between a recurrent layer's output and the one that it remembers, or between the steps of a convolution's
+    /// window.
+    pub dilation: usize,
+    /// Steps that attention looks at.
+    pub context: usize,
+    /// The longest memory that the first biases spread over; 0: a forget bias of one.
+    pub chrono: usize,
+}
+
+/// A cell: what a layer is made of. One trait serves every architecture.
 pub trait Cell: Send + Sync {
-    /// Which cell this is.
-    fn kind(&self) -> CellKind;
+    /// The tensors of one layer.
+    fn parameters(&self, shape: &Shape) -> Vec<Parameter>;
 
-    /// Its gates and states, and what happens to them, in the kernels.
-    fn combination(&self) -> Combination;
+    /// `f32` numbers in the state of one series, a multiple of 16. A state that begins anew is zero.
+    fn state_len(&self, shape: &Shape) -> usize;
 
-    /// The gates that look at the layer's inputs.
-    fn input_gates(&self) -> Range<usize>;
+    /// Packs a layer for serving from its tensors, by name.
+    fn pack<'a>(&self, shape: &Shape, tensor: &dyn Fn(&str) -> &'a [f32]) -> Box<dyn PackedLayer>;
 
-    /// The gates that look at the cell's outputs of the step before.
-    fn recurrent_gates(&self) -> Range<usize>;
-
-    /// The gate whose bias begins at one, so that the cell remembers from the beginning.
-    fn open_gate(&self) -> Option<usize>;
-
-    /// The states `[rows, hidden]` after a step, out of the gates' sums `[rows, hidden]` and the states before it, in
-    /// candle's operations: the definition that kernels and backward passes are held against, and what runs where they
-    /// do not.
-    ///
-    /// # Errors
-    /// Those of candle.
-    fn plain_step(&self, sums: &[Tensor], states: &[Tensor]) -> Result<Vec<Tensor>>;
-
-    /// Vectors of `hidden` numbers in the state of one series.
-    fn states(&self) -> usize {
-        self.combination().states()
-    }
-
-    /// One step for serving: moves the states of rows `0..rows` on by their inputs, in place.
-    fn step(
-        &self,
-        instructions: Instructions,
-        layer: &Layer,
-        rows: usize,
-        input: Input<'_>,
-        states: States<'_>,
-        scratch: &mut Vec<Line>,
-    ) {
-        kernel::layer_step(instructions, layer, rows, input, states, scratch);
-    }
-
-    /// A whole sequence for training, differentiable by its inputs, its weights and its first state; the same numbers
-    /// as repeated [`step`](Self::step).
+    /// A whole sequence for training, differentiable by its inputs and its weights (and, for recurrent cells without
+    /// dilation, its first state): the numbers of repeated steps, to the last bit where the processor's fused operations
+    /// run, to rounding elsewhere.
     ///
     /// # Errors
     /// Those of candle: shapes that do not fit.
-    fn sequence(&self, sequence: &Sequence<'_>) -> Result<SequenceOutput> {
-        sequence::run(self, sequence)
-    }
+    fn sequence(&self, shape: &Shape, sequence: &Sequence<'_>) -> Result<SequenceOutput>;
+}
+
+/// A layer packed for serving.
+pub trait PackedLayer: Send + Sync {
+    /// Moves the states of rows `0..rows` on by their inputs, in place.
+    fn step(&self, on: Instructions, rows: usize, input: Input<'_>, states: States<'_>, memory: &mut Memory);
+
+    /// Where in a row's state the layer's newest outputs stand.
+    fn output_at(&self) -> usize;
+
+    /// Memory in bytes.
+    fn bytes(&self) -> usize;
+}
+
+/// Working memory of the layers: holds nothing from one call to the next.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// For the gates.
+    pub gates: Vec<Line>,
+    /// For windows laid side by side.
+    pub windows: Vec<f32>,
+    /// For what attention and decoders make on the way.
+    pub rows: [Vec<f32>; 4],
 }
 
 /// The cell of a kind.
 pub fn cell(kind: CellKind) -> &'static dyn Cell {
     match kind {
-        CellKind::Lstm => &Lstm,
-        CellKind::Gru => &Gru,
+        CellKind::Elman => &Recurrent(&Elman { relu: false }),
+        CellKind::ElmanRelu => &Recurrent(&Elman { relu: true }),
+        CellKind::Lstm => &Recurrent(&Lstm),
+        CellKind::Gru => &Recurrent(&Gru),
+        CellKind::GruResetBefore => &Recurrent(&GruResetBefore),
+        CellKind::MinGru => &Recurrent(&MinGru),
+        CellKind::MinLstm => &Recurrent(&MinLstm),
+        CellKind::Slstm => &Recurrent(&Slstm),
+        CellKind::Feedforward | CellKind::Tcn => &Convolution,
+        CellKind::Attention => &Attention,
     }
 }
 
 /// How the numbers of a tensor begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Start {
+#[derive(Debug, Clone, PartialEq)]
+pub enum Start {
     /// Zero.
     Zero,
+    /// One.
+    One,
     /// Uniform, for this many outputs.
-    Uniform { fan_out: usize },
+    Uniform {
+        /// Outputs that one input feeds.
+        fan_out: usize,
+    },
     /// Orthogonal matrices under each other.
     Orthogonal,
-    /// Zero but for `count` ones from `first` on.
-    OneFor { first: usize, count: usize },
+    /// Zero but for the gates that decide what is remembered.
+    Biases {
+        /// Numbers per gate.
+        hidden: usize,
+        /// The gate, and whether it remembers (1) or forgets (-1).
+        gates: &'static [(usize, f32)],
+        /// The longest memory in steps, 0: the first of the gates is one, the others zero.
+        chrono: usize,
+    },
 }
 
 /// A tensor that a layer or the head has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Parameter {
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameter {
+    /// Its name within the layer.
     pub name: &'static str,
+    /// Its sizes.
     pub shape: Vec<usize>,
+    /// How it begins.
     pub start: Start,
 }
 
-/// The tensors of one layer, in the order in which training packs them.
-pub(crate) fn parameters(cell: &dyn Cell, inputs: usize, hidden: usize) -> Vec<Parameter> {
-    let bias = match cell.open_gate() {
-        Some(gate) => Start::OneFor { first: gate * hidden, count: hidden },
-        None => Start::Zero,
-    };
-    vec![
-        Parameter {
-            name: "input",
-            shape: vec![cell.input_gates().len() * hidden, inputs],
-            start: Start::Uniform { fan_out: hidden },
-        },
-        Parameter {
-            name: "recurrent",
-            shape: vec![cell.recurrent_gates().len() * hidden, hidden],
-            start: Start::Orthogonal,
-        },
-        Parameter { name: "bias", shape: vec![Combination::GATES * hidden], start: bias },
-    ]
-}
+impl Parameter {
+    /// A matrix with uniform numbers.
+    pub(super) fn uniform(name: &'static str, outputs: usize, inputs: usize) -> Self {
+        Self { name, shape: vec![outputs, inputs], start: Start::Uniform { fan_out: outputs } }
+    }
 
-/// The tensors of the head; zero, so that a network forecasts nothing until it has learnt.
-pub(crate) fn head_parameters(hidden: usize, outputs: usize) -> [Parameter; 2] {
-    [
-        Parameter { name: "weight", shape: vec![outputs, hidden], start: Start::Zero },
-        Parameter { name: "bias", shape: vec![outputs], start: Start::Zero },
-    ]
+    /// A tensor of zeros.
+    pub(super) fn zero(name: &'static str, shape: &[usize]) -> Self {
+        Self { name, shape: shape.to_vec(), start: Start::Zero }
+    }
 }
 
 /// The full name of a layer's tensor.
 pub(crate) fn name(layer: usize, tensor: &str) -> String {
     format!("layer{layer}.{tensor}")
-}
-
-/// Packs a layer for the kernels.
-pub(crate) fn pack(
-    cell: &dyn Cell,
-    (inputs, hidden): (usize, usize),
-    input: &[f32],
-    recurrent: &[f32],
-    bias: &[f32],
-) -> Layer {
-    let panels = [0, 1, 2, 3].map(|gate| {
-        let from_input = cell.input_gates().position(|other| other == gate);
-        let from_recurrent = cell.recurrent_gates().position(|other| other == gate);
-        let first = if from_input.is_some() { inputs } else { 0 };
-        let second = if from_recurrent.is_some() { hidden } else { 0 };
-        let weight = |output: usize, at: usize| {
-            if at < first {
-                input[(from_input.unwrap_or(0) * hidden + output) * inputs + at]
-            } else {
-                recurrent[(from_recurrent.unwrap_or(0) * hidden + output) * hidden + at - first]
-            }
-        };
-        Panel::new(hidden, (first, second), weight, |output| bias[gate * hidden + output])
-    });
-    Layer { combination: cell.combination(), panels }
 }

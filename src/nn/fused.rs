@@ -13,66 +13,74 @@ use std::sync::{Arc, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Storage, Tensor};
 
-use super::cell::{cell, pack};
 use super::kernel::{
-    Combination, Input, Instructions, LANES, Line, Panel, Rows, States, Step, dense_rows, flat, layer_reverse,
-    layer_step_kept, padded,
+    Input, Instructions, LANES, Line, Panel, Rows, States, Step, dense_rows, flat, layer_reverse, layer_step_kept,
+    padded,
 };
+use super::recurrent::{Gates, pack};
 use super::sequence::{Sequence, SequenceOutput, Starts};
-use super::spec::CellKind;
 
-const GATES: usize = Combination::GATES;
-
-/// Runs a cell over a sequence.
-pub(super) fn run(kind: CellKind, sequence: &Sequence<'_>) -> Result<SequenceOutput> {
-    let (steps, rows, inputs) = sequence.inputs.dims3()?;
-    let hidden = sequence.weights.recurrent.dim(1)?;
-    let sizes = Sizes { steps, rows, inputs, hidden, vectors: cell(kind).states() };
-    let weights = sequence.weights;
-    let flat = Tensor::cat(&[weights.input.flatten_all()?, weights.recurrent.flatten_all()?, weights.bias.clone()], 0)?;
-    let (input, recurrent, bias) = sizes.weights(kind);
-    let expected = [flat.elem_count() == bias.end, sequence.states.dims() == [rows, sizes.width()]];
-    if steps == 0 || rows == 0 || expected.contains(&false) || input.is_empty() || recurrent.is_empty() {
-        candle_core::bail!("{kind}: weights or states {:?} do not fit {sizes:?}", sequence.states.dims());
-    }
+/// Runs a cell over a sequence, step after step.
+pub(super) fn run(gates: &'static dyn Gates, sequence: &Sequence<'_>) -> Result<SequenceOutput> {
+    let (sizes, flat) = sizes(gates, sequence)?;
     let saved = Arc::new(Saved::default());
     let operation = Fused {
-        kind,
+        gates,
         sizes,
         starts: sequence.starts.clone(),
         input_gradient: sequence.inputs.track_op(),
         saved: saved.clone(),
     };
     let outputs = sequence.inputs.contiguous()?.apply_op3(&flat, &sequence.states.contiguous()?, operation)?;
-    Ok(SequenceOutput::fused(outputs, saved))
+    Ok(SequenceOutput::new(outputs, move |step| saved.states_after(step)))
+}
+
+/// The sizes of a sequence, and the layer's weights as one flat tensor.
+pub(super) fn sizes(gates: &dyn Gates, sequence: &Sequence<'_>) -> Result<(Sizes, Tensor)> {
+    let (steps, rows, inputs) = sequence.inputs.dims3()?;
+    let mut weights = vec![sequence.tensor("input")?.flatten_all()?];
+    if !gates.recurrent_gates().is_empty() {
+        weights.push(sequence.tensor("recurrent")?.flatten_all()?);
+    }
+    weights.push(sequence.tensor("bias")?.clone());
+    let flat = Tensor::cat(&weights, 0)?;
+    let (combination, all) = (gates.combination(), sequence.tensor("bias")?.dim(0)?);
+    let hidden = all / combination.gates();
+    let sizes = Sizes { steps, rows, inputs, hidden, gates: combination.gates(), vectors: combination.states() };
+    let (input, _, bias) = sizes.weights(gates);
+    let expected = [flat.elem_count() == bias.end, sequence.states.dims() == [rows, sizes.width()]];
+    if steps == 0 || rows == 0 || expected.contains(&false) || input.is_empty() {
+        candle_core::bail!("{combination:?}: weights or states {:?} do not fit {sizes:?}", sequence.states.dims());
+    }
+    Ok((sizes, flat))
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Sizes {
-    steps: usize,
-    rows: usize,
-    inputs: usize,
-    hidden: usize,
-    vectors: usize,
+pub(super) struct Sizes {
+    pub steps: usize,
+    pub rows: usize,
+    pub inputs: usize,
+    pub hidden: usize,
+    pub gates: usize,
+    pub vectors: usize,
 }
 
 impl Sizes {
     /// Numbers of one vector of a row.
-    fn padded(&self) -> usize {
+    pub fn padded(&self) -> usize {
         padded(self.hidden)
     }
 
     /// Numbers of a row's state.
-    fn width(&self) -> usize {
+    pub fn width(&self) -> usize {
         self.vectors * self.padded()
     }
 
     /// Where the input matrix, the recurrent matrix and the bias lie in the flat tensor.
-    fn weights(&self, kind: CellKind) -> (Range<usize>, Range<usize>, Range<usize>) {
-        let cell = cell(kind);
-        let input = cell.input_gates().len() * self.hidden * self.inputs;
-        let recurrent = input + cell.recurrent_gates().len() * self.hidden * self.hidden;
-        (0..input, input..recurrent, recurrent..recurrent + GATES * self.hidden)
+    pub fn weights(&self, gates: &dyn Gates) -> (Range<usize>, Range<usize>, Range<usize>) {
+        let input = gates.input_gates().len() * self.hidden * self.inputs;
+        let recurrent = input + gates.recurrent_gates().len() * self.hidden * self.hidden;
+        (0..input, input..recurrent, recurrent..recurrent + self.gates * self.hidden)
     }
 }
 
@@ -106,7 +114,7 @@ impl Saved {
 }
 
 struct Fused {
-    kind: CellKind,
+    gates: &'static dyn Gates,
     sizes: Sizes,
     starts: Starts,
     input_gradient: bool,
@@ -125,7 +133,7 @@ fn clear(starts: &[bool], width: usize, states: &mut [f32]) {
     }
 }
 
-fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+pub(super) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match layout.contiguous_offsets() {
         Some((from, to)) => Ok(&storage.as_slice::<f32>()?[from..to]),
         None => candle_core::bail!("a fused sequence needs contiguous tensors"),
@@ -133,7 +141,7 @@ fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
 }
 
 /// Reads the numbers of a contiguous tensor of the processor in place.
-fn read<T>(tensor: &Tensor, of: impl FnOnce(&[f32]) -> Result<T>) -> Result<T> {
+pub(super) fn read<T>(tensor: &Tensor, of: impl FnOnce(&[f32]) -> Result<T>) -> Result<T> {
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
         Storage::Cpu(storage) => of(slice(storage, layout)?),
@@ -159,15 +167,15 @@ impl CustomOp3 for Fused {
         let inputs = slice(inputs, inputs_layout)?;
         let weights = slice(weights, weights_layout)?;
         let first = slice(states, states_layout)?;
-        let (input, recurrent, bias) = sizes.weights(self.kind);
+        let (input, recurrent, bias) = sizes.weights(self.gates);
         let sides = (sizes.inputs, hidden);
-        let layer = pack(cell(self.kind), sides, &weights[input], &weights[recurrent], &weights[bias]);
+        let layer = pack(self.gates, sides, &weights[input], &weights[recurrent], &weights[bias]);
 
         let width = sizes.width();
-        let mut gates = vec![Line::ZERO; steps * GATES * rows * layer.blocks()];
+        let mut gates = vec![Line::ZERO; steps * sizes.gates * rows * layer.blocks()];
         let mut states = vec![0.0; steps * rows * width];
         let mut outputs = Vec::with_capacity(steps * rows * hidden);
-        for (step, kept) in gates.chunks_exact_mut(GATES * rows * layer.blocks()).enumerate() {
+        for (step, kept) in gates.chunks_exact_mut(sizes.gates * rows * layer.blocks()).enumerate() {
             let (earlier, later) = states.split_at_mut(step * rows * width);
             let now = &mut later[..rows * width];
             let before = if step == 0 { first } else { &earlier[(step - 1) * rows * width..] };
@@ -194,32 +202,44 @@ impl CustomOp3 for Fused {
         let Backward { sums, bias, before, first } = read(weights, |weights| {
             read(states, |states| read(&gradient.contiguous()?, |gradient| self.reverse(weights, states, gradient)))
         })?;
-        let (all, gate) = (steps * rows, sizes.padded());
-        let sums = Tensor::from_vec(sums, (all, GATES, gate), &Device::Cpu)?;
-        let sums = sums.narrow(2, 0, hidden)?.contiguous()?.reshape((all, GATES * hidden))?;
-        let before = Tensor::from_vec(before, (all, hidden), &Device::Cpu)?;
+        let before = Tensor::from_vec(before, (steps * rows, hidden), &Device::Cpu)?;
         let first = Tensor::from_vec(first, (rows, sizes.width()), &Device::Cpu)?;
-
-        let cell = cell(self.kind);
-        let of = |gates: Range<usize>| sums.narrow(1, gates.start * hidden, gates.len() * hidden);
-        let (by_input, by_recurrent) = (of(cell.input_gates())?, of(cell.recurrent_gates())?);
-        let by_weights = Tensor::cat(
-            &[
-                by_input.t()?.matmul(&inputs.reshape((all, sizes.inputs))?)?.flatten_all()?,
-                by_recurrent.t()?.matmul(&before)?.flatten_all()?,
-                Tensor::from_vec(bias, GATES * hidden, &Device::Cpu)?,
-            ],
-            0,
-        )?;
-        let by_inputs = if self.input_gradient {
-            let matrix = weights.narrow(0, 0, sizes.weights(self.kind).0.len())?;
-            let matrix = matrix.reshape((cell.input_gates().len() * hidden, sizes.inputs))?;
-            Some(by_input.matmul(&matrix)?.reshape((steps, rows, sizes.inputs))?)
-        } else {
-            None
-        };
+        let inputs = (inputs, self.input_gradient);
+        let (by_inputs, by_weights) = products(self.gates, sizes, weights, inputs, Some(before), sums, bias)?;
         Ok((by_inputs, Some(by_weights), Some(first)))
     }
+}
+
+/// The gradients by inputs (where `inputs` says that they are needed) and flat weights, once those by the gates' sums
+/// `[step][row][gate][unit]` are known for all steps: one matrix product each.
+pub(super) fn products(
+    gates: &dyn Gates,
+    sizes: Sizes,
+    weights: &Tensor,
+    (inputs, input_gradient): (&Tensor, bool),
+    before: Option<Tensor>,
+    sums: Vec<f32>,
+    bias: Vec<f32>,
+) -> Result<(Option<Tensor>, Tensor)> {
+    let Sizes { steps, rows, hidden, .. } = sizes;
+    let all = steps * rows;
+    let sums = Tensor::from_vec(sums, (all, sizes.gates, sizes.padded()), &Device::Cpu)?;
+    let sums = sums.narrow(2, 0, hidden)?.contiguous()?.reshape((all, sizes.gates * hidden))?;
+    let of = |gates: Range<usize>| sums.narrow(1, gates.start * hidden, gates.len() * hidden);
+    let by_input = of(gates.input_gates())?;
+    let mut by_weights = vec![by_input.t()?.matmul(&inputs.reshape((all, sizes.inputs))?)?.flatten_all()?];
+    if let Some(before) = before.filter(|_| !gates.recurrent_gates().is_empty()) {
+        by_weights.push(of(gates.recurrent_gates())?.t()?.matmul(&before)?.flatten_all()?);
+    }
+    by_weights.push(Tensor::from_vec(bias, sizes.gates * hidden, &Device::Cpu)?);
+    let by_inputs = if input_gradient {
+        let matrix = weights.narrow(0, 0, sizes.weights(gates).0.len())?;
+        let matrix = matrix.reshape((gates.input_gates().len() * hidden, sizes.inputs))?;
+        Some(by_input.matmul(&matrix)?.reshape((steps, rows, sizes.inputs))?)
+    } else {
+        None
+    };
+    Ok((by_inputs, Tensor::cat(&by_weights, 0)?))
 }
 
 struct Backward {
@@ -239,11 +259,11 @@ impl Fused {
         let Forward { gates, states, .. } = self.saved.forward()?;
         let Sizes { steps, rows, hidden, .. } = self.sizes;
         let (width, gate) = (self.sizes.width(), self.sizes.padded());
-        let (on, blocks, per_step) = (Instructions::best(), gate / LANES, rows * GATES * gate);
-        let back = self.transposed(&weights[self.sizes.weights(self.kind).1]);
+        let (on, blocks, per_step) = (Instructions::best(), gate / LANES, rows * self.sizes.gates * gate);
+        let back = self.transposed(&weights[self.sizes.weights(self.gates).1]);
 
         let mut sums = vec![0.0; steps * per_step];
-        let mut bias = vec![0.0; GATES * gate];
+        let mut bias = vec![0.0; self.sizes.gates * gate];
         let mut outputs_before = vec![0.0; steps * rows * hidden];
         let (mut before, mut carried) = (vec![0.0; rows * width], vec![0.0; rows * width]);
         let mut through = vec![0.0; rows * gate];
@@ -266,14 +286,14 @@ impl Fused {
                 before: &before,
                 after: &states[step * rows * width..(step + 1) * rows * width],
             };
-            let combination = cell(self.kind).combination();
+            let combination = self.gates.combination();
             let now = &mut sums[step * per_step..(step + 1) * per_step];
             layer_reverse(on, combination, rows, blocks, kept, &mut carried, now);
-            for row in now.chunks_exact(GATES * gate) {
+            for row in now.chunks_exact(self.sizes.gates * gate) {
                 bias.iter_mut().zip(row).for_each(|(bias, sum)| *bias += sum);
             }
-            let from = cell(self.kind).recurrent_gates().start * gate;
-            let now = Rows { data: now, stride: GATES * gate, offset: from };
+            let from = self.gates.recurrent_gates().start * gate;
+            let now = Rows { data: now, stride: self.sizes.gates * gate, offset: from };
             dense_rows(on, &back, rows, now, &mut through, gate);
             for (carried, through) in carried.chunks_exact_mut(width).zip(through.chunks_exact(gate)) {
                 carried.iter_mut().zip(&through[..hidden]).for_each(|(carried, through)| *carried += through);
@@ -287,7 +307,7 @@ impl Fused {
     /// The recurrent matrix the other way round: from the padded sums of its gates to the outputs before.
     fn transposed(&self, recurrent: &[f32]) -> Panel {
         let (hidden, gate) = (self.sizes.hidden, self.sizes.padded());
-        let inputs = cell(self.kind).recurrent_gates().len() * gate;
+        let inputs = self.gates.recurrent_gates().len() * gate;
         let weight = |output: usize, input: usize| {
             let (index, unit) = (input / gate, input % gate);
             if unit < hidden { recurrent[(index * hidden + unit) * hidden + output] } else { 0.0 }

@@ -1,10 +1,18 @@
-//! The fused sequence against repeated serving steps, against candle's own gradients and against finite differences.
+//! The fused sequence and the scan against repeated serving steps, against candle's own gradients and against finite
+//! differences.
 
 use candle_core::{Device, Tensor, Var};
 
+use std::collections::BTreeMap;
+
 use super::super::cell::name;
-use super::super::sequence::{LayerTensors, plain};
-use super::super::{Network, NetworkSpec, Scratch, Weights};
+use super::super::elman::Elman;
+use super::super::gru::Gru;
+use super::super::lstm::Lstm;
+use super::super::minimal::{MinGru, MinLstm};
+use super::super::sequence::{log_space, plain, run as best};
+use super::super::slstm::Slstm;
+use super::super::{CellKind, Network, NetworkSpec, Scratch, Weights};
 use super::*;
 
 const STEPS: usize = 7;
@@ -15,28 +23,77 @@ fn wave(count: usize, frequency: f64, size: f64) -> Vec<f32> {
     (0..count).map(|at| ((at as f64 * frequency).sin() * size) as f32).collect()
 }
 
+/// How a sequence is computed.
+type Way = fn(&'static dyn Gates, &Sequence<'_>) -> Result<SequenceOutput>;
+
+fn by_candle(gates: &'static dyn Gates, sequence: &Sequence<'_>) -> Result<SequenceOutput> {
+    plain(gates, sequence)
+}
+
+fn by_logarithms(gates: &'static dyn Gates, sequence: &Sequence<'_>) -> Result<SequenceOutput> {
+    log_space(gates, sequence)
+}
+
+fn gates(kind: CellKind) -> &'static dyn Gates {
+    match kind {
+        CellKind::Elman => &Elman { relu: false },
+        CellKind::ElmanRelu => &Elman { relu: true },
+        CellKind::Lstm => &Lstm,
+        CellKind::Gru => &Gru,
+        CellKind::MinGru => &MinGru,
+        CellKind::MinLstm => &MinLstm,
+        CellKind::Slstm => &Slstm,
+        other => panic!("{other} has no fused sequence"),
+    }
+}
+
+const KINDS: [CellKind; 7] = [
+    CellKind::Elman,
+    CellKind::ElmanRelu,
+    CellKind::Lstm,
+    CellKind::Gru,
+    CellKind::MinGru,
+    CellKind::MinLstm,
+    CellKind::Slstm,
+];
+
+/// Every cell with a narrow and a wide layer, and every way that is not the definition itself.
+fn cases() -> impl Iterator<Item = (CellKind, usize, Way)> {
+    KINDS.into_iter().flat_map(|kind| [6, 32].map(|hidden| (kind, hidden))).flat_map(|(kind, hidden)| {
+        let minimal = gates(kind).recurrent_gates().is_empty();
+        let ways: &[Way] = if minimal { &[run, best, by_logarithms] } else { &[run] };
+        ways.iter().map(move |way| (kind, hidden, *way))
+    })
+}
+
 /// A layer with everything that can have a gradient as a variable.
 struct Layer {
     kind: CellKind,
     hidden: usize,
     inputs: Var,
     states: Var,
-    weights: [Var; 3],
+    weights: BTreeMap<&'static str, Var>,
     starts: Starts,
 }
 
 impl Layer {
     fn new(kind: CellKind, hidden: usize) -> Self {
-        let spec = NetworkSpec { cell: kind, layers: 1, hidden, inputs: INPUTS, horizon: 1, levels: 1, seed: 9 };
-        let weights = Weights::initial(&spec);
-        let weights = ["input", "recurrent", "bias"].map(|tensor| {
-            let tensor = &weights.tensors()[&name(0, tensor)];
-            let mut values = tensor.values.clone();
-            values.iter_mut().zip(wave(10_000, 0.37, 0.2)).for_each(|(value, wave)| *value += wave);
-            Var::from_vec(values, tensor.shape.as_slice(), &Device::Cpu).unwrap()
-        });
-        let vectors = cell(kind).states();
+        let spec = spec(kind, hidden);
+        let initial = Weights::initial(&spec);
+        let mut weights = BTreeMap::new();
+        for tensor in ["input", "recurrent", "bias"] {
+            if let Some(initial) = initial.tensors().get(&name(0, tensor)) {
+                let mut values = initial.values.clone();
+                values.iter_mut().zip(wave(10_000, 0.37, 0.2)).for_each(|(value, wave)| *value += wave);
+                weights.insert(tensor, Var::from_vec(values, initial.shape.as_slice(), &Device::Cpu).unwrap());
+            }
+        }
+        let vectors = gates(kind).combination().states();
         let mut states = wave(ROWS * vectors * padded(hidden), 0.71, 0.6);
+        if [CellKind::MinGru, CellKind::MinLstm, CellKind::Slstm].contains(&kind) {
+            // States that these cells can have: outputs and normalisers are positive.
+            states.iter_mut().for_each(|state| *state = state.abs() + 0.1);
+        }
         for vector in states.chunks_exact_mut(padded(hidden)) {
             vector[hidden..].fill(0.0);
         }
@@ -52,38 +109,39 @@ impl Layer {
         }
     }
 
-    fn run(&self, fused: bool) -> SequenceOutput {
-        let [input, recurrent, bias] = self.weights.each_ref().map(|weight| weight.as_tensor().clone());
-        let weights = LayerTensors { input, recurrent, bias };
+    fn run(&self, way: Way) -> Result<SequenceOutput> {
+        let weights = self.weights.iter().map(|(name, weight)| (*name, weight.as_tensor().clone())).collect();
         let sequence = Sequence { inputs: &self.inputs, weights: &weights, states: &self.states, starts: &self.starts };
-        if fused { run(self.kind, &sequence).unwrap() } else { plain(cell(self.kind), &sequence).unwrap() }
+        way(gates(self.kind), &sequence)
     }
 
     /// A loss that weighs every output differently.
-    fn loss(&self, fused: bool) -> Tensor {
-        let outputs = self.run(fused).outputs;
+    fn loss(&self, way: Way) -> Tensor {
+        let outputs = self.run(way).unwrap().outputs;
         let weights = Tensor::from_vec(wave(outputs.elem_count(), 0.91, 1.0), outputs.shape(), &Device::Cpu).unwrap();
         (outputs * weights).unwrap().sum_all().unwrap()
     }
 
-    fn variables(&self) -> [(&'static str, &Var); 5] {
-        let [input, recurrent, bias] = &self.weights;
-        [("inputs", &self.inputs), ("states", &self.states), ("input", input), ("recurrent", recurrent), ("bias", bias)]
+    fn variables(&self) -> Vec<(&'static str, &Var)> {
+        let weights = self.weights.iter().map(|(name, variable)| (*name, variable));
+        [("inputs", &self.inputs), ("states", &self.states)].into_iter().chain(weights).collect()
     }
+}
+
+fn spec(kind: CellKind, hidden: usize) -> NetworkSpec {
+    let sizes = NetworkSpec { inputs: INPUTS, horizon: 1, levels: 1, seed: 9, ..NetworkSpec::default() };
+    NetworkSpec { cell: kind, hidden, ..sizes }
 }
 
 fn numbers(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
-const CASES: [(CellKind, usize); 4] =
-    [(CellKind::Gru, 6), (CellKind::Gru, 32), (CellKind::Lstm, 6), (CellKind::Lstm, 32)];
-
 #[test]
 fn outputs_and_states_are_those_of_candles_own_operations() {
-    for (kind, hidden) in CASES {
+    for (kind, hidden, way) in cases() {
         let layer = Layer::new(kind, hidden);
-        let (fused, plain) = (layer.run(true), layer.run(false));
+        let (fused, plain) = (layer.run(way).unwrap(), layer.run(by_candle).unwrap());
         assert_eq!(fused.outputs.dims(), [STEPS, ROWS, hidden]);
         for (left, right) in numbers(&fused.outputs).iter().zip(numbers(&plain.outputs)) {
             assert!((left - right).abs() < 1e-5, "{kind} {hidden}: {left} {right}");
@@ -91,7 +149,7 @@ fn outputs_and_states_are_those_of_candles_own_operations() {
         for step in 0..STEPS {
             let (left, right) = (fused.states_after(step).unwrap(), plain.states_after(step).unwrap());
             for (left, right) in numbers(&left).iter().zip(numbers(&right)) {
-                assert!((left - right).abs() < 1e-5, "{kind} {hidden} state {step}: {left} {right}");
+                assert!((left - right).abs() < 2e-5, "{kind} {hidden} state {step}: {left} {right}");
             }
         }
         assert!(fused.states_after(STEPS).is_err() && plain.states_after(STEPS).is_err());
@@ -100,10 +158,10 @@ fn outputs_and_states_are_those_of_candles_own_operations() {
 
 #[test]
 fn gradients_are_those_of_candles_own_operations() {
-    for (kind, hidden) in CASES {
+    for (kind, hidden, way) in cases() {
         let layer = Layer::new(kind, hidden);
-        let fused = layer.loss(true).backward().unwrap();
-        let plain = layer.loss(false).backward().unwrap();
+        let fused = layer.loss(way).backward().unwrap();
+        let plain = layer.loss(by_candle).backward().unwrap();
         for (name, variable) in layer.variables() {
             let (fused, plain) = (fused.get(variable).unwrap(), plain.get(variable).unwrap());
             assert_eq!(fused.dims(), plain.dims());
@@ -111,7 +169,7 @@ fn gradients_are_those_of_candles_own_operations() {
             let largest = plain.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
             assert!(largest > 1e-3, "{kind} {hidden} {name} has a gradient");
             for (at, (left, right)) in fused.iter().zip(&plain).enumerate() {
-                assert!((left - right).abs() < 1e-5 * largest.max(1.0), "{kind} {hidden} {name} {at}: {left} {right}");
+                assert!((left - right).abs() < 2e-5 * largest.max(1.0), "{kind} {hidden} {name} {at}: {left} {right}");
             }
         }
     }
@@ -119,9 +177,9 @@ fn gradients_are_those_of_candles_own_operations() {
 
 #[test]
 fn gradients_are_those_of_finite_differences() {
-    for (kind, hidden) in [(CellKind::Gru, 6), (CellKind::Lstm, 6)] {
+    for (kind, hidden, way) in cases().filter(|(kind, hidden, _)| *hidden == 6 && *kind != CellKind::ElmanRelu) {
         let layer = Layer::new(kind, hidden);
-        let gradients = layer.loss(true).backward().unwrap();
+        let gradients = layer.loss(way).backward().unwrap();
         for (name, variable) in layer.variables() {
             let gradient = numbers(gradients.get(variable).unwrap());
             let (values, shape) = (numbers(variable), variable.shape().clone());
@@ -134,13 +192,16 @@ fn gradients_are_those_of_finite_differences() {
                     let mut moved = values.clone();
                     moved[at] += by;
                     variable.set(&Tensor::from_vec(moved, &shape, &Device::Cpu).unwrap()).unwrap();
-                    f64::from(layer.loss(true).to_scalar::<f32>().unwrap())
+                    f64::from(layer.loss(way).to_scalar::<f32>().unwrap())
                 };
                 let by = 4e-3_f32;
-                let difference = (loss(by) - loss(-by)) / (2.0 * f64::from(by));
+                let (left, right) = (loss(0.0) - loss(-by), loss(by) - loss(0.0));
+                let difference = (left + right) / (2.0 * f64::from(by));
                 variable.set(&Tensor::from_vec(values.clone(), &shape, &Device::Cpu).unwrap()).unwrap();
                 let error = (difference - f64::from(gradient[at])).abs();
-                let close = 2e-3 * difference.abs().max(1.0);
+                // The minimal cells' candidate has a kink: across it the two sides differ, and the gradient is either's.
+                let kink = ((right - left) / f64::from(by)).abs();
+                let close = 3e-3 * difference.abs().max(1.0) + kink.min(0.2);
                 assert!(error < close, "{kind} {name} {at}: {} against {difference}", gradient[at]);
             }
         }
@@ -149,36 +210,37 @@ fn gradients_are_those_of_finite_differences() {
 
 #[test]
 fn a_sequence_is_repeated_serving_steps_to_the_last_bit() {
-    for (kind, hidden) in CASES {
+    for (kind, hidden, _) in cases() {
         let layer = Layer::new(kind, hidden);
-        let spec = NetworkSpec { cell: kind, layers: 1, hidden, inputs: INPUTS, horizon: 1, levels: 1, seed: 9 };
+        let spec = spec(kind, hidden);
         let mut tensors = Weights::initial(&spec).tensors().clone();
-        for (tensor, variable) in ["input", "recurrent", "bias"].iter().zip(&layer.weights) {
+        for (tensor, variable) in &layer.weights {
             tensors.get_mut(&name(0, tensor)).unwrap().values = numbers(variable);
         }
         let network = Network::new(&spec, &Weights::from_tensors(tensors)).unwrap();
-        let output = layer.run(true);
-        let (inputs, outputs) = (numbers(&layer.inputs), numbers(&output.outputs));
-        let mut states = numbers(&layer.states);
-        for step in 0..STEPS {
-            clear(layer.starts.at(step), network.state_len(), &mut states);
-            let x = &inputs[step * ROWS * INPUTS..][..ROWS * INPUTS];
-            network.advance(&mut Scratch::default(), ROWS, x, &mut states);
-            let served: Vec<f32> =
-                states.chunks_exact(network.state_len()).flat_map(|row| row[..hidden].to_vec()).collect();
-            assert_eq!(outputs[step * ROWS * hidden..][..ROWS * hidden], served, "{kind} {hidden} step {step}");
-            assert_eq!(numbers(&output.states_after(step).unwrap()), states);
+        let ways: [Way; 2] = [run, best];
+        for output in ways.map(|way| layer.run(way).unwrap()) {
+            let (inputs, outputs) = (numbers(&layer.inputs), numbers(&output.outputs));
+            let mut states = numbers(&layer.states);
+            for step in 0..STEPS {
+                clear(layer.starts.at(step), network.state_len(), &mut states);
+                let x = &inputs[step * ROWS * INPUTS..][..ROWS * INPUTS];
+                network.advance(&mut Scratch::default(), ROWS, x, &mut states);
+                let served: Vec<f32> =
+                    states.chunks_exact(network.state_len()).flat_map(|row| row[..hidden].to_vec()).collect();
+                assert_eq!(outputs[step * ROWS * hidden..][..ROWS * hidden], served, "{kind} {hidden} step {step}");
+                assert_eq!(numbers(&output.states_after(step).unwrap()), states);
+            }
         }
     }
 }
 
 #[test]
 fn wrong_shapes_are_errors() {
-    let mut layer = Layer::new(CellKind::Gru, 6);
-    layer.states = Var::from_vec(vec![0.0_f32; ROWS * 6], (ROWS, 6), &Device::Cpu).unwrap();
-    let [input, recurrent, bias] = layer.weights.each_ref().map(|weight| weight.as_tensor().clone());
-    let weights = LayerTensors { input, recurrent, bias };
-    let sequence = Sequence { inputs: &layer.inputs, weights: &weights, states: &layer.states, starts: &layer.starts };
-    assert!(run(layer.kind, &sequence).unwrap_err().to_string().contains("do not fit"));
-    assert_eq!(layer.hidden, 6);
+    for kind in KINDS {
+        let mut layer = Layer::new(kind, 6);
+        layer.states = Var::from_vec(vec![0.0_f32; ROWS * 6], (ROWS, 6), &Device::Cpu).unwrap();
+        assert!(layer.run(best).unwrap_err().to_string().contains("do not fit"), "{kind}");
+        assert_eq!(layer.hidden, 6);
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Recurrent matrices are orthogonal (Saxe, McClelland, Ganguli, 2014, arXiv:1312.6120), input matrices uniform after
 //! Glorot and Bengio (AISTATS 2010), forget gates start open with a bias of one (Jozefowicz, Zaremba, Sutskever, ICML
-//! 2015), and the last layer is zero: an untrained network forecasts the last value.
+//! 2015) or spread over a range of memories, and the last layer is zero: an untrained network forecasts the last value.
 //!
 //! Only additions, multiplications, divisions and square roots are used, which IEEE 754 rounds the same everywhere: the
 //! logarithms and cosines of the usual normal generators differ between C libraries in their last bits, and with them
@@ -16,6 +16,7 @@ use rand_pcg::rand_core::{RngCore, SeedableRng};
 use super::cell::Start;
 use super::spec::NetworkSpec;
 use super::weights::{NamedTensor, Weights, parameters};
+use crate::series::logarithm;
 
 /// Draws every tensor of the network in the order from the lowest layer to the head.
 pub(super) fn weights(spec: &NetworkSpec) -> Weights {
@@ -26,9 +27,9 @@ pub(super) fn weights(spec: &NetworkSpec) -> Weights {
             Start::Zero => vec![0.0; parameter.shape.iter().product()],
             Start::Uniform { fan_out } => uniform(&mut random, &parameter.shape, fan_out),
             Start::Orthogonal => orthogonal(&mut random, &parameter.shape),
-            Start::OneFor { first, count } => {
-                let length: usize = parameter.shape.iter().product();
-                (0..length).map(|index| f32::from(u8::from((first..first + count).contains(&index)))).collect()
+            Start::One => vec![1.0; parameter.shape.iter().product()],
+            Start::Biases { hidden, gates, chrono } => {
+                biases(&mut random, parameter.shape.iter().product(), hidden, gates, chrono)
             }
         };
         tensors.insert(name, NamedTensor { shape: parameter.shape, values });
@@ -51,6 +52,26 @@ fn uniform(random: &mut Pcg64, shape: &[usize], fan_out: usize) -> Vec<f32> {
     let inputs = shape.last().copied().unwrap_or(1);
     let bound = (6.0 / (inputs + fan_out) as f64).sqrt();
     (0..shape.iter().product()).map(|_| ((2.0 * unit(random) - 1.0) * bound) as f32).collect()
+}
+
+/// Biases that say how long is remembered: one for the first of `gates`, or, spread over memories of up to `chrono`
+/// steps, `log(u)` with `u` uniform in 1 to `chrono - 1` for all of them (Tallec, Ollivier, ICLR 2018,
+/// arXiv:1804.11188), the same `u` for a unit's gates.
+fn biases(random: &mut Pcg64, length: usize, hidden: usize, gates: &[(usize, f32)], chrono: usize) -> Vec<f32> {
+    let mut values = vec![0.0; length];
+    if chrono == 0 {
+        if let Some((gate, sign)) = gates.first() {
+            values[gate * hidden..(gate + 1) * hidden].fill(*sign);
+        }
+        return values;
+    }
+    for unit in 0..hidden {
+        let memory = 1.0 + self::unit(random) * (chrono as f64 - 2.0).max(0.0);
+        for (gate, sign) in gates {
+            values[gate * hidden + unit] = sign * logarithm(memory as f32);
+        }
+    }
+    values
 }
 
 /// One orthogonal `[size, size]` matrix per gate, under each other: random rows made orthonormal one after the other
@@ -90,7 +111,7 @@ mod tests {
     use super::*;
 
     fn spec(cell: CellKind) -> NetworkSpec {
-        NetworkSpec { cell, layers: 2, hidden: 24, inputs: 7, horizon: 4, levels: 3, seed: 5 }
+        NetworkSpec { cell, layers: 2, hidden: 24, inputs: 7, horizon: 4, levels: 3, seed: 5, ..NetworkSpec::default() }
     }
 
     #[test]

@@ -16,20 +16,15 @@ use std::ops::Range;
 
 use candle_core::{Result, Tensor};
 
-use super::cell::Cell;
 use super::kernel::Combination;
+use super::recurrent::Gates;
 use super::sequence::sigmoid;
-use super::spec::CellKind;
 
 /// Long short-term memory. Its state is its output, then its memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Lstm;
 
-impl Cell for Lstm {
-    fn kind(&self) -> CellKind {
-        CellKind::Lstm
-    }
-
+impl Gates for Lstm {
     fn combination(&self) -> Combination {
         Combination::Lstm
     }
@@ -42,11 +37,11 @@ impl Cell for Lstm {
         0..4
     }
 
-    fn open_gate(&self) -> Option<usize> {
-        Some(1)
+    fn remembering(&self) -> &'static [(usize, f32)] {
+        &[(1, 1.0), (0, -1.0)]
     }
 
-    fn plain_step(&self, sums: &[Tensor], states: &[Tensor]) -> Result<Vec<Tensor>> {
+    fn plain_step(&self, sums: &[Tensor], states: &[Tensor], _: Option<&Tensor>) -> Result<Vec<Tensor>> {
         let input = sigmoid(&sums[0])?;
         let forget = sigmoid(&sums[1])?;
         let candidate = sums[2].tanh()?;

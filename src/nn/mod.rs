@@ -1,23 +1,33 @@
 //! Networks: cells, heads, weights and the kernels that serve them.
 //!
-//! A network is a stack of layers of one recurrent [`Cell`] under a linear head that gives quantiles for every step of
-//! the horizon. [`Network`] serves it from packed weights; [`sequence`] runs it over whole sequences for training, with
-//! the same numbers.
+//! A network is a stack of layers of one [`Cell`] under a head that gives quantiles for every target. [`Network`] serves
+//! it from packed weights; [`stack`] runs it over whole sequences for training, with the same numbers.
 
+pub mod attention;
 pub mod cell;
+pub mod convolution;
+pub mod elman;
 mod fused;
 pub mod gru;
+pub mod head;
 mod initial;
 pub mod kernel;
 pub mod lstm;
+pub mod minimal;
 pub mod network;
+mod norm;
+pub mod recurrent;
+mod scan;
 pub mod sequence;
+pub mod slstm;
 pub mod spec;
+pub mod stack;
 pub mod weights;
+mod window;
 
 pub use cell::{Cell, cell};
 pub use kernel::Instructions;
 pub use network::{Network, NetworkError, Scratch};
-pub use spec::{CellKind, NetworkSpec, SpecError};
+pub use spec::{Arrangement, CellKind, NetworkSpec, SpecError};
 pub use weights::{NamedTensor, Weights, WeightsError};
 pub(crate) use weights::{tensors_from_bytes, tensors_to_bytes};

@@ -1,8 +1,10 @@
 //! A network packed for serving.
 
-use super::cell::{self, Cell};
-use super::kernel::{self, Input, Instructions, Layer, Line, Panel, Rows, States};
-use super::spec::{NetworkSpec, SpecError};
+use super::cell::{self, Memory, PackedLayer};
+use super::head::Head;
+use super::kernel::{Input, Instructions, Rows, States};
+use super::norm::normalise;
+use super::spec::{CellKind, NetworkSpec, SpecError};
 use super::weights::{Weights, WeightsError};
 
 /// A network that cannot be made from these weights.
@@ -20,7 +22,9 @@ pub enum NetworkError {
 /// few hundred KiB) and holds nothing from one call to the next.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    gates: Vec<Line>,
+    memory: Memory,
+    /// Outputs of the newest layer `[rows, hidden]`, where they are not those in the state.
+    outputs: Vec<f32>,
 }
 
 /// Frozen weights, packed for the kernels. Shared by all threads.
@@ -28,12 +32,23 @@ pub struct Scratch {
 /// Rows are series. What a row gets does not depend, to the last bit, on how many rows there are, where among them it
 /// stands, or which of the processor's instructions are used.
 pub struct Network {
-    cell: &'static dyn Cell,
+    cell: CellKind,
     layers: Vec<Layer>,
-    head: Panel,
+    head: Head,
     inputs: usize,
+    hidden: usize,
     state_len: usize,
+    residual: bool,
+    forgets: bool,
     instructions: Instructions,
+}
+
+struct Layer {
+    packed: Box<dyn PackedLayer>,
+    /// Where its state begins in a row's.
+    at: usize,
+    /// Scale and shift of its normalisation.
+    norm: Option<(Vec<f32>, Vec<f32>)>,
 }
 
 impl Network {
@@ -56,22 +71,26 @@ impl Network {
     ) -> Result<Self, NetworkError> {
         spec.check()?;
         weights.check(spec)?;
-        let cell = cell::cell(spec.cell);
-        let layers = (0..spec.layers)
-            .map(|layer| {
-                let tensor = |name| weights.values(&cell::name(layer, name));
-                let sizes = (spec.layer_inputs(layer), spec.hidden);
-                cell::pack(cell, sizes, tensor("input"), tensor("recurrent"), tensor("bias"))
-            })
-            .collect();
-        let (weight, bias) = (weights.values("head.weight"), weights.values("head.bias"));
-        let head = Panel::new(
-            spec.outputs(),
-            (spec.hidden, 0),
-            |output, input| weight[output * spec.hidden + input],
-            |output| bias[output],
-        );
-        Ok(Self { cell, layers, head, inputs: spec.inputs, state_len: spec.state_len(), instructions })
+        let mut at = 0;
+        let layers = (0..spec.layers).map(|layer| {
+            let tensor = |name: &str| weights.values(&cell::name(layer, name));
+            let (cell, shape) = (cell::cell(spec.cell), spec.shape(layer));
+            let norm = spec.layer_norm.then(|| (tensor("norm_scale").to_vec(), tensor("norm_shift").to_vec()));
+            let layer = Layer { packed: cell.pack(&shape, &tensor), at, norm };
+            at += cell.state_len(&shape);
+            layer
+        });
+        Ok(Self {
+            cell: spec.cell,
+            layers: layers.collect(),
+            head: Head::new(spec, &|name| weights.values(&format!("head.{name}"))),
+            inputs: spec.inputs,
+            hidden: spec.hidden,
+            state_len: spec.state_len(),
+            residual: spec.residual,
+            forgets: spec.arrangement.forgets(),
+            instructions,
+        })
     }
 
     /// `f32` numbers of state per series. A new series' state is zero.
@@ -84,7 +103,7 @@ impl Network {
         self.inputs
     }
 
-    /// Numbers of the head per step, `[horizon][level]`.
+    /// Numbers of the head per step, `[target][level]`.
     pub fn outputs(&self) -> usize {
         self.head.outputs()
     }
@@ -107,9 +126,14 @@ impl Network {
     pub fn step(&self, scratch: &mut Scratch, rows: usize, x: &[f32], state: &mut [f32], y: &mut [f32]) {
         assert_eq!(y.len(), rows * self.outputs(), "outputs of {rows} rows");
         self.advance(scratch, rows, x, state);
-        let width = self.state_len / self.layers.len();
-        let top = Rows { data: state, stride: self.state_len, offset: self.state_len - width };
-        kernel::dense_rows(self.instructions, &self.head, rows, top, y, self.outputs());
+        let Scratch { memory, outputs } = scratch;
+        let top = match self.layers.last() {
+            Some(top) if outputs.is_empty() => {
+                Rows { data: state, stride: self.state_len, offset: top.at + top.packed.output_at() }
+            }
+            _ => Rows { data: outputs, stride: self.hidden, offset: 0 },
+        };
+        self.head.step(self.instructions, rows, top, y, memory);
     }
 
     /// The same without the head: for burn-in, where nothing is forecast.
@@ -119,14 +143,50 @@ impl Network {
     pub fn advance(&self, scratch: &mut Scratch, rows: usize, x: &[f32], state: &mut [f32]) {
         assert_eq!(x.len(), rows * self.inputs, "features of {rows} rows");
         assert_eq!(state.len(), rows * self.state_len, "states of {rows} rows");
-        let width = self.state_len / self.layers.len();
-        let mut input = Input::Rows(Rows { data: x, stride: self.inputs, offset: 0 });
-        for (index, layer) in self.layers.iter().enumerate() {
-            let offset = index * width;
-            let states = States { data: &mut *state, stride: self.state_len, offset };
-            self.cell.step(self.instructions, layer, rows, input, states, &mut scratch.gates);
-            input = Input::Below { offset };
+        if self.forgets {
+            state.fill(0.0);
         }
+        let Scratch { memory, outputs } = scratch;
+        outputs.clear();
+        let mut below = None;
+        for (index, layer) in self.layers.iter().enumerate() {
+            let input = match below {
+                None => Input::Rows(Rows { data: x, stride: self.inputs, offset: 0 }),
+                Some(offset) if outputs.is_empty() => Input::Below { offset },
+                Some(_) => Input::Rows(Rows { data: outputs, stride: self.hidden, offset: 0 }),
+            };
+            let states = States { data: &mut *state, stride: self.state_len, offset: layer.at };
+            layer.packed.step(self.instructions, rows, input, states, memory);
+            let offset = layer.at + layer.packed.output_at();
+            if layer.norm.is_some() || self.residual {
+                outputs.resize(rows * self.hidden, 0.0);
+                self.finish(layer, index > 0 && self.residual, &state[offset..], outputs);
+            }
+            below = Some(offset);
+        }
+    }
+
+    /// Turns a layer's outputs, which begin the rows of `states`, into what the layer above reads: `outputs`, which
+    /// comes with what the layer read itself.
+    fn finish(&self, layer: &Layer, add: bool, states: &[f32], outputs: &mut [f32]) {
+        let mut own = vec![0.0; self.hidden];
+        for (outputs, state) in outputs.chunks_exact_mut(self.hidden).zip(states.chunks(self.state_len)) {
+            own.copy_from_slice(&state[..self.hidden]);
+            if let Some((scale, shift)) = &layer.norm {
+                normalise(&mut own, scale, shift);
+            }
+            if add {
+                own.iter_mut().zip(&*outputs).for_each(|(own, below)| *own += below);
+            }
+            outputs.copy_from_slice(&own);
+        }
+    }
+}
+
+impl Layer {
+    fn bytes(&self) -> usize {
+        let norm = self.norm.as_ref().map_or(0, |(scale, shift)| size_of_val(&**scale) + size_of_val(&**shift));
+        size_of::<Self>() + self.packed.bytes() + norm
     }
 }
 
@@ -134,7 +194,7 @@ impl std::fmt::Debug for Network {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Network")
-            .field("cell", &self.cell.kind())
+            .field("cell", &self.cell)
             .field("layers", &self.layers.len())
             .field("inputs", &self.inputs)
             .field("outputs", &self.outputs())
@@ -149,7 +209,7 @@ mod tests {
     use super::*;
 
     fn spec(cell: CellKind) -> NetworkSpec {
-        NetworkSpec { cell, layers: 2, hidden: 20, inputs: 5, horizon: 3, levels: 3, seed: 3 }
+        NetworkSpec { cell, layers: 2, hidden: 24, inputs: 5, horizon: 3, levels: 3, seed: 3, ..NetworkSpec::default() }
     }
 
     /// Initial weights with a head that is not zero, so that there is something to compare.
@@ -219,7 +279,7 @@ mod tests {
     fn weights_of_another_architecture_are_refused() {
         let other = NetworkSpec { hidden: 21, ..spec(CellKind::Gru) };
         let error = Network::new(&spec(CellKind::Gru), &Weights::initial(&other)).unwrap_err();
-        assert!(error.to_string().contains("head.weight has the shape [9, 21], expected [9, 20]"), "{error}");
+        assert!(error.to_string().contains("head.weight has the shape [9, 21], expected [9, 24]"), "{error}");
         let error = Network::new(&NetworkSpec { layers: 9, ..other }, &Weights::default()).unwrap_err();
         assert_eq!(error.to_string(), "network: layers is 9, expected 1 to 8");
     }

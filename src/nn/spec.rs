@@ -5,28 +5,130 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::kernel::padded;
+use super::cell::Shape;
 
-/// The recurrent cell of a network.
+/// The cell of a network: what its layers are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CellKind {
+    /// Simple recurrence squashed by tanh (see [`super::elman`]).
+    Elman,
+    /// The same cut at zero.
+    ElmanRelu,
     /// Long short-term memory (see [`super::lstm`]).
     Lstm,
-    /// Gated recurrent unit (see [`super::gru`]).
+    /// Gated recurrent unit, the reset gate after the recurrent matrix (see [`super::gru`]).
     Gru,
+    /// The same with the reset gate before it, as first published.
+    GruResetBefore,
+    /// Minimal gated recurrent unit: its gates look at the inputs only (see [`super::minimal`]).
+    #[serde(rename = "mingru")]
+    MinGru,
+    /// Minimal long short-term memory, likewise.
+    #[serde(rename = "minlstm")]
+    MinLstm,
+    /// Long short-term memory with exponential gates (see [`super::slstm`]).
+    Slstm,
+    /// A window of steps through dense layers (see [`super::convolution`]).
+    Feedforward,
+    /// Causal dilated convolutions (see [`super::convolution`]).
+    Tcn,
+    /// Causal self-attention over a bounded context (see [`super::attention`]).
+    Attention,
 }
 
 impl CellKind {
     /// Every cell, in the order of the documentation.
-    pub const ALL: [Self; 2] = [Self::Lstm, Self::Gru];
+    pub const ALL: [Self; 11] = [
+        Self::Elman,
+        Self::ElmanRelu,
+        Self::Lstm,
+        Self::Gru,
+        Self::GruResetBefore,
+        Self::MinGru,
+        Self::MinLstm,
+        Self::Slstm,
+        Self::Feedforward,
+        Self::Tcn,
+        Self::Attention,
+    ];
 
     /// The name in settings, in fingerprints and in messages.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Elman => "elman",
+            Self::ElmanRelu => "elman_relu",
             Self::Lstm => "lstm",
             Self::Gru => "gru",
+            Self::GruResetBefore => "gru_reset_before",
+            Self::MinGru => "mingru",
+            Self::MinLstm => "minlstm",
+            Self::Slstm => "slstm",
+            Self::Feedforward => "feedforward",
+            Self::Tcn => "tcn",
+            Self::Attention => "attention",
         }
+    }
+
+    /// Whether its state is made anew from the one before at every step; that of the others is a window of the past.
+    pub fn is_recurrent(self) -> bool {
+        !matches!(self, Self::Feedforward | Self::Tcn | Self::Attention)
+    }
+}
+
+/// Which observations go into a forecast and which targets come out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Arrangement {
+    /// All steps so far, to every step of the horizon at once.
+    #[default]
+    ManyToMany,
+    /// All steps so far, to the next step; the steps after it by feeding the network its own median.
+    Iterated,
+    /// All steps so far, to one number made of the next `horizon` steps.
+    ManyToOne,
+    /// The newest step alone, to every step of the horizon by a decoder.
+    OneToMany,
+    /// The newest step alone, to every step of the horizon at once.
+    OneToOne,
+}
+
+impl Arrangement {
+    /// Every one.
+    pub const ALL: [Self; 5] = [Self::ManyToMany, Self::Iterated, Self::ManyToOne, Self::OneToMany, Self::OneToOne];
+
+    /// The name in settings, in fingerprints and in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ManyToMany => "many_to_many",
+            Self::Iterated => "iterated",
+            Self::ManyToOne => "many_to_one",
+            Self::OneToMany => "one_to_many",
+            Self::OneToOne => "one_to_one",
+        }
+    }
+
+    /// Whether nothing is carried from one step to the next.
+    pub fn forgets(self) -> bool {
+        matches!(self, Self::OneToMany | Self::OneToOne)
+    }
+}
+
+impl fmt::Display for Arrangement {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl FromStr for Arrangement {
+    type Err = SpecError;
+
+    fn from_str(name: &str) -> Result<Self, SpecError> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| SpecError::Unknown {
+            what: "arrangement",
+            name: name.to_owned(),
+            known: Self::ALL.map(Self::name).join(", "),
+        })
     }
 }
 
@@ -40,7 +142,8 @@ impl FromStr for CellKind {
     type Err = SpecError;
 
     fn from_str(name: &str) -> Result<Self, SpecError> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| SpecError::UnknownCell {
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| SpecError::Unknown {
+            what: "cell",
             name: name.to_owned(),
             known: Self::ALL.map(Self::name).join(", "),
         })
@@ -50,9 +153,11 @@ impl FromStr for CellKind {
 /// A network that cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
-    /// The name of a cell is not known.
-    #[error("unknown cell \"{name}\": expected one of {known}")]
-    UnknownCell {
+    /// A name is not known.
+    #[error("unknown {what} \"{name}\": expected one of {known}")]
+    Unknown {
+        /// What it should name.
+        what: &'static str,
         /// What was asked for.
         name: String,
         /// What there is.
@@ -70,17 +175,20 @@ pub enum SpecError {
         /// The most that is allowed.
         most: usize,
     },
+    /// Two sizes do not go together.
+    #[error("network: {0}")]
+    Apart(String),
 }
 
-/// The architecture of a network: layers of one recurrent cell, and a linear head that gives, for every step of the
-/// horizon, the quantiles at every level.
+/// The architecture of a network: layers of one cell, and a head that gives, for every target, the quantiles at every
+/// level.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkSpec {
     /// The cell of every layer.
     pub cell: CellKind,
     /// Layers, 1 to 8; each reads the outputs of the one below.
     pub layers: usize,
-    /// Outputs of each layer, 1 to 1024. A multiple of 16 wastes nothing.
+    /// Outputs of each layer, 1 to 1024. A multiple of 16 wastes nothing; attention needs a multiple of 8.
     pub hidden: usize,
     /// Features of one step, 1 to 64.
     pub inputs: usize,
@@ -90,66 +198,184 @@ pub struct NetworkSpec {
     pub levels: usize,
     /// Seed of the initial weights; no part of the [`fingerprint`](Self::fingerprint).
     pub seed: u64,
+    /// What goes in and what comes out.
+    pub arrangement: Arrangement,
+    /// Whether a layer's outputs are added to those of the one below it, from the second layer on (He et al., CVPR 2016).
+    pub residual: bool,
+    /// Whether a layer's outputs are normalised over its units (Ba, Kiros, Hinton 2016, arXiv:1607.06450).
+    pub layer_norm: bool,
+    /// Steps, 1 to 64, between a layer's output and the one that it remembers (Chang et al., NeurIPS 2017,
+    /// arXiv:1710.02224), or between the steps that a convolution looks at: one per layer, the lowest first. Empty: what
+    /// [`dilation`](Self::dilation) says.
+    pub dilations: Vec<usize>,
+    /// Steps, 1 to 512, that a feed-forward network or attention look at.
+    pub context: usize,
+    /// Steps of a segment; 0: none. With segments the lowest layer reads the newest `segment` steps as one input, layers
+    /// remember their output of a segment ago, and the head decodes the horizon segment by segment (see
+    /// [`super::head`]). Divides the horizon.
+    pub segment: usize,
+    /// The longest memory, in steps, that the gates' first biases spread over (Tallec, Ollivier, ICLR 2018,
+    /// arXiv:1804.11188); 0: a forget bias of one. Like the seed no part of the fingerprint.
+    pub chrono: usize,
+}
+
+impl Default for NetworkSpec {
+    fn default() -> Self {
+        Self {
+            cell: CellKind::Gru,
+            layers: 1,
+            hidden: 64,
+            inputs: crate::series::FEATURES,
+            horizon: 24,
+            levels: 3,
+            seed: 1,
+            arrangement: Arrangement::ManyToMany,
+            residual: false,
+            layer_norm: false,
+            dilations: Vec::new(),
+            context: 32,
+            segment: 0,
+            chrono: 0,
+        }
+    }
 }
 
 impl NetworkSpec {
     /// Holds every size against its limits.
     ///
     /// # Errors
-    /// [`SpecError::Limit`] names the first size that is outside.
+    /// The first size that is outside its limits, or does not go with another.
     pub fn check(&self) -> Result<(), SpecError> {
-        let limits = [
-            ("layers", self.layers, 8),
-            ("hidden", self.hidden, 1024),
-            ("inputs", self.inputs, 64),
-            ("horizon", self.horizon, 1024),
-            ("levels", self.levels, 64),
+        let mut limits = vec![
+            ("layers", self.layers, 1, 8),
+            ("hidden", self.hidden, 1, 1024),
+            ("inputs", self.inputs, 1, 64),
+            ("horizon", self.horizon, 1, 1024),
+            ("levels", self.levels, 1, 64),
+            ("context", self.context, 1, 512),
+            ("segment", self.segment, 0, 64),
+            ("chrono", self.chrono, 0, 100_000),
         ];
-        match limits.into_iter().find(|&(_, value, most)| value < 1 || value > most) {
-            Some((what, value, most)) => Err(SpecError::Limit { what, value, least: 1, most }),
-            None => Ok(()),
+        limits.extend(self.dilations.iter().map(|dilation| ("dilation", *dilation, 1, 64)));
+        if let Some((what, value, least, most)) =
+            limits.into_iter().find(|&(_, value, least, most)| value < least || value > most)
+        {
+            return Err(SpecError::Limit { what, value, least, most });
+        }
+        let apart = |what: String| Err(SpecError::Apart(what));
+        if !self.dilations.is_empty() && self.dilations.len() != self.layers {
+            return apart(format!("{} dilations for {} layers, expected one each", self.dilations.len(), self.layers));
+        }
+        if self.cell == CellKind::Attention && !self.hidden.is_multiple_of(8) {
+            return apart(format!("hidden is {}, expected a multiple of 8 for attention", self.hidden));
+        }
+        if self.segment == 0 && self.arrangement == Arrangement::OneToMany {
+            return apart("one_to_many decodes segments: expected segment of at least 1".to_owned());
+        }
+        if self.segment > 0 && !self.targets().is_multiple_of(self.segment) {
+            let (targets, segment) = (self.targets(), self.segment);
+            return apart(format!(
+                "segment is {segment}, expected a divisor of the {targets} steps that the head gives"
+            ));
+        }
+        if self.segment > 0 && !self.cell.is_recurrent() {
+            return apart(format!(
+                "segment is {}, expected 0 for {}: segments need a recurrent cell",
+                self.segment, self.cell
+            ));
+        }
+        Ok(())
+    }
+
+    /// Targets that the head gives quantiles for.
+    pub fn targets(&self) -> usize {
+        match self.arrangement {
+            Arrangement::ManyToOne | Arrangement::Iterated => 1,
+            Arrangement::ManyToMany | Arrangement::OneToMany | Arrangement::OneToOne => self.horizon,
         }
     }
 
-    /// Outputs of the head per step: `horizon * levels`, laid out `[horizon][level]`.
+    /// Outputs of the head per step: `targets * levels`, laid out `[target][level]`.
     pub fn outputs(&self) -> usize {
-        self.horizon * self.levels
+        self.targets() * self.levels
     }
 
-    /// `f32` numbers of state per series: for every layer, the cell's vectors, each padded to a multiple of 16.
+    /// `f32` numbers of state per series, layer upon layer; each a multiple of 16.
     pub fn state_len(&self) -> usize {
-        self.layers * super::cell::cell(self.cell).states() * padded(self.hidden)
+        (0..self.layers).map(|layer| super::cell::cell(self.cell).state_len(&self.shape(layer))).sum()
     }
 
-    /// Inputs of a layer: the features for the lowest, the hidden outputs of the one below for the others.
-    pub(crate) fn layer_inputs(&self, layer: usize) -> usize {
-        if layer == 0 { self.inputs } else { self.hidden }
+    /// A layer's dilation: where none is named, a segment for recurrent cells that read segments, doubling from layer to
+    /// layer for a causal convolution (van den Oord et al. 2016, arXiv:1609.03499), otherwise 1.
+    pub fn dilation(&self, layer: usize) -> usize {
+        match self.dilations.get(layer) {
+            Some(dilation) => *dilation,
+            None if self.cell == CellKind::Tcn => 1 << layer.min(6),
+            None => self.segment.max(1),
+        }
+    }
+
+    /// The sizes of a layer.
+    pub fn shape(&self, layer: usize) -> Shape {
+        let window = match self.cell {
+            CellKind::Tcn => TAPS,
+            CellKind::Feedforward if layer == 0 => self.context,
+            _ if layer == 0 => self.segment.max(1),
+            _ => 1,
+        };
+        Shape {
+            // The features for the lowest, the outputs of the one below for the others.
+            inputs: if layer == 0 { self.inputs } else { self.hidden },
+            hidden: self.hidden,
+            window,
+            dilation: if self.cell == CellKind::Feedforward { 1 } else { self.dilation(layer) },
+            context: self.context,
+            chrono: self.chrono,
+        }
     }
 
     /// A hash of the architecture that stays the same across builds, machines and seeds: weights fit where
-    /// fingerprints are equal. FNV-1a over a written-out form (Fowler, Noll, Vo; RFC 9923).
+    /// fingerprints are equal. FNV-1a over a written-out form (Fowler, Noll, Vo; RFC 9923), in which what came with later
+    /// releases stands only where it differs from what was before.
     pub fn fingerprint(&self) -> u64 {
-        let text = format!(
+        let mut text = format!(
             "foretide network 1; cell={}; layers={}; hidden={}; inputs={}; horizon={}; levels={}",
             self.cell, self.layers, self.hidden, self.inputs, self.horizon, self.levels
         );
+        let window = matches!(self.cell, CellKind::Feedforward | CellKind::Attention);
+        let later = [
+            ("arrangement", self.arrangement.to_string(), self.arrangement != Arrangement::default()),
+            ("residual", self.residual.to_string(), self.residual),
+            ("layer_norm", self.layer_norm.to_string(), self.layer_norm),
+            ("dilations", format!("{:?}", self.dilations), !self.dilations.is_empty()),
+            ("context", self.context.to_string(), window),
+            ("segment", self.segment.to_string(), self.segment > 0),
+        ];
+        for (name, value, _) in later.iter().filter(|(_, _, told)| *told) {
+            text += &format!("; {name}={value}");
+        }
         text.bytes()
             .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
     }
 }
+
+/// Steps that a causal convolution looks at.
+const TAPS: usize = 3;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn spec() -> NetworkSpec {
-        NetworkSpec { cell: CellKind::Gru, layers: 2, hidden: 20, inputs: 8, horizon: 3, levels: 5, seed: 1 }
+        NetworkSpec { layers: 2, hidden: 20, inputs: 8, horizon: 3, levels: 5, ..NetworkSpec::default() }
     }
 
     #[test]
     fn the_fingerprint_is_stable_and_sees_the_architecture_only() {
         assert_eq!(spec().fingerprint(), 0xdb0f_526c_dde3_7ac7, "changing this breaks every stored state and model");
-        assert_eq!(NetworkSpec { seed: 2, ..spec() }.fingerprint(), spec().fingerprint());
+        assert_eq!(NetworkSpec { seed: 2, chrono: 9, context: 3, ..spec() }.fingerprint(), spec().fingerprint());
+        let window = NetworkSpec { cell: CellKind::Feedforward, ..spec() };
+        assert_ne!(NetworkSpec { context: 3, ..window.clone() }.fingerprint(), window.fingerprint());
         for other in [
             NetworkSpec { cell: CellKind::Lstm, ..spec() },
             NetworkSpec { layers: 1, ..spec() },
@@ -157,6 +383,11 @@ mod tests {
             NetworkSpec { inputs: 9, ..spec() },
             NetworkSpec { horizon: 4, ..spec() },
             NetworkSpec { levels: 6, ..spec() },
+            NetworkSpec { arrangement: Arrangement::Iterated, ..spec() },
+            NetworkSpec { residual: true, ..spec() },
+            NetworkSpec { layer_norm: true, ..spec() },
+            NetworkSpec { dilations: vec![1, 2], ..spec() },
+            NetworkSpec { segment: 3, ..spec() },
         ] {
             assert_ne!(other.fingerprint(), spec().fingerprint(), "{other:?}");
         }
@@ -167,6 +398,17 @@ mod tests {
         assert_eq!(spec().check(), Ok(()));
         let error = NetworkSpec { hidden: 0, ..spec() }.check().unwrap_err();
         assert_eq!(error.to_string(), "network: hidden is 0, expected 1 to 1024");
+        let refuse = |spec: NetworkSpec| spec.check().unwrap_err().to_string();
+        assert_eq!(
+            refuse(NetworkSpec { segment: 2, ..spec() }),
+            "network: segment is 2, expected a divisor of the 3 steps that the head gives"
+        );
+        assert!(refuse(NetworkSpec { dilations: vec![1], ..spec() }).contains("1 dilations for 2 layers"));
+        assert!(refuse(NetworkSpec { dilations: vec![1, 65], ..spec() }).contains("dilation is 65, expected 1 to 64"));
+        assert!(refuse(NetworkSpec { cell: CellKind::Attention, ..spec() }).contains("a multiple of 8"));
+        assert!(refuse(NetworkSpec { arrangement: Arrangement::OneToMany, ..spec() }).contains("at least 1"));
+        let tcn = NetworkSpec { cell: CellKind::Tcn, segment: 3, ..spec() };
+        assert!(refuse(tcn).contains("segments need a recurrent cell"));
     }
 
     #[test]
@@ -179,6 +421,10 @@ mod tests {
     fn cells_are_read_by_name() {
         assert_eq!("gru".parse(), Ok(CellKind::Gru));
         let error = "GRUU".parse::<CellKind>().unwrap_err();
-        assert_eq!(error.to_string(), "unknown cell \"GRUU\": expected one of lstm, gru");
+        assert_eq!(
+            error.to_string(),
+            "unknown cell \"GRUU\": expected one of elman, elman_relu, lstm, gru, gru_reset_before, mingru, \
+             minlstm, slstm, feedforward, tcn, attention"
+        );
     }
 }

@@ -6,8 +6,8 @@ use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensorError, SafeTensors};
 
 use super::cell::{self, Parameter};
-use super::initial;
 use super::spec::NetworkSpec;
+use super::{head, initial, norm};
 
 /// Named in the header of every file of weights.
 const FORMAT: &str = "foretide-weights-1";
@@ -86,8 +86,9 @@ pub struct NamedTensor {
 /// The weights of one network: tensors by name, in the order of their names.
 ///
 /// Names: `layer0.input` `[gates * hidden, inputs]`, `layer0.recurrent` `[gates * hidden, hidden]`, `layer0.bias`
-/// `[gates * hidden]` (which gates, the cell's own page says), and so on for each layer, then `head.weight`
-/// `[horizon * levels, hidden]` and `head.bias` `[horizon * levels]`.
+/// `[gates * hidden]` (which gates, or which other tensors, the cell's own page says), with layer normalisation
+/// `layer0.norm_scale` and `layer0.norm_shift` `[hidden]`, and so on for each layer; then `head.weight`
+/// `[targets * levels, hidden]` and `head.bias` `[targets * levels]` (with segments more, see [`super::head`]).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Weights {
     tensors: BTreeMap<String, NamedTensor>,
@@ -173,11 +174,14 @@ pub(crate) fn shapes(spec: &NetworkSpec) -> BTreeMap<String, Vec<usize>> {
 pub(crate) fn parameters(spec: &NetworkSpec) -> Vec<(String, Parameter)> {
     let cell = cell::cell(spec.cell);
     let layers = (0..spec.layers).flat_map(|layer| {
-        let parameters = cell::parameters(cell, spec.layer_inputs(layer), spec.hidden);
+        let mut parameters = cell.parameters(&spec.shape(layer));
+        if spec.layer_norm {
+            parameters.extend(norm::parameters(spec.hidden));
+        }
         parameters.into_iter().map(move |parameter| (cell::name(layer, parameter.name), parameter))
     });
-    let head = cell::head_parameters(spec.hidden, spec.outputs());
-    layers.chain(head.into_iter().map(|parameter| (format!("head.{}", parameter.name), parameter))).collect()
+    let head = head::parameters(spec).into_iter().map(|parameter| (format!("head.{}", parameter.name), parameter));
+    layers.chain(head).collect()
 }
 
 /// Named tensors as safetensors, with the name of their format in the header.
@@ -217,7 +221,7 @@ mod tests {
     use super::*;
 
     fn spec() -> NetworkSpec {
-        NetworkSpec { cell: CellKind::Gru, layers: 2, hidden: 5, inputs: 3, horizon: 2, levels: 3, seed: 11 }
+        NetworkSpec { layers: 2, hidden: 8, inputs: 3, horizon: 2, levels: 3, seed: 11, ..NetworkSpec::default() }
     }
 
     #[test]
@@ -241,7 +245,7 @@ mod tests {
         );
         assert_eq!(
             refuse(NetworkSpec { layers: 3, ..spec() }),
-            "weights: tensor layer2.bias [20] is missing; these weights are of another architecture"
+            "weights: tensor layer2.bias [32] is missing; these weights are of another architecture"
         );
         assert_eq!(
             refuse(NetworkSpec { horizon: 4, ..spec() }),

@@ -5,9 +5,9 @@ use candle_core::{Device, Result, Tensor, Var};
 use super::head::Pinball;
 use super::optimiser::{Tensors, named};
 use super::tracks::Window;
-use crate::nn::cell::name;
-use crate::nn::sequence::{LayerTensors, Sequence, SequenceOutput, Starts};
-use crate::nn::{NetworkSpec, Weights, cell};
+use crate::nn::sequence::Starts;
+use crate::nn::stack::{self, StackOutput};
+use crate::nn::{NetworkSpec, Weights, head};
 
 /// A network whose weights are candle's variables.
 pub(super) struct Model {
@@ -45,45 +45,38 @@ impl Model {
 
     /// States of rows that begin anew, one tensor per layer.
     pub(super) fn fresh(&self, rows: usize) -> Result<Vec<Tensor>> {
-        let width = self.spec.state_len() / self.spec.layers;
-        (0..self.spec.layers).map(|_| Tensor::zeros((rows, width), candle_core::DType::F32, &self.device)).collect()
+        stack::fresh(&self.spec, rows, &self.device)
     }
 
-    fn variable(&self, name: &str) -> Result<&Tensor> {
-        self.variables.get(name).map(Var::as_tensor).ok_or_else(|| candle_core::Error::Msg(format!("no tensor {name}")))
+    fn variable(&self, name: &str) -> Result<Tensor> {
+        let variable = self.variables.get(name).map(|variable| variable.as_tensor().clone());
+        variable.ok_or_else(|| candle_core::Error::Msg(format!("no tensor {name}")))
     }
 
     /// Runs all layers over a window of `rows` rows from `states` on, bottom up.
-    pub(super) fn forward(&self, window: &Window, rows: usize, states: &[Tensor]) -> Result<Vec<SequenceOutput>> {
+    pub(super) fn forward(&self, window: &Window, rows: usize, states: &[Tensor]) -> Result<StackOutput> {
         let steps = window.starts.len() / rows;
         let starts = Starts::new(rows, window.starts.clone());
-        let mut inputs = Tensor::from_slice(&window.features, (steps, rows, self.spec.inputs), &self.device)?;
-        let mut layers = Vec::with_capacity(self.spec.layers);
-        for (layer, states) in states.iter().enumerate() {
-            let tensor = |tensor| self.variable(&name(layer, tensor)).cloned();
-            let weights =
-                LayerTensors { input: tensor("input")?, recurrent: tensor("recurrent")?, bias: tensor("bias")? };
-            let sequence = Sequence { inputs: &inputs, weights: &weights, states, starts: &starts };
-            let output = cell(self.spec.cell).sequence(&sequence)?;
-            inputs = output.outputs.clone();
-            layers.push(output);
-        }
-        Ok(layers)
+        let inputs = Tensor::from_slice(&window.features, (steps, rows, self.spec.inputs), &self.device)?;
+        stack::run(&self.spec, &|name| self.variable(name), &inputs, states, &starts)
     }
 
     /// Loss and gradients of the head on the newest `steps` of the top layer's outputs; nothing where none of their
-    /// targets `[steps, rows, horizon]` has matured.
+    /// `targets` `[steps, rows, targets]` has matured.
     pub(super) fn learn(
         &self,
-        layers: &[SequenceOutput],
+        stack: &StackOutput,
         steps: usize,
         targets: Vec<f32>,
         levels: &[f32],
     ) -> Result<Option<Learnt>> {
         let pinball = Pinball::new(targets, levels);
-        let Some(top) = layers.last().filter(|_| pinball.matured() > 0) else { return Ok(None) };
-        let newest = top.outputs.narrow(0, top.outputs.dim(0)? - steps, steps)?.flatten(0, 1)?;
-        let loss = pinball.mean(&newest, self.variable("head.weight")?, self.variable("head.bias")?)?;
+        if pinball.matured() == 0 {
+            return Ok(None);
+        }
+        let newest = stack.outputs.narrow(0, stack.outputs.dim(0)? - steps, steps)?.flatten(0, 1)?;
+        let newest = head::decoded(&self.spec, &newest, &|name| self.variable(&format!("head.{name}")))?;
+        let loss = pinball.mean(&newest, &self.variable("head.weight")?, &self.variable("head.bias")?)?;
         let store = loss.backward()?;
         let mut gradients = Tensors::new();
         for (name, variable) in &self.variables {

@@ -91,7 +91,7 @@ pub(super) fn score(
 ) -> Result<Score, TrainError> {
     let network = Network::new(network_spec, weights)?;
     let (inputs, outputs, width) = (network.inputs(), network.outputs(), network.state_len());
-    let (horizon, levels) = (network_spec.horizon, spec.levels.len());
+    let (horizon, levels) = (network_spec.targets(), spec.levels.len());
     let mut scratch = Scratch::default();
     let mut score = Score::default();
     for parts in parts.chunks(ROWS) {

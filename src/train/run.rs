@@ -208,7 +208,7 @@ impl<'a> Run<'a> {
 
     /// One pass over all lanes, in chunks of `k1` steps with windows that reach `k2` steps back.
     fn pass(&mut self, random: &mut Pcg64) -> Result<ControlFlow<()>, TrainError> {
-        let sizes = Sizes { inputs: self.network.inputs, horizon: self.network.horizon };
+        let sizes = Sizes { inputs: self.network.inputs, targets: self.network.targets() };
         let cuts = self.cuts.clone();
         let tracks = Tracks::new(self.lanes, &cuts, sizes, self.spec, random);
         let (k1, k2, rows) = (self.spec.k1, self.spec.k2, tracks.rows());
@@ -219,12 +219,11 @@ impl<'a> Run<'a> {
                 return Ok(ControlFlow::Break(()));
             }
             let window = tracks.window(begin(chunk), chunk, chunk + k1);
-            let layers = self.model.forward(&window, rows, &states)?;
+            let stack = self.model.forward(&window, rows, &states)?;
             // The next window begins in this one: what its states were there goes on, the gradient does not.
             let ahead = begin(chunk + k1) - begin(chunk);
-            let next: Option<Vec<Tensor>> =
-                (ahead > 0).then(|| layers.iter().map(|layer| layer.states_after(ahead - 1)).collect()).transpose()?;
-            let Some(learnt) = self.model.learn(&layers, k1, window.targets, &self.spec.levels)? else {
+            let next = (ahead > 0).then(|| stack.states_after(ahead - 1)).transpose()?;
+            let Some(learnt) = self.model.learn(&stack, k1, window.targets, &self.spec.levels)? else {
                 states = next.unwrap_or(states);
                 continue;
             };

@@ -11,7 +11,7 @@ use crate::nn::NetworkSpec;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sizes {
     pub inputs: usize,
-    pub horizon: usize,
+    pub targets: usize,
 }
 
 /// A lane cut in three: `[0, trained)` is learnt from, `[trained, chosen)` chooses among the weights on the way and
@@ -37,7 +37,7 @@ impl Cut {
 pub(super) fn steps(lanes: &[Lane], network: &NetworkSpec) -> Result<Vec<usize>, TrainError> {
     let fit = |(at, lane): (usize, &Lane)| {
         let steps = lane.features.len() / network.inputs;
-        let whole = steps * network.inputs == lane.features.len() && steps * network.horizon == lane.targets.len();
+        let whole = steps * network.inputs == lane.features.len() && steps * network.targets() == lane.targets.len();
         let ordered = lane.starts.windows(2).all(|pair| pair[0] < pair[1]);
         if whole && ordered {
             return Ok(steps);
@@ -48,7 +48,7 @@ pub(super) fn steps(lanes: &[Lane], network: &NetworkSpec) -> Result<Vec<usize>,
             lane.features.len(),
             lane.targets.len(),
             network.inputs,
-            network.horizon
+            network.targets()
         )))
     };
     lanes.iter().enumerate().map(fit).collect()
@@ -145,7 +145,7 @@ impl<'a> Tracks<'a> {
     /// The steps `from..to` of every row, with targets from `learn` on. Beyond the end of a row its inputs are zero and
     /// there are no targets.
     pub(super) fn window(&self, from: usize, learn: usize, to: usize) -> Window {
-        let (rows, Sizes { inputs, horizon }) = (self.rows(), self.sizes);
+        let (rows, Sizes { inputs, targets: horizon }) = (self.rows(), self.sizes);
         let mut features = vec![0.0; (to - from) * rows * inputs];
         let mut targets = vec![f32::NAN; (to - learn) * rows * horizon];
         let mut starts = vec![false; (to - from) * rows];
@@ -175,7 +175,7 @@ mod tests {
 
     use super::*;
 
-    const SIZES: Sizes = Sizes { inputs: 1, horizon: 2 };
+    const SIZES: Sizes = Sizes { inputs: 1, targets: 2 };
 
     /// Features that tell lane and step; targets that tell the step they lie in.
     fn lane(lane: usize, steps: usize) -> Lane {
@@ -224,15 +224,7 @@ mod tests {
 
     #[test]
     fn lanes_that_do_not_fit_are_named() {
-        let network = NetworkSpec {
-            cell: crate::nn::CellKind::Gru,
-            layers: 1,
-            hidden: 4,
-            inputs: 1,
-            horizon: 2,
-            levels: 1,
-            seed: 1,
-        };
+        let network = NetworkSpec { hidden: 4, inputs: 1, horizon: 2, levels: 1, ..NetworkSpec::default() };
         assert_eq!(steps(&[lane(0, 5), lane(1, 0)], &network).unwrap(), [5, 0]);
         let short = Lane { targets: vec![0.0; 9], ..lane(0, 5) };
         let error = steps(&[lane(0, 5), short], &network).unwrap_err().to_string();

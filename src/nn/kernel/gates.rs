@@ -1,27 +1,80 @@
-//! What a cell does with its gates once the dense part is done: forward for serving and training, and the hand-written
-//! reverse for training. The formulas are those of [`crate::nn::gru`] and [`crate::nn::lstm`].
+//! What a cell does with its gates once the dense part is done: forward for serving and training, in reverse for
+//! training, a block of sixteen units of a row at a time.
 
-use super::activation::{sigmoid, tanh};
 use super::lanes::{LANES, Lanes, Line, flat_mut};
+use super::recurrences::{self, Block, MOST, Reverse};
 
 /// How a cell combines its gates. The state of a row is the cell's vectors one after the other, the output first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Combination {
-    /// Gates: candidate's input part, reset, update, candidate's recurrent part. State: output.
-    Gru,
+    /// Gate: the sum that tanh squashes. State: output.
+    Elman,
+    /// Gate: the sum that is cut at zero. State: output.
+    ElmanRelu,
     /// Gates: input, forget, candidate, output. State: output, memory.
     Lstm,
+    /// Gates: candidate's input part, reset, update, candidate's recurrent part. State: output.
+    Gru,
+    /// Gates: reset, update, candidate; the last one is late. State: output.
+    GruResetBefore,
+    /// Gates: candidate, update. State: output.
+    MinGru,
+    /// Gates: forget, input, candidate. State: output.
+    MinLstm,
+    /// Gates: input, forget, candidate, output. State: output, memory, normaliser, stabiliser.
+    Slstm,
 }
 
 impl Combination {
-    /// Gates of every combination so far.
-    pub const GATES: usize = 4;
+    /// Every one.
+    pub const ALL: [Self; 8] = [
+        Self::Elman,
+        Self::ElmanRelu,
+        Self::Lstm,
+        Self::Gru,
+        Self::GruResetBefore,
+        Self::MinGru,
+        Self::MinLstm,
+        Self::Slstm,
+    ];
+
+    /// Gates: linear functions of the inputs, of the outputs before, or of both.
+    pub fn gates(self) -> usize {
+        match self {
+            Self::Elman | Self::ElmanRelu => 1,
+            Self::MinGru => 2,
+            Self::GruResetBefore | Self::MinLstm => 3,
+            Self::Lstm | Self::Gru | Self::Slstm => 4,
+        }
+    }
+
+    /// Vectors that a step needs room for per row, at least one per gate.
+    pub fn planes(self) -> usize {
+        if self.late().is_some() { self.gates() + 1 } else { self.gates() }
+    }
+
+    /// The gate, the last one, whose recurrent part looks at the outputs that a gate before it lets through. Those stand
+    /// in the last plane.
+    pub fn late(self) -> Option<usize> {
+        (self == Self::GruResetBefore).then_some(2)
+    }
+
+    /// Whether [`reverse`] knows it.
+    pub fn has_reverse(self) -> bool {
+        self.late().is_none()
+    }
+
+    /// Whether sums of zero do not leave a state of zero.
+    pub fn fills_padding(self) -> bool {
+        matches!(self, Self::MinGru | Self::MinLstm | Self::Slstm)
+    }
 
     /// Vectors of state.
     pub fn states(self) -> usize {
         match self {
-            Self::Gru => 1,
+            Self::Slstm => 4,
             Self::Lstm => 2,
+            _ => 1,
         }
     }
 }
@@ -46,7 +99,17 @@ impl States<'_> {
     }
 }
 
-/// Turns the gates' sums `[gate][row][block]` and the states before the step into the states after it, in place. With
+/// What is done with a row's block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// What the late gate needs of the others.
+    Early,
+    /// The whole combination.
+    Whole,
+}
+
+/// Turns the gates' sums `[plane][row][block]` and the states before the step into the states after it, in place; the
+/// padding behind `hidden` units stays zero. With
 /// `KEEP` the gates' buffer then holds what [`reverse`] needs.
 ///
 /// # Safety
@@ -54,65 +117,43 @@ impl States<'_> {
 #[inline(always)]
 pub unsafe fn combine<L: Lanes, const KEEP: bool>(
     combination: Combination,
+    phase: Phase,
     gates: &mut [Line],
     rows: usize,
-    blocks: usize,
+    hidden: usize,
     states: &mut States<'_>,
 ) {
-    let gate = rows * blocks * LANES;
-    let gates = &mut flat_mut(gates)[..Combination::GATES * gate];
-    let vector = blocks * LANES;
+    let blocks = hidden.div_ceil(LANES);
+    let (plane, vector) = (rows * blocks * LANES, blocks * LANES);
+    let gates = &mut flat_mut(gates)[..combination.planes() * plane];
     for row in 0..rows {
         let state = states.row(row, combination.states() * vector);
         for block in 0..blocks {
             let at = (row * blocks + block) * LANES;
-            // SAFETY: `at + LANES` is at most `gate`, and there are four gates; the state has a vector per
-            // `combination.states()`, of which `block` is one block; the instructions are the caller's word.
+            // Pointers beyond the planes and states that the cell has are made, never followed.
+            let block = Block {
+                gates: std::array::from_fn(|index| gates.as_mut_ptr().wrapping_add(index * plane + at)),
+                states: std::array::from_fn(|index| state.as_mut_ptr().wrapping_add(index * vector + block * LANES)),
+            };
+            // SAFETY: `at + LANES` is at most `plane`, and the buffer holds a plane for each that the cell has; the row's
+            // state holds a vector for each; the instructions are the caller's word.
             unsafe {
-                let sums: [*mut f32; 4] = [0, 1, 2, 3].map(|index| gates.as_mut_ptr().add(index * gate + at));
-                let output = state.as_mut_ptr().add(block * LANES);
-                match combination {
-                    Combination::Gru => gru::<L, KEEP>(sums, output),
-                    Combination::Lstm => lstm::<L, KEEP>(sums, output, output.add(vector)),
+                match (combination, phase) {
+                    (Combination::GruResetBefore, Phase::Early) => recurrences::reset_outputs::<L>(block),
+                    (_, Phase::Early) => {}
+                    (Combination::Elman, _) => recurrences::elman::<L, false>(block),
+                    (Combination::ElmanRelu, _) => recurrences::elman::<L, true>(block),
+                    (Combination::Lstm, _) => recurrences::lstm::<L, KEEP>(block),
+                    (Combination::Gru, _) => recurrences::gru::<L, KEEP>(block),
+                    (Combination::GruResetBefore, _) => recurrences::gru_reset_before::<L>(block),
+                    (Combination::MinGru, _) => recurrences::min_gru::<L, KEEP>(block),
+                    (Combination::MinLstm, _) => recurrences::min_lstm::<L, KEEP>(block),
+                    (Combination::Slstm, _) => recurrences::slstm::<L, KEEP>(block),
                 }
             }
         }
-    }
-}
-
-#[inline(always)]
-unsafe fn gru<L: Lanes, const KEEP: bool>(sums: [*mut f32; 4], output: *mut f32) {
-    // SAFETY: `combine` gives pointers to sixteen numbers each.
-    unsafe {
-        let reset = sigmoid(L::load(sums[1]));
-        let update = sigmoid(L::load(sums[2]));
-        let candidate = tanh(reset.multiply_add(L::load(sums[3]), L::load(sums[0])));
-        let change = L::load(output).subtract(candidate);
-        update.multiply_add(change, candidate).store(output);
-        if KEEP {
-            candidate.store(sums[0]);
-            reset.store(sums[1]);
-            update.store(sums[2]);
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn lstm<L: Lanes, const KEEP: bool>(sums: [*mut f32; 4], output: *mut f32, memory: *mut f32) {
-    // SAFETY: `combine` gives pointers to sixteen numbers each.
-    unsafe {
-        let input = sigmoid(L::load(sums[0]));
-        let forget = sigmoid(L::load(sums[1]));
-        let candidate = tanh(L::load(sums[2]));
-        let open = sigmoid(L::load(sums[3]));
-        let new = forget.multiply_add(L::load(memory), input.multiply(candidate));
-        new.store(memory);
-        open.multiply(tanh(new)).store(output);
-        if KEEP {
-            input.store(sums[0]);
-            forget.store(sums[1]);
-            candidate.store(sums[2]);
-            open.store(sums[3]);
+        if hidden < vector && combination.fills_padding() {
+            state.chunks_exact_mut(vector).for_each(|vector| vector[hidden..].fill(0.0));
         }
     }
 }
@@ -120,7 +161,7 @@ unsafe fn lstm<L: Lanes, const KEEP: bool>(sums: [*mut f32; 4], output: *mut f32
 /// What the reverse of one step reads: rows lie densely one after the other.
 #[derive(Debug, Clone, Copy)]
 pub struct Step<'a> {
-    /// What [`combine`] kept, `[gate][row][block]`.
+    /// What [`combine`] kept, `[plane][row][block]`.
     pub gates: &'a [f32],
     /// The states before the step, `[row][state]`.
     pub before: &'a [f32],
@@ -134,6 +175,9 @@ pub struct Step<'a> {
 ///
 /// # Safety
 /// The processor must have the instructions of `L`.
+///
+/// # Panics
+/// Where the cell has no reverse, or a buffer is too small.
 #[inline(always)]
 pub unsafe fn reverse<L: Lanes>(
     combination: Combination,
@@ -143,85 +187,41 @@ pub unsafe fn reverse<L: Lanes>(
     states: &mut [f32],
     sums: &mut [f32],
 ) {
-    let vector = blocks * LANES;
-    let (gate, width) = (rows * vector, combination.states() * vector);
-    let fits = step.gates.len() >= Combination::GATES * gate
-        && sums.len() >= Combination::GATES * gate
+    let (gates, vector) = (combination.gates(), blocks * LANES);
+    let (plane, width) = (rows * vector, combination.states() * vector);
+    let fits = step.gates.len() >= gates * plane
+        && sums.len() >= gates * plane
         && [step.before.len(), step.after.len(), states.len()].into_iter().all(|length| length >= rows * width);
     assert!(fits, "kernel: the reverse of a step has too little room for {rows} rows of {blocks} blocks");
     for row in 0..rows {
         for block in 0..blocks {
             let at = block * LANES;
-            // SAFETY: all offsets are those of one block of one row of one gate or vector of state, in buffers that
-            // hold them all as just asserted; the instructions are the caller's word.
+            let state = |base: *const f32| -> [*const f32; MOST] {
+                std::array::from_fn(|index| base.wrapping_add(row * width + index * vector + at))
+            };
+            let block = Reverse {
+                kept: std::array::from_fn(|index| step.gates.as_ptr().wrapping_add(index * plane + row * vector + at)),
+                before: state(step.before.as_ptr()),
+                after: state(step.after.as_ptr()),
+                states: std::array::from_fn(|index| {
+                    states.as_mut_ptr().wrapping_add(row * width + index * vector + at)
+                }),
+                sums: std::array::from_fn(|index| sums.as_mut_ptr().wrapping_add((row * gates + index) * vector + at)),
+            };
+            // SAFETY: the offsets of the gates and states that the cell has are those of one block of one row, in
+            // buffers that hold them all as just asserted; the instructions are the caller's word.
             unsafe {
-                let kept = [0, 1, 2, 3].map(|index| step.gates.as_ptr().add(index * gate + row * vector + at));
-                let sums =
-                    [0, 1, 2, 3].map(|index| sums.as_mut_ptr().add((row * Combination::GATES + index) * vector + at));
-                let state = row * width + at;
-                let (before, after) = (step.before.as_ptr().add(state), step.after.as_ptr().add(state));
-                let gradient = states.as_mut_ptr().add(state);
                 match combination {
-                    Combination::Gru => gru_reverse::<L>(kept, before, gradient, sums),
-                    Combination::Lstm => {
-                        let memory = (before.add(vector), after.add(vector));
-                        lstm_reverse::<L>(kept, memory, (gradient, gradient.add(vector)), sums);
-                    }
+                    Combination::Elman => recurrences::elman_reverse::<L, false>(block),
+                    Combination::ElmanRelu => recurrences::elman_reverse::<L, true>(block),
+                    Combination::Lstm => recurrences::lstm_reverse::<L>(block),
+                    Combination::Gru => recurrences::gru_reverse::<L>(block),
+                    Combination::MinGru => recurrences::min_gru_reverse::<L>(block),
+                    Combination::MinLstm => recurrences::min_lstm_reverse::<L>(block),
+                    Combination::Slstm => recurrences::slstm_reverse::<L>(block),
+                    Combination::GruResetBefore => panic!("kernel: a late gate has no reverse here"),
                 }
             }
         }
     }
-}
-
-#[inline(always)]
-unsafe fn gru_reverse<L: Lanes>(kept: [*const f32; 4], before: *const f32, gradient: *mut f32, sums: [*mut f32; 4]) {
-    // SAFETY: `reverse` gives pointers to sixteen numbers each.
-    unsafe {
-        let one = L::splat(1.0);
-        let (candidate, reset, update) = (L::load(kept[0]), L::load(kept[1]), L::load(kept[2]));
-        let output = L::load(gradient);
-        let by_candidate = output.multiply(one.subtract(update)).multiply(tanh_slope(candidate));
-        by_candidate.store(sums[0]);
-        by_candidate.multiply(L::load(kept[3])).multiply(sigmoid_slope(reset)).store(sums[1]);
-        output.multiply(L::load(before).subtract(candidate)).multiply(sigmoid_slope(update)).store(sums[2]);
-        by_candidate.multiply(reset).store(sums[3]);
-        output.multiply(update).store(gradient);
-    }
-}
-
-#[inline(always)]
-unsafe fn lstm_reverse<L: Lanes>(
-    kept: [*const f32; 4],
-    (before, after): (*const f32, *const f32),
-    (output, memory): (*mut f32, *mut f32),
-    sums: [*mut f32; 4],
-) {
-    // SAFETY: `reverse` gives pointers to sixteen numbers each.
-    unsafe {
-        let (input, forget) = (L::load(kept[0]), L::load(kept[1]));
-        let (candidate, open) = (L::load(kept[2]), L::load(kept[3]));
-        let by_output = L::load(output);
-        let squashed = tanh(L::load(after));
-        let by_memory = by_output.multiply(open).multiply_add(tanh_slope(squashed), L::load(memory));
-        by_memory.multiply(candidate).multiply(sigmoid_slope(input)).store(sums[0]);
-        by_memory.multiply(L::load(before)).multiply(sigmoid_slope(forget)).store(sums[1]);
-        by_memory.multiply(input).multiply(tanh_slope(candidate)).store(sums[2]);
-        by_output.multiply(squashed).multiply(sigmoid_slope(open)).store(sums[3]);
-        by_memory.multiply(forget).store(memory);
-        L::splat(0.0).store(output);
-    }
-}
-
-/// The slope of tanh by its value: `1 - y^2`.
-#[inline(always)]
-unsafe fn tanh_slope<L: Lanes>(value: L) -> L {
-    // SAFETY: the instructions are the caller's word.
-    unsafe { L::splat(1.0).subtract(value.multiply(value)) }
-}
-
-/// The slope of the logistic function by its value: `y (1 - y)`.
-#[inline(always)]
-unsafe fn sigmoid_slope<L: Lanes>(value: L) -> L {
-    // SAFETY: the instructions are the caller's word.
-    unsafe { value.multiply(L::splat(1.0).subtract(value)) }
 }

@@ -55,6 +55,8 @@ pub trait Lanes: Copy {
     unsafe fn least(self, other: Self) -> Self;
     /// `self` where it is greater than `other`, otherwise (also where one is NaN) `other`.
     unsafe fn most(self, other: Self) -> Self;
+    /// Adds the lowest nine bits of `power`'s form, a whole number, to the exponent of `self`.
+    unsafe fn raise(self, power: Self) -> Self;
 }
 
 /// Plain Rust: any processor. Fast where the compiler knows a fused multiply-add (as on every 64-bit Arm), right
@@ -117,5 +119,10 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn most(self, other: Self) -> Self {
         self.each(other, |left, right| if left > right { left } else { right })
+    }
+
+    #[inline(always)]
+    unsafe fn raise(self, power: Self) -> Self {
+        self.each(power, |value, power| f32::from_bits(value.to_bits().wrapping_add(power.to_bits() << 23)))
     }
 }

@@ -9,6 +9,8 @@ mod activation;
 mod dense;
 mod gates;
 mod lanes;
+mod recurrences;
+mod scan;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
@@ -19,6 +21,7 @@ use std::sync::OnceLock;
 pub use dense::{Panel, Rows};
 pub use gates::{Combination, States, Step};
 pub use lanes::{LANES, Line, flat, flat_mut};
+pub use scan::Scan;
 
 /// The next multiple of sixteen: how long a vector of `size` numbers is in a kernel's buffers.
 pub const fn padded(size: usize) -> usize {
@@ -124,12 +127,26 @@ dispatched! {
 }
 
 dispatched! {
-    /// The reverse of a step through the gates' combination: `states` comes with the gradient by the states after the
+    /// The reverse of a step through the gates' combination, for cells that have one: `states` comes with the gradient by the states after the
     /// step, `[row][state]`, and leaves with that by the states before it as far as it does not pass through the gates;
     /// `sums`, `[row][gate][block]`, becomes the gradient by the gates' sums.
     fn layer_reverse(
         combination: Combination, rows: usize, blocks: usize, step: Step<'_>, states: &mut [f32], sums: &mut [f32],
     ) = reverse
+}
+
+dispatched! {
+    /// A whole sequence of a layer whose gates look at the inputs only: see [`scan::forward`].
+    fn scan_forward(layer: &Layer, scan: Scan<'_>, input: Rows<'_>, kept: &mut [Line], after: &mut [f32])
+        = scan_through
+}
+
+dispatched! {
+    /// Its reverse: see [`scan::reverse`].
+    fn scan_reverse(
+        combination: Combination, scan: Scan<'_>, hidden: usize, kept: &[Line], after: &[f32], gradient: &[f32],
+        sums: &mut [f32], carried: &mut [f32],
+    ) = scan_back
 }
 
 /// A recurrent layer packed for serving: a panel per gate, over the layer's inputs, its outputs, or both.
@@ -138,7 +155,7 @@ pub struct Layer {
     /// What happens to the gates.
     pub combination: Combination,
     /// One panel per gate: the first inputs are the layer's, the second its own outputs of the step before.
-    pub panels: [Panel; Combination::GATES],
+    pub panels: Vec<Panel>,
 }
 
 impl Layer {
@@ -170,7 +187,8 @@ pub enum Input<'a> {
 const CHUNK: usize = 24;
 
 use dense::dense;
-use gates::reverse;
+use gates::{Phase, combine, reverse};
+use scan::{forward as scan_through, reverse as scan_back};
 
 #[inline(always)]
 unsafe fn dense_exact<L: lanes::Lanes>(panel: &Panel, rows: usize, input: Rows<'_>, out: &mut [f32], stride: usize) {
@@ -187,7 +205,7 @@ unsafe fn step<L: lanes::Lanes>(
     scratch: &mut Vec<Line>,
 ) {
     let States { data, stride, offset } = states;
-    let size = Combination::GATES * rows.min(CHUNK) * layer.blocks();
+    let size = layer.combination.planes() * rows.min(CHUNK) * layer.blocks();
     if scratch.len() < size {
         scratch.resize(size, Line::ZERO);
     }
@@ -226,16 +244,26 @@ unsafe fn chunk<L: lanes::Lanes, const KEEP: bool>(
     mut states: States<'_>,
     gates: &mut [Line],
 ) {
-    let blocks = layer.blocks();
-    let recurrent = Rows { data: states.data, stride: states.stride, offset: states.offset };
-    let input = match input {
-        Input::Rows(rows) => rows,
-        Input::Below { offset } => Rows { offset, ..recurrent },
-    };
-    for (panel, sums) in layer.panels.iter().zip(gates.chunks_exact_mut(rows * blocks)) {
+    let (combination, blocks, hidden) = (layer.combination, layer.blocks(), layer.panels[0].outputs());
+    let late = combination.late();
+    for (gate, panel) in layer.panels.iter().enumerate() {
+        if late == Some(gate) {
+            // SAFETY: the instructions are the caller's word.
+            unsafe { combine::<L, KEEP>(combination, Phase::Early, gates, rows, hidden, &mut states) };
+        }
+        let (sums, planes) = gates[gate * rows * blocks..].split_at_mut(rows * blocks);
+        let outputs = Rows { data: states.data, stride: states.stride, offset: states.offset };
+        let first = match input {
+            Input::Rows(rows) => rows,
+            Input::Below { offset } => Rows { offset, ..outputs },
+        };
+        let second = match late {
+            Some(late) if late == gate => Rows { data: flat(planes), stride: blocks * LANES, offset: 0 },
+            _ => outputs,
+        };
         // SAFETY: the instructions are the caller's word.
-        unsafe { dense::<L>(panel, rows, input, recurrent, flat_mut(sums), blocks * LANES, true) };
+        unsafe { dense::<L>(panel, rows, first, second, flat_mut(sums), blocks * LANES, true) };
     }
     // SAFETY: as above.
-    unsafe { gates::combine::<L, KEEP>(layer.combination, gates, rows, blocks, &mut states) };
+    unsafe { combine::<L, KEEP>(combination, Phase::Whole, gates, rows, hidden, &mut states) };
 }

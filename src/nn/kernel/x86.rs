@@ -62,6 +62,14 @@ impl Lanes for Avx512 {
     unsafe fn most(self, other: Self) -> Self {
         Self(unsafe { _mm512_max_ps(self.0, other.0) })
     }
+
+    #[inline(always)]
+    unsafe fn raise(self, power: Self) -> Self {
+        unsafe {
+            let power = _mm512_slli_epi32::<23>(_mm512_castps_si512(power.0));
+            Self(_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(self.0), power)))
+        }
+    }
 }
 
 impl Lanes for Avx2 {
@@ -113,5 +121,16 @@ impl Lanes for Avx2 {
     #[inline(always)]
     unsafe fn most(self, other: Self) -> Self {
         unsafe { Self(_mm256_max_ps(self.0, other.0), _mm256_max_ps(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    unsafe fn raise(self, power: Self) -> Self {
+        unsafe {
+            let half = |value, power| {
+                let power = _mm256_slli_epi32::<23>(_mm256_castps_si256(power));
+                _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(value), power))
+            };
+            Self(half(self.0, power.0), half(self.1, power.1))
+        }
     }
 }
