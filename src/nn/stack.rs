@@ -72,3 +72,7 @@ pub fn run(
     }
     Ok(StackOutput { outputs, layers })
 }
+
+#[cfg(test)]
+#[path = "stack_tests.rs"]
+mod tests;

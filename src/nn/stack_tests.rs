@@ -1,0 +1,180 @@
+//! Whole sequences against repeated serving steps, in one piece and in several, and against numbers from PyTorch.
+
+use candle_core::Var;
+use serde_json::Value;
+
+use super::super::{Arrangement, CellKind, Network, Scratch, Weights, head};
+use super::*;
+
+const STEPS: usize = 11;
+const ROWS: usize = 3;
+const INPUTS: usize = 5;
+
+fn wave(count: usize, frequency: f32, size: f32) -> Vec<f32> {
+    (0..count).map(|at| (at as f32 * frequency).sin() * size).collect()
+}
+
+fn numbers(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn close(left: &[f32], right: &[f32], most: f32, what: &str) {
+    assert_eq!(left.len(), right.len(), "{what}");
+    for (at, (left, right)) in left.iter().zip(right).enumerate() {
+        assert!((left - right).abs() <= most * right.abs().max(1.0), "{what} at {at}: {left} against {right}");
+    }
+}
+
+/// Every cell with two layers, and every option with cells that it makes a difference to.
+fn specs() -> Vec<NetworkSpec> {
+    let sizes = NetworkSpec { hidden: 24, inputs: INPUTS, horizon: 6, levels: 2, layers: 2, ..NetworkSpec::default() };
+    let base = NetworkSpec { context: 4, ..sizes };
+    let mut specs: Vec<_> = CellKind::ALL.map(|cell| NetworkSpec { cell, ..base.clone() }).into();
+    for cell in [CellKind::Lstm, CellKind::MinGru, CellKind::GruResetBefore, CellKind::Tcn, CellKind::Attention] {
+        specs.push(NetworkSpec { cell, residual: true, layer_norm: true, layers: 3, ..base.clone() });
+        specs.push(NetworkSpec { cell, arrangement: Arrangement::OneToOne, ..base.clone() });
+        specs.push(NetworkSpec { cell, dilations: vec![2, 3], ..base.clone() });
+    }
+    for cell in [CellKind::Gru, CellKind::Slstm] {
+        specs.push(NetworkSpec { cell, segment: 3, ..base.clone() });
+        specs.push(NetworkSpec { cell, segment: 2, arrangement: Arrangement::OneToMany, layers: 1, ..base.clone() });
+        specs.push(NetworkSpec { cell, arrangement: Arrangement::ManyToOne, ..base.clone() });
+    }
+    specs
+}
+
+/// Initial weights, shaken so that nothing is zero.
+fn weights(spec: &NetworkSpec) -> Weights {
+    let mut tensors = Weights::initial(spec).tensors().clone();
+    for (at, tensor) in tensors.values_mut().enumerate() {
+        let shake = wave(tensor.values.len(), 0.37 + at as f32 * 0.01, 0.15);
+        tensor.values.iter_mut().zip(shake).for_each(|(value, shake)| *value += shake);
+    }
+    Weights::from_tensors(tensors)
+}
+
+fn lookup(weights: &Weights) -> impl Fn(&str) -> Result<Tensor> + '_ {
+    |name| {
+        let tensor = &weights.tensors()[name];
+        Tensor::from_slice(&tensor.values, tensor.shape.as_slice(), &Device::Cpu)
+    }
+}
+
+fn inputs() -> Tensor {
+    Tensor::from_vec(wave(STEPS * ROWS * INPUTS, 0.53, 1.2), (STEPS, ROWS, INPUTS), &Device::Cpu).unwrap()
+}
+
+fn flags() -> Vec<bool> {
+    let mut flags = vec![false; STEPS * ROWS];
+    (flags[0], flags[4 * ROWS + 1], flags[5 * ROWS + 1], flags[8 * ROWS + 2]) = (true, true, true, true);
+    flags
+}
+
+/// What the head gives `[steps, rows, outputs]`.
+fn quantiles(spec: &NetworkSpec, weights: &Weights, outputs: &Tensor) -> Vec<f32> {
+    let tensor = lookup(weights);
+    let decoded =
+        head::decoded(spec, &outputs.flatten(0, 1).unwrap(), &|name| tensor(&format!("head.{name}"))).unwrap();
+    let quantiles = decoded.matmul(&tensor("head.weight").unwrap().t().unwrap()).unwrap();
+    numbers(&quantiles.broadcast_add(&tensor("head.bias").unwrap()).unwrap())
+}
+
+#[test]
+fn a_sequence_is_repeated_serving_steps() {
+    for spec in specs() {
+        let weights = weights(&spec);
+        let network = Network::new(&spec, &weights).unwrap();
+        let starts = Starts::new(ROWS, flags());
+        let first = fresh(&spec, ROWS, &Device::Cpu).unwrap();
+        let output = run(&spec, &lookup(&weights), &inputs(), &first, &starts).unwrap();
+        let trained = quantiles(&spec, &weights, &output.outputs);
+
+        let (x, mut state) = (numbers(&inputs()), vec![0.0; ROWS * network.state_len()]);
+        let (mut scratch, mut y) = (Scratch::default(), vec![0.0; ROWS * network.outputs()]);
+        for step in 0..STEPS {
+            for (state, _) in state.chunks_exact_mut(network.state_len()).zip(starts.at(step)).filter(|(_, new)| **new) {
+                state.fill(0.0);
+            }
+            network.step(&mut scratch, ROWS, &x[step * ROWS * INPUTS..][..ROWS * INPUTS], &mut state, &mut y);
+            let what = format!("{spec:?} step {step}");
+            close(&trained[step * y.len()..][..y.len()], &y, 3e-5, &what);
+            assert!(y.iter().all(|value| value.is_finite()) && y.iter().any(|value| *value != 0.0), "{what}");
+            let states = Tensor::cat(&output.states_after(step).unwrap(), 1).unwrap();
+            close(&numbers(&states), &state, 3e-5, &format!("state of {what}"));
+        }
+        assert!(output.states_after(STEPS).is_err());
+    }
+}
+
+#[test]
+fn a_sequence_in_pieces_is_the_whole_sequence() {
+    for spec in specs() {
+        let weights = weights(&spec);
+        let starts = Starts::new(ROWS, flags());
+        let mut states = fresh(&spec, ROWS, &Device::Cpu).unwrap();
+        let whole = run(&spec, &lookup(&weights), &inputs(), &states, &starts).unwrap();
+        let mut at = 0;
+        for steps in [1, 4, 5, 1] {
+            let piece = inputs().narrow(0, at, steps).unwrap().contiguous().unwrap();
+            let starts = Starts::new(ROWS, flags()[at * ROWS..(at + steps) * ROWS].to_vec());
+            let output = run(&spec, &lookup(&weights), &piece, &states, &starts).unwrap();
+            let expected = whole.outputs.narrow(0, at, steps).unwrap();
+            close(&numbers(&output.outputs), &numbers(&expected), 1e-5, &format!("{spec:?} from {at}"));
+            at += steps;
+            states = output.states_after(steps - 1).unwrap();
+        }
+        let (left, right) = (Tensor::cat(&states, 1).unwrap(), whole.states_after(STEPS - 1).unwrap());
+        close(&numbers(&left), &numbers(&Tensor::cat(&right, 1).unwrap()), 1e-5, &format!("{spec:?} at the end"));
+    }
+}
+
+/// A tensor of the reference file.
+fn tensor(value: &Value) -> Var {
+    let list = |key: &str| value[key].as_array().unwrap_or_else(|| panic!("{key} of {value}"));
+    let shape: Vec<usize> = list("shape").iter().map(|size| size.as_u64().unwrap() as usize).collect();
+    let values: Vec<f32> = list("values").iter().map(|value| value.as_f64().unwrap() as f32).collect();
+    Var::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+#[test]
+fn outputs_and_gradients_are_those_of_pytorch() {
+    let reference: Value = serde_json::from_str(include_str!("reference/cells.json")).unwrap();
+    let of = |kind: CellKind| reference[kind.name()].clone();
+    let mut cases: Vec<(CellKind, Value)> = CellKind::ALL.map(|kind| (kind, of(kind))).into();
+    cases.push((CellKind::Attention, reference["attention_16"].clone()));
+    cases.push((CellKind::Gru, reference["norm_residual_gru"].clone()));
+    for (cell, case) in cases {
+        let size = |name: &str| case["sizes"][name].as_u64().map(|size| size as usize);
+        let layers = size("layers").unwrap_or(1);
+        let spec = NetworkSpec {
+            cell,
+            layers,
+            hidden: size("hidden").unwrap(),
+            inputs: size("inputs").unwrap(),
+            context: size("context").unwrap_or(1),
+            dilations: size("dilation").into_iter().collect(),
+            residual: layers > 1,
+            layer_norm: layers > 1,
+            ..NetworkSpec::default()
+        };
+        let named = |name: &str| if layers > 1 { name.to_owned() } else { format!("layer0.{name}") };
+        let tensors: BTreeMap<String, Var> =
+            case["tensors"].as_object().unwrap().iter().map(|(name, value)| (named(name), tensor(value))).collect();
+        let (inputs, weight) = (tensor(&case["inputs"]), tensor(&case["weight"]));
+        let rows = inputs.dim(1).unwrap();
+        let look = |name: &str| Ok(tensors.get(name).unwrap_or_else(|| panic!("{name}")).as_tensor().clone());
+        let first = fresh(&spec, rows, &Device::Cpu).unwrap();
+        let output = run(&spec, &look, &inputs, &first, &Starts::new(rows, Vec::new())).unwrap().outputs;
+        close(&numbers(&output), &numbers(&tensor(&case["outputs"])), 1e-5, cell.name());
+
+        let gradients = (output * weight.as_tensor()).unwrap().sum_all().unwrap().backward().unwrap();
+        let expected = case["gradients"].as_object().unwrap();
+        assert_eq!(expected.len(), tensors.len() + 1);
+        for (name, expected) in expected {
+            let variable = if name == "inputs" { &inputs } else { &tensors[&named(name)] };
+            let (ours, theirs) = (numbers(gradients.get(variable).unwrap()), numbers(&tensor(expected)));
+            let largest = theirs.iter().fold(1.0_f32, |most, value| most.max(value.abs()));
+            close(&ours, &theirs, 2e-5 * largest, &format!("{cell}: gradient by {name}"));
+        }
+    }
+}
