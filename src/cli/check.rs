@@ -2,16 +2,13 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use super::WRONG_CONFIGURATION;
+use super::failure::{UNAVAILABLE, WRONG_CONFIGURATION};
 use crate::{
     broker::{Broker, kafka::KafkaBroker},
     daemon::{sizing, specs, topics},
     env,
     settings::{self, Settings},
 };
-
-/// Exit code where the cluster is not there or not as it must be: `EX_UNAVAILABLE` of sysexits.h.
-const UNAVAILABLE: u8 = 69;
 
 /// What `foretide check` takes.
 #[derive(Debug, clap::Args)]

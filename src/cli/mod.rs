@@ -2,15 +2,14 @@
 
 mod backtest;
 mod check;
+mod data;
 mod demo;
+mod failure;
 mod run;
 
 use std::{future::Future, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-
-/// Exit code of a wrong configuration: `EX_CONFIG` of sysexits.h.
-const WRONG_CONFIGURATION: u8 = 78;
 
 /// Forecasts every time series that flows through Kafka, live.
 #[derive(Debug, Parser)]

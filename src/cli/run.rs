@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 
-use super::WRONG_CONFIGURATION;
+use super::failure::WRONG_CONFIGURATION;
 use crate::{
     broker::kafka::KafkaBroker,
     daemon::{Daemon, DaemonError, specs},

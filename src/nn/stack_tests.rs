@@ -92,7 +92,8 @@ fn a_sequence_is_repeated_serving_steps() {
         let (x, mut state) = (numbers(&inputs()), vec![0.0; ROWS * network.state_len()]);
         let (mut scratch, mut y) = (Scratch::default(), vec![0.0; ROWS * network.outputs()]);
         for step in 0..STEPS {
-            for (state, _) in state.chunks_exact_mut(network.state_len()).zip(starts.at(step)).filter(|(_, new)| **new) {
+            for (state, _) in state.chunks_exact_mut(network.state_len()).zip(starts.at(step)).filter(|(_, new)| **new)
+            {
                 state.fill(0.0);
             }
             network.step(&mut scratch, ROWS, &x[step * ROWS * INPUTS..][..ROWS * INPUTS], &mut state, &mut y);

@@ -19,10 +19,12 @@ pub enum WeightsError {
     #[error("weights: not a safetensors file: {0}")]
     Malformed(String),
     /// The file was written by something else, or by another version.
-    #[error("weights: the header names the format {found:?}, expected {FORMAT:?}")]
+    #[error("weights: the header names the format {found:?}, expected {expected:?}")]
     Format {
         /// What the header names.
         found: String,
+        /// What it should.
+        expected: String,
     },
     /// A tensor that the network has is missing.
     #[error("weights: tensor {name} {expected:?} is missing; these weights are of another architecture")]
@@ -202,7 +204,7 @@ pub(crate) fn tensors_from_bytes(bytes: &[u8], format: &str) -> Result<BTreeMap<
     let (_, header) = SafeTensors::read_metadata(bytes)?;
     let found = header.metadata().as_ref().and_then(|entries| entries.get("format")).cloned().unwrap_or_default();
     if found != format {
-        return Err(WeightsError::Format { found });
+        return Err(WeightsError::Format { found, expected: format.to_owned() });
     }
     let mut tensors = BTreeMap::new();
     for (name, view) in SafeTensors::deserialize(bytes)?.tensors() {

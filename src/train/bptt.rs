@@ -18,7 +18,7 @@ pub(super) struct Model {
 
 /// What a window gave.
 pub(super) struct Learnt {
-    /// Mean pinball loss.
+    /// Mean loss.
     pub loss: f64,
     /// By every variable.
     pub gradients: Tensors<Tensor>,
@@ -62,15 +62,8 @@ impl Model {
     }
 
     /// Loss and gradients of the head on the newest `steps` of the top layer's outputs; nothing where none of their
-    /// `targets` `[steps, rows, targets]` has matured.
-    pub(super) fn learn(
-        &self,
-        stack: &StackOutput,
-        steps: usize,
-        targets: Vec<f32>,
-        levels: &[f32],
-    ) -> Result<Option<Learnt>> {
-        let pinball = Pinball::new(targets, levels);
+    /// targets `[steps, rows, targets]` has matured.
+    pub(super) fn learn(&self, stack: &StackOutput, steps: usize, pinball: &Pinball) -> Result<Option<Learnt>> {
         if pinball.matured() == 0 {
             return Ok(None);
         }

@@ -39,6 +39,14 @@ pub(super) fn choosing<'a>(lanes: &'a [Lane], cuts: &[Cut], spec: &TrainSpec) ->
     parts.map(|(lane, cut)| Part { lane, from: cut.trained, to: cut.chosen }).collect()
 }
 
+/// A part of what is learnt from, to see how well it is: the newest stretch, as long as what is held out, of as many
+/// lanes as choose.
+pub(super) fn learnt<'a>(lanes: &'a [Lane], cuts: &[Cut], spec: &TrainSpec) -> Vec<Part<'a>> {
+    let every = lanes.len().div_ceil(4 * spec.lanes.max(1)).max(1);
+    let parts = lanes.iter().zip(cuts).filter(|(_, cut)| cut.trained > 0).step_by(every);
+    parts.map(|(lane, cut)| Part { lane, from: (2 * cut.trained).saturating_sub(cut.steps), to: cut.trained }).collect()
+}
+
 /// The part that judges: of all lanes.
 fn judging<'a>(lanes: &'a [Lane], cuts: &[Cut]) -> Vec<Part<'a>> {
     let parts = lanes.iter().zip(cuts).filter(|(_, cut)| cut.steps > cut.chosen);
@@ -120,7 +128,9 @@ pub(super) fn score(
                     continue;
                 }
                 let quantiles = y[row * outputs..][..outputs].chunks_exact(levels);
-                for (target, quantiles) in targets_before(part.lane, at, part.to, horizon).zip(quantiles) {
+                for (target, quantiles) in
+                    targets_before(part.lane, at, part.to, horizon, spec.target_clip).zip(quantiles)
+                {
                     if !target.is_nan() {
                         score.judged += 1;
                         let losses = spec.levels.iter().zip(quantiles);

@@ -1,5 +1,8 @@
 //! The head in training: quantiles of every step ahead and their pinball loss (Koenker, Bassett, Econometrica 46(1),
-//! 1978), `max(level * (target - quantile), (level - 1) * (target - quantile))`, averaged over what has matured.
+//! 1978), `max(level * (target - quantile), (level - 1) * (target - quantile))`, averaged over what has matured; or the
+//! quantile Huber loss (Dabney, Ostrovski, Silver, Munos, ICML 2018, arXiv:1806.06923), which replaces its kink by a
+//! parabola: with `over = target - quantile`, `abs(level - [over < 0])` times `over^2 / (2 huber)` where `over` is within
+//! plus and minus `huber`, and times `abs(over) - huber / 2` beyond.
 //!
 //! On the processor both are one operation: the quantiles of a few rows at a time become slopes of the loss where they
 //! stand, so that of all the quantiles nothing but the slopes is ever written. The gradients by outputs and weights are
@@ -7,25 +10,26 @@
 
 use std::sync::{Arc, OnceLock};
 
-use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Tensor};
 
 use crate::nn::kernel::{Instructions, Panel, Rows, dense_rows};
 
 /// Rows whose quantiles are at work at a time.
 const ROWS: usize = 48;
 
-/// Targets `[rows, horizon]`, NaN where there is none, and the quantile levels.
+/// Targets `[rows, horizon]`, NaN where there is none, the quantile levels, and how far the parabola reaches (0: none).
 #[derive(Debug, Clone)]
 pub(super) struct Pinball {
     targets: Arc<[f32]>,
     levels: Arc<[f32]>,
+    huber: f32,
     matured: u64,
 }
 
 impl Pinball {
-    pub(super) fn new(targets: Vec<f32>, levels: &[f32]) -> Self {
+    pub(super) fn new(targets: Vec<f32>, levels: &[f32], huber: f32) -> Self {
         let matured = targets.iter().filter(|target| !target.is_nan()).count() as u64;
-        Self { targets: targets.into(), levels: levels.into(), matured }
+        Self { targets: targets.into(), levels: levels.into(), huber, matured }
     }
 
     /// How many targets there are.
@@ -58,7 +62,17 @@ impl Pinball {
         let safe = Tensor::from_vec(safe, (targets, 1), device)?;
         let level = Tensor::from_slice(&self.levels, (1, levels), device)?;
         let over = safe.broadcast_sub(&quantiles)?;
-        let loss = over.broadcast_mul(&level)?.maximum(&over.broadcast_mul(&(level - 1.0)?)?)?;
+        let loss = if self.huber > 0.0 {
+            // The part of an error within the parabola, and what goes beyond it.
+            let size = over.abs()?;
+            let within = size.minimum(f64::from(self.huber))?;
+            let smooth = ((within.sqr()? * (0.5 / f64::from(self.huber)))? + (size - within)?)?;
+            let above = over.ge(0.0)?.to_dtype(DType::F32)?;
+            let below = above.affine(-1.0, 1.0)?;
+            (smooth * (above.broadcast_mul(&level)? + below.broadcast_mul(&level.affine(-1.0, 1.0)?)?)?)?
+        } else {
+            over.broadcast_mul(&level)?.maximum(&over.broadcast_mul(&(level - 1.0)?)?)?
+        };
         loss.broadcast_mul(&known)?.sum_all()? * self.share()
     }
 
@@ -79,8 +93,14 @@ impl Pinball {
             let mut losses = 0.0;
             for (level, quantile) in self.levels.iter().zip(quantiles) {
                 let over = target - *quantile;
-                losses += loss(*level, over);
-                *quantile = share * if over >= 0.0 { -level } else { 1.0 - level };
+                let weight = if over >= 0.0 { *level } else { 1.0 - level };
+                if over.abs() < self.huber {
+                    losses += weight * over * over / (2.0 * self.huber);
+                    *quantile = -share * weight * over / self.huber;
+                } else {
+                    losses += weight * (over.abs() - 0.5 * self.huber);
+                    *quantile = if over >= 0.0 { -share * weight } else { share * weight };
+                }
             }
             sum += f64::from(losses);
         }
@@ -176,7 +196,7 @@ mod tests {
 
     #[test]
     fn the_mean_leaves_out_what_has_not_matured() {
-        let pinball = Pinball::new(vec![1.0, f32::NAN, 0.0, f32::NAN], &[0.1, 0.5]);
+        let pinball = Pinball::new(vec![1.0, f32::NAN, 0.0, f32::NAN], &[0.1, 0.5], 0.0);
         assert_eq!(pinball.matured(), 2);
         let tensor = |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape, &Device::Cpu).unwrap();
         // One hidden number per row, so that the quantiles are 0, 3 in the first row and -1, 0.5 in the second.
@@ -185,17 +205,16 @@ mod tests {
         let expected = (0.1 * 1.0 + 0.5 * 2.0 + 0.1 * 1.0 + 0.5 * 0.5) / 4.0;
         let mean = pinball.mean(&outputs, &weight, &bias).unwrap().to_scalar::<f32>().unwrap();
         assert!((mean - expected).abs() < 1e-6, "{mean} {expected}");
-        let none = Pinball::new(vec![f32::NAN; 4], &[0.1, 0.5]);
+        let none = Pinball::new(vec![f32::NAN; 4], &[0.1, 0.5], 0.0);
         assert!(none.mean(&outputs, &weight, &bias).is_err(), "nothing to average");
-        assert!(Pinball::new(vec![1.0; 3], &[0.1, 0.5]).mean(&outputs, &weight, &bias).is_err(), "sizes");
+        assert!(Pinball::new(vec![1.0; 3], &[0.1, 0.5], 0.0).mean(&outputs, &weight, &bias).is_err(), "sizes");
     }
 
-    #[test]
-    fn loss_and_gradients_are_those_of_candles_own_operations() {
+    /// Targets with gaps, and outputs, weight and bias of a head that gives quantiles around them.
+    fn case(huber: f32) -> (Pinball, [Var; 3]) {
         let (rows, hidden, horizon, levels) = (101, 20, 5, [0.05, 0.5, 0.95]);
         let mut targets = wave(rows * horizon, 0.37);
         targets.iter_mut().step_by(7).for_each(|target| *target = f32::NAN);
-        let pinball = Pinball::new(targets, &levels);
         let variable = |shape: &[usize], frequency| {
             Var::from_vec(wave(shape.iter().product(), frequency), shape, &Device::Cpu).unwrap()
         };
@@ -204,19 +223,49 @@ mod tests {
             variable(&[horizon * levels.len(), hidden], 0.83),
             variable(&[horizon * levels.len()], 0.29),
         ];
-        let [outputs, weight, bias] = &variables;
-        let fused = pinball.mean(outputs, weight, bias).unwrap();
-        let plain = pinball.plain(outputs, weight, bias).unwrap();
-        let difference = fused.to_scalar::<f32>().unwrap() - plain.to_scalar::<f32>().unwrap();
-        assert!(difference.abs() < 1e-6, "{difference}");
-        let [fused, plain] = [fused, plain].map(|loss| (loss * 3.0).unwrap().backward().unwrap());
-        for variable in &variables {
-            let [fused, plain] = [&fused, &plain]
-                .map(|store| store.get(variable).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap());
-            assert!(fused.iter().any(|slope| slope.abs() > 1e-3));
-            for (left, right) in fused.iter().zip(&plain) {
-                assert!((left - right).abs() < 1e-6, "{left} {right}");
+        (Pinball::new(targets, &levels, huber), variables)
+    }
+
+    #[test]
+    fn loss_and_gradients_are_those_of_candles_own_operations() {
+        for huber in [0.0, 0.4, 100.0] {
+            let (pinball, variables) = case(huber);
+            let [outputs, weight, bias] = &variables;
+            let fused = pinball.mean(outputs, weight, bias).unwrap();
+            let plain = pinball.plain(outputs, weight, bias).unwrap();
+            let difference = fused.to_scalar::<f32>().unwrap() - plain.to_scalar::<f32>().unwrap();
+            assert!(difference.abs() < 1e-6, "{huber}: {difference}");
+            let [fused, plain] = [fused, plain].map(|loss| (loss * 3.0).unwrap().backward().unwrap());
+            for variable in &variables {
+                let [fused, plain] = [&fused, &plain]
+                    .map(|store| store.get(variable).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap());
+                assert!(fused.iter().any(|slope| slope.abs() > 1e-4), "{huber}");
+                for (left, right) in fused.iter().zip(&plain) {
+                    assert!((left - right).abs() < 1e-6, "{huber}: {left} {right}");
+                }
             }
         }
+    }
+
+    #[test]
+    fn the_smoothed_loss_is_that_of_the_paper_and_its_slopes_are_its_differences() {
+        let (huber, level) = (0.5_f64, 0.1_f32);
+        let expected = |over: f64| {
+            let weight = if over < 0.0 { 1.0 - f64::from(level) } else { f64::from(level) };
+            let size = over.abs();
+            weight * if size <= huber { 0.5 * size * size } else { huber * (size - 0.5 * huber) } / huber
+        };
+        let pinball = Pinball::new(vec![1.0], &[level], huber as f32);
+        let mut beyond = 0;
+        for at in -40..=40 {
+            let over = f64::from(at) * 0.037;
+            let mut quantile = [(1.0 - over) as f32];
+            let loss = pinball.slopes(&[1.0], &mut quantile);
+            assert!((loss - expected(over)).abs() < 1e-6, "{over}: {loss}");
+            let difference = (expected(over - 1e-6) - expected(over + 1e-6)) / 2e-6;
+            assert!((f64::from(quantile[0]) - difference).abs() < 1e-5, "{over}: {} {difference}", quantile[0]);
+            beyond += usize::from(over.abs() > huber);
+        }
+        assert!((20..60).contains(&beyond), "both sides of the parabola's edge: {beyond}");
     }
 }

@@ -5,6 +5,7 @@
 //! and the other to judge ([`gate`]).
 
 mod bptt;
+mod checkpoint;
 pub mod device;
 mod evaluate;
 pub mod gate;
@@ -15,10 +16,11 @@ mod run;
 mod spec;
 mod tracks;
 
+pub use checkpoint::Checkpoint;
 pub use device::{DeviceChoice, DeviceError};
 pub use evaluate::{Comparison, compare};
 pub use gate::{Refusal, Verdict};
 pub use lanes::{Lane, LaneBuilder};
 pub use optimiser::Moments;
 pub use run::{resume, train};
-pub use spec::{Outcome, Progress, TrainError, TrainSpec};
+pub use spec::{Fit, Outcome, Progress, TrainError, TrainSpec};

@@ -4,15 +4,11 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 
-use crate::nn::{NamedTensor, WeightsError, tensors_from_bytes, tensors_to_bytes};
+use crate::nn::NamedTensor;
 
-/// Named in the header of every file of moments.
-const FORMAT: &str = "foretide-moments-1";
 /// Decay of the first and of the second moments, and what keeps the quotient finite: the paper's.
 const DECAY: (f64, f64) = (0.9, 0.999);
 const EPSILON: f64 = 1e-8;
-/// Counts of updates are stored as two numbers below this, which `f32` holds exactly.
-const COUNT: u64 = 1 << 20;
 
 /// Variables or gradients by name.
 pub(super) type Tensors<T> = BTreeMap<String, T>;
@@ -28,43 +24,6 @@ pub struct Moments {
     pub second: BTreeMap<String, NamedTensor>,
 }
 
-impl Moments {
-    /// The safetensors form.
-    ///
-    /// # Errors
-    /// [`WeightsError::Malformed`] where a tensor's numbers do not fill its shape.
-    pub fn to_bytes(&self) -> std::result::Result<Vec<u8>, WeightsError> {
-        let named = |prefix: &'static str, tensors: &BTreeMap<String, NamedTensor>| {
-            tensors.iter().map(move |(name, tensor)| (format!("{prefix}.{name}"), tensor.clone())).collect::<Vec<_>>()
-        };
-        let mut tensors: BTreeMap<_, _> = named("first", &self.first).into_iter().collect();
-        tensors.extend(named("second", &self.second));
-        let steps = [self.steps / COUNT, self.steps % COUNT].map(|part| part as f32);
-        tensors.insert("steps".to_owned(), NamedTensor { shape: vec![2], values: steps.to_vec() });
-        tensors_to_bytes(&tensors, FORMAT)
-    }
-
-    /// Reads moments from their safetensors form. Whether they fit a network shows when they are used: those that do
-    /// not begin at zero.
-    ///
-    /// # Errors
-    /// Bytes that are no moments.
-    pub fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, WeightsError> {
-        let mut moments = Self::default();
-        for (name, tensor) in tensors_from_bytes(bytes, FORMAT)? {
-            match name.split_once('.') {
-                Some(("first", name)) => _ = moments.first.insert(name.to_owned(), tensor),
-                Some(("second", name)) => _ = moments.second.insert(name.to_owned(), tensor),
-                _ => match tensor.values.as_slice() {
-                    [high, low] if name == "steps" => moments.steps = *high as u64 * COUNT + *low as u64,
-                    _ => return Err(WeightsError::Unknown { name }),
-                },
-            }
-        }
-        Ok(moments)
-    }
-}
-
 /// Adam (Kingma, Ba, ICLR 2015, arXiv:1412.6980) with decoupled weight decay (Loshchilov, Hutter, ICLR 2019,
 /// arXiv:1711.05101).
 pub(super) struct AdamW {
@@ -74,21 +33,20 @@ pub(super) struct AdamW {
 }
 
 impl AdamW {
-    /// Begins at zero, or where `moments` left off for those tensors that have the variable's shape.
-    pub(super) fn new(variables: &Tensors<Var>, weight_decay: f64, from: Option<&Moments>) -> Result<Self> {
+    /// Begins where `from` left off; at zero for those tensors that it does not have in the variable's shape.
+    pub(super) fn new(variables: &Tensors<Var>, weight_decay: f64, from: &Moments) -> Result<Self> {
         let mut moments = Tensors::new();
         for (name, variable) in variables {
-            let begin =
-                |tensors: Option<&BTreeMap<String, NamedTensor>>| match tensors.and_then(|tensors| tensors.get(name)) {
-                    Some(tensor) if tensor.shape == variable.dims() && tensor.values.iter().all(|v| v.is_finite()) => {
-                        Tensor::from_slice(&tensor.values, variable.shape(), variable.device())
-                    }
-                    _ => Tensor::zeros(variable.shape(), DType::F32, variable.device()),
-                };
-            let pair = (begin(from.map(|moments| &moments.first))?, begin(from.map(|moments| &moments.second))?);
+            let begin = |tensors: &BTreeMap<String, NamedTensor>| match tensors.get(name) {
+                Some(tensor) if tensor.shape == variable.dims() && tensor.values.iter().all(|v| v.is_finite()) => {
+                    Tensor::from_slice(&tensor.values, variable.shape(), variable.device())
+                }
+                _ => Tensor::zeros(variable.shape(), DType::F32, variable.device()),
+            };
+            let pair = (begin(&from.first)?, begin(&from.second)?);
             moments.insert(name.clone(), pair);
         }
-        Ok(Self { weight_decay, steps: from.map_or(0, |moments| moments.steps), moments })
+        Ok(Self { weight_decay, steps: from.steps, moments })
     }
 
     /// One update of every variable that has a gradient. Matrices decay, biases do not.
@@ -183,7 +141,7 @@ mod tests {
     #[test]
     fn updates_are_those_of_the_paper() {
         let variables = variables();
-        let mut optimiser = AdamW::new(&variables, 0.1, None).unwrap();
+        let mut optimiser = AdamW::new(&variables, 0.1, &Moments::default()).unwrap();
         let gradient = [[0.3_f64, -0.7], [0.1, 0.2]];
         let (mut first, mut second, mut expected) = ([0.0; 2], [0.0; 2], [1.0, -2.0]);
         for (step, gradient) in gradient.iter().enumerate() {
@@ -205,23 +163,18 @@ mod tests {
     }
 
     #[test]
-    fn moments_go_on_from_their_bytes() {
+    fn moments_go_on_where_they_were() {
         let (left, right) = (variables(), variables());
-        let mut going = AdamW::new(&left, 0.1, None).unwrap();
-        let mut before = AdamW::new(&right, 0.1, None).unwrap();
+        let mut going = AdamW::new(&left, 0.1, &Moments::default()).unwrap();
+        let mut before = AdamW::new(&right, 0.1, &Moments::default()).unwrap();
         for optimiser in [(&mut going, &left), (&mut before, &right)] {
             optimiser.0.update(optimiser.1, &one("bias", &[0.3, -0.1]), 0.01).unwrap();
         }
         let moments = before.moments().unwrap();
-        let bytes = moments.to_bytes().unwrap();
-        assert_eq!(Moments::from_bytes(&bytes).unwrap(), moments);
-        let mut resumed = AdamW::new(&right, 0.1, Some(&Moments::from_bytes(&bytes).unwrap())).unwrap();
+        let mut resumed = AdamW::new(&right, 0.1, &moments).unwrap();
         going.update(&left, &one("bias", &[-0.2, 0.4]), 0.01).unwrap();
         resumed.update(&right, &one("bias", &[-0.2, 0.4]), 0.01).unwrap();
         assert_eq!(values(&left, "bias"), values(&right, "bias"));
-        let many = Moments { steps: 5 * COUNT + 3, ..moments };
-        assert_eq!(Moments::from_bytes(&many.to_bytes().unwrap()).unwrap().steps, many.steps);
-        assert!(Moments::from_bytes(&bytes[..20]).is_err());
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! What training is told, and what it tells.
 
+use std::sync::Arc;
+
 use candle_core::Error as CandleError;
 
+use super::checkpoint::Checkpoint;
 use super::device::{DeviceChoice, DeviceError};
 use super::gate::Verdict;
-use super::optimiser::Moments;
 use crate::nn::{NetworkError, Weights};
 
 /// How to train.
@@ -22,6 +24,14 @@ pub struct TrainSpec {
     pub weight_decay: f64,
     /// The largest global norm of a gradient; a longer one is scaled down to it.
     pub clip: f64,
+    /// Where a quantile's error is smaller than this, its training loss is a parabola (see [`train`](super::train)); 0
+    /// for the pinball loss itself, which always judges.
+    pub huber: f64,
+    /// The first steps of a piece of a lane that give no loss, since the state is still settling; at most `k2`.
+    pub burn_in: usize,
+    /// Targets are cut to plus and minus so many of their series' scales: after a series that stood still has moved, a
+    /// few of them would otherwise outweigh all others. Infinity for none.
+    pub target_clip: f32,
     /// Lanes that run side by side in one batch.
     pub lanes: usize,
     /// The most updates; a cosine takes the learning rate from its largest value to a tenth of it on the way there.
@@ -56,6 +66,9 @@ impl Default for TrainSpec {
             warm_up: 20,
             weight_decay: 1e-4,
             clip: 1.0,
+            huber: 0.0,
+            burn_in: 0,
+            target_clip: 50.0,
             lanes: 64,
             max_steps: 1000,
             epochs: 20,
@@ -80,16 +93,24 @@ pub struct Progress {
     pub max_steps: usize,
     /// Passes over all lanes that are complete.
     pub epoch: usize,
-    /// Mean pinball loss of the newest chunk.
+    /// Mean loss of the newest finite chunk.
     pub loss: f64,
     /// Global norm of its gradient, before clipping.
     pub gradient_norm: f64,
+    /// The same after clipping.
+    pub clipped_gradient_norm: f64,
+    /// Updates so far whose gradient was scaled down.
+    pub clipped: usize,
+    /// Updates so far that were left out because loss or gradient was not finite.
+    pub skipped_non_finite: usize,
     /// The learning rate of the update.
     pub learning_rate: f64,
     /// The least loss on the choosing half of the held-out part so far; NaN before the first look.
     pub best_loss: f64,
     /// Series steps learnt from so far, over all lanes.
     pub series_steps: u64,
+    /// Where training stands, after each look at the held-out part.
+    pub checkpoint: Option<Arc<Checkpoint>>,
 }
 
 /// What came of training.
@@ -97,8 +118,9 @@ pub struct Progress {
 pub struct Outcome {
     /// The best weights found.
     pub challenger: Weights,
-    /// The optimiser's moments where training ended, to go on from.
-    pub moments: Moments,
+    /// Where training ended, to go on from: what it holds knows nothing of the last look that chose the challenger, so
+    /// that training goes on as if it had not been interrupted.
+    pub checkpoint: Checkpoint,
     /// Mean pinball loss of the champion on the judging half of the held-out part; NaN where nothing matured there.
     pub champion_loss: f64,
     /// The challenger's.
@@ -115,10 +137,27 @@ pub struct Outcome {
     pub skipped_non_finite: usize,
     /// Global norm of the last finite gradient, before clipping; zero where there was none.
     pub gradient_norm: f64,
-    /// Mean pinball loss of the last finite chunk; NaN where there was none.
+    /// The same after clipping.
+    pub clipped_gradient_norm: f64,
+    /// Mean loss of the last finite chunk; NaN where there was none.
     pub training_loss: f64,
+    /// Mean pinball losses on a sample of what was learnt from.
+    pub fit: Fit,
+    /// Series steps learnt from, over all lanes.
+    pub series_steps: u64,
     /// Whether [`train`](super::train) was asked to stop early.
     pub interrupted: bool,
+}
+
+/// Mean pinball losses on the newest stretch of the trained part of some lanes; NaN where nothing matured there.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Fit {
+    /// The champion's.
+    pub champion: f64,
+    /// The challenger's.
+    pub challenger: f64,
+    /// That of the weights with which training ended, which the held-out part may have passed over.
+    pub newest: f64,
 }
 
 /// Training that could not be done.

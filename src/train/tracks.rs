@@ -1,11 +1,14 @@
 //! Lanes laid out for training: what is held out, and rows of equal length that run side by side.
 
 use rand_pcg::Pcg64;
-use rand_pcg::rand_core::RngCore;
+use rand_pcg::rand_core::{RngCore, SeedableRng};
 
 use super::lanes::Lane;
 use super::spec::{TrainError, TrainSpec};
 use crate::nn::NetworkSpec;
+
+/// What sets the seeds of successive passes apart: an odd number with bits all over (the golden ratio's).
+const PASS: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The sizes that lanes have in common.
 #[derive(Debug, Clone, Copy)]
@@ -54,18 +57,20 @@ pub(super) fn steps(lanes: &[Lane], network: &NetworkSpec) -> Result<Vec<usize>,
     lanes.iter().enumerate().map(fit).collect()
 }
 
-/// Targets of step `step` as they may be used by whoever sees the values of the steps before `end` only.
+/// Targets of step `step` as they may be used by whoever sees the values of the steps before `end` only, cut to plus
+/// and minus `clip`.
 pub(super) fn targets_before<'a>(
     lane: &'a Lane,
     step: usize,
     end: usize,
     horizon: usize,
+    clip: f32,
 ) -> impl Iterator<Item = f32> + 'a {
     let known = end.saturating_sub(step + 1);
     lane.targets[step * horizon..(step + 1) * horizon]
         .iter()
         .enumerate()
-        .map(move |(ahead, target)| if ahead < known { *target } else { f32::NAN })
+        .map(move |(ahead, target)| if ahead < known { target.clamp(-clip, clip) } else { f32::NAN })
 }
 
 /// A stretch of the trained part of a lane.
@@ -90,6 +95,8 @@ pub(super) struct Tracks<'a> {
     lanes: &'a [Lane],
     cuts: &'a [Cut],
     sizes: Sizes,
+    burn_in: usize,
+    target_clip: f32,
     tracks: Vec<Track>,
 }
 
@@ -101,9 +108,10 @@ pub(super) struct Window {
 }
 
 impl<'a> Tracks<'a> {
-    /// Spreads the lanes over the rows in an order drawn from `random`. A lane that is longer than a row's share is cut
-    /// into pieces, each of which begins anew.
-    pub(super) fn new(lanes: &'a [Lane], cuts: &'a [Cut], sizes: Sizes, spec: &TrainSpec, random: &mut Pcg64) -> Self {
+    /// Spreads the lanes over the rows in an order that follows from the seed and the pass. A lane that is longer than a
+    /// row's share is cut into pieces, each of which begins anew.
+    pub(super) fn new(lanes: &'a [Lane], cuts: &'a [Cut], sizes: Sizes, spec: &TrainSpec, epoch: usize) -> Self {
+        let mut random = Pcg64::seed_from_u64(spec.seed.wrapping_add((epoch as u64).wrapping_mul(PASS)));
         let total: usize = cuts.iter().map(|cut| cut.trained).sum();
         let longest = total.div_ceil(spec.lanes).max(4 * spec.k2);
         let mut pieces: Vec<Piece> = Vec::new();
@@ -129,7 +137,7 @@ impl<'a> Tracks<'a> {
                 shortest.push(std::cmp::Reverse((end, track)));
             }
         }
-        Self { lanes, cuts, sizes, tracks }
+        Self { lanes, cuts, sizes, burn_in: spec.burn_in, target_clip: spec.target_clip, tracks }
     }
 
     /// Rows.
@@ -158,9 +166,9 @@ impl<'a> Tracks<'a> {
                 let into = (step - from) * rows + row;
                 starts[into] = at == piece.from || lane.starts.binary_search(&at).is_ok();
                 features[into * inputs..][..inputs].copy_from_slice(&lane.features[at * inputs..][..inputs]);
-                if step >= learn {
+                if step >= learn && at >= piece.from + self.burn_in {
                     let into = ((step - learn) * rows + row) * horizon;
-                    let known = targets_before(lane, at, self.cuts[piece.lane].trained, horizon);
+                    let known = targets_before(lane, at, self.cuts[piece.lane].trained, horizon, self.target_clip);
                     targets[into..].iter_mut().zip(known).for_each(|(into, target)| *into = target);
                 }
             }
@@ -171,8 +179,6 @@ impl<'a> Tracks<'a> {
 
 #[cfg(test)]
 mod tests {
-    use rand_pcg::rand_core::SeedableRng;
-
     use super::*;
 
     const SIZES: Sizes = Sizes { inputs: 1, targets: 2 };
@@ -190,8 +196,8 @@ mod tests {
         let lanes = [lane(0, 50), lane(1, 7), lane(2, 200), lane(3, 1)];
         let cuts: Vec<Cut> = lanes.iter().map(|lane| Cut::new(lane.features.len(), 0.2)).collect();
         assert_eq!((cuts[0].trained, cuts[0].chosen, cuts[0].steps), (40, 45, 50));
-        let spec = TrainSpec { lanes: 3, k1: 4, k2: 4, ..TrainSpec::default() };
-        let tracks = Tracks::new(&lanes, &cuts, SIZES, &spec, &mut Pcg64::seed_from_u64(3));
+        let spec = TrainSpec { lanes: 3, k1: 4, k2: 4, target_clip: f32::INFINITY, ..TrainSpec::default() };
+        let tracks = Tracks::new(&lanes, &cuts, SIZES, &spec, 3);
         assert_eq!(tracks.rows(), 3);
         let window = tracks.window(0, 0, tracks.steps() + 2);
         let mut seen: Vec<usize> = window.features.iter().filter(|value| **value > 0.0).map(|v| *v as usize).collect();
@@ -215,11 +221,32 @@ mod tests {
             assert!(window.starts[at] || before == Some(feature - 1.0), "{feature}");
         }
         assert!(window.starts.iter().filter(|start| **start).count() > 4);
+        let other = Tracks::new(&lanes, &cuts, SIZES, &spec, 4).window(0, 0, tracks.steps() + 2);
+        assert_ne!(other.features, window.features, "another pass, another order");
         let part = tracks.window(5, 7, 9);
         assert_eq!(part.features, window.features[5 * 3..9 * 3]);
         assert_eq!(part.starts, window.starts[5 * 3..9 * 3]);
         let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&part.targets), bits(&window.targets[7 * 6..9 * 6]));
+    }
+
+    #[test]
+    fn the_first_steps_of_a_piece_give_no_loss_and_targets_are_cut() {
+        let lanes = [lane(0, 50), lane(1, 30)];
+        let cuts: Vec<Cut> = lanes.iter().map(|lane| Cut::new(lane.features.len(), 0.2)).collect();
+        let spec = TrainSpec { lanes: 2, k1: 4, k2: 64, burn_in: 6, target_clip: 20.0, ..TrainSpec::default() };
+        let tracks = Tracks::new(&lanes, &cuts, SIZES, &spec, 0);
+        let window = tracks.window(0, 0, tracks.steps());
+        for (at, feature) in window.features.iter().enumerate().filter(|(_, value)| **value > 0.0) {
+            let step = (*feature as usize - 1) % 1000;
+            let target = window.targets[at * 2];
+            let expected = if step < 6 || step + 1 >= cuts[(*feature as usize - 1) / 1000].trained {
+                f32::NAN
+            } else {
+                (step as f32 + 1.0).min(20.0)
+            };
+            assert_eq!(target.to_bits(), expected.to_bits(), "step {step}: {target}");
+        }
     }
 
     #[test]

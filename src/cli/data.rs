@@ -1,0 +1,244 @@
+//! What the verbs that read a file have in common: how the file is read, and what is forecast from it.
+
+use std::sync::Arc;
+
+use jiff::{Span, SpanRelativeTo, Unit, tz::TimeZone};
+
+use super::failure::{Failure, USAGE};
+use crate::{
+    backtest::{Layout, ReadSpec, Table, TimeColumn},
+    engine::StreamSpec,
+    forecast::ForecastSpec,
+    nn::{CellKind, NetworkSpec},
+    series::{Aggregation, Calendar, FEATURES, SeriesSpec},
+    settings::{Interval, Millis, Season, Stream},
+    time::Grid,
+    wire::TimeFormat,
+};
+
+/// How a file is read.
+#[derive(Debug, clap::Args)]
+pub(super) struct FileArguments {
+    /// Every row is one reading: of the series that --key names, at --time, with --value
+    #[arg(long, requires = "key", help_heading = "File")]
+    long: bool,
+    /// Long: the column that names the series
+    #[arg(long, value_name = "COLUMN", requires = "long", help_heading = "File")]
+    key: Option<String>,
+    /// Long: the column of the value [default: the last one]
+    #[arg(long, value_name = "COLUMN", requires = "long", help_heading = "File")]
+    value: Option<String>,
+    /// Wide: the columns to forecast [default: every one that holds numbers]
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "long", help_heading = "File")]
+    columns: Vec<String>,
+    /// The column of the time stamp [default: the first one]
+    #[arg(long, value_name = "COLUMN", help_heading = "File")]
+    time: Option<String>,
+    /// There is no time stamp: rows are one --interval apart [default: 1 s]
+    #[arg(long, conflicts_with_all = ["time", "time_format"], help_heading = "File")]
+    no_time: bool,
+    /// rfc3339, s, ms, us, ns (since 1970) or a strptime pattern [default: found out from the file]
+    #[arg(long, value_name = "FORMAT", help_heading = "File")]
+    time_format: Option<String>,
+    /// Time zone of stamps that name none, and of days and weeks
+    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = zone, help_heading = "File")]
+    time_zone: TimeZone,
+    /// A number that stands for none, such as -9999; may be given several times
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, help_heading = "File")]
+    missing: Vec<f64>,
+    /// The first row holds numbers already; columns are called 1, 2, 3 …
+    #[arg(long, help_heading = "File")]
+    no_header: bool,
+    /// What stands between columns
+    #[arg(long, value_name = "CHARACTER", default_value = ",", value_parser = delimiter, help_heading = "File")]
+    delimiter: u8,
+}
+
+/// What is forecast, and by which network.
+#[derive(Debug, clap::Args)]
+pub(super) struct ForecastArguments {
+    /// Steps ahead to forecast
+    #[arg(long, value_name = "STEPS", default_value_t = Stream::default().horizon, help_heading = "Forecast")]
+    pub(super) horizon: u32,
+    /// Length of a step, such as 15m [default: the median time between readings]
+    #[arg(long, value_name = "TIME", value_parser = interval, help_heading = "Forecast")]
+    pub(super) interval: Option<i64>,
+    /// Steps in a season, 0 for none; auto: one day where it has 24 to 1440 steps
+    #[arg(long, value_name = "STEPS|auto", default_value = "auto", value_parser = season, help_heading = "Forecast")]
+    season: SeasonChoice,
+    /// Quantile levels, ascending, 0.5 among them
+    #[arg(long, value_name = "LEVEL,…", value_delimiter = ',', default_values_t = Stream::default().quantiles, help_heading = "Forecast")]
+    quantiles: Vec<f64>,
+    /// The network's cell
+    #[arg(long, value_name = "lstm|gru", default_value_t = default_cell(), help_heading = "Forecast")]
+    cell: CellKind,
+    /// Its units in a layer
+    #[arg(long, value_name = "UNITS", default_value_t = Stream::default().model.hidden, help_heading = "Forecast")]
+    hidden: u32,
+    /// Its layers
+    #[arg(long, value_name = "LAYERS", default_value_t = Stream::default().model.layers, help_heading = "Forecast")]
+    layers: u32,
+}
+
+impl FileArguments {
+    /// How the file is read onto a grid of `interval` milliseconds; `None`: found out from the file.
+    pub(super) fn read_spec(&self, interval: Option<i64>) -> ReadSpec {
+        let layout = match &self.key {
+            Some(key) => Layout::Long { key: key.clone(), value: self.value.clone() },
+            None => Layout::Wide { columns: self.columns.clone() },
+        };
+        let time = match &self.time {
+            _ if self.no_time => TimeColumn::None,
+            Some(column) => TimeColumn::Named(column.clone()),
+            None => TimeColumn::First,
+        };
+        let time_format = self.time_format.as_deref().map(|format| match format {
+            "rfc3339" => TimeFormat::Rfc3339,
+            "s" => TimeFormat::EpochSeconds,
+            "ms" => TimeFormat::EpochMillis,
+            "us" => TimeFormat::EpochMicros,
+            "ns" => TimeFormat::EpochNanos,
+            pattern => TimeFormat::Strftime { pattern: pattern.to_owned(), zone: self.time_zone.clone() },
+        });
+        ReadSpec {
+            layout,
+            time,
+            time_format,
+            zone: self.time_zone.clone(),
+            interval,
+            missing: self.missing.clone(),
+            header: !self.no_header,
+            delimiter: self.delimiter,
+        }
+    }
+}
+
+impl ForecastArguments {
+    /// The quantile levels.
+    pub(super) fn levels(&self) -> Vec<f32> {
+        self.quantiles.iter().map(|level| *level as f32).collect()
+    }
+
+    /// The stream as the daemon would have it: what is not asked for here has the daemon's own default.
+    pub(super) fn stream_spec(
+        &self,
+        name: &str,
+        seed: u64,
+        reading: &FileArguments,
+        table: &Table,
+    ) -> Result<StreamSpec, Failure> {
+        let usage = |what: String| Failure(USAGE, what);
+        let interval = table.interval;
+        let season = match self.season {
+            SeasonChoice::Auto => Season::Auto,
+            SeasonChoice::Steps(0) => Season::None,
+            SeasonChoice::Steps(steps) => Season::Every(Millis(interval.saturating_mul(i64::from(steps)))),
+        };
+        let stream = Stream { interval: Interval::Every(Millis(interval)), season, ..Stream::default() };
+        let season = stream.season_steps();
+        let levels = self.levels();
+        let forecast = ForecastSpec::new(self.horizon as usize, &levels, season as usize)
+            .map_err(|error| usage(error.to_string()))?;
+        let network = NetworkSpec {
+            cell: self.cell,
+            layers: self.layers as usize,
+            hidden: self.hidden as usize,
+            inputs: FEATURES,
+            horizon: forecast.horizon,
+            levels: levels.len(),
+            seed,
+            ..NetworkSpec::default()
+        };
+        network.check().map_err(|error| usage(error.to_string()))?;
+        Ok(StreamSpec {
+            name: Arc::from(name),
+            series: SeriesSpec {
+                grid: Grid::Regular { interval },
+                aggregation: Aggregation::Last,
+                readings_per_slot: Some(1),
+                allowed_lateness: stream.allowed_lateness.0,
+                max_gap: u32::try_from(stream.max_gap_millis() / interval).unwrap_or(u32::MAX),
+                max_gap_millis: stream.max_gap_millis(),
+                season,
+                horizon: self.horizon,
+                burn_in: stream.model.burn_in,
+                calendar: Calendar::new(reading.time_zone.clone()),
+            },
+            forecast,
+            network,
+            max_series: table.series.len(),
+        })
+    }
+}
+
+/// What the file turned out to be, in a line for people.
+pub(super) fn what_it_is(stream: &StreamSpec, table: &Table) -> String {
+    let step = Millis(table.interval);
+    let season = match stream.series.season {
+        0 => "no season".to_owned(),
+        steps => format!("season {steps} steps"),
+    };
+    let mut text = format!("{} series, {} rows, step {step}, {season}", table.series.len(), table.rows);
+    if !table.left_out.is_empty() {
+        text += &format!("; left out, no numbers: {}", table.left_out.join(", "));
+    }
+    text
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SeasonChoice {
+    Auto,
+    Steps(u32),
+}
+
+fn season(text: &str) -> Result<SeasonChoice, String> {
+    // A season is kept in memory for every series.
+    let steps = text.parse().ok().filter(|steps| *steps <= 1_000_000);
+    match text {
+        "auto" => Ok(SeasonChoice::Auto),
+        _ => steps.map(SeasonChoice::Steps).ok_or_else(|| "expected auto or a number of steps, 0 for none".to_owned()),
+    }
+}
+
+fn interval(text: &str) -> Result<i64, String> {
+    let expected = || format!("{text:?} is no length of time; expected one such as 500ms, 15m, 1h or 1d");
+    let span: Span = text.parse().map_err(|_| expected())?;
+    let millis = span.total((Unit::Millisecond, SpanRelativeTo::days_are_24_hours())).map_err(|_| expected())?;
+    // Whole, and exact in an f64.
+    let whole = (millis >= 1.0 && millis.fract() == 0.0 && millis < 1e15).then_some(millis as i64);
+    whole.ok_or_else(expected)
+}
+
+fn zone(text: &str) -> Result<TimeZone, String> {
+    TimeZone::get(text).map_err(|error| format!("{error}; expected a name such as Europe/Vienna"))
+}
+
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        [one] => Ok(*one),
+        _ if text == "\\t" => Ok(b'\t'),
+        _ => Err("expected one ASCII character, or \\t".to_owned()),
+    }
+}
+
+fn default_cell() -> CellKind {
+    match Stream::default().model.cell {
+        crate::settings::Cell::Lstm => CellKind::Lstm,
+        crate::settings::Cell::Gru => CellKind::Gru,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seasons_and_lengths_of_time_are_read() {
+        let read = ["15m", "1h", "1d", "500ms", "90s"].map(|text| interval(text).unwrap());
+        assert_eq!(read, [900_000, 3_600_000, 86_400_000, 500, 90_000]);
+        for wrong in ["", "5", "-1h", "0s", "soon", "1mo"] {
+            assert!(interval(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!((season("auto"), season("48")), (Ok(SeasonChoice::Auto), Ok(SeasonChoice::Steps(48))));
+    }
+}
