@@ -5,12 +5,12 @@ use std::sync::Arc;
 use jiff::{Span, SpanRelativeTo, Unit, tz::TimeZone};
 
 use super::failure::{Failure, USAGE};
+use super::network::NetworkArguments;
 use crate::{
     backtest::{Layout, ReadSpec, Table, TimeColumn},
     engine::StreamSpec,
     forecast::ForecastSpec,
-    nn::{CellKind, NetworkSpec},
-    series::{Aggregation, Calendar, FEATURES, SeriesSpec},
+    series::{Aggregation, Calendar, SeriesSpec},
     settings::{Interval, Millis, Season, Stream},
     time::Grid,
     wire::TimeFormat,
@@ -69,15 +69,8 @@ pub(super) struct ForecastArguments {
     /// Quantile levels, ascending, 0.5 among them
     #[arg(long, value_name = "LEVEL,…", value_delimiter = ',', default_values_t = Stream::default().quantiles, help_heading = "Forecast")]
     quantiles: Vec<f64>,
-    /// The network's cell
-    #[arg(long, value_name = "lstm|gru", default_value_t = default_cell(), help_heading = "Forecast")]
-    cell: CellKind,
-    /// Its units in a layer
-    #[arg(long, value_name = "UNITS", default_value_t = Stream::default().model.hidden, help_heading = "Forecast")]
-    hidden: u32,
-    /// Its layers
-    #[arg(long, value_name = "LAYERS", default_value_t = Stream::default().model.layers, help_heading = "Forecast")]
-    layers: u32,
+    #[command(flatten)]
+    network: NetworkArguments,
 }
 
 impl FileArguments {
@@ -139,17 +132,7 @@ impl ForecastArguments {
         let levels = self.levels();
         let forecast = ForecastSpec::new(self.horizon as usize, &levels, season as usize)
             .map_err(|error| usage(error.to_string()))?;
-        let network = NetworkSpec {
-            cell: self.cell,
-            layers: self.layers as usize,
-            hidden: self.hidden as usize,
-            inputs: FEATURES,
-            horizon: forecast.horizon,
-            levels: levels.len(),
-            seed,
-            ..NetworkSpec::default()
-        };
-        network.check().map_err(|error| usage(error.to_string()))?;
+        let network = self.network.spec(&forecast, seed).map_err(|error| usage(error.to_string()))?;
         Ok(StreamSpec {
             name: Arc::from(name),
             series: SeriesSpec {
@@ -218,13 +201,6 @@ fn delimiter(text: &str) -> Result<u8, String> {
         [one] => Ok(*one),
         _ if text == "\\t" => Ok(b'\t'),
         _ => Err("expected one ASCII character, or \\t".to_owned()),
-    }
-}
-
-fn default_cell() -> CellKind {
-    match Stream::default().model.cell {
-        crate::settings::Cell::Lstm => CellKind::Lstm,
-        crate::settings::Cell::Gru => CellKind::Gru,
     }
 }
 

@@ -5,6 +5,7 @@ mod check;
 mod data;
 mod demo;
 mod failure;
+mod network;
 mod run;
 
 use std::{future::Future, process::ExitCode};

@@ -9,11 +9,10 @@ use crate::{
     broker::kafka::KafkaOptions,
     engine::StreamSpec,
     forecast::{ForecastSpec, ForecastSpecError},
-    nn::{CellKind, NetworkSpec},
+    nn::{self, NetworkSpec},
     series::{self, Calendar, FEATURES, SeriesSpec},
     settings::{
-        Aggregation, Auto, Cell, Device, Format, Interval, Kafka, Key, Millis, Secret, Settings, Stream, Time,
-        TimeFormat,
+        Aggregation, Auto, Device, Format, Interval, Kafka, Key, Millis, Secret, Settings, Stream, Time, TimeFormat,
     },
     time::Grid,
     train::{DeviceChoice, TrainSpec},
@@ -32,6 +31,14 @@ pub enum SpecError {
         zone: String,
         /// What the time zone library said.
         source: jiff::Error,
+    },
+    /// A network that cannot be.
+    #[error("stream {stream:?}: {source}")]
+    Network {
+        /// The stream.
+        stream: String,
+        /// What is wrong.
+        source: nn::SpecError,
     },
     /// Horizon or quantiles that cannot be.
     #[error("stream {stream:?}: {source}")]
@@ -157,19 +164,8 @@ fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, SpecEr
             burn_in: stream.model.burn_in,
             calendar,
         },
-        network: NetworkSpec {
-            cell: match stream.model.cell {
-                Cell::Lstm => CellKind::Lstm,
-                Cell::Gru => CellKind::Gru,
-            },
-            layers: stream.model.layers as usize,
-            hidden: stream.model.hidden as usize,
-            inputs: FEATURES,
-            horizon: forecast.horizon,
-            levels: forecast.levels.len(),
-            seed: stream.model.seed,
-            ..NetworkSpec::default()
-        },
+        network: network(stream, &forecast)
+            .map_err(|source| SpecError::Network { stream: stream.name.clone(), source })?,
         forecast,
         max_series: usize::try_from(stream.limits.series).unwrap_or(usize::MAX).min(u32::MAX as usize),
     })
@@ -206,6 +202,28 @@ fn decode_spec(stream: &Stream, zone: TimeZone) -> DecodeSpec {
         earliest: stream.earliest,
         latest: stream.latest,
     }
+}
+
+fn network(stream: &Stream, forecast: &ForecastSpec) -> Result<NetworkSpec, nn::SpecError> {
+    let model = &stream.model;
+    let network = NetworkSpec {
+        cell: model.cell.word().parse()?,
+        layers: model.layers as usize,
+        hidden: model.hidden as usize,
+        inputs: FEATURES,
+        horizon: forecast.horizon,
+        levels: forecast.levels.len(),
+        seed: model.seed,
+        arrangement: model.arrangement.word().parse()?,
+        residual: model.residual,
+        layer_norm: model.layer_norm,
+        dilations: model.dilations.iter().map(|dilation| *dilation as usize).collect(),
+        context: model.context as usize,
+        segment: model.segment as usize,
+        chrono: model.chrono as usize,
+    };
+    network.check()?;
+    Ok(network)
 }
 
 fn training_plan(stream: &Stream) -> TrainingPlan {

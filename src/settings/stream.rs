@@ -37,12 +37,42 @@ words! {
 }
 
 words! {
-    /// The recurrent cell.
+    /// What the network's layers are made of.
     pub enum Cell {
+        /// Simple recurrence squashed by tanh: one state a unit.
+        Elman = "elman",
+        /// The same cut at zero.
+        ElmanRelu = "elman_relu",
         /// Long short-term memory: two states a unit.
         Lstm = "lstm",
         /// Gated recurrent unit: one state a unit.
         Gru = "gru",
+        /// The same with the reset gate before the recurrent matrix, as first published.
+        GruResetBefore = "gru_reset_before",
+        /// Minimal gated recurrent unit: its gates look at the inputs only.
+        MinGru = "mingru",
+        /// Minimal long short-term memory.
+        MinLstm = "minlstm",
+        /// Long short-term memory with exponential gates: four states a unit.
+        Slstm = "slstm",
+        /// Dense layers over a window of `context` steps.
+        Feedforward = "feedforward",
+        /// Causal dilated convolutions.
+        Tcn = "tcn",
+        /// Causal self-attention over `context` steps: two numbers a unit and step.
+        Attention = "attention",
+    }
+}
+
+words! {
+    /// What goes into a forecast and what comes out.
+    pub enum Arrangement {
+        /// All steps so far, to every step of the horizon at once.
+        ManyToMany = "many_to_many",
+        /// The newest step alone, to every step of the horizon by the segment decoder.
+        OneToMany = "one_to_many",
+        /// The newest step alone, to every step of the horizon at once.
+        OneToOne = "one_to_one",
     }
 }
 
@@ -184,9 +214,9 @@ table! {
 table! {
     /// `[stream.model]`: the network that serves all series of a stream.
     pub struct Model {
-        /// The recurrent cell.
+        /// What the layers are made of.
         pub cell: Cell = Cell::Gru,
-        /// Recurrent layers, one upon the other.
+        /// Layers, one upon the other.
         pub layers: u32 = 1,
         /// Units of each layer.
         pub hidden: u32 = 64,
@@ -194,6 +224,20 @@ table! {
         pub seed: u64 = 1,
         /// Steps of recent context that are re-run through new weights.
         pub burn_in: u32 = 32,
+        /// What goes into a forecast and what comes out.
+        pub arrangement: Arrangement = Arrangement::ManyToMany,
+        /// Whether a layer's outputs are added to those of the layer below it.
+        pub residual: bool = false,
+        /// Whether a layer's outputs are normalised over its units.
+        pub layer_norm: bool = false,
+        /// Steps between a layer's output and the one that it remembers, one for each layer; empty: the cell's own.
+        pub dilations: Vec<u32> = Vec::new(),
+        /// Steps that `feedforward` and `attention` look at.
+        pub context: u32 = 32,
+        /// Steps that are read, remembered and decoded as one; 0: none.
+        pub segment: u32 = 0,
+        /// The longest memory, in steps, that the gates' first biases spread over; 0: a forget bias of one.
+        pub chrono: u32 = 0,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a configuration amounts to, in a few lines.
 
-use super::stream::{Interval, Key, Stream};
+use super::stream::{Arrangement, Interval, Key, Stream};
 use super::values::{Auto, Millis};
 use super::{Role, Settings};
 
@@ -22,7 +22,11 @@ pub fn summary(settings: &Settings, bytes_per_series: impl Fn(&Stream) -> Option
         let topic = settings.forecasts_topic(stream);
         lines.push(format!("  out    {topic}: {} steps ahead, quantiles {levels}", stream.horizon));
         let (model, training) = (&stream.model, training(stream, settings.role));
-        lines.push(format!("  model  {} {} × {}, {training}", model.cell, model.layers, model.hidden));
+        let name = match model.arrangement {
+            Arrangement::ManyToMany => model.cell.to_string(),
+            other => format!("{} {other}", model.cell),
+        };
+        lines.push(format!("  model  {name} {} × {}, {training}", model.layers, model.hidden));
         if let Some(bytes) = bytes_per_series(stream) {
             let most = stream.limits.series;
             let (million, full) = (binary(bytes.saturating_mul(1_000_000)), binary(bytes.saturating_mul(most)));

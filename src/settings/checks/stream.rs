@@ -4,7 +4,9 @@ use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 
 use super::super::reader::closest;
-use super::super::stream::{Device, Format, Interval, Key, Season, Stream, Time, TimeFormat, Training};
+use super::super::stream::{
+    Arrangement, Cell, Device, Format, Interval, Key, Season, Stream, Time, TimeFormat, Training,
+};
 use super::super::values::{Auto, Millis, Size};
 use super::super::{Role, Settings};
 use super::{Checker, names};
@@ -39,11 +41,7 @@ pub fn check(stream: &Stream, settings: &Settings, at: &mut Checker<'_>) {
     grid(stream, at);
     season_and_gap(stream, at);
     forecast(stream, at);
-    let model = &stream.model;
-    let mut within = at.within("model", None);
-    within.range("layers", model.layers, 1..=8, "");
-    within.range("hidden", model.hidden, 1..=1_024, "");
-    within.range("burn_in", model.burn_in, 1..=4_096, "each series remembers so many steps");
+    model(stream, &mut at.within("model", None));
     training(stream, settings, &mut at.within("training", None));
     let limits = &stream.limits;
     let mut within = at.within("limits", None);
@@ -267,6 +265,57 @@ fn forecast(stream: &Stream, at: &mut Checker<'_>) {
         expected,
         outputs,
         "forecast fewer steps or fewer levels",
+    );
+}
+
+fn model(stream: &Stream, at: &mut Checker<'_>) {
+    let model = &stream.model;
+    at.range("layers", model.layers, 1..=8, "");
+    at.range("hidden", model.hidden, 1..=1_024, "");
+    at.range("burn_in", model.burn_in, 1..=4_096, "each series remembers so many steps");
+    at.range("context", model.context, 1..=512, "each series remembers so many steps");
+    at.range("segment", model.segment, 0..=64, "each series remembers so many steps");
+    at.range("chrono", model.chrono, 0..=100_000, "");
+    for (index, dilation) in model.dilations.iter().enumerate() {
+        let hint = "each series remembers so many states of the layer";
+        at.expect_item((1..=64).contains(dilation), ("dilations", index), "1 to 64 steps", dilation, hint);
+    }
+    let (given, layers) = (model.dilations.len(), model.layers as usize);
+    at.contradicts(
+        given > 0 && given != layers,
+        &["dilations", "layers"],
+        format!("a dilation for each of the {layers} layers, or none"),
+        given,
+        "the lowest layer's comes first",
+    );
+    let windowed = matches!(model.cell, Cell::Feedforward | Cell::Tcn | Cell::Attention);
+    at.contradicts(
+        windowed && model.segment > 0,
+        &["segment", "cell"],
+        format!("segment = 0 with cell = \"{}\"", model.cell),
+        model.segment,
+        "segments need a recurrent cell",
+    );
+    at.contradicts(
+        model.cell == Cell::Attention && !model.hidden.is_multiple_of(8),
+        &["hidden", "cell"],
+        "a multiple of 8 with cell = \"attention\"",
+        model.hidden,
+        "such as 64",
+    );
+    at.contradicts(
+        model.arrangement == Arrangement::OneToMany && model.segment == 0,
+        &["segment", "arrangement"],
+        "segment >= 1 with arrangement = \"one_to_many\"",
+        model.segment,
+        "it decodes the horizon segment by segment",
+    );
+    at.expect(
+        model.segment == 0 || stream.horizon.is_multiple_of(model.segment),
+        "segment",
+        format!("0 or a divisor of horizon = {}", stream.horizon),
+        model.segment,
+        "the horizon is decoded segment by segment",
     );
 }
 
