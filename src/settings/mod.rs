@@ -176,3 +176,6 @@ fn syntax_error(text: &str, error: &toml::de::Error) -> (origin::Place, Finding)
     };
     (origin::Place::File(span.start, span.end), finding)
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,6 +50,11 @@ impl Path {
         self.0.len() > other.0.len() && self.0.starts_with(&other.0)
     }
 
+    /// Whether what stands here is the path of a file: no secret, whatever its key says.
+    pub fn names_file(&self) -> bool {
+        matches!(self.0.last(), Some(Step::Key(key)) if key.ends_with("_file"))
+    }
+
     /// Whether what stands here must never be shown.
     pub fn is_secret(&self) -> bool {
         let below_properties =

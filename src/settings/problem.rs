@@ -182,7 +182,7 @@ impl Source<'_> {
                     .and_then(|part| part.lines().next())
                     .map_or(0, |part| part.chars().count());
                 let before: String = text.chars().take(column - 1).collect();
-                let shown = if finding.path.is_secret() || shows_secret(text) {
+                let shown = if finding.path.is_secret() || (shows_secret(text) && !finding.path.names_file()) {
                     let key = before.split_once('=').map_or(before.as_str(), |(key, _)| key);
                     if key.len() < before.len() { format!("{key}= ***") } else { format!("{before}***") }
                 } else if finding.kind == Kind::UnknownKey && !text.trim_start().starts_with('[') {
@@ -205,10 +205,10 @@ impl Source<'_> {
         }
     }
 
-    /// The line of the table header that is nearest above a line, or on it.
+    /// The line of the table header that is nearest above a line, or on it; 0 above the first.
     fn header_of(&self, line: usize) -> usize {
         let headers = self.text.lines().take(line).enumerate().filter(|(_, text)| text.trim_start().starts_with('['));
-        headers.last().map_or(1, |(before, _)| before + 1)
+        headers.last().map_or(0, |(before, _)| before + 1)
     }
 
     fn refer(&self, path: &Path, place: &Place) -> String {

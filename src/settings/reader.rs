@@ -80,15 +80,24 @@ impl Reader {
         (self.origins, self.findings)
     }
 
-    /// Adds a finding; its entries take no part in further checks.
+    /// Adds a finding. Unless it is about several entries, its own takes no part in further checks.
     pub fn report(&mut self, finding: Finding) {
-        self.refused.insert(finding.path.clone());
+        if finding.kind != Kind::Contradiction {
+            self.refused.insert(finding.path.clone());
+        }
         self.findings.push(finding);
     }
 
     /// Whether something is wrong at `path` or below it already.
     pub fn is_refused(&self, path: &Path) -> bool {
         self.refused.iter().any(|refused| refused == path || refused.is_below(path))
+    }
+
+    /// Refuses a value that has none of the forms that it may have.
+    pub fn refuse_form<T>(&mut self, found: &Found, expected: &str, hint: &str) -> Option<T> {
+        let is_text = matches!(found.value.kind, ValueKind::String(_));
+        let kind = if is_text { Kind::WrongValue } else { Kind::WrongType };
+        self.refuse_as(kind, found, expected, Some(hint.into()))
     }
 
     /// Refuses a value of the right type.
@@ -229,13 +238,19 @@ impl Reader {
                 return self.mistyped(&found, "a list", Some(hint));
             }
         };
-        Some(
-            items
-                .into_iter()
-                .enumerate()
-                .map(|(index, value)| Found { path: found.path.index(index), value })
-                .collect(),
-        )
+        let items = items.into_iter().enumerate();
+        Some(items.map(|(index, value)| Found { path: found.path.index(index), value }).collect())
+    }
+
+    /// One item of a list. Variables may have left it out.
+    pub fn item<T: Setting>(&mut self, item: Found) -> Option<T> {
+        if !matches!(item.value.kind, ValueKind::Nil) {
+            return T::read(item, self);
+        }
+        let expected = format!("{}, since variables set what comes behind it", item.path);
+        let (found, hint) = ("nothing".into(), "count without gaps, from 0".into());
+        self.report(Finding { kind: Kind::Missing, path: item.path, expected, found, hint, related: vec![] });
+        None
     }
 
     /// The entries of a table whose keys are free.

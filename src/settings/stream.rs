@@ -251,23 +251,23 @@ table! {
         /// Pause from the end of one training to the start of the next.
         pub every: Millis = Millis::hours(1),
         /// Steps after which gradients are computed and weights move.
-        pub k1: u32 = 32,
+        pub k1: u32 = 64,
         /// Steps through which gradients flow back; at least `k1`.
         pub k2: u32 = 64,
-        /// Learning rate.
-        pub learning_rate: f64 = 0.002,
+        /// The largest learning rate; it climbs to it and falls again in the course of a training.
+        pub learning_rate: f64 = 0.003,
         /// Largest global norm of a gradient; larger ones are scaled down to it.
         pub clip: f64 = 1.0,
         /// Series that are trained on side by side.
         pub lanes: u32 = 64,
         /// Passes over the history.
-        pub epochs: u32 = 4,
+        pub epochs: u32 = 20,
         /// Most moves of the weights in one training.
-        pub max_updates: u32 = 4_000,
+        pub max_updates: u32 = 1_000,
         /// Share of each series' newest steps that training never sees and the verdict rests on.
         pub held_out: f64 = 0.2,
         /// A challenger must lose this share less than the champion to be promoted.
-        pub margin: f64 = 0.01,
+        pub margin: f64 = 0.005,
         /// Where training runs.
         pub device: Device = Device::Auto,
         /// A series takes part in training once its history has so many steps.

@@ -178,7 +178,7 @@ impl Setting for char {
         let mut characters = text.chars();
         match (characters.next(), characters.next()) {
             (Some(one), None) if one.is_ascii() => Some(one),
-            _ => reader.refuse(&found, "one ASCII character", Some("\",\", \";\" or \"\\t\" (tab)".into())),
+            _ => reader.refuse(&found, "one ASCII character", Some("such as \",\", \";\" or \"\\t\" (tab)".into())),
         }
     }
 }
@@ -188,7 +188,9 @@ impl Setting for SocketAddr {
         let expected = "an IP address and a port";
         let text = reader.text(&found, expected)?;
         let read = text.parse().ok();
-        read.or_else(|| reader.refuse(&found, expected, Some("\"127.0.0.1:9464\", or \"0.0.0.0:9464\" for all".into())))
+        read.or_else(|| {
+            reader.refuse(&found, expected, Some("such as \"127.0.0.1:9464\", or \"0.0.0.0:9464\" for all".into()))
+        })
     }
 }
 
@@ -211,7 +213,7 @@ impl Setting for EventTime {
         let text = reader.text(&found, expected)?;
         let time = text.parse::<jiff::Timestamp>().ok().map(|time| Self(time.as_millisecond()));
         time.filter(|time| (Self::MIN..=Self::MAX).contains(time))
-            .or_else(|| reader.refuse(&found, expected, Some("\"2026-11-01T00:00:00Z\"".into())))
+            .or_else(|| reader.refuse(&found, expected, Some("such as \"2026-11-01T00:00:00Z\"".into())))
     }
 }
 
@@ -219,7 +221,7 @@ impl<T: Setting> Setting for Vec<T> {
     fn read(found: Found, reader: &mut Reader) -> Option<Self> {
         let items = reader.list(found)?;
         let wanted = items.len();
-        let read: Self = items.into_iter().filter_map(|item| T::read(item, reader)).collect();
+        let read: Self = items.into_iter().filter_map(|item| reader.item(item)).collect();
         (read.len() == wanted).then_some(read)
     }
 }
@@ -273,8 +275,8 @@ impl Setting for Key {
             return Some(Self::Record);
         }
         if !found.is_table() {
-            let hint = "key = { fields = [\"site\", \"meter\"] }";
-            return reader.refuse(&found, "\"record\", or a table that names fields", Some(hint.into()));
+            let hint = "such as key = { fields = [\"site\", \"meter\"] }";
+            return reader.refuse_form(&found, "\"record\", or a table that names fields", hint);
         }
         let mut table = reader.table(found, &["fields"])?;
         let fields = table.read("fields", Vec::new(), reader);
@@ -289,8 +291,8 @@ impl Setting for Time {
             return Some(Self::Record);
         }
         if !found.is_table() {
-            let hint = "time = { field = \"at\", format = \"rfc3339\" }";
-            return reader.refuse(&found, "\"record\", or a table that names a field", Some(hint.into()));
+            let hint = "such as time = { field = \"at\", format = \"rfc3339\" }";
+            return reader.refuse_form(&found, "\"record\", or a table that names a field", hint);
         }
         let mut table = reader.table(found, &["field", "format", "zone"])?;
         let field = table.read("field", String::new(), reader);

@@ -29,34 +29,36 @@ pub fn check(settings: &Settings, root: &mut Checker<'_>) {
         (topics.key("models"), "weights".into(), settings.models_topic()),
         (topics.key("dead_letters"), "dead letters".into(), settings.dead_letters_topic()),
     ];
-    for (index, stream) in settings.stream.iter().enumerate() {
-        let own = streams.index(index).key("outputs").key("topic");
-        let path = if stream.outputs.topic.is_some() { own } else { topics.key("forecasts") };
-        outputs.push((path, format!("the forecasts of {:?}", stream.name), settings.forecasts_topic(stream)));
-    }
     // A wrong name of the application or of a stream is told once, not again for each topic made of it.
-    let named = root.fine(&["app"])
-        && (0..settings.stream.len()).all(|index| root.within("stream", Some(index)).fine(&["name"]));
-    if !named {
+    if !root.fine(&["app"]) {
         return;
     }
-    for (index, (path, use_, topic)) in outputs.iter().enumerate() {
+    for (index, stream) in settings.stream.iter().enumerate() {
+        let doubled = settings.stream[..index].iter().any(|other| other.name == stream.name);
+        if !doubled && root.within("stream", Some(index)).fine(&["name"]) {
+            let own = streams.index(index).key("outputs").key("topic");
+            let path = if stream.outputs.topic.is_some() { own } else { topics.key("forecasts") };
+            outputs.push((path, format!("the forecasts of {:?}", stream.name), settings.forecasts_topic(stream)));
+        }
+    }
+    for (index, (path, usage, topic)) in outputs.iter().enumerate() {
+        let hint = "the only placeholders are {app} and, for forecasts, {stream}";
+        let hint = if topic.contains(['{', '}']) { hint } else { "" };
+        root.expect_at(is_topic(topic), path.clone(), TOPIC, format!("{topic:?} for {usage}"), hint);
         if root.reader.is_refused(path) {
             continue;
         }
-        let placeholder = topic.contains(['{', '}']);
-        let hint = if placeholder { "the only placeholders are {app} and, for forecasts, {stream}" } else { "" };
-        root.expect_at(is_topic(topic), path.clone(), TOPIC, format!("{topic:?} for {use_}"), hint);
-        if let Some((other, other_use, _)) = outputs[..index].iter().find(|(_, _, other)| other == topic) {
-            let hint = if other == path { "put {stream} into it" } else { "name another topic" };
-            let related = if other == path { vec![] } else { vec![other.clone()] };
-            let found = format!("{topic:?} for {other_use} and for {use_}");
+        if let Some((other, other_usage, _)) = outputs[..index].iter().find(|(_, _, other)| other == topic) {
+            let same = other == path;
+            let hint = if same { "put {stream} into it" } else { "name another topic" };
+            let related = if same { vec![] } else { vec![other.clone()] };
+            let found = format!("{topic:?} for {other_usage} and for {usage}");
             root.contradiction(path.clone(), related, "a topic for each output".into(), found, hint.into());
         }
         for (number, stream) in settings.stream.iter().enumerate() {
             if let Some(item) = stream.topics.iter().position(|input| input == topic) {
                 let input = streams.index(number).key("topics").index(item);
-                let found = format!("{topic:?} for {use_} and as an input");
+                let found = format!("{topic:?} for {usage} and as an input");
                 let hint = "what is written there would be read again; name another topic".into();
                 root.contradiction(path.clone(), vec![input], "outputs that are not inputs".into(), found, hint);
             }

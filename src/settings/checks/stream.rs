@@ -53,7 +53,6 @@ pub fn check(stream: &Stream, settings: &Settings, at: &mut Checker<'_>) {
 fn fields(stream: &Stream, at: &mut Checker<'_>) {
     at.expect(!stream.values.is_empty(), "values", "at least one field", "none", "such as [\"load\"]");
     at.distinct("values", &stream.values);
-    at.distinct("columns", &stream.columns);
     let csv = stream.format == Format::Csv;
     let none = stream.columns.is_empty();
     at.contradicts(
@@ -102,6 +101,7 @@ fn fields(stream: &Stream, at: &mut Checker<'_>) {
             at.contradiction(path, columns, expected, format!("{field:?}"), hint.unwrap_or_default());
         }
     }
+    at.distinct("columns", &stream.columns);
     if let Time::Field { field, .. } = &stream.time {
         let both = stream.values.contains(field);
         at.contradicts(
@@ -252,6 +252,9 @@ fn forecast(stream: &Stream, at: &mut Checker<'_>) {
     wanted.dedup();
     if at.fine(&["quantiles"]) {
         at.expect(sorted, "quantiles", "levels that increase", found(), format!("write {wanted:?}"));
+    }
+    if at.fine(&["quantiles"]) {
+        at.expect(levels.len() <= 64, "quantiles", "at most 64 levels", levels.len(), "");
     }
     if at.fine(&["quantiles"]) {
         let hint = "the median is the centre of all intervals";

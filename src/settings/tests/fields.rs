@@ -1,0 +1,259 @@
+//! Fields, their columns, and times. Each report is compared as a whole.
+
+use super::assert_report;
+
+#[test]
+fn csv_needs_columns_and_fields_among_them() {
+    let text = r#"[[stream]]
+name = "a"
+topics = ["in"]
+values = ["load"]
+interval = "1m"
+format = "csv"
+[[stream]]
+name = "b"
+topics = ["in"]
+format = "csv"
+columns = ["at", "meter", "load", "meter"]
+delimiter = "\""
+key = { fields = ["metre"] }
+time = { field = "stamp" }
+values = ["laod", "load"]
+interval = "1m"
+[[stream]]
+name = "c"
+topics = ["in"]
+columns = ["load"]
+values = ["load"]
+interval = "1m""#;
+    let report = r#"error: contradiction
+ --> f.toml:6:10
+  |
+6 | format = "csv"
+  |          ^^^^^
+  = key: stream[0].format
+  = expected: the names of the columns with format = "csv"
+  = found: no columns
+  = see: stream[0].columns by default
+  = hint: such as columns = ["at", "meter", "load"]
+
+error: contradiction
+  --> f.toml:11:35
+   |
+11 | columns = ["at", "meter", "load", "meter"]
+   |                                   ^^^^^^^
+   = key: stream[1].columns[3]
+   = expected: every item once
+   = found: "meter" twice
+   = see: stream[1].columns[1] at f.toml:11:18
+   = hint: take one of them out
+
+error: wrong value
+  --> f.toml:12:13
+   |
+12 | delimiter = "\""
+   |             ^^^^
+   = key: stream[1].delimiter
+   = expected: a character that can stand between columns
+   = found: '"'
+   = hint: such as "," or ";"
+
+error: contradiction
+  --> f.toml:13:19
+   |
+13 | key = { fields = ["metre"] }
+   |                   ^^^^^^^
+   = key: stream[1].key.fields[0]
+   = expected: one of the columns at, meter, load, meter
+   = found: "metre"
+   = see: stream[1].columns at f.toml:11:11
+   = hint: did you mean "meter"?
+
+error: contradiction
+  --> f.toml:14:18
+   |
+14 | time = { field = "stamp" }
+   |                  ^^^^^^^
+   = key: stream[1].time.field
+   = expected: one of the columns at, meter, load, meter
+   = found: "stamp"
+   = see: stream[1].columns at f.toml:11:11
+
+error: contradiction
+  --> f.toml:15:11
+   |
+15 | values = ["laod", "load"]
+   |           ^^^^^^
+   = key: stream[1].values[0]
+   = expected: one of the columns at, meter, load, meter
+   = found: "laod"
+   = see: stream[1].columns at f.toml:11:11
+   = hint: did you mean "load"?
+
+error: contradiction
+  --> f.toml:20:11
+   |
+20 | columns = ["load"]
+   |           ^^^^^^^^
+   = key: stream[2].columns
+   = expected: columns only with format = "csv"
+   = found: format = "json"
+   = see: stream[2].format by default
+   = hint: set format = "csv", or take the columns out
+
+f.toml: 7 problems; nothing was started"#;
+    assert_report(text, &[], report);
+}
+
+#[test]
+fn fields_are_named_once() {
+    let text = r#"[[stream]]
+name = "a"
+topics = ["in"]
+key = { fields = ["", "a", "a"] }
+time = { field = "at" }
+values = ["at", "load", "load"]
+interval = "1m"
+[[stream]]
+name = "b"
+topics = []
+values = []
+interval = "1m""#;
+    let report = r#"error: wrong value
+ --> f.toml:4:19
+  |
+4 | key = { fields = ["", "a", "a"] }
+  |                   ^^
+  = key: stream[0].key.fields[0]
+  = expected: the name of a field
+  = found: an empty text
+
+error: contradiction
+ --> f.toml:4:28
+  |
+4 | key = { fields = ["", "a", "a"] }
+  |                            ^^^
+  = key: stream[0].key.fields[2]
+  = expected: every item once
+  = found: "a" twice
+  = see: stream[0].key.fields[1] at f.toml:4:23
+  = hint: take one of them out
+
+error: contradiction
+ --> f.toml:6:10
+  |
+6 | values = ["at", "load", "load"]
+  |          ^^^^^^^^^^^^^^^^^^^^^^
+  = key: stream[0].values
+  = expected: values that are not the time
+  = found: "at" as both
+  = see: stream[0].time at f.toml:5:8
+  = hint: take it out of values
+
+error: contradiction
+ --> f.toml:6:25
+  |
+6 | values = ["at", "load", "load"]
+  |                         ^^^^^^
+  = key: stream[0].values[2]
+  = expected: every item once
+  = found: "load" twice
+  = see: stream[0].values[1] at f.toml:6:17
+  = hint: take one of them out
+
+error: wrong value
+  --> f.toml:10:10
+   |
+10 | topics = []
+   |          ^^
+   = key: stream[1].topics
+   = expected: at least one topic
+   = found: none
+   = hint: such as ["meters"]
+
+error: wrong value
+  --> f.toml:11:10
+   |
+11 | values = []
+   |          ^^
+   = key: stream[1].values
+   = expected: at least one field
+   = found: none
+   = hint: such as ["load"]
+
+f.toml: 6 problems; nothing was started"#;
+    assert_report(text, &[], report);
+}
+
+#[test]
+fn zones_and_patterns_of_times() {
+    let text = r#"[[stream]]
+name = "meters"
+topics = ["in"]
+values = ["load"]
+interval = "1m"
+time_zone = "Berlin"
+time = { field = "at", format = "%H:%M", zone = "Mars/Olympus" }
+earliest = "2030-01-01T00:00:00Z"
+latest = "2020-01-01T00:00:00Z"
+[[stream]]
+name = "b"
+topics = ["in"]
+time = { field = "at", format = "seconds", zone = "UTC" }
+values = ["load"]
+interval = "1m""#;
+    let report = r#"error: wrong value
+ --> f.toml:6:13
+  |
+6 | time_zone = "Berlin"
+  |             ^^^^^^^^
+  = key: stream[0].time_zone
+  = expected: the IANA name of a time zone
+  = found: "Berlin"
+  = hint: such as "Europe/Berlin" or "UTC"
+
+error: wrong value
+ --> f.toml:7:33
+  |
+7 | time = { field = "at", format = "%H:%M", zone = "Mars/Olympus" }
+  |                                 ^^^^^^^
+  = key: stream[0].time.format
+  = expected: a pattern from which a date can be read
+  = found: "%H:%M"
+  = hint: such as "%Y-%m-%d %H:%M:%S"; https://docs.rs/jiff/latest/jiff/fmt/strtime lists what may stand there
+
+error: wrong value
+ --> f.toml:7:49
+  |
+7 | time = { field = "at", format = "%H:%M", zone = "Mars/Olympus" }
+  |                                                 ^^^^^^^^^^^^^^
+  = key: stream[0].time.zone
+  = expected: the IANA name of a time zone
+  = found: "Mars/Olympus"
+  = hint: such as "Europe/Berlin" or "UTC"
+
+error: contradiction
+ --> f.toml:8:12
+  |
+8 | earliest = "2030-01-01T00:00:00Z"
+  |            ^^^^^^^^^^^^^^^^^^^^^^
+  = key: stream[0].earliest
+  = expected: a time before latest
+  = found: one that is not
+  = see: stream[0].latest at f.toml:9:10
+  = hint: swap them
+
+error: contradiction
+  --> f.toml:13:51
+   |
+13 | time = { field = "at", format = "seconds", zone = "UTC" }
+   |                                                   ^^^^^
+   = key: stream[1].time.zone
+   = expected: a zone only with a pattern
+   = found: a format that needs none
+   = see: stream[1].time.format at f.toml:13:33
+   = hint: take the zone out
+
+f.toml: 5 problems; nothing was started"#;
+    assert_report(text, &[], report);
+}

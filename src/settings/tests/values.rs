@@ -1,0 +1,141 @@
+//! Units, and what follows from several keys.
+
+use proptest::prelude::*;
+
+use super::super::units::{DURATION, SIZE};
+use super::super::{Auto, Interval, Millis, Season, Settings, Size, Stream, parse, summary};
+use super::{STREAM, assert_report};
+
+#[test]
+fn durations_and_sizes_are_read_strictly() {
+    let read = |text| DURATION.parse(text);
+    assert_eq!(
+        [read("10ms"), read("5s"), read("90m"), read("1h")],
+        [Some(10), Some(5_000), Some(5_400_000), Some(3_600_000)]
+    );
+    assert_eq!([read("7d"), read("0s"), read("007s")], [Some(604_800_000), Some(0), Some(7_000)]);
+    for wrong in [
+        "",
+        "5",
+        "s",
+        "5 s",
+        " 5s",
+        "5s ",
+        "1.5h",
+        "-5s",
+        "5S",
+        "1h30m",
+        "5sec",
+        "106751991168d",
+        "99999999999999999999ms",
+    ] {
+        assert_eq!(read(wrong), None, "{wrong:?}");
+    }
+    assert_eq!([SIZE.parse("512B"), SIZE.parse("1KiB"), SIZE.parse("2GiB")], [Some(512), Some(1024), Some(1 << 31)]);
+    for wrong in ["1", "1MB", "1 MiB", "1mib", "8589934592GiB"] {
+        assert_eq!(SIZE.parse(wrong), None, "{wrong:?}");
+    }
+}
+
+#[test]
+fn what_was_probably_meant_is_guessed() {
+    let guess = |text| DURATION.guess(text).unwrap_or_default();
+    assert_eq!(["10 min", "1.5h", "1h30m", "2 Weeks", "0.5 days"].map(guess), ["10m", "90m", "90m", "14d", "12h"]);
+    assert_eq!(["soon", "", "10", "0.0001s", "1e3s", "1..2s"].map(guess), [""; 6]);
+    assert_eq!(
+        [SIZE.guess("64k"), SIZE.guess("1 GB"), SIZE.guess("1.5MiB")],
+        ["64KiB", "1GiB", "1536KiB"].map(|text| Some(text.into()))
+    );
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_back(value in 0..=u64::try_from(i64::MAX).unwrap()) {
+        prop_assert_eq!(DURATION.parse(&DURATION.render(value)), Some(value));
+        prop_assert_eq!(SIZE.parse(&SIZE.render(value)), Some(value));
+    }
+
+    #[test]
+    fn guesses_can_be_read(text in "[0-9. ]{1,5}(ms|min|h|d|days|kb|MiB|g){1,2}") {
+        for units in [&DURATION, &SIZE] {
+            if let Some(guess) = units.guess(&text) {
+                prop_assert!(units.parse(&guess).is_some(), "{} of {}", guess, text);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_season_is_worked_out_from_the_interval() {
+    let steps = |interval, season| Stream { interval, season, ..Stream::default() }.season_steps();
+    let every = |seconds| Interval::Every(Millis::seconds(seconds));
+    assert_eq!([60, 900, 3_600].map(|seconds| steps(every(seconds), Season::Auto)), [1_440, 96, 24]);
+    // Too short, too long, not dividing the day.
+    assert_eq!([59, 30, 7_200, 86_400, 420 + 1].map(|seconds| steps(every(seconds), Season::Auto)), [0; 5]);
+    assert_eq!(steps(every(60), Season::None), 0);
+    assert_eq!(steps(every(1), Season::Every(Millis::seconds(120))), 120);
+    assert_eq!(steps(Interval::Irregular, Season::Auto), 0);
+}
+
+#[test]
+fn a_longest_gap_and_a_history_are_worked_out() {
+    let hourly = Stream { interval: Interval::Every(Millis::hours(1)), ..Stream::default() };
+    assert_eq!(hourly.max_gap_millis(), Millis::hours(64).0);
+    assert_eq!(hourly.history_millis(), Millis::hours(20_000).0);
+    let minutely = Stream { interval: Interval::Every(Millis::seconds(60)), ..Stream::default() };
+    assert_eq!(minutely.max_gap_millis(), Millis::days(2).0);
+    let irregular = Stream { interval: Interval::Irregular, ..Stream::default() };
+    assert_eq!((irregular.max_gap_millis(), irregular.history_millis()), (Millis::days(1).0, Millis::days(30).0));
+    let said = Stream { max_gap: Auto::Set(Millis(7)), ..irregular };
+    assert_eq!(said.max_gap_millis(), 7);
+}
+
+#[test]
+fn topics_are_named_after_the_application_and_the_stream() {
+    let text = format!("app = \"edge\"\n[topics]\nmodels = \"shared.models\"\n{STREAM}");
+    let settings = parse("f.toml", &text, []).unwrap();
+    let topics = [settings.state_topic(), settings.models_topic(), settings.dead_letters_topic()];
+    assert_eq!(topics, ["edge.state", "shared.models", "edge.dead-letters"]);
+    assert_eq!(settings.forecasts_topic(&settings.stream[0]), "edge.meters.forecasts");
+}
+
+#[test]
+fn the_summary_says_what_it_amounts_to() {
+    let settings = parse("f.toml", &format!("{STREAM}[stream.limits]\nseries = 2000"), []).unwrap();
+    let expected = "\
+app      foretide: role all, one serving thread fewer than cores
+brokers  127.0.0.1:9092 (plaintext)
+commits  every 100ms, snapshots spread over 1m
+topics   foretide.state, foretide.models, foretide.dead-letters
+http     127.0.0.1:9464
+stream   meters
+  in     in (json), a series for each record key and each of load
+  grid   every 1m, mean, late by at most 0s, season 1d (1440 steps), afresh after a gap of 2d
+  out    foretide.meters.forecasts: 24 steps ahead, quantiles 0.05 0.1 0.5 0.9 0.95
+  model  gru 1 × 64, trains every 1h on 20000m of history (auto)
+  memory 2500 B a series, 2.33 GiB a million; 4.77 MiB at the limit of 2000";
+    assert_eq!(summary(&settings, |_| Some(2_500)), expected);
+    assert!(!summary(&settings, |_| None).contains("memory"));
+    assert!(!summary(&Settings::default(), |_| Some(1)).contains("stream"));
+    assert_eq!(Size(1_536).to_string(), "1536B");
+}
+
+#[test]
+#[cfg(not(feature = "cuda"))]
+fn training_on_a_gpu_needs_a_binary_that_can() {
+    let text = format!("{STREAM}[stream.training]\ndevice = \"cuda\"");
+    let report = r#"error: wrong value
+ --> f.toml:7:10
+  |
+7 | device = "cuda"
+  |          ^^^^^^
+  = key: stream[0].training.device
+  = expected: "auto" or "cpu", since this binary was built without CUDA
+  = found: "cuda"
+  = hint: build with --features cuda
+
+f.toml: 1 problem; nothing was started"#;
+    assert_report(&text, &[], report);
+    let elsewhere = parse("f.toml", &format!("role = \"score\"\n{text}"), []);
+    assert!(elsewhere.is_ok(), "a process that does not train needs no GPU");
+}
