@@ -78,14 +78,25 @@ impl Rows<'_> {
         assert!(needed <= self.data.len(), "kernel: {rows} rows of {width} need {needed} numbers");
     }
 
+    /// Where a row begins.
     #[inline(always)]
-    fn at(&self, row: usize) -> *const f32 {
+    pub(super) fn at(&self, row: usize) -> *const f32 {
         self.data.as_ptr().wrapping_add(self.offset + row * self.stride)
     }
 }
 
-/// Computes the panel for rows `0..rows` into `out`, where row `r` begins at `r * stride`; exactly
-/// [`Panel::outputs`] numbers per row are written, padded to a multiple of 16 where `padded` says that there is room.
+/// What a row's results are made of, and how much room there is for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Results {
+    /// Exactly [`Panel::outputs`] numbers.
+    Exact,
+    /// The same, padded to a multiple of 16.
+    Padded,
+    /// Padded, and on top of what stands there instead of the bias.
+    Added,
+}
+
+/// Computes the panel for rows `0..rows` into `out`, where row `r` begins at `r * stride`.
 ///
 /// # Safety
 /// The processor must have the instructions of `L`.
@@ -97,13 +108,13 @@ pub unsafe fn dense<L: Lanes>(
     second: Rows<'_>,
     out: &mut [f32],
     stride: usize,
-    padded: bool,
+    results: Results,
 ) {
     first.hold(rows, panel.first);
     second.hold(rows, panel.second);
-    let width = if padded { panel.blocks() * LANES } else { panel.outputs };
+    let width = if results == Results::Exact { panel.outputs } else { panel.blocks() * LANES };
     Rows { data: out, stride, offset: 0 }.hold(rows, width);
-    let mut job = Job { panel, first, second, out: out.as_mut_ptr(), stride, width };
+    let mut job = Job { panel, first, second, out: out.as_mut_ptr(), stride, width, added: results == Results::Added };
     let mut row = 0;
     while row + ROWS <= rows {
         // SAFETY: `row + ROWS` rows lie in all three buffers, as just asserted; the instructions are the caller's word.
@@ -130,6 +141,7 @@ struct Job<'a> {
     out: *mut f32,
     stride: usize,
     width: usize,
+    added: bool,
 }
 
 impl Job<'_> {
@@ -174,6 +186,13 @@ impl Job<'_> {
                 *start = L::load(bias.add((block + column) * LANES));
             }
             let mut sums = [starts; R];
+            if self.added {
+                for (index, sums) in sums.iter_mut().enumerate() {
+                    for (column, sum) in sums.iter_mut().enumerate() {
+                        *sum = L::load(self.out.add((row + index) * self.stride + (block + column) * LANES));
+                    }
+                }
+            }
             let mut line = starts;
             let mut weights = weights.add(block * apart);
             for (rows, count) in [(self.first, self.panel.first), (self.second, self.panel.second)] {

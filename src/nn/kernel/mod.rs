@@ -9,6 +9,7 @@ mod activation;
 mod dense;
 mod gates;
 mod lanes;
+mod outer;
 mod recurrences;
 mod scan;
 #[cfg(test)]
@@ -18,7 +19,7 @@ mod x86;
 
 use std::sync::OnceLock;
 
-pub use dense::{Panel, Rows};
+pub use dense::{Panel, Results, Rows};
 pub use gates::{Combination, States, Step};
 pub use lanes::{LANES, Line, flat, flat_mut};
 pub use scan::Scan;
@@ -116,6 +117,21 @@ dispatched! {
 }
 
 dispatched! {
+    /// The same with rows of whole vectors: padded, or added to what stands there.
+    fn dense_vectors(
+        panel: &Panel, rows: usize, input: Rows<'_>, out: &mut [f32], stride: usize, results: Results,
+    ) = dense_of
+}
+
+dispatched! {
+    /// Adds, for each input and each of `blocks` vectors of outputs, the products of `left` `[rows, inputs]` and `right`
+    /// `[rows, blocks]`, summed over the rows in order, to `into`, where input `i` begins at `i * stride`.
+    fn outer_rows(
+        rows: usize, left: Rows<'_>, inputs: usize, right: Rows<'_>, blocks: usize, into: &mut [f32], stride: usize,
+    ) = outer
+}
+
+dispatched! {
     /// One step of a layer: the states of rows `0..rows` are moved on by their inputs, in place.
     fn layer_step(layer: &Layer, rows: usize, input: Input<'_>, states: States<'_>, scratch: &mut Vec<Line>) = step
 }
@@ -188,12 +204,26 @@ const CHUNK: usize = 24;
 
 use dense::dense;
 use gates::{Phase, combine, reverse};
+use outer::outer;
 use scan::{forward as scan_through, reverse as scan_back};
 
 #[inline(always)]
 unsafe fn dense_exact<L: lanes::Lanes>(panel: &Panel, rows: usize, input: Rows<'_>, out: &mut [f32], stride: usize) {
     // SAFETY: the instructions are the caller's word.
-    unsafe { dense::<L>(panel, rows, input, Rows::NONE, out, stride, false) }
+    unsafe { dense::<L>(panel, rows, input, Rows::NONE, out, stride, Results::Exact) }
+}
+
+#[inline(always)]
+unsafe fn dense_of<L: lanes::Lanes>(
+    panel: &Panel,
+    rows: usize,
+    input: Rows<'_>,
+    out: &mut [f32],
+    stride: usize,
+    results: Results,
+) {
+    // SAFETY: the instructions are the caller's word.
+    unsafe { dense::<L>(panel, rows, input, Rows::NONE, out, stride, results) }
 }
 
 #[inline(always)]
@@ -262,7 +292,7 @@ unsafe fn chunk<L: lanes::Lanes, const KEEP: bool>(
             _ => outputs,
         };
         // SAFETY: the instructions are the caller's word.
-        unsafe { dense::<L>(panel, rows, first, second, flat_mut(sums), blocks * LANES, true) };
+        unsafe { dense::<L>(panel, rows, first, second, flat_mut(sums), blocks * LANES, Results::Padded) };
     }
     // SAFETY: as above.
     unsafe { combine::<L, KEEP>(combination, Phase::Whole, gates, rows, hidden, &mut states) };

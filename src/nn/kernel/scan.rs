@@ -1,6 +1,6 @@
 //! Whole sequences of cells whose gates look at the inputs only: the gates of many steps at once, then a scan over time.
 
-use super::dense::{Rows, dense};
+use super::dense::{Results, Rows, dense};
 use super::gates::Combination;
 use super::lanes::{LANES, Lanes, Line, flat, flat_mut};
 use super::recurrences::{self, Block, MOST, Reverse};
@@ -47,7 +47,7 @@ pub unsafe fn forward<L: Lanes>(layer: &Layer, scan: Scan<'_>, input: Rows<'_>, 
             let sums = &mut kept[gate * all * blocks + begin * rows * blocks..][..count * rows * blocks];
             let input = Rows { offset: input.offset + begin * rows * input.stride, ..input };
             // SAFETY: the instructions are the caller's word.
-            unsafe { dense::<L>(panel, count * rows, input, Rows::NONE, flat_mut(sums), vector, true) };
+            unsafe { dense::<L>(panel, count * rows, input, Rows::NONE, flat_mut(sums), vector, Results::Padded) };
         }
         let gates = flat_mut(kept).as_mut_ptr();
         for row in 0..rows {
