@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use super::super::cell::name;
 use super::super::elman::Elman;
 use super::super::gru::Gru;
+use super::super::kernel::padded;
 use super::super::lstm::Lstm;
 use super::super::minimal::{MinGru, MinLstm};
 use super::super::sequence::{log_space, plain, run as best};
 use super::super::slstm::Slstm;
+use super::super::tile::clear;
 use super::super::{CellKind, Network, NetworkSpec, Scratch, Weights};
 use super::*;
 

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! The gates look at the inputs only, so a sequence is one matrix product over all steps and then a scan of
-//! `h' = a * h + b`. On the processor [`super::scan`] runs it and its reverse step by step in the nearest cache; elsewhere
+//! `h' = a * h + b`. On the processor [`super::fused`] runs it and its reverse, a few steps at a time in the nearer caches; elsewhere
 //! it runs in log space, in as many rounds as the number of steps has binary digits.
 //!
 //! Tensors: `input` `[W_n; W_z]` and `[W_f; W_i; W_n]`, `bias` alike; there is no recurrent matrix.

@@ -4,6 +4,7 @@
 //! it from packed weights; [`stack`] runs it over whole sequences for training, with the same numbers.
 
 pub mod attention;
+mod buffer;
 pub mod cell;
 pub mod convolution;
 pub mod elman;
@@ -17,11 +18,11 @@ pub mod minimal;
 pub mod network;
 mod norm;
 pub mod recurrent;
-mod scan;
 pub mod sequence;
 pub mod slstm;
 pub mod spec;
 pub mod stack;
+mod tile;
 pub mod weights;
 mod window;
 

@@ -1,6 +1,6 @@
 //! Whole sequences of recurrent cells for training.
 //!
-//! On the processor a layer's sequence is one operation with its own backward pass (`fused`, `scan`); elsewhere it is
+//! On the processor a layer's sequence is one operation with its own backward pass (`fused`); elsewhere it is
 //! made of candle's operations, a few per step, from the cell's [`Gates::plain_step`], or in log space a few per doubling
 //! of the steps where the cell allows it.
 
@@ -13,7 +13,6 @@ use candle_core::{Result, Tensor};
 use super::fused;
 use super::kernel::padded;
 use super::recurrent::Gates;
-use super::scan;
 
 /// Which rows begin anew before which steps: their state is zero there, and no gradient passes.
 #[derive(Debug, Clone)]
@@ -98,7 +97,7 @@ impl fmt::Debug for SequenceOutput {
 pub fn run(gates: &'static dyn Gates, sequence: &Sequence<'_>) -> Result<SequenceOutput> {
     let (on_processor, scans) = (sequence.inputs.device().is_cpu(), gates.recurrent_gates().is_empty());
     match (on_processor, scans) {
-        (true, true) => scan::run(gates, sequence),
+        (true, true) => fused::scan(gates, sequence),
         (true, false) if gates.combination().has_reverse() => fused::run(gates, sequence),
         (false, true) => log_space(gates, sequence),
         _ => plain(gates, sequence),

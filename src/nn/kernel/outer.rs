@@ -94,7 +94,8 @@ impl Job<'_> {
                 }
             }
             let mut line = [L::splat(0.0); C];
-            let (mut left, mut right) = (self.left.at(0).wrapping_add(input), self.right.at(0).wrapping_add(block * LANES));
+            let (mut left, mut right) =
+                (self.left.at(0).wrapping_add(input), self.right.at(0).wrapping_add(block * LANES));
             for _ in 0..self.rows {
                 for (column, value) in line.iter_mut().enumerate() {
                     *value = L::load(right.add(column * LANES));
