@@ -97,8 +97,8 @@ impl Head {
     }
 }
 
-/// What the last linear layer is applied to in training: `outputs` `[rows, hidden]` themselves, or, decoded, one row for
-/// each of their segments `[rows * segments, hidden]`; `tensor` knows the head's tensors.
+/// What the last linear layer is applied to in training: `outputs` `[steps, rows, hidden]` themselves, or, decoded, one
+/// row for each of their segments `[steps * rows * segments, hidden]`; `tensor` knows the head's tensors.
 ///
 /// # Errors
 /// Those of candle.
@@ -106,11 +106,12 @@ pub fn decoded(spec: &NetworkSpec, outputs: &Tensor, tensor: &dyn Fn(&str) -> Re
     if spec.segment == 0 {
         return Ok(outputs.clone());
     }
+    let outputs = outputs.flatten(0, 1)?;
     let (rows, hidden) = outputs.dims2()?;
     let segments = spec.targets() / spec.segment;
     let all = rows * segments;
     let wide = |tensor: &Tensor, at: usize| tensor.unsqueeze(at)?.broadcast_as((rows, segments, hidden))?.contiguous();
-    let states = wide(outputs, 1)?.reshape((all, hidden))?.pad_with_zeros(1, 0, padded(hidden) - hidden)?;
+    let states = wide(&outputs, 1)?.reshape((all, hidden))?.pad_with_zeros(1, 0, padded(hidden) - hidden)?;
     let weights = BTreeMap::from([
         ("input", tensor("input")?),
         ("recurrent", tensor("recurrent")?),

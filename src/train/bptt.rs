@@ -67,7 +67,7 @@ impl Model {
         if pinball.matured() == 0 {
             return Ok(None);
         }
-        let newest = stack.outputs.narrow(0, stack.outputs.dim(0)? - steps, steps)?.flatten(0, 1)?;
+        let newest = stack.outputs.narrow(0, stack.outputs.dim(0)? - steps, steps)?;
         let newest = head::decoded(&self.spec, &newest, &|name| self.variable(&format!("head.{name}")))?;
         let loss = pinball.mean(&newest, &self.variable("head.weight")?, &self.variable("head.bias")?)?;
         let store = loss.backward()?;

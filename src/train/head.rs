@@ -4,18 +4,22 @@
 //! parabola: with `over = target - quantile`, `abs(level - [over < 0])` times `over^2 / (2 huber)` where `over` is within
 //! plus and minus `huber`, and times `abs(over) - huber / 2` beyond.
 //!
-//! On the processor both are one operation: the quantiles of a few rows at a time become slopes of the loss where they
-//! stand, so that of all the quantiles nothing but the slopes is ever written. The gradients by outputs and weights are
-//! then one matrix product each.
+//! On the processor both are one operation, which finds the gradients with the loss: the quantiles of a few rows at a time
+//! become slopes of the loss where they stand, and the slopes, before they leave the cache, the gradients by outputs and
+//! weights. Sections of rows may run on several threads; what they give is added in their order.
 
 use std::sync::{Arc, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Tensor};
 
-use crate::nn::kernel::{Instructions, Panel, Rows, dense_rows};
+use rayon::prelude::*;
+
+use crate::nn::kernel::{Instructions, LANES, Panel, Results, Rows, dense_rows, dense_vectors, outer_rows, padded};
 
 /// Rows whose quantiles are at work at a time.
 const ROWS: usize = 48;
+/// Rows whose gradients are added up in one go.
+const SECTION: usize = 32 * ROWS;
 
 /// Targets `[rows, horizon]`, NaN where there is none, the quantile levels, and how far the parabola reaches (0: none).
 #[derive(Debug, Clone)]
@@ -38,14 +42,14 @@ impl Pinball {
     }
 
     /// The mean loss of the head `weight` `[horizon * levels, hidden]` and `bias` `[horizon * levels]` on the network's
-    /// outputs `[rows, hidden]`: a scalar that can be differentiated by all three. There must be a target.
+    /// outputs `[.., hidden]`: a scalar that can be differentiated by all three. There must be a target.
     pub(super) fn mean(&self, outputs: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-        let (rows, size) = (outputs.dim(0)?, bias.dim(0)?);
+        let (rows, size) = (outputs.elem_count() / weight.dim(1)?, bias.dim(0)?);
         if self.matured == 0 || self.targets.len() * self.levels.len() != rows * size {
             candle_core::bail!("{} targets, {} matured, for {rows} x {size}", self.targets.len(), self.matured);
         }
         if outputs.device().is_cpu() {
-            let head = Head { pinball: self.clone(), slopes: OnceLock::new() };
+            let head = Head { pinball: self.clone(), gradients: OnceLock::new() };
             outputs.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, head)
         } else {
             self.plain(outputs, weight, bias)
@@ -55,6 +59,7 @@ impl Pinball {
     /// The same in candle's operations.
     fn plain(&self, outputs: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
         let (device, targets, levels) = (outputs.device(), self.targets.len(), self.levels.len());
+        let outputs = outputs.reshape(((), weight.dim(1)?))?;
         let quantiles = outputs.matmul(&weight.t()?)?.broadcast_add(bias)?.reshape((targets, levels))?;
         let known: Vec<f32> = self.targets.iter().map(|target| f32::from(u8::from(!target.is_nan()))).collect();
         let safe: Vec<f32> = self.targets.iter().map(|target| if target.is_nan() { 0.0 } else { *target }).collect();
@@ -81,30 +86,37 @@ impl Pinball {
         1.0 / (self.matured as f64 * self.levels.len() as f64)
     }
 
-    /// Turns the quantiles of `targets` into the slopes of the mean loss by them; the sum of their losses.
-    fn slopes(&self, targets: &[f32], quantiles: &mut [f32]) -> f64 {
+    /// Turns the quantiles of rows with `horizon` targets each into the slopes of the mean loss by them, zero where there
+    /// is no target; the sum of their losses. A row's quantiles are padded to whole vectors. The loop has no branches, so
+    /// that the compiler makes vectors of it.
+    fn slopes(&self, targets: &[f32], horizon: usize, quantiles: &mut [f32]) -> f64 {
+        let (count, width) = (self.levels.len(), padded(horizon * self.levels.len()));
         let share = self.share() as f32;
-        let mut sum = 0.0;
-        for (target, quantiles) in targets.iter().zip(quantiles.chunks_exact_mut(self.levels.len())) {
-            if target.is_nan() {
-                quantiles.fill(0.0);
-                continue;
-            }
-            let mut losses = 0.0;
-            for (level, quantile) in self.levels.iter().zip(quantiles) {
-                let over = target - *quantile;
-                let weight = if over >= 0.0 { *level } else { 1.0 - level };
-                if over.abs() < self.huber {
-                    losses += weight * over * over / (2.0 * self.huber);
-                    *quantile = -share * weight * over / self.huber;
-                } else {
-                    losses += weight * (over.abs() - 0.5 * self.huber);
-                    *quantile = if over >= 0.0 { -share * weight } else { share * weight };
+        let (huber, inverse) = (self.huber, if self.huber > 0.0 { 1.0 / self.huber } else { 0.0 });
+        let levels: Vec<f32> = self.levels.iter().copied().cycle().take(width).collect();
+        // Each quantile's target; none for the padding.
+        let mut spread = vec![f32::NAN; width];
+        let mut sums = [0.0; LANES];
+        for (targets, quantiles) in targets.chunks_exact(horizon).zip(quantiles.chunks_exact_mut(width)) {
+            spread.chunks_exact_mut(count).zip(targets).for_each(|(spread, target)| spread.fill(*target));
+            let (quantiles, _) = quantiles.as_chunks_mut::<LANES>();
+            let (spread, levels) = (spread.as_chunks::<LANES>().0, levels.as_chunks::<LANES>().0);
+            for ((quantiles, targets), levels) in quantiles.iter_mut().zip(spread).zip(levels) {
+                for lane in 0..LANES {
+                    let (target, level) = (targets[lane], levels[lane]);
+                    let over = target - quantiles[lane];
+                    let size = over.abs();
+                    let (weight, sign) = if over >= 0.0 { (level, -1.0) } else { (1.0 - level, 1.0) };
+                    let within = if size < huber { size } else { huber };
+                    let slope = if size < huber { -over * inverse } else { sign };
+                    let loss = weight * (0.5 * within * within * inverse + (size - within));
+                    let known = !target.is_nan();
+                    quantiles[lane] = if known { share * weight * slope } else { 0.0 };
+                    sums[lane] += if known { loss } else { 0.0 };
                 }
             }
-            sum += f64::from(losses);
         }
-        sum
+        sums.iter().map(|sum| f64::from(*sum)).sum()
     }
 }
 
@@ -122,13 +134,51 @@ fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
 
 struct Head {
     pinball: Pinball,
-    slopes: OnceLock<Slopes>,
+    gradients: OnceLock<Gradients>,
 }
 
-/// The gradient of the mean loss by the quantiles `[rows, horizon * levels]` and its sum over the rows.
-struct Slopes {
-    all: Tensor,
-    sum: Tensor,
+/// The gradients of the mean loss.
+struct Gradients {
+    by_outputs: Tensor,
+    by_weight: Tensor,
+    by_bias: Tensor,
+}
+
+/// The head over all rows, `[input][output]` and back, and what it is applied to.
+struct Way<'a> {
+    pinball: &'a Pinball,
+    forward: Panel,
+    back: Panel,
+    outputs: &'a [f32],
+    hidden: usize,
+    /// Quantiles of a row, padded.
+    width: usize,
+    horizon: usize,
+}
+
+impl Way<'_> {
+    /// The rows of a section, from `from` on: writes the gradient by their outputs and adds what they give to that by
+    /// weight and bias, `[input or bias][quantile]`; the sum of their losses.
+    fn section(&self, from: usize, by_outputs: &mut [f32], products: &mut [f32]) -> f64 {
+        let Self { hidden, width, horizon, .. } = *self;
+        let on = Instructions::best();
+        let mut quantiles = vec![0.0; ROWS * width];
+        let (into, into_bias) = products.split_at_mut(hidden * width);
+        let mut losses = 0.0;
+        for (chunk, by_outputs) in by_outputs.chunks_mut(ROWS * hidden).enumerate() {
+            let (from, count) = (from + chunk * ROWS, by_outputs.len() / hidden);
+            let outputs = Rows { data: self.outputs, stride: hidden, offset: from * hidden };
+            let slopes = &mut quantiles[..count * width];
+            dense_vectors(on, &self.forward, count, outputs, slopes, width, Results::Padded);
+            losses += self.pinball.slopes(&self.pinball.targets[from * horizon..][..count * horizon], horizon, slopes);
+            let slopes = Rows { data: slopes, stride: width, offset: 0 };
+            let one = Rows { data: &[1.0], stride: 0, offset: 0 };
+            outer_rows(on, count, outputs, hidden, slopes, width / LANES, into, width);
+            outer_rows(on, count, one, 1, slopes, width / LANES, into_bias, width);
+            dense_rows(on, &self.back, count, slopes, by_outputs, hidden);
+        }
+        losses
+    }
 }
 
 impl CustomOp3 for Head {
@@ -145,42 +195,58 @@ impl CustomOp3 for Head {
         bias: &CpuStorage,
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (rows, hidden) = outputs_layout.shape().dims2()?;
-        let (size, horizon) = (bias_layout.shape().elem_count(), self.pinball.targets.len() / rows);
-        let data = slice(outputs, outputs_layout)?;
+        let (size, hidden) = weight_layout.shape().dims2()?;
+        let outputs = slice(outputs, outputs_layout)?;
         let (weight, bias) = (slice(weight, weight_layout)?, slice(bias, bias_layout)?);
-        let panel =
-            Panel::new(size, (hidden, 0), |output, input| weight[output * hidden + input], |output| bias[output]);
-        let mut all = vec![0.0; rows * size];
-        let mut sum = vec![0.0; size];
-        let mut losses = 0.0;
-        for (chunk, slopes) in all.chunks_mut(ROWS * size).enumerate() {
-            let (from, count) = (chunk * ROWS, slopes.len() / size);
-            let input = Rows { data, stride: hidden, offset: from * hidden };
-            dense_rows(Instructions::best(), &panel, count, input, slopes, size);
-            losses += self.pinball.slopes(&self.pinball.targets[from * horizon..][..count * horizon], slopes);
-            for row in slopes.chunks_exact(size) {
-                sum.iter_mut().zip(row).for_each(|(sum, slope)| *sum += slope);
-            }
+        let (rows, width) = (outputs.len() / hidden, padded(size));
+        let way = Way {
+            pinball: &self.pinball,
+            forward: Panel::new(size, (hidden, 0), |to, from| weight[to * hidden + from], |to| bias[to]),
+            back: Panel::new(hidden, (size, 0), |to, from| weight[from * hidden + to], |_| 0.0),
+            outputs,
+            hidden,
+            width,
+            horizon: self.pinball.targets.len() / rows,
+        };
+        let mut by_outputs = vec![0.0; rows * hidden];
+        let each = (hidden + 1) * width;
+        let mut products = vec![0.0; rows.div_ceil(SECTION) * each];
+        let sections = by_outputs.par_chunks_mut(SECTION * hidden).zip(products.par_chunks_mut(each));
+        let losses: Vec<f64> = sections
+            .enumerate()
+            .map(|(section, (by_outputs, products))| way.section(section * SECTION, by_outputs, products))
+            .collect();
+        let mut sum = vec![0.0; each];
+        for section in products.chunks_exact(each) {
+            sum.iter_mut().zip(section).for_each(|(sum, section)| *sum += section);
         }
-        let all = Tensor::from_vec(all, (rows, size), &Device::Cpu)?;
-        let sum = Tensor::from_vec(sum, size, &Device::Cpu)?;
-        self.slopes.get_or_init(|| Slopes { all, sum });
-        Ok((CpuStorage::F32(vec![(losses * self.pinball.share()) as f32]), ().into()))
+        let by_weight = (0..size).flat_map(|to| (0..hidden).map(move |from| (to, from)));
+        let by_weight: Vec<f32> = by_weight.map(|(to, from)| sum[from * width + to]).collect();
+        let gradients = Gradients {
+            by_outputs: Tensor::from_vec(by_outputs, outputs_layout.shape(), &Device::Cpu)?,
+            by_weight: Tensor::from_vec(by_weight, (size, hidden), &Device::Cpu)?,
+            by_bias: Tensor::from_slice(&sum[hidden * width..][..size], size, &Device::Cpu)?,
+        };
+        self.gradients.get_or_init(|| gradients);
+        let loss = losses.iter().sum::<f64>() * self.pinball.share();
+        Ok((CpuStorage::F32(vec![loss as f32]), ().into()))
     }
 
     fn bwd(
         &self,
-        outputs: &Tensor,
-        weight: &Tensor,
+        _outputs: &Tensor,
+        _weight: &Tensor,
         _bias: &Tensor,
         _loss: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let Some(Slopes { all, sum }) = self.slopes.get() else { candle_core::bail!("the head has not run forward") };
-        // The slopes are those of the mean loss; what the loss itself weighs scales the small results.
-        let by = |tensor: Tensor| Ok::<_, candle_core::Error>(Some(tensor.broadcast_mul(gradient)?));
-        Ok((by(all.matmul(weight)?)?, by(all.t()?.matmul(outputs)?)?, by(sum.clone())?))
+        let Some(Gradients { by_outputs, by_weight, by_bias }) = self.gradients.get() else {
+            candle_core::bail!("the head has not run forward")
+        };
+        // Mostly the loss is all that there is, and weighs one.
+        let weighs = f64::from(gradient.to_scalar::<f32>()?);
+        let by = |tensor: &Tensor| if weighs == 1.0 { Ok(tensor.clone()) } else { tensor * weighs };
+        Ok((Some(by(by_outputs)?), Some(by(by_weight)?), Some(by(by_bias)?)))
     }
 }
 
@@ -259,8 +325,9 @@ mod tests {
         let mut beyond = 0;
         for at in -40..=40 {
             let over = f64::from(at) * 0.037;
-            let mut quantile = [(1.0 - over) as f32];
-            let loss = pinball.slopes(&[1.0], &mut quantile);
+            let mut quantile = [(1.0 - over) as f32; LANES];
+            let loss = pinball.slopes(&[1.0], 1, &mut quantile);
+            assert_eq!(quantile[1..], [0.0; LANES - 1], "the padding");
             assert!((loss - expected(over)).abs() < 1e-6, "{over}: {loss}");
             let difference = (expected(over - 1e-6) - expected(over + 1e-6)) / 2e-6;
             assert!((f64::from(quantile[0]) - difference).abs() < 1e-5, "{over}: {} {difference}", quantile[0]);

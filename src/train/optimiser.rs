@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{CpuStorage, DType, Device, InplaceOp2, InplaceOp3, Layout, Result, Tensor, Var};
 
 use crate::nn::NamedTensor;
 
@@ -58,12 +58,18 @@ impl AdamW {
             let (Some(variable), Some((first, second))) = (variables.get(name), self.moments.get_mut(name)) else {
                 candle_core::bail!("the optimiser knows no tensor {name}");
             };
+            let (rate, decay) = (rate / first_left, if variable.rank() > 1 { rate * self.weight_decay } else { 0.0 });
+            if gradient.device().is_cpu() {
+                let gradient = gradient.contiguous()?;
+                first.inplace_op2(&gradient, &Mean { keep: DECAY.0, squares: false })?;
+                second.inplace_op2(&gradient, &Mean { keep: DECAY.1, squares: true })?;
+                variable.inplace_op3(first, second, &Change { rate, second_left, keep: 1.0 - decay })?;
+                continue;
+            }
             *first = ((&*first * DECAY.0)? + (gradient * (1.0 - DECAY.0))?)?;
             *second = ((&*second * DECAY.1)? + (gradient.sqr()? * (1.0 - DECAY.1))?)?;
             let size = ((&*second / second_left)?.sqrt()? + EPSILON)?;
-            let change = ((&*first * (rate / first_left))? / size)?;
-            let decay = if variable.rank() > 1 { rate * self.weight_decay } else { 0.0 };
-            variable.set(&((variable.detach() * (1.0 - decay))? - change)?)?;
+            variable.set(&((variable.detach() * (1.0 - decay))? - ((&*first * rate)? / size)?)?)?;
         }
         Ok(())
     }
@@ -76,6 +82,81 @@ impl AdamW {
             moments.second.insert(name.clone(), named(second)?);
         }
         Ok(moments)
+    }
+}
+
+/// The numbers of a contiguous tensor of the processor.
+fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    match layout.contiguous_offsets() {
+        Some((from, to)) => Ok(&storage.as_slice::<f32>()?[from..to]),
+        None => candle_core::bail!("the optimiser needs contiguous tensors"),
+    }
+}
+
+/// The same, to write.
+fn numbers_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
+    match (layout.contiguous_offsets(), storage) {
+        (Some((from, to)), CpuStorage::F32(numbers)) => Ok(&mut numbers[from..to]),
+        _ => candle_core::bail!("the optimiser needs contiguous tensors of f32"),
+    }
+}
+
+/// Moves a decaying mean on by a gradient, or by its square, in place: on the processor candle's own operations, a
+/// pass and a new tensor each, took longer than the gradients of small updates.
+struct Mean {
+    keep: f64,
+    squares: bool,
+}
+
+impl InplaceOp2 for Mean {
+    fn name(&self) -> &'static str {
+        "decaying-mean"
+    }
+
+    fn cpu_fwd(
+        &self,
+        mean: &mut CpuStorage,
+        mean_layout: &Layout,
+        gradient: &CpuStorage,
+        gradient_layout: &Layout,
+    ) -> Result<()> {
+        let means = numbers_mut(mean, mean_layout)?;
+        let (keep, take) = (self.keep as f32, (1.0 - self.keep) as f32);
+        for (mean, gradient) in means.iter_mut().zip(numbers(gradient, gradient_layout)?) {
+            let value = if self.squares { gradient * gradient } else { *gradient };
+            *mean = *mean * keep + value * take;
+        }
+        Ok(())
+    }
+}
+
+/// Moves a variable by its moments, in place.
+struct Change {
+    rate: f64,
+    second_left: f64,
+    keep: f64,
+}
+
+impl InplaceOp3 for Change {
+    fn name(&self) -> &'static str {
+        "adamw-change"
+    }
+
+    fn cpu_fwd(
+        &self,
+        variable: &mut CpuStorage,
+        variable_layout: &Layout,
+        first: &CpuStorage,
+        first_layout: &Layout,
+        second: &CpuStorage,
+        second_layout: &Layout,
+    ) -> Result<()> {
+        let (rate, weigh, keep) = (self.rate as f32, (1.0 / self.second_left) as f32, self.keep as f32);
+        let moments = numbers(first, first_layout)?.iter().zip(numbers(second, second_layout)?);
+        for (value, (first, second)) in numbers_mut(variable, variable_layout)?.iter_mut().zip(moments) {
+            *value = *value * keep - rate * first / ((second * weigh).sqrt() + EPSILON as f32);
+        }
+        Ok(())
     }
 }
 
