@@ -72,6 +72,7 @@ fn cases() -> impl Iterator<Item = (CellKind, usize, Way)> {
 struct Layer {
     kind: CellKind,
     hidden: usize,
+    rows: usize,
     inputs: Var,
     states: Var,
     weights: BTreeMap<&'static str, Var>,
@@ -80,6 +81,10 @@ struct Layer {
 
 impl Layer {
     fn new(kind: CellKind, hidden: usize) -> Self {
+        Self::of(kind, hidden, ROWS)
+    }
+
+    fn of(kind: CellKind, hidden: usize, rows: usize) -> Self {
         let spec = spec(kind, hidden);
         let initial = Weights::initial(&spec);
         let mut weights = BTreeMap::new();
@@ -91,7 +96,7 @@ impl Layer {
             }
         }
         let vectors = gates(kind).combination().states();
-        let mut states = wave(ROWS * vectors * padded(hidden), 0.71, 0.6);
+        let mut states = wave(rows * vectors * padded(hidden), 0.71, 0.6);
         if [CellKind::MinGru, CellKind::MinLstm, CellKind::Slstm].contains(&kind) {
             // States that these cells can have: outputs and normalisers are positive.
             states.iter_mut().for_each(|state| *state = state.abs() + 0.1);
@@ -99,15 +104,16 @@ impl Layer {
         for vector in states.chunks_exact_mut(padded(hidden)) {
             vector[hidden..].fill(0.0);
         }
-        let mut flags = vec![false; STEPS * ROWS];
-        (flags[1], flags[3 * ROWS + 2], flags[3 * ROWS + 4], flags[6 * ROWS]) = (true, true, true, true);
+        let mut flags = vec![false; STEPS * rows];
+        (flags[1], flags[3 * rows + 2], flags[3 * rows + 4], flags[6 * rows]) = (true, true, true, true);
         Self {
             kind,
             hidden,
-            inputs: Var::from_vec(wave(STEPS * ROWS * INPUTS, 0.53, 1.3), (STEPS, ROWS, INPUTS), &Device::Cpu).unwrap(),
-            states: Var::from_vec(states, (ROWS, vectors * padded(hidden)), &Device::Cpu).unwrap(),
+            rows,
+            inputs: Var::from_vec(wave(STEPS * rows * INPUTS, 0.53, 1.3), (STEPS, rows, INPUTS), &Device::Cpu).unwrap(),
+            states: Var::from_vec(states, (rows, vectors * padded(hidden)), &Device::Cpu).unwrap(),
             weights,
-            starts: Starts::new(ROWS, flags),
+            starts: Starts::new(rows, flags),
         }
     }
 
@@ -232,6 +238,32 @@ fn a_sequence_is_repeated_serving_steps_to_the_last_bit() {
                     states.chunks_exact(network.state_len()).flat_map(|row| row[..hidden].to_vec()).collect();
                 assert_eq!(outputs[step * ROWS * hidden..][..ROWS * hidden], served, "{kind} {hidden} step {step}");
                 assert_eq!(numbers(&output.states_after(step).unwrap()), states);
+            }
+        }
+    }
+}
+
+#[test]
+fn many_rows_have_candles_gradients_and_the_same_bits_on_any_number_of_threads() {
+    for (kind, way) in [(CellKind::Gru, run as Way), (CellKind::Slstm, run), (CellKind::MinGru, best)] {
+        let layer = Layer::of(kind, 6, 2 * TILE + 5);
+        let all = |way: Way| {
+            let gradients = layer.loss(way).backward().unwrap();
+            let each = layer.variables().into_iter().map(|(_, variable)| numbers(gradients.get(variable).unwrap()));
+            let last = layer.run(way).unwrap().states_after(STEPS - 1).unwrap();
+            each.chain([numbers(&last)]).collect::<Vec<_>>()
+        };
+        let on = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| all(way))
+        };
+        let alone = on(1);
+        assert_eq!(alone[0].len(), STEPS * layer.rows * INPUTS);
+        assert_eq!(alone, on(3), "{kind}");
+        for (fused, plain) in alone.iter().zip(all(by_candle)) {
+            let largest = plain.iter().fold(1.0_f32, |most, value| most.max(value.abs()));
+            for (left, right) in fused.iter().zip(&plain) {
+                assert!((left - right).abs() < 2e-5 * largest, "{kind}: {left} {right}");
             }
         }
     }

@@ -97,8 +97,8 @@ impl Head {
     }
 }
 
-/// What the last linear layer is applied to in training: `outputs` `[steps, rows, hidden]` themselves, or, decoded, one
-/// row for each of their segments `[steps * rows * segments, hidden]`; `tensor` knows the head's tensors.
+/// What the last linear layer is applied to in training: `outputs` `[.., hidden]` themselves, or, decoded, one
+/// row for each of their segments `[all * segments, hidden]`; `tensor` knows the head's tensors.
 ///
 /// # Errors
 /// Those of candle.
@@ -106,7 +106,7 @@ pub fn decoded(spec: &NetworkSpec, outputs: &Tensor, tensor: &dyn Fn(&str) -> Re
     if spec.segment == 0 {
         return Ok(outputs.clone());
     }
-    let outputs = outputs.flatten(0, 1)?;
+    let outputs = outputs.flatten_to(outputs.rank() - 2)?;
     let (rows, hidden) = outputs.dims2()?;
     let segments = spec.targets() / spec.segment;
     let all = rows * segments;

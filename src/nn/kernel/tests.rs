@@ -281,6 +281,61 @@ proptest! {
     }
 
     #[test]
+    fn dense_vectors_begin_at_the_bias_or_at_what_stands_there(
+        inputs in 1_usize..40, outputs in 1_usize..90, rows in 1_usize..16, seed in any::<u64>(),
+    ) {
+        let mut random = Pcg64::seed_from_u64(seed);
+        let weights = numbers(&mut random, inputs * outputs, 1.0);
+        let bias = numbers(&mut random, outputs, 1.0);
+        let panel = Panel::new(outputs, (inputs, 0), |output, input| weights[output * inputs + input], |at| bias[at]);
+        let x = numbers(&mut random, rows * inputs, 1.0);
+        let width = padded(outputs);
+        let begun = numbers(&mut random, rows * width, 1.0);
+        for kind in Instructions::available() {
+            for results in [Results::Padded, Results::Added] {
+                let mut out = begun.clone();
+                let x = Rows { data: &x, stride: inputs, offset: 0 };
+                dense_vectors(kind, &panel, rows, x, &mut out, width, results);
+                for (at, value) in out.iter().enumerate() {
+                    let (row, output) = (at / width, at % width);
+                    let added = results == Results::Added;
+                    let first = if added { begun[at] } else { bias.get(output).copied().unwrap_or(0.0) };
+                    let weight = |input: usize| if output < outputs { weights[output * inputs + input] } else { 0.0 };
+                    let chain = (0..inputs).fold(first, |sum, at| weight(at).mul_add(x.data[row * inputs + at], sum));
+                    prop_assert_eq!(value.to_bits(), chain.to_bits(), "{}", kind.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn products_are_summed_over_the_rows_in_order_on_all_instructions(
+        inputs in 1_usize..20, blocks in 1_usize..8, rows in 0_usize..60, seed in any::<u64>(),
+    ) {
+        let mut random = Pcg64::seed_from_u64(seed);
+        let outputs = blocks * LANES;
+        let left = numbers(&mut random, rows * (inputs + 2), 1.0);
+        let right = numbers(&mut random, rows * (outputs + 5), 1.0);
+        let stride = outputs + 3;
+        let begun = numbers(&mut random, inputs * stride, 1.0);
+        for kind in Instructions::available() {
+            let mut into = begun.clone();
+            let left = Rows { data: &left, stride: inputs + 2, offset: 1 };
+            let right = Rows { data: &right, stride: outputs + 5, offset: 4 };
+            outer_rows(kind, rows, left, inputs, right, blocks, &mut into, stride);
+            for (at, value) in into.iter().enumerate() {
+                let (input, output) = (at / stride, at % stride);
+                let rows = if output < outputs { 0..rows } else { 0..0 };
+                let pairs = rows.map(|row| (left.data[row * left.stride + 1 + input], right.data[row * right.stride + 4 + output]));
+                let chain = pairs.clone().fold(begun[at], |sum, (left, right)| right.mul_add(left, sum));
+                prop_assert_eq!(value.to_bits(), chain.to_bits(), "{}", kind.name());
+                let exact: f64 = pairs.map(|(left, right)| f64::from(left) * f64::from(right)).sum();
+                prop_assert!((f64::from(*value) - f64::from(begun[at]) - exact).abs() < 1e-5);
+            }
+        }
+    }
+
+    #[test]
     fn a_row_does_not_depend_on_its_batch(
         hidden in 1_usize..100, rows in 2_usize..70, row in any::<prop::sample::Index>(), seed in any::<u64>(),
         which in 0_usize..8,
