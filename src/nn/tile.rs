@@ -98,10 +98,11 @@ impl Whole<'_> {
     }
 
     /// A tile's inputs of the steps, `[step][row][input]`.
-    fn gather(&self, of: &[f32], width: usize, steps: Range<usize>, rows: &Range<usize>, into: &mut Vec<f32>) {
+    fn gather(&self, steps: Range<usize>, rows: &Range<usize>, into: &mut Vec<f32>) {
+        let width = self.sizes.inputs;
         into.clear();
         for step in steps {
-            into.extend_from_slice(&of[(step * self.sizes.rows + rows.start) * width..][..rows.len() * width]);
+            into.extend_from_slice(&self.inputs[(step * self.sizes.rows + rows.start) * width..][..rows.len() * width]);
         }
     }
 
@@ -126,7 +127,7 @@ impl Whole<'_> {
             let gates = &mut gates[group.start * kept..group.end * kept];
             let (before, after) = states[group.start * state..][..(group.len() + 1) * state].split_at_mut(state);
             if self.scanned {
-                self.gather(self.inputs, wide, group.clone(), &rows, &mut inputs);
+                self.gather(group.clone(), &rows, &mut inputs);
                 let scan = Scan { steps: group.len(), rows: count, begins: &begins, first: before };
                 let inputs = Rows { data: &inputs, stride: wide, offset: 0 };
                 scan_forward(on, layer, scan, inputs, gates, after);
@@ -205,17 +206,20 @@ impl<'a> Reverse<'a> {
         let most = count * TILE.div_ceil(count);
         let mut sums = Buffer::stale(most * gate_width / LANES);
         let sums = flat_mut(&mut sums);
-        let mut before = Buffer::stale(most * width / LANES);
-        let before = flat_mut(&mut before);
-        let (mut inputs, mut gradient) = (Vec::new(), Vec::new());
+        let mut cleared = Buffer::stale(most * width / LANES);
+        let cleared = flat_mut(&mut cleared);
+        let mut inputs = Vec::new();
         for group in sizes.groups(count).rev() {
             let all = group.len() * count;
             let begins = self.whole.begins(group.clone(), &rows);
-            self.whole.gather(self.whole.inputs, wide, group.clone(), &rows, &mut inputs);
-            self.whole.gather(self.gradient, sizes.hidden, group.clone(), &rows, &mut gradient);
-            let before = &mut before[..all * width];
-            before.copy_from_slice(&states[group.start * state..group.end * state]);
-            clear(&begins, width, before);
+            self.whole.gather(group.clone(), &rows, &mut inputs);
+            let mut before = &states[group.start * state..group.end * state];
+            if begins.contains(&true) {
+                cleared[..all * width].copy_from_slice(before);
+                clear(&begins, width, &mut cleared[..all * width]);
+                before = &cleared[..all * width];
+            }
+            let gradient = |step: usize| &self.gradient[(step * sizes.rows + from) * sizes.hidden..];
             let (sums, per_step) = (&mut sums[..all * gate_width], count * gate_width);
             let kept = &gates[group.start * per_step / LANES..group.end * per_step / LANES];
             let after = &states[(group.start + 1) * state..(group.end + 1) * state];
@@ -223,11 +227,12 @@ impl<'a> Reverse<'a> {
             if self.whole.scanned {
                 let earlier = &states[group.start * state..][..state];
                 let scan = Scan { steps: group.len(), rows: count, begins: &begins, first: earlier };
-                scan_reverse(on, combination, scan, sizes.hidden, kept, after, &gradient, sums, first);
+                let gradient = (gradient(group.start), sizes.rows * sizes.hidden);
+                scan_reverse(on, combination, scan, sizes.hidden, kept, after, gradient, sums, first);
             } else {
                 for step in (0..group.len()).rev() {
                     let of = |size: usize| step * size..(step + 1) * size;
-                    let gradient = gradient[of(count * sizes.hidden)].chunks_exact(sizes.hidden);
+                    let gradient = gradient(group.start + step).chunks_exact(sizes.hidden);
                     for (carried, gradient) in first.chunks_exact_mut(width).zip(gradient) {
                         carried.iter_mut().zip(gradient).for_each(|(carried, gradient)| *carried += gradient);
                     }

@@ -14,7 +14,9 @@ use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, T
 
 use rayon::prelude::*;
 
-use crate::nn::kernel::{Instructions, LANES, Panel, Results, Rows, dense_rows, dense_vectors, outer_rows, padded};
+use crate::nn::kernel::{
+    Instructions, LANES, Loss, Panel, Results, Rows, dense_rows, dense_vectors, loss_slopes, outer_rows, padded,
+};
 
 /// Rows whose quantiles are at work at a time.
 const ROWS: usize = 48;
@@ -86,37 +88,9 @@ impl Pinball {
         1.0 / (self.matured as f64 * self.levels.len() as f64)
     }
 
-    /// Turns the quantiles of rows with `horizon` targets each into the slopes of the mean loss by them, zero where there
-    /// is no target; the sum of their losses. A row's quantiles are padded to whole vectors. The loop has no branches, so
-    /// that the compiler makes vectors of it.
-    fn slopes(&self, targets: &[f32], horizon: usize, quantiles: &mut [f32]) -> f64 {
-        let (count, width) = (self.levels.len(), padded(horizon * self.levels.len()));
-        let share = self.share() as f32;
-        let (huber, inverse) = (self.huber, if self.huber > 0.0 { 1.0 / self.huber } else { 0.0 });
-        let levels: Vec<f32> = self.levels.iter().copied().cycle().take(width).collect();
-        // Each quantile's target; none for the padding.
-        let mut spread = vec![f32::NAN; width];
-        let mut sums = [0.0; LANES];
-        for (targets, quantiles) in targets.chunks_exact(horizon).zip(quantiles.chunks_exact_mut(width)) {
-            spread.chunks_exact_mut(count).zip(targets).for_each(|(spread, target)| spread.fill(*target));
-            let (quantiles, _) = quantiles.as_chunks_mut::<LANES>();
-            let (spread, levels) = (spread.as_chunks::<LANES>().0, levels.as_chunks::<LANES>().0);
-            for ((quantiles, targets), levels) in quantiles.iter_mut().zip(spread).zip(levels) {
-                for lane in 0..LANES {
-                    let (target, level) = (targets[lane], levels[lane]);
-                    let over = target - quantiles[lane];
-                    let size = over.abs();
-                    let (weight, sign) = if over >= 0.0 { (level, -1.0) } else { (1.0 - level, 1.0) };
-                    let within = if size < huber { size } else { huber };
-                    let slope = if size < huber { -over * inverse } else { sign };
-                    let loss = weight * (0.5 * within * within * inverse + (size - within));
-                    let known = !target.is_nan();
-                    quantiles[lane] = if known { share * weight * slope } else { 0.0 };
-                    sums[lane] += if known { loss } else { 0.0 };
-                }
-            }
-        }
-        sums.iter().map(|sum| f64::from(*sum)).sum()
+    /// The same for the kernels, with `horizon` targets in a row.
+    fn loss(&self, horizon: usize) -> Loss<'_> {
+        Loss { horizon, levels: &self.levels, huber: self.huber, share: self.share() as f32 }
     }
 }
 
@@ -170,7 +144,8 @@ impl Way<'_> {
             let outputs = Rows { data: self.outputs, stride: hidden, offset: from * hidden };
             let slopes = &mut quantiles[..count * width];
             dense_vectors(on, &self.forward, count, outputs, slopes, width, Results::Padded);
-            losses += self.pinball.slopes(&self.pinball.targets[from * horizon..][..count * horizon], horizon, slopes);
+            let targets = &self.pinball.targets[from * horizon..][..count * horizon];
+            loss_slopes(on, self.pinball.loss(horizon), targets, slopes, &mut losses);
             let slopes = Rows { data: slopes, stride: width, offset: 0 };
             let one = Rows { data: &[1.0], stride: 0, offset: 0 };
             outer_rows(on, count, outputs, hidden, slopes, width / LANES, into, width);
@@ -326,7 +301,8 @@ mod tests {
         for at in -40..=40 {
             let over = f64::from(at) * 0.037;
             let mut quantile = [(1.0 - over) as f32; LANES];
-            let loss = pinball.slopes(&[1.0], 1, &mut quantile);
+            let mut loss = 0.0;
+            loss_slopes(Instructions::best(), pinball.loss(1), &[1.0], &mut quantile, &mut loss);
             assert_eq!(quantile[1..], [0.0; LANES - 1], "the padding");
             assert!((loss - expected(over)).abs() < 1e-6, "{over}: {loss}");
             let difference = (expected(over - 1e-6) - expected(over + 1e-6)) / 2e-6;

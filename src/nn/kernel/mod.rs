@@ -9,6 +9,7 @@ mod activation;
 mod dense;
 mod gates;
 mod lanes;
+mod loss;
 mod outer;
 mod recurrences;
 mod scan;
@@ -22,6 +23,7 @@ use std::sync::OnceLock;
 pub use dense::{Panel, Results, Rows};
 pub use gates::{Combination, States, Step};
 pub use lanes::{LANES, Line, flat, flat_mut};
+pub use loss::Loss;
 pub use scan::Scan;
 
 /// The next multiple of sixteen: how long a vector of `size` numbers is in a kernel's buffers.
@@ -124,6 +126,11 @@ dispatched! {
 }
 
 dispatched! {
+    /// Turns the quantiles of rows into the slopes of a loss, and adds the losses to `sum`: see [`loss::slopes`].
+    fn loss_slopes(loss: Loss<'_>, targets: &[f32], quantiles: &mut [f32], sum: &mut f64) = slopes
+}
+
+dispatched! {
     /// Adds, for each input and each of `blocks` vectors of outputs, the products of `left` `[rows, inputs]` and `right`
     /// `[rows, blocks]`, summed over the rows in order, to `into`, where input `i` begins at `i * stride`.
     fn outer_rows(
@@ -160,8 +167,8 @@ dispatched! {
 dispatched! {
     /// Its reverse: see [`scan::reverse`].
     fn scan_reverse(
-        combination: Combination, scan: Scan<'_>, hidden: usize, kept: &[Line], after: &[f32], gradient: &[f32],
-        sums: &mut [f32], carried: &mut [f32],
+        combination: Combination, scan: Scan<'_>, hidden: usize, kept: &[Line], after: &[f32],
+        gradient: (&[f32], usize), sums: &mut [f32], carried: &mut [f32],
     ) = scan_back
 }
 
@@ -204,6 +211,7 @@ const CHUNK: usize = 24;
 
 use dense::dense;
 use gates::{Phase, combine, reverse};
+use loss::slopes;
 use outer::outer;
 use scan::{forward as scan_through, reverse as scan_back};
 

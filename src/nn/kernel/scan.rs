@@ -87,7 +87,7 @@ pub unsafe fn forward<L: Lanes>(layer: &Layer, scan: Scan<'_>, input: Rows<'_>, 
     }
 }
 
-/// The reverse of [`forward`]: from the gradient by the outputs `[step][row][unit]` to that by the gates' sums
+/// The reverse of [`forward`]: from the gradient by the outputs `[step][row][unit]`, steps `apart`, to that by the gates' sums
 /// `[step][row][gate][block]` and by the first states, `carried`.
 ///
 /// # Safety
@@ -100,7 +100,7 @@ pub unsafe fn reverse<L: Lanes>(
     hidden: usize,
     kept: &[Line],
     after: &[f32],
-    gradient: &[f32],
+    (gradient, apart): (&[f32], usize),
     sums: &mut [f32],
     carried: &mut [f32],
 ) {
@@ -110,7 +110,7 @@ pub unsafe fn reverse<L: Lanes>(
     scan.check(blocks);
     let fits = kept.len() == count * all * blocks
         && after.len() == all * vector
-        && gradient.len() == all * hidden
+        && gradient.len() >= (steps - 1) * apart + rows * hidden
         && sums.len() == count * all * vector
         && carried.len() == rows * vector;
     assert!(fits, "kernel: a scan's room");
@@ -129,7 +129,7 @@ pub unsafe fn reverse<L: Lanes>(
                     (false, _) => after[at - rows * vector..].as_ptr(),
                 };
                 let mut by_output = Line::ZERO;
-                by_output.0[..units].copy_from_slice(&gradient[index * hidden + block * LANES..][..units]);
+                by_output.0[..units].copy_from_slice(&gradient[step * apart + row * hidden + block * LANES..][..units]);
                 // SAFETY: as in `forward`; `sums` holds a block for each gate of the row of the step.
                 unsafe {
                     L::load(by_output.0.as_ptr()).multiply_add(L::splat(1.0), L::load(state)).store(state);
