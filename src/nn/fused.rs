@@ -18,7 +18,7 @@ use super::buffer::Buffer;
 use super::kernel::{LANES, flat, flat_mut};
 use super::recurrent::{Gates, pack};
 use super::sequence::{Sequence, SequenceOutput, Starts};
-use super::tile::{Reverse, Sizes, TILE, Whole, parts};
+use super::tile::{Reverse, Sizes, Whole, parts};
 
 /// Runs a cell over a sequence, step after step.
 pub(super) fn run(gates: &'static dyn Gates, sequence: &Sequence<'_>) -> Result<SequenceOutput> {
@@ -92,7 +92,7 @@ impl Saved {
         let Sizes { steps, rows, .. } = self.sizes;
         let width = self.sizes.width();
         let mut after = Vec::with_capacity(rows * width);
-        for tile in flat(&self.kept()?.states).chunks(TILE * (steps + 1) * width) {
+        for tile in flat(&self.kept()?.states).chunks(self.sizes.tile() * (steps + 1) * width) {
             let row_states = tile.len() / (steps + 1);
             match tile.chunks_exact(row_states).nth(step + 1) {
                 Some(states) => after.extend_from_slice(states),
@@ -136,7 +136,8 @@ impl Fused {
     /// Lines of a tile's gates and numbers of its states.
     fn tile(&self) -> (usize, usize) {
         let Sizes { steps, .. } = self.sizes;
-        (TILE * steps * self.sizes.gate_width() / LANES, TILE * (steps + 1) * self.sizes.width())
+        let tile = self.sizes.tile();
+        (tile * steps * self.sizes.gate_width() / LANES, tile * (steps + 1) * self.sizes.width())
     }
 
     /// The gradients by inputs (where they are asked for), flat weights and first states.
@@ -146,14 +147,14 @@ impl Fused {
         let reverse = Reverse::new(self.whole(inputs), weights, gradient, self.input_gradient);
         let wide = if self.input_gradient { sizes.inputs } else { 0 };
         let mut by_inputs = vec![0.0; steps * rows * wide];
-        let mut products = vec![0.0; rows.div_ceil(TILE) * sizes.products()];
+        let mut products = vec![0.0; sizes.tiles() * sizes.products()];
         let mut first = vec![0.0; rows * sizes.width()];
         let (gate_tile, state_tile) = self.tile();
         let kept = gates.par_chunks(gate_tile).zip(flat(states).par_chunks(state_tile));
-        let into = products.par_chunks_mut(sizes.products()).zip(first.par_chunks_mut(TILE * sizes.width()));
-        let into = into.zip(parts(&mut by_inputs, rows, wide));
+        let into = products.par_chunks_mut(sizes.products()).zip(first.par_chunks_mut(sizes.tile() * sizes.width()));
+        let into = into.zip(parts(&sizes, &mut by_inputs, wide));
         kept.zip(into).enumerate().for_each(|(tile, (kept, ((products, first), by_inputs)))| {
-            reverse.tile(tile * TILE, kept, products, first, by_inputs);
+            reverse.tile(tile * sizes.tile(), kept, products, first, by_inputs);
         });
         Ok([by_inputs, reverse.by_weights(&products), first])
     }
@@ -185,8 +186,8 @@ impl CustomOp3 for Fused {
         let mut outputs = vec![0.0; steps * rows * hidden];
         let (gate_tile, state_tile) = self.tile();
         let kept = gates.par_chunks_mut(gate_tile).zip(flat_mut(&mut states).par_chunks_mut(state_tile));
-        kept.zip(parts(&mut outputs, rows, hidden)).enumerate().for_each(|(tile, (kept, outputs))| {
-            whole.forward(&layer, first, tile * TILE, kept, outputs);
+        kept.zip(parts(&sizes, &mut outputs, hidden)).enumerate().for_each(|(tile, (kept, outputs))| {
+            whole.forward(&layer, first, tile * sizes.tile(), kept, outputs);
         });
         // A second run of the same operation would keep the same numbers again.
         self.saved.kept.get_or_init(|| Kept { gates, states });

@@ -13,7 +13,7 @@ use super::super::lstm::Lstm;
 use super::super::minimal::{MinGru, MinLstm};
 use super::super::sequence::{log_space, plain, run as best};
 use super::super::slstm::Slstm;
-use super::super::tile::clear;
+use super::super::tile::{MOST_ROWS, clear};
 use super::super::{CellKind, Network, NetworkSpec, Scratch, Weights};
 use super::*;
 
@@ -246,7 +246,7 @@ fn a_sequence_is_repeated_serving_steps_to_the_last_bit() {
 #[test]
 fn many_rows_have_candles_gradients_and_the_same_bits_on_any_number_of_threads() {
     for (kind, way) in [(CellKind::Gru, run as Way), (CellKind::Slstm, run), (CellKind::MinGru, best)] {
-        let layer = Layer::of(kind, 6, 2 * TILE + 5);
+        let layer = Layer::of(kind, 6, 2 * MOST_ROWS + 5);
         let all = |way: Way| {
             let gradients = layer.loss(way).backward().unwrap();
             let each = layer.variables().into_iter().map(|(_, variable)| numbers(gradients.get(variable).unwrap()));

@@ -24,10 +24,10 @@ pub(super) fn parameters(spec: &NetworkSpec) -> Vec<Parameter> {
     let hidden = spec.hidden;
     let outputs = if spec.segment > 0 { spec.segment * spec.levels } else { spec.outputs() };
     let mut parameters = vec![Parameter::zero("weight", &[outputs, hidden]), Parameter::zero("bias", &[outputs])];
-    if spec.segment > 0 {
+    if let Some(segments) = spec.targets().checked_div(spec.segment) {
         let start = Start::Biases { hidden, gates: Gru.remembering(), chrono: 0 };
         parameters.extend([
-            Parameter::uniform("position", spec.targets() / spec.segment, hidden),
+            Parameter::uniform("position", segments, hidden),
             Parameter { name: "input", shape: vec![3 * hidden, hidden], start: Start::Uniform { fan_out: hidden } },
             Parameter { name: "recurrent", shape: vec![3 * hidden, hidden], start: Start::Orthogonal },
             Parameter { name: "decoder_bias", shape: vec![4 * hidden], start },
@@ -97,8 +97,8 @@ impl Head {
     }
 }
 
-/// What the last linear layer is applied to in training: `outputs` `[.., hidden]` themselves, or, decoded, one
-/// row for each of their segments `[all * segments, hidden]`; `tensor` knows the head's tensors.
+/// What the last linear layer is applied to in training: `outputs` `[.., hidden]` themselves, or, decoded, one row for
+/// each of their segments `[all * segments, hidden]`; `tensor` knows the head's tensors.
 ///
 /// # Errors
 /// Those of candle.

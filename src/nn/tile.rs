@@ -3,7 +3,7 @@
 //!
 //! In reverse the gradient by the states after a step passes through the gates' combination and then through the
 //! recurrent matrix. What the gates' sums receive is multiplied with what went into them as soon as there are
-//! [`TILE`] rows of it, and never stored.
+//! [`GROUP`] rows of it, and never stored.
 
 use std::ops::Range;
 
@@ -15,9 +15,12 @@ use super::kernel::{
 use super::recurrent::Gates;
 use super::sequence::Starts;
 
-/// Rows that go through the steps together, and rows of one or more steps whose part in the gradient by the weights is
-/// added at a time: a multiple of the six rows that share a kernel's loads. Part of what a gradient's last bits are.
-pub(super) const TILE: usize = 48;
+/// The most rows that go through the steps together.
+pub(super) const MOST_ROWS: usize = 48;
+/// Rows, of as many steps as it takes, whose part in the gradient by the weights is added at a time.
+const GROUP: usize = 96;
+/// Rows that share a kernel's loads.
+const SHARED: usize = 6;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sizes {
@@ -57,18 +60,28 @@ impl Sizes {
         (0..input, input..recurrent, recurrent..recurrent + self.gates * self.hidden)
     }
 
-    /// The steps in groups of about [`TILE`] rows, where a tile has `count`.
+    /// Rows of a tile: all tiles but the last are of the same size, and it does not depend on the number of threads.
+    pub fn tile(&self) -> usize {
+        self.rows.div_ceil(self.rows.div_ceil(MOST_ROWS)).next_multiple_of(SHARED)
+    }
+
+    /// How many tiles there are.
+    pub fn tiles(&self) -> usize {
+        self.rows.div_ceil(self.tile())
+    }
+
+    /// The steps in groups of about [`GROUP`] rows, where a tile has `count`.
     fn groups(self, count: usize) -> impl DoubleEndedIterator<Item = Range<usize>> {
-        let group = TILE.div_ceil(count);
+        let group = GROUP.div_ceil(count);
         (0..self.steps.div_ceil(group)).map(move |at| at * group..((at + 1) * group).min(self.steps))
     }
 }
 
 /// `data` `[step][row][width]` dealt out to the tiles: for each the parts of its rows, step after step.
-pub(super) fn parts(data: &mut [f32], rows: usize, width: usize) -> Vec<Vec<&mut [f32]>> {
-    let mut parts: Vec<Vec<&mut [f32]>> = (0..rows.div_ceil(TILE)).map(|_| Vec::new()).collect();
-    for step in data.chunks_exact_mut((rows * width).max(1)) {
-        step.chunks_mut(TILE * width).zip(&mut parts).for_each(|(part, parts)| parts.push(part));
+pub(super) fn parts<'a>(sizes: &Sizes, data: &'a mut [f32], width: usize) -> Vec<Vec<&'a mut [f32]>> {
+    let mut parts: Vec<Vec<&mut [f32]>> = (0..sizes.tiles()).map(|_| Vec::new()).collect();
+    for step in data.chunks_exact_mut((sizes.rows * width).max(1)) {
+        step.chunks_mut(sizes.tile() * width).zip(&mut parts).for_each(|(part, parts)| parts.push(part));
     }
     parts
 }
@@ -94,7 +107,7 @@ impl Whole<'_> {
 
     /// The rows of a tile that begins at `from`.
     fn rows(&self, from: usize) -> Range<usize> {
-        from..self.sizes.rows.min(from + TILE)
+        from..self.sizes.rows.min(from + self.sizes.tile())
     }
 
     /// A tile's inputs of the steps, `[step][row][input]`.
@@ -203,7 +216,7 @@ impl<'a> Reverse<'a> {
         let sizes = self.whole.sizes;
         let (rows, width, gate_width, wide) = (self.whole.rows(from), sizes.width(), sizes.gate_width(), sizes.inputs);
         let (count, state, on) = (rows.len(), rows.len() * width, Instructions::best());
-        let most = count * TILE.div_ceil(count);
+        let most = count * GROUP.div_ceil(count);
         let mut sums = Buffer::stale(most * gate_width / LANES);
         let sums = flat_mut(&mut sums);
         let mut cleared = Buffer::stale(most * width / LANES);

@@ -101,8 +101,8 @@ fn numbers_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a m
     }
 }
 
-/// Moves a decaying mean on by a gradient, or by its square, in place: on the processor candle's own operations, a
-/// pass and a new tensor each, took longer than the gradients of small updates.
+/// Moves a decaying mean on by a gradient, or by its square, in place: with candle's own operations, a pass and a new
+/// tensor each, training a GRU of 64 on 8 rows of 32 steps at a time took a quarter longer.
 struct Mean {
     keep: f64,
     squares: bool,

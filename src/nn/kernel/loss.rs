@@ -22,7 +22,8 @@ pub struct Loss<'a> {
 /// `[row][target]`, zero for the padding and where a target is NaN; adds the losses to `sum`.
 ///
 /// The compiler makes vectors of the inner loop, of whatever width the instructions of `L` have: there are no branches
-/// in it, and each operation rounds by itself. On 128-bit vectors it took twice as long.
+/// in it, and each operation rounds by itself. (Of training a GRU of 64 with 24 quantiles it takes 1.4 % on AVX-512, 3.8 %
+/// on the 128-bit vectors of the build's default.)
 ///
 /// # Safety
 /// None of its own; as all that is generic over [`Lanes`].

@@ -12,7 +12,6 @@ const INPUTS: usize = 6;
 ///
 /// # Safety
 /// The processor must have the instructions of `L`.
-#[expect(clippy::too_many_arguments, reason = "three matrices and their sizes")]
 #[inline(always)]
 pub unsafe fn outer<L: Lanes>(
     rows: usize,
