@@ -190,15 +190,18 @@ impl<'a> Reverse<'a> {
         let (input, recurrent, _) = whole.sizes.weights(whole.gates);
         let Sizes { inputs, hidden, .. } = whole.sizes;
         let gate = whole.sizes.padded();
-        let panel = |gates: Range<usize>, matrix: &[f32], outputs: usize| {
-            let weight = |output: usize, at: usize| {
-                let (index, unit) = (at / gate, at % gate);
-                if unit < hidden { matrix[(index * hidden + unit) * outputs + output] } else { 0.0 }
-            };
-            (!gates.is_empty()).then(|| Panel::new(outputs, (gates.len() * gate, 0), weight, |_| 0.0))
+        let panel = |matrix: &[f32], outputs: usize| {
+            // The row of the matrix behind each padded sum.
+            let (mut rows, padding) = (Vec::new(), vec![0.0; outputs]);
+            for gate_rows in matrix.chunks_exact(hidden * outputs) {
+                rows.extend(gate_rows.chunks_exact(outputs));
+                rows.resize(rows.len().next_multiple_of(gate), &padding);
+            }
+            let weight = |output: usize, at: usize| rows[at][output];
+            (!rows.is_empty()).then(|| Panel::new(outputs, (rows.len(), 0), weight, |_| 0.0))
         };
-        let to_outputs = panel(whole.gates.recurrent_gates(), &weights[recurrent], hidden);
-        let to_inputs = by_inputs.then(|| panel(whole.gates.input_gates(), &weights[input], inputs)).flatten();
+        let to_outputs = panel(&weights[recurrent], hidden);
+        let to_inputs = by_inputs.then(|| panel(&weights[input], inputs)).flatten();
         Self { whole, gradient, to_outputs, to_inputs }
     }
 

@@ -27,17 +27,22 @@ impl Panel {
         weight: impl Fn(usize, usize) -> f32,
         bias: impl Fn(usize) -> f32,
     ) -> Self {
-        let blocks = outputs.div_ceil(LANES);
-        let line = |block: usize, value: &dyn Fn(usize) -> f32| {
-            Line(std::array::from_fn(|lane| {
-                let output = block * LANES + lane;
-                if output < outputs { value(output) } else { 0.0 }
-            }))
-        };
-        let inputs = first + second;
-        let weights =
-            (0..blocks * inputs).map(|index| line(index / inputs, &|output| weight(output, index % inputs))).collect();
-        Self { outputs, first, second, bias: (0..blocks).map(|block| line(block, &bias)).collect(), weights }
+        let (blocks, inputs) = (outputs.div_ceil(LANES), first + second);
+        let mut panel =
+            Self { outputs, first, second, bias: vec![Line::ZERO; blocks], weights: vec![Line::ZERO; blocks * inputs] };
+        for block in 0..blocks {
+            let from = block * LANES;
+            let count = LANES.min(outputs - from);
+            for (lane, value) in panel.bias[block].0[..count].iter_mut().enumerate() {
+                *value = bias(from + lane);
+            }
+            for (input, line) in panel.weights[block * inputs..][..inputs].iter_mut().enumerate() {
+                for (lane, value) in line.0[..count].iter_mut().enumerate() {
+                    *value = weight(from + lane, input);
+                }
+            }
+        }
+        panel
     }
 
     /// Outputs, without the padding.
