@@ -25,4 +25,4 @@ pub use read::{Layout, ReadSpec, TimeColumn, read, read_file};
 pub use report::{Measured, Method, Report};
 pub use run::{BacktestSpec, Counts, Silent, Watch, run};
 pub use table::{Reading, Table};
-pub use training::{Round, TrainingPlan, schedule};
+pub use training::{Round, TrainingPlan, lanes, schedule};

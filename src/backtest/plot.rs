@@ -1,6 +1,9 @@
-//! A fan chart of the last part of one series, and the error at each lead against the naive forecasters', as SVG or PNG.
+//! A fan chart of the last part of one series, and the error at each lead against the naive forecasters', as SVG or PNG;
+//! and what has the same pens: lines over lags ([`lags`]).
 
-use std::path::PathBuf;
+pub mod lags;
+
+use std::path::{Path, PathBuf};
 
 use plotters::{
     coord::{Shift, types::RangedCoordf64},
@@ -59,6 +62,11 @@ impl PlotFile {
         };
         Ok(Self { path, form })
     }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 /// A plot that could not be drawn or written.
@@ -69,25 +77,48 @@ pub struct PlotError {
     why: String,
 }
 
-/// Draws the plot.
+/// Draws a series' fan chart and the errors by lead.
 ///
 /// # Errors
 /// When the file cannot be written.
 pub fn draw(file: &PlotFile, gallery: &Gallery, report: &Report) -> Result<(), PlotError> {
+    paint(file, &Backtest { gallery, report })
+}
+
+struct Backtest<'a> {
+    gallery: &'a Gallery,
+    report: &'a Report,
+}
+
+impl Picture for Backtest<'_> {
+    fn paint<B: DrawingBackend>(&self, root: &Area<'_, B>, pen: Pen) -> Result<(), String> {
+        let (left, right) = root.split_horizontally((WIDTH - ERRORS) * pen.0);
+        fans(&left, pen, self.gallery)?;
+        errors(&right, pen, self.report)
+    }
+}
+
+/// Something that can be painted with any pen.
+trait Picture {
+    fn paint<B: DrawingBackend>(&self, root: &Area<'_, B>, pen: Pen) -> Result<(), String>;
+}
+
+/// Paints a picture on white into a file.
+fn paint(file: &PlotFile, picture: &impl Picture) -> Result<(), PlotError> {
     let failure = |why: String| PlotError { file: file.path.display().to_string(), why };
     register_font(FONT, FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT)
         .map_err(|_| failure("the built-in font is damaged".to_owned()))?;
     match file.form {
         Form::Svg => {
             let root = SVGBackend::new(&file.path, (WIDTH, HEIGHT)).into_drawing_area();
-            whole(&root, Pen(1), gallery, report).and_then(|()| told(root.present())).map_err(failure)
+            whole(&root, Pen(1), picture).and_then(|()| told(root.present())).map_err(failure)
         }
         Form::Png => {
             let pen = Pen(SHARP * FINER);
             let (width, height) = (WIDTH * pen.0, HEIGHT * pen.0);
             let mut fine = vec![0; 3 * width as usize * height as usize];
             let root = BitMapBackend::with_buffer(&mut fine, (width, height)).into_drawing_area();
-            whole(&root, pen, gallery, report).and_then(|()| told(root.present())).map_err(failure)?;
+            whole(&root, pen, picture).and_then(|()| told(root.present())).map_err(failure)?;
             drop(root);
             let (width, height) = (WIDTH * SHARP, HEIGHT * SHARP);
             let pixels = averaged(&fine, width as usize, height as usize);
@@ -140,11 +171,9 @@ impl Pen {
 
 type Area<'a, B> = DrawingArea<B, Shift>;
 
-fn whole<B: DrawingBackend>(root: &Area<'_, B>, pen: Pen, gallery: &Gallery, report: &Report) -> Result<(), String> {
+fn whole<B: DrawingBackend>(root: &Area<'_, B>, pen: Pen, picture: &impl Picture) -> Result<(), String> {
     told(root.fill(&PAPER))?;
-    let (left, right) = root.split_horizontally((WIDTH - ERRORS) * pen.0);
-    fans(&left, pen, gallery)?;
-    errors(&right, pen, report)
+    picture.paint(root, pen)
 }
 
 /// The origins whose forecasts are drawn: one horizon apart, the last one where its targets are all known, so that the fans

@@ -6,6 +6,7 @@ use super::{error::BacktestError, table::Table};
 use crate::{
     engine::StreamSpec,
     nn::Weights,
+    series::SeriesSpec,
     train::{self, Lane, LaneBuilder, Progress, TrainError, TrainSpec, Verdict},
 };
 
@@ -50,7 +51,7 @@ pub(super) fn round(
     row: usize,
     tell: &mut dyn FnMut(&Progress),
 ) -> Result<(Round, Option<Weights>), BacktestError> {
-    let lanes = lanes(plan, stream, table, fed);
+    let lanes = lanes(&stream.series, table, fed, plan.most_steps);
     let mut observe = |progress: &Progress| {
         tell(progress);
         ControlFlow::Continue(())
@@ -77,8 +78,9 @@ pub(super) fn round(
     }
 }
 
-fn lanes(plan: &TrainingPlan, stream: &StreamSpec, table: &Table, fed: usize) -> Vec<Lane> {
-    let mut builders = vec![LaneBuilder::new(stream.series.clone(), plan.most_steps); table.series.len()];
+/// What training reads from the first `fed` readings: the newest `most` steps of each series.
+pub fn lanes(series: &SeriesSpec, table: &Table, fed: usize, most: usize) -> Vec<Lane> {
+    let mut builders = vec![LaneBuilder::new(series.clone(), most); table.series.len()];
     for reading in &table.readings[..fed] {
         // What serving refuses is not learnt from either.
         builders[reading.series as usize].observe(reading.time, reading.value);

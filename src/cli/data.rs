@@ -70,7 +70,7 @@ pub(super) struct ForecastArguments {
     #[arg(long, value_name = "LEVEL,…", value_delimiter = ',', default_values_t = Stream::default().quantiles, help_heading = "Forecast")]
     quantiles: Vec<f64>,
     #[command(flatten)]
-    network: NetworkArguments,
+    pub(super) network: NetworkArguments,
 }
 
 impl FileArguments {

@@ -5,8 +5,11 @@ mod check;
 mod data;
 mod demo;
 mod failure;
+mod files;
+mod interrupt;
 mod network;
 mod run;
+mod train;
 
 use std::{future::Future, process::ExitCode};
 
@@ -30,6 +33,8 @@ enum Verb {
     Check(check::Arguments),
     /// Runs a CSV file through the engine and tells how well it was forecast
     Backtest(Box<backtest::Arguments>),
+    /// Trains off line, from a file or from a stream's topics, or shows how far a network's gradients reach
+    Train(Box<train::Arguments>),
 }
 
 /// Parses the command line and runs the verb.
@@ -39,6 +44,7 @@ pub fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Backtest(arguments) => backtest::run(&arguments),
+        Verb::Train(arguments) => train::run(&arguments),
     }
 }
 

@@ -4,7 +4,7 @@ pub mod board;
 mod commit;
 pub mod demo_data;
 pub mod forecasts;
-mod history;
+pub mod history;
 pub mod http;
 mod lookout;
 mod models;

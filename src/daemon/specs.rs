@@ -239,6 +239,8 @@ fn training_plan(stream: &Stream) -> TrainingPlan {
             k2: training.k2 as usize,
             learning_rate: training.learning_rate,
             clip: training.clip,
+            huber: training.huber,
+            burn_in: training.burn_in as usize,
             lanes: training.lanes as usize,
             max_steps: training.max_updates as usize,
             epochs: training.epochs as usize,

@@ -258,6 +258,10 @@ table! {
         pub learning_rate: f64 = 0.003,
         /// Largest global norm of a gradient; larger ones are scaled down to it.
         pub clip: f64 = 1.0,
+        /// Below this error, in a series' own scale, the loss is a parabola instead of a kink; 0: nowhere.
+        pub huber: f64 = 0.0,
+        /// First steps of each stretch of history that give no loss; at most `k2`.
+        pub burn_in: u32 = 0,
         /// Series that are trained on side by side.
         pub lanes: u32 = 64,
         /// Passes over the history.

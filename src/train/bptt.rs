@@ -58,7 +58,12 @@ impl Model {
         let steps = window.starts.len() / rows;
         let starts = Starts::new(rows, window.starts.clone());
         let inputs = Tensor::from_slice(&window.features, (steps, rows, self.spec.inputs), &self.device)?;
-        stack::run(&self.spec, &|name| self.variable(name), &inputs, states, &starts)
+        self.run(&inputs, &starts, states)
+    }
+
+    /// The same over inputs `[steps, rows, inputs]`, which may be variables themselves.
+    pub(super) fn run(&self, inputs: &Tensor, starts: &Starts, states: &[Tensor]) -> Result<StackOutput> {
+        stack::run(&self.spec, &|name| self.variable(name), inputs, states, starts)
     }
 
     /// Loss and gradients of the head on the newest `steps` of the top layer's outputs; nothing where none of their

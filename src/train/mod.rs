@@ -8,6 +8,7 @@ mod bptt;
 mod checkpoint;
 pub mod device;
 mod evaluate;
+pub mod flow;
 pub mod gate;
 mod head;
 pub mod lanes;

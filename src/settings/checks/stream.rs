@@ -337,6 +337,10 @@ fn training(stream: &Stream, settings: &Settings, at: &mut Checker<'_>) {
     );
     at.range("learning_rate", training.learning_rate, 1e-8..=1.0, "");
     at.range("clip", training.clip, 1e-6..=1e6, "");
+    at.range("huber", training.huber, 0.0..=100.0, "in a series' own scale; 0 for none");
+    let expected = format!("at most k2, {}", training.k2);
+    let hint = "a state settles within the steps that gradients reach";
+    at.contradicts(training.burn_in > training.k2, &["burn_in", "k2"], expected, training.burn_in, hint);
     at.range("lanes", training.lanes, 1..=65_536, "");
     at.range("epochs", training.epochs, 1..=10_000, "");
     at.range("max_updates", training.max_updates, 1..=100_000_000, "");

@@ -1,0 +1,67 @@
+//! Progress on standard error: a bar on a terminal, a line now and then elsewhere.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::{env::Clock, train::Progress};
+
+/// How long a reader of lines waits for the next, in microseconds.
+const LINE_EVERY: u64 = 5_000_000;
+
+/// Where progress is shown.
+pub(super) struct Screen<'a> {
+    bar: ProgressBar,
+    clock: &'a dyn Clock,
+    /// Time and series steps at the first update that was seen: what came before is not this sitting's.
+    first: Option<(u64, u64, usize)>,
+    next_line: u64,
+}
+
+impl<'a> Screen<'a> {
+    /// Opens it.
+    pub(super) fn open(clock: &'a dyn Clock) -> Self {
+        // indicatif draws on standard error, and only where that is a terminal.
+        let bar = ProgressBar::new(1);
+        if let Ok(style) = ProgressStyle::with_template("{bar:30.cyan/blue} {pos}/{len}  {eta:>4} left  {msg}") {
+            bar.set_style(style.progress_chars("━╸─"));
+        }
+        Self { bar, clock, first: None, next_line: 0 }
+    }
+
+    /// Says something that stays.
+    pub(super) fn say(&self, text: &str) {
+        self.bar.suspend(|| eprintln!("{text}"));
+    }
+
+    /// Shows how far training is.
+    pub(super) fn show(&mut self, progress: &Progress) {
+        let now = self.clock.monotonic_micros();
+        let (begin, steps, updates) = *self.first.get_or_insert_with(|| {
+            self.bar.set_length(progress.max_steps as u64);
+            self.bar.set_position(progress.step as u64);
+            self.bar.reset_eta();
+            (now, progress.series_steps, progress.step)
+        });
+        let seconds = (now - begin) as f64 / 1e6;
+        let speed = (progress.series_steps - steps) as f64 / seconds.max(1e-6);
+        let mut text = format!("loss {:.4}, gradient {:.3}", progress.loss, progress.gradient_norm);
+        if progress.skipped_non_finite > 0 {
+            text += &format!(", {} skipped", progress.skipped_non_finite);
+        }
+        if progress.step > updates {
+            text += &format!(", {speed:.0} steps/s");
+        }
+        if self.bar.is_hidden() && now >= self.next_line {
+            self.next_line = now + LINE_EVERY;
+            let left = (progress.max_steps - progress.step) as f64 * seconds / (progress.step - updates).max(1) as f64;
+            let left = if progress.step > updates { format!(", {left:.0} s left") } else { String::new() };
+            eprintln!("update {} of {}: {text}{left}", progress.step, progress.max_steps);
+        }
+        self.bar.set_position(progress.step as u64);
+        self.bar.set_message(text);
+    }
+
+    /// Takes the bar away.
+    pub(super) fn close(self) {
+        self.bar.finish_and_clear();
+    }
+}
