@@ -98,7 +98,7 @@ fn an_interrupt_keeps_the_best_and_training_goes_on_from_there() {
     let folder = tempfile::tempdir().unwrap();
     let (file, out) = (file(folder.path(), 600), path(folder.path(), "weights"));
     let checkpoint = path(folder.path(), "checkpoint");
-    let asked = [file.as_str(), "--out", &out, "--json", "--device", "cpu", "--updates", "200"];
+    let asked = [file.as_str(), "--out", &out, "--json", "--device", "cpu", "--updates", "600"];
     let begun = [&asked[..], &["--checkpoint", &checkpoint], &SMALL[..]].concat();
     let mut child = Command::new(env!("CARGO_BIN_EXE_foretide"))
         .arg("train")
@@ -116,12 +116,12 @@ fn an_interrupt_keeps_the_best_and_training_goes_on_from_there() {
     let told = json(&output);
     assert_eq!(told["interrupted"], true, "{told} {rest:?}");
     let updates = told["updates"].as_u64().unwrap();
-    assert!((1..200).contains(&updates), "{told}");
+    assert!((1..600).contains(&updates), "{told}");
     assert!(rest.iter().any(|line| line.contains("the best weights so far were judged and kept")), "{rest:?}");
     assert!(fs::read(&out).unwrap().len() > 1000);
 
     let resumed = json(&foretide(&[&asked[..], &["--resume", &checkpoint], &SMALL[..]].concat()));
-    assert_eq!((&resumed["updates"], &resumed["interrupted"]), (&200.into(), &false.into()));
+    assert_eq!((&resumed["updates"], &resumed["interrupted"]), (&600.into(), &false.into()));
     let resumed = fs::read(&out).unwrap();
     json(&foretide(&[&asked[..], &SMALL[..]].concat()));
     assert!(fs::read(&out).unwrap() == resumed, "the pause is not to be seen in the weights");

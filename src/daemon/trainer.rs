@@ -175,7 +175,7 @@ impl<'a> Trainer<'a> {
             Verdict::Refuse(why) => why,
         };
         tracing::info!(stream = name, %verdict, "the challenger is refused");
-        metrics::REFUSALS.counter(&[("stream", name)]).increment(1);
+        metrics::REFUSALS.counter(&[("stream", name), ("reason", verdict.name())]).increment(1);
         count(stream, "refused");
         self.shared.status.board.note_promotion(Promotion {
             stream: name.to_owned(),
@@ -200,9 +200,17 @@ impl<'a> Trainer<'a> {
         let name: &str = &stream.engine.name;
         let round = self.rounds;
         let shared = self.shared;
+        let mut told = [0, 0, 0];
         let mut observe = |progress: &Progress| {
             metrics::TRAINING_LOSS.gauge(&[("stream", name)]).set(progress.loss);
             metrics::GRADIENT_NORM.gauge(&[("stream", name)]).set(progress.gradient_norm);
+            metrics::CLIPPED_GRADIENT_NORM.gauge(&[("stream", name)]).set(progress.clipped_gradient_norm);
+            let counts = [progress.step, progress.clipped, progress.skipped_non_finite];
+            let counters = [metrics::TRAINING_STEPS, metrics::TRAINING_CLIPPED, metrics::TRAINING_SKIPPED];
+            for ((metric, count), told) in counters.iter().zip(counts).zip(&mut told) {
+                metric.counter(&[("stream", name)]).increment((count - *told) as u64);
+                *told = count;
+            }
             shared.status.board.note_training(
                 name,
                 TrainingStep {
@@ -320,11 +328,12 @@ impl<'a> Trainer<'a> {
         let label = ("stream", &*stream.engine.name);
         let seconds = self.shared.clock.monotonic_micros().saturating_sub(started) as f64 / 1e6;
         metrics::TRAINING_SECONDS.sum(&[label]).increment(seconds);
-        metrics::TRAINING_STEPS.counter(&[label]).increment(outcome.steps as u64);
-        metrics::TRAINING_CLIPPED.counter(&[label]).increment(outcome.clipped as u64);
-        metrics::TRAINING_SKIPPED.counter(&[label]).increment(outcome.skipped_non_finite as u64);
         metrics::HELD_OUT_LOSS.gauge(&[label, ("weights", "champion")]).set(outcome.champion_loss);
         metrics::HELD_OUT_LOSS.gauge(&[label, ("weights", "challenger")]).set(outcome.challenger_loss);
+        let fit = outcome.fit;
+        for (weights, loss) in [("champion", fit.champion), ("challenger", fit.challenger), ("newest", fit.newest)] {
+            metrics::FIT_LOSS.gauge(&[label, ("weights", weights)]).set(loss);
+        }
     }
 }
 

@@ -204,12 +204,16 @@ metrics! {
         "Mean quantile loss of the latest training step, in the series' own scale.";
     GRADIENT_NORM = "foretide_training_gradient_norm", G, None, ["stream"],
         "Global norm of the latest gradient before clipping.";
+    CLIPPED_GRADIENT_NORM = "foretide_training_clipped_gradient_norm", G, None, ["stream"],
+        "Global norm of the latest gradient after clipping: what the optimiser was given.";
     HELD_OUT_LOSS = "foretide_training_held_out_loss", G, None, ["stream", "weights"],
         "Loss on the newest slots that training has not seen, for the champion and the challenger of the latest round.";
+    FIT_LOSS = "foretide_training_fit_loss", G, None, ["stream", "weights"],
+        "Loss on a sample of what training has learnt from, for the champion, the challenger and the newest weights of the latest round: far below the held-out loss means overfitting.";
     PROMOTIONS = "foretide_promotions_total", C, Count, ["stream"],
         "Challengers that became the serving weights.";
-    REFUSALS = "foretide_refusals_total", C, Count, ["stream"],
-        "Challengers that did not win clearly enough.";
+    REFUSALS = "foretide_refusals_total", C, Count, ["stream", "reason"],
+        "Challengers that did not win clearly enough, by the reason: too_few, not_finite, no_clear_win, overfitting or underfitting.";
     ROLLBACKS = "foretide_rollbacks_total", C, Count, ["stream"],
         "Promotions taken back because the live loss worsened.";
     WEIGHTS_VERSION = "foretide_weights_version", G, Count, ["stream"],

@@ -258,3 +258,52 @@ fn the_trainer_learns_publishes_and_serving_takes_the_weights_up() {
     });
     assert!(manifest["challenger_loss"].as_f64().unwrap() < manifest["champion_loss"].as_f64().unwrap(), "{manifest}");
 }
+
+/// The same history as the daemon's trainer reads, without a daemon.
+#[test]
+fn training_off_line_reads_the_topics_and_writes_nothing() {
+    let (topic, app) = (kafka().topic("off-line", 2), unique("off-line"));
+    let now = support::now() / 60_000 * 60_000;
+    let record = |series: i64, step: i64| {
+        let value = ((step + 3 * series) as f64 / 8.0 * std::f64::consts::TAU).sin() * 10.0;
+        Input::new(format!("s{series}"), format!("{{\"time\":{},\"value\":{value}}}", now + step * 60_000))
+            .at((series % 2) as i32)
+    };
+    produce(kafka(), &topic, (0..400).flat_map(|step| (0..8).map(move |series| record(series, step))));
+    let folder = tempfile::tempdir().unwrap();
+    let [config, out] = ["off-line.toml", "weights"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    let stream = |name: &str, extra: &str| {
+        format!(
+            "[[stream]]\nname = {name:?}\ntopics = [{topic:?}]\nvalues = [\"value\"]\ninterval = \"1m\"\nseason = \"none\"\nreadings_per_slot = 1\nhorizon = 24\ntime = {{ field = \"time\", format = \"milliseconds\" }}\nmodel = {{ hidden = 16 }}\ntraining = {{ enabled = false, lanes = 8, margin = 0.001{extra} }}\n"
+        )
+    };
+    let head = format!("app = {app:?}\n[kafka]\nbrokers = [{:?}]\n", kafka().servers);
+    std::fs::write(&config, head + &stream("short", ", min_steps = 1000") + &stream("learnt", "")).unwrap();
+    let train = |stream: &[&str]| {
+        let asked =
+            ["train", "--config", &config, "--out", &out, "--json", "--updates", "40", "--learning-rate", "0.01"];
+        let output =
+            std::process::Command::new(env!("CARGO_BIN_EXE_foretide")).args(asked).args(stream).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, told, said) = train(&["--stream", "learnt"]);
+    assert!(code == Some(0) && said.contains("8 series, 3200 steps of stream learnt"), "{code:?} {said}");
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["verdict"], &told["updates"]), (&"promote".into(), &40.into()), "{told}");
+    assert!(std::fs::metadata(&out).unwrap().len() > 1000);
+    for written in [format!("{app}.models"), format!("{app}.state"), format!("{app}.learnt.forecasts")] {
+        assert_eq!(kafka().broker().partitions(&written).unwrap(), None, "{written}");
+    }
+    let ends = [0, 1].map(|number| {
+        let partition = Partition { topic: topic.as_str().into(), number };
+        kafka().broker().offsets(&partition).unwrap().1
+    });
+    assert_eq!(ends, [1600, 1600]);
+
+    let (code, _, said) = train(&["--stream", "short"]);
+    assert_eq!(code, Some(65), "{said}");
+    assert!(said.contains("has 400 steps of history; training begins at 1000"), "{said}");
+    let (code, _, said) = train(&[]);
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains("expected --stream and one of short, learnt"), "{said}");
+}
