@@ -192,9 +192,9 @@ mod tests {
                 last.iter().zip(signs(&network)).map(|(output, sign)| f64::from(output * sign)).sum::<f64>()
             };
             for lag in [0, 1, 6] {
-                let difference = (loss(lag, 0.01) - loss(lag, -0.01)) / 0.02;
+                let difference = (loss(lag, 0.002) - loss(lag, -0.002)) / 0.004;
                 let norm = found.norms[lag];
-                assert!((norm - difference.abs()).abs() < 1e-4 + 0.02 * norm, "{cell} {lag}: {norm} {difference}");
+                assert!((norm - difference.abs()).abs() < 5e-4 + 0.02 * norm, "{cell} {lag}: {norm} {difference}");
             }
         }
     }
