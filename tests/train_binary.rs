@@ -167,7 +167,7 @@ fn failures_say_what_was_expected_and_have_their_exit_codes() {
     let short = path(folder.path(), "short.csv");
     fs::write(&short, "time,x\n0,1\n3600,2\n").unwrap();
     let out = path(folder.path(), "weights");
-    let cases: [(&[&str], i32, &str); 14] = [
+    let cases: [(&[&str], i32, &str); 16] = [
         (&["no/such.csv"], 66, "no/such.csv: "),
         (&[&bad], 65, "line 3, column \"x\": \"one\"; expected a number"),
         (&[&short], 65, "nothing to learn from"),
@@ -179,6 +179,8 @@ fn failures_say_what_was_expected_and_have_their_exit_codes() {
         (&[&good, "--checkpoint", "no/such/folder"], 74, "cannot write no/such/folder"),
         (&[&good, "--config", "x.toml"], 2, "cannot be used with"),
         (&["--config", "x.toml", "--horizon", "3"], 2, "cannot be used with"),
+        (&["--config", "x.toml", "--hidden", "3"], 2, "cannot be used with"),
+        (&["--diagnose", "--steps", "1"], 64, "1 steps to follow gradients through, expected 2 to 4096"),
         (&["--config", "no/such.toml"], 78, "no/such.toml"),
         (&[&good, "--resume", "a", "--from", "b"], 2, "cannot be used with"),
         (&["--diagnose", "--plot", "x.jpg"], 2, "expected a file name that ends in .svg or .png"),

@@ -8,6 +8,7 @@ use rand_pcg::rand_core::{RngCore, SeedableRng};
 
 use super::bptt::Model;
 use super::lanes::Lane;
+use super::run::{MOST_STEPS, STACK};
 use super::spec::TrainError;
 use super::tracks::steps as steps_of;
 use crate::nn::sequence::Starts;
@@ -80,11 +81,29 @@ impl Flow {
     }
 }
 
-/// Follows the gradient of the last of `steps` steps back, over stretches of the lanes in which no state is reset.
+/// Follows the gradient of the last of `steps` steps (2 to 4096) back, over stretches of the lanes in which no state is
+/// reset.
 ///
 /// # Errors
 /// Where the weights or the lanes do not fit the network, or no lane has such a stretch.
 pub fn flow(network: &NetworkSpec, weights: &Weights, lanes: &[Lane], steps: usize) -> Result<Flow, TrainError> {
+    if !(2..=MOST_STEPS).contains(&steps) {
+        return Err(TrainError::Invalid(format!(
+            "{steps} steps to follow gradients through, expected 2 to {MOST_STEPS}"
+        )));
+    }
+    std::thread::scope(|scope| {
+        // Where a cell has no backward pass of its own, candle's recurses once per step.
+        let thread = std::thread::Builder::new().name("flow".to_owned()).stack_size(STACK);
+        thread
+            .spawn_scoped(scope, || follow(network, weights, lanes, steps))
+            .map_err(|error| TrainError::Thread(error.to_string()))?
+            .join()
+            .unwrap_or_else(|_| Err(TrainError::Thread("it panicked".to_owned())))
+    })
+}
+
+fn follow(network: &NetworkSpec, weights: &Weights, lanes: &[Lane], steps: usize) -> Result<Flow, TrainError> {
     network.check().map_err(crate::nn::NetworkError::from)?;
     weights.check(network).map_err(crate::nn::NetworkError::from)?;
     let stretches = stretches(lanes, &steps_of(lanes, network)?, steps);
@@ -205,7 +224,6 @@ mod tests {
         let fate = |cell, chrono| {
             let network = NetworkSpec { hidden: 32, chrono, ..network(cell, 1) };
             let found = flow(&network, &Weights::initial(&network), &lanes, 128).unwrap();
-            println!("{cell} {chrono}: {:.1e} {}", found.relative(127), found.reach());
             found.fate()
         };
         assert_eq!(fate(CellKind::Elman, 0), Fate::Vanishes);
@@ -234,5 +252,7 @@ mod tests {
         let network = network(CellKind::Gru, 1);
         let error = flow(&network, &Weights::initial(&network), &lanes, 101).unwrap_err().to_string();
         assert_eq!(error, "training: no series has 101 steps in a row to follow gradients through");
+        let error = flow(&network, &Weights::initial(&network), &lanes, 1).unwrap_err().to_string();
+        assert_eq!(error, "training: 1 steps to follow gradients through, expected 2 to 4096");
     }
 }

@@ -19,9 +19,9 @@ use crate::nn::{NamedTensor, NetworkSpec, Weights};
 
 /// The most steps of a window: what is kept for the backward pass grows with it, and so does, elsewhere than on the
 /// processor, the stack that the backward pass needs.
-const MOST_STEPS: usize = 4096;
+pub(super) const MOST_STEPS: usize = 4096;
 /// Stack of the training thread: candle's backward pass recurses once per operation.
-const STACK: usize = 256 << 20;
+pub(super) const STACK: usize = 256 << 20;
 
 /// Trains a challenger from the champion's weights and judges the two.
 ///

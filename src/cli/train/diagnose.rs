@@ -48,9 +48,6 @@ struct Found {
 
 /// Prints and draws how far gradients reach.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    if arguments.steps < 2 {
-        return Err(Failure(USAGE, format!("--steps is {}; expected at least 2", arguments.steps)));
-    }
     files::check_writable(arguments.plot.path())?;
     let clock = SystemClock::new();
     let task = task(arguments)?;
