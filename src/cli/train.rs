@@ -46,7 +46,10 @@ pub struct Arguments {
     #[arg(
         long,
         value_name = "FILE",
-        conflicts_with_all = ["file", "diagnose", "FileArguments", "ForecastArguments", "NetworkArguments"],
+        // clap gives a group of arguments that holds another one no members: those of the forecast are named.
+        conflicts_with_all = [
+            "file", "diagnose", "FileArguments", "NetworkArguments", "horizon", "interval", "season", "quantiles"
+        ],
         help_heading = "Stream"
     )]
     config: Option<PathBuf>,
