@@ -155,7 +155,10 @@ fn gradients_are_followed_back_on_a_file() {
     let output = foretide(&[&asked[..], &SMALL[..]].concat());
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains("gru     initial") && said.contains("2 updates") && said.contains("reach"), "{said}");
+    assert!(
+        said.contains("gru_reset_before initial") && said.contains("2 updates") && said.contains("reach"),
+        "{said}"
+    );
     assert!(fs::read(&plot).unwrap().starts_with(b"\x89PNG"));
 }
 

@@ -126,7 +126,7 @@ fn shown(steps: usize) -> Vec<usize> {
 fn table(found: &[Found], steps: usize, updates: usize) -> String {
     let lags = shown(steps);
     let mut text = format!(
-        "gradient of the last step by the inputs so many steps before, in parts of that by its own\n{:<22}",
+        "gradient of the last step by the inputs so many steps before, in parts of that by its own\n{:<31}",
         "lag"
     );
     text += &lags.iter().map(|lag| format!("{lag:>9}")).collect::<String>();
@@ -134,7 +134,7 @@ fn table(found: &[Found], steps: usize, updates: usize) -> String {
     for Found { cell, initial, trained, .. } in found {
         let after = format!("{updates} updates");
         for (name, when, flow) in [(cell.name(), "initial", initial), ("", after.as_str(), trained)] {
-            text += &format!("{name:<8}{when:<14}");
+            text += &format!("{name:<17}{when:<14}");
             text += &lags.iter().map(|lag| format!("{:>9.1e}", flow.relative(*lag))).collect::<String>();
             text += &format!("{:>8}  {}\n", flow.reach(), flow.fate().name());
         }
