@@ -2,7 +2,8 @@
 //! product does at its best on the same processor; then what training of such a layer costs. One thread each.
 //!
 //! `cargo bench --bench serving` prints criterion's figures, then ratios of medians from rounds in which all contenders
-//! take turns, so that what disturbs the machine disturbs them alike. `-- --ratios` leaves criterion out.
+//! take turns, so that what disturbs the machine disturbs them alike. `-- --ratios` leaves criterion out. `-- --json NAME...`
+//! prints one object with our side of the pairs that `scripts/bench-torch` holds against PyTorch, and nothing else.
 
 use std::hint::black_box;
 use std::ops::ControlFlow;
@@ -14,15 +15,18 @@ use candle_nn::{GRUConfig, RNN, VarBuilder, VarMap};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use foretide::nn::{CellKind, Network, NetworkSpec, Scratch, Weights};
 use foretide::train::{DeviceChoice, Lane, TrainSpec, train};
+use serde_json::{Map, Value, json};
 
 const HIDDEN: usize = 64;
 const INPUTS: usize = 8;
 const ROWS: [usize; 4] = [1, 64, 256, 1024];
-/// Multiply-adds of one step of one row, times two.
-const WORK: f64 = 2.0 * 3.0 * (HIDDEN * (HIDDEN + INPUTS)) as f64;
 /// Side of the square product that shows the ceiling.
 const SIDE: usize = 768;
 const ROUNDS: usize = 40;
+/// How long a contender runs in a round.
+const TURN: Duration = Duration::from_millis(4);
+/// The same for `--json`, whose rounds another process's turns lie between.
+const LONG_TURN: Duration = Duration::from_millis(25);
 /// Read by rayon and by candle when their first work arrives.
 const ONE_THREAD: [&str; 2] = ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"];
 
@@ -70,9 +74,10 @@ fn candles<'a>(rows: usize) -> Result<Contender<'a>, AnyError> {
     Ok(Contender { name: "candle-nn gru".to_owned(), steps: rows as f64, once: Box::new(once) })
 }
 
-/// A square matrix product, counted in the steps that as many multiply-adds would be.
+/// A square matrix product, counted in the steps that as many multiply-adds would be in a cell with so many matrices
+/// by the inputs and as many by the state.
 #[expect(unsafe_code, reason = "the crate's only way in")]
-fn ceiling<'a>() -> Contender<'a> {
+fn ceiling<'a>(gates: usize) -> Contender<'a> {
     let (left, right, mut out) = (wave(SIDE * SIDE), wave(SIDE * SIDE), vec![0.0_f32; SIDE * SIDE]);
     let once = move || {
         let (rows, side) = (1, SIDE as isize);
@@ -102,18 +107,18 @@ fn ceiling<'a>() -> Contender<'a> {
         }
         black_box(&mut out);
     };
-    let steps = 2.0 * (SIDE as f64).powi(3) / WORK;
+    let steps = (SIDE as f64).powi(3) / (gates * HIDDEN * (HIDDEN + INPUTS)) as f64;
     Contender { name: "gemm ceiling".to_owned(), steps, once: Box::new(once) }
 }
 
 /// Million steps per second of each contender: medians over rounds in which all take turns.
 #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
-fn medians(contenders: &mut [Contender<'_>]) -> Vec<f64> {
+fn medians(contenders: &mut [Contender<'_>], turn: Duration) -> Vec<f64> {
     let mut speeds = vec![Vec::with_capacity(ROUNDS); contenders.len()];
     for _ in 0..ROUNDS {
         for (contender, speeds) in contenders.iter_mut().zip(&mut speeds) {
             let (begin, mut count) = (Instant::now(), 0.0);
-            while begin.elapsed() < Duration::from_millis(4) {
+            while begin.elapsed() < turn {
                 for _ in 0..(1.0 + 200.0 / contender.steps) as usize {
                     (contender.once)();
                     count += contender.steps;
@@ -133,8 +138,8 @@ fn ratios() -> Result<(), AnyError> {
         "batch", "gru", "lstm", "candle gru", "ceiling", "x candle", "of gemm"
     );
     for rows in ROWS {
-        let mut contenders = [ours(CellKind::Gru, rows)?, ours(CellKind::Lstm, rows)?, candles(rows)?, ceiling()];
-        let speed = medians(&mut contenders);
+        let mut contenders = [ours(CellKind::Gru, rows)?, ours(CellKind::Lstm, rows)?, candles(rows)?, ceiling(3)];
+        let speed = medians(&mut contenders, TURN);
         println!(
             "{rows:>6} {:>14.3} {:>14.3} {:>14.3} {:>14.3} {:>9.1} {:>8.0}%",
             speed[0],
@@ -148,34 +153,74 @@ fn ratios() -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Training, T = 64, head of 24: the time between two updates, forward, backward and optimiser.
+/// Training with updates of the weights after `steps` steps of `rows` lanes, head of 24: million steps per second from
+/// the median time between two updates; forward, backward, clipping and optimiser.
 #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+fn trained(kind: CellKind, steps: usize, rows: usize) -> Result<f64, AnyError> {
+    let (network, updates) = (network(kind), if steps > 64 { 8 } else { 30 });
+    // Four fifths of a lane are trained on.
+    let count = steps * updates * 4 / 3;
+    let lane = Lane { features: wave(count * INPUTS), targets: wave(count * network.horizon), starts: vec![0] };
+    let spec = TrainSpec {
+        k1: steps,
+        k2: steps,
+        lanes: rows,
+        max_steps: updates,
+        evaluate_every: 1_000_000,
+        levels: vec![0.5],
+        device: DeviceChoice::Cpu,
+        ..TrainSpec::default()
+    };
+    let mut times: Vec<Instant> = Vec::new();
+    train(&spec, &network, &Weights::initial(&network), &vec![lane; rows], &mut |_| {
+        times.push(Instant::now());
+        ControlFlow::Continue(())
+    })?;
+    let mut seconds: Vec<f64> = times.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
+    seconds.sort_by(f64::total_cmp);
+    Ok((steps * rows) as f64 / seconds[seconds.len() / 2] / 1e6)
+}
+
 fn training() -> Result<(), AnyError> {
     println!("\nTraining, T = 64, head of 24, one thread: million steps per second, median over updates");
     for kind in CellKind::ALL {
         for rows in [64, 256] {
-            let network = network(kind);
-            let steps = 64 * 40;
-            let lane = Lane { features: wave(steps * INPUTS), targets: wave(steps * network.horizon), starts: vec![0] };
-            let spec = TrainSpec {
-                lanes: rows,
-                max_steps: 30,
-                evaluate_every: 1_000_000,
-                levels: vec![0.5],
-                device: DeviceChoice::Cpu,
-                ..TrainSpec::default()
-            };
-            let mut times: Vec<Instant> = Vec::new();
-            train(&spec, &network, &Weights::initial(&network), &vec![lane; rows], &mut |_| {
-                times.push(Instant::now());
-                ControlFlow::Continue(())
-            })?;
-            let mut speeds: Vec<f64> =
-                times.windows(2).map(|pair| (64 * rows) as f64 / (pair[1] - pair[0]).as_secs_f64() / 1e6).collect();
-            speeds.sort_by(f64::total_cmp);
-            println!("{kind:>6} batch {rows:>4}: {:.3}", speeds[speeds.len() / 2]);
+            println!("{kind:>6} batch {rows:>4}: {:.3}", trained(kind, 64, rows)?);
         }
     }
+    Ok(())
+}
+
+/// Our side of the pair of a name, in million steps per second: `ours`, and `peer` where that is ours too, or the
+/// `ceiling`; null for what there is not, or not on this processor.
+fn pair(name: &str) -> Result<Value, AnyError> {
+    let parts: Vec<&str> = name.split('_').collect();
+    match parts[..] {
+        ["serve", cell, rows] => {
+            let (kind, rows): (CellKind, usize) = (cell.parse()?, rows.parse()?);
+            let gates = if kind == CellKind::Lstm { 4 } else { 3 };
+            let speed = medians(&mut [ours(kind, rows)?, ceiling(gates)], LONG_TURN);
+            Ok(json!({ "ours": speed[0], "ceiling": speed[1] }))
+        }
+        ["train", cell, "t1024"] => {
+            let kind = cell.parse()?;
+            Ok(json!({ "ours": trained(kind, 1024, 64)?, "peer": trained(kind, 64, 64)? }))
+        }
+        ["train", cell, rows] => Ok(json!({ "ours": trained(cell.parse()?, 64, rows.parse()?)? })),
+        ["bf16", _, _] | ["mingru", "scan", "1024"] => Ok(Value::Null),
+        ["machine"] => {
+            let spec = network(CellKind::Gru);
+            let instructions = Network::new(&spec, &Weights::initial(&spec))?.instructions();
+            Ok(json!({ "instructions": instructions.name(), "foretide": env!("CARGO_PKG_VERSION") }))
+        }
+        _ => Err(format!("--json: no pair \"{name}\": expected one of those in scripts/torch_pairs.py").into()),
+    }
+}
+
+fn pairs() -> Result<(), AnyError> {
+    let names = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    let figures = names.map(|name| Ok((name.clone(), pair(&name)?))).collect::<Result<Map<_, _>, AnyError>>()?;
+    println!("{}", Value::Object(figures));
     Ok(())
 }
 
@@ -199,7 +244,11 @@ fn criteria() -> Result<(), AnyError> {
 }
 
 fn measure() -> Result<(), AnyError> {
-    if !std::env::args().any(|argument| argument == "--ratios") {
+    let asked = |flag: &str| std::env::args().any(|argument| argument == flag);
+    if asked("--json") {
+        return pairs();
+    }
+    if !asked("--ratios") {
         criteria()?;
     }
     ratios()?;
