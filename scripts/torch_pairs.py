@@ -58,8 +58,8 @@ def serving(kind, rows):
     return statistics.median(speeds)
 
 
-# What can be chosen in training: the optimiser's loop, and whether oneDNN runs the layer.
-CHOICES = [(optimiser, onednn) for optimiser, onednn in itertools.product(("foreach", "fused"), (True, False))]
+# What can be chosen in training: the optimiser's loop, and whether oneDNN runs the layer. Then what was, by name.
+CHOICES = list(itertools.product(("foreach", "fused"), (True, False)))
 chosen = {}
 
 
@@ -75,42 +75,42 @@ def updates(kind, rows, choice, count):
     optimiser = torch.optim.AdamW(parameters, lr=3e-3, weight_decay=1e-4, **{optimiser_loop: True})
     x, targets = torch.randn(count, STEPS, rows, INPUTS), torch.randn(count, STEPS, rows, HORIZON)
     state, times = None, []
-    with torch.backends.mkldnn.flags(enabled=onednn):
-        for features, target in zip(x, targets, strict=True):
-            begin = time.perf_counter()
-            outputs, state = layer(features, state)
-            state = tuple(part.detach() for part in state) if kind == "lstm" else state.detach()
-            # Pinball loss of the median.
-            loss = 0.5 * nn.functional.l1_loss(head(outputs), target)
-            optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(parameters, 1.0, foreach=True)
-            optimiser.step()
-            times.append(time.perf_counter() - begin)
+    torch.backends.mkldnn.enabled = onednn
+    for features, target in zip(x, targets, strict=True):
+        begin = time.perf_counter()
+        outputs, state = layer(features, state)
+        state = tuple(part.detach() for part in state) if kind == "lstm" else state.detach()
+        # Pinball loss of the median.
+        loss = 0.5 * nn.functional.l1_loss(head(outputs), target)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0, foreach=True)
+        optimiser.step()
+        times.append(time.perf_counter() - begin)
+    torch.backends.mkldnn.enabled = True
     return STEPS * rows / statistics.median(times[1:]) / 1e6
 
 
-def training(kind, rows):
+def training(name, kind, rows):
     """With the choices that were fastest in a trial before the first round."""
-    key = (kind, rows)
-    if key not in chosen:
-        chosen[key] = max(CHOICES, key=lambda choice: updates(kind, rows, choice, TRIALS))
-    return updates(kind, rows, chosen[key], UPDATES)
+    if name not in chosen:
+        chosen[name] = max(CHOICES, key=lambda choice: updates(kind, rows, choice, TRIALS))
+    return updates(kind, rows, chosen[name], UPDATES)
 
 
 def peer(name):
     """PyTorch's figure for a pair; None where the peer is no PyTorch."""
-    use, kind, size = name.split("_")
+    _, kind, size = name.split("_")
     if name in SERVING:
         return serving(kind, int(size))
     if name in TRAINING:
-        return training(kind, int(size))
+        return training(name, kind, int(size))
     return None
 
 
 def ours(bench, name):
-    answer = subprocess.run([bench, "--json", name], check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(answer.stdout)[name]
+    done = subprocess.run([bench, "--json", name], check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout)[name]
 
 
 def figures(name, rounds):
@@ -126,16 +126,19 @@ def figures(name, rounds):
     if name in NOTES:
         result["note"] = NOTES[name]
     if name in TRAINING:
-        _, kind, rows = name.split("_")
-        optimiser, onednn = chosen[(kind, int(rows))]
+        optimiser, onednn = chosen[name]
         result["peer_settings"] = f"AdamW {optimiser}, oneDNN {'on' if onednn else 'off'}"
     return result
 
 
+def answer(*command):
+    """What a command prints; empty where it fails."""
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
 def machine(bench):
-    models = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-              if line.startswith("model name")]
-    run = lambda *command: subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return {
         "processor": models[0] if models else platform.machine(),
         "cores": os.cpu_count(),
@@ -143,8 +146,8 @@ def machine(bench):
         "torch": torch.__version__,
         "torch_instructions": torch.backends.cpu.get_cpu_capability(),
         "python": platform.python_version(),
-        "rustc": run("rustc", "--version"),
-        "commit": run("git", "describe", "--always", "--dirty"),
+        "rustc": answer("rustc", "--version"),
+        "commit": answer("git", "describe", "--always", "--dirty"),
         **ours(bench, "machine"),
     }
 
@@ -153,7 +156,7 @@ def table(results):
     print(f"{'pair':<18} {'ours':>9} {'peer':>9} {'ratio':>7} {'of gemm':>8}   million steps per second, one thread")
     for name, result in results.items():
         if result is None:
-            print(f"{name:<18} {'-':>9} {'-':>9} {'-':>7} {'-':>8}   not on this processor, or not there yet")
+            print(f"{name:<18} {'-':>9} {'-':>9} {'-':>7} {'-':>8}   not on this processor")
             continue
         share = f"{result['ceiling_share']:.0%}" if "ceiling_share" in result else ""
         said = result.get("note") or result.get("peer_settings", "")
