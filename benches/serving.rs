@@ -10,9 +10,12 @@ use std::ops::ControlFlow;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{GRUConfig, RNN, VarBuilder, VarMap};
 use criterion::{BenchmarkId, Criterion, Throughput};
+use foretide::nn::minimal::MinGru;
+use foretide::nn::recurrent::Gates;
+use foretide::nn::sequence::{self, Sequence, SequenceOutput, Starts};
 use foretide::nn::{CellKind, Network, NetworkSpec, Scratch, Weights};
 use foretide::train::{DeviceChoice, Lane, TrainSpec, train};
 use serde_json::{Map, Value, json};
@@ -181,6 +184,29 @@ fn trained(kind: CellKind, steps: usize, rows: usize) -> Result<f64, AnyError> {
     Ok((steps * rows) as f64 / seconds[seconds.len() / 2] / 1e6)
 }
 
+type Way = fn(&'static dyn Gates, &Sequence<'_>) -> candle_core::Result<SequenceOutput>;
+
+/// A minGRU layer over 1024 steps of 64 rows, forward and backward.
+fn minimal<'a>(name: &str, way: Way) -> Result<Contender<'a>, AnyError> {
+    let (steps, rows, weights) = (1024, 64, Weights::initial(&network(CellKind::MinGru)));
+    let tensor = |name: &'static str| {
+        let tensor = &weights.tensors()[&format!("layer0.{name}")];
+        let variable = Var::from_slice(&tensor.values, tensor.shape.as_slice(), &Device::Cpu)?;
+        Ok((name, variable.into_inner()))
+    };
+    let weights = ["input", "bias"].map(tensor).into_iter().collect::<candle_core::Result<_>>()?;
+    let inputs = Tensor::from_vec(wave(steps * rows * INPUTS), (steps, rows, INPUTS), &Device::Cpu)?;
+    let states = Tensor::zeros((rows, HIDDEN), DType::F32, &Device::Cpu)?;
+    let starts = Starts::new(rows, Vec::new());
+    let once = move || {
+        let sequence = Sequence { inputs: &inputs, weights: &weights, states: &states, starts: &starts };
+        way(&MinGru, &sequence)?.outputs.sum_all()?.backward()
+    };
+    once()?;
+    let once = move || drop(black_box(once()));
+    Ok(Contender { name: name.to_owned(), steps: (steps * rows) as f64, once: Box::new(once) })
+}
+
 fn training() -> Result<(), AnyError> {
     println!("\nTraining, T = 64, head of 24, one thread: million steps per second, median over updates");
     for kind in CellKind::ALL {
@@ -207,7 +233,12 @@ fn pair(name: &str) -> Result<Value, AnyError> {
             Ok(json!({ "ours": trained(kind, 1024, 64)?, "peer": trained(kind, 64, 64)? }))
         }
         ["train", cell, rows] => Ok(json!({ "ours": trained(cell.parse()?, 64, rows.parse()?)? })),
-        ["bf16", _, _] | ["mingru", "scan", "1024"] => Ok(Value::Null),
+        ["bf16", _, _] => Ok(Value::Null),
+        ["mingru", "scan", "1024"] => {
+            let mut contenders = [minimal("scanned", sequence::run)?, minimal("stepped", sequence::stepped)?];
+            let speed = medians(&mut contenders, LONG_TURN);
+            Ok(json!({ "ours": speed[0], "peer": speed[1] }))
+        }
         ["machine"] => {
             let spec = network(CellKind::Gru);
             let instructions = Network::new(&spec, &Weights::initial(&spec))?.instructions();

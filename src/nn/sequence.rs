@@ -98,10 +98,18 @@ pub fn run(gates: &'static dyn Gates, sequence: &Sequence<'_>) -> Result<Sequenc
     let (on_processor, scans) = (sequence.inputs.device().is_cpu(), gates.recurrent_gates().is_empty());
     match (on_processor, scans) {
         (true, true) => fused::scan(gates, sequence),
-        (true, false) if gates.combination().has_reverse() => fused::run(gates, sequence),
+        (true, false) if gates.combination().has_reverse() => stepped(gates, sequence),
         (false, true) => log_space(gates, sequence),
         _ => plain(gates, sequence),
     }
+}
+
+/// Step after step with the kernels that serve and their reverse, on the processor: for cells that have a reverse.
+///
+/// # Errors
+/// Those of candle, where shapes do not fit.
+pub fn stepped(gates: &'static dyn Gates, sequence: &Sequence<'_>) -> Result<SequenceOutput> {
+    fused::run(gates, sequence)
 }
 
 /// The first states as the cell's vectors `[rows, hidden]`.
