@@ -7,6 +7,8 @@ pub mod attention;
 mod buffer;
 pub mod cell;
 pub mod convolution;
+#[cfg(any(test, feature = "cuda"))]
+mod cuda;
 pub mod elman;
 mod fused;
 pub mod gru;

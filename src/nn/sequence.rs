@@ -1,8 +1,8 @@
 //! Whole sequences of recurrent cells for training.
 //!
-//! On the processor a layer's sequence is one operation with its own backward pass (`fused`); elsewhere it is
-//! made of candle's operations, a few per step, from the cell's [`Gates::plain_step`], or in log space a few per doubling
-//! of the steps where the cell allows it.
+//! On the processor a layer's sequence is one operation with its own backward pass (`fused`), and so it is on an
+//! NVIDIA GPU for the cells that have kernels there (`cuda`); elsewhere it is made of candle's operations, a few per step,
+//! from the cell's [`Gates::plain_step`], or in log space a few per doubling of the steps where the cell allows it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::fused;
 use super::kernel::padded;
 use super::recurrent::Gates;
@@ -95,6 +97,10 @@ impl fmt::Debug for SequenceOutput {
 /// # Errors
 /// Those of candle, where shapes do not fit.
 pub fn run(gates: &'static dyn Gates, sequence: &Sequence<'_>) -> Result<SequenceOutput> {
+    #[cfg(feature = "cuda")]
+    if let (candle_core::Device::Cuda(device), true) = (sequence.inputs.device(), cuda::can_run(gates, sequence)?) {
+        return cuda::run(Arc::new(cuda::device::Gpu::new(device)?), gates, sequence);
+    }
     let (on_processor, scans) = (sequence.inputs.device().is_cpu(), gates.recurrent_gates().is_empty());
     match (on_processor, scans) {
         (true, true) => fused::scan(gates, sequence),
