@@ -3,11 +3,14 @@
 //!
 //! `cargo run --release --features cuda --example gpu_training` prints a line of JSON for each case.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use foretide::nn::sequence::{LayerTensors, Sequence, Starts, run};
-use foretide::nn::{Cell, CellKind, cell};
+use foretide::nn::gru::Gru;
+use foretide::nn::lstm::Lstm;
+use foretide::nn::recurrent::Gates;
+use foretide::nn::sequence::{Sequence, Starts, run};
 
 const INPUTS: usize = 8;
 const ROUNDS: usize = 7;
@@ -15,36 +18,43 @@ const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(30);
 
 struct Layer {
-    cell: &'static dyn Cell,
+    gates: &'static dyn Gates,
     inputs: Tensor,
-    variables: [Var; 3],
+    weights: BTreeMap<&'static str, Tensor>,
     states: Tensor,
     starts: Starts,
     loss: Tensor,
 }
 
 impl Layer {
-    fn new(kind: CellKind, hidden: usize, rows: usize, steps: usize, device: &Device) -> Result<Self> {
-        let cell = cell(kind);
+    fn new(gates: &'static dyn Gates, hidden: usize, rows: usize, steps: usize, device: &Device) -> Result<Self> {
         let size = 1.0 / (hidden as f32).sqrt();
-        let uniform = |shape: &[usize]| Tensor::rand(-size, size, shape, device);
-        let variable = |shape: &[usize]| Var::from_tensor(&uniform(shape)?);
-        let (input, recurrent) = (cell.input_gates().len() * hidden, cell.recurrent_gates().len() * hidden);
+        // The tensor shares its storage with the variable, and asks for a gradient as it does.
+        let variable = |outputs: usize, inputs: &[usize]| {
+            let shape = [&[outputs * hidden], inputs].concat();
+            Ok::<_, candle_core::Error>(
+                Var::from_tensor(&Tensor::rand(-size, size, shape, device)?)?.as_tensor().clone(),
+            )
+        };
+        let weights = BTreeMap::from([
+            ("input", variable(gates.input_gates().len(), &[INPUTS])?),
+            ("recurrent", variable(gates.recurrent_gates().len(), &[hidden])?),
+            ("bias", variable(gates.combination().gates(), &[])?),
+        ]);
+        let state = gates.combination().states() * hidden.next_multiple_of(16);
         Ok(Self {
-            cell,
+            gates,
             inputs: Tensor::randn(0.0_f32, 1.0, (steps, rows, INPUTS), device)?,
-            variables: [variable(&[input, INPUTS])?, variable(&[recurrent, hidden])?, variable(&[4 * hidden])?],
-            states: Tensor::zeros((rows, cell.states() * hidden.next_multiple_of(16)), DType::F32, device)?,
+            weights,
+            states: Tensor::zeros((rows, state), DType::F32, device)?,
             starts: Starts::new(rows, Vec::new()),
             loss: Tensor::randn(0.0_f32, 1.0, (steps, rows, hidden), device)?,
         })
     }
 
     fn learn(&self) -> Result<()> {
-        let [input, recurrent, bias] = self.variables.each_ref().map(|variable| variable.as_tensor().clone());
-        let weights = LayerTensors { input, recurrent, bias };
-        let sequence = Sequence { inputs: &self.inputs, weights: &weights, states: &self.states, starts: &self.starts };
-        let outputs = run(self.cell, &sequence)?.outputs;
+        let Self { inputs, weights, states, starts, .. } = self;
+        let outputs = run(self.gates, &Sequence { inputs, weights, states, starts })?.outputs;
         (outputs * &self.loss)?.sum_all()?.backward()?;
         Ok(())
     }
@@ -71,13 +81,14 @@ fn measure(device: &Device, layer: &Layer) -> Result<f64> {
 
 fn main() -> Result<()> {
     let device = Device::new_cuda_with_stream(0)?;
-    for kind in [CellKind::Gru, CellKind::Lstm] {
+    let cells: [(_, &dyn Gates); 2] = [("gru", &Gru), ("lstm", &Lstm)];
+    for (name, gates) in cells {
         for hidden in [64, 128, 256] {
             for rows in [256, 1024, 4096] {
                 for steps in [64, 256, 512] {
-                    let layer = Layer::new(kind, hidden, rows, steps, &device)?;
+                    let layer = Layer::new(gates, hidden, rows, steps, &device)?;
                     let milliseconds = measure(&device, &layer)?;
-                    let case = format!(r#""cell":"{kind}","hidden":{hidden},"batch":{rows},"steps":{steps}"#);
+                    let case = format!(r#""cell":"{name}","hidden":{hidden},"batch":{rows},"steps":{steps}"#);
                     println!(r#"{{{case},"inputs":{INPUTS},"milliseconds":{milliseconds:.4}}}"#);
                 }
             }
