@@ -48,7 +48,7 @@ fn run_as(gates: &'static dyn Gates, sequence: &Sequence<'_>, scanned: bool) -> 
 }
 
 /// The sizes of a sequence, and the layer's weights as one flat tensor.
-fn sizes(gates: &dyn Gates, sequence: &Sequence<'_>) -> Result<(Sizes, Tensor)> {
+pub(super) fn sizes(gates: &dyn Gates, sequence: &Sequence<'_>) -> Result<(Sizes, Tensor)> {
     let (steps, rows, inputs) = sequence.inputs.dims3()?;
     let mut weights = vec![sequence.tensor("input")?.flatten_all()?];
     if !gates.recurrent_gates().is_empty() {

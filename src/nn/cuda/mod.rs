@@ -26,10 +26,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::op::BackpropOp;
 use candle_core::{CpuStorage, CudaStorage, CustomOp3, Layout, Result, Shape, Storage, Tensor};
 
-use super::fused::{Sizes, sizes};
+use super::fused::sizes;
 use super::kernel::{Combination, padded};
 use super::recurrent::Gates;
 use super::sequence::{Sequence, SequenceOutput, Starts};
+use super::tile::Sizes;
 pub(super) use tile::Card;
 use tile::{Needs, Tile};
 
