@@ -48,6 +48,9 @@ pub struct Arguments {
     /// The network stays untrained: what forecasts is the mixture of naive experts, calibrated
     #[arg(long, help_heading = "Training")]
     no_training: bool,
+    /// The network's median is the point forecast, without the mixture: to see what it has learnt
+    #[arg(long, conflicts_with = "no_training", help_heading = "Training")]
+    network_alone: bool,
     /// Train before these rows [default: at the end of --scale-rows, or after 20 % of the rows, and whenever the history has grown by half]
     #[arg(
         long,
@@ -138,8 +141,10 @@ fn backtest_spec(arguments: &Arguments, table: &Table) -> Result<BacktestSpec, F
     report.sort_unstable();
     report.dedup();
     let shown = arguments.plot_series.clone().or_else(|| table.series.first().cloned());
+    let mut stream = arguments.forecast.stream_spec(STREAM, arguments.seed, &arguments.reading, table)?;
+    stream.forecast.network_alone = arguments.network_alone;
     Ok(BacktestSpec {
-        stream: arguments.forecast.stream_spec(STREAM, arguments.seed, &arguments.reading, table)?,
+        stream,
         topic: Arc::from(arguments.topic.as_str()),
         partition: arguments.partition,
         report,

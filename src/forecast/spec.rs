@@ -46,6 +46,8 @@ pub struct ForecastSpec {
     pub buckets: Vec<usize>,
     /// Lead of each bucket at which points are judged. Never a whole season: the two naive forecasts coincide there.
     pub middles: Vec<usize>,
+    /// Whether the network's median is the point forecast, whatever the other experts would say: to see what it has learnt.
+    pub network_alone: bool,
     /// Per bucket: where its ring begins among those of the middles, and among those of the ends.
     pub(super) rings: Vec<(usize, usize)>,
     /// Index of the level 0.5.
@@ -82,6 +84,7 @@ impl ForecastSpec {
             horizon,
             levels: levels.to_vec(),
             season,
+            network_alone: false,
             rings: (0..buckets.len())
                 .map(|bucket| (middles[..bucket].iter().sum(), buckets[..bucket].iter().sum()))
                 .collect(),

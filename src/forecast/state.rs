@@ -90,6 +90,9 @@ impl ForecastState {
             let Between { below, above, share } = spec.of_middles[lead];
             let (low, high) = (self.mixture.weights(below), self.mixture.weights(above));
             let weight = |expert: Expert| {
+                if spec.network_alone {
+                    return f64::from(u8::from(expert == Expert::Network));
+                }
                 let expert = expert as usize;
                 f64::from(low[expert] + share * (high[expert] - low[expert]))
             };

@@ -139,7 +139,7 @@ pub(super) fn pack(
         };
         Panel::new(hidden, (first, second), weight, |output| bias[gate * hidden + output])
     };
-    Layer { combination, panels: (0..combination.gates()).map(panel).collect() }
+    Layer::new(combination, (0..combination.gates()).map(panel).collect())
 }
 
 struct Packed {

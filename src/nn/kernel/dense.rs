@@ -55,6 +55,24 @@ impl Panel {
         self.bias.len()
     }
 
+    /// Inputs from the first place and from the second.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn sides(&self) -> (usize, usize) {
+        (self.first, self.second)
+    }
+
+    /// The weights of sixteen outputs by one input.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn line(&self, block: usize, input: usize) -> Line {
+        self.weights[block * (self.first + self.second) + input]
+    }
+
+    /// The biases, sixteen at a time.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn biases(&self) -> &[Line] {
+        &self.bias
+    }
+
     /// Memory in bytes.
     pub fn bytes(&self) -> usize {
         size_of::<Self>() + (self.bias.len() + self.weights.len()) * size_of::<Line>()

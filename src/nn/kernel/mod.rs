@@ -6,6 +6,8 @@
 #![allow(unsafe_code)]
 
 mod activation;
+#[cfg(target_arch = "x86_64")]
+mod bf16;
 mod dense;
 mod gates;
 mod lanes;
@@ -42,6 +44,9 @@ enum Kind {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// Rounded weights and inputs in recurrent layers, all else as with AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    Bf16,
 }
 
 impl Instructions {
@@ -66,6 +71,16 @@ impl Instructions {
         found
     }
 
+    /// Recurrent layers with weights and inputs rounded to bfloat16, where this processor has the instructions: faster,
+    /// with other numbers than all of [`available`](Self::available) (see `bf16`).
+    pub fn rounding() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16") {
+            return Some(Self(Kind::Bf16));
+        }
+        None
+    }
+
     /// Their name, for logs.
     pub fn name(self) -> &'static str {
         match self.0 {
@@ -74,6 +89,8 @@ impl Instructions {
             Kind::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Bf16 => "avx512bf16",
         }
     }
 }
@@ -106,7 +123,7 @@ macro_rules! dispatched {
                 Kind::Avx2 => unsafe { avx2($($argument),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                Kind::Avx512 => unsafe { avx512($($argument),*) },
+                Kind::Avx512 | Kind::Bf16 => unsafe { avx512($($argument),*) },
             }
         }
     };
@@ -139,8 +156,8 @@ dispatched! {
 }
 
 dispatched! {
-    /// One step of a layer: the states of rows `0..rows` are moved on by their inputs, in place.
-    fn layer_step(layer: &Layer, rows: usize, input: Input<'_>, states: States<'_>, scratch: &mut Vec<Line>) = step
+    /// One step of a layer, without rounding.
+    fn layer_step_exact(layer: &Layer, rows: usize, input: Input<'_>, states: States<'_>, scratch: &mut Vec<Line>) = step
 }
 
 dispatched! {
@@ -172,6 +189,24 @@ dispatched! {
     ) = scan_back
 }
 
+/// One step of a layer: the states of rows `0..rows` are moved on by their inputs, in place.
+pub fn layer_step(
+    instructions: Instructions,
+    layer: &Layer,
+    rows: usize,
+    input: Input<'_>,
+    states: States<'_>,
+    scratch: &mut Vec<Line>,
+) {
+    #[cfg(target_arch = "x86_64")]
+    if instructions.0 == Kind::Bf16 && layer.combination.late().is_none() {
+        let halved = layer.halved.get_or_init(|| layer.panels.iter().map(bf16::Halved::new).collect());
+        // SAFETY: `Instructions` of this kind exist only where the processor has them.
+        return unsafe { bf16::step(layer, halved, rows, input, states, scratch) };
+    }
+    layer_step_exact(instructions, layer, rows, input, states, scratch);
+}
+
 /// A recurrent layer packed for serving: a panel per gate, over the layer's inputs, its outputs, or both.
 #[derive(Debug, Clone)]
 pub struct Layer {
@@ -179,12 +214,28 @@ pub struct Layer {
     pub combination: Combination,
     /// One panel per gate: the first inputs are the layer's, the second its own outputs of the step before.
     pub panels: Vec<Panel>,
+    /// The same rounded, made at the first step that asks for it.
+    #[cfg(target_arch = "x86_64")]
+    halved: OnceLock<Vec<bf16::Halved>>,
 }
 
 impl Layer {
+    /// Takes a panel per gate.
+    pub fn new(combination: Combination, panels: Vec<Panel>) -> Self {
+        Self {
+            combination,
+            panels,
+            #[cfg(target_arch = "x86_64")]
+            halved: OnceLock::new(),
+        }
+    }
+
     /// Memory in bytes.
     pub fn bytes(&self) -> usize {
-        self.panels.iter().map(Panel::bytes).sum()
+        let panels = self.panels.iter().map(Panel::bytes).sum::<usize>();
+        #[cfg(target_arch = "x86_64")]
+        let panels = panels + self.halved.get().into_iter().flatten().map(bf16::Halved::bytes).sum::<usize>();
+        panels
     }
 
     /// Vectors of sixteen outputs.

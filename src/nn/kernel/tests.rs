@@ -55,7 +55,7 @@ impl Plain {
                 |output| bias[output],
             )
         });
-        Layer { combination: self.combination, panels: panels.collect() }
+        Layer::new(self.combination, panels.collect())
     }
 
     /// One step of one row in `f64`; `state` without padding.
@@ -209,6 +209,29 @@ fn padding_stays_zero() {
         for vector in states.chunks_exact(32) {
             assert!(vector[..21].iter().any(|value| *value != 0.0));
             assert_eq!(vector[21..], [0.0; 11], "{combination:?}");
+        }
+    }
+}
+
+#[test]
+fn rounded_weights_are_close_and_the_same_in_any_batch() {
+    let Some(rounding) = Instructions::rounding() else {
+        println!("skipped: this processor has no bfloat16 dot product");
+        return;
+    };
+    for combination in Combination::ALL {
+        for (inputs, hidden) in [(8, 64), (3, 21), (17, 80)] {
+            let layer = Plain::new(combination, inputs, hidden, 5).packed();
+            let (exact, rounded) = (Instructions::best(), rounding);
+            let [exact, rounded] = [exact, rounded].map(|on| run(on, &layer, inputs, 31, 1, 3));
+            let mean = |of: &dyn Fn(usize) -> f32| (0..exact.len()).map(of).sum::<f32>() / exact.len() as f32;
+            let worst =
+                exact.iter().zip(&rounded).fold(0.0_f32, |most, (exact, rounded)| most.max((exact - rounded).abs()));
+            let (error, size) = (mean(&|at| (exact[at] - rounded[at]).abs()), mean(&|at| exact[at].abs()));
+            assert!(worst < 6e-2 && error < 5e-3 * size.max(0.1), "{combination:?}: {worst}, {error} of {size}");
+            assert_eq!(rounded != exact, combination.late().is_none(), "{combination:?} is rounded");
+            let alone = run(rounding, &layer, inputs, 1, 1, 3);
+            assert_eq!(bits(&alone), bits(&rounded[..alone.len()]), "{combination:?}");
         }
     }
 }
