@@ -16,7 +16,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use foretide::nn::minimal::MinGru;
 use foretide::nn::recurrent::Gates;
 use foretide::nn::sequence::{self, Sequence, SequenceOutput, Starts};
-use foretide::nn::{CellKind, Network, NetworkSpec, Scratch, Weights};
+use foretide::nn::{CellKind, Instructions, Network, NetworkSpec, Scratch, Weights};
 use foretide::train::{DeviceChoice, Lane, TrainSpec, train};
 use serde_json::{Map, Value, json};
 
@@ -51,8 +51,12 @@ struct Contender<'a> {
 }
 
 fn ours<'a>(kind: CellKind, rows: usize) -> Result<Contender<'a>, AnyError> {
+    ours_on(Instructions::best(), kind, rows)
+}
+
+fn ours_on<'a>(on: Instructions, kind: CellKind, rows: usize) -> Result<Contender<'a>, AnyError> {
     let spec = network(kind);
-    let network = Network::new(&spec, &Weights::initial(&spec))?;
+    let network = Network::with_instructions(&spec, &Weights::initial(&spec), on)?;
     let (x, mut state, mut scratch) = (wave(rows * INPUTS), vec![0.0; rows * network.state_len()], Scratch::default());
     let once = move || network.advance(&mut scratch, rows, black_box(&x), &mut state);
     Ok(Contender { name: format!("foretide {kind}"), steps: rows as f64, once: Box::new(once) })
@@ -233,7 +237,12 @@ fn pair(name: &str) -> Result<Value, AnyError> {
             Ok(json!({ "ours": trained(kind, 1024, 64)?, "peer": trained(kind, 64, 64)? }))
         }
         ["train", cell, rows] => Ok(json!({ "ours": trained(cell.parse()?, 64, rows.parse()?)? })),
-        ["bf16", _, _] => Ok(Value::Null),
+        ["bf16", cell, rows] => {
+            let (kind, rows): (CellKind, usize) = (cell.parse()?, rows.parse()?);
+            let Some(rounding) = Instructions::rounding() else { return Ok(Value::Null) };
+            let speed = medians(&mut [ours_on(rounding, kind, rows)?, ours(kind, rows)?], LONG_TURN);
+            Ok(json!({ "ours": speed[0], "peer": speed[1] }))
+        }
         ["mingru", "scan", "1024"] => {
             let mut contenders = [minimal("scanned", sequence::run)?, minimal("stepped", sequence::stepped)?];
             let speed = medians(&mut contenders, LONG_TURN);

@@ -34,6 +34,9 @@ pub(super) struct NetworkArguments {
     /// Steps that feedforward and attention look at
     #[arg(long, value_name = "STEPS", default_value_t = Stream::default().model.context, help_heading = "Network")]
     context: u32,
+    /// Newest steps that the lowest layer of a recurrent cell reads side by side
+    #[arg(long, value_name = "STEPS", default_value_t = Stream::default().model.window, help_heading = "Network")]
+    window: u32,
     /// Steps read, remembered and decoded as one, a divisor of the horizon; 0: none
     #[arg(long, value_name = "STEPS", default_value_t = Stream::default().model.segment, help_heading = "Network")]
     segment: u32,
@@ -61,6 +64,7 @@ impl NetworkArguments {
             layer_norm: self.layer_norm,
             dilations: self.dilations.clone(),
             context: self.context as usize,
+            window: self.window as usize,
             segment: self.segment as usize,
             chrono: self.chrono as usize,
         };

@@ -219,6 +219,7 @@ fn network(stream: &Stream, forecast: &ForecastSpec) -> Result<NetworkSpec, nn::
         layer_norm: model.layer_norm,
         dilations: model.dilations.iter().map(|dilation| *dilation as usize).collect(),
         context: model.context as usize,
+        window: model.window as usize,
         segment: model.segment as usize,
         chrono: model.chrono as usize,
     };

@@ -210,7 +210,9 @@ pub struct NetworkSpec {
     pub dilations: Vec<usize>,
     /// Steps, 1 to 512, that a feed-forward network or attention look at.
     pub context: usize,
-    /// Steps of a segment; 0: none. With segments the lowest layer reads the newest `segment` steps as one input, layers
+    /// Newest steps, 1 to 128, that the lowest layer of a recurrent cell reads side by side: what it need not remember.
+    pub window: usize,
+    /// Steps of a segment; 0: none. With segments the lowest layer reads at least the newest `segment` steps, layers
     /// remember their output of a segment ago, and the head decodes the horizon segment by segment (see
     /// [`super::head`]). Divides the horizon.
     pub segment: usize,
@@ -234,6 +236,7 @@ impl Default for NetworkSpec {
             layer_norm: false,
             dilations: Vec::new(),
             context: 32,
+            window: 1,
             segment: 0,
             chrono: 0,
         }
@@ -253,6 +256,7 @@ impl NetworkSpec {
             ("horizon", self.horizon, 1, 1024),
             ("levels", self.levels, 1, 64),
             ("context", self.context, 1, 512),
+            ("window", self.window, 1, 128),
             ("segment", self.segment, 0, 64),
             ("chrono", self.chrono, 0, 100_000),
         ];
@@ -320,7 +324,8 @@ impl NetworkSpec {
         let window = match self.cell {
             CellKind::Tcn => TAPS,
             CellKind::Feedforward if layer == 0 => self.context,
-            _ if layer == 0 => self.segment.max(1),
+            CellKind::Attention => 1,
+            _ if layer == 0 => self.window.max(self.segment),
             _ => 1,
         };
         Shape {
@@ -349,6 +354,7 @@ impl NetworkSpec {
             ("layer_norm", self.layer_norm.to_string(), self.layer_norm),
             ("dilations", format!("{:?}", self.dilations), !self.dilations.is_empty()),
             ("context", self.context.to_string(), window),
+            ("window", self.window.to_string(), self.window > 1 && self.cell.is_recurrent()),
             ("segment", self.segment.to_string(), self.segment > 0),
         ];
         for (name, value, _) in later.iter().filter(|(_, _, told)| *told) {
@@ -388,6 +394,7 @@ mod tests {
             NetworkSpec { layer_norm: true, ..spec() },
             NetworkSpec { dilations: vec![1, 2], ..spec() },
             NetworkSpec { segment: 3, ..spec() },
+            NetworkSpec { window: 2, ..spec() },
         ] {
             assert_ne!(other.fingerprint(), spec().fingerprint(), "{other:?}");
         }

@@ -37,6 +37,7 @@ fn specs() -> Vec<NetworkSpec> {
     }
     for cell in [CellKind::Gru, CellKind::Slstm] {
         specs.push(NetworkSpec { cell, segment: 3, ..base.clone() });
+        specs.push(NetworkSpec { cell, window: 4, ..base.clone() });
         specs.push(NetworkSpec { cell, segment: 2, arrangement: Arrangement::OneToMany, layers: 1, ..base.clone() });
         specs.push(NetworkSpec { cell, arrangement: Arrangement::ManyToOne, ..base.clone() });
     }

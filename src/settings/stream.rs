@@ -234,6 +234,8 @@ table! {
         pub dilations: Vec<u32> = Vec::new(),
         /// Steps that `feedforward` and `attention` look at.
         pub context: u32 = 32,
+        /// Newest steps that the lowest layer of a recurrent cell reads side by side.
+        pub window: u32 = 1,
         /// Steps that are read, remembered and decoded as one; 0: none.
         pub segment: u32 = 0,
         /// The longest memory, in steps, that the gates' first biases spread over; 0: a forget bias of one.

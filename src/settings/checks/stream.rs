@@ -277,6 +277,7 @@ fn model(stream: &Stream, at: &mut Checker<'_>) {
     at.range("hidden", model.hidden, 1..=1_024, "");
     at.range("burn_in", model.burn_in, 1..=4_096, "each series remembers so many steps");
     at.range("context", model.context, 1..=512, "each series remembers so many steps");
+    at.range("window", model.window, 1..=128, "each series remembers so many steps");
     at.range("segment", model.segment, 0..=64, "each series remembers so many steps");
     at.range("chrono", model.chrono, 0..=100_000, "");
     for (index, dilation) in model.dilations.iter().enumerate() {
