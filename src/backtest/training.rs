@@ -6,7 +6,6 @@ use super::{error::BacktestError, table::Table};
 use crate::{
     engine::StreamSpec,
     nn::Weights,
-    series::SeriesSpec,
     train::{self, Lane, LaneBuilder, Progress, TrainError, TrainSpec, Verdict},
 };
 
@@ -51,7 +50,7 @@ pub(super) fn round(
     row: usize,
     tell: &mut dyn FnMut(&Progress),
 ) -> Result<(Round, Option<Weights>), BacktestError> {
-    let lanes = lanes(&stream.series, table, fed, plan.most_steps);
+    let lanes = lanes(stream, table, fed, plan.most_steps);
     let mut observe = |progress: &Progress| {
         tell(progress);
         ControlFlow::Continue(())
@@ -79,8 +78,9 @@ pub(super) fn round(
 }
 
 /// What training reads from the first `fed` readings: the newest `most` steps of each series.
-pub fn lanes(series: &SeriesSpec, table: &Table, fed: usize, most: usize) -> Vec<Lane> {
-    let mut builders = vec![LaneBuilder::new(series.clone(), most); table.series.len()];
+pub fn lanes(stream: &StreamSpec, table: &Table, fed: usize, most: usize) -> Vec<Lane> {
+    let builder = LaneBuilder::new(stream.series.clone(), stream.network.targets(), most);
+    let mut builders = vec![builder; table.series.len()];
     for reading in &table.readings[..fed] {
         // What serving refuses is not learnt from either.
         builders[reading.series as usize].observe(reading.time, reading.value);

@@ -19,7 +19,7 @@ pub(super) struct NetworkArguments {
     /// Layers
     #[arg(long, value_name = "LAYERS", default_value_t = Stream::default().model.layers, help_heading = "Network")]
     layers: u32,
-    /// What goes in and what comes out: many_to_many, one_to_many or one_to_one
+    /// What goes in and what comes out: many_to_many, iterated, one_to_many or one_to_one
     #[arg(long, value_name = "WORD", default_value = Stream::default().model.arrangement.word(), help_heading = "Network")]
     arrangement: Arrangement,
     /// Add a layer's outputs to those of the layer below

@@ -4,6 +4,7 @@
 //! shell gives it observations with their positions; [`Engine::finish`] closes an [`Epoch`], a value that holds
 //! everything to be written. The shell then calls [`Engine::committed`] or [`Engine::roll_back`].
 
+mod ahead;
 mod epoch;
 mod snapshot;
 mod table;

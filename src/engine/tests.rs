@@ -6,7 +6,7 @@ use rand_pcg::Pcg64Mcg;
 
 use super::*;
 use crate::{
-    nn::CellKind,
+    nn::{Arrangement, CellKind},
     series::{Aggregation, Calendar, FEATURES},
     time::Grid,
 };
@@ -55,7 +55,21 @@ fn loud(spec: &StreamSpec, seed: u64) -> Arc<Network> {
 }
 
 fn engine() -> (Engine, TaskHandle) {
-    let spec = spec(Grid::Regular { interval: MINUTE });
+    engine_of(spec(Grid::Regular { interval: MINUTE }))
+}
+
+/// Networks that tell all steps ahead at once, and that are fed their own median.
+fn direct_and_iterated() -> [StreamSpec; 3] {
+    let iterated = |grid| {
+        let spec = spec(grid);
+        let network = NetworkSpec { arrangement: Arrangement::Iterated, ..spec.network.clone() };
+        StreamSpec { network, ..spec }
+    };
+    let regular = Grid::Regular { interval: MINUTE };
+    [spec(regular), iterated(regular), iterated(Grid::Irregular)]
+}
+
+fn engine_of(spec: StreamSpec) -> (Engine, TaskHandle) {
     let network = loud(&spec, 1);
     let mut engine = Engine::new(vec![spec]).unwrap();
     engine.install("stream", 1, network);
@@ -101,7 +115,11 @@ fn collect(engine: &Engine, epoch: &Epoch, bits: &mut Bits) {
 
 /// Everything in epochs of the given sizes (repeated), with weights 1 taken up at record `promoted`.
 fn run(input: &Input, sizes: &[usize], promoted: usize) -> Bits {
-    let (mut engine, task) = engine();
+    run_of(&spec(Grid::Regular { interval: MINUTE }), input, sizes, promoted)
+}
+
+fn run_of(spec: &StreamSpec, input: &Input, sizes: &[usize], promoted: usize) -> Bits {
+    let (mut engine, task) = engine_of(spec.clone());
     let mut bits = Bits::new();
     let mut at = 0;
     for &size in sizes.iter().cycle() {
@@ -170,7 +188,9 @@ proptest! {
     #[test]
     fn forecasts_do_not_depend_on_the_epochs(seed in 0..1000_u64, sizes in prop::collection::vec(1..200_usize, 1..6)) {
         let input = input(seed, 500);
-        prop_assert_eq!(run(&input, &sizes, 170), run(&input, &[1], 170));
+        for spec in direct_and_iterated() {
+            prop_assert_eq!(run_of(&spec, &input, &sizes, 170), run_of(&spec, &input, &[1], 170));
+        }
     }
 
     /// Changing everything after a record leaves every forecast up to it as it was.
@@ -185,7 +205,10 @@ proptest! {
             // A forecast made by record `at` or a later one may differ.
             bits.into_iter().map(|(key, all)| (key, all.into_iter().filter(|bits| bits[1] < at as u64).collect())).collect()
         };
-        prop_assert_eq!(upto(run(&input, &[7], 100)), upto(run(&changed, &[7], 100)));
+        for spec in direct_and_iterated() {
+            let (one, other) = (run_of(&spec, &input, &[7], 100), run_of(&spec, &changed, &[7], 100));
+            prop_assert_eq!(upto(one), upto(other));
+        }
     }
 
     /// An epoch that is rolled back and taken again gives what it would have given at once.

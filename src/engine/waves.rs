@@ -1,10 +1,10 @@
 //! Stepping many series at once. The first closed slot of every series makes up the first wave, the second slots the
 //! second wave, and so on; a wave is cut into batches of series that are served by the same weights.
 
-use super::{Epoch, ForecastRow, Stream, StreamSpec, Task, TaskHandle, table::Series};
+use super::{Epoch, ForecastRow, Stream, StreamSpec, Task, TaskHandle, ahead::Ahead, table::Series};
 use crate::{
     forecast::Forecast,
-    nn::{Network, Scratch},
+    nn::{Arrangement, Network, Scratch},
     series::{ClosedSlot, FEATURES, SeriesSpec},
 };
 
@@ -31,6 +31,7 @@ pub(super) struct Waves {
     features: Vec<f32>,
     hidden: Vec<f32>,
     outputs: Vec<f32>,
+    ahead: Ahead,
     anomalies: Vec<Option<f32>>,
     context: Vec<(usize, Vec<f32>)>,
 }
@@ -83,7 +84,7 @@ impl Waves {
         self.anomalies.clear();
         self.features.resize(batch.len() * FEATURES, 0.0);
         self.hidden.resize(batch.len() * width, 0.0);
-        self.outputs.resize(batch.len() * spec.forecast.horizon * spec.forecast.levels.len(), 0.0);
+        self.outputs.resize(batch.len() * network.outputs(), 0.0);
         epoch.burned_in[stream] += self.burn_in(batch, version, network, &spec.series, tasks);
         for (row, item) in batch.iter().enumerate() {
             let series = series_of(tasks, item);
@@ -102,6 +103,9 @@ impl Waves {
             self.hidden[row * width..(row + 1) * width].copy_from_slice(&series.hidden);
         }
         network.step(&mut self.scratch, batch.len(), &self.features, &mut self.hidden, &mut self.outputs);
+        if spec.network.arrangement == Arrangement::Iterated {
+            self.go_ahead(batch, network, spec, tasks);
+        }
         let outputs = spec.forecast.horizon * spec.forecast.levels.len();
         for (row, item) in batch.iter().enumerate() {
             let series = series_of(tasks, item);
@@ -128,6 +132,20 @@ impl Waves {
                 epoch.quantiles.extend_from_slice(&forecast.quantiles);
             }
         }
+    }
+
+    /// Replaces the outputs `[rows, levels]` of the next step by those of all steps ahead, `[rows, horizon, levels]`. Rows
+    /// whose slot is empty are not forecast and stay zero.
+    fn go_ahead(&mut self, batch: &[Pending], network: &Network, spec: &StreamSpec, tasks: &mut [Option<Task>]) {
+        let (width, levels) = (network.state_len(), network.outputs());
+        self.ahead.clear();
+        for (row, item) in batch.iter().enumerate().filter(|(_, item)| item.slot.value.is_some()) {
+            let (hidden, next) = (&self.hidden[row * width..][..width], &self.outputs[row * levels..][..levels]);
+            self.ahead.add(row, &series_of(tasks, item).input, hidden, next);
+        }
+        self.outputs.clear();
+        self.outputs.resize(batch.len() * spec.forecast.horizon * levels, 0.0);
+        self.ahead.go(&mut self.scratch, network, spec, &mut self.outputs);
     }
 
     /// Series whose hidden state was made by other weights re-run their context through the serving ones, many at

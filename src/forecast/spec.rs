@@ -104,6 +104,11 @@ impl ForecastSpec {
         (self.season >= 2).then(|| lead.div_ceil(self.season) * self.season)
     }
 
+    /// Index of the level 0.5.
+    pub fn median(&self) -> usize {
+        self.median
+    }
+
     /// Central intervals: pairs of levels `(low, high)` with `low + high = 1`, by index, outermost first.
     pub fn intervals(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         self.intervals.iter().copied()

@@ -99,6 +99,16 @@ impl SeriesState {
         (self.steps > 0).then_some(self.slot)
     }
 
+    /// The slot that follows the newest step's: the next of a regular grid; on an irregular one as far from it as it lies
+    /// from the step before, 1 ms where there is none.
+    pub fn next_slot(&self, spec: &SeriesSpec) -> i64 {
+        let before = self.context.time_back(1).filter(|_| self.steps > 1);
+        self.slot.saturating_add(match spec.grid {
+            Grid::Regular { .. } => 1,
+            Grid::Irregular => before.map_or(1, |before| self.slot.saturating_sub(before)),
+        })
+    }
+
     /// The value `steps_back` before the newest step (0); none for an empty slot, or one that the context does not hold.
     #[inline]
     pub fn value_back(&self, steps_back: usize) -> Option<f64> {

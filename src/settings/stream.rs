@@ -69,6 +69,8 @@ words! {
     pub enum Arrangement {
         /// All steps so far, to every step of the horizon at once.
         ManyToMany = "many_to_many",
+        /// All steps so far, to the next step; the steps after it by feeding the network its own median.
+        Iterated = "iterated",
         /// The newest step alone, to every step of the horizon by the segment decoder.
         OneToMany = "one_to_many",
         /// The newest step alone, to every step of the horizon at once.

@@ -11,7 +11,8 @@ use crate::time::EventTime;
 pub struct Lane {
     /// Features `[steps, FEATURES]`.
     pub features: Vec<f32>,
-    /// Targets `[steps, horizon]`: `(x_{t+h} - x_t) / scale_t`, NaN where nothing was observed or is known yet.
+    /// Targets `[steps, targets]`: `(x_{t+h} - x_t) / scale_t` for the leads h from 1 on, NaN where nothing was observed
+    /// or is known yet.
     pub targets: Vec<f32>,
     /// The steps, in order, before which the state is reset; the first step of a lane is one, listed or not.
     pub starts: Vec<usize>,
@@ -32,15 +33,18 @@ struct Taken {
 pub struct LaneBuilder {
     spec: SeriesSpec,
     state: SeriesState,
+    targets: usize,
     most: usize,
     steps: VecDeque<Taken>,
     closed: Vec<ClosedSlot>,
 }
 
 impl LaneBuilder {
-    /// Begins a lane that keeps the newest `most` steps (at least one).
-    pub fn new(spec: SeriesSpec, most: usize) -> Self {
-        Self { spec, state: SeriesState::new(), most: most.max(1), steps: VecDeque::new(), closed: Vec::new() }
+    /// Begins a lane that keeps the newest `most` steps (at least one), with as many `targets` for each as the network
+    /// has ([`NetworkSpec::targets`](crate::nn::NetworkSpec::targets)).
+    pub fn new(spec: SeriesSpec, targets: usize, most: usize) -> Self {
+        let (state, steps, closed) = (SeriesState::new(), VecDeque::new(), Vec::new());
+        Self { spec, state, targets, most: most.max(1), steps, closed }
     }
 
     /// Takes a reading in; what became of it.
@@ -86,10 +90,9 @@ impl LaneBuilder {
 
     /// The lane so far. A target beyond a reset belongs to another stretch of the series and stays unknown.
     pub fn lane(&self) -> Lane {
-        let horizon = self.spec.horizon as usize;
         let mut lane = Lane {
             features: Vec::with_capacity(self.steps.len() * FEATURES),
-            targets: Vec::with_capacity(self.steps.len() * horizon),
+            targets: Vec::with_capacity(self.steps.len() * self.targets),
             starts: Vec::new(),
         };
         for (at, step) in self.steps.iter().enumerate() {
@@ -97,9 +100,9 @@ impl LaneBuilder {
             if step.start || at == 0 {
                 lane.starts.push(at);
             }
-            let ahead = self.steps.range(at + 1..).take_while(|later| !later.start).take(horizon);
+            let ahead = self.steps.range(at + 1..).take_while(|later| !later.start).take(self.targets);
             lane.targets.extend(ahead.map(|later| target(step.base, later.value)));
-            lane.targets.resize((at + 1) * horizon, f32::NAN);
+            lane.targets.resize((at + 1) * self.targets, f32::NAN);
         }
         lane
     }
@@ -138,7 +141,7 @@ mod tests {
     }
 
     fn builder(most: usize, readings: &[(i64, f64)]) -> LaneBuilder {
-        let mut builder = LaneBuilder::new(spec(), most);
+        let mut builder = LaneBuilder::new(spec(), 2, most);
         for (second, value) in readings {
             assert_eq!(builder.observe(EventTime(second * 1000), *value), Placed::Accepted);
         }

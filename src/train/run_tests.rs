@@ -5,7 +5,7 @@ use candle_core::Device;
 use super::super::lanes::LaneBuilder;
 use super::super::{DeviceChoice, Refusal, Verdict};
 use super::*;
-use crate::nn::CellKind;
+use crate::nn::{Arrangement, CellKind};
 use crate::series::{Aggregation, Calendar, FEATURES, SeriesSpec};
 use crate::time::{EventTime, Grid};
 
@@ -52,7 +52,12 @@ fn noise(seed: u64) -> impl FnMut() -> f64 {
 }
 
 /// One lane per seed, each reading made from the step and the noise.
-fn lanes(count: u64, steps: i64, mut value: impl FnMut(i64, f64) -> f64) -> Vec<Lane> {
+fn lanes(count: u64, steps: i64, value: impl FnMut(i64, f64) -> f64) -> Vec<Lane> {
+    lanes_of(HORIZON, count, steps, value)
+}
+
+/// The same with so many targets for each step.
+fn lanes_of(targets: usize, count: u64, steps: i64, mut value: impl FnMut(i64, f64) -> f64) -> Vec<Lane> {
     let series = SeriesSpec {
         grid: Grid::Regular { interval: 60_000 },
         aggregation: Aggregation::Last,
@@ -66,7 +71,7 @@ fn lanes(count: u64, steps: i64, mut value: impl FnMut(i64, f64) -> f64) -> Vec<
         calendar: Calendar::utc(),
     };
     let lane = |seed: u64| {
-        let mut builder = LaneBuilder::new(series.clone(), 10_000);
+        let mut builder = LaneBuilder::new(series.clone(), targets, 10_000);
         let mut noise = noise(seed + 1);
         for step in 0..steps {
             builder.observe(EventTime(step * 60_000), value(step + seed as i64, noise()));
@@ -77,7 +82,11 @@ fn lanes(count: u64, steps: i64, mut value: impl FnMut(i64, f64) -> f64) -> Vec<
 }
 
 fn seasonal() -> Vec<Lane> {
-    lanes(20, 400, |step, noise| 50.0 + 10.0 * (step as f64 * std::f64::consts::TAU / 12.0).sin() + noise)
+    lanes(20, 400, wave)
+}
+
+fn wave(step: i64, noise: f64) -> f64 {
+    50.0 + 10.0 * (step as f64 * std::f64::consts::TAU / 12.0).sin() + noise
 }
 
 fn run(spec: &TrainSpec, network: &NetworkSpec, champion: &Weights, lanes: &[Lane]) -> Outcome {
@@ -114,6 +123,17 @@ fn a_season_is_learnt_and_clearly_beats_the_last_value() {
         assert!(seen.iter().enumerate().all(|(at, progress)| progress.step == at + 1));
         outcome.challenger.check(&network).unwrap();
     }
+}
+
+#[test]
+fn a_network_of_the_next_step_learns_it() {
+    let network = NetworkSpec { arrangement: Arrangement::Iterated, ..network(CellKind::Gru, 1) };
+    let outcome = run(&spec(), &network, &Weights::initial(&network), &lanes_of(1, 20, 400, wave));
+    let (champion, challenger) = (outcome.champion_loss, outcome.challenger_loss);
+    assert!(challenger < 0.5 * champion, "{challenger} against {champion}");
+    let refused =
+        train(&spec(), &network, &Weights::initial(&network), &seasonal(), &mut |_| ControlFlow::Continue(()));
+    assert!(refused.is_err(), "lanes with targets that the network does not have");
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn task(arguments: &Arguments) -> Result<Task, Failure> {
     if let Some(file) = &arguments.file {
         let table = backtest::read_file(file, &arguments.reading.read_spec(arguments.forecast.interval))?;
         let stream = arguments.forecast.stream_spec("file", seed, &arguments.reading, &table)?;
-        let lanes = backtest::lanes(&stream.series, &table, table.readings.len(), usize::MAX);
+        let lanes = backtest::lanes(&stream, &table, table.readings.len(), usize::MAX);
         let about = what_it_is(&stream, &table);
         return Ok(Task { about, network: stream.network, lanes, levels: arguments.forecast.levels() });
     }

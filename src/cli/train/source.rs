@@ -67,7 +67,7 @@ fn from_file(arguments: &Arguments, file: &Path) -> Result<Material, Failure> {
         margin: defaults.margin,
         ..TrainSpec::default()
     };
-    let lanes = backtest::lanes(&stream.series, &table, table.readings.len(), usize::MAX);
+    let lanes = backtest::lanes(&stream, &table, table.readings.len(), usize::MAX);
     Ok(Material { about: what_it_is(&stream, &table), network: stream.network, spec, lanes })
 }
 

@@ -314,8 +314,16 @@ fn model(stream: &Stream, at: &mut Checker<'_>) {
         model.segment,
         "it decodes the horizon segment by segment",
     );
+    let iterated = model.arrangement == Arrangement::Iterated;
+    at.contradicts(
+        iterated && model.segment > 1,
+        &["segment", "arrangement"],
+        "segment = 0 with arrangement = \"iterated\"",
+        model.segment,
+        "the network gives the next step only",
+    );
     at.expect(
-        model.segment == 0 || stream.horizon.is_multiple_of(model.segment),
+        iterated || model.segment == 0 || stream.horizon.is_multiple_of(model.segment),
         "segment",
         format!("0 or a divisor of horizon = {}", stream.horizon),
         model.segment,
