@@ -11,7 +11,7 @@ use foretide::{
     daemon::forecasts::ForecastWriter,
     engine::{Engine, Epoch, StreamSpec},
     forecast::ForecastSpec,
-    nn::{CellKind, NetworkSpec},
+    nn::{Arrangement, CellKind, NetworkSpec},
     series::{Aggregation, Calendar, FEATURES, SeriesSpec},
     time::Grid,
     train::{DeviceChoice, TrainSpec},
@@ -212,6 +212,42 @@ fn blocks_change_no_bit() {
     runs[0].1.truncate(1);
     let first: serde_json::Value = serde_json::from_slice(&runs[0].1[0].1).unwrap();
     assert_eq!((&first["series"], &first["stream"]), (&"a".into(), &"test".into()));
+}
+
+/// Two waves of forty steps, a quarter apart, with a little noise.
+fn waves(rows: usize) -> Table {
+    let mut text = String::from("t,a,b\n");
+    for row in 0..rows {
+        let wave = |shift: f64| ((row as f64 / 40.0 + shift) * std::f64::consts::TAU).sin();
+        let noise = ((row * 7919 + 13) % 101) as f64 / 1010.0;
+        text += &format!("{},{},{}\n", 1_700_000_000 + 60 * row, 10.0 + 3.0 * wave(0.0) + noise, wave(0.25) - noise);
+    }
+    backtest::read(text.as_bytes(), "waves", &ReadSpec::default()).unwrap()
+}
+
+#[test]
+fn a_network_that_is_fed_its_own_median_follows_a_wave() {
+    let table = waves(700);
+    let mut spec = spec(&table, 8, 0, 500..700);
+    spec.training = Some(small_training(vec![400]));
+    if let Some(plan) = &mut spec.training {
+        (plan.spec.max_steps, plan.spec.learning_rate) = (400, 1e-2);
+    }
+    spec.stream.forecast.network_alone = true;
+    let direct = backtest::run(&spec, &table, &mut Silent).unwrap();
+    spec.stream.network.arrangement = Arrangement::Iterated;
+    let [(iterated, records), other] = [64, 5].map(|block| {
+        spec.block = block;
+        emitted(&spec, &table)
+    });
+    assert_eq!(other, (iterated.clone(), records), "the block changes no bit");
+    let mae = |report: &Report, method, horizon| of(report, method, horizon).mae.unwrap();
+    for horizon in [1, 8] {
+        let ours = [&direct, &iterated].map(|report| mae(report, Method::Foretide, horizon));
+        let last = mae(&iterated, Method::LastValue, horizon);
+        println!("MAE to lead {horizon}: direct {:.4}, iterated {:.4}, last value {last:.4}", ours[0], ours[1]);
+        assert!(ours[1] < 0.75 * last, "to lead {horizon}: {} against {last}", ours[1]);
+    }
 }
 
 #[test]

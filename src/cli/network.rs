@@ -4,7 +4,7 @@ use crate::{
     forecast::ForecastSpec,
     nn::{Arrangement, CellKind, NetworkSpec, SpecError},
     series::FEATURES,
-    settings::Stream,
+    settings::{self, Stream},
 };
 
 /// The network; what is not asked for has the daemon's own default.
@@ -20,7 +20,7 @@ pub(super) struct NetworkArguments {
     #[arg(long, value_name = "LAYERS", default_value_t = Stream::default().model.layers, help_heading = "Network")]
     layers: u32,
     /// What goes in and what comes out: many_to_many, iterated, one_to_many or one_to_one
-    #[arg(long, value_name = "WORD", default_value = Stream::default().model.arrangement.word(), help_heading = "Network")]
+    #[arg(long, value_name = "WORD", default_value = Stream::default().model.arrangement.word(), value_parser = arrangement, help_heading = "Network")]
     arrangement: Arrangement,
     /// Add a layer's outputs to those of the layer below
     #[arg(long, help_heading = "Network")]
@@ -70,5 +70,26 @@ impl NetworkArguments {
         };
         network.check()?;
         Ok(network)
+    }
+}
+
+/// The words of the configuration: those of the networks that this build serves from end to end.
+fn arrangement(word: &str) -> Result<Arrangement, String> {
+    let known = settings::Arrangement::from_word(word);
+    let known = known.ok_or_else(|| format!("expected one of {}", settings::Arrangement::WORDS.join(", ")))?;
+    known.word().parse().map_err(|error: SpecError| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrangements_are_those_of_the_configuration() {
+        for word in settings::Arrangement::WORDS {
+            assert_eq!(arrangement(word).unwrap().name(), *word);
+        }
+        let error = arrangement("many_to_one").unwrap_err();
+        assert_eq!(error, "expected one of many_to_many, iterated, one_to_many, one_to_one");
     }
 }

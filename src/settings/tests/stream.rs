@@ -442,3 +442,14 @@ fn a_network_has_at_most_64_levels() {
     let problems = super::parse("f.toml", &text(66), []).unwrap_err();
     assert_eq!((problems.list.len(), problems.list[0].expected.as_str()), (1, "at most 64 levels"));
 }
+
+#[test]
+fn an_iterated_network_decodes_no_segments() {
+    let text = |segment| {
+        format!("{}horizon = 3\n[stream.model]\narrangement = \"iterated\"\nsegment = {segment}", super::STREAM)
+    };
+    assert!(super::parse("f.toml", &text(0), []).is_ok());
+    let problems = super::parse("f.toml", &text(3), []).unwrap_err();
+    let expected = "segment = 0 with arrangement = \"iterated\"";
+    assert_eq!((problems.list.len(), problems.list[0].expected.as_str()), (1, expected));
+}
