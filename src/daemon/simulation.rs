@@ -24,7 +24,7 @@ use crate::{
     engine::{Acceptance, Engine, StreamSpec, TaskId},
     env::{Clock, ManualClock},
     forecast::ForecastSpec,
-    nn::{CellKind, Network, NetworkSpec, Weights},
+    nn::{Arrangement, CellKind, Network, NetworkSpec, Weights},
     series::{Aggregation, Calendar, FEATURES, SeriesSpec},
     time::{EventTime, Grid},
     wire::{
@@ -385,6 +385,7 @@ fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
             horizon: horizon as usize,
             levels: levels.len(),
             seed: 7,
+            arrangement: *[Arrangement::ManyToMany, Arrangement::Iterated].choose(random).unwrap(),
             ..NetworkSpec::default()
         },
         max_series: 1_000,
