@@ -378,9 +378,10 @@ fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
         },
         forecast: ForecastSpec::new(horizon as usize, &levels, if irregular { 0 } else { season as usize }).unwrap(),
         network: NetworkSpec {
-            cell: *[CellKind::Gru, CellKind::Lstm].choose(random).unwrap(),
+            cell: *CellKind::ALL.choose(random).unwrap(),
             layers: random.random_range(1..=2),
-            hidden: 5,
+            hidden: 8,
+            context: 4,
             inputs: FEATURES,
             horizon: horizon as usize,
             levels: levels.len(),

@@ -49,16 +49,18 @@ struct Read {
 
 /// What of the configuration decides the layout and the meaning of a series' state.
 fn stream_fingerprint(spec: &StreamSpec) -> u64 {
-    let series = &spec.series;
+    let (series, forecast) = (&spec.series, &spec.forecast);
     let text = format!(
-        "{:?} {:?} {:?} {} {} {} {:?}",
+        "{:?} {:?} {:?} {} {} {} {} {:?} {}",
         series.grid,
         series.aggregation,
         series.readings_per_slot,
         series.season,
         series.horizon,
         series.burn_in,
-        spec.forecast
+        forecast.horizon,
+        forecast.levels,
+        forecast.season
     );
     // FNV-1a: any stable hash would do; Rust's own is not stable between versions.
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
