@@ -126,6 +126,9 @@ impl Network {
     pub fn step(&self, scratch: &mut Scratch, rows: usize, x: &[f32], state: &mut [f32], y: &mut [f32]) {
         assert_eq!(y.len(), rows * self.outputs(), "outputs of {rows} rows");
         self.advance(scratch, rows, x, state);
+        if rows == 0 {
+            return;
+        }
         let Scratch { memory, outputs } = scratch;
         let top = match self.layers.last() {
             Some(top) if outputs.is_empty() => {
@@ -143,6 +146,9 @@ impl Network {
     pub fn advance(&self, scratch: &mut Scratch, rows: usize, x: &[f32], state: &mut [f32]) {
         assert_eq!(x.len(), rows * self.inputs, "features of {rows} rows");
         assert_eq!(state.len(), rows * self.state_len, "states of {rows} rows");
+        if rows == 0 {
+            return;
+        }
         if self.forgets {
             state.fill(0.0);
         }
@@ -273,6 +279,15 @@ mod tests {
         network.advance(&mut scratch, 2, &features(2, 1), &mut right);
         assert_eq!(left, right);
         assert!(network.bytes() > 4 * Weights::initial(&spec).parameters());
+    }
+
+    #[test]
+    fn no_rows_are_no_work() {
+        for cell in CellKind::ALL {
+            let spec = spec(cell);
+            let network = Network::new(&spec, &weights(&spec)).unwrap();
+            network.step(&mut Scratch::default(), 0, &[], &mut [], &mut []);
+        }
     }
 
     #[test]
