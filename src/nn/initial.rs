@@ -13,16 +13,21 @@ use std::collections::BTreeMap;
 use rand_pcg::Pcg64;
 use rand_pcg::rand_core::{RngCore, SeedableRng};
 
-use super::cell::Start;
+use super::cell::{Parameter, Start};
 use super::spec::NetworkSpec;
 use super::weights::{NamedTensor, Weights, parameters};
 use crate::series::logarithm;
 
 /// Draws every tensor of the network in the order from the lowest layer to the head.
 pub(super) fn weights(spec: &NetworkSpec) -> Weights {
-    let mut random = Pcg64::seed_from_u64(spec.seed);
+    Weights::from_tensors(draw(spec.seed, parameters(spec)))
+}
+
+/// Draws tensors in order.
+pub(super) fn draw(seed: u64, parameters: Vec<(String, Parameter)>) -> BTreeMap<String, NamedTensor> {
+    let mut random = Pcg64::seed_from_u64(seed);
     let mut tensors = BTreeMap::new();
-    for (name, parameter) in parameters(spec) {
+    for (name, parameter) in parameters {
         let values = match parameter.start {
             Start::Zero => vec![0.0; parameter.shape.iter().product()],
             Start::Uniform { fan_out } => uniform(&mut random, &parameter.shape, fan_out),
@@ -34,7 +39,7 @@ pub(super) fn weights(spec: &NetworkSpec) -> Weights {
         };
         tensors.insert(name, NamedTensor { shape: parameter.shape, values });
     }
-    Weights::from_tensors(tensors)
+    tensors
 }
 
 /// A number in `[0, 1)` with 53 random bits.

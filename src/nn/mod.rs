@@ -4,6 +4,7 @@
 //! it from packed weights; [`stack`] runs it over whole sequences for training, with the same numbers.
 
 pub mod attention;
+pub mod bidirectional;
 mod buffer;
 pub mod cell;
 pub mod convolution;
@@ -28,6 +29,7 @@ mod tile;
 pub mod weights;
 mod window;
 
+pub use bidirectional::Bidirectional;
 pub use cell::{Cell, cell};
 pub use kernel::Instructions;
 pub use network::{Network, NetworkError, Scratch};

@@ -3,7 +3,7 @@
 use std::f32::consts::{LN_2, LOG2_E, TAU};
 
 /// `sin(2 pi turn)` for `turn` in `0..=1.5`; absolute error below 5e-6.
-pub(super) fn sine(turn: f32) -> f32 {
+pub(crate) fn sine(turn: f32) -> f32 {
     let centred = if turn >= 0.5 { turn - 1.0 } else { turn };
     // Folded to a quarter turn around zero, where a short series is exact enough.
     let folded = if centred > 0.25 {

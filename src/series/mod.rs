@@ -14,7 +14,7 @@ mod slots;
 mod spec;
 mod state;
 
-pub(crate) use arithmetic::{exponential, logarithm};
+pub(crate) use arithmetic::{exponential, logarithm, sine};
 pub use calendar::Calendar;
 pub(crate) use clone_in_place::clone_in_place;
 pub use features::{FEATURE_NAMES, FEATURES};
