@@ -100,18 +100,55 @@ fn training_is_the_same_twice() {
 }
 
 #[test]
+fn long_gaps_of_a_wave_are_filled_better_than_by_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let wave = path(folder.path(), "wave.csv");
+    let mut text = String::from("time,wave\n");
+    for row in 0..700 {
+        let value = 20.0 + 5.0 * (row as f64 * std::f64::consts::TAU / 24.0).sin();
+        text += &format!("{},{value}\n", 1_700_000_000 + 3600 * row);
+    }
+    fs::write(&wave, text).unwrap();
+    let asked = ["--impute", "--impute-gaps", "9..12", "--cell", "lstm", "--hidden", "6", "--score-rows", "400..700"];
+    let run = |more: &[&str]| {
+        let output = foretide(&[&[wave.as_str()], &asked[..], more].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let table = run(&["--no-training"]);
+    let row = |name: &str| table.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim_start().to_owned();
+    assert!(table.contains("values hidden in gaps of 9..12 steps") && row("foretide") == row("linear interpolation"));
+    let json: Value = serde_json::from_str(&run(&["--train-updates", "60", "--json"])).unwrap();
+    let imputed = &json["impute"];
+    let keys: Vec<&String> = imputed.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["foretide", "gaps", "hidden_values", "last_value", "linear"]);
+    assert_eq!(imputed["gaps"], "9..12");
+    assert!(imputed["hidden_values"].as_u64().unwrap() > 50);
+    let error = |way: &str, name: &str| imputed[way][name].as_f64().unwrap();
+    for name in ["mse", "mae"] {
+        let (ours, linear, last) = (error("foretide", name), error("linear", name), error("last_value", name));
+        assert!(ours < 0.5 * linear && linear > 0.0 && last > 0.0, "{name}: {imputed}");
+    }
+}
+
+#[test]
 fn failures_say_what_was_expected_and_have_their_exit_codes() {
     let folder = tempfile::tempdir().unwrap();
     let good = file(folder.path(), 60);
     let bad = path(folder.path(), "bad.csv");
     fs::write(&bad, "time,x\n2020-01-01 00:00:00,1\n2020-01-01 01:00:00,one\n").unwrap();
-    let cases: [(&[&str], i32, &str); 7] = [
+    let cases: [(&[&str], i32, &str); 12] = [
         (&["no/such.csv"], 66, "no/such.csv: "),
         (&[&bad], 65, "line 3, column \"x\": \"one\"; expected a number"),
         (&[&good, "--report", "30"], 64, "horizon 30 cannot be reported; expected 1 to 24"),
         (&[&good, "--quantiles", "0.1,0.9"], 64, "expected 0.5 among them"),
         (&[&good, "--score-rows", "5..1"], 2, "expected A..B with A < B"),
         (&[&good, "--long"], 2, "--key"),
+        (&[&good, "--impute", "--cell", "tcn"], 64, "cell is tcn, expected lstm or gru"),
+        (&[&good, "--impute", "--layers", "2"], 64, "other options of the network than --cell and --hidden"),
+        (&[&good, "--impute", "--plot", "x.svg"], 64, "--impute does not go with --plot"),
+        (&[&good, "--impute"], 64, "expected at least 96, a window; these are the rows before row 12"),
+        (&[&good, "--impute", "--impute-gaps", "4..2"], 2, "expected A..B with 1 <= A <= B <= 1024"),
         (&[&good, "--plot", "x.jpg"], 2, "expected a file name that ends in .svg or .png"),
     ];
     for (arguments, code, said) in cases {

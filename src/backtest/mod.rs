@@ -4,11 +4,14 @@
 //! row, each row an observation with its row number as position, scores what matures and trains at fixed rows from what
 //! was fed before them; [`report`] tells the outcome, [`plot`] draws it.
 //!
-//! Nothing looks ahead: at each row the values are taken in, the forecasts that target them are scored, and only then is
+//! [`impute()`] hides values instead, and tells how well the gaps are filled.
+//!
+//! No forecast looks ahead: at each row the values are taken in, the forecasts that target them are scored, and only then is
 //! the next forecast made. The scale of the errors is a matter of the report and never reaches the engine.
 
 mod error;
 mod gallery;
+mod impute;
 pub mod plot;
 pub mod read;
 pub mod report;
@@ -21,6 +24,7 @@ mod units;
 
 pub use error::{BacktestError, DataError};
 pub use gallery::{Gallery, Shown};
+pub use impute::{ImputeSpec, Imputed, impute};
 pub use read::{Layout, ReadSpec, TimeColumn, read, read_file};
 pub use report::{Measured, Method, Report};
 pub use run::{BacktestSpec, Counts, Silent, Watch, run};

@@ -152,7 +152,7 @@ impl Report {
 }
 
 /// Four significant digits.
-fn significant(number: f64) -> String {
+pub(super) fn significant(number: f64) -> String {
     let size = number.abs();
     if size != 0.0 && !(1e-3..1e6).contains(&size) {
         return format!("{number:.2e}");

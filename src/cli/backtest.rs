@@ -1,5 +1,7 @@
 //! `foretide backtest`: a file through the engine, and how well it was forecast.
 
+mod impute;
+
 use std::{
     fs::File,
     io::{self, BufWriter, Write},
@@ -11,6 +13,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use self::impute::ImputeArguments;
 use super::{
     data::{FileArguments, ForecastArguments, what_it_is},
     failure::{CANNOT_WRITE, Failure},
@@ -73,6 +76,9 @@ pub struct Arguments {
     #[arg(long, value_name = "DEVICE", default_value = "cpu", help_heading = "Training")]
     device: DeviceChoice,
 
+    #[command(flatten)]
+    impute: ImputeArguments,
+
     /// Horizons to report; each is the mean over leads 1 to it [default: 1 and --horizon]
     #[arg(long, value_name = "STEPS,…", value_delimiter = ',', help_heading = "Report")]
     report: Vec<usize>,
@@ -116,17 +122,27 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn whole(arguments: &Arguments) -> Result<(), Failure> {
     let clock = SystemClock::new();
     let table = backtest::read_file(&arguments.file, &arguments.reading.read_spec(arguments.forecast.interval))?;
-    let spec = backtest_spec(arguments, &table)?;
-    let mut screen = Screen::open(arguments, &spec)?;
+    let first = arguments.scale_rows.as_ref().map_or(table.rows / 5, |rows| rows.end);
+    let score_rows = arguments.score_rows.clone().unwrap_or(first..table.rows);
+    if arguments.impute.impute {
+        return impute::run(arguments, &table, score_rows);
+    }
+    let spec = backtest_spec(arguments, &table, first, score_rows)?;
+    let updates = spec.training.as_ref().map_or(0, |plan| plan.spec.max_steps);
+    let mut screen = Screen::open(arguments.emit.as_ref(), updates)?;
     screen.say(&what_it_is(&spec.stream, &table));
     let report = backtest::run(&spec, &table, &mut screen)?;
-    screen.close(arguments)?;
+    screen.close(arguments.emit.as_ref())?;
     tell_counts(&report, &table);
     let seconds = clock.monotonic_micros() as f64 / 1e6;
     if let (Some(plot), Some(gallery)) = (&arguments.plot, &report.gallery) {
         plot::draw(plot, gallery, &report).map_err(|error| Failure(CANNOT_WRITE, error.to_string()))?;
     }
     let text = if arguments.json { report.json(seconds) + "\n" } else { format!("{}{seconds:.1} s\n", report.table()) };
+    print(&text)
+}
+
+fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {
         // A reader that has seen enough (`| head`) is no failure.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure(CANNOT_WRITE, error.to_string())),
@@ -134,8 +150,13 @@ fn whole(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn backtest_spec(arguments: &Arguments, table: &Table) -> Result<BacktestSpec, Failure> {
-    let first = arguments.scale_rows.as_ref().map_or(table.rows / 5, |rows| rows.end);
+/// What is run; training begins at row `first` where no other row is named.
+fn backtest_spec(
+    arguments: &Arguments,
+    table: &Table,
+    first: usize,
+    score_rows: Range<usize>,
+) -> Result<BacktestSpec, Failure> {
     let horizon = arguments.forecast.horizon as usize;
     let mut report = if arguments.report.is_empty() { vec![1, horizon] } else { arguments.report.clone() };
     report.sort_unstable();
@@ -149,7 +170,7 @@ fn backtest_spec(arguments: &Arguments, table: &Table) -> Result<BacktestSpec, F
         partition: arguments.partition,
         report,
         scale_rows: arguments.scale_rows.clone(),
-        score_rows: arguments.score_rows.clone().unwrap_or(first..table.rows),
+        score_rows,
         training: (!arguments.no_training).then(|| training_plan(arguments, first, table.rows)),
         block: (READINGS_PER_EPOCH / table.series.len().max(1)).clamp(1, 256),
         shown: arguments.plot.as_ref().and(shown),
@@ -203,18 +224,17 @@ struct Screen {
 }
 
 impl Screen {
-    fn open(arguments: &Arguments, spec: &BacktestSpec) -> Result<Self, Failure> {
+    fn open(emit: Option<&PathBuf>, updates: usize) -> Result<Self, Failure> {
         let create = |path: &PathBuf| {
             let failure = |error: io::Error| Failure(CANNOT_WRITE, format!("cannot write {}: {error}", path.display()));
             File::create(path).map(|file| (ForecastWriter::default(), BufWriter::new(file))).map_err(failure)
         };
-        let emit = arguments.emit.as_ref().map(create).transpose()?;
+        let emit = emit.map(create).transpose()?;
         // indicatif draws on standard error, and only where that is a terminal.
         let bar = ProgressBar::new(1);
         if let Ok(style) = ProgressStyle::with_template("{bar:40.cyan/blue} {percent:>3} %  {eta:>4} left  {msg}") {
             bar.set_style(style.progress_chars("━╸─"));
         }
-        let updates = spec.training.as_ref().map_or(0, |plan| plan.spec.max_steps);
         Ok(Self { bar, emit, record: Vec::new(), updates })
     }
 
@@ -222,9 +242,16 @@ impl Screen {
         self.bar.suspend(|| eprintln!("{text}"));
     }
 
-    fn close(mut self, arguments: &Arguments) -> Result<(), Failure> {
+    /// An imputer learns.
+    fn learning(&self, update: usize, loss: f64) {
+        self.bar.set_length(self.updates as u64);
+        self.bar.set_position(update as u64);
+        self.bar.set_message(format!("learning to fill gaps: loss {loss:.4}"));
+    }
+
+    fn close(mut self, emit: Option<&PathBuf>) -> Result<(), Failure> {
         self.bar.finish_and_clear();
-        if let (Some((_, out)), Some(path)) = (&mut self.emit, &arguments.emit) {
+        if let (Some((_, out)), Some(path)) = (&mut self.emit, emit) {
             let failure = |error| Failure(CANNOT_WRITE, format!("cannot write {}: {error}", path.display()));
             out.flush().map_err(failure)?;
         }

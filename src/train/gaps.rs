@@ -35,6 +35,9 @@ pub struct Stretch {
 }
 
 impl Gaps {
+    /// The longest gap that there may be: its window is the longest that training takes.
+    pub const LONGEST: usize = 1024;
+
     /// Steps of the windows that gaps are filled in: enough for the longest gap and for as much again around it, and
     /// more.
     pub fn window(self) -> usize {

@@ -57,11 +57,12 @@ impl Imputer {
     pub fn new(spec: &ImputerSpec) -> Result<Self, TrainError> {
         let encoder = Bidirectional::new(spec.cell, INPUTS, spec.hidden).map_err(NetworkError::from)?;
         let Gaps { shortest, longest } = spec.gaps;
-        if shortest == 0 || longest < shortest || spec.windows == 0 {
+        if shortest == 0 || longest < shortest || longest > Gaps::LONGEST || spec.windows == 0 {
             return Err(TrainError::Invalid(format!(
-                "gaps are {shortest} to {longest} steps long and windows {}, expected 1 <= shortest <= longest and at \
-                 least 1 window",
-                spec.windows
+                "gaps are {shortest} to {longest} steps long and windows {}, expected 1 <= shortest <= longest <= {} \
+                 and at least 1 window",
+                spec.windows,
+                Gaps::LONGEST
             )));
         }
         let mut tensors = encoder.initial(spec.seed);
@@ -80,6 +81,9 @@ impl Imputer {
     /// # Errors
     /// Where no stretch is as long as a window, or candle fails.
     pub fn train(&mut self, stretches: &[Stretch], observe: &mut dyn FnMut(usize, f64)) -> Result<(), TrainError> {
+        if self.spec.updates == 0 {
+            return Ok(());
+        }
         let defaults = TrainSpec::default();
         let windows = Windows::new(self.spec.gaps.window(), stretches)?;
         let mut optimiser = AdamW::new(&self.variables, defaults.weight_decay, &Moments::default())?;
