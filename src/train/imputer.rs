@@ -206,6 +206,8 @@ impl<'a> Windows<'a> {
 mod tests {
     use super::*;
 
+    const GAP: std::ops::Range<usize> = 20..28;
+
     fn spec() -> ImputerSpec {
         ImputerSpec {
             cell: CellKind::Gru,
@@ -225,7 +227,7 @@ mod tests {
     }
 
     fn window(values: &[f64]) -> Window {
-        let seen = hidden(values, &[20..28]);
+        let seen = hidden(values, &[GAP]);
         Window::new(spec().gaps, 12, 7, &seen, &interpolated(&seen)).unwrap()
     }
 
@@ -234,13 +236,13 @@ mod tests {
         let values = wave().values[12..60].to_vec();
         let imputer = Imputer::new(&ImputerSpec { cell: CellKind::Lstm, ..spec() }).unwrap();
         let filled = imputer.fill(&[window(&values)]).unwrap();
-        assert_eq!(filled[0], interpolated(&hidden(&values, &[20..28])));
+        assert_eq!(filled[0], interpolated(&hidden(&values, &[GAP])));
     }
 
     #[test]
     fn it_learns_what_bends_the_same_twice() {
         let values = wave().values[12..60].to_vec();
-        let error = |filled: &[f64]| (20..28).map(|step| (filled[step] - values[step]).abs()).sum::<f64>();
+        let error = |filled: &[f64]| GAP.map(|step| (filled[step] - values[step]).abs()).sum::<f64>();
         let runs = [0, 1].map(|_| {
             let mut imputer = Imputer::new(&spec()).unwrap();
             let mut losses = Vec::new();
@@ -249,7 +251,7 @@ mod tests {
             imputer.fill(&[window(&values)]).unwrap().remove(0)
         });
         assert_eq!(runs[0], runs[1]);
-        let line = interpolated(&hidden(&values, &[20..28]));
+        let line = interpolated(&hidden(&values, &[GAP]));
         assert!(error(&runs[0]) < 0.5 * error(&line), "{} against {}", error(&runs[0]), error(&line));
     }
 

@@ -50,6 +50,7 @@ fn check(arguments: &Arguments, network: &NetworkSpec) -> Result<(), Failure> {
         (arguments.device == DeviceChoice::Cuda, "--device cuda"),
         (!arguments.train_at.is_empty(), "--train-at"),
         (arguments.train_every.is_some(), "--train-every"),
+        (arguments.network_alone, "--network-alone"),
         (!arguments.report.is_empty(), "--report"),
         (arguments.plot.is_some(), "--plot"),
         (arguments.emit.is_some(), "--emit"),
