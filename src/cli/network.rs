@@ -40,6 +40,9 @@ pub(super) struct NetworkArguments {
     /// Steps read, remembered and decoded as one, a divisor of the horizon; 0: none
     #[arg(long, value_name = "STEPS", default_value_t = Stream::default().model.segment, help_heading = "Network")]
     segment: u32,
+    /// Serve recurrent layers with weights rounded to bfloat16, where the processor can
+    #[arg(long, help_heading = "Network")]
+    rounded: bool,
     /// The longest memory that the gates' first biases spread over, in steps; 0: a forget bias of one
     #[arg(long, value_name = "STEPS", default_value_t = Stream::default().model.chrono, help_heading = "Network")]
     chrono: u32,
@@ -66,6 +69,7 @@ impl NetworkArguments {
             context: self.context as usize,
             window: self.window as usize,
             segment: self.segment as usize,
+            rounded: self.rounded,
             chrono: self.chrono as usize,
         };
         network.check()?;

@@ -221,6 +221,7 @@ fn network(stream: &Stream, forecast: &ForecastSpec) -> Result<NetworkSpec, nn::
         context: model.context as usize,
         window: model.window as usize,
         segment: model.segment as usize,
+        rounded: model.rounded,
         chrono: model.chrono as usize,
     };
     network.check()?;

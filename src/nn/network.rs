@@ -13,6 +13,9 @@ pub enum NetworkError {
     /// The architecture is outside its limits.
     #[error(transparent)]
     Spec(#[from] SpecError),
+    /// It asks for rounded weights.
+    #[error("network: this processor has no bfloat16 dot product (AVX-512 BF16), which rounded weights need")]
+    NoRounding,
     /// The weights do not fit it.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -57,7 +60,9 @@ impl Network {
     /// # Errors
     /// Where the architecture is outside its limits or the weights do not fit it.
     pub fn new(spec: &NetworkSpec, weights: &Weights) -> Result<Self, NetworkError> {
-        Self::with_instructions(spec, weights, Instructions::best())
+        let instructions =
+            if spec.rounded { Instructions::rounding().ok_or(NetworkError::NoRounding)? } else { Instructions::best() };
+        Self::with_instructions(spec, weights, instructions)
     }
 
     /// The same on chosen instructions: the forecasts are the same, only the speed is not.
@@ -279,6 +284,27 @@ mod tests {
         network.advance(&mut scratch, 2, &features(2, 1), &mut right);
         assert_eq!(left, right);
         assert!(network.bytes() > 4 * Weights::initial(&spec).parameters());
+    }
+
+    #[test]
+    fn rounded_weights_serve_where_the_processor_can() {
+        let exact = spec(CellKind::Gru);
+        let rounded = NetworkSpec { rounded: true, ..exact.clone() };
+        let forecast = |spec: &NetworkSpec| {
+            Network::new(spec, &weights(spec)).map(|network| {
+                let (mut state, mut y) = (vec![0.0; 7 * network.state_len()], vec![0.0; 7 * 9]);
+                network.step(&mut Scratch::default(), 7, &features(7, 1), &mut state, &mut y);
+                y
+            })
+        };
+        match (forecast(&rounded), Instructions::rounding()) {
+            (Ok(rounded), Some(_)) => {
+                let exact = forecast(&exact).unwrap();
+                assert_ne!(rounded, exact);
+                assert!(rounded.iter().zip(&exact).all(|(rounded, exact)| (rounded - exact).abs() < 0.1));
+            }
+            (result, rounding) => assert_eq!((result, rounding), (Err(NetworkError::NoRounding), None)),
+        }
     }
 
     #[test]

@@ -240,6 +240,8 @@ table! {
         pub window: u32 = 1,
         /// Steps that are read, remembered and decoded as one; 0: none.
         pub segment: u32 = 0,
+        /// Whether recurrent layers serve with weights and inputs rounded to bfloat16.
+        pub rounded: bool = false,
         /// The longest memory, in steps, that the gates' first biases spread over; 0: a forget bias of one.
         pub chrono: u32 = 0,
     }
