@@ -274,7 +274,8 @@ mod tests {
             prop_assert_eq!(back["input"]["offset"].as_i64(), Some(offset));
             prop_assert_eq!(back["weights_version"].as_u64(), Some(version));
             prop_assert_eq!(&back["times"], &serde_json::json!(times));
-            prop_assert!((back["value"].as_f64().unwrap() - value).abs() <= value.abs() * 1e-15);
+            // What reads it back here is off by an ulp or two, which among subnormal numbers is more than a share of them.
+            prop_assert!((back["value"].as_f64().unwrap() - value).abs() <= value.abs() * 1e-15 + 1e-323);
             let near = |back: &Value, number: f64| {
                 (back.as_f64().unwrap() - number).abs() <= scale / 2e4 * 1.001 + number.abs() * 1e-15
             };
