@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     backtest::{self, BacktestSpec, Report, Round, Table, TrainingPlan, Watch, plot, schedule},
-    daemon::forecasts::ForecastWriter,
+    daemon::{forecasts::ForecastWriter, specs},
     engine::{Engine, Epoch},
     env::{Clock, SystemClock},
     settings::{Stream, Training},
@@ -186,22 +186,9 @@ fn training_plan(arguments: &Arguments, first: usize, rows: usize) -> TrainingPl
         Some(every) => (first..rows).step_by(every.get()).collect(),
         None => schedule(first, rows),
     };
-    let defaults = Training::default();
-    let spec = TrainSpec {
-        k1: defaults.k1 as usize,
-        k2: defaults.k2 as usize,
-        learning_rate: defaults.learning_rate,
-        clip: defaults.clip,
-        lanes: defaults.lanes as usize,
-        max_steps: arguments.train_updates,
-        epochs: usize::MAX,
-        held_out: defaults.held_out,
-        seed: arguments.seed,
-        device: arguments.device,
-        levels: arguments.forecast.levels(),
-        margin: defaults.margin,
-        ..TrainSpec::default()
-    };
+    let defaults = specs::train_spec(&Training::default(), arguments.seed, arguments.forecast.levels());
+    let (max_steps, device) = (arguments.train_updates, arguments.device);
+    let spec = TrainSpec { max_steps, epochs: usize::MAX, device, ..defaults };
     TrainingPlan { rows, most_steps: arguments.train_history, spec }
 }
 

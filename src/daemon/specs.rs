@@ -13,6 +13,7 @@ use crate::{
     series::{self, Calendar, FEATURES, SeriesSpec},
     settings::{
         Aggregation, Auto, Device, Format, Interval, Kafka, Key, Millis, Secret, Settings, Stream, Time, TimeFormat,
+        Training,
     },
     time::Grid,
     train::{DeviceChoice, TrainSpec},
@@ -236,27 +237,32 @@ fn training_plan(stream: &Stream) -> TrainingPlan {
         min_steps: training.min_steps as usize,
         max_series: training.max_series as usize,
         max_steps_per_series: training.max_steps_per_series as usize,
-        spec: TrainSpec {
-            k1: training.k1 as usize,
-            k2: training.k2 as usize,
-            learning_rate: training.learning_rate,
-            clip: training.clip,
-            huber: training.huber,
-            burn_in: training.burn_in as usize,
-            lanes: training.lanes as usize,
-            max_steps: training.max_updates as usize,
-            epochs: training.epochs as usize,
-            held_out: training.held_out,
-            seed: stream.model.seed,
-            device: match training.device {
-                Device::Auto => DeviceChoice::Auto,
-                Device::Cpu => DeviceChoice::Cpu,
-                Device::Cuda => DeviceChoice::Cuda,
-            },
-            levels: stream.quantiles.iter().map(|&level| level as f32).collect(),
-            margin: training.margin,
-            ..TrainSpec::default()
+        spec: train_spec(training, stream.model.seed, stream.quantiles.iter().map(|&level| level as f32).collect()),
+    }
+}
+
+/// How to train, as the settings say; what they do not name has the trainer's own default.
+pub fn train_spec(training: &Training, seed: u64, levels: Vec<f32>) -> TrainSpec {
+    TrainSpec {
+        k1: training.k1 as usize,
+        k2: training.k2 as usize,
+        learning_rate: training.learning_rate,
+        clip: training.clip,
+        huber: training.huber,
+        burn_in: training.burn_in as usize,
+        lanes: training.lanes as usize,
+        max_steps: training.max_updates as usize,
+        epochs: training.epochs as usize,
+        held_out: training.held_out,
+        seed,
+        device: match training.device {
+            Device::Auto => DeviceChoice::Auto,
+            Device::Cpu => DeviceChoice::Cpu,
+            Device::Cuda => DeviceChoice::Cuda,
         },
+        levels,
+        margin: training.margin,
+        ..TrainSpec::default()
     }
 }
 

@@ -55,18 +55,15 @@ impl Cell for Attention {
     }
 
     fn pack<'a>(&self, shape: &Shape, tensor: &dyn Fn(&str) -> &'a [f32]) -> Box<dyn PackedLayer> {
-        let panel = |outputs: usize, inputs: usize, weights: &'a [f32], bias: &'a [f32]| {
-            let weight = |output: usize, input: usize| weights[output * inputs + input];
-            Panel::new(outputs, (inputs, 0), weight, |output| bias.get(output).copied().unwrap_or(0.0))
-        };
         let hidden = shape.hidden;
+        let none = vec![0.0; 3 * hidden];
         Box::new(Packed {
             shape: *shape,
-            input: panel(hidden, shape.inputs, tensor("input"), tensor("bias")),
-            attend: panel(3 * hidden, hidden, tensor("attend"), &[]),
-            mix: panel(hidden, hidden, tensor("mix"), &[]),
-            expand: panel(2 * hidden, hidden, tensor("expand"), tensor("expand_bias")),
-            contract: panel(hidden, 2 * hidden, tensor("contract"), tensor("contract_bias")),
+            input: Panel::of_matrix(shape.inputs, tensor("input"), tensor("bias")),
+            attend: Panel::of_matrix(hidden, tensor("attend"), &none),
+            mix: Panel::of_matrix(hidden, tensor("mix"), &none[..hidden]),
+            expand: Panel::of_matrix(hidden, tensor("expand"), tensor("expand_bias")),
+            contract: Panel::of_matrix(2 * hidden, tensor("contract"), tensor("contract_bias")),
             turns: turns(shape),
         })
     }

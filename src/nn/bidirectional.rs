@@ -8,7 +8,7 @@ use candle_core::{DType, Result, Tensor};
 
 use super::cell::{Cell, Parameter, Shape, cell};
 use super::initial;
-use super::sequence::{Sequence, Starts};
+use super::sequence::{Sequence, Starts, weights};
 use super::spec::{CellKind, SpecError};
 use super::weights::NamedTensor;
 
@@ -68,10 +68,7 @@ impl Bidirectional {
 
     fn layer(&self, direction: &str, tensor: &dyn Fn(&str) -> Result<Tensor>, inputs: &Tensor) -> Result<Tensor> {
         let cell: &dyn Cell = cell(self.kind);
-        let weights = cell.parameters(&self.shape).into_iter();
-        let weights: BTreeMap<_, _> = weights
-            .map(|parameter| Ok((parameter.name, tensor(&format!("{direction}.{}", parameter.name))?)))
-            .collect::<Result<_>>()?;
+        let weights = weights(cell, &self.shape, |own| tensor(&format!("{direction}.{own}")))?;
         let rows = inputs.dim(1)?;
         let states = Tensor::zeros((rows, cell.state_len(&self.shape)), DType::F32, inputs.device())?;
         let starts = Starts::new(rows, Vec::new());

@@ -36,10 +36,8 @@ impl Cell for Convolution {
     }
 
     fn pack<'a>(&self, shape: &Shape, tensor: &dyn Fn(&str) -> &'a [f32]) -> Box<dyn PackedLayer> {
-        let (weights, bias, window) = (tensor("input"), tensor("bias"), window(shape));
-        let width = window.width();
-        let weight = |output: usize, input: usize| weights[output * width + input];
-        Box::new(Packed { window, panel: Panel::new(shape.hidden, (width, 0), weight, |output| bias[output]) })
+        let window = window(shape);
+        Box::new(Packed { window, panel: Panel::of_matrix(window.width(), tensor("input"), tensor("bias")) })
     }
 
     fn sequence(&self, shape: &Shape, sequence: &Sequence<'_>) -> Result<SequenceOutput> {

@@ -52,13 +52,12 @@ struct Decoder {
 impl Head {
     /// Packs the head from its tensors, by name.
     pub fn new<'a>(spec: &NetworkSpec, tensor: &dyn Fn(&str) -> &'a [f32]) -> Self {
-        let (hidden, weight, bias) = (spec.hidden, tensor("weight"), tensor("bias"));
-        let weight = |output: usize, input: usize| weight[output * hidden + input];
+        let hidden = spec.hidden;
         let decoder = (spec.segment > 0).then(|| Decoder {
             layer: pack(&Gru, (hidden, hidden), tensor("input"), tensor("recurrent"), tensor("decoder_bias")),
             positions: tensor("position").to_vec(),
         });
-        let panel = Panel::new(bias.len(), (hidden, 0), weight, |output| bias[output]);
+        let panel = Panel::of_matrix(hidden, tensor("weight"), tensor("bias"));
         Self { panel, decoder, hidden, outputs: spec.outputs() }
     }
 

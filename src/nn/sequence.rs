@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
+use super::cell::{Cell, Shape};
 #[cfg(feature = "cuda")]
 use super::cuda;
 use super::fused;
@@ -46,6 +47,18 @@ pub struct Sequence<'a> {
     pub states: &'a Tensor,
     /// Where rows begin anew.
     pub starts: &'a Starts,
+}
+
+/// The tensors of a layer of `cell` by their names within it, for [`Sequence::weights`].
+///
+/// # Errors
+/// Those of `tensor`.
+pub(super) fn weights(
+    cell: &dyn Cell,
+    shape: &Shape,
+    tensor: impl Fn(&str) -> Result<Tensor>,
+) -> Result<BTreeMap<&'static str, Tensor>> {
+    cell.parameters(shape).into_iter().map(|parameter| Ok((parameter.name, tensor(parameter.name)?))).collect()
 }
 
 impl<'a> Sequence<'a> {

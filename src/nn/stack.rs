@@ -1,12 +1,10 @@
 //! All layers over a sequence, for training.
 
-use std::collections::BTreeMap;
-
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::cell::{cell, name};
 use super::norm::normalised;
-use super::sequence::{Sequence, SequenceOutput, Starts};
+use super::sequence::{Sequence, SequenceOutput, Starts, weights};
 use super::spec::NetworkSpec;
 
 /// What the layers give over a sequence.
@@ -49,15 +47,12 @@ pub fn run(
     starts: &Starts,
 ) -> Result<StackOutput> {
     let (steps, rows, _) = inputs.dims3()?;
-    let forgetful = Starts::new(rows, vec![true; steps * rows]);
-    let starts = if spec.arrangement.forgets() { &forgetful } else { starts };
+    let forgetful = spec.arrangement.forgets().then(|| Starts::new(rows, vec![true; steps * rows]));
+    let starts = forgetful.as_ref().unwrap_or(starts);
     let (mut outputs, mut layers) = (inputs.clone(), Vec::with_capacity(spec.layers));
     for (layer, states) in states.iter().enumerate() {
         let (cell, shape) = (cell(spec.cell), spec.shape(layer));
-        let weights = cell.parameters(&shape).into_iter();
-        let weights: BTreeMap<_, _> = weights
-            .map(|parameter| Ok((parameter.name, tensor(&name(layer, parameter.name))?)))
-            .collect::<Result<_>>()?;
+        let weights = weights(cell, &shape, |own| tensor(&name(layer, own)))?;
         let output = cell.sequence(&shape, &Sequence { inputs: &outputs, weights: &weights, states, starts })?;
         let mut above = output.outputs.clone();
         if spec.layer_norm {

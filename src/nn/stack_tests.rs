@@ -1,5 +1,7 @@
 //! Whole sequences against repeated serving steps, in one piece and in several, and against numbers from PyTorch.
 
+use std::collections::BTreeMap;
+
 use candle_core::Var;
 use serde_json::Value;
 

@@ -176,7 +176,7 @@ impl CustomOp3 for Head {
         let (rows, width) = (outputs.len() / hidden, padded(size));
         let way = Way {
             pinball: &self.pinball,
-            forward: Panel::new(size, (hidden, 0), |to, from| weight[to * hidden + from], |to| bias[to]),
+            forward: Panel::of_matrix(hidden, weight, bias),
             back: Panel::new(hidden, (size, 0), |to, from| weight[from * hidden + to], |_| 0.0),
             outputs,
             hidden,

@@ -50,23 +50,8 @@ fn from_file(arguments: &Arguments, file: &Path) -> Result<Material, Failure> {
     let table = backtest::read_file(file, &arguments.reading.read_spec(arguments.forecast.interval))?;
     let seed = arguments.seed.unwrap_or(Stream::default().model.seed);
     let stream = arguments.forecast.stream_spec(FILE, seed, &arguments.reading, &table)?;
-    let defaults = Training::default();
-    let spec = TrainSpec {
-        k1: defaults.k1 as usize,
-        k2: defaults.k2 as usize,
-        learning_rate: defaults.learning_rate,
-        clip: defaults.clip,
-        huber: defaults.huber,
-        burn_in: defaults.burn_in as usize,
-        lanes: defaults.lanes as usize,
-        max_steps: UPDATES,
-        epochs: usize::MAX,
-        held_out: defaults.held_out,
-        seed,
-        levels: arguments.forecast.levels(),
-        margin: defaults.margin,
-        ..TrainSpec::default()
-    };
+    let defaults = specs::train_spec(&Training::default(), seed, arguments.forecast.levels());
+    let spec = TrainSpec { max_steps: UPDATES, epochs: usize::MAX, ..defaults };
     let lanes = backtest::lanes(&stream, &table, table.readings.len(), usize::MAX);
     Ok(Material { about: what_it_is(&stream, &table), network: stream.network, spec, lanes })
 }

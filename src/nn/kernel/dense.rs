@@ -45,6 +45,11 @@ impl Panel {
         panel
     }
 
+    /// Packs a row-major matrix `[outputs, inputs]` with a bias for each output; one input place.
+    pub fn of_matrix(inputs: usize, matrix: &[f32], bias: &[f32]) -> Self {
+        Self::new(bias.len(), (inputs, 0), |output, input| matrix[output * inputs + input], |output| bias[output])
+    }
+
     /// Outputs, without the padding.
     pub fn outputs(&self) -> usize {
         self.outputs
