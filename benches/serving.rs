@@ -167,7 +167,8 @@ fn trained(kind: CellKind, steps: usize, rows: usize) -> Result<f64, AnyError> {
     let (network, updates) = (network(kind), if steps > 64 { 8 } else { 30 });
     // Four fifths of a lane are trained on.
     let count = steps * updates * 4 / 3;
-    let lane = Lane { features: wave(count * INPUTS), targets: wave(count * network.horizon), starts: vec![0] };
+    let (features, targets) = (wave(count * INPUTS), wave(count * network.horizon));
+    let lane = Lane { features, targets, leads_skipped: 0, starts: vec![0] };
     let spec = TrainSpec {
         k1: steps,
         k2: steps,

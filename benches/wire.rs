@@ -88,6 +88,7 @@ fn encode(criterion: &mut Criterion) {
         levels: &levels,
         quantiles: &quantiles,
         anomaly: Some(0.731),
+        one: None,
         weights_version: 3,
         topic: "meters",
         partition: 7,

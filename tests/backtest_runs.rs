@@ -12,7 +12,7 @@ use foretide::{
     engine::{Engine, Epoch, StreamSpec},
     forecast::ForecastSpec,
     nn::{Arrangement, CellKind, NetworkSpec},
-    series::{Aggregation, Calendar, FEATURES, SeriesSpec},
+    series::{Aggregation, Calendar, FEATURES, SeriesSpec, Target},
     time::Grid,
     train::{DeviceChoice, TrainSpec},
 };
@@ -248,6 +248,39 @@ fn a_network_that_is_fed_its_own_median_follows_a_wave() {
         println!("MAE to lead {horizon}: direct {:.4}, iterated {:.4}, last value {last:.4}", ours[0], ours[1]);
         assert!(ours[1] < 0.75 * last, "to lead {horizon}: {} against {last}", ours[1]);
     }
+}
+
+#[test]
+fn the_largest_value_to_come_is_forecast_and_how_probably_it_is_too_large() {
+    let table = waves(900);
+    let mut spec = spec(&table, 10, 0, 500..900);
+    spec.stream.forecast = ForecastSpec::one(10, &LEVELS, 0, Target::Maximum, Some(11.5)).unwrap();
+    (spec.stream.network.arrangement, spec.report) = (Arrangement::ManyToOne, vec![10]);
+    spec.training = Some(small_training(vec![400]));
+    if let Some(plan) = &mut spec.training {
+        (plan.spec.max_steps, plan.spec.learning_rate) = (300, 1e-2);
+    }
+    let [(report, records), other] = [64, 5].map(|block| {
+        spec.block = block;
+        emitted(&spec, &table)
+    });
+    assert_eq!(other, (report.clone(), records.clone()), "the block changes no bit");
+    let mae = |method| of(&report, method, 10).mae.unwrap();
+    let (ours, last) = (mae(Method::Foretide), mae(Method::LastValue));
+    println!("MAE of the largest of ten: {ours:.4}, last value {last:.4}; {:?}", report.crossing);
+    assert!(ours < 0.5 * last, "{ours} against {last}");
+    let crossing = report.crossing.unwrap();
+    let best = crossing.brier[1].min(crossing.brier[2]).min(crossing.brier_of_share);
+    assert!((0.2..0.8).contains(&crossing.share) && crossing.brier[0] < 0.5 * best, "{crossing:?}");
+    let record: serde_json::Value = serde_json::from_slice(&records.last().unwrap().1).unwrap();
+    assert_eq!(record["target"], serde_json::json!({"of": "maximum", "steps": 10}));
+    assert_eq!(record["crossing"]["threshold"], serde_json::json!(11.5));
+    assert_eq!(["times", "point"].map(|member| record[member].as_array().unwrap().len()), [1, 1]);
+    let ahead = record["times"][0].as_i64().unwrap() - record["origin"].as_i64().unwrap();
+    assert_eq!(ahead, 10 * table.interval, "the time when the number is known");
+    spec.report = vec![1, 10];
+    let said = backtest::run(&spec, &table, &mut Silent).unwrap_err().to_string();
+    assert_eq!(said, "one number of 10 steps has the horizon 10 only; expected no other to report");
 }
 
 #[test]

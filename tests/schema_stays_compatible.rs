@@ -3,7 +3,7 @@
 
 use foretide::{
     time::EventTime,
-    wire::{Encoder, Envelope, ForecastRecord, StateKey, StateKind, TaskRecord},
+    wire::{Encoder, Envelope, ForecastRecord, OneNumber, StateKey, StateKind, TaskRecord},
 };
 use serde_json::{Value, json};
 
@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 const REGULAR: &str = r#"{"schema":1,"stream":"load","series":"plant/1:power","origin":1700000000000,"step":472222,"times":[1700003600000,1700007200000],"value":20.125000000000004,"point":[20.13,-0.2457],"quantiles":{"0.05":[19,-18.5],"0.5":[20.13,-0.2457],"0.95":[21,22]},"anomaly":0.7313,"weights_version":3,"input":{"topic":"meters","partition":7,"offset":123456}}"#;
 /// Schema 1, on an irregular grid, with a key that JSON must escape and a scale that leaves no decimals.
 const IRREGULAR: &str = r#"{"schema":1,"stream":"trades","series":"a\"b\\c\u000a\u00001é","origin":-5,"step":-5,"times":null,"value":1e21,"point":[1200346],"quantiles":{"0.1":[-1e21],"0.5":[1200346]},"anomaly":null,"weights_version":0,"input":{"topic":"t","partition":0,"offset":0}}"#;
+/// Schema 1, a forecast of one number.
+const ONE_NUMBER: &str = r#"{"schema":1,"stream":"load","series":"plant/1:power","origin":1700000000000,"step":472222,"times":[1700086400000],"value":20.125000000000004,"point":[20.13],"quantiles":{"0.05":[19],"0.5":[20.13],"0.95":[21]},"anomaly":0.7313,"target":{"of":"maximum","steps":24},"crossing":{"threshold":80.5,"probability":0.0312},"weights_version":3,"input":{"topic":"meters","partition":7,"offset":123456}}"#;
 
 fn regular() -> ForecastRecord<'static> {
     ForecastRecord {
@@ -24,11 +26,22 @@ fn regular() -> ForecastRecord<'static> {
         levels: &[0.05, 0.5, 0.95],
         quantiles: &[19.0, 20.13, 21.0, -18.5, -0.245_678, 22.0],
         anomaly: Some(0.731_28),
+        one: None,
         weights_version: 3,
         topic: "meters",
         partition: 7,
         offset: 123_456,
         scale: 1.5,
+    }
+}
+
+fn one_number() -> ForecastRecord<'static> {
+    ForecastRecord {
+        times: Some(&[1_700_086_400_000]),
+        point: &[20.13],
+        quantiles: &[19.0, 20.13, 21.0],
+        one: Some(OneNumber { of: "maximum", steps: 24, crossing: Some((80.5, 0.031_24)) }),
+        ..regular()
     }
 }
 
@@ -44,6 +57,7 @@ fn irregular() -> ForecastRecord<'static> {
         levels: &[0.1, 0.5],
         quantiles: &[-1e21, 1_200_345.5],
         anomaly: None,
+        one: None,
         weights_version: 0,
         topic: "t",
         partition: 0,
@@ -125,11 +139,12 @@ fn is_type(value: &Value, name: &Value) -> bool {
 fn forecasts_of_schema_1_keep_their_bytes() {
     assert_eq!(encode(&regular()), REGULAR);
     assert_eq!(encode(&irregular()), IRREGULAR);
+    assert_eq!(encode(&one_number()), ONE_NUMBER);
 }
 
 #[test]
 fn what_is_written_is_what_the_schema_says() {
-    for text in [encode(&regular()), encode(&irregular()), REGULAR.into(), IRREGULAR.into()] {
+    for text in [encode(&regular()), encode(&irregular()), REGULAR.into(), IRREGULAR.into(), ONE_NUMBER.into()] {
         let value = serde_json::from_str(&text).expect("a forecast is JSON");
         assert_eq!(check(&schema(), &value, "forecast"), Ok(()));
     }
@@ -137,8 +152,9 @@ fn what_is_written_is_what_the_schema_says() {
 
 #[test]
 fn every_field_that_is_written_is_described() {
-    let (schema, value) = (schema(), serde_json::from_str::<Value>(REGULAR).expect("a sample is JSON"));
-    for (described, written) in [(&schema, &value), (&schema["properties"]["input"], &value["input"])] {
+    let (schema, value) = (schema(), serde_json::from_str::<Value>(ONE_NUMBER).expect("a sample is JSON"));
+    let parts = ["input", "target", "crossing"].map(|part| (&schema["properties"][part], &value[part]));
+    for (described, written) in parts.into_iter().chain([(&schema, &value)]) {
         for name in written.as_object().expect("an object").keys() {
             assert!(described["properties"][name]["description"].is_string(), "{name} is not described");
         }

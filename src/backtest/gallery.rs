@@ -11,9 +11,9 @@ pub struct Shown {
     pub slot: i64,
     /// The value there.
     pub value: f64,
-    /// `[horizon]`
+    /// `[output]`
     pub point: Vec<f64>,
-    /// `[horizon][level]`
+    /// `[output][level]`
     pub quantiles: Vec<f64>,
 }
 

@@ -9,6 +9,7 @@
 //! No forecast looks ahead: at each row the values are taken in, the forecasts that target them are scored, and only then is
 //! the next forecast made. The scale of the errors is a matter of the report and never reaches the engine.
 
+mod crossing;
 mod error;
 mod gallery;
 mod impute;
@@ -22,6 +23,7 @@ mod table;
 mod training;
 mod units;
 
+pub use crossing::Crossing;
 pub use error::{BacktestError, DataError};
 pub use gallery::{Gallery, Shown};
 pub use impute::{ImputeSpec, Imputed, impute};

@@ -187,6 +187,16 @@ fn origins(gallery: &Gallery) -> Vec<&Shown> {
     found
 }
 
+/// From the value at the origin on to what is forecast, `[output]`: slots and numbers.
+fn path<'a>(
+    gallery: &Gallery,
+    shown: &Shown,
+    forecast: impl Iterator<Item = &'a f64>,
+) -> impl Iterator<Item = (i64, f64)> {
+    let slots = (shown.slot..).skip(*gallery.spec.leads().start());
+    std::iter::once((shown.slot, shown.value)).chain(slots.zip(forecast.copied()))
+}
+
 fn fans<B: DrawingBackend>(area: &Area<'_, B>, pen: Pen, gallery: &Gallery) -> Result<(), String> {
     let fans = origins(gallery);
     let (Some(first), Some(newest)) = (gallery.forecasts.front(), gallery.forecasts.back()) else { return Ok(()) };
@@ -208,11 +218,9 @@ fn fans<B: DrawingBackend>(area: &Area<'_, B>, pen: Pen, gallery: &Gallery) -> R
     )?;
     mesh(&mut chart, pen, 6, "", &|x| stamp(gallery.grid, first.slot, *x))?;
     for shown in &fans {
-        let leads = || (1_i64..).take(gallery.spec.horizon);
         let path = |index: usize| {
-            let quantile = move |lead: i64| shown.quantiles[(usize::try_from(lead).unwrap_or(1) - 1) * levels + index];
-            std::iter::once((at(shown.slot), shown.value))
-                .chain(leads().map(move |lead| (at(shown.slot + lead), quantile(lead))))
+            let quantiles = shown.quantiles.iter().skip(index).step_by(levels);
+            path(gallery, shown, quantiles).map(|(slot, value)| (at(slot), value))
         };
         for (depth, (low, high)) in gallery.spec.intervals().enumerate() {
             let mut outline: Vec<(f64, f64)> = path(low).collect();
@@ -224,8 +232,7 @@ fn fans<B: DrawingBackend>(area: &Area<'_, B>, pen: Pen, gallery: &Gallery) -> R
     let observed = gallery.forecasts.iter().map(|shown| (at(shown.slot), shown.value));
     told(chart.draw_series(LineSeries::new(observed, pen.line(INK, 14))))?;
     for shown in &fans {
-        let points = (1_i64..).zip(&shown.point).map(|(lead, value)| (at(shown.slot + lead), *value));
-        let path = std::iter::once((at(shown.slot), shown.value)).chain(points);
+        let path = path(gallery, shown, shown.point.iter()).map(|(slot, value)| (at(slot), value));
         told(chart.draw_series(LineSeries::new(path, pen.line(OURS, 20))))?;
         let dot = Circle::new((at(shown.slot), shown.value), pen.points(4), OURS.filled());
         told(chart.draw_series([dot]))?;

@@ -4,7 +4,8 @@ use std::{fmt::Write, ops::Range};
 
 use serde_json::{Map, Value, json};
 
-use super::{gallery::Gallery, run::Counts, training::Round};
+use super::{crossing::Crossing, gallery::Gallery, run::Counts, training::Round};
+use crate::series::Target;
 
 /// Number of methods.
 pub(super) const METHODS: usize = 3;
@@ -72,6 +73,10 @@ pub struct Report {
     pub scaled: Option<Range<usize>>,
     /// What became of the readings.
     pub counts: Counts,
+    /// Where one number is forecast: what it is made of, and of how many steps.
+    pub target: Option<(Target, usize)>,
+    /// How well its crossing of the threshold was told, where there is one.
+    pub crossing: Option<Crossing>,
     /// The trainings, in order.
     pub rounds: Vec<Round>,
     /// The last part of the series to be plotted.
@@ -96,7 +101,19 @@ impl Report {
             })
         };
         let results: Vec<Value> = self.results.iter().map(result).collect();
-        json!({"series": self.series, "origins": self.origins, "seconds": seconds, "results": results}).to_string()
+        let mut whole = json!({"series": self.series, "origins": self.origins, "seconds": seconds, "results": results});
+        if let Some((target, steps)) = self.target {
+            whole["target"] = json!({"of": target.name(), "steps": steps});
+        }
+        if let Some(crossing) = &self.crossing {
+            let mut brier: Map<String, Value> = Method::ALL
+                .map(|method| (method.name().to_owned(), json!(crossing.brier[method as usize])))
+                .into_iter()
+                .collect();
+            brier.insert("share_so_far".to_owned(), json!(crossing.brier_of_share));
+            whole["crossing"] = json!({"threshold": crossing.threshold, "share": crossing.share, "brier": brier});
+        }
+        whole.to_string()
     }
 
     /// A table.
@@ -126,7 +143,11 @@ impl Report {
             let best = best.fold(f64::INFINITY, f64::min);
             for row in rows {
                 let ours = row.method == Method::Foretide;
-                let leads = if ours { format!("1..{}", row.horizon) } else { String::new() };
+                let leads = match self.target {
+                    _ if !ours => String::new(),
+                    Some((target, _)) => target.to_string(),
+                    None => format!("1..{}", row.horizon),
+                };
                 let _ = write!(out, "{leads:>6}  {:<15}", row.method.title());
                 for number in [row.mse, row.mae, row.mase, row.smape, row.wql] {
                     let _ = write!(out, "{:>10}", number.map_or_else(|| "-".to_owned(), significant));
@@ -141,6 +162,14 @@ impl Report {
                 out.push('\n');
             }
             out.push('\n');
+        }
+        if let Some(crossing) = &self.crossing {
+            let [ours, last, seasonal] = crossing.brier.map(significant);
+            let (threshold, share) = (significant(crossing.threshold), 100.0 * crossing.share);
+            let known = significant(crossing.brier_of_share);
+            let _ =
+                writeln!(out, "beyond {threshold} in {share:.1} % of cases; Brier score of its probability {ours},");
+            let _ = writeln!(out, "of last value {last}, of seasonal naive {seasonal}, of the share so far {known}\n");
         }
         let _ = writeln!(
             out,

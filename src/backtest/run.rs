@@ -6,7 +6,7 @@ use super::{
     error::BacktestError,
     gallery::Gallery,
     report::{Method, Report},
-    score::Scorer,
+    score::{Made, Scorer},
     table::Table,
     training::{self, Round, TrainingPlan},
     units::units,
@@ -27,7 +27,7 @@ pub struct BacktestSpec {
     pub topic: Arc<str>,
     /// Its partition.
     pub partition: i32,
-    /// Horizons to report; each at most the stream's.
+    /// Horizons to report; each at most the stream's, or where one number is forecast that alone.
     pub report: Vec<usize>,
     /// Rows whose mean and deviation are the unit of the errors; `None`: the series' own unit.
     pub scale_rows: Option<Range<usize>>,
@@ -108,6 +108,11 @@ pub fn run(spec: &BacktestSpec, table: &Table, watch: &mut dyn Watch) -> Result<
 fn check(spec: &BacktestSpec, table: &Table) -> Result<(), BacktestError> {
     let asked = |what: String| Err(BacktestError::Asked(what));
     let (horizon, score) = (spec.stream.forecast.horizon, &spec.score_rows);
+    if spec.stream.forecast.target.is_some() && spec.report.iter().any(|report| *report != horizon) {
+        return asked(format!(
+            "one number of {horizon} steps has the horizon {horizon} only; expected no other to report"
+        ));
+    }
     if let Some(beyond) = spec.report.iter().find(|report| **report == 0 || **report > horizon) {
         return asked(format!(
             "horizon {beyond} cannot be reported; expected 1 to {horizon}, the horizon that is forecast"
@@ -219,8 +224,7 @@ impl<'a> Run<'a> {
     /// Row by row: first what targets the row, then the forecasts made from it.
     fn score(&mut self, epoch: &Epoch) {
         let forecast = &self.spec.stream.forecast;
-        let (grid, horizon) = (self.spec.stream.series.grid, forecast.horizon);
-        let outputs = horizon * forecast.levels.len();
+        let (grid, outputs) = (self.spec.stream.series.grid, forecast.outputs());
         let mut made = epoch.forecasts.iter().peekable();
         for reading in self.taken.iter().map(|&at| &self.table.readings[at]) {
             let series = reading.series as usize;
@@ -228,9 +232,10 @@ impl<'a> Run<'a> {
             let of_reading =
                 |offset: i64, index: u32| offset == i64::from(reading.position) && self.order[index as usize] == series;
             while let Some(row) = made.next_if(|row| of_reading(row.offset, row.series)) {
-                let point = &epoch.points[row.point..row.point + horizon];
-                let quantiles = &epoch.quantiles[row.quantile..row.quantile + outputs];
-                self.scorer.open(series, reading.row as usize, row.slot, row.value, point, quantiles);
+                let point = &epoch.points[row.point..row.point + outputs];
+                let quantiles = &epoch.quantiles[row.quantile..row.quantile + outputs * forecast.levels.len()];
+                let made = Made { slot: row.slot, value: row.value, point, quantiles, crossing: row.crossing };
+                self.scorer.open(series, reading.row as usize, &made);
                 if let Some(gallery) = self.gallery.as_mut().filter(|gallery| gallery.series == series) {
                     gallery.take(row.slot, row.value, point, quantiles);
                 }
@@ -268,6 +273,8 @@ impl<'a> Run<'a> {
             series: self.table.series.len(),
             origins: self.scorer.origins(),
             results: self.scorer.measured(),
+            target: self.spec.stream.forecast.target.map(|target| (target, self.spec.stream.forecast.horizon)),
+            crossing: self.scorer.crossing(),
             by_lead: Method::ALL.map(|method| self.scorer.by_lead(method)),
             scaled: self.spec.scale_rows.clone(),
             counts: self.counts,

@@ -79,7 +79,7 @@ pub(super) fn round(
 
 /// What training reads from the first `fed` readings: the newest `most` steps of each series.
 pub fn lanes(stream: &StreamSpec, table: &Table, fed: usize, most: usize) -> Vec<Lane> {
-    let builder = LaneBuilder::new(stream.series.clone(), stream.network.targets(), most);
+    let builder = LaneBuilder::new(stream.series.clone(), &stream.network, most);
     let mut builders = vec![builder; table.series.len()];
     for reading in &table.readings[..fed] {
         // What serving refuses is not learnt from either.

@@ -21,6 +21,11 @@ impl Unit {
     pub fn of(self, value: f64) -> f64 {
         (value - self.centre) / self.scale
     }
+
+    /// What [`Self::of`] made `value` of.
+    pub fn back(self, value: f64) -> f64 {
+        self.centre + self.scale * value
+    }
 }
 
 /// The unit of every series. With `scale_rows` it is centred at their mean and as long as their standard deviation (the

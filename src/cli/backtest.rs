@@ -79,7 +79,7 @@ pub struct Arguments {
     #[command(flatten)]
     impute: ImputeArguments,
 
-    /// Horizons to report; each is the mean over leads 1 to it [default: 1 and --horizon]
+    /// Horizons to report; each is the mean over leads 1 to it [default: 1 and --horizon, of one number --horizon]
     #[arg(long, value_name = "STEPS,…", value_delimiter = ',', help_heading = "Report")]
     report: Vec<usize>,
     /// Errors in units of each series' mean and standard deviation in these rows (A <= row < B, from 0)
@@ -158,11 +158,15 @@ fn backtest_spec(
     score_rows: Range<usize>,
 ) -> Result<BacktestSpec, Failure> {
     let horizon = arguments.forecast.horizon as usize;
-    let mut report = if arguments.report.is_empty() { vec![1, horizon] } else { arguments.report.clone() };
-    report.sort_unstable();
-    report.dedup();
     let shown = arguments.plot_series.clone().or_else(|| table.series.first().cloned());
     let mut stream = arguments.forecast.stream_spec(STREAM, arguments.seed, &arguments.reading, table)?;
+    let mut report = match &arguments.report[..] {
+        [] if stream.forecast.target.is_some() => vec![horizon],
+        [] => vec![1, horizon],
+        asked => asked.to_vec(),
+    };
+    report.sort_unstable();
+    report.dedup();
     stream.forecast.network_alone = arguments.network_alone;
     Ok(BacktestSpec {
         stream,

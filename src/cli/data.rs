@@ -1,18 +1,15 @@
 //! What the verbs that read a file have in common: how the file is read, and what is forecast from it.
 
-use std::sync::Arc;
-
 use jiff::{Span, SpanRelativeTo, Unit, tz::TimeZone};
 
 use super::failure::{Failure, USAGE};
 use super::network::NetworkArguments;
 use crate::{
     backtest::{Layout, ReadSpec, Table, TimeColumn},
+    daemon::specs,
     engine::StreamSpec,
-    forecast::ForecastSpec,
-    series::{Aggregation, Calendar, SeriesSpec},
-    settings::{Interval, Millis, Season, Stream},
-    time::Grid,
+    series::Calendar,
+    settings::{Aggregation, Interval, Millis, Season, Stream, StreamLimits},
     wire::TimeFormat,
 };
 
@@ -120,37 +117,26 @@ impl ForecastArguments {
         reading: &FileArguments,
         table: &Table,
     ) -> Result<StreamSpec, Failure> {
-        let usage = |what: String| Failure(USAGE, what);
         let interval = table.interval;
         let season = match self.season {
             SeasonChoice::Auto => Season::Auto,
             SeasonChoice::Steps(0) => Season::None,
             SeasonChoice::Steps(steps) => Season::Every(Millis(interval.saturating_mul(i64::from(steps)))),
         };
-        let stream = Stream { interval: Interval::Every(Millis(interval)), season, ..Stream::default() };
-        let season = stream.season_steps();
-        let levels = self.levels();
-        let forecast = ForecastSpec::new(self.horizon as usize, &levels, season as usize)
-            .map_err(|error| usage(error.to_string()))?;
-        let network = self.network.spec(&forecast, seed).map_err(|error| usage(error.to_string()))?;
-        Ok(StreamSpec {
-            name: Arc::from(name),
-            series: SeriesSpec {
-                grid: Grid::Regular { interval },
-                aggregation: Aggregation::Last,
-                readings_per_slot: Some(1),
-                allowed_lateness: stream.allowed_lateness.0,
-                max_gap: u32::try_from(stream.max_gap_millis() / interval).unwrap_or(u32::MAX),
-                max_gap_millis: stream.max_gap_millis(),
-                season,
-                horizon: self.horizon,
-                burn_in: stream.model.burn_in,
-                calendar: Calendar::new(reading.time_zone.clone()),
-            },
-            forecast,
-            network,
-            max_series: table.series.len(),
-        })
+        let stream = Stream {
+            name: name.to_owned(),
+            interval: Interval::Every(Millis(interval)),
+            aggregation: Aggregation::Last,
+            readings_per_slot: Some(1),
+            season,
+            horizon: self.horizon,
+            quantiles: self.quantiles.clone(),
+            model: self.network.model(seed)?,
+            limits: StreamLimits { series: table.series.len() as u64, ..StreamLimits::default() },
+            ..Stream::default()
+        };
+        specs::engine_spec(&stream, Calendar::new(reading.time_zone.clone()))
+            .map_err(|error| Failure(USAGE, error.to_string()))
     }
 }
 

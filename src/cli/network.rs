@@ -1,27 +1,29 @@
 //! What the network looks like, on the command line.
 
-use crate::{
-    forecast::ForecastSpec,
-    nn::{Arrangement, CellKind, NetworkSpec, SpecError},
-    series::FEATURES,
-    settings::{self, Stream},
-};
+use super::failure::{Failure, USAGE};
+use crate::settings::{Arrangement, Cell, Model, Stream, Target};
 
 /// The network; what is not asked for has the daemon's own default.
 #[derive(Debug, clap::Args)]
 pub(super) struct NetworkArguments {
     /// What its layers are made of: elman, elman_relu, lstm, gru, gru_reset_before, mingru, minlstm, slstm, feedforward, tcn or attention
-    #[arg(long, value_name = "CELL", default_value = Stream::default().model.cell.word(), help_heading = "Network")]
-    cell: CellKind,
+    #[arg(long, value_name = "CELL", default_value = Stream::default().model.cell.word(), value_parser = cell, help_heading = "Network")]
+    cell: Cell,
     /// Units in a layer
     #[arg(long, value_name = "UNITS", default_value_t = Stream::default().model.hidden, help_heading = "Network")]
     hidden: u32,
     /// Layers
     #[arg(long, value_name = "LAYERS", default_value_t = Stream::default().model.layers, help_heading = "Network")]
     layers: u32,
-    /// What goes in and what comes out: many_to_many, iterated, one_to_many or one_to_one
+    /// What goes in and what comes out: many_to_many, iterated, many_to_one, one_to_many or one_to_one
     #[arg(long, value_name = "WORD", default_value = Stream::default().model.arrangement.word(), value_parser = arrangement, help_heading = "Network")]
     arrangement: Arrangement,
+    /// What many_to_one tells of the steps ahead: maximum, minimum, mean or last
+    #[arg(long, value_name = "WORD", default_value = Stream::default().model.target.word(), value_parser = target, help_heading = "Network")]
+    target: Target,
+    /// How probably many_to_one's number lies above this; of a minimum, below
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, help_heading = "Network")]
+    threshold: Option<f64>,
     /// Add a layer's outputs to those of the layer below
     #[arg(long, help_heading = "Network")]
     residual: bool,
@@ -30,7 +32,7 @@ pub(super) struct NetworkArguments {
     layer_norm: bool,
     /// Steps between a layer's output and the one it remembers, for each layer [default: 1; tcn: 1,2,4…]
     #[arg(long, value_name = "STEPS,…", value_delimiter = ',', help_heading = "Network")]
-    dilations: Vec<usize>,
+    dilations: Vec<u32>,
     /// Steps that feedforward and attention look at
     #[arg(long, value_name = "STEPS", default_value_t = Stream::default().model.context, help_heading = "Network")]
     context: u32,
@@ -49,51 +51,52 @@ pub(super) struct NetworkArguments {
 }
 
 impl NetworkArguments {
-    /// The network for such forecasts.
+    /// The network as the configuration would say it.
     ///
     /// # Errors
-    /// What of it cannot be.
-    pub(super) fn spec(&self, forecast: &ForecastSpec, seed: u64) -> Result<NetworkSpec, SpecError> {
-        let network = NetworkSpec {
+    /// A threshold that nothing can cross.
+    pub(super) fn model(&self, seed: u64) -> Result<Model, Failure> {
+        if self.threshold.is_some() && self.arrangement != Arrangement::ManyToOne {
+            let needs = format!("--threshold needs --arrangement {}", Arrangement::ManyToOne);
+            return Err(Failure(USAGE, needs));
+        }
+        Ok(Model {
             cell: self.cell,
-            layers: self.layers as usize,
-            hidden: self.hidden as usize,
-            inputs: FEATURES,
-            horizon: forecast.horizon,
-            levels: forecast.levels.len(),
+            layers: self.layers,
+            hidden: self.hidden,
             seed,
             arrangement: self.arrangement,
+            target: self.target,
+            threshold: self.threshold,
             residual: self.residual,
             layer_norm: self.layer_norm,
             dilations: self.dilations.clone(),
-            context: self.context as usize,
-            window: self.window as usize,
-            segment: self.segment as usize,
+            context: self.context,
+            window: self.window,
+            segment: self.segment,
             rounded: self.rounded,
-            chrono: self.chrono as usize,
-        };
-        network.check()?;
-        Ok(network)
+            chrono: self.chrono,
+            ..Model::default()
+        })
     }
 }
 
-/// The words of the configuration: those of the networks that this build serves from end to end.
-fn arrangement(word: &str) -> Result<Arrangement, String> {
-    let known = settings::Arrangement::from_word(word);
-    let known = known.ok_or_else(|| format!("expected one of {}", settings::Arrangement::WORDS.join(", ")))?;
-    known.word().parse().map_err(|error: SpecError| error.to_string())
+/// A parser of such words as the configuration has them.
+fn word<T>(
+    from_word: fn(&str) -> Option<T>,
+    words: &'static [&'static str],
+) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |word| from_word(word).ok_or_else(|| format!("expected one of {}", words.join(", ")))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn cell(text: &str) -> Result<Cell, String> {
+    word(Cell::from_word, Cell::WORDS)(text)
+}
 
-    #[test]
-    fn arrangements_are_those_of_the_configuration() {
-        for word in settings::Arrangement::WORDS {
-            assert_eq!(arrangement(word).unwrap().name(), *word);
-        }
-        let error = arrangement("many_to_one").unwrap_err();
-        assert_eq!(error, "expected one of many_to_many, iterated, one_to_many, one_to_one");
-    }
+fn arrangement(text: &str) -> Result<Arrangement, String> {
+    word(Arrangement::from_word, Arrangement::WORDS)(text)
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    word(Target::from_word, Target::WORDS)(text)
 }

@@ -6,7 +6,6 @@ use super::{forecasts::ForecastWriter, partition::PartitionLife, plan::Plan};
 use crate::{
     broker::{Batch, BrokerError, Member, Outgoing, Partition},
     engine::{Engine, Epoch, TaskHandle},
-    time::{EventTime, Grid},
     wire::{
         DeadLetter, Refusal,
         state::{Envelope, StateKey, StateKind, TaskRecord},
@@ -188,16 +187,5 @@ impl Writing<'_> {
             written.push((done.task, record));
         }
         Ok(written)
-    }
-}
-
-/// The times at which the next `horizon` slots begin; none on an irregular grid.
-pub fn horizon_times(grid: Grid, slot: i64, horizon: usize, times: &mut Vec<i64>) {
-    times.clear();
-    if matches!(grid, Grid::Regular { .. }) {
-        times.extend((slot + 1..).take(horizon).map(|slot| {
-            let EventTime(start) = grid.start(slot);
-            start
-        }));
     }
 }

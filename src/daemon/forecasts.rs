@@ -1,18 +1,41 @@
 //! The rows of an epoch as forecast records.
 
-use super::commit::horizon_times;
 use crate::{
     engine::{Engine, Epoch, ForecastRow, TaskHandle},
-    time::Grid,
-    wire::{Encoder, ForecastRecord},
+    time::{EventTime, Grid},
+    wire::{Encoder, ForecastRecord, OneNumber},
 };
+
+/// The times that a forecast is for. Many rows of an epoch share them.
+#[derive(Debug, Default)]
+pub struct ForecastTimes {
+    times: Vec<i64>,
+    of: Option<(TaskHandle, i64)>,
+}
+
+impl ForecastTimes {
+    /// When the slots begin that `row` forecasts, or the one slot that ends what its number is made of; none on an
+    /// irregular grid.
+    pub fn of(&mut self, engine: &Engine, row: &ForecastRow) -> &[i64] {
+        if self.of != Some((row.task, row.slot)) {
+            let spec = engine.stream(row.task);
+            self.times.clear();
+            if let Grid::Regular { .. } = spec.series.grid {
+                let slots = (row.slot..).skip(*spec.forecast.leads().start()).take(spec.forecast.outputs());
+                let starts = slots.map(|slot| spec.series.grid.start(slot));
+                self.times.extend(starts.map(|EventTime(start)| start));
+            }
+            self.of = Some((row.task, row.slot));
+        }
+        &self.times
+    }
+}
 
 /// Encodes forecasts; keeps what many of them share.
 #[derive(Debug, Default)]
 pub struct ForecastWriter {
     encoder: Encoder,
-    times: Vec<i64>,
-    times_of: Option<(TaskHandle, i64)>,
+    times: ForecastTimes,
 }
 
 impl ForecastWriter {
@@ -20,23 +43,25 @@ impl ForecastWriter {
     pub fn write(&mut self, engine: &Engine, epoch: &Epoch, row: &ForecastRow, out: &mut Vec<u8>) {
         let id = engine.id(row.task);
         let spec = engine.stream(row.task);
-        let (grid, horizon, levels) = (spec.series.grid, spec.forecast.horizon, &spec.forecast.levels);
-        if self.times_of != Some((row.task, row.slot)) {
-            horizon_times(grid, row.slot, horizon, &mut self.times);
-            self.times_of = Some((row.task, row.slot));
-        }
+        let (forecast, outputs) = (&spec.forecast, spec.forecast.outputs());
+        let times = self.times.of(engine, row);
         out.clear();
         let record = ForecastRecord {
             stream: &id.stream,
             series: engine.key(row.task, row.series),
             origin: row.origin,
             step: row.slot,
-            times: matches!(grid, Grid::Regular { .. }).then_some(&self.times),
+            times: matches!(spec.series.grid, Grid::Regular { .. }).then_some(times),
             value: row.value,
-            point: &epoch.points[row.point..row.point + horizon],
-            levels,
-            quantiles: &epoch.quantiles[row.quantile..row.quantile + horizon * levels.len()],
+            point: &epoch.points[row.point..row.point + outputs],
+            levels: &forecast.levels,
+            quantiles: &epoch.quantiles[row.quantile..row.quantile + outputs * forecast.levels.len()],
             anomaly: row.anomaly,
+            one: forecast.target.map(|target| OneNumber {
+                of: target.name(),
+                steps: forecast.horizon,
+                crossing: forecast.threshold.zip(row.crossing),
+            }),
             weights_version: row.weights_version,
             topic: &id.topic,
             partition: id.partition,

@@ -63,8 +63,8 @@ pub fn read(
                             if let Some(builder) = builders.get_mut(series) {
                                 builder.observe(time, value);
                             } else if builders.len() < room {
-                                let (spec, targets) = (stream.engine.series.clone(), stream.engine.network.targets());
-                                let mut builder = LaneBuilder::new(spec, targets, training.max_steps_per_series);
+                                let (spec, network) = (stream.engine.series.clone(), &stream.engine.network);
+                                let mut builder = LaneBuilder::new(spec, network, training.max_steps_per_series);
                                 builder.observe(time, value);
                                 builders.insert(series.to_owned(), builder);
                             }

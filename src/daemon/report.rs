@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{
     board::{Accuracy, SeriesUpdate, Work},
-    commit::{Refused, horizon_times},
+    commit::Refused,
+    forecasts::ForecastTimes,
     partition::RestoreFacts,
     plan::Plan,
     status::Status,
@@ -109,25 +110,20 @@ pub fn restored(stream: &str, facts: RestoreFacts) {
 
 /// Shows the newest forecast of each series on the page.
 pub fn show(status: &Status, engine: &Engine, epoch: &Epoch) {
-    let mut times = Vec::new();
-    let mut times_of = None;
+    let mut times = ForecastTimes::default();
     for row in &epoch.forecasts {
         let id = engine.id(row.task);
         let spec = engine.stream(row.task);
-        let (horizon, levels) = (spec.forecast.horizon, &spec.forecast.levels);
-        if times_of != Some((row.task, row.slot)) {
-            horizon_times(spec.series.grid, row.slot, horizon, &mut times);
-            times_of = Some((row.task, row.slot));
-        }
+        let (outputs, levels) = (spec.forecast.outputs(), &spec.forecast.levels);
         status.board.post(&SeriesUpdate {
             stream: &id.stream,
             series: engine.key(row.task, row.series),
             origin: row.origin.0,
             value: row.value,
-            times: &times,
-            point: &epoch.points[row.point..row.point + horizon],
+            times: times.of(engine, row),
+            point: &epoch.points[row.point..row.point + outputs],
             levels,
-            quantiles: &epoch.quantiles[row.quantile..row.quantile + horizon * levels.len()],
+            quantiles: &epoch.quantiles[row.quantile..row.quantile + outputs * levels.len()],
             anomaly: row.anomaly,
         });
     }

@@ -25,7 +25,7 @@ use crate::{
     env::{Clock, ManualClock},
     forecast::ForecastSpec,
     nn::{Arrangement, CellKind, Network, NetworkSpec, Weights},
-    series::{Aggregation, Calendar, FEATURES, SeriesSpec},
+    series::{Aggregation, Calendar, FEATURES, SeriesSpec, Target},
     time::{EventTime, Grid},
     wire::{
         DecodeSpec, Decoder, Format, KeySource, Refusal, TimeFormat, TimeSource, dead_letter,
@@ -362,6 +362,13 @@ fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
     let levels = [0.1, 0.5, 0.9];
     let (horizon, season) = (random.random_range(1..=4), *[0, 4].choose(random).unwrap());
     let irregular = random.random_bool(0.2);
+    let arrangement = *[Arrangement::ManyToMany, Arrangement::Iterated, Arrangement::ManyToOne].choose(random).unwrap();
+    let target = *Target::ALL.choose(random).unwrap();
+    let (steps, rhythm) = (horizon as usize, if irregular { 0 } else { season as usize });
+    let forecast = match arrangement {
+        Arrangement::ManyToOne => ForecastSpec::one(steps, &levels, rhythm, target, Some(0.5)),
+        _ => ForecastSpec::new(steps, &levels, rhythm),
+    };
     let engine = StreamSpec {
         name: "load".into(),
         series: SeriesSpec {
@@ -376,7 +383,7 @@ fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
             burn_in: 5,
             calendar: Calendar::utc(),
         },
-        forecast: ForecastSpec::new(horizon as usize, &levels, if irregular { 0 } else { season as usize }).unwrap(),
+        forecast: forecast.unwrap(),
         network: NetworkSpec {
             cell: *CellKind::ALL.choose(random).unwrap(),
             layers: random.random_range(1..=2),
@@ -386,7 +393,8 @@ fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
             horizon: horizon as usize,
             levels: levels.len(),
             seed: 7,
-            arrangement: *[Arrangement::ManyToMany, Arrangement::Iterated].choose(random).unwrap(),
+            arrangement,
+            target,
             ..NetworkSpec::default()
         },
         max_series: 1_000,

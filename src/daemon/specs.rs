@@ -12,8 +12,8 @@ use crate::{
     nn::{self, NetworkSpec},
     series::{self, Calendar, FEATURES, SeriesSpec},
     settings::{
-        Aggregation, Auto, Device, Format, Interval, Kafka, Key, Millis, Secret, Settings, Stream, Time, TimeFormat,
-        Training,
+        self, Aggregation, Arrangement, Auto, Device, Format, Interval, Kafka, Key, Millis, Secret, Settings, Stream,
+        Time, TimeFormat, Training,
     },
     time::Grid,
     train::{DeviceChoice, TrainSpec},
@@ -33,22 +33,25 @@ pub enum SpecError {
         /// What the time zone library said.
         source: jiff::Error,
     },
+    /// A network or a forecast that cannot be.
+    #[error("stream {stream:?}: {source}")]
+    Stream {
+        /// The stream.
+        stream: String,
+        /// What is wrong.
+        source: StreamError,
+    },
+}
+
+/// What of a stream cannot be forecast as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
     /// A network that cannot be.
-    #[error("stream {stream:?}: {source}")]
-    Network {
-        /// The stream.
-        stream: String,
-        /// What is wrong.
-        source: nn::SpecError,
-    },
-    /// Horizon or quantiles that cannot be.
-    #[error("stream {stream:?}: {source}")]
-    Forecast {
-        /// The stream.
-        stream: String,
-        /// What is wrong.
-        source: ForecastSpecError,
-    },
+    #[error(transparent)]
+    Network(#[from] nn::SpecError),
+    /// Horizon, quantiles or threshold that cannot be.
+    #[error(transparent)]
+    Forecast(#[from] ForecastSpecError),
 }
 
 /// The plan of a shard. `state_partitions` is left at 1 until the cluster has been asked.
@@ -120,8 +123,9 @@ fn stream_plan(settings: &Settings, stream: &Stream) -> Result<StreamPlan, SpecE
             source,
         })
     };
+    let engine = engine_spec(stream, Calendar::new(zone(&stream.time_zone)?));
     Ok(StreamPlan {
-        engine: engine_spec(stream, Calendar::new(zone(&stream.time_zone)?))?,
+        engine: engine.map_err(|source| SpecError::Stream { stream: stream.name.clone(), source })?,
         decode: decode_spec(stream, zone(stream.zone_of_stamps())?),
         topics: stream.topics.clone(),
         forecasts_topic: settings.forecasts_topic(stream),
@@ -129,20 +133,22 @@ fn stream_plan(settings: &Settings, stream: &Stream) -> Result<StreamPlan, SpecE
     })
 }
 
-fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, SpecError> {
+/// What the engine is told of a stream.
+///
+/// # Errors
+/// What of it cannot be forecast.
+pub fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, StreamError> {
     let grid = match stream.interval {
         Interval::Every(interval) => Grid::Regular { interval: interval.0 },
         Interval::Irregular => Grid::Irregular,
     };
     let season = stream.season_steps();
-    let levels: Vec<f32> = stream.quantiles.iter().map(|&level| level as f32).collect();
     let max_gap_millis = stream.max_gap_millis();
     let max_gap = match grid {
         Grid::Regular { interval } => u32::try_from(max_gap_millis / interval.max(1)).unwrap_or(u32::MAX),
         Grid::Irregular => 0,
     };
-    let forecast = ForecastSpec::new(stream.horizon as usize, &levels, season as usize)
-        .map_err(|source| SpecError::Forecast { stream: stream.name.clone(), source })?;
+    let forecast = forecast_spec(stream)?;
     Ok(StreamSpec {
         name: Arc::from(stream.name.as_str()),
         series: SeriesSpec {
@@ -165,11 +171,36 @@ fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, SpecEr
             burn_in: stream.model.burn_in,
             calendar,
         },
-        network: network(stream, &forecast)
-            .map_err(|source| SpecError::Network { stream: stream.name.clone(), source })?,
+        network: network_spec(stream, &forecast)?,
         forecast,
         max_series: usize::try_from(stream.limits.series).unwrap_or(usize::MAX).min(u32::MAX as usize),
     })
+}
+
+/// What is forecast of a stream: each step of the horizon, or one number.
+///
+/// # Errors
+/// Where horizon, quantiles or threshold cannot be.
+pub fn forecast_spec(stream: &Stream) -> Result<ForecastSpec, ForecastSpecError> {
+    let (horizon, season) = (stream.horizon as usize, stream.season_steps() as usize);
+    let (levels, model) = (levels(stream), &stream.model);
+    match model.arrangement {
+        Arrangement::ManyToOne => ForecastSpec::one(horizon, &levels, season, target(model.target), model.threshold),
+        _ => ForecastSpec::new(horizon, &levels, season),
+    }
+}
+
+fn levels(stream: &Stream) -> Vec<f32> {
+    stream.quantiles.iter().map(|&level| level as f32).collect()
+}
+
+fn target(target: settings::Target) -> series::Target {
+    match target {
+        settings::Target::Maximum => series::Target::Maximum,
+        settings::Target::Minimum => series::Target::Minimum,
+        settings::Target::Mean => series::Target::Mean,
+        settings::Target::Last => series::Target::Last,
+    }
 }
 
 fn decode_spec(stream: &Stream, zone: TimeZone) -> DecodeSpec {
@@ -205,7 +236,11 @@ fn decode_spec(stream: &Stream, zone: TimeZone) -> DecodeSpec {
     }
 }
 
-fn network(stream: &Stream, forecast: &ForecastSpec) -> Result<NetworkSpec, nn::SpecError> {
+/// The network for such forecasts.
+///
+/// # Errors
+/// What of it cannot be.
+pub fn network_spec(stream: &Stream, forecast: &ForecastSpec) -> Result<NetworkSpec, nn::SpecError> {
     let model = &stream.model;
     let network = NetworkSpec {
         cell: model.cell.word().parse()?,
@@ -216,6 +251,7 @@ fn network(stream: &Stream, forecast: &ForecastSpec) -> Result<NetworkSpec, nn::
         levels: forecast.levels.len(),
         seed: model.seed,
         arrangement: model.arrangement.word().parse()?,
+        target: target(model.target),
         residual: model.residual,
         layer_norm: model.layer_norm,
         dilations: model.dilations.iter().map(|dilation| *dilation as usize).collect(),
@@ -237,7 +273,7 @@ fn training_plan(stream: &Stream) -> TrainingPlan {
         min_steps: training.min_steps as usize,
         max_series: training.max_series as usize,
         max_steps_per_series: training.max_steps_per_series as usize,
-        spec: train_spec(training, stream.model.seed, stream.quantiles.iter().map(|&level| level as f32).collect()),
+        spec: train_spec(training, stream.model.seed, levels(stream)),
     }
 }
 

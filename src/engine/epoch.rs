@@ -10,9 +10,9 @@ use crate::{forecast::Facts, time::EventTime};
 pub struct Epoch {
     /// The forecasts, each series' in event-time order.
     pub forecasts: Vec<ForecastRow>,
-    /// `[forecasts, horizon]` of each row in turn (rows of different streams may differ in horizon).
+    /// `[forecasts, outputs]` of each row in turn (rows of different streams may differ in how many there are).
     pub points: Vec<f64>,
-    /// `[forecasts, horizon, levels]` of each row in turn.
+    /// `[forecasts, outputs, levels]` of each row in turn.
     pub quantiles: Vec<f64>,
     /// Snapshots of changed series that are due.
     pub snapshots: Vec<Snapshot>,
@@ -49,6 +49,8 @@ pub struct ForecastRow {
     pub scale: f64,
     /// How unusual the value was, 0 to 1; none while there was no forecast for it.
     pub anomaly: Option<f32>,
+    /// How probably what is forecast crosses the threshold; none where there is none.
+    pub crossing: Option<f32>,
     /// The weights that made the forecast.
     pub weights_version: u64,
     /// The record that closed the slot.

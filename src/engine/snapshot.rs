@@ -20,7 +20,7 @@ pub enum SnapshotError {
         source: postcard::Error,
     },
     /// The stream was configured otherwise when it was written.
-    #[error("the snapshot of series {series:?} was made with another grid, season, horizon or levels")]
+    #[error("the snapshot of series {series:?} was made with another grid, season, horizon, target or levels")]
     OtherStream {
         /// The series' key.
         series: String,
@@ -50,7 +50,7 @@ struct Read {
 /// What of the configuration decides the layout and the meaning of a series' state.
 fn stream_fingerprint(spec: &StreamSpec) -> u64 {
     let (series, forecast) = (&spec.series, &spec.forecast);
-    let text = format!(
+    let mut text = format!(
         "{:?} {:?} {:?} {} {} {} {} {:?} {}",
         series.grid,
         series.aggregation,
@@ -62,6 +62,9 @@ fn stream_fingerprint(spec: &StreamSpec) -> u64 {
         forecast.levels,
         forecast.season
     );
+    if let Some(target) = forecast.target {
+        text += &format!(" {target}");
+    }
     // FNV-1a: any stable hash would do; Rust's own is not stable between versions.
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

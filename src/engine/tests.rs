@@ -7,7 +7,7 @@ use rand_pcg::Pcg64Mcg;
 use super::*;
 use crate::{
     nn::{Arrangement, CellKind},
-    series::{Aggregation, Calendar, FEATURES},
+    series::{Aggregation, Calendar, FEATURES, Target},
     time::Grid,
 };
 
@@ -58,15 +58,23 @@ fn engine() -> (Engine, TaskHandle) {
     engine_of(spec(Grid::Regular { interval: MINUTE }))
 }
 
-/// Networks that tell all steps ahead at once, and that are fed their own median.
-fn direct_and_iterated() -> [StreamSpec; 3] {
+/// Networks that tell all steps ahead at once, that are fed their own median, and that tell one number.
+fn arrangements() -> [StreamSpec; 4] {
     let iterated = |grid| {
         let spec = spec(grid);
         let network = NetworkSpec { arrangement: Arrangement::Iterated, ..spec.network.clone() };
         StreamSpec { network, ..spec }
     };
     let regular = Grid::Regular { interval: MINUTE };
-    [spec(regular), iterated(regular), iterated(Grid::Irregular)]
+    [spec(regular), iterated(regular), iterated(Grid::Irregular), one_number(Target::Minimum)]
+}
+
+/// Forecasts of one number, with a threshold.
+fn one_number(target: Target) -> StreamSpec {
+    let spec = spec(Grid::Regular { interval: MINUTE });
+    let network = NetworkSpec { arrangement: Arrangement::ManyToOne, target, ..spec.network.clone() };
+    let forecast = ForecastSpec::one(5, &spec.forecast.levels, 6, target, Some(-10.0)).unwrap();
+    StreamSpec { network, forecast, ..spec }
 }
 
 fn engine_of(spec: StreamSpec) -> (Engine, TaskHandle) {
@@ -104,11 +112,11 @@ fn take(engine: &mut Engine, task: TaskHandle, from: usize, input: &[(u8, i64, f
 fn collect(engine: &Engine, epoch: &Epoch, bits: &mut Bits) {
     for row in &epoch.forecasts {
         let spec = engine.stream(row.task);
-        let (horizon, levels) = (spec.forecast.horizon, spec.forecast.levels.len());
+        let (outputs, levels) = (spec.forecast.outputs(), spec.forecast.levels.len());
         let mut all = vec![row.slot as u64, row.offset as u64, row.weights_version, row.value.to_bits()];
-        all.push(row.anomaly.map_or(u64::MAX, |score| u64::from(score.to_bits())));
-        all.extend(epoch.points[row.point..][..horizon].iter().map(|value| value.to_bits()));
-        all.extend(epoch.quantiles[row.quantile..][..horizon * levels].iter().map(|value| value.to_bits()));
+        all.extend([row.anomaly, row.crossing].map(|share| share.map_or(u64::MAX, |share| u64::from(share.to_bits()))));
+        all.extend(epoch.points[row.point..][..outputs].iter().map(|value| value.to_bits()));
+        all.extend(epoch.quantiles[row.quantile..][..outputs * levels].iter().map(|value| value.to_bits()));
         bits.entry(engine.key(row.task, row.series).to_owned()).or_default().push(all);
     }
 }
@@ -154,6 +162,23 @@ fn there_is_a_forecast_from_the_first_closed_slot_on() {
     assert_eq!(epoch.tasks[0].to, 2);
 }
 
+/// A forecast from before a gap that is not bridged says nothing of what comes after it.
+#[test]
+fn what_was_pending_before_a_long_gap_is_scored_by_nothing() {
+    for spec in [spec(Grid::Regular { interval: MINUTE }), one_number(Target::Maximum)] {
+        let (mut engine, task) = engine_of(spec);
+        engine.begin(true);
+        let minutes: Vec<i64> = (0..20).chain(60..80).collect();
+        take(&mut engine, task, 0, &minutes.iter().map(|at| (0, at * MINUTE, *at as f64)).collect::<Vec<_>>());
+        let epoch = engine.finish(0.0);
+        let unscored = |row: &&ForecastRow| row.anomaly.is_none();
+        let first = engine.stream(task).forecast.buckets[0] as i64; // the first lead that is scored
+        let expected: Vec<i64> = (0..first).chain(60..60 + first).collect();
+        let found: Vec<i64> = epoch.forecasts.iter().filter(unscored).map(|row| row.slot).collect();
+        assert_eq!(found, expected);
+    }
+}
+
 #[test]
 fn a_series_over_the_limit_is_refused_and_the_others_go_on() {
     let mut spec = spec(Grid::Regular { interval: MINUTE });
@@ -188,7 +213,7 @@ proptest! {
     #[test]
     fn forecasts_do_not_depend_on_the_epochs(seed in 0..1000_u64, sizes in prop::collection::vec(1..200_usize, 1..6)) {
         let input = input(seed, 500);
-        for spec in direct_and_iterated() {
+        for spec in arrangements() {
             prop_assert_eq!(run_of(&spec, &input, &sizes, 170), run_of(&spec, &input, &[1], 170));
         }
     }
@@ -205,7 +230,7 @@ proptest! {
             // A forecast made by record `at` or a later one may differ.
             bits.into_iter().map(|(key, all)| (key, all.into_iter().filter(|bits| bits[1] < at as u64).collect())).collect()
         };
-        for spec in direct_and_iterated() {
+        for spec in arrangements() {
             let (one, other) = (run_of(&spec, &input, &[7], 100), run_of(&spec, &changed, &[7], 100));
             prop_assert_eq!(upto(one), upto(other));
         }

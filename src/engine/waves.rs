@@ -89,12 +89,12 @@ impl Waves {
         for (row, item) in batch.iter().enumerate() {
             let series = series_of(tasks, item);
             series.queued -= 1;
-            let anomaly = series.forecast.mature(&spec.forecast, &series.input, &item.slot, &mut epoch.facts[stream]);
-            self.anomalies.push(anomaly);
             if item.slot.reset {
                 series.forecast.reset();
                 series.hidden.fill(0.0);
             }
+            let anomaly = series.forecast.mature(&spec.forecast, &series.input, &item.slot, &mut epoch.facts[stream]);
+            self.anomalies.push(anomaly);
             series.input.take(&spec.series, &item.slot);
             let features = &mut self.features[row * FEATURES..(row + 1) * FEATURES];
             series
@@ -106,7 +106,7 @@ impl Waves {
         if spec.network.arrangement == Arrangement::Iterated {
             self.go_ahead(batch, network, spec, tasks);
         }
-        let outputs = spec.forecast.horizon * spec.forecast.levels.len();
+        let outputs = spec.forecast.outputs() * spec.forecast.levels.len();
         for (row, item) in batch.iter().enumerate() {
             let series = series_of(tasks, item);
             series.hidden.copy_from_slice(&self.hidden[row * width..(row + 1) * width]);
@@ -123,6 +123,7 @@ impl Waves {
                     value,
                     scale: series.input.scale(),
                     anomaly: self.anomalies[row],
+                    crossing: forecast.crossing,
                     weights_version: version,
                     offset: item.offset,
                     point: epoch.points.len(),

@@ -23,6 +23,14 @@ pub(super) struct Tail {
     count: u32,
 }
 
+/// Where a residual lies among the quantiles on its side.
+enum Placed {
+    /// Between two of them: its tail probability.
+    Within(f32),
+    /// Beyond the outermost, whose tail probability this is, by so many usual residuals.
+    Beyond { outermost: f32, excess: f32 },
+}
+
 impl Tail {
     pub fn new() -> Self {
         Self { mean: FIRST_EXCESS, square: 2.0 * FIRST_EXCESS * FIRST_EXCESS, count: 8 }
@@ -31,6 +39,28 @@ impl Tail {
     /// The score of a value: 1 minus the two-sided tail probability of its `residual` from the point forecast under the quantiles `distance(level)`
     /// that were issued. 0 is the median; 0.99 says that one value in a hundred is as far out, on either side. Between quantiles it is linear. `usual` is the usual residual.
     pub fn score(&mut self, spec: &ForecastSpec, residual: f32, usual: f32, distance: impl Fn(usize) -> f32) -> f32 {
+        if residual == 0.0 {
+            return 0.0; // exactly as forecast, also with intervals of no width
+        }
+        match self.place(spec, residual, usual, distance) {
+            Placed::Within(probability) => 1.0 - 2.0 * probability,
+            Placed::Beyond { outermost, excess } => {
+                let score = 1.0 - 2.0 * outermost * self.survival(excess);
+                self.learn(excess.min(CLIP));
+                score.clamp(0.0, 1.0)
+            }
+        }
+    }
+
+    /// The tail probability beyond `residual`, on its side of the point forecast: 0.5 there, less farther out.
+    pub fn probability(&self, spec: &ForecastSpec, residual: f32, usual: f32, distance: impl Fn(usize) -> f32) -> f32 {
+        match self.place(spec, residual, usual, distance) {
+            Placed::Within(probability) => probability,
+            Placed::Beyond { outermost, excess } => outermost * self.survival(excess),
+        }
+    }
+
+    fn place(&self, spec: &ForecastSpec, residual: f32, usual: f32, distance: impl Fn(usize) -> f32) -> Placed {
         let above = residual >= 0.0;
         let outward = if above { spec.levels.len() - 1 - spec.median } else { spec.median };
         let size = residual.abs();
@@ -41,17 +71,12 @@ impl Tail {
             let tail = if above { 1.0 - spec.levels[level] } else { spec.levels[level] };
             if size < outer {
                 let share = (size - inner) / (outer - inner);
-                return 1.0 - 2.0 * (probability + share * (tail - probability));
+                return Placed::Within(probability + share * (tail - probability));
             }
             (inner, probability) = (outer, tail);
         }
-        if size <= 0.0 {
-            return 0.0; // exactly as forecast, with intervals of no width
-        }
         let excess = if usual > 0.0 { ((size - inner) / usual).min(1e6) } else { 1e6 };
-        let score = 1.0 - 2.0 * probability * self.survival(excess);
-        self.learn(excess.min(CLIP));
-        score.clamp(0.0, 1.0)
+        Placed::Beyond { outermost: probability, excess }
     }
 
     fn learn(&mut self, excess: f32) {

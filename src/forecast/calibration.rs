@@ -92,8 +92,9 @@ impl Calibration {
         }
     }
 
-    /// Visits the leads in order with the distances of their quantiles from the point, to be read by [`outward`]; at the end
-    /// of a bucket also with its number and how much wider than usual they are there. `network` is `[horizon][level]`.
+    /// Visits the numbers that are told in order with the distances of their quantiles from the point, to be read by
+    /// [`outward`]; at the end of a bucket also with its number and how much wider than usual they are there. `network` is
+    /// `[output][level]`.
     pub fn spread(
         &mut self,
         spec: &ForecastSpec,
@@ -108,19 +109,20 @@ impl Calibration {
         self.blocks(levels, 0, &mut ends[1]);
         let mut from = 0;
         for (bucket, end) in spec.buckets.iter().enumerate() {
+            let end = spec.place(*end) + 1;
             let [even, odd] = &mut ends;
             let (low, high) = if bucket % 2 == 0 { (odd, even) } else { (even, odd) };
             self.blocks(levels, bucket, high);
-            for lead in from..*end {
-                let (network, share) = (&network[lead * levels..], spec.of_ends[lead].share);
+            for place in from..end {
+                let (network, share) = (&network[place * levels..], spec.of_ends[place].share);
                 for (block, row) in row.chunks_exact_mut(LANES).enumerate().take(count) {
                     let spread = Lanes::load(&network[block * LANES..]).apart(network[spec.median]);
                     row.copy_from_slice(&low[block].towards(&high[block], share).distances(&spread).0);
                 }
-                let at_end = (lead + 1 == *end).then(|| (bucket, self.wider(bucket, &row[..levels])));
-                visit(lead, &row[..levels], at_end);
+                let at_end = (place + 1 == end).then(|| (bucket, self.wider(bucket, &row[..levels])));
+                visit(place, &row[..levels], at_end);
             }
-            from = *end;
+            from = end;
         }
     }
 
@@ -160,7 +162,7 @@ impl Calibration {
     fn follow(&mut self, spec: &ForecastSpec, network: &[f32]) {
         let levels = spec.levels.len();
         for (usual, end) in self.usual_spread.chunks_exact_mut(levels).zip(&spec.buckets) {
-            let network = &network[(end - 1) * levels..end * levels];
+            let network = &network[spec.place(*end) * levels..][..levels];
             let middle = held(network[spec.median]);
             for (usual, network) in usual.iter_mut().zip(network) {
                 let spread = (held(*network) - middle).abs();

@@ -1,7 +1,7 @@
 //! Who forecasts.
 
 use super::spec::ForecastSpec;
-use crate::series::SeriesState;
+use crate::series::{SeriesState, Target};
 
 /// Who forecasts; in the order of all weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,10 +24,14 @@ const LIMIT: f32 = 1e6;
 /// An error counts for at most this many scales: a larger one says that the scale was not known yet, as when a series at rest wakes up.
 pub(super) const FARTHEST: f32 = 20.0;
 
-/// How far the seasonal naive forecast lies from `anchor`, the last value, for each lead.
+/// How far the seasonal naive forecast lies from `anchor`, the last value, for each number that is told.
 pub(super) fn seasonal_path(spec: &ForecastSpec, series: &SeriesState, anchor: f64, out: &mut [f64]) {
     if spec.season < 2 {
         out.fill(0.0);
+        return;
+    }
+    if let Some(target) = spec.target {
+        out.fill(seasonal_one(spec, series, target, 0).map_or(0.0, |value| value - anchor));
         return;
     }
     for season in out.chunks_mut(spec.season) {
@@ -41,8 +45,17 @@ pub(super) fn seasonal_path(spec: &ForecastSpec, series: &SeriesState, anchor: f
 /// How far the seasonal naive forecast made `lead` steps before the coming one lay from `anchor`, the last value then.
 /// The coming step is not taken yet.
 pub(super) fn seasonal_before(spec: &ForecastSpec, series: &SeriesState, anchor: f64, lead: usize) -> f64 {
-    let value = spec.seasonal_lag(lead).and_then(|lag| series.value_back(lag - 1));
+    let value = match spec.target {
+        Some(target) => seasonal_one(spec, series, target, lead - 1),
+        None => spec.seasonal_lag(lead).and_then(|lag| series.value_back(lag - 1)),
+    };
     value.map_or(0.0, |value| value - anchor)
+}
+
+/// The one number of the horizon that began `ago` steps before the newest step, made of the seasonal naive forecasts.
+fn seasonal_one(spec: &ForecastSpec, series: &SeriesState, target: Target, ago: usize) -> Option<f64> {
+    let back = |lead: usize| Some(ago + spec.seasonal_lag(lead)? - lead);
+    target.of((1..=spec.horizon).map(|lead| back(lead).and_then(|back| series.value_back(back)).unwrap_or(f64::NAN)))
 }
 
 /// A network's output, held to what can be reckoned with.

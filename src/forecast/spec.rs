@@ -1,6 +1,10 @@
 //! What is forecast: leads, quantile levels, and the buckets of leads that are learnt together.
 
+use std::ops::RangeInclusive;
+
 use thiserror::Error;
+
+use crate::series::Target;
 
 /// Quantile levels that a forecast may have.
 pub const MAX_LEVELS: usize = 32;
@@ -20,6 +24,9 @@ pub enum ForecastSpecError {
     /// The median is missing.
     #[error("quantile levels {0:?}: expected 0.5 among them")]
     NoMedian(Vec<f32>),
+    /// The threshold is no number.
+    #[error("threshold {0}: expected a finite number")]
+    Threshold(f64),
 }
 
 /// Where a lead lies between two buckets: `below`, the next one, and the share of the next one.
@@ -34,6 +41,8 @@ pub(super) struct Between {
 ///
 /// Leads are learnt in buckets that double: 1, 2..=3, 4..=6, 7..=12, 13..=24 and so on. A bucket is judged at two leads: its
 /// middle for the point forecast and the experts, its end for the quantiles. What is learnt there is interpolated between.
+///
+/// A forecast of one number ([`Self::one`]) has one lead, at which that number is known: the horizon.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ForecastSpec {
     /// Steps ahead that are forecast.
@@ -42,6 +51,10 @@ pub struct ForecastSpec {
     pub levels: Vec<f32>,
     /// Steps in a season; below 2 there is none.
     pub season: usize,
+    /// The one number that is forecast of the whole horizon; none: each of its steps.
+    pub target: Option<Target>,
+    /// What that number may not cross: the forecast tells how probably it does, upwards or, of a minimum, downwards.
+    pub threshold: Option<f64>,
     /// Last lead of each bucket, ascending; the last one is `horizon`.
     pub buckets: Vec<usize>,
     /// Lead of each bucket at which points are judged. Never a whole season: the two naive forecasts coincide there.
@@ -56,15 +69,41 @@ pub struct ForecastSpec {
     intervals: Vec<(usize, usize)>,
     /// Per level: quantile of a normal distribution whose mean absolute value is 1.
     pub(super) normal: Vec<f32>,
-    /// Per lead: where it lies between the middles of the buckets.
+    /// The first lead that is forecast.
+    first: usize,
+    /// Per lead that is forecast: where it lies between the middles of the buckets.
     pub(super) of_middles: Vec<Between>,
-    /// Per lead: where it lies between the ends of the buckets, by the square root of the lead.
+    /// Per lead that is forecast: where it lies between the ends of the buckets, by the square root of the lead.
     pub(super) of_ends: Vec<Between>,
 }
 
 impl ForecastSpec {
-    /// Derives buckets and tables.
+    /// A forecast of each step of the horizon: derives buckets and tables.
+    ///
+    /// # Errors
+    /// Where the horizon or the levels are out of their range.
     pub fn new(horizon: usize, levels: &[f32], season: usize) -> Result<Self, ForecastSpecError> {
+        Self::of(horizon, levels, season, None)
+    }
+
+    /// A forecast of one number that is made of all steps of the horizon, and of how probably it crosses `threshold`.
+    ///
+    /// # Errors
+    /// Where the horizon, the levels or the threshold are out of their range.
+    pub fn one(
+        horizon: usize,
+        levels: &[f32],
+        season: usize,
+        target: Target,
+        threshold: Option<f64>,
+    ) -> Result<Self, ForecastSpecError> {
+        match threshold {
+            Some(threshold) if !threshold.is_finite() => Err(ForecastSpecError::Threshold(threshold)),
+            _ => Ok(Self { threshold, ..Self::of(horizon, levels, season, Some(target))? }),
+        }
+    }
+
+    fn of(horizon: usize, levels: &[f32], season: usize, target: Option<Target>) -> Result<Self, ForecastSpecError> {
         if horizon == 0 || horizon > MAX_HORIZON {
             return Err(ForecastSpecError::Horizon(horizon));
         }
@@ -76,14 +115,17 @@ impl ForecastSpec {
         let Some(median) = levels.iter().position(|level| *level == 0.5) else {
             return Err(ForecastSpecError::NoMedian(levels.to_vec()));
         };
-        let buckets = buckets(horizon);
-        let middles = middles(&buckets, season);
+        let first = if target.is_some() { horizon } else { 1 };
+        let buckets = if target.is_some() { vec![horizon] } else { buckets(horizon) };
+        let middles = if target.is_some() { vec![horizon] } else { middles(&buckets, season) };
         let deviation = std::f64::consts::FRAC_PI_2.sqrt(); // of a normal distribution whose mean absolute value is 1
-        let leads = || (1..=horizon).map(|lead| lead as f64);
+        let leads = || (first..=horizon).map(|lead| lead as f64);
         Ok(Self {
             horizon,
             levels: levels.to_vec(),
             season,
+            target,
+            threshold: None,
             network_alone: false,
             rings: (0..buckets.len())
                 .map(|bucket| (middles[..bucket].iter().sum(), buckets[..bucket].iter().sum()))
@@ -91,11 +133,27 @@ impl ForecastSpec {
             median,
             intervals: intervals(levels, median),
             normal: levels.iter().map(|level| (deviation * normal_quantile(f64::from(*level))) as f32).collect(),
+            first,
             of_middles: leads().map(|lead| between(&middles, lead, |lead| lead)).collect(),
             of_ends: leads().map(|lead| between(&buckets, lead, f64::sqrt)).collect(),
             buckets,
             middles,
         })
+    }
+
+    /// How many numbers a forecast tells: the horizon, or one.
+    pub fn outputs(&self) -> usize {
+        self.horizon + 1 - self.first
+    }
+
+    /// The leads of the numbers that are told, in order: all up to the horizon, or the horizon alone.
+    pub fn leads(&self) -> RangeInclusive<usize> {
+        self.first..=self.horizon
+    }
+
+    /// Where a lead stands among the numbers that are told.
+    pub fn place(&self, lead: usize) -> usize {
+        lead - self.first
     }
 
     /// The lag of the seasonal naive forecast at `lead`, counted back from the target: whole seasons, at least the lead.
@@ -198,6 +256,20 @@ mod tests {
                 assert!(season < 2 || start == spec.buckets[bucket] || middle % season != 0, "{horizon} {season}");
             }
         }
+    }
+
+    #[test]
+    fn one_number_is_told_where_it_is_known() {
+        for horizon in [1, 2, 24, 100] {
+            let spec = ForecastSpec::one(horizon, &LEVELS, 24, Target::Mean, Some(3.0)).unwrap();
+            assert_eq!((spec.buckets.as_slice(), spec.middles.as_slice()), (&[horizon][..], &[horizon][..]));
+            assert_eq!((spec.outputs(), spec.place(horizon)), (1, 0));
+            assert_eq!((spec.of_middles.len(), spec.of_ends.len()), (1, 1));
+        }
+        let path = ForecastSpec::new(24, &LEVELS, 24).unwrap();
+        assert_eq!((path.outputs(), path.place(1), path.place(24)), (24, 0, 23));
+        let wrong = ForecastSpec::one(1, &LEVELS, 0, Target::Last, Some(f64::NAN));
+        assert!(matches!(wrong, Err(ForecastSpecError::Threshold(_))));
     }
 
     #[test]

@@ -10,21 +10,24 @@ use super::facts::{BucketFacts, Facts};
 use super::mixture::Mixture;
 use super::pending::{Pending, Points, unhalve};
 use super::spec::{Between, ForecastSpec};
-use crate::series::{ClosedSlot, SeriesState};
+use crate::series::{ClosedSlot, SeriesState, Target};
 
-/// One forecast: a path and its quantiles.
+/// One forecast: a path, or one number, and its quantiles.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Forecast {
-    /// `[horizon]`: the point forecast, which is the median.
+    /// `[output]`: the point forecast, which is the median.
     pub point: Vec<f64>,
-    /// `[horizon][level]`: the quantiles, ascending in each lead.
+    /// `[output][level]`: the quantiles, ascending in each.
     pub quantiles: Vec<f64>,
+    /// How probably the one number crosses the threshold, where there is one.
+    pub crossing: Option<f32>,
 }
 
 impl Forecast {
     /// Room for a forecast.
     pub fn new(spec: &ForecastSpec) -> Self {
-        Self { point: vec![0.0; spec.horizon], quantiles: vec![0.0; spec.horizon * spec.levels.len()] }
+        let outputs = spec.outputs();
+        Self { point: vec![0.0; outputs], quantiles: vec![0.0; outputs * spec.levels.len()], crossing: None }
     }
 }
 
@@ -34,10 +37,16 @@ pub struct ForecastState {
     mixture: Mixture,
     calibration: Calibration,
     tail: Tail,
+    /// Of one number: how far it usually lies from the last value, in the series' scale. The largest value to come is no
+    /// smaller than the last one for long: the last value alone would be no median.
+    offset: f32,
     pending: Pending,
 }
 
-clone_in_place!(ForecastState { mixture, calibration, tail, pending });
+clone_in_place!(ForecastState { mixture, calibration, tail, offset, pending });
+
+/// How far the usual offset moves with one number, in usual residuals.
+const OFFSET_RATE: f32 = 0.05;
 
 impl ForecastState {
     /// A series that nothing is known of.
@@ -46,6 +55,7 @@ impl ForecastState {
             mixture: Mixture::new(spec),
             calibration: Calibration::new(spec),
             tail: Tail::new(),
+            offset: 0.0,
             pending: Pending::new(spec),
         }
     }
@@ -62,7 +72,8 @@ impl ForecastState {
 
     /// Scores what has matured at `slot`, before [`SeriesState::take`] takes it in, and learns from it. Returns the anomaly
     /// score of its value, in `0..=1`, where the step before made a forecast: 1 minus the two-sided tail probability of the
-    /// value under that forecast. 0.99 says that one value in a hundred is as far out.
+    /// value under that forecast. 0.99 says that one value in a hundred is as far out. Where one number is forecast of a
+    /// horizon, the score is that of the number which this slot completes.
     pub fn mature(
         &mut self,
         spec: &ForecastSpec,
@@ -71,7 +82,7 @@ impl ForecastState {
         facts: &mut Facts,
     ) -> Option<f32> {
         self.pending.advance(spec);
-        let value = slot.value?;
+        let value = completed(spec, series, slot.value)?;
         let score = self.score(spec, series, value, facts);
         for bucket in 0..spec.buckets.len() {
             self.mature_points(spec, series, value, bucket, &mut facts.buckets[bucket]);
@@ -81,13 +92,13 @@ impl ForecastState {
     }
 
     /// Makes the forecast of the newest step, after [`SeriesState::take`] and the network's step, and remembers what must
-    /// mature. `network` is `[horizon][level]` in the series' scale; `out` is of [`Forecast::new`].
+    /// mature. `network` is `[output][level]` in the series' scale; `out` is of [`Forecast::new`].
     pub fn forecast(&mut self, spec: &ForecastSpec, series: &SeriesState, network: &[f32], out: &mut Forecast) {
         let (anchor, scale, levels) = (series.anchor(), series.scale(), spec.levels.len());
-        let median = |lead: usize| held(network[lead * levels + spec.median]);
+        let median = |place: usize| held(network[place * levels + spec.median]);
         seasonal_path(spec, series, anchor, &mut out.point);
-        for (lead, point) in out.point.iter_mut().enumerate() {
-            let Between { below, above, share } = spec.of_middles[lead];
+        for (place, point) in out.point.iter_mut().enumerate() {
+            let Between { below, above, share } = spec.of_middles[place];
             let (low, high) = (self.mixture.weights(below), self.mixture.weights(above));
             let weight = |expert: Expert| {
                 if spec.network_alone {
@@ -96,25 +107,29 @@ impl ForecastState {
                 let expert = expert as usize;
                 f64::from(low[expert] + share * (high[expert] - low[expert]))
             };
-            let network = scale * f64::from(median(lead));
-            *point = anchor + weight(Expert::Seasonal) * *point + weight(Expert::Network) * network;
+            let [last, network] = [self.offset, median(place)].map(|distance| scale * f64::from(distance));
+            *point = anchor
+                + weight(Expert::Last) * last
+                + weight(Expert::Seasonal) * *point
+                + weight(Expert::Network) * network;
         }
         self.pending.open(scale);
         for (bucket, (middle, end)) in spec.middles.iter().zip(&spec.buckets).enumerate() {
-            let mixed = |lead: &usize| scaled(out.point[lead - 1] - anchor, scale);
-            let points = Points { network: median(middle - 1), mixed: mixed(middle) };
+            let mixed = |lead: &usize| scaled(out.point[spec.place(*lead)] - anchor, scale);
+            let points = Points { network: median(spec.place(*middle)), mixed: mixed(middle) };
             self.pending.remember_points(spec, bucket, points, mixed(end));
         }
         self.calibration.prepare(spec, (series.difference_scale() / scale) as f32);
         let pending = &mut self.pending;
-        self.calibration.spread(spec, network, |lead, distances, at_end| {
-            let quantiles = &mut out.quantiles[lead * levels..(lead + 1) * levels];
-            let point = out.point[lead];
+        self.calibration.spread(spec, network, |place, distances, at_end| {
+            let quantiles = &mut out.quantiles[place * levels..(place + 1) * levels];
+            let point = out.point[place];
             outward(spec.median, distances, |level, distance| quantiles[level] = point + scale * f64::from(distance));
             if let Some((bucket, wider)) = at_end {
                 pending.remember_quantiles(spec, bucket, distances, wider);
             }
         });
+        out.crossing = spec.threshold.map(|threshold| self.crossing(spec, threshold, scale, out));
     }
 
     /// The series starts anew after a gap that is not bridged: what is pending goes, what was learnt stays.
@@ -122,9 +137,19 @@ impl ForecastState {
         self.pending.clear();
     }
 
-    /// The anomaly score of `value` under the forecast of the step before, if there was one.
+    /// How probably the number that `forecast` tells lies beyond the threshold: above it, or below it where the number is
+    /// a minimum.
+    fn crossing(&self, spec: &ForecastSpec, threshold: f64, scale: f64, forecast: &Forecast) -> f32 {
+        let distance = |value: f64| scaled(value - forecast.point[0], scale);
+        let (residual, usual) = (distance(threshold), self.calibration.usual(0));
+        let tail = self.tail.probability(spec, residual, usual, |level| distance(forecast.quantiles[level]));
+        let above = if residual >= 0.0 { tail } else { 1.0 - tail };
+        if spec.target == Some(Target::Minimum) { 1.0 - above } else { above }
+    }
+
+    /// The anomaly score of `value` under the newest forecast for it, if there was one.
     fn score(&mut self, spec: &ForecastSpec, series: &SeriesState, value: f64, facts: &mut Facts) -> Option<f32> {
-        let (anchor, scale) = self.origin(series, 1)?;
+        let (anchor, scale) = self.origin(series, spec.buckets[0])?;
         let (centre, issued) = self.pending.quantiles(spec, 0);
         let residual = scaled(value - anchor, scale) - centre;
         let usual = self.calibration.usual(0);
@@ -148,7 +173,7 @@ impl ForecastState {
         let points = self.pending.points(spec, bucket);
         let target = scaled(value - anchor, scale);
         let seasonal = scaled(seasonal_before(spec, series, anchor, lead), scale);
-        let errors = [0.0, seasonal, points.network].map(|forecast| error(target, forecast));
+        let mut errors = [0.0, seasonal, points.network].map(|forecast| error(target, forecast));
         let mixed = error(target, points.mixed);
         facts.points += 1;
         facts.absolute += f64::from(mixed.abs());
@@ -156,6 +181,11 @@ impl ForecastState {
         for (expert, weight) in self.mixture.weights(bucket).into_iter().enumerate() {
             facts.experts[expert] += f64::from(errors[expert].abs());
             facts.weights[expert] += f64::from(weight);
+        }
+        if spec.target.is_some() {
+            errors[Expert::Last as usize] = error(target, self.offset);
+            let step = OFFSET_RATE * self.calibration.usual(bucket);
+            self.offset = held(self.offset + if target > self.offset { step } else { -step });
         }
         self.mixture.learn(spec, bucket, mixed, errors);
     }
@@ -190,6 +220,13 @@ impl ForecastState {
     fn origin(&self, series: &SeriesState, lead: usize) -> Option<(f64, f64)> {
         Some((series.value_back(lead - 1)?, self.pending.scale(lead)?))
     }
+}
+
+/// What the coming slot, with this value, makes known: the value itself, or the one number of the horizon that it ends.
+fn completed(spec: &ForecastSpec, series: &SeriesState, value: Option<f64>) -> Option<f64> {
+    let Some(target) = spec.target else { return value };
+    let before = (0..spec.horizon - 1).rev().map(|back| series.value_back(back));
+    target.of(before.chain([value]).map(|value| value.unwrap_or(f64::NAN)))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::cell::Shape;
+use crate::series::Target;
 
 /// The cell of a network: what its layers are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -85,7 +86,7 @@ pub enum Arrangement {
     ManyToMany,
     /// All steps so far, to the next step; the steps after it by feeding the network its own median.
     Iterated,
-    /// All steps so far, to one number made of the next `horizon` steps.
+    /// All steps so far, to one number made of the next `horizon` steps: the network's [`target`](NetworkSpec::target).
     ManyToOne,
     /// The newest step alone, to every step of the horizon by a decoder.
     OneToMany,
@@ -200,6 +201,9 @@ pub struct NetworkSpec {
     pub seed: u64,
     /// What goes in and what comes out.
     pub arrangement: Arrangement,
+    /// What the one number of [`Arrangement::ManyToOne`] is made of; of no meaning to the others.
+    #[serde(default)]
+    pub target: Target,
     /// Whether a layer's outputs are added to those of the one below it, from the second layer on (He et al., CVPR 2016).
     pub residual: bool,
     /// Whether a layer's outputs are normalised over its units (Ba, Kiros, Hinton 2016, arXiv:1607.06450).
@@ -235,6 +239,7 @@ impl Default for NetworkSpec {
             levels: 3,
             seed: 1,
             arrangement: Arrangement::ManyToMany,
+            target: Target::default(),
             residual: false,
             layer_norm: false,
             dilations: Vec::new(),
@@ -303,6 +308,12 @@ impl NetworkSpec {
         }
     }
 
+    /// Leads before that of the first target: none for a path; all but the last where the one target is known only with
+    /// the whole horizon.
+    pub fn leads_skipped(&self) -> usize {
+        if self.arrangement == Arrangement::ManyToOne { self.horizon - 1 } else { 0 }
+    }
+
     /// Outputs of the head per step: `targets * levels`, laid out `[target][level]`.
     pub fn outputs(&self) -> usize {
         self.targets() * self.levels
@@ -354,6 +365,7 @@ impl NetworkSpec {
         let window = matches!(self.cell, CellKind::Feedforward | CellKind::Attention);
         let later = [
             ("arrangement", self.arrangement.to_string(), self.arrangement != Arrangement::default()),
+            ("target", self.target.to_string(), self.arrangement == Arrangement::ManyToOne),
             ("residual", self.residual.to_string(), self.residual),
             ("layer_norm", self.layer_norm.to_string(), self.layer_norm),
             ("dilations", format!("{:?}", self.dilations), !self.dilations.is_empty()),

@@ -13,6 +13,7 @@ mod scale;
 mod slots;
 mod spec;
 mod state;
+mod target;
 
 pub(crate) use arithmetic::{exponential, logarithm, sine};
 pub use calendar::Calendar;
@@ -21,3 +22,4 @@ pub use features::{FEATURE_NAMES, FEATURES};
 pub use slots::{ClosedSlot, MAX_OPEN_SLOTS, Placed};
 pub use spec::{Aggregation, LIMIT, SeriesSpec};
 pub use state::SeriesState;
+pub use target::Target;

@@ -71,10 +71,26 @@ words! {
         ManyToMany = "many_to_many",
         /// All steps so far, to the next step; the steps after it by feeding the network its own median.
         Iterated = "iterated",
+        /// All steps so far, to one number made of the horizon: its `target`.
+        ManyToOne = "many_to_one",
         /// The newest step alone, to every step of the horizon by the segment decoder.
         OneToMany = "one_to_many",
         /// The newest step alone, to every step of the horizon at once.
         OneToOne = "one_to_one",
+    }
+}
+
+words! {
+    /// What the one number of `many_to_one` says of all steps of the horizon.
+    pub enum Target {
+        /// Their largest value.
+        Maximum = "maximum",
+        /// Their smallest value.
+        Minimum = "minimum",
+        /// Their mean.
+        Mean = "mean",
+        /// The last one.
+        Last = "last",
     }
 }
 
@@ -228,6 +244,10 @@ table! {
         pub burn_in: u32 = 32,
         /// What goes into a forecast and what comes out.
         pub arrangement: Arrangement = Arrangement::ManyToMany,
+        /// `many_to_one`: what the one number is made of.
+        pub target: Target = Target::Maximum,
+        /// `many_to_one`: the number whose crossing is told as a probability; absent: none.
+        pub threshold: Option<f64> = None,
         /// Whether a layer's outputs are added to those of the layer below it.
         pub residual: bool = false,
         /// Whether a layer's outputs are normalised over its units.

@@ -24,6 +24,7 @@ pub fn summary(settings: &Settings, bytes_per_series: impl Fn(&Stream) -> Option
         let (model, training) = (&stream.model, training(stream, settings.role));
         let name = match model.arrangement {
             Arrangement::ManyToMany => model.cell.to_string(),
+            Arrangement::ManyToOne => format!("{} {} {}", model.cell, model.arrangement, model.target),
             other => format!("{} {other}", model.cell),
         };
         lines.push(format!("  model  {name} {} × {}, {training}", model.layers, model.hidden));

@@ -163,7 +163,7 @@ pub fn long_lag(lag: usize, count: usize, steps: usize, seed: u64) -> Vec<Lane> 
     let mut lane = || {
         let features: Vec<f32> = (0..steps).map(|_| (random.next_u64() >> 40) as f32 / 8_388_608.0 - 1.0).collect();
         let targets = (0..steps).map(|step| step.checked_sub(lag).map_or(f32::NAN, |then| features[then])).collect();
-        Lane { features, targets, starts: vec![0] }
+        Lane { features, targets, leads_skipped: 0, starts: vec![0] }
     };
     (0..count).map(|_| lane()).collect()
 }

@@ -3,7 +3,8 @@
 
 use std::collections::VecDeque;
 
-use crate::series::{ClosedSlot, FEATURES, Placed, SeriesSpec, SeriesState};
+use crate::nn::{Arrangement, NetworkSpec};
+use crate::series::{ClosedSlot, FEATURES, Placed, SeriesSpec, SeriesState, Target};
 use crate::time::EventTime;
 
 /// The steps of one series in order.
@@ -11,9 +12,11 @@ use crate::time::EventTime;
 pub struct Lane {
     /// Features `[steps, FEATURES]`.
     pub features: Vec<f32>,
-    /// Targets `[steps, targets]`: `(x_{t+h} - x_t) / scale_t` for the leads h from 1 on, NaN where nothing was observed
-    /// or is known yet.
+    /// Targets `[steps, targets]`: `(x_{t+h} - x_t) / scale_t` for the leads h from 1 on, or the same of the one number
+    /// that is made of all leads; NaN where nothing was observed or is known yet.
     pub targets: Vec<f32>,
+    /// Leads before that of the first target ([`NetworkSpec::leads_skipped`]).
+    pub leads_skipped: usize,
     /// The steps, in order, before which the state is reset; the first step of a lane is one, listed or not.
     pub starts: Vec<usize>,
 }
@@ -33,18 +36,22 @@ struct Taken {
 pub struct LaneBuilder {
     spec: SeriesSpec,
     state: SeriesState,
-    targets: usize,
+    /// Leads up to the last target.
+    leads: usize,
+    /// The one number that is made of all leads, where there is one.
+    one: Option<Target>,
     most: usize,
     steps: VecDeque<Taken>,
     closed: Vec<ClosedSlot>,
 }
 
 impl LaneBuilder {
-    /// Begins a lane that keeps the newest `most` steps (at least one), with as many `targets` for each as the network
-    /// has ([`NetworkSpec::targets`](crate::nn::NetworkSpec::targets)).
-    pub fn new(spec: SeriesSpec, targets: usize, most: usize) -> Self {
+    /// Begins a lane that keeps the newest `most` steps (at least one), with the targets that the network has for each.
+    pub fn new(spec: SeriesSpec, network: &NetworkSpec, most: usize) -> Self {
         let (state, steps, closed) = (SeriesState::new(), VecDeque::new(), Vec::new());
-        Self { spec, state, targets, most: most.max(1), steps, closed }
+        let one = (network.arrangement == Arrangement::ManyToOne).then_some(network.target);
+        let leads = network.leads_skipped() + network.targets();
+        Self { spec, state, leads, one, most: most.max(1), steps, closed }
     }
 
     /// Takes a reading in; what became of it.
@@ -92,7 +99,8 @@ impl LaneBuilder {
     pub fn lane(&self) -> Lane {
         let mut lane = Lane {
             features: Vec::with_capacity(self.steps.len() * FEATURES),
-            targets: Vec::with_capacity(self.steps.len() * self.targets),
+            targets: Vec::with_capacity(self.steps.len() * if self.one.is_some() { 1 } else { self.leads }),
+            leads_skipped: if self.one.is_some() { self.leads - 1 } else { 0 },
             starts: Vec::new(),
         };
         for (at, step) in self.steps.iter().enumerate() {
@@ -100,9 +108,18 @@ impl LaneBuilder {
             if step.start || at == 0 {
                 lane.starts.push(at);
             }
-            let ahead = self.steps.range(at + 1..).take_while(|later| !later.start).take(self.targets);
-            lane.targets.extend(ahead.map(|later| target(step.base, later.value)));
-            lane.targets.resize((at + 1) * self.targets, f32::NAN);
+            let ahead = self.steps.range(at + 1..).take_while(|later| !later.start).take(self.leads);
+            match self.one {
+                None => {
+                    lane.targets.extend(ahead.map(|later| target(step.base, later.value)));
+                    lane.targets.resize((at + 1) * self.leads, f32::NAN);
+                }
+                Some(one) => {
+                    let values: Vec<f64> = ahead.map(|later| later.value.unwrap_or(f64::NAN)).collect();
+                    let whole = values.len() == self.leads;
+                    lane.targets.push(target(step.base, one.of(values).filter(|_| whole)));
+                }
+            }
         }
         lane
     }
@@ -141,7 +158,11 @@ mod tests {
     }
 
     fn builder(most: usize, readings: &[(i64, f64)]) -> LaneBuilder {
-        let mut builder = LaneBuilder::new(spec(), 2, most);
+        builder_for(&NetworkSpec { horizon: 2, ..NetworkSpec::default() }, most, readings)
+    }
+
+    fn builder_for(network: &NetworkSpec, most: usize, readings: &[(i64, f64)]) -> LaneBuilder {
+        let mut builder = LaneBuilder::new(spec(), network, most);
         for (second, value) in readings {
             assert_eq!(builder.observe(EventTime(second * 1000), *value), Placed::Accepted);
         }
@@ -167,6 +188,28 @@ mod tests {
         let expected = [(3.0 / scales[0]) as f32, f32::NAN, f32::NAN, (-2.0 / scales[1]) as f32];
         for (at, (target, expected)) in lane.targets.iter().zip(expected.into_iter().chain([f32::NAN; 4])).enumerate() {
             assert_eq!(target.to_bits(), expected.to_bits(), "target {at}: {target}");
+        }
+    }
+
+    #[test]
+    fn one_number_is_a_target_when_all_its_steps_are_known() {
+        let arrangement = Arrangement::ManyToOne;
+        // Slot 2 is empty; slot 4 is still open.
+        let readings = [(0, 1.0), (1, 4.0), (3, 2.0), (4, 2.0)];
+        for (target, expected) in [
+            (Target::Maximum, [Some(3.0), Some(-2.0), None, None]),
+            (Target::Mean, [Some(3.0), Some(-2.0), None, None]),
+            (Target::Last, [None, Some(-2.0), None, None]),
+        ] {
+            let network = NetworkSpec { horizon: 2, arrangement, target, ..NetworkSpec::default() };
+            let builder = builder_for(&network, 100, &readings);
+            let lane = builder.lane();
+            let scales: Vec<f64> = builder.steps.iter().map(|step| step.base.map_or(1.0, |(_, scale)| scale)).collect();
+            let expected =
+                expected.iter().zip(scales).map(|(number, scale)| number.map(|number| (number / scale) as f32));
+            let found = lane.targets.iter().map(|target| (!target.is_nan()).then_some(*target));
+            assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "{target}");
+            assert_eq!(lane.leads_skipped, 1);
         }
     }
 

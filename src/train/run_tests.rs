@@ -53,11 +53,11 @@ fn noise(seed: u64) -> impl FnMut() -> f64 {
 
 /// One lane per seed, each reading made from the step and the noise.
 fn lanes(count: u64, steps: i64, value: impl FnMut(i64, f64) -> f64) -> Vec<Lane> {
-    lanes_of(HORIZON, count, steps, value)
+    lanes_of(&NetworkSpec { horizon: HORIZON, ..NetworkSpec::default() }, count, steps, value)
 }
 
-/// The same with so many targets for each step.
-fn lanes_of(targets: usize, count: u64, steps: i64, mut value: impl FnMut(i64, f64) -> f64) -> Vec<Lane> {
+/// The same with the targets of a network.
+fn lanes_of(network: &NetworkSpec, count: u64, steps: i64, mut value: impl FnMut(i64, f64) -> f64) -> Vec<Lane> {
     let series = SeriesSpec {
         grid: Grid::Regular { interval: 60_000 },
         aggregation: Aggregation::Last,
@@ -71,7 +71,7 @@ fn lanes_of(targets: usize, count: u64, steps: i64, mut value: impl FnMut(i64, f
         calendar: Calendar::utc(),
     };
     let lane = |seed: u64| {
-        let mut builder = LaneBuilder::new(series.clone(), targets, 10_000);
+        let mut builder = LaneBuilder::new(series.clone(), network, 10_000);
         let mut noise = noise(seed + 1);
         for step in 0..steps {
             builder.observe(EventTime(step * 60_000), value(step + seed as i64, noise()));
@@ -128,7 +128,7 @@ fn a_season_is_learnt_and_clearly_beats_the_last_value() {
 #[test]
 fn a_network_of_the_next_step_learns_it() {
     let network = NetworkSpec { arrangement: Arrangement::Iterated, ..network(CellKind::Gru, 1) };
-    let outcome = run(&spec(), &network, &Weights::initial(&network), &lanes_of(1, 20, 400, wave));
+    let outcome = run(&spec(), &network, &Weights::initial(&network), &lanes_of(&network, 20, 400, wave));
     let (champion, challenger) = (outcome.champion_loss, outcome.challenger_loss);
     assert!(challenger < 0.5 * champion, "{challenger} against {champion}");
     let refused =

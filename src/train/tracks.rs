@@ -57,17 +57,17 @@ pub(super) fn steps(lanes: &[Lane], network: &NetworkSpec) -> Result<Vec<usize>,
     lanes.iter().enumerate().map(fit).collect()
 }
 
-/// Targets of step `step` as they may be used by whoever sees the values of the steps before `end` only, cut to plus
-/// and minus `clip`.
+/// The `count` targets of step `step` as they may be used by whoever sees the values of the steps before `end` only, cut
+/// to plus and minus `clip`.
 pub(super) fn targets_before<'a>(
     lane: &'a Lane,
     step: usize,
     end: usize,
-    horizon: usize,
+    count: usize,
     clip: f32,
 ) -> impl Iterator<Item = f32> + 'a {
-    let known = end.saturating_sub(step + 1);
-    lane.targets[step * horizon..(step + 1) * horizon]
+    let known = end.saturating_sub(step + 1 + lane.leads_skipped);
+    lane.targets[step * count..(step + 1) * count]
         .iter()
         .enumerate()
         .map(move |(ahead, target)| if ahead < known { target.clamp(-clip, clip) } else { f32::NAN })
@@ -188,7 +188,7 @@ mod tests {
         let features = (0..steps).map(|step| (lane * 1000 + step + 1) as f32).collect();
         let known = |step: usize| if step < steps { step as f32 } else { f32::NAN };
         let targets = (0..steps).flat_map(|step| [known(step + 1), known(step + 2)]).collect();
-        Lane { features, targets, starts: vec![0, 3] }
+        Lane { features, targets, leads_skipped: 0, starts: vec![0, 3] }
     }
 
     #[test]

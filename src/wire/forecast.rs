@@ -3,11 +3,22 @@
 use super::number::{Decimals, write_natural, write_shortest, write_whole};
 use crate::time::EventTime;
 
-/// Decimals of the anomaly score.
-const ANOMALY: Decimals = Decimals::exactly(4);
+/// Decimals of the anomaly score and of a probability.
+const PROBABILITY: Decimals = Decimals::exactly(4);
 
 /// The version of the record's schema. Fields may be added under the same version; nothing else may change.
 pub const SCHEMA: u32 = 1;
+
+/// Of a forecast of one number: what it says of the steps ahead.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OneNumber<'a> {
+    /// What of them, such as `maximum`.
+    pub of: &'a str,
+    /// How many steps.
+    pub steps: usize,
+    /// The threshold, and the probability that the number lies beyond it, where one was configured.
+    pub crossing: Option<(f64, f32)>,
+}
 
 /// One forecast of one series, as it is written to the forecasts topic.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,18 +31,21 @@ pub struct ForecastRecord<'a> {
     pub origin: EventTime,
     /// The number of the newest closed slot.
     pub step: i64,
-    /// The time of each horizon in milliseconds since the Unix epoch, `[horizon]`; `None` on an irregular grid.
+    /// The time of each horizon in milliseconds since the Unix epoch, `[horizon]`; `None` on an irregular grid. Of one
+    /// number the time when it is known.
     pub times: Option<&'a [i64]>,
     /// The value of the newest closed slot.
     pub value: f64,
-    /// The point path, `[horizon]`.
+    /// The point path, `[horizon]`, or one number.
     pub point: &'a [f64],
     /// The quantile levels, sorted, between 0 and 1.
     pub levels: &'a [f32],
-    /// The quantiles, `[horizon][level]`.
+    /// The quantiles, `[horizon][level]`, or those of one number.
     pub quantiles: &'a [f64],
     /// How unusual the value is; `None` while that cannot be said.
     pub anomaly: Option<f32>,
+    /// What the number is; `None` for a path.
+    pub one: Option<OneNumber<'a>>,
     /// The version of the weights that made the forecast.
     pub weights_version: u64,
     /// The input topic.
@@ -65,7 +79,7 @@ impl Encoder {
     ///
     /// Point path and quantiles are rounded half away from zero to the fewest decimals (0 to 15) whose last one counts at
     /// most a ten-thousandth of the scale; with a scale below 1e-11, and for numbers beyond 2^53 of the last decimal,
-    /// they are written in full. The value is always written in full, and the anomaly score with 4 decimals. A number
+    /// they are written in full. The value is always written in full, and anomaly score and probability with 4 decimals. A number
     /// that is not finite becomes `null`.
     pub fn encode(&mut self, record: &ForecastRecord<'_>, out: &mut Vec<u8>) {
         out.clear();
@@ -104,8 +118,11 @@ impl Encoder {
         }
         out.extend_from_slice(br#"},"anomaly":"#);
         match record.anomaly {
-            Some(anomaly) => ANOMALY.write(f64::from(anomaly), out),
+            Some(anomaly) => PROBABILITY.write(f64::from(anomaly), out),
             None => out.extend_from_slice(b"null"),
+        }
+        if let Some(one) = &record.one {
+            write_one(one, out);
         }
         out.extend_from_slice(br#","weights_version":"#);
         write_natural(record.weights_version, out);
@@ -156,6 +173,21 @@ fn write_numbers<'a>(numbers: impl Iterator<Item = &'a f64>, decimals: Option<De
     }
 }
 
+fn write_one(one: &OneNumber<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#","target":{"of":"#);
+    write_text(one.of, out);
+    out.extend_from_slice(br#","steps":"#);
+    write_natural(one.steps as u64, out);
+    out.push(b'}');
+    if let Some((threshold, probability)) = one.crossing {
+        out.extend_from_slice(br#","crossing":{"threshold":"#);
+        write_shortest(threshold, out);
+        out.extend_from_slice(br#","probability":"#);
+        PROBABILITY.write(f64::from(probability), out);
+        out.push(b'}');
+    }
+}
+
 /// Writes a JSON string (RFC 8259, section 7).
 fn write_text(text: &str, out: &mut Vec<u8>) {
     const DIGITS: [u8; 16] = *b"0123456789abcdef";
@@ -195,6 +227,7 @@ mod tests {
             levels: &[0.05, 0.5, 0.95],
             quantiles: &[19.0, 20.13, 21.0, 18.5, 20.245_678, 22.0],
             anomaly: Some(0.731_28),
+            one: None,
             weights_version: 3,
             topic: "meters",
             partition: 7,
@@ -218,6 +251,24 @@ mod tests {
              \"quantiles\":{\"0.05\":[19,18.5],\"0.5\":[20.13,20.2457],\"0.95\":[21,22]},\"anomaly\":0.7313,\
              \"weights_version\":3,\"input\":{\"topic\":\"meters\",\"partition\":7,\"offset\":123456}}"
         );
+    }
+
+    #[test]
+    fn one_number_says_what_it_is() {
+        let one = OneNumber { of: "maximum", steps: 24, crossing: Some((80.5, 0.031_24)) };
+        let record = ForecastRecord {
+            times: Some(&[1_700_086_400_000]),
+            point: &[20.13],
+            quantiles: &[19.0, 20.13, 21.0],
+            one: Some(one),
+            ..small()
+        };
+        let value: Value = serde_json::from_str(&encode(&record)).unwrap();
+        assert_eq!(value["target"], serde_json::json!({"of": "maximum", "steps": 24}));
+        assert_eq!(value["crossing"], serde_json::json!({"threshold": 80.5, "probability": 0.0312}));
+        let without = ForecastRecord { one: Some(OneNumber { crossing: None, ..one }), ..record };
+        let value: Value = serde_json::from_str(&encode(&without)).unwrap();
+        assert!(value["target"].is_object() && value.get("crossing").is_none());
     }
 
     #[test]
@@ -262,7 +313,7 @@ mod tests {
             let record = ForecastRecord {
                 stream: &stream, series: &series, topic: &topic, origin: EventTime(origin), step, offset,
                 times: times.as_ref().map(|times| &times[..]), value, point: &numbers[..3], levels: &[0.1, 0.5, 0.975],
-                quantiles: &numbers[3..], anomaly, weights_version: version, partition: 0, scale,
+                quantiles: &numbers[3..], anomaly, one: None, weights_version: version, partition: 0, scale,
             };
             let text = encode(&record);
             let back: Value = serde_json::from_str(&text).unwrap();

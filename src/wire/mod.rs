@@ -16,7 +16,7 @@ pub mod timestamp;
 
 pub use dead_letter::DeadLetter;
 pub use decode::{DecodeSpec, DecodeSpecError, Decoder, Format, KeySource, TimeSource};
-pub use forecast::{Encoder, ForecastRecord};
+pub use forecast::{Encoder, ForecastRecord, OneNumber};
 pub use model::{Manifest, ModelShelf, Release};
 pub use refusal::{Reason, Refusal};
 pub use state::{Envelope, StateKey, StateKind, TaskRecord};

@@ -13,10 +13,10 @@ use crate::{
         failure::{CANNOT_WRITE, Failure, USAGE},
         files,
     },
+    daemon::specs,
     env::{Clock, SystemClock},
-    forecast::ForecastSpec,
     nn::{CellKind, NetworkSpec, Weights},
-    settings::{Stream, Training},
+    settings::{Season, Stream, Training},
     train::{
         self, Lane, TrainSpec,
         flow::{EXPLODED, Flow, VANISHED, flow, long_lag},
@@ -98,10 +98,11 @@ fn task(arguments: &Arguments) -> Result<Task, Failure> {
         let about = what_it_is(&stream, &table);
         return Ok(Task { about, network: stream.network, lanes, levels: arguments.forecast.levels() });
     }
-    let usage = |what: String| Failure(USAGE, what);
-    let levels = vec![0.5];
-    let forecast = ForecastSpec::new(1, &levels, 0).map_err(|error| usage(error.to_string()))?;
-    let asked = arguments.forecast.network.spec(&forecast, seed).map_err(|error| usage(error.to_string()))?;
+    let usage = |error: specs::StreamError| Failure(USAGE, error.to_string());
+    let model = arguments.forecast.network.model(seed)?;
+    let stream = Stream { horizon: 1, quantiles: vec![0.5], season: Season::None, model, ..Stream::default() };
+    let forecast = specs::forecast_spec(&stream).map_err(|error| usage(error.into()))?;
+    let asked = specs::network_spec(&stream, &forecast).map_err(|error| usage(error.into()))?;
     // Where nothing else is asked for, memories begin spread over all the steps: the task is known to be long.
     let chrono = if asked.chrono > 0 { asked.chrono } else { arguments.steps };
     let network = NetworkSpec { inputs: 1, chrono, ..asked };
@@ -109,7 +110,7 @@ fn task(arguments: &Arguments) -> Result<Task, Failure> {
         about: format!("the value {LAG} steps ago, of noise"),
         network,
         lanes: long_lag(LAG, SERIES, STEPS.max(4 * arguments.steps), seed),
-        levels,
+        levels: forecast.levels,
     })
 }
 

@@ -22,7 +22,10 @@ struct Run {
 
 impl Run {
     fn new(horizon: usize, season: usize) -> Self {
-        let spec = ForecastSpec::new(horizon, &LEVELS, season).unwrap();
+        Self::of(ForecastSpec::new(horizon, &LEVELS, season).unwrap())
+    }
+
+    fn of(spec: ForecastSpec) -> Self {
         let grid = SeriesSpec {
             grid: Grid::Regular { interval: 3_600_000 },
             aggregation: Aggregation::Mean,
@@ -30,8 +33,8 @@ impl Run {
             allowed_lateness: 0,
             max_gap: 10,
             max_gap_millis: 0,
-            season: season as u32,
-            horizon: horizon as u32,
+            season: spec.season as u32,
+            horizon: spec.horizon as u32,
             burn_in: 32,
             calendar: Calendar::utc(),
         };
@@ -40,7 +43,7 @@ impl Run {
             state: ForecastState::new(&spec),
             facts: Facts::new(&spec),
             out: Forecast::new(&spec),
-            network: vec![0.0; horizon * LEVELS.len()],
+            network: vec![0.0; spec.outputs() * LEVELS.len()],
             loud: 0.0,
             slot: 0,
             grid,
@@ -90,6 +93,47 @@ fn the_first_value_is_forecast_with_an_interval_around_it() {
     assert!(width(&run, 1) > 1.0 && width(&run, 24) > width(&run, 1) && width(&run, 24) < 200.0, "{:?}", run.row(24));
     run.step(Some(102.0));
     assert!(run.row(1)[0] < 101.0 && run.row(1)[4] > 103.0 && width(&run, 24) < 50.0, "{:?}", run.row(24));
+}
+
+/// One number of the next six steps against a threshold, of values that have a day and of values that wander.
+#[test]
+fn a_crossing_comes_as_often_as_it_was_told() {
+    let day = |step: u64| 10.0 + 3.0 * (step as f64 / 24.0 * std::f64::consts::TAU).sin() + 0.4 * noise(step);
+    let daily: Vec<f64> = (0..6000).map(day).collect();
+    let wandering: Vec<f64> = (0..6000)
+        .scan(0.0, |value, step| {
+            *value = 0.98 * *value + noise(step);
+            Some(*value)
+        })
+        .collect();
+    for (values, season, target, threshold) in [
+        (&daily, 24, Target::Maximum, 11.5),
+        (&daily, 24, Target::Mean, 11.0),
+        (&wandering, 0, Target::Maximum, 2.0),
+        (&wandering, 0, Target::Minimum, -2.0),
+        (&wandering, 0, Target::Last, 1.0),
+    ] {
+        let mut run = Run::of(ForecastSpec::one(6, &LEVELS, season, target, Some(threshold)).unwrap());
+        run.step(Some(values[0]));
+        assert!((0.0..=1.0).contains(&run.out.crossing.unwrap()), "told from the first value on");
+        // Of what was told as 0 to 1/4, 1/4 to 3/4, 3/4 to 1: how often, the sum, how often it came.
+        let mut told = [(0.0, 0.0, 0.0); 3];
+        for step in 1..values.len() - 6 {
+            run.step(Some(values[step]));
+            let probability = f64::from(run.out.crossing.unwrap());
+            let number = target.of(values[step + 1..step + 7].iter().copied()).unwrap();
+            let came = if target == Target::Minimum { number < threshold } else { number > threshold };
+            let (count, sum, crossed) = &mut told[(2.0 * probability).round() as usize];
+            if step >= 1000 {
+                (*count, *sum, *crossed) = (*count + 1.0, *sum + probability, *crossed + f64::from(u8::from(came)));
+            }
+        }
+        println!("{target} {threshold}: {told:.1?}");
+        for (count, sum, crossed) in told {
+            assert!(count > 200.0, "{target}: the probabilities are told apart");
+            assert!((sum - crossed).abs() / count < 0.1, "{target}: {sum:.0} told, {crossed} came, of {count}");
+        }
+    }
 }
 
 #[test]
@@ -214,9 +258,13 @@ proptest! {
         one in prop::collection::vec(wild(), 1..60),
         other in prop::collection::vec(wild(), 1..60),
         loud in prop_oneof![Just(0.0_f32), Just(1.0)],
+        target in prop::option::of(prop::sample::select(&Target::ALL[..])),
     ) {
         let run = |after: &[Option<f64>]| {
-            let mut run = Run::new(12, 7);
+            let mut run = match target {
+                Some(target) => Run::of(ForecastSpec::one(12, &LEVELS, 7, target, Some(0.5)).unwrap()),
+                None => Run::new(12, 7),
+            };
             run.loud = loud;
             let mut made = Vec::new();
             for value in before.iter().chain(after) {

@@ -314,16 +314,26 @@ fn model(stream: &Stream, at: &mut Checker<'_>) {
         model.segment,
         "it decodes the horizon segment by segment",
     );
-    let iterated = model.arrangement == Arrangement::Iterated;
+    let one = matches!(model.arrangement, Arrangement::Iterated | Arrangement::ManyToOne);
     at.contradicts(
-        iterated && model.segment > 1,
+        one && model.segment > 1,
         &["segment", "arrangement"],
-        "segment = 0 with arrangement = \"iterated\"",
+        format!("segment = 0 with arrangement = \"{}\"", model.arrangement),
         model.segment,
-        "the network gives the next step only",
+        "the network gives one number only",
     );
+    if let Some(threshold) = model.threshold {
+        at.range("threshold", threshold, -1e100..=1e100, "in the values' own unit");
+        at.contradicts(
+            model.arrangement != Arrangement::ManyToOne,
+            &["threshold", "arrangement"],
+            "no threshold, or arrangement = \"many_to_one\"",
+            threshold,
+            "only one number can cross it",
+        );
+    }
     at.expect(
-        iterated || model.segment == 0 || stream.horizon.is_multiple_of(model.segment),
+        one || model.segment == 0 || stream.horizon.is_multiple_of(model.segment),
         "segment",
         format!("0 or a divisor of horizon = {}", stream.horizon),
         model.segment,

@@ -68,10 +68,12 @@ fn keys_that_are_absent_by_default_can_be_uncommented() {
         })
         .collect();
     let uncommented = uncommented.replace("security_protocol = \"plaintext\"", "security_protocol = \"sasl_ssl\"");
+    let uncommented = uncommented.replace("arrangement = \"many_to_many\"", "arrangement = \"many_to_one\"");
     let secret = [("FORETIDE__KAFKA__SASL_PASSWORD".to_owned(), "x".to_owned())];
     let settings = parse("f.toml", &uncommented, secret).unwrap();
     assert_eq!(settings.kafka.sasl_username.as_deref(), Some("foretide"));
     assert!(settings.kafka.ssl_key_file.is_some() && settings.kafka.properties.len() == 1);
+    assert_eq!(settings.stream[0].model.threshold, Some(80.0));
     assert_eq!(settings.stream[0].readings_per_slot, Some(1));
     assert_eq!(settings.forecasts_topic(&settings.stream[0]), "meter-forecasts");
 }

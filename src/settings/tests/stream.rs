@@ -1,5 +1,6 @@
 //! Mistakes of a stream. Each report is compared as a whole.
 
+use super::super::Target;
 use super::assert_report;
 
 #[test]
@@ -444,12 +445,31 @@ fn a_network_has_at_most_64_levels() {
 }
 
 #[test]
-fn an_iterated_network_decodes_no_segments() {
-    let text = |segment| {
-        format!("{}horizon = 3\n[stream.model]\narrangement = \"iterated\"\nsegment = {segment}", super::STREAM)
+fn a_network_of_one_number_decodes_no_segments() {
+    for arrangement in ["iterated", "many_to_one"] {
+        let text = |segment| {
+            let model = format!("[stream.model]\narrangement = \"{arrangement}\"\nsegment = {segment}");
+            format!("{}horizon = 3\n{model}", super::STREAM)
+        };
+        assert!(super::parse("f.toml", &text(0), []).is_ok());
+        let problems = super::parse("f.toml", &text(3), []).unwrap_err();
+        let expected = format!("segment = 0 with arrangement = \"{arrangement}\"");
+        assert_eq!((problems.list.len(), &problems.list[0].expected), (1, &expected));
+    }
+}
+
+#[test]
+fn only_one_number_crosses_a_threshold() {
+    let text = |arrangement, threshold| {
+        let model = format!("arrangement = \"{arrangement}\"\ntarget = \"minimum\"\nthreshold = {threshold}");
+        format!("{}[stream.model]\n{model}", super::STREAM)
     };
-    assert!(super::parse("f.toml", &text(0), []).is_ok());
-    let problems = super::parse("f.toml", &text(3), []).unwrap_err();
-    let expected = "segment = 0 with arrangement = \"iterated\"";
-    assert_eq!((problems.list.len(), problems.list[0].expected.as_str()), (1, expected));
+    let settings = super::parse("f.toml", &text("many_to_one", "-4.5"), []).unwrap();
+    let model = &settings.stream[0].model;
+    assert_eq!((model.target, model.threshold), (Target::Minimum, Some(-4.5)));
+    for (arrangement, threshold) in [("many_to_many", "-4.5"), ("many_to_one", "1e200")] {
+        let problems = super::parse("f.toml", &text(arrangement, threshold), []).unwrap_err();
+        assert_eq!(problems.list.len(), 1, "{problems}");
+        assert!(problems.to_string().contains("threshold"), "{problems}");
+    }
 }
