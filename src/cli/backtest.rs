@@ -17,6 +17,7 @@ use self::impute::ImputeArguments;
 use super::{
     data::{FileArguments, ForecastArguments, what_it_is},
     failure::{CANNOT_WRITE, Failure},
+    training::TrainingArguments,
 };
 use crate::{
     backtest::{self, BacktestSpec, Report, Round, Table, TrainingPlan, Watch, plot, schedule},
@@ -75,6 +76,9 @@ pub struct Arguments {
     /// Where training runs: auto, cpu or cuda. Only on the CPU are two runs the same to the last bit
     #[arg(long, value_name = "DEVICE", default_value = "cpu", help_heading = "Training")]
     device: DeviceChoice,
+
+    #[command(flatten)]
+    training: TrainingArguments,
 
     #[command(flatten)]
     impute: ImputeArguments,
@@ -192,7 +196,8 @@ fn training_plan(arguments: &Arguments, first: usize, rows: usize) -> TrainingPl
     };
     let defaults = specs::train_spec(&Training::default(), arguments.seed, arguments.forecast.levels());
     let (max_steps, device) = (arguments.train_updates, arguments.device);
-    let spec = TrainSpec { max_steps, epochs: usize::MAX, device, ..defaults };
+    let mut spec = TrainSpec { max_steps, epochs: usize::MAX, device, ..defaults };
+    arguments.training.apply(&mut spec);
     TrainingPlan { rows, most_steps: arguments.train_history, spec }
 }
 

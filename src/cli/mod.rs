@@ -10,6 +10,7 @@ mod interrupt;
 mod network;
 mod run;
 mod train;
+mod training;
 
 use std::{future::Future, process::ExitCode};
 

@@ -19,6 +19,7 @@ use super::{
     failure::{BAD_DATA, CANNOT_WRITE, Failure, SOFTWARE},
     files,
     interrupt::Interrupt,
+    training::TrainingArguments,
 };
 use crate::{
     backtest::plot::PlotFile,
@@ -57,6 +58,12 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME", requires = "config", help_heading = "Stream")]
     stream: Option<String>,
 
+    /// Updates of the weights in all, those before --resume included [default: the stream's, or 1000; 200 to diagnose]
+    #[arg(long, value_name = "UPDATES", help_heading = "Training")]
+    updates: Option<usize>,
+    /// auto, cpu or cuda. Only on the CPU are two runs the same to the last bit
+    #[arg(long, value_name = "DEVICE", help_heading = "Training")]
+    device: Option<DeviceChoice>,
     #[command(flatten)]
     training: TrainingArguments,
 
@@ -95,57 +102,15 @@ pub struct Arguments {
     plot: PlotFile,
 }
 
-/// What overrides the settings of training.
-#[derive(Debug, clap::Args)]
-pub(super) struct TrainingArguments {
-    /// Updates of the weights in all, those before --resume included [default: the stream's, or 1000; 200 to diagnose]
-    #[arg(long, value_name = "UPDATES", help_heading = "Training")]
-    updates: Option<usize>,
-    /// Steps between two updates
-    #[arg(long, value_name = "STEPS", help_heading = "Training")]
-    k1: Option<usize>,
-    /// Steps that gradients flow back, at least k1
-    #[arg(long, value_name = "STEPS", help_heading = "Training")]
-    k2: Option<usize>,
-    /// The largest learning rate
-    #[arg(long, value_name = "RATE", help_heading = "Training")]
-    learning_rate: Option<f64>,
-    /// Series trained on side by side
-    #[arg(long, value_name = "LANES", help_heading = "Training")]
-    lanes: Option<usize>,
-    /// The largest norm of a gradient
-    #[arg(long, value_name = "NORM", help_heading = "Training")]
-    clip: Option<f64>,
-    /// Below this error, in a series' own scale, the loss is a parabola; 0: nowhere
-    #[arg(long, value_name = "ERROR", help_heading = "Training")]
-    huber: Option<f64>,
-    /// First steps of each stretch of history that give no loss
-    #[arg(long, value_name = "STEPS", help_heading = "Training")]
-    burn_in: Option<usize>,
-    /// Threads of the processor
-    #[arg(long, value_name = "THREADS", help_heading = "Training")]
-    threads: Option<usize>,
-    /// auto, cpu or cuda. Only on the CPU are two runs the same to the last bit
-    #[arg(long, value_name = "DEVICE", help_heading = "Training")]
-    device: Option<DeviceChoice>,
-}
-
-impl TrainingArguments {
+impl Arguments {
     /// Puts what was asked for in the place of the settings.
     fn apply(&self, spec: &mut TrainSpec) {
         if let Some(updates) = self.updates {
             // So many updates were asked for, however many passes they take.
             (spec.max_steps, spec.epochs) = (updates, usize::MAX);
         }
-        spec.k1 = self.k1.unwrap_or(spec.k1);
-        spec.k2 = self.k2.unwrap_or(spec.k2.max(spec.k1));
-        spec.learning_rate = self.learning_rate.unwrap_or(spec.learning_rate);
-        spec.lanes = self.lanes.unwrap_or(spec.lanes);
-        spec.clip = self.clip.unwrap_or(spec.clip);
-        spec.huber = self.huber.unwrap_or(spec.huber);
-        spec.burn_in = self.burn_in.unwrap_or(spec.burn_in);
-        spec.threads = self.threads.unwrap_or(spec.threads);
         spec.device = self.device.unwrap_or(spec.device);
+        self.training.apply(spec);
     }
 }
 

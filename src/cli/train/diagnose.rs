@@ -62,7 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         levels: task.levels.clone(),
         ..TrainSpec::default()
     };
-    arguments.training.apply(&mut spec);
+    arguments.apply(&mut spec);
     let mut found = Vec::new();
     for cell in CellKind::ALL.into_iter().filter(|cell| cell.is_recurrent()) {
         let network = NetworkSpec { cell, ..task.network.clone() };

@@ -39,7 +39,7 @@ pub(super) fn read(arguments: &Arguments, interrupt: &Interrupt) -> Result<Mater
         (None, Some(config)) => from_topics(arguments, config, interrupt)?,
         (None, None) => return Err(Failure(USAGE, "expected a FILE, or --config FILE and --stream NAME".to_owned())),
     };
-    arguments.training.apply(&mut material.spec);
+    arguments.apply(&mut material.spec);
     if arguments.seed.is_some() {
         material.network.seed = material.spec.seed;
     }
