@@ -11,12 +11,18 @@ pub enum Expert {
     /// The value one season before the target (or two, and so on, for leads beyond a season); the last value where that is
     /// not known.
     Seasonal,
-    /// The network's median: the last value and what the network adds to it.
+    /// Least squares on recent values.
+    Linear,
+    /// The same on what is left without the season; only where there is one.
+    LinearSeasonal,
+    /// The same on what is left without the season of that day of the week.
+    LinearWeekly,
+    /// The network: the last value and the mean of what it adds to it.
     Network,
 }
 
 /// Number of experts.
-pub const EXPERTS: usize = 3;
+pub const EXPERTS: usize = 6;
 
 /// A network's output beyond this, in the series' scale, is held to it; one that is no number counts as 0.
 const LIMIT: f32 = 1e6;

@@ -3,23 +3,33 @@
 use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
-use super::experts::EXPERTS;
+use super::experts::{EXPERTS, Expert};
 use super::spec::ForecastSpec;
 
-/// How fast weights follow losses. Losses are in units of the usual error.
-const LEARNING_RATE: f32 = 0.05;
-/// Share of the weights that goes back to where they began with a loss that tells the experts apart, so that an expert can
-/// return. While all do equally well (a series at rest), nothing moves.
-const SHARE: f32 = 0.002;
-/// No single loss counts for more usual errors than this.
-const CLIP: f32 = 4.0;
+/// Experts whose weights are free; the last value, from which all is measured, has the rest.
+const FREE: usize = EXPERTS - 1;
+/// Memory of what the weights are learnt from, in forecasts.
+const MEMORY: f32 = 1000.0;
+/// How many forecasts the first weights count for.
+const PRIOR: f32 = 20.0;
+/// No expert counts for more.
+const MOST: f32 = 1.5;
+/// Sweeps over the weights for each forecast.
+const SWEEPS: usize = 3;
+/// An error is never measured in less, in scales: what a series does at rest would otherwise outweigh the rest.
+const LEAST: f32 = 1.0;
 /// A usual error below this, in scales, does not hold back a larger one: the series has been at rest.
-const LEAST: f32 = 0.01;
-/// Memory of the usual error, in forecasts.
-const MEMORY: u32 = 100;
+const REST: f32 = 0.01;
+/// Deviations of what is won over a naive forecast that it must amount to: one or two events prove nothing, as when a series
+/// at rest moves once a year.
+const SURE: f32 = 1.5;
+/// Memory of the usual error, in forecasts, and how many of them one error counts for at most.
+const USUAL_MEMORY: u32 = 100;
+const CLIP: f32 = 8.0;
 
-/// The weights of the experts in each bucket: exponential weights with a fixed share (Herbster and Warmuth, Machine Learning 1998), learnt from the
-/// losses of matured forecasts.
+/// The weights of the experts in each bucket: those that would have had the least squared error on the matured forecasts,
+/// newer ones counting more, none of them negative (stacked regression: Breiman, Machine Learning 1996), by coordinate
+/// descent from the weights before. Errors are measured in the usual error of their time, so that unrest does not outweigh calm.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Mixture {
     buckets: Vec<Bucket>,
@@ -29,48 +39,87 @@ clone_in_place!(Mixture { buckets });
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Bucket {
-    weights: [f32; EXPERTS],
+    weights: [f32; FREE],
+    /// Mean products of the experts' distances from the last value, and of these with the target's.
+    products: [[f32; FREE]; FREE],
+    targets: [f32; FREE],
     /// Mean absolute error of the mixture.
     usual: f32,
-    count: u32,
+    /// Discounted sums of squared errors: of the last value, the seasonal naive forecast and the weighted experts.
+    losses: [f32; 3],
+    /// Discounted sum of squares of what the weighted experts won, or lost, against the better naive forecast.
+    won: f32,
+    /// Forecasts that were learnt from.
+    learnt: u32,
 }
 
 impl Mixture {
     pub fn new(spec: &ForecastSpec) -> Self {
-        let bucket = Bucket { weights: first_weights(spec), usual: 0.0, count: 0 };
+        let bucket = Bucket {
+            weights: first_weights(spec),
+            products: [[0.0; FREE]; FREE],
+            targets: [0.0; FREE],
+            usual: 0.0,
+            losses: [0.0; 3],
+            won: 0.0,
+            learnt: 0,
+        };
         Self { buckets: vec![bucket; spec.buckets.len()] }
     }
 
-    /// The weights in a bucket, in the order of [`Expert`](super::Expert); they sum to 1.
+    /// The weights in a bucket, in the order of [`Expert`]; they sum to 1. Where the weighted experts are not better
+    /// than a naive forecast, or not by more than chance, the naive forecast has all.
     #[inline]
     pub fn weights(&self, bucket: usize) -> [f32; EXPERTS] {
-        self.buckets[bucket].weights
+        let Bucket { weights: free, losses: [last, seasonal, weighted], won, .. } = &self.buckets[bucket];
+        if weighted + SURE * won.sqrt() > last.min(*seasonal) {
+            let naive = if last <= seasonal { Expert::Last } else { Expert::Seasonal };
+            return std::array::from_fn(|expert| f32::from(u8::from(expert == naive as usize)));
+        }
+        let mut weights = [1.0 - free.iter().sum::<f32>(); EXPERTS];
+        weights[1..].copy_from_slice(free);
+        weights
     }
 
-    /// Learns from the errors that the mixture and the experts made for one target, in
-    /// the series' scale.
-    pub fn learn(&mut self, spec: &ForecastSpec, bucket: usize, mixed: f32, errors: [f32; EXPERTS]) {
+    /// Learns from how far one target, the mixture and the experts lay from the last value, in the series' scale. What is
+    /// far out is held to what [`super::experts::error`] holds errors to, by the caller.
+    pub fn learn(&mut self, spec: &ForecastSpec, bucket: usize, target: f32, mixed: f32, experts: [f32; EXPERTS]) {
         let first = first_weights(spec);
         let bucket = &mut self.buckets[bucket];
-        bucket.count = (bucket.count + 1).min(MEMORY);
-        let limit = if bucket.count > 4 { 2.0 * CLIP * bucket.usual.max(LEAST) } else { f32::INFINITY };
-        bucket.usual += (mixed.abs().min(limit) - bucket.usual) / bucket.count as f32;
-        let unit = bucket.usual.max(LEAST * LEAST);
-        let losses = errors.map(|error| (error.abs() / unit).clamp(0.0, CLIP));
-        let (mut least, mut most) = (CLIP, 0.0);
-        for loss in losses {
-            least = if loss < least { loss } else { least };
-            most = if loss > most { loss } else { most };
+        bucket.learnt = bucket.learnt.saturating_add(1);
+        let limit = if bucket.learnt > 4 { CLIP * bucket.usual.max(REST) } else { f32::INFINITY };
+        bucket.usual += ((target - mixed).abs().min(limit) - bucket.usual) / bucket.learnt.min(USUAL_MEMORY) as f32;
+        let unit = bucket.usual.max(LEAST);
+        let mut distances = [0.0; FREE];
+        for (distance, expert) in distances.iter_mut().zip(&experts[1..]) {
+            *distance = (expert - experts[Expert::Last as usize]) / unit;
         }
-        let mut sum = 0.0;
-        for (weight, loss) in bucket.weights.iter_mut().zip(losses) {
-            *weight *= shrink(LEARNING_RATE * (least - loss));
-            sum += *weight;
+        let target = (target - experts[Expert::Last as usize]) / unit;
+        let keep = 1.0 - 1.0 / MEMORY;
+        let weighted: f32 = distances.iter().zip(&bucket.weights).map(|(distance, weight)| distance * weight).sum();
+        for (loss, forecast) in bucket.losses.iter_mut().zip([0.0, distances[0], weighted]) {
+            *loss = keep * *loss + (target - forecast) * (target - forecast);
         }
-        let share = SHARE * (most - least).min(1.0);
-        let keep = (1.0 - share) / sum;
-        for (weight, first) in bucket.weights.iter_mut().zip(first) {
-            *weight = *weight * keep + share * first;
+        let naive = if bucket.losses[0] <= bucket.losses[1] { 0.0 } else { distances[0] };
+        let won = (target - naive).powi(2) - (target - weighted).powi(2);
+        bucket.won = keep * bucket.won + won * won;
+        for (row, one) in bucket.products.iter_mut().zip(distances) {
+            for (product, other) in row.iter_mut().zip(distances) {
+                *product = keep * *product + one * other;
+            }
+        }
+        for (sum, distance) in bucket.targets.iter_mut().zip(distances) {
+            *sum = keep * *sum + distance * target;
+        }
+        let prior = PRIOR / bucket.learnt as f32;
+        for expert in (0..SWEEPS).flat_map(|_| 0..FREE) {
+            let row = &bucket.products[expert];
+            let prior = prior * row[expert];
+            let others: f32 = row.iter().zip(&bucket.weights).map(|(product, weight)| product * weight).sum();
+            let rest = bucket.targets[expert] + prior * first[expert] - (others - row[expert] * bucket.weights[expert]);
+            if row[expert] > f32::MIN_POSITIVE {
+                bucket.weights[expert] = (rest / (row[expert] + prior)).clamp(0.0, MOST);
+            }
         }
     }
 
@@ -85,13 +134,7 @@ impl Mixture {
     }
 }
 
-/// `e^x` for `x` in `-0.2..=0` (losses are clipped), by its series: relative error below 4e-6.
-#[inline]
-fn shrink(x: f32) -> f32 {
-    1.0 + x * (1.0 + x * (0.5 + x * (1.0 / 6.0 + x / 24.0)))
-}
-
-/// Where weights begin: the naive forecasts are known to be sensible, the network is not yet.
-fn first_weights(spec: &ForecastSpec) -> [f32; EXPERTS] {
-    if spec.season >= 2 { [0.4, 0.4, 0.2] } else { [0.7, 0.0, 0.3] }
+/// Where the free weights begin: the naive forecasts are known to be sensible, the network is not yet.
+fn first_weights(spec: &ForecastSpec) -> [f32; FREE] {
+    if spec.season >= 2 { [0.4, 0.0, 0.2, 0.0, 0.1] } else { [0.0, 0.2, 0.0, 0.0, 0.2] }
 }

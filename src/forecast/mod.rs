@@ -4,12 +4,16 @@
 //! [`ForecastState::forecast`] makes the next forecast. Nothing is learnt from a target before its slot has closed.
 
 mod anomaly;
+mod bounds;
 mod calibration;
 mod experts;
+mod factor;
 mod facts;
+mod linear;
 pub mod measures;
 mod mixture;
 mod pending;
+mod profile;
 mod spec;
 mod state;
 

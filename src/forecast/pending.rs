@@ -4,11 +4,13 @@ use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
 use super::calibration::outward;
+use super::linear::MODELS;
 use super::spec::ForecastSpec;
 
 /// A point forecast at a bucket's middle: distance from the last value then, in the scale then.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct Points {
+    pub linear: [f32; MODELS],
     pub network: f32,
     pub mixed: f32,
 }

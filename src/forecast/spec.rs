@@ -69,6 +69,8 @@ pub struct ForecastSpec {
     intervals: Vec<(usize, usize)>,
     /// Per level: quantile of a normal distribution whose mean absolute value is 1.
     pub(super) normal: Vec<f32>,
+    /// Per level: its share of the mean, were the quantiles those of a step function.
+    shares: Vec<f32>,
     /// The first lead that is forecast.
     first: usize,
     /// Per lead that is forecast: where it lies between the middles of the buckets.
@@ -133,6 +135,7 @@ impl ForecastSpec {
             median,
             intervals: intervals(levels, median),
             normal: levels.iter().map(|level| (deviation * normal_quantile(f64::from(*level))) as f32).collect(),
+            shares: shares(levels),
             first,
             of_middles: leads().map(|lead| between(&middles, lead, |lead| lead)).collect(),
             of_ends: leads().map(|lead| between(&buckets, lead, f64::sqrt)).collect(),
@@ -162,6 +165,11 @@ impl ForecastSpec {
         (self.season >= 2).then(|| lead.div_ceil(self.season) * self.season)
     }
 
+    /// The mean that quantiles tell of, roughly: each stands for what is nearer to its level than to the next.
+    pub(super) fn mean(&self, quantiles: &[f32]) -> f32 {
+        quantiles.iter().zip(&self.shares).map(|(quantile, share)| quantile * share).sum()
+    }
+
     /// Index of the level 0.5.
     pub fn median(&self) -> usize {
         self.median
@@ -177,6 +185,14 @@ fn intervals(levels: &[f32], median: usize) -> Vec<(usize, usize)> {
     let count = levels.len();
     let pairs = (0..median.min(count - 1 - median)).map(|low| (low, count - 1 - low));
     pairs.filter(|(low, high)| (levels[*low] + levels[*high] - 1.0).abs() < 1e-6).collect()
+}
+
+/// Of all probability, what is nearer to each level than to its neighbours.
+fn shares(levels: &[f32]) -> Vec<f32> {
+    let between = levels.windows(2).map(|pair| (pair[0] + pair[1]) / 2.0);
+    let ends: Vec<f32> = between.chain([1.0]).collect();
+    let starts = std::iter::once(0.0).chain(ends.iter().copied());
+    ends.iter().zip(starts).map(|(end, start)| end - start).collect()
 }
 
 /// Doubling ends up to the horizon; a short rest joins the bucket before it.

@@ -4,9 +4,11 @@ use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
 use super::anomaly::Tail;
+use super::bounds::Bounds;
 use super::calibration::{Calibration, outward};
-use super::experts::{Expert, error, held, scaled, seasonal_before, seasonal_path};
+use super::experts::{EXPERTS, Expert, FARTHEST, error, held, scaled, seasonal_before, seasonal_path};
 use super::facts::{BucketFacts, Facts};
+use super::linear::{Linear, MODELS};
 use super::mixture::Mixture;
 use super::pending::{Pending, Points, unhalve};
 use super::spec::{Between, ForecastSpec};
@@ -21,53 +23,61 @@ pub struct Forecast {
     pub quantiles: Vec<f64>,
     /// How probably the one number crosses the threshold, where there is one.
     pub crossing: Option<f32>,
+    /// `[output]`: how far the linear experts' forecasts lie from the last value.
+    linear: [Vec<f64>; MODELS],
 }
 
 impl Forecast {
     /// Room for a forecast.
     pub fn new(spec: &ForecastSpec) -> Self {
         let outputs = spec.outputs();
-        Self { point: vec![0.0; outputs], quantiles: vec![0.0; outputs * spec.levels.len()], crossing: None }
+        Self {
+            point: vec![0.0; outputs],
+            quantiles: vec![0.0; outputs * spec.levels.len()],
+            crossing: None,
+            linear: std::array::from_fn(|_| vec![0.0; outputs]),
+        }
     }
 }
 
 /// What one series keeps to forecast itself: weights of its experts, calibration of its quantiles, and what must mature.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct ForecastState {
+    bounds: Bounds,
+    linear: Linear,
     mixture: Mixture,
     calibration: Calibration,
     tail: Tail,
-    /// Of one number: how far it usually lies from the last value, in the series' scale. The largest value to come is no
-    /// smaller than the last one for long: the last value alone would be no median.
-    offset: f32,
     pending: Pending,
 }
 
-clone_in_place!(ForecastState { mixture, calibration, tail, offset, pending });
-
-/// How far the usual offset moves with one number, in usual residuals.
-const OFFSET_RATE: f32 = 0.05;
+clone_in_place!(ForecastState { bounds, linear, mixture, calibration, tail, pending });
 
 impl ForecastState {
     /// A series that nothing is known of.
     pub fn new(spec: &ForecastSpec) -> Self {
         Self {
+            bounds: Bounds::default(),
+            linear: Linear::new(spec),
             mixture: Mixture::new(spec),
             calibration: Calibration::new(spec),
             tail: Tail::new(),
-            offset: 0.0,
             pending: Pending::new(spec),
         }
     }
 
     /// Memory in bytes, inline and on the heap.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.mixture.heap_bytes() + self.calibration.heap_bytes() + self.pending.heap_bytes()
+        size_of::<Self>()
+            + self.linear.heap_bytes()
+            + self.mixture.heap_bytes()
+            + self.calibration.heap_bytes()
+            + self.pending.heap_bytes()
     }
 
     /// Whether this state was made for forecasts of the shape of `spec`; one of another shape must be made anew.
     pub fn fits(&self, spec: &ForecastSpec) -> bool {
-        self.mixture.fits(spec) && self.calibration.fits(spec) && self.pending.fits(spec)
+        self.linear.fits(spec) && self.mixture.fits(spec) && self.calibration.fits(spec) && self.pending.fits(spec)
     }
 
     /// Scores what has matured at `slot`, before [`SeriesState::take`] takes it in, and learns from it. Returns the anomaly
@@ -82,7 +92,10 @@ impl ForecastState {
         facts: &mut Facts,
     ) -> Option<f32> {
         self.pending.advance(spec);
-        let value = completed(spec, series, slot.value)?;
+        slot.value.inspect(|value| self.bounds.take(*value));
+        let value = completed(spec, series, slot.value);
+        self.linear.learn(spec, series, slot.slot, slot.value, value);
+        let value = value?;
         let score = self.score(spec, series, value, facts);
         for bucket in 0..spec.buckets.len() {
             self.mature_points(spec, series, value, bucket, &mut facts.buckets[bucket]);
@@ -95,8 +108,15 @@ impl ForecastState {
     /// mature. `network` is `[output][level]` in the series' scale; `out` is of [`Forecast::new`].
     pub fn forecast(&mut self, spec: &ForecastSpec, series: &SeriesState, network: &[f32], out: &mut Forecast) {
         let (anchor, scale, levels) = (series.anchor(), series.scale(), spec.levels.len());
-        let median = |place: usize| held(network[place * levels + spec.median]);
+        let network_point = |place: usize| {
+            let quantiles = &network[place * levels..(place + 1) * levels];
+            held(if spec.network_alone { quantiles[spec.median] } else { spec.mean(quantiles) })
+        };
+        let bounds = self.bounds.known();
         seasonal_path(spec, series, anchor, &mut out.point);
+        for (model, path) in out.linear.iter_mut().enumerate() {
+            self.linear.path(spec, series, model, path);
+        }
         for (place, point) in out.point.iter_mut().enumerate() {
             let Between { below, above, share } = spec.of_middles[place];
             let (low, high) = (self.mixture.weights(below), self.mixture.weights(above));
@@ -107,16 +127,19 @@ impl ForecastState {
                 let expert = expert as usize;
                 f64::from(low[expert] + share * (high[expert] - low[expert]))
             };
-            let [last, network] = [self.offset, median(place)].map(|distance| scale * f64::from(distance));
+            let linear = [Expert::Linear, Expert::LinearSeasonal, Expert::LinearWeekly].into_iter().zip(&out.linear);
             *point = anchor
-                + weight(Expert::Last) * last
                 + weight(Expert::Seasonal) * *point
-                + weight(Expert::Network) * network;
+                + linear.map(|(expert, path)| weight(expert) * path[place]).sum::<f64>()
+                + weight(Expert::Network) * scale * f64::from(network_point(place));
+            *point = bounds.hold(*point);
         }
         self.pending.open(scale);
         for (bucket, (middle, end)) in spec.middles.iter().zip(&spec.buckets).enumerate() {
+            let at = spec.place(*middle);
+            let linear = std::array::from_fn(|model| scaled(out.linear[model][at], scale));
             let mixed = |lead: &usize| scaled(out.point[spec.place(*lead)] - anchor, scale);
-            let points = Points { network: median(spec.place(*middle)), mixed: mixed(middle) };
+            let points = Points { linear, network: network_point(at), mixed: mixed(middle) };
             self.pending.remember_points(spec, bucket, points, mixed(end));
         }
         self.calibration.prepare(spec, (series.difference_scale() / scale) as f32);
@@ -124,7 +147,10 @@ impl ForecastState {
         self.calibration.spread(spec, network, |place, distances, at_end| {
             let quantiles = &mut out.quantiles[place * levels..(place + 1) * levels];
             let point = out.point[place];
-            outward(spec.median, distances, |level, distance| quantiles[level] = point + scale * f64::from(distance));
+            outward(spec.median, distances, |level, distance| {
+                let quantile = point + scale * f64::from(distance);
+                quantiles[level] = bounds.hold_quantile(quantile, level > spec.median);
+            });
             if let Some((bucket, wider)) = at_end {
                 pending.remember_quantiles(spec, bucket, distances, wider);
             }
@@ -173,21 +199,19 @@ impl ForecastState {
         let points = self.pending.points(spec, bucket);
         let target = scaled(value - anchor, scale);
         let seasonal = scaled(seasonal_before(spec, series, anchor, lead), scale);
-        let mut errors = [0.0, seasonal, points.network].map(|forecast| error(target, forecast));
+        let [linear, without_season, without_week] = points.linear;
+        let experts: [f32; EXPERTS] = [0.0, seasonal, linear, without_season, without_week, points.network];
         let mixed = error(target, points.mixed);
         facts.points += 1;
         facts.absolute += f64::from(mixed.abs());
         facts.squared += f64::from(mixed) * f64::from(mixed);
         for (expert, weight) in self.mixture.weights(bucket).into_iter().enumerate() {
-            facts.experts[expert] += f64::from(errors[expert].abs());
+            facts.experts[expert] += f64::from(error(target, experts[expert]).abs());
             facts.weights[expert] += f64::from(weight);
         }
-        if spec.target.is_some() {
-            errors[Expert::Last as usize] = error(target, self.offset);
-            let step = OFFSET_RATE * self.calibration.usual(bucket);
-            self.offset = held(self.offset + if target > self.offset { step } else { -step });
-        }
-        self.mixture.learn(spec, bucket, mixed, errors);
+        let units = self.linear.units(scale);
+        let far = |distance: f32| (distance * units).clamp(-FARTHEST, FARTHEST);
+        self.mixture.learn(spec, bucket, far(target), far(points.mixed), experts.map(far));
     }
 
     /// The quantiles issued for this value at the bucket's end.

@@ -1,0 +1,374 @@
+//! The linear experts: recursive least squares on recent values, with and without what is usual.
+
+use crate::series::clone_in_place;
+use serde::{Deserialize, Serialize};
+
+use super::experts::{FARTHEST, scaled};
+use super::factor::{Factor, REGRESSORS, Regressors};
+use super::profile::{Profile, Usual};
+use super::spec::ForecastSpec;
+use crate::series::SeriesState;
+
+/// Newest differences that are looked at.
+const LAGS: usize = 15;
+/// The oldest of these make room for so many around one season ago where nothing is taken for usual.
+const AROUND: usize = 3;
+/// Memories of the averages that are looked at beside them, in steps; and of the level and the unit.
+const MEMORIES: [f32; 3] = [12.0, 50.0, 200.0];
+const LONG_MEMORY: u32 = 2000;
+/// What is known counts for so much after one more step.
+const FORGETTING: f32 = 1.0 - 1.0 / 5000.0;
+/// A regressor or a target counts for at most so many units ...
+const CLIP: f32 = 10.0;
+/// ... and an error for at most so many usual ones, once these are known.
+const CLIP_ERROR: f32 = 8.0;
+const KNOWN_FROM: u32 = 50;
+/// Memory of the usual error, in forecasts.
+const MEMORY: u32 = 200;
+/// What 32 bits hold without overflow in what is reckoned here.
+const LARGEST: f64 = 1e30;
+
+/// What is taken for usual, by model; without a season the first is alone.
+const USUAL: [Usual; MODELS] = [Usual::Nothing, Usual::Season, Usual::Week];
+/// Most models.
+pub(super) const MODELS: usize = 3;
+
+/// Forecasts what a series does next, apart from what is usual: for each lead the distance from the newest value, linear in
+/// recent differences and in averages of some memories, learnt by recursive least squares with forgetting (Ljung, System
+/// Identification, 2nd ed. 1999, chapter 11). All leads share one covariance, since they share their regressors; the leads of
+/// a bucket learn together once its last one is known. Three models, which differ in what they take for usual.
+///
+/// Everything is told apart from the first value, which is `reference`, so that 32 bits do.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Linear {
+    reference: f64,
+    /// Mean absolute distance from the mean: what regressors and targets are measured in.
+    unit: f32,
+    mean: f32,
+    /// Steps with a value.
+    steps: u32,
+    /// Where the newest step lies in the rings.
+    now: u16,
+    /// Ring of the values, carried over empty steps.
+    values: Vec<f32>,
+    profile: Profile,
+    models: Vec<Model>,
+}
+
+clone_in_place!(Linear { reference, unit, mean, steps, now, values, profile, models });
+
+/// With one notion of what is usual ([`USUAL`]).
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Model {
+    factor: Factor,
+    /// `[output][regressor]`
+    weights: Vec<f32>,
+    /// `[bucket]`: mean absolute error, in units.
+    usual: Vec<f32>,
+    level: f32,
+    /// Rings: what is left of each value, what was usual before it came, and averages of what is left.
+    left: Vec<f32>,
+    before: Vec<f32>,
+    averages: Vec<[f32; MEMORIES.len()]>,
+}
+
+clone_in_place!(Model { factor, weights, usual, level, left, before, averages });
+
+impl Linear {
+    pub fn new(spec: &ForecastSpec) -> Self {
+        let model = || Model {
+            factor: Factor::new(),
+            weights: vec![0.0; spec.outputs() * REGRESSORS],
+            usual: vec![0.0; spec.buckets.len()],
+            level: 0.0,
+            left: vec![0.0; ring(spec)],
+            before: vec![0.0; ring(spec)],
+            averages: vec![[0.0; MEMORIES.len()]; ring(spec)],
+        };
+        Self {
+            reference: 0.0,
+            unit: 0.0,
+            mean: 0.0,
+            steps: 0,
+            now: 0,
+            values: vec![0.0; ring(spec)],
+            profile: Profile::new(spec.season),
+            models: (0..models(spec)).map(|_| model()).collect(),
+        }
+    }
+
+    /// Takes the coming step in, before [`SeriesState::take`]: learns from what was forecast for it (`number`: the value,
+    /// or the one number that it completes), then from its value.
+    pub fn learn(
+        &mut self,
+        spec: &ForecastSpec,
+        series: &SeriesState,
+        slot: i64,
+        value: Option<f64>,
+        number: Option<f64>,
+    ) {
+        if self.steps == 0 {
+            let Some(value) = value else { return };
+            self.reference = value;
+        }
+        let last = usize::from(self.now);
+        let now = if last + 1 == self.values.len() { 0 } else { last + 1 };
+        self.now = u16::try_from(now).unwrap_or(0);
+        self.values[now] = value.map_or(self.values[last], |value| self.held(value));
+        for (model, usual) in self.models.iter_mut().zip(USUAL) {
+            let usual = self.profile.ahead(spec.season, usual, slot).next().unwrap_or(0.0);
+            model.before[now] = usual;
+            model.left[now] = model.left[last];
+            model.averages[now] = model.averages[last];
+        }
+        if self.unit > 0.0 && self.steps as usize > LAGS {
+            let number = number.map(|number| self.held(number));
+            let (reference, values) = (self.reference, &self.values);
+            let coming = Coming { spec, series, now, reference, values, value: value.is_some(), number };
+            for (model, usual) in self.models.iter_mut().zip(USUAL) {
+                model.mature(usual, &coming, self.unit, self.steps);
+            }
+        }
+        if value.is_none() {
+            return;
+        }
+        let value = self.values[now];
+        self.measure(value);
+        let bound = CLIP * self.unit;
+        self.profile.update(spec.season, slot, |usual| (value - usual).clamp(-bound, bound));
+        for (model, usual) in self.models.iter_mut().zip(USUAL) {
+            let known = self.profile.ahead(spec.season, usual, slot).next().unwrap_or(0.0);
+            model.take(now, value - known, self.unit, self.steps);
+            if self.unit > 0.0 && self.steps as usize > LAGS {
+                let around = around(usual, spec, |back| Some(held(series.value_back(back.checked_sub(1)?)?, self.reference)));
+                let regressors = model.regressors(now, around, self.unit);
+                model.factor.update(&regressors, FORGETTING);
+            }
+        }
+        self.steps = self.steps.saturating_add(1);
+    }
+
+    /// How far the forecasts of one model lie from the newest value, for each number that is told, after that value was
+    /// learnt and taken. 0, the last value, as long as too little is known.
+    pub fn path(&self, spec: &ForecastSpec, series: &SeriesState, model: usize, out: &mut [f64]) {
+        let known = self.steps as usize >= (2 * spec.season).max(KNOWN_FROM as usize) && self.unit > 0.0;
+        let newest = series.newest_slot().zip(series.value_back(0)).filter(|_| known);
+        let (Some((slot, value)), Some(learnt)) = (newest, self.models.get(model)) else {
+            out.fill(0.0);
+            return;
+        };
+        let now = usize::from(self.now);
+        let around = around(USUAL[model], spec, |back| Some(self.held(series.value_back(back)?)));
+        let regressors = learnt.regressors(now, around, self.unit);
+        let usual = self.held(value) - learnt.left[now]; // in the newest slot
+        let mut ahead = self.profile.ahead(spec.season, USUAL[model], slot.saturating_add(1));
+        let one = spec.target.and_then(|target| target.of(ahead.by_ref().take(spec.horizon).map(f64::from)));
+        for (out, weights) in out.iter_mut().zip(learnt.weights.chunks_exact(REGRESSORS)) {
+            let offset = one.map_or_else(|| ahead.next().unwrap_or(0.0), |one| one as f32) - usual;
+            let apart = dot(weights, &regressors).clamp(-FARTHEST, FARTHEST);
+            *out = f64::from(self.unit * apart + offset);
+        }
+    }
+
+    /// A distance in the series' long-term unit.
+    pub fn units(&self, distance: f64) -> f32 {
+        if self.unit > 0.0 { scaled(distance, f64::from(self.unit)) } else { 1.0 }
+    }
+
+    /// Follows the unit and the mean: slowly, and not after what is far out.
+    fn measure(&mut self, value: f32) {
+        if self.steps == 0 {
+            self.mean = value;
+            return;
+        }
+        let weight = 1.0 / self.steps.min(LONG_MEMORY) as f32;
+        let apart = value - self.mean;
+        let bound = if self.steps > KNOWN_FROM && self.unit > 0.0 { CLIP * self.unit } else { f32::INFINITY };
+        let kept = apart.clamp(-bound, bound);
+        self.mean += weight * kept;
+        self.unit += weight * (kept.abs() - self.unit);
+    }
+
+    /// A value as it is reckoned with here.
+    fn held(&self, value: f64) -> f32 {
+        held(value, self.reference)
+    }
+
+    /// Whether this is of the shape of `spec`.
+    pub fn fits(&self, spec: &ForecastSpec) -> bool {
+        let length = ring(spec);
+        let model = |model: &Model| {
+            model.weights.len() == spec.outputs() * REGRESSORS
+                && model.usual.len() == spec.buckets.len()
+                && [model.left.len(), model.before.len(), model.averages.len()] == [length; 3]
+        };
+        self.values.len() == length
+            && self.models.len() == models(spec)
+            && self.models.iter().all(model)
+            && self.profile.fits(spec.season)
+    }
+
+    /// Heap memory in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        let model = |model: &Model| {
+            let numbers = model.weights.capacity()
+                + model.usual.capacity()
+                + model.left.capacity()
+                + model.before.capacity()
+                + model.averages.capacity() * MEMORIES.len();
+            size_of::<Model>() + model.factor.heap_bytes() + numbers * size_of::<f32>()
+        };
+        self.profile.heap_bytes()
+            + self.values.capacity() * size_of::<f32>()
+            + self.models.iter().map(model).sum::<usize>()
+    }
+}
+
+/// The coming step, which is in the rings already and not yet learnt from.
+struct Coming<'a> {
+    spec: &'a ForecastSpec,
+    series: &'a SeriesState,
+    now: usize,
+    reference: f64,
+    values: &'a [f32],
+    /// Whether it holds a value.
+    value: bool,
+    /// The one number that it completes.
+    number: Option<f32>,
+}
+
+impl Coming<'_> {
+    /// Place in the rings, so many steps before the coming one.
+    fn back(&self, steps: usize) -> usize {
+        back(self.now, steps, self.values.len())
+    }
+
+    /// Whether the step so many before the coming one holds a value.
+    fn holds(&self, back: usize) -> bool {
+        if back == 0 { self.value } else { self.series.value_back(back - 1).is_some() }
+    }
+
+    /// What was usual, as it was known `end` steps before the coming one, at `lead` from there. The first slot of that phase
+    /// after then tells what it was before its value came.
+    fn usual(&self, before: &[f32], end: usize, lead: usize) -> f32 {
+        let season = self.spec.season.max(1);
+        before[self.back(end - 1 - (lead - 1) % season)]
+    }
+
+    /// What came at `lead` of a forecast made `end` steps before the coming one, without what was usual for it then.
+    fn target(&self, before: &[f32], end: usize, lead: usize) -> Option<f32> {
+        match self.spec.target {
+            Some(target) => {
+                let usual = target.of((1..=end).map(|lead| f64::from(self.usual(before, end, lead))))?;
+                Some(self.number? - usual as f32)
+            }
+            None => {
+                let back = end - lead;
+                self.holds(back).then(|| self.values[self.back(back)] - self.usual(before, end, lead))
+            }
+        }
+    }
+}
+
+impl Model {
+    /// Learns from the buckets whose last lead is the coming step.
+    fn mature(&mut self, usual: Usual, coming: &Coming<'_>, unit: f32, steps: u32) {
+        let spec = coming.spec;
+        let mut first = *spec.leads().start();
+        for (bucket, &end) in spec.buckets.iter().enumerate() {
+            let leads = first..=end;
+            first = end + 1;
+            if !coming.holds(end) {
+                continue; // nothing was forecast then
+            }
+            let origin = coming.back(end);
+            let value = |back: usize| Some(held(coming.series.value_back(end - 1 + back)?, coming.reference));
+            let regressors = self.regressors(origin, around(usual, spec, value), unit);
+            let left = self.left[origin];
+            let gain = self.factor.gain(&regressors);
+            for lead in leads {
+                let Some(target) = coming.target(&self.before, end, lead) else { continue };
+                let target = ((target - left) / unit).clamp(-CLIP, CLIP);
+                let row = spec.place(lead) * REGRESSORS;
+                let weights = &mut self.weights[row..row + REGRESSORS];
+                let error = target - dot(weights, &regressors);
+                let usual = &mut self.usual[bucket];
+                let bound = if steps > KNOWN_FROM { CLIP_ERROR * *usual } else { f32::INFINITY };
+                *usual += (error.abs().min(2.0 * bound.max(1e-3)) - *usual) / steps.min(MEMORY) as f32;
+                let error = error.clamp(-bound, bound);
+                for (weight, gain) in weights.iter_mut().zip(gain) {
+                    *weight += error * gain;
+                }
+            }
+        }
+    }
+
+    /// Takes in what is left of the newest value.
+    fn take(&mut self, now: usize, left: f32, unit: f32, steps: u32) {
+        self.left[now] = left;
+        let bound = if steps > KNOWN_FROM && unit > 0.0 { CLIP * unit } else { f32::INFINITY };
+        let towards = |mean: f32, memory: f32| {
+            if steps == 0 { left } else { mean + (left - mean).clamp(-bound, bound) / memory }
+        };
+        self.level = towards(self.level, steps.clamp(1, LONG_MEMORY) as f32);
+        let averages = self.averages[now];
+        self.averages[now] = std::array::from_fn(|at| towards(averages[at], MEMORIES[at]));
+    }
+
+    /// A one, the newest differences from what is left at `place` in the rings, those from `around`, and the averages'.
+    fn regressors(&self, place: usize, around: Option<Around>, unit: f32) -> Regressors {
+        let left = self.left[place];
+        let mut regressors = [1.0; REGRESSORS];
+        let (lags, averages) = regressors[1..].split_at_mut(LAGS);
+        for (lag, regressor) in (1..).zip(&mut *lags) {
+            *regressor = self.left[back(place, lag, self.left.len())];
+        }
+        if let Some(around) = around {
+            lags[LAGS - AROUND..].copy_from_slice(&around.map(|value| value.unwrap_or(left)));
+        }
+        averages[0] = self.level;
+        averages[1..].copy_from_slice(&self.averages[place]);
+        for regressor in &mut regressors[1..] {
+            *regressor = ((*regressor - left) / unit).clamp(-CLIP, CLIP);
+        }
+        regressors
+    }
+}
+
+/// Steps that the rings hold: of every origin that still teaches, its lags.
+fn ring(spec: &ForecastSpec) -> usize {
+    spec.horizon + LAGS + 1
+}
+
+fn models(spec: &ForecastSpec) -> usize {
+    if spec.season >= 2 { MODELS } else { 1 }
+}
+
+/// Values around one season before a step, where they are known.
+type Around = [Option<f32>; AROUND];
+
+/// What a model with this notion of usual looks at around one season ago; `value` tells one so many steps ago.
+fn around(usual: Usual, spec: &ForecastSpec, value: impl Fn(usize) -> Option<f32>) -> Option<Around> {
+    let season = (usual == Usual::Nothing && spec.season >= AROUND).then_some(spec.season)?;
+    Some(std::array::from_fn(|ahead| value(season - ahead)))
+}
+
+/// A value as it is reckoned with, apart from the first one.
+fn held(value: f64, reference: f64) -> f32 {
+    (value - reference).clamp(-LARGEST, LARGEST) as f32
+}
+
+fn back(place: usize, steps: usize, length: usize) -> usize {
+    if steps <= place { place - steps } else { place + length - steps }
+}
+
+/// In four sums, so that it becomes vector instructions; always in the same order.
+fn dot(weights: &[f32], regressors: &Regressors) -> f32 {
+    let mut sums = [0.0; 4];
+    for (weights, regressors) in weights.chunks_exact(4).zip(regressors.chunks_exact(4)) {
+        for (sum, (weight, regressor)) in sums.iter_mut().zip(weights.iter().zip(regressors)) {
+            *sum += weight * regressor;
+        }
+    }
+    (sums[0] + sums[1]) + (sums[2] + sums[3])
+}
