@@ -203,7 +203,7 @@ fn state_bytes_are_those_of_every_series() {
     engine.committed(&epoch);
     assert_eq!(engine.series_count(task), 6);
     let each = engine.state_bytes(task) / 6;
-    assert!((500..5_000).contains(&each), "{each} bytes a series");
+    assert!((500..16_384).contains(&each), "{each} bytes a series");
 }
 
 proptest! {

@@ -90,8 +90,12 @@ mod tests {
         let spec = ForecastSpec::new(3, &[0.1, 0.5, 0.9], 0).unwrap();
         let mut one = Facts::new(&spec);
         one.scored = 2;
-        one.buckets[1] =
-            BucketFacts { points: 1, experts: [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], covered: vec![1], ..one.buckets[1].clone() };
+        one.buckets[1] = BucketFacts {
+            points: 1,
+            experts: [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+            covered: vec![1],
+            ..one.buckets[1].clone()
+        };
         let mut sum = one.clone();
         sum.merge(&one);
         assert_eq!((sum.scored, sum.buckets[1].points, sum.buckets[1].experts[2]), (4, 2, 6.0));

@@ -140,7 +140,8 @@ impl Linear {
             let known = self.profile.ahead(spec.season, usual, slot).next().unwrap_or(0.0);
             model.take(now, value - known, self.unit, self.steps);
             if self.unit > 0.0 && self.steps as usize > LAGS {
-                let around = around(usual, spec, |back| Some(held(series.value_back(back.checked_sub(1)?)?, self.reference)));
+                let around =
+                    around(usual, spec, |back| Some(held(series.value_back(back.checked_sub(1)?)?, self.reference)));
                 let regressors = model.regressors(now, around, self.unit);
                 model.factor.update(&regressors, FORGETTING);
             }

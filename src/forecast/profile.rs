@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// Most numbers that describe a season; longer ones share them between neighbours.
 const MOST_OF_A_SEASON: usize = 288;
-/// Most numbers that describe seven seasons.
-const MOST_OF_A_WEEK: usize = 336;
+/// Most numbers that describe one of seven seasons.
+const MOST_OF_A_DAY: usize = 48;
 /// Seasons in a week, where a season is a day.
 const WEEK: usize = 7;
 /// How far a number moves towards a new value; in the first seasons farther, so that it is their mean.
@@ -44,7 +44,7 @@ impl Profile {
         let bins = |length: usize, most: usize| if season < 2 { 0 } else { length.div_ceil(length.div_ceil(most)) };
         Self {
             season: vec![0.0; bins(season, MOST_OF_A_SEASON)],
-            week: vec![0.0; bins(WEEK * season, MOST_OF_A_WEEK)],
+            week: vec![0.0; WEEK * bins(season, MOST_OF_A_DAY)],
             count: 0,
         }
     }
@@ -57,7 +57,7 @@ impl Profile {
             let usual = match (usual, self.season.get(phase.of_season(season) / width)) {
                 (Usual::Nothing, _) | (_, None) => 0.0,
                 (Usual::Season, Some(usual)) => *usual,
-                (Usual::Week, Some(usual)) => usual + self.week[phase.0 / wide],
+                (Usual::Week, Some(usual)) => usual + self.week[phase.in_week(season, wide)],
             };
             phase.advance(season);
             Some(usual)
@@ -72,17 +72,18 @@ impl Profile {
         let (width, wide) = widths(season);
         let phase = Phase::new(season, slot);
         let within = phase.of_season(season);
+        let steps_of_part = |width: usize| width.min(season - within / width * width) as f32; // the last one may be shorter
         let seasons = self.count / u32::try_from(season).unwrap_or(u32::MAX);
         self.count = self.count.saturating_add(1);
         let usual = &mut self.season[within / width];
         let apart = apart(*usual);
         if seasons >= WEEKS_FROM {
-            let week = &mut self.week[phase.0 / wide];
-            *week += WEEKLY_RATE / wide as f32 * (apart - *week);
+            let week = &mut self.week[phase.in_week(season, wide)];
+            *week += WEEKLY_RATE / steps_of_part(wide) * (apart - *week);
         }
         let rate = match seasons {
             0 => 1.0 / (1 + within % width) as f32,
-            _ => RATE.max(1.0 / (1 + seasons) as f32) / width as f32,
+            _ => RATE.max(1.0 / (1 + seasons) as f32) / steps_of_part(width),
         };
         *usual += rate * apart;
     }
@@ -101,7 +102,7 @@ impl Profile {
 
 /// Steps that share a number: of a season, of a week.
 fn widths(season: usize) -> (usize, usize) {
-    (season.div_ceil(MOST_OF_A_SEASON).max(1), (WEEK * season).div_ceil(MOST_OF_A_WEEK).max(1))
+    (season.div_ceil(MOST_OF_A_SEASON).max(1), season.div_ceil(MOST_OF_A_DAY).max(1))
 }
 
 /// Where a slot lies in seven seasons.
@@ -115,6 +116,11 @@ impl Phase {
 
     fn of_season(&self, season: usize) -> usize {
         self.0 % season.max(1)
+    }
+
+    /// Number of the part of the week, where a part is `wide` steps of one season.
+    fn in_week(&self, season: usize, wide: usize) -> usize {
+        self.0 / season.max(1) * season.div_ceil(wide) + self.of_season(season) / wide
     }
 
     fn advance(&mut self, season: usize) {
@@ -145,7 +151,7 @@ mod tests {
             let ahead: Vec<f32> = profile.ahead(steps, Usual::Week, 5).take(3 * steps).collect();
             let each = (5..).map(|slot| profile.ahead(steps, Usual::Week, slot).next().unwrap());
             assert_eq!(ahead, each.take(3 * steps).collect::<Vec<_>>());
-            assert!(profile.season.len() <= MOST_OF_A_SEASON && profile.week.len() <= MOST_OF_A_WEEK);
+            assert!(profile.season.len() <= MOST_OF_A_SEASON && profile.week.len() <= WEEK * MOST_OF_A_DAY);
         }
     }
 

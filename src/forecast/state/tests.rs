@@ -189,16 +189,15 @@ fn intervals_follow_a_change_of_noise() {
 
 #[test]
 fn a_network_that_knows_is_believed_and_its_spread_shapes_the_intervals() {
-    // The next value is decided by the step's parity and its noise by the step's quarter, which only the network knows.
+    // Which way the next value goes and how noisy it is looks like chance to all but the network.
     let mut run = Run::new(1, 0);
     let calm = |step: u64| step % 40 < 20;
-    let value = |step: u64| {
-        (if step.is_multiple_of(2) { 10.0 } else { -10.0 }) + noise(step) * if calm(step) { 0.5 } else { 3.0 }
-    };
+    let way = |step: u64| if noise(step + 1_000_000) > 0.0 { 10.0 } else { -10.0 };
+    let value = |step: u64| way(step) + noise(step) * if calm(step) { 0.5 } else { 3.0 };
     let mut covered = [0.0_f64; 2];
     for step in 0..8000 {
         let scale = run.series.scale(); // one step old, which is near enough
-        let (next, spread) = (if step % 2 == 1 { 10.0 } else { -10.0 }, if calm(step + 1) { 0.5 } else { 3.0 });
+        let (next, spread) = (way(step + 1), if calm(step + 1) { 0.5 } else { 3.0 });
         for (at, normal) in [-1.64, -1.28, 0.0, 1.28, 1.64].into_iter().enumerate() {
             run.network[at] = ((next + normal * spread - value(step)) / scale) as f32;
         }
@@ -208,7 +207,7 @@ fn a_network_that_knows_is_believed_and_its_spread_shapes_the_intervals() {
             covered[usize::from(calm(step + 1))] += 1.0 / 3499.5;
         }
     }
-    assert!((run.out.point[0] - 10.0).abs() < 2.5, "{}", run.out.point[0]);
+    assert!((run.out.point[0] - way(8000)).abs() < 2.5, "{}", run.out.point[0]);
     assert!(run.facts.buckets[0].weights[Expert::Network as usize] > 0.9 * 8000.0);
     assert!(covered.iter().all(|share| (share - 0.8).abs() < 0.05), "in the noise, in the calm: {covered:?}");
 }
@@ -235,7 +234,7 @@ fn the_state_is_small_and_survives_postcard() {
     let bytes = postcard::to_stdvec(&run.state).unwrap();
     println!("forecast state: {} bytes in memory, {} in postcard", run.state.bytes(), bytes.len());
     assert_eq!(postcard::from_bytes::<ForecastState>(&bytes).unwrap(), run.state);
-    assert!(run.state.bytes() < 1700, "{}", run.state.bytes());
+    assert!(run.state.bytes() < 15_400, "{}", run.state.bytes());
     assert!(run.state.fits(&run.spec));
     assert!(!run.state.fits(&ForecastSpec::new(25, &LEVELS, 24).unwrap()));
     assert!(!run.state.fits(&ForecastSpec::new(24, &LEVELS[..3], 24).unwrap()));
