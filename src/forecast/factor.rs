@@ -4,7 +4,7 @@ use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
 /// Numbers that a linear forecast is made of.
-pub(super) const REGRESSORS: usize = 20;
+pub(super) const REGRESSORS: usize = 16;
 
 /// Those numbers at one step.
 pub(super) type Regressors = [f32; REGRESSORS];

@@ -10,7 +10,7 @@ use super::spec::ForecastSpec;
 use crate::series::SeriesState;
 
 /// Newest differences that are looked at.
-const LAGS: usize = 15;
+const LAGS: usize = 11;
 /// The oldest of these make room for so many around one season ago where nothing is taken for usual.
 const AROUND: usize = 3;
 /// Memories of the averages that are looked at beside them, in steps; and of the level and the unit.

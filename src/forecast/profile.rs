@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Most numbers that describe a season; longer ones share them between neighbours.
 const MOST_OF_A_SEASON: usize = 288;
 /// Most numbers that describe one of seven seasons.
-const MOST_OF_A_DAY: usize = 48;
+const MOST_OF_A_DAY: usize = 24;
 /// Seasons in a week, where a season is a day.
 const WEEK: usize = 7;
 /// How far a number moves towards a new value; in the first seasons farther, so that it is their mean.
