@@ -223,7 +223,7 @@ fn bad_records_go_to_the_dead_letters_and_good_ones_are_forecast() {
 fn the_trainer_learns_publishes_and_serving_takes_the_weights_up() {
     let topic = kafka().topic("learn", 2);
     let app = unique("learn");
-    let extra = "season = \"none\"\nreadings_per_slot = 1\ntraining = { every = \"1s\", min_steps = 200, max_updates = 60, lanes = 8, margin = 0.001, learning_rate = 0.01 }";
+    let extra = "season = \"none\"\nreadings_per_slot = 1\ntraining = { every = \"5s\", min_steps = 200, max_updates = 60, lanes = 8, margin = 0.001, learning_rate = 0.01 }";
     let stream = Stream { topic: &topic, values: vec!["value"], key: "\"record\"", interval: "1m", extra };
     let mut daemon = Daemon::new(&app, &[stream]).trained();
     let now = support::now() / 60_000 * 60_000;
