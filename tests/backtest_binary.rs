@@ -99,6 +99,53 @@ fn training_is_the_same_twice() {
     assert_eq!(runs[0], runs[1]);
 }
 
+/// Files of one series a row as those of the M4 competition: 30 of them that rise and fall by eight steps, the 2 values that
+/// follow apart.
+fn m4_files(folder: &Path) -> [String; 2] {
+    let (mut train, mut test) = ("name,1,2,3\n".to_owned(), "name,1,2\n".to_owned());
+    for series in 0..30 {
+        let length = 150 + 7 * series;
+        let noise = |step: usize| ((step * 7919 + 13) % 101) as f64 / 101.0;
+        let value = |step: usize| 50.0 + series as f64 + 10.0 * ((step % 8) as f64 - 4.0).abs() + noise(step);
+        let values = |steps: std::ops::Range<usize>| -> String {
+            steps.map(|step| format!(",{}", value(step + series))).collect()
+        };
+        train += &format!("W{series}{}\n", values(0..length));
+        test += &format!("W{series}{}\n", values(length..length + 2));
+    }
+    let files = [path(folder, "train.csv"), path(folder, "test.csv")];
+    fs::write(&files[0], train).unwrap();
+    fs::write(&files[1], test).unwrap();
+    files
+}
+
+#[test]
+fn rows_of_the_m4_competition_are_each_forecast_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let [train, test] = m4_files(folder.path());
+    let run = |more: &[&str]| {
+        let output = foretide(&[&["--m4", train.as_str(), test.as_str(), "--horizon", "2"], more].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // Without a season and without training it is the last value, as Naive2 is.
+    let naive = run(&["--no-training", "--json"]);
+    assert!(naive.starts_with("{\"smape\":") && naive.ends_with("}\n"), "{naive}");
+    let learnt = run(&["--hidden", "8", "--train-updates", "100", "--train-at", "352", "--network-alone", "--json"]);
+    let [naive, learnt]: [Value; 2] = [naive, learnt].map(|text| serde_json::from_str(&text).unwrap());
+    for json in [&naive, &learnt] {
+        let keys: Vec<&String> = json.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["mase", "owa", "smape"]);
+    }
+    assert!((naive["owa"].as_f64().unwrap() - 1.0).abs() < 1e-9, "{naive}");
+    assert!(learnt["owa"].as_f64().unwrap() < 0.9, "{learnt}");
+    let table = run(&["--no-training"]);
+    assert!(table.contains("Naive2") && table.contains("foretide"), "{table}");
+    // Naive2 knows the season; so does the seasonal naive expert.
+    let seasonal: Value = serde_json::from_str(&run(&["--no-training", "--period", "8", "--json"])).unwrap();
+    assert!(seasonal["smape"].as_f64().unwrap() < naive["smape"].as_f64().unwrap(), "{seasonal}");
+}
+
 #[test]
 fn long_gaps_of_a_wave_are_filled_better_than_by_a_line() {
     let folder = tempfile::tempdir().unwrap();
@@ -137,7 +184,12 @@ fn failures_say_what_was_expected_and_have_their_exit_codes() {
     let good = file(folder.path(), 60);
     let bad = path(folder.path(), "bad.csv");
     fs::write(&bad, "time,x\n2020-01-01 00:00:00,1\n2020-01-01 01:00:00,one\n").unwrap();
-    let cases: [(&[&str], i32, &str); 12] = [
+    let [train, test] = m4_files(folder.path());
+    let cases: [(&[&str], i32, &str); 16] = [
+        (&["--horizon", "3"], 2, "<FILE>"),
+        (&["--m4", &train, &test, "--horizon", "3"], 65, "it holds 2 values of \"W0\"; expected the 3 that follow"),
+        (&["--m4", &train, &test, "--season", "8"], 2, "cannot be used with"),
+        (&["--m4", &train, "no/such.csv"], 66, "no/such.csv: "),
         (&["no/such.csv"], 66, "no/such.csv: "),
         (&[&bad], 65, "line 3, column \"x\": \"one\"; expected a number"),
         (&[&good, "--report", "30"], 64, "horizon 30 cannot be reported; expected 1 to 24"),

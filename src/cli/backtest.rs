@@ -1,6 +1,7 @@
 //! `foretide backtest`: a file through the engine, and how well it was forecast.
 
 mod impute;
+mod m4;
 
 use std::{
     fs::File,
@@ -13,7 +14,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use self::impute::ImputeArguments;
+use self::{impute::ImputeArguments, m4::M4Arguments};
 use super::{
     data::{FileArguments, ForecastArguments, what_it_is},
     failure::{CANNOT_WRITE, Failure},
@@ -35,10 +36,11 @@ const READINGS_PER_EPOCH: usize = 2048;
 const UPDATES: usize = 400;
 
 /// What `foretide backtest` takes.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
     /// CSV, plain or gzipped. Wide: a time stamp and one column for each series
-    file: PathBuf,
+    #[arg(required_unless_present = "m4")]
+    file: Option<PathBuf>,
 
     #[command(flatten)]
     reading: FileArguments,
@@ -78,6 +80,8 @@ pub struct Arguments {
 
     #[command(flatten)]
     impute: ImputeArguments,
+    #[command(flatten)]
+    m4: M4Arguments,
 
     /// Horizons to report; each is the mean over leads 1 to it [default: 1 and --horizon, of one number --horizon]
     #[arg(long, value_name = "STEPS,…", value_delimiter = ',', help_heading = "Report")]
@@ -120,8 +124,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn whole(arguments: &Arguments) -> Result<(), Failure> {
+    let Some(file) = &arguments.file else { return m4::run(arguments) };
     let clock = SystemClock::new();
-    let table = backtest::read_file(&arguments.file, &arguments.reading.read_spec(arguments.forecast.interval))?;
+    let table = backtest::read_file(file, &arguments.reading.read_spec(arguments.forecast.interval))?;
     let first = arguments.scale_rows.as_ref().map_or(table.rows / 5, |rows| rows.end);
     let score_rows = arguments.score_rows.clone().unwrap_or(first..table.rows);
     if arguments.impute.impute {
