@@ -68,6 +68,46 @@ fn one_json_object_with_the_agreed_keys() {
 }
 
 #[test]
+fn parts_of_the_engine_side_by_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = file(folder.path(), 600);
+    let asked = ["--horizon", "6", "--hidden", "8", "--train-at", "300", "--train-updates", "60", "--json"];
+    let run = |more: &[&str]| {
+        let output = foretide(&[&[file.as_str()], &asked[..], more].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        (serde_json::from_slice::<Value>(&output.stdout).unwrap(), said.matches("trained before row").count())
+    };
+    let (compared, trained) = run(&["--compare"]);
+    assert_eq!(trained, 1, "the parts share what was learnt");
+    let results = compared["results"].as_array().unwrap();
+    let named: Vec<(&str, u64)> =
+        results.iter().map(|row| (row["method"].as_str().unwrap(), row["horizon"].as_u64().unwrap())).collect();
+    let methods = ["foretide", "network_alone", "untrained", "last_value", "seasonal_naive"];
+    let expected: Vec<(&str, u64)> =
+        [1, 6].into_iter().flat_map(|horizon| methods.map(|name| (name, horizon))).collect();
+    assert_eq!(named, expected);
+    let keys: Vec<&String> = results[0].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["coverage", "horizon", "mae", "mase", "method", "microseconds", "mse", "smape", "wql"]);
+    // Each part has the errors of a run of its own.
+    let without_training: Vec<&str> = asked.into_iter().filter(|word| !matches!(*word, "--train-at" | "300")).collect();
+    let untrained = foretide(&[&[file.as_str()], &without_training[..], &["--no-training"]].concat());
+    let untrained: Value = serde_json::from_slice(&untrained.stdout).unwrap();
+    for (part, single) in [(0, run(&[]).0), (1, run(&["--network-alone"]).0), (2, untrained)] {
+        for (horizon, place) in [(0, 0), (1, 3)] {
+            let (ours, alone) = (&results[5 * horizon + part], &single["results"][place]);
+            assert_eq!((&ours["mse"], &ours["coverage"]), (&alone["mse"], &alone["coverage"]), "{part}");
+            assert!(ours["microseconds"].as_f64().unwrap() > 0.0);
+        }
+    }
+    assert_ne!(results[0]["mse"], results[1]["mse"]);
+    let table = foretide(&[&file, "--compare", "--no-training"]);
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(["foretide", "last value", "seasonal naive", "µs"].iter().all(|word| table.contains(word)), "{table}");
+    assert!(!table.contains("network alone"), "{table}");
+}
+
+#[test]
 fn a_table_and_plots() {
     let folder = tempfile::tempdir().unwrap();
     let file = file(folder.path(), 300);
@@ -185,7 +225,8 @@ fn failures_say_what_was_expected_and_have_their_exit_codes() {
     let bad = path(folder.path(), "bad.csv");
     fs::write(&bad, "time,x\n2020-01-01 00:00:00,1\n2020-01-01 01:00:00,one\n").unwrap();
     let [train, test] = m4_files(folder.path());
-    let cases: [(&[&str], i32, &str); 16] = [
+    let cases: [(&[&str], i32, &str); 17] = [
+        (&[&good, "--compare", "--network-alone"], 2, "cannot be used with"),
         (&["--horizon", "3"], 2, "<FILE>"),
         (&["--m4", &train, &test, "--horizon", "3"], 65, "it holds 2 values of \"W0\"; expected the 3 that follow"),
         (&["--m4", &train, &test, "--season", "8"], 2, "cannot be used with"),

@@ -4,12 +4,15 @@
 //! row, each row an observation with its row number as position, scores what matures and trains at fixed rows from what
 //! was fed before them; [`report`] tells the outcome, [`plot`] draws it.
 //!
+//! [`compare()`] does so several times, as a whole and with parts of the engine alone.
+//!
 //! [`impute()`] hides values instead, and tells how well the gaps are filled. [`M4`] makes a table of series without time
 //! stamps, and measures against the M4 competition's benchmark.
 //!
 //! No forecast looks ahead: at each row the values are taken in, the forecasts that target them are scored, and only then is
 //! the next forecast made. The scale of the errors is a matter of the report and never reaches the engine.
 
+mod compare;
 mod crossing;
 mod error;
 mod gallery;
@@ -26,6 +29,7 @@ mod table;
 mod training;
 mod units;
 
+pub use compare::{Comparison, Timed, compare};
 pub use crossing::Crossing;
 pub use error::{BacktestError, DataError};
 pub use gallery::{Gallery, Shown};

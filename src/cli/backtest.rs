@@ -1,5 +1,6 @@
 //! `foretide backtest`: a file through the engine, and how well it was forecast.
 
+mod compare;
 mod impute;
 mod m4;
 
@@ -14,13 +15,13 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use self::{impute::ImputeArguments, m4::M4Arguments};
+use self::{compare::CompareArguments, impute::ImputeArguments, m4::M4Arguments};
 use super::{
     data::{FileArguments, ForecastArguments, what_it_is},
     failure::{CANNOT_WRITE, Failure},
 };
 use crate::{
-    backtest::{self, BacktestSpec, Report, Round, Table, TrainingPlan, Watch, plot, schedule},
+    backtest::{self, BacktestSpec, Report, Round, Table, Timed, TrainingPlan, Watch, plot, schedule},
     daemon::{forecasts::ForecastWriter, specs},
     engine::{Engine, Epoch},
     env::{Clock, SystemClock},
@@ -82,6 +83,8 @@ pub struct Arguments {
     impute: ImputeArguments,
     #[command(flatten)]
     m4: M4Arguments,
+    #[command(flatten)]
+    compare: CompareArguments,
 
     /// Horizons to report; each is the mean over leads 1 to it [default: 1 and --horizon, of one number --horizon]
     #[arg(long, value_name = "STEPS,…", value_delimiter = ',', help_heading = "Report")]
@@ -136,14 +139,22 @@ fn whole(arguments: &Arguments) -> Result<(), Failure> {
     let updates = spec.training.as_ref().map_or(0, |plan| plan.spec.max_steps);
     let mut screen = Screen::open(arguments.emit.as_ref(), updates)?;
     screen.say(&what_it_is(&spec.stream, &table));
+    if arguments.compare.compare {
+        return compare::run(&spec, &table, arguments.json, screen, &clock);
+    }
     let report = backtest::run(&spec, &table, &mut screen)?;
+    let microseconds = screen.microseconds();
     screen.close(arguments.emit.as_ref())?;
     tell_counts(&report, &table);
     let seconds = clock.monotonic_micros() as f64 / 1e6;
     if let (Some(plot), Some(gallery)) = (&arguments.plot, &report.gallery) {
         plot::draw(plot, gallery, &report).map_err(|error| Failure(CANNOT_WRITE, error.to_string()))?;
     }
-    let text = if arguments.json { report.json(seconds) + "\n" } else { format!("{}{seconds:.1} s\n", report.table()) };
+    let text = if arguments.json {
+        report.json(seconds, microseconds) + "\n"
+    } else {
+        format!("{}{seconds:.1} s\n", report.table())
+    };
     print(&text)
 }
 
@@ -217,6 +228,11 @@ struct Screen {
     emit: Option<(ForecastWriter, BufWriter<File>)>,
     record: Vec<u8>,
     updates: usize,
+    clock: SystemClock,
+    /// When the epoch that is open began, how long those before it took, in microseconds, and their forecasts.
+    begun: u64,
+    spent: u64,
+    forecasts: u64,
 }
 
 impl Screen {
@@ -231,7 +247,8 @@ impl Screen {
         if let Ok(style) = ProgressStyle::with_template("{bar:40.cyan/blue} {percent:>3} %  {eta:>4} left  {msg}") {
             bar.set_style(style.progress_chars("━╸─"));
         }
-        Ok(Self { bar, emit, record: Vec::new(), updates })
+        let (clock, record) = (SystemClock::new(), Vec::new());
+        Ok(Self { bar, emit, record, updates, clock, begun: 0, spent: 0, forecasts: 0 })
     }
 
     fn say(&self, text: &str) {
@@ -255,13 +272,26 @@ impl Screen {
     }
 }
 
+impl Timed for Screen {
+    fn microseconds(&mut self) -> Option<f64> {
+        let (spent, forecasts) = (std::mem::take(&mut self.spent), std::mem::take(&mut self.forecasts));
+        (forecasts > 0).then(|| spent as f64 / forecasts as f64)
+    }
+}
+
 impl Watch for Screen {
     fn fed(&mut self, readings: usize, of: usize) {
         self.bar.set_length(of as u64);
         self.bar.set_position(readings as u64);
     }
 
+    fn begin(&mut self) {
+        self.begun = self.clock.monotonic_micros();
+    }
+
     fn epoch(&mut self, engine: &Engine, epoch: &Epoch) -> io::Result<()> {
+        self.spent += self.clock.monotonic_micros() - self.begun;
+        self.forecasts += epoch.forecasts.len() as u64;
         let Some((writer, out)) = &mut self.emit else { return Ok(()) };
         for row in &epoch.forecasts {
             writer.write(engine, epoch, row, &mut self.record);
