@@ -8,9 +8,10 @@ spread evenly, the same for all; targets are the values 1 and 1 to a day ahead t
 
 Foretide runs over all rows as `foretide backtest` does, with its own defaults; its forecasts are those of --emit. AutoETS
 and AutoTheta are fitted at the start of the origin's day on the newest 28 days (at least 500 steps, at most 2016), and carried
-forward to the origin without a new fit; their time is a day's share of the fit, and the way forward. (AutoETS knows no season
-longer than 24 steps.) SNARIMAX and Holt-Winters take in every value in order. Peers see gaps filled with the value before, and their values scaled by mean and
-deviation of the training rows. A forecast that is no number, or that fails, counts as the last value, and is counted."""
+forward to the origin without a new fit; their time is a day's share of the fit, and the way forward. (AutoETS knows no
+season longer than 24 steps.) SNARIMAX and Holt-Winters take in every value in order. Peers see gaps filled with the value
+before, and their values scaled by mean and deviation of the training rows. A forecast that is no number, or that fails,
+counts as the last value, and is counted."""
 
 import argparse
 import copy

@@ -142,16 +142,19 @@ fn training_is_the_same_twice() {
 /// Files of one series a row as those of the M4 competition: 30 of them that rise and fall by eight steps, the 2 values that
 /// follow apart.
 fn m4_files(folder: &Path) -> [String; 2] {
+    m4_files_followed_by(folder, |value| value)
+}
+
+fn m4_files_followed_by(folder: &Path, follow: impl Fn(f64) -> f64) -> [String; 2] {
     let (mut train, mut test) = ("name,1,2,3\n".to_owned(), "name,1,2\n".to_owned());
     for series in 0..30 {
         let length = 150 + 7 * series;
         let noise = |step: usize| ((step * 7919 + 13) % 101) as f64 / 101.0;
         let value = |step: usize| 50.0 + series as f64 + 10.0 * ((step % 8) as f64 - 4.0).abs() + noise(step);
-        let values = |steps: std::ops::Range<usize>| -> String {
-            steps.map(|step| format!(",{}", value(step + series))).collect()
-        };
-        train += &format!("W{series}{}\n", values(0..length));
-        test += &format!("W{series}{}\n", values(length..length + 2));
+        let cells = |values: Vec<f64>| -> String { values.iter().map(|value| format!(",{value}")).collect() };
+        let values = |steps: std::ops::Range<usize>| steps.map(|step| value(step + series));
+        train += &format!("W{series}{}\n", cells(values(0..length).collect()));
+        test += &format!("W{series}{}\n", cells(values(length..length + 2).map(&follow).collect()));
     }
     let files = [path(folder, "train.csv"), path(folder, "test.csv")];
     fs::write(&files[0], train).unwrap();
@@ -184,6 +187,24 @@ fn rows_of_the_m4_competition_are_each_forecast_once() {
     // Naive2 knows the season; so does the seasonal naive expert.
     let seasonal: Value = serde_json::from_str(&run(&["--no-training", "--period", "8", "--json"])).unwrap();
     assert!(seasonal["smape"].as_f64().unwrap() < naive["smape"].as_f64().unwrap(), "{seasonal}");
+}
+
+#[test]
+fn what_follows_the_rows_of_the_m4_competition_changes_no_forecast_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let forecasts = |follow: fn(f64) -> f64| {
+        let ([train, test], emit) = (m4_files_followed_by(folder.path(), follow), path(folder.path(), "out.jsonl"));
+        let asked = ["--horizon", "2", "--hidden", "4", "--train-updates", "10", "--emit", emit.as_str()];
+        let output = foretide(&[&["--m4", train.as_str(), test.as_str()], &asked[..]].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && said.contains("trained before row 352, 10 updates"), "{said}");
+        let records = fs::read_to_string(&emit).unwrap();
+        let step = |record: &str| serde_json::from_str::<Value>(record).unwrap()["step"].as_u64().unwrap();
+        records.lines().filter(|record| step(record) < 353).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let forecast = forecasts(|value| value);
+    assert!(forecast.len() > 30 * 150);
+    assert_eq!(forecast, forecasts(|value| -9.0 * value));
 }
 
 #[test]
