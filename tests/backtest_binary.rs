@@ -68,6 +68,46 @@ fn one_json_object_with_the_agreed_keys() {
 }
 
 #[test]
+fn parts_of_the_engine_side_by_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = file(folder.path(), 600);
+    let asked = ["--horizon", "6", "--hidden", "8", "--train-at", "300", "--train-updates", "60", "--json"];
+    let run = |more: &[&str]| {
+        let output = foretide(&[&[file.as_str()], &asked[..], more].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        (serde_json::from_slice::<Value>(&output.stdout).unwrap(), said.matches("trained before row").count())
+    };
+    let (compared, trained) = run(&["--compare"]);
+    assert_eq!(trained, 1, "the parts share what was learnt");
+    let results = compared["results"].as_array().unwrap();
+    let named: Vec<(&str, u64)> =
+        results.iter().map(|row| (row["method"].as_str().unwrap(), row["horizon"].as_u64().unwrap())).collect();
+    let methods = ["foretide", "network_alone", "untrained", "last_value", "seasonal_naive"];
+    let expected: Vec<(&str, u64)> =
+        [1, 6].into_iter().flat_map(|horizon| methods.map(|name| (name, horizon))).collect();
+    assert_eq!(named, expected);
+    let keys: Vec<&String> = results[0].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["coverage", "horizon", "mae", "mase", "method", "microseconds", "mse", "smape", "wql"]);
+    // Each part has the errors of a run of its own.
+    let without_training: Vec<&str> = asked.into_iter().filter(|word| !matches!(*word, "--train-at" | "300")).collect();
+    let untrained = foretide(&[&[file.as_str()], &without_training[..], &["--no-training"]].concat());
+    let untrained: Value = serde_json::from_slice(&untrained.stdout).unwrap();
+    for (part, single) in [(0, run(&[]).0), (1, run(&["--network-alone"]).0), (2, untrained)] {
+        for (horizon, place) in [(0, 0), (1, 3)] {
+            let (ours, alone) = (&results[5 * horizon + part], &single["results"][place]);
+            assert_eq!((&ours["mse"], &ours["coverage"]), (&alone["mse"], &alone["coverage"]), "{part}");
+            assert!(ours["microseconds"].as_f64().unwrap() > 0.0);
+        }
+    }
+    assert_ne!(results[0]["mse"], results[1]["mse"]);
+    let table = foretide(&[&file, "--compare", "--no-training"]);
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(["foretide", "last value", "seasonal naive", "µs"].iter().all(|word| table.contains(word)), "{table}");
+    assert!(!table.contains("network alone"), "{table}");
+}
+
+#[test]
 fn a_table_and_plots() {
     let folder = tempfile::tempdir().unwrap();
     let file = file(folder.path(), 300);
@@ -97,6 +137,74 @@ fn training_is_the_same_twice() {
         serde_json::from_slice::<Value>(&output.stdout).unwrap()["results"].clone()
     });
     assert_eq!(runs[0], runs[1]);
+}
+
+/// Files of one series a row as those of the M4 competition: 30 of them that rise and fall by eight steps, the 2 values that
+/// follow apart.
+fn m4_files(folder: &Path) -> [String; 2] {
+    m4_files_followed_by(folder, |value| value)
+}
+
+fn m4_files_followed_by(folder: &Path, follow: impl Fn(f64) -> f64) -> [String; 2] {
+    let (mut train, mut test) = ("name,1,2,3\n".to_owned(), "name,1,2\n".to_owned());
+    for series in 0..30 {
+        let length = 150 + 7 * series;
+        let noise = |step: usize| ((step * 7919 + 13) % 101) as f64 / 101.0;
+        let value = |step: usize| 50.0 + series as f64 + 10.0 * ((step % 8) as f64 - 4.0).abs() + noise(step);
+        let cells = |values: Vec<f64>| -> String { values.iter().map(|value| format!(",{value}")).collect() };
+        let values = |steps: std::ops::Range<usize>| steps.map(|step| value(step + series));
+        train += &format!("W{series}{}\n", cells(values(0..length).collect()));
+        test += &format!("W{series}{}\n", cells(values(length..length + 2).map(&follow).collect()));
+    }
+    let files = [path(folder, "train.csv"), path(folder, "test.csv")];
+    fs::write(&files[0], train).unwrap();
+    fs::write(&files[1], test).unwrap();
+    files
+}
+
+#[test]
+fn rows_of_the_m4_competition_are_each_forecast_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let [train, test] = m4_files(folder.path());
+    let run = |more: &[&str]| {
+        let output = foretide(&[&["--m4", train.as_str(), test.as_str(), "--horizon", "2"], more].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // Without a season and without training it is the last value, as Naive2 is.
+    let naive = run(&["--no-training", "--json"]);
+    assert!(naive.starts_with("{\"smape\":") && naive.ends_with("}\n"), "{naive}");
+    let learnt = run(&["--hidden", "8", "--train-updates", "100", "--train-at", "352", "--network-alone", "--json"]);
+    let [naive, learnt]: [Value; 2] = [naive, learnt].map(|text| serde_json::from_str(&text).unwrap());
+    for json in [&naive, &learnt] {
+        let keys: Vec<&String> = json.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["mase", "owa", "smape"]);
+    }
+    assert!((naive["owa"].as_f64().unwrap() - 1.0).abs() < 1e-9, "{naive}");
+    assert!(learnt["owa"].as_f64().unwrap() < 0.9, "{learnt}");
+    let table = run(&["--no-training"]);
+    assert!(table.contains("Naive2") && table.contains("foretide"), "{table}");
+    // Naive2 knows the season; so does the seasonal naive expert.
+    let seasonal: Value = serde_json::from_str(&run(&["--no-training", "--period", "8", "--json"])).unwrap();
+    assert!(seasonal["smape"].as_f64().unwrap() < naive["smape"].as_f64().unwrap(), "{seasonal}");
+}
+
+#[test]
+fn what_follows_the_rows_of_the_m4_competition_changes_no_forecast_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let forecasts = |follow: fn(f64) -> f64| {
+        let ([train, test], emit) = (m4_files_followed_by(folder.path(), follow), path(folder.path(), "out.jsonl"));
+        let asked = ["--horizon", "2", "--hidden", "4", "--train-updates", "10", "--emit", emit.as_str()];
+        let output = foretide(&[&["--m4", train.as_str(), test.as_str()], &asked[..]].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && said.contains("trained before row 352, 10 updates"), "{said}");
+        let records = fs::read_to_string(&emit).unwrap();
+        let step = |record: &str| serde_json::from_str::<Value>(record).unwrap()["step"].as_u64().unwrap();
+        records.lines().filter(|record| step(record) < 353).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let forecast = forecasts(|value| value);
+    assert!(forecast.len() > 30 * 150);
+    assert_eq!(forecast, forecasts(|value| -9.0 * value));
 }
 
 #[test]
@@ -137,7 +245,13 @@ fn failures_say_what_was_expected_and_have_their_exit_codes() {
     let good = file(folder.path(), 60);
     let bad = path(folder.path(), "bad.csv");
     fs::write(&bad, "time,x\n2020-01-01 00:00:00,1\n2020-01-01 01:00:00,one\n").unwrap();
-    let cases: [(&[&str], i32, &str); 12] = [
+    let [train, test] = m4_files(folder.path());
+    let cases: [(&[&str], i32, &str); 17] = [
+        (&[&good, "--compare", "--network-alone"], 2, "cannot be used with"),
+        (&["--horizon", "3"], 2, "<FILE>"),
+        (&["--m4", &train, &test, "--horizon", "3"], 65, "it holds 2 values of \"W0\"; expected the 3 that follow"),
+        (&["--m4", &train, &test, "--season", "8"], 2, "cannot be used with"),
+        (&["--m4", &train, "no/such.csv"], 66, "no/such.csv: "),
         (&["no/such.csv"], 66, "no/such.csv: "),
         (&[&bad], 65, "line 3, column \"x\": \"one\"; expected a number"),
         (&[&good, "--report", "30"], 64, "horizon 30 cannot be reported; expected 1 to 24"),

@@ -4,15 +4,21 @@
 //! row, each row an observation with its row number as position, scores what matures and trains at fixed rows from what
 //! was fed before them; [`report`] tells the outcome, [`plot`] draws it.
 //!
-//! [`impute()`] hides values instead, and tells how well the gaps are filled.
+//! [`compare()`] does so several times, as a whole and with parts of the engine alone.
+//!
+//! [`impute()`] hides values instead, and tells how well the gaps are filled. [`M4`] makes a table of series without time
+//! stamps, and measures against the M4 competition's benchmark.
 //!
 //! No forecast looks ahead: at each row the values are taken in, the forecasts that target them are scored, and only then is
 //! the next forecast made. The scale of the errors is a matter of the report and never reaches the engine.
 
+mod compare;
 mod crossing;
 mod error;
 mod gallery;
 mod impute;
+mod m4;
+mod naive2;
 pub mod plot;
 pub mod read;
 pub mod report;
@@ -23,10 +29,12 @@ mod table;
 mod training;
 mod units;
 
+pub use compare::{Comparison, Timed, compare};
 pub use crossing::Crossing;
 pub use error::{BacktestError, DataError};
 pub use gallery::{Gallery, Shown};
 pub use impute::{ImputeSpec, Imputed, impute};
+pub use m4::{M4, M4Errors};
 pub use read::{Layout, ReadSpec, TimeColumn, read, read_file};
 pub use report::{Measured, Method, Report};
 pub use run::{BacktestSpec, Counts, Silent, Watch, run};

@@ -1,12 +1,16 @@
 //! CSV to a [`Table`]. Bytes are not trusted: whatever does not fit is answered with file, line, column and what was
 //! expected.
 
+mod rows;
+
 use std::{
     collections::BTreeMap,
     fs::File,
     io::{BufRead, BufReader, Read},
     path::Path,
 };
+
+pub use rows::{Row, read_rows};
 
 use csv::ByteRecord;
 use flate2::bufread::MultiGzDecoder;
@@ -108,10 +112,7 @@ pub fn read_file(path: &Path, spec: &ReadSpec) -> Result<Table, DataError> {
 /// When they do not hold what `spec` says.
 pub fn read(source: impl Read, name: &str, spec: &ReadSpec) -> Result<Table, DataError> {
     let place = Place { file: name };
-    let mut source = BufReader::new(source);
-    let start = source.fill_buf().map_err(|source| DataError::Unreadable { file: name.to_owned(), source })?;
-    let plain: Box<dyn Read + '_> =
-        if start.starts_with(&[0x1f, 0x8b]) { Box::new(MultiGzDecoder::new(source)) } else { Box::new(source) };
+    let plain = plain(source, name)?;
     let mut csv = csv::ReaderBuilder::new().has_headers(spec.header).delimiter(spec.delimiter).from_reader(plain);
     let names = if spec.header {
         let header = csv.byte_headers().map_err(|error| place.csv(&error))?;
@@ -137,6 +138,14 @@ pub fn read(source: impl Read, name: &str, spec: &ReadSpec) -> Result<Table, Dat
     reader.table()
 }
 
+/// The bytes of a file that may be gzipped.
+fn plain<'a>(source: impl Read + 'a, name: &str) -> Result<Box<dyn Read + 'a>, DataError> {
+    let mut source = BufReader::new(source);
+    let start = source.fill_buf().map_err(|source| DataError::Unreadable { file: name.to_owned(), source })?;
+    let gzipped = start.starts_with(&[0x1f, 0x8b]);
+    Ok(if gzipped { Box::new(MultiGzDecoder::new(source)) } else { Box::new(source) })
+}
+
 /// Where errors happen.
 #[derive(Debug, Clone, Copy)]
 struct Place<'a> {
@@ -152,6 +161,11 @@ impl Place<'_> {
         let line = record.position().map_or(0, csv::Position::line);
         let (file, column) = (self.file.to_owned(), column.map(str::to_owned));
         DataError::Place { file, line, column, found, expected: expected.to_owned() }
+    }
+
+    fn no_number(self, record: &ByteRecord, column: &str, cell: &[u8]) -> DataError {
+        let expected = format!("a number between -{LIMIT:e} and {LIMIT:e}, or nothing for a gap");
+        self.at(record, Some(column), quoted(&text(cell)), &expected)
     }
 
     fn csv(self, error: &csv::Error) -> DataError {
@@ -342,17 +356,7 @@ impl<'a> Rows<'a> {
 
     /// The number in a cell; `None` for a gap.
     fn number(&self, record: &ByteRecord, column: usize, cell: &[u8]) -> Result<Option<f64>, DataError> {
-        let cell = cell.trim_ascii();
-        let number = std::str::from_utf8(cell).ok().and_then(|cell| cell.parse::<f64>().ok());
-        match number {
-            Some(number) if number.is_nan() || self.spec.missing.contains(&number) => Ok(None),
-            Some(number) if number.abs() <= LIMIT => Ok(Some(number)),
-            None if GAPS.iter().any(|gap| cell.eq_ignore_ascii_case(gap.as_bytes())) => Ok(None),
-            _ => {
-                let expected = format!("a number between -{LIMIT:e} and {LIMIT:e}, or nothing for a gap");
-                Err(self.place.at(record, Some(&self.names[column]), quoted(&text(cell)), &expected))
-            }
-        }
+        number(cell, &self.spec.missing).map_err(|Neither| self.place.no_number(record, &self.names[column], cell))
     }
 
     fn table(mut self) -> Result<Table, DataError> {
@@ -419,6 +423,20 @@ fn median_step(readings: &[Reading], long: usize) -> Option<i64> {
     let mut steps: Vec<i64> = readings.iter().filter_map(step).collect();
     let middle = steps.len().checked_sub(1)? / 2;
     Some(*steps.select_nth_unstable(middle).1)
+}
+
+/// A cell that holds neither a number nor a gap.
+struct Neither;
+
+/// The number in a cell; `None` for a gap, or for one of `missing`.
+fn number(cell: &[u8], missing: &[f64]) -> Result<Option<f64>, Neither> {
+    let cell = cell.trim_ascii();
+    match std::str::from_utf8(cell).ok().and_then(|cell| cell.parse::<f64>().ok()) {
+        Some(number) if number.is_nan() || missing.contains(&number) => Ok(None),
+        Some(number) if number.abs() <= LIMIT => Ok(Some(number)),
+        None if GAPS.iter().any(|gap| cell.eq_ignore_ascii_case(gap.as_bytes())) => Ok(None),
+        _ => Err(Neither),
+    }
 }
 
 /// A cell as text; what is not UTF-8 is marked.

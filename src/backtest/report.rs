@@ -58,6 +58,50 @@ pub struct Measured {
     pub coverage: Vec<(f64, f64)>,
 }
 
+impl Measured {
+    /// One JSON object.
+    pub(super) fn json(&self) -> Value {
+        let coverage: Map<String, Value> =
+            self.coverage.iter().map(|(nominal, inside)| (format!("{nominal:.2}"), json!(inside))).collect();
+        json!({
+            "method": self.method.name(),
+            "horizon": self.horizon,
+            "mse": self.mse,
+            "mae": self.mae,
+            "mase": self.mase,
+            "smape": self.smape,
+            "wql": self.wql,
+            "coverage": coverage,
+        })
+    }
+
+    /// The numbers of a row of a table, ten characters each, and the shares inside the intervals, nine each.
+    pub(super) fn cells(&self) -> String {
+        let mut out = String::new();
+        // Writing to a string cannot fail.
+        for number in [self.mse, self.mae, self.mase, self.smape, self.wql] {
+            let _ = write!(out, "{:>10}", number.map_or_else(|| "-".to_owned(), significant));
+        }
+        for (_, inside) in self.coverage.iter().rev() {
+            let _ = write!(out, "{:>9}", format!("{:.1} %", inside * 100.0));
+        }
+        out
+    }
+}
+
+/// The heads of the columns that [`Measured::cells`] fills, of which `rows` are to come.
+pub(super) fn heads(rows: &[Measured]) -> String {
+    let mut out = String::new();
+    for name in ["MSE", "MAE", "MASE", "sMAPE", "WQL"] {
+        let _ = write!(out, "{name:>10}");
+    }
+    let covered = rows.iter().find(|row| !row.coverage.is_empty());
+    for (nominal, _) in covered.iter().flat_map(|row| row.coverage.iter().rev()) {
+        let _ = write!(out, "{:>9}", format!("in {:.0} %", nominal * 100.0));
+    }
+    out
+}
+
 /// What came of a backtest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
@@ -84,24 +128,16 @@ pub struct Report {
 }
 
 impl Report {
-    /// One JSON object. What is unknown is `null`.
-    pub fn json(&self, seconds: f64) -> String {
-        let result = |row: &Measured| {
-            let coverage: Map<String, Value> =
-                row.coverage.iter().map(|(nominal, inside)| (format!("{nominal:.2}"), json!(inside))).collect();
-            json!({
-                "method": row.method.name(),
-                "horizon": row.horizon,
-                "mse": row.mse,
-                "mae": row.mae,
-                "mase": row.mase,
-                "smape": row.smape,
-                "wql": row.wql,
-                "coverage": coverage,
-            })
-        };
-        let results: Vec<Value> = self.results.iter().map(result).collect();
-        let mut whole = json!({"series": self.series, "origins": self.origins, "seconds": seconds, "results": results});
+    /// One JSON object; `microseconds` is the time of one forecast. What is unknown is `null`.
+    pub fn json(&self, seconds: f64, microseconds: Option<f64>) -> String {
+        let results: Vec<Value> = self.results.iter().map(Measured::json).collect();
+        let mut whole = json!({
+            "series": self.series,
+            "origins": self.origins,
+            "seconds": seconds,
+            "microseconds": microseconds,
+            "results": results,
+        });
         if let Some((target, steps)) = self.target {
             whole["target"] = json!({"of": target.name(), "steps": steps});
         }
@@ -116,45 +152,33 @@ impl Report {
         whole.to_string()
     }
 
-    /// A table.
-    pub fn table(&self) -> String {
-        let mut out = String::new();
+    /// What was scored, and in which unit.
+    pub(super) fn what(&self) -> String {
         let unit = match &self.scaled {
             Some(rows) => format!("in units of each series' deviation in rows {}..{}", rows.start, rows.end),
             None => "in the series' own units".to_owned(),
         };
-        let nominals: Vec<f64> = self
-            .results
-            .iter()
-            .find(|row| !row.coverage.is_empty())
-            .map_or(Vec::new(), |row| row.coverage.iter().rev().map(|(nominal, _)| *nominal).collect());
+        format!("{} series, {} origins; errors {unit}", self.series, self.origins)
+    }
+
+    /// The leads that are meant by a horizon.
+    pub(super) fn leads(&self, horizon: usize) -> String {
+        self.target.map_or_else(|| format!("1..{horizon}"), |(target, _)| target.to_string())
+    }
+
+    /// A table.
+    pub fn table(&self) -> String {
+        let mut out = String::new();
         // Writing to a string cannot fail.
-        let _ = writeln!(out, "{} series, {} origins; errors {unit}\n", self.series, self.origins);
-        let _ = write!(out, "{:>6}  {:<15}", "leads", "method");
-        for name in ["MSE", "MAE", "MASE", "sMAPE", "WQL"] {
-            let _ = write!(out, "{name:>10}");
-        }
-        for nominal in &nominals {
-            let _ = write!(out, "{:>9}", format!("in {:.0} %", nominal * 100.0));
-        }
-        let _ = writeln!(out, "{:>9}", "skill");
+        let _ = writeln!(out, "{}\n", self.what());
+        let _ = writeln!(out, "{:>6}  {:<15}{}{:>9}", "leads", "method", heads(&self.results), "skill");
         for rows in self.results.chunks(METHODS) {
             let best = rows.iter().filter(|row| row.method != Method::Foretide).filter_map(|row| row.mse);
             let best = best.fold(f64::INFINITY, f64::min);
             for row in rows {
                 let ours = row.method == Method::Foretide;
-                let leads = match self.target {
-                    _ if !ours => String::new(),
-                    Some((target, _)) => target.to_string(),
-                    None => format!("1..{}", row.horizon),
-                };
-                let _ = write!(out, "{leads:>6}  {:<15}", row.method.title());
-                for number in [row.mse, row.mae, row.mase, row.smape, row.wql] {
-                    let _ = write!(out, "{:>10}", number.map_or_else(|| "-".to_owned(), significant));
-                }
-                for (_, inside) in row.coverage.iter().rev() {
-                    let _ = write!(out, "{:>9}", format!("{:.1} %", inside * 100.0));
-                }
+                let leads = if ours { self.leads(row.horizon) } else { String::new() };
+                let _ = write!(out, "{leads:>6}  {:<15}{}", row.method.title(), row.cells());
                 if let Some(mse) = row.mse.filter(|_| ours && best > 0.0) {
                     let _ = write!(out, "{:>9}", format!("{:+.1} %", (1.0 - mse / best) * 100.0));
                 }

@@ -46,6 +46,9 @@ pub trait Watch {
     /// So many of all readings have been fed.
     fn fed(&mut self, _readings: usize, _of: usize) {}
 
+    /// An epoch of the engine begins; it ends with [`Watch::epoch`].
+    fn begin(&mut self) {}
+
     /// The forecasts of an epoch, ordered by position and series.
     ///
     /// # Errors
@@ -84,24 +87,37 @@ pub struct Counts {
 pub fn run(spec: &BacktestSpec, table: &Table, watch: &mut dyn Watch) -> Result<Report, BacktestError> {
     check(spec, table)?;
     let mut run = Run::new(spec, table)?;
-    let plan = spec.training.as_ref();
-    let mut boundaries: Vec<(usize, usize)> =
-        plan.map_or(&[][..], |plan| &plan.rows).iter().map(|&row| (table.before_row(row), row)).collect();
-    boundaries.retain(|(fed, _)| *fed > 0 && *fed < table.readings.len());
-    let mut fed = 0;
-    for (until, row) in
-        boundaries.into_iter().map(|(until, row)| (until, Some(row))).chain([(table.readings.len(), None)])
-    {
-        while fed < until {
-            let end = block_end(table, fed, spec.block).min(until);
-            run.feed(fed..end, watch)?;
-            fed = end;
-            watch.fed(fed, table.readings.len());
-        }
-        if let (Some(plan), Some(row)) = (plan, row) {
-            run.train(plan, fed, row, watch)?;
+    if let Some(plan) = &spec.training {
+        for &row in &plan.rows {
+            let until = table.before_row(row);
+            if until > 0 && until < table.readings.len() {
+                run.feed_until(until, watch)?;
+                let round = run.train(plan, row, watch)?;
+                run.take_up(round)?;
+            }
         }
     }
+    run.feed_until(table.readings.len(), watch)?;
+    Ok(run.report())
+}
+
+/// The same without training: what comes of the `rounds` of another run over the same table serves from the same rows on.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn run_as_trained(
+    spec: &BacktestSpec,
+    table: &Table,
+    rounds: &[Round],
+    watch: &mut dyn Watch,
+) -> Result<Report, BacktestError> {
+    check(spec, table)?;
+    let mut run = Run::new(spec, table)?;
+    for round in rounds {
+        run.feed_until(table.before_row(round.row), watch)?;
+        run.take_up(round.clone())?;
+    }
+    run.feed_until(table.readings.len(), watch)?;
     Ok(run.report())
 }
 
@@ -150,6 +166,8 @@ struct Run<'a> {
     weights: Weights,
     rounds: Vec<Round>,
     gallery: Option<Gallery>,
+    /// Readings so far.
+    fed: usize,
     taken: Vec<usize>,
 }
 
@@ -180,12 +198,25 @@ impl<'a> Run<'a> {
             weights: Weights::initial(&stream.network),
             rounds: Vec::new(),
             gallery,
+            fed: 0,
             taken: Vec::new(),
         })
     }
 
+    /// Feeds the readings before `until`, block by block.
+    fn feed_until(&mut self, until: usize, watch: &mut dyn Watch) -> Result<(), BacktestError> {
+        while self.fed < until {
+            let end = block_end(self.table, self.fed, self.spec.block).min(until);
+            self.feed(self.fed..end, watch)?;
+            self.fed = end;
+            watch.fed(end, self.table.readings.len());
+        }
+        Ok(())
+    }
+
     /// One epoch.
     fn feed(&mut self, readings: Range<usize>, watch: &mut dyn Watch) -> Result<(), BacktestError> {
+        watch.begin();
         self.engine.begin(true);
         self.taken.clear();
         for at in readings.clone() {
@@ -216,8 +247,8 @@ impl<'a> Run<'a> {
         // The engine's own order follows its waves, which depend on the size of the block.
         epoch.forecasts.sort_by_key(|row| (row.offset, self.order[row.series as usize]));
         self.engine.committed(&epoch);
-        self.score(&epoch);
         watch.epoch(&self.engine, &epoch)?;
+        self.score(&epoch);
         Ok(())
     }
 
@@ -244,27 +275,26 @@ impl<'a> Run<'a> {
         debug_assert!(made.peek().is_none(), "every forecast belongs to a reading");
     }
 
-    /// Trains from what has been fed; promoted weights serve from the next row on.
-    fn train(
-        &mut self,
-        plan: &TrainingPlan,
-        fed: usize,
-        row: usize,
-        watch: &mut dyn Watch,
-    ) -> Result<(), BacktestError> {
-        let stream = &self.spec.stream;
+    /// Trains from what has been fed.
+    fn train(&self, plan: &TrainingPlan, row: usize, watch: &mut dyn Watch) -> Result<Round, BacktestError> {
         let mut tell = |progress: &Progress| watch.training(row, progress);
-        let (round, promoted) = training::round(plan, stream, &self.weights, self.table, fed, row, &mut tell)?;
+        let round = training::round(plan, &self.spec.stream, &self.weights, self.table, self.fed, row, &mut tell)?;
         watch.trained(&round);
-        self.rounds.push(round);
-        if let Some(weights) = promoted {
-            let network = Network::new(&stream.network, &weights)?;
+        Ok(round)
+    }
+
+    /// Promoted weights serve from the next row on.
+    fn take_up(&mut self, round: Round) -> Result<(), BacktestError> {
+        if let Some(weights) = &round.weights {
+            let stream = &self.spec.stream;
+            let network = Network::new(&stream.network, weights)?;
             let version = self.engine.version(self.task) + 1;
             self.engine.install(&stream.name, version, Arc::new(network));
             self.engine.activate(self.task, version);
             self.engine.forget(&stream.name, version);
-            self.weights = weights;
+            self.weights = weights.clone();
         }
+        self.rounds.push(round);
         Ok(())
     }
 

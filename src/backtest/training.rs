@@ -38,9 +38,11 @@ pub struct Round {
     pub challenger_loss: f64,
     /// Why they were refused; `None`: they serve from this row on.
     pub refused: Option<String>,
+    /// The new weights, where they were promoted.
+    pub weights: Option<Weights>,
 }
 
-/// Trains from the first `fed` readings. The new weights where they were promoted.
+/// Trains from the first `fed` readings.
 pub(super) fn round(
     plan: &TrainingPlan,
     stream: &StreamSpec,
@@ -49,7 +51,7 @@ pub(super) fn round(
     fed: usize,
     row: usize,
     tell: &mut dyn FnMut(&Progress),
-) -> Result<(Round, Option<Weights>), BacktestError> {
+) -> Result<Round, BacktestError> {
     let lanes = lanes(stream, table, fed, plan.most_steps);
     let mut observe = |progress: &Progress| {
         tell(progress);
@@ -61,6 +63,7 @@ pub(super) fn round(
         champion_loss: f64::NAN,
         challenger_loss: f64::NAN,
         refused: Some(refused),
+        weights: None,
     };
     match train::train(&plan.spec, &stream.network, champion, &lanes, &mut observe) {
         Ok(outcome) => {
@@ -70,9 +73,9 @@ pub(super) fn round(
             };
             let (champion_loss, challenger_loss) = (outcome.champion_loss, outcome.challenger_loss);
             let weights = refused.is_none().then_some(outcome.challenger);
-            Ok((Round { row, updates: outcome.steps, champion_loss, challenger_loss, refused }, weights))
+            Ok(Round { row, updates: outcome.steps, champion_loss, challenger_loss, refused, weights })
         }
-        Err(TrainError::TooLittle(why)) => Ok((nothing(why), None)),
+        Err(TrainError::TooLittle(why)) => Ok(nothing(why)),
         Err(error) => Err(error.into()),
     }
 }

@@ -1,6 +1,8 @@
 //! `foretide backtest`: a file through the engine, and how well it was forecast.
 
+mod compare;
 mod impute;
+mod m4;
 
 use std::{
     fs::File,
@@ -13,14 +15,14 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use self::impute::ImputeArguments;
+use self::{compare::CompareArguments, impute::ImputeArguments, m4::M4Arguments};
 use super::{
     data::{FileArguments, ForecastArguments, what_it_is},
     failure::{CANNOT_WRITE, Failure},
     training::TrainingArguments,
 };
 use crate::{
-    backtest::{self, BacktestSpec, Report, Round, Table, TrainingPlan, Watch, plot, schedule},
+    backtest::{self, BacktestSpec, Report, Round, Table, Timed, TrainingPlan, Watch, plot, schedule},
     daemon::{forecasts::ForecastWriter, specs},
     engine::{Engine, Epoch},
     env::{Clock, SystemClock},
@@ -36,10 +38,11 @@ const READINGS_PER_EPOCH: usize = 2048;
 const UPDATES: usize = 400;
 
 /// What `foretide backtest` takes.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
     /// CSV, plain or gzipped. Wide: a time stamp and one column for each series
-    file: PathBuf,
+    #[arg(required_unless_present = "m4")]
+    file: Option<PathBuf>,
 
     #[command(flatten)]
     reading: FileArguments,
@@ -82,6 +85,10 @@ pub struct Arguments {
 
     #[command(flatten)]
     impute: ImputeArguments,
+    #[command(flatten)]
+    m4: M4Arguments,
+    #[command(flatten)]
+    compare: CompareArguments,
 
     /// Horizons to report; each is the mean over leads 1 to it [default: 1 and --horizon, of one number --horizon]
     #[arg(long, value_name = "STEPS,…", value_delimiter = ',', help_heading = "Report")]
@@ -124,8 +131,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn whole(arguments: &Arguments) -> Result<(), Failure> {
+    let Some(file) = &arguments.file else { return m4::run(arguments) };
     let clock = SystemClock::new();
-    let table = backtest::read_file(&arguments.file, &arguments.reading.read_spec(arguments.forecast.interval))?;
+    let table = backtest::read_file(file, &arguments.reading.read_spec(arguments.forecast.interval))?;
     let first = arguments.scale_rows.as_ref().map_or(table.rows / 5, |rows| rows.end);
     let score_rows = arguments.score_rows.clone().unwrap_or(first..table.rows);
     if arguments.impute.impute {
@@ -135,14 +143,22 @@ fn whole(arguments: &Arguments) -> Result<(), Failure> {
     let updates = spec.training.as_ref().map_or(0, |plan| plan.spec.max_steps);
     let mut screen = Screen::open(arguments.emit.as_ref(), updates)?;
     screen.say(&what_it_is(&spec.stream, &table));
+    if arguments.compare.compare {
+        return compare::run(&spec, &table, arguments.json, screen, &clock);
+    }
     let report = backtest::run(&spec, &table, &mut screen)?;
+    let microseconds = screen.microseconds();
     screen.close(arguments.emit.as_ref())?;
     tell_counts(&report, &table);
     let seconds = clock.monotonic_micros() as f64 / 1e6;
     if let (Some(plot), Some(gallery)) = (&arguments.plot, &report.gallery) {
         plot::draw(plot, gallery, &report).map_err(|error| Failure(CANNOT_WRITE, error.to_string()))?;
     }
-    let text = if arguments.json { report.json(seconds) + "\n" } else { format!("{}{seconds:.1} s\n", report.table()) };
+    let text = if arguments.json {
+        report.json(seconds, microseconds) + "\n"
+    } else {
+        format!("{}{seconds:.1} s\n", report.table())
+    };
     print(&text)
 }
 
@@ -217,6 +233,11 @@ struct Screen {
     emit: Option<(ForecastWriter, BufWriter<File>)>,
     record: Vec<u8>,
     updates: usize,
+    clock: SystemClock,
+    /// When the epoch that is open began, how long those before it took, in microseconds, and their forecasts.
+    begun: u64,
+    spent: u64,
+    forecasts: u64,
 }
 
 impl Screen {
@@ -231,7 +252,8 @@ impl Screen {
         if let Ok(style) = ProgressStyle::with_template("{bar:40.cyan/blue} {percent:>3} %  {eta:>4} left  {msg}") {
             bar.set_style(style.progress_chars("━╸─"));
         }
-        Ok(Self { bar, emit, record: Vec::new(), updates })
+        let (clock, record) = (SystemClock::new(), Vec::new());
+        Ok(Self { bar, emit, record, updates, clock, begun: 0, spent: 0, forecasts: 0 })
     }
 
     fn say(&self, text: &str) {
@@ -255,13 +277,26 @@ impl Screen {
     }
 }
 
+impl Timed for Screen {
+    fn microseconds(&mut self) -> Option<f64> {
+        let (spent, forecasts) = (std::mem::take(&mut self.spent), std::mem::take(&mut self.forecasts));
+        (forecasts > 0).then(|| spent as f64 / forecasts as f64)
+    }
+}
+
 impl Watch for Screen {
     fn fed(&mut self, readings: usize, of: usize) {
         self.bar.set_length(of as u64);
         self.bar.set_position(readings as u64);
     }
 
+    fn begin(&mut self) {
+        self.begun = self.clock.monotonic_micros();
+    }
+
     fn epoch(&mut self, engine: &Engine, epoch: &Epoch) -> io::Result<()> {
+        self.spent += self.clock.monotonic_micros() - self.begun;
+        self.forecasts += epoch.forecasts.len() as u64;
         let Some((writer, out)) = &mut self.emit else { return Ok(()) };
         for row in &epoch.forecasts {
             writer.write(engine, epoch, row, &mut self.record);

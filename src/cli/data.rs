@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How a file is read.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct FileArguments {
     /// Every row is one reading: of the series that --key names, at --time, with --value
     #[arg(long, requires = "key", help_heading = "File")]
@@ -52,7 +52,7 @@ pub(super) struct FileArguments {
 }
 
 /// What is forecast, and by which network.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct ForecastArguments {
     /// Steps ahead to forecast
     #[arg(long, value_name = "STEPS", default_value_t = Stream::default().horizon, help_heading = "Forecast")]
@@ -104,6 +104,11 @@ impl FileArguments {
 }
 
 impl ForecastArguments {
+    /// The same with a season of `steps`, 0 for none.
+    pub(super) fn with_season(&self, steps: u32) -> Self {
+        Self { season: SeasonChoice::Steps(steps), ..self.clone() }
+    }
+
     /// The quantile levels.
     pub(super) fn levels(&self) -> Vec<f32> {
         self.quantiles.iter().map(|level| *level as f32).collect()

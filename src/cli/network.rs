@@ -4,7 +4,7 @@ use super::failure::{Failure, USAGE};
 use crate::settings::{Arrangement, Cell, Model, Stream, Target};
 
 /// The network; what is not asked for has the daemon's own default.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct NetworkArguments {
     /// What its layers are made of: elman, elman_relu, lstm, gru, gru_reset_before, mingru, minlstm, slstm, feedforward, tcn or attention
     #[arg(long, value_name = "CELL", default_value = Stream::default().model.cell.word(), value_parser = cell, help_heading = "Network")]

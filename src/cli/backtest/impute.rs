@@ -19,7 +19,7 @@ use crate::{
 const WINDOWS: usize = 32;
 
 /// What is said of gaps.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct ImputeArguments {
     /// Hide stretches of values in the scored rows instead of forecasting, and tell how well they are filled by a bidirectional lstm or gru that learnt from the rows before
     #[arg(long, help_heading = "Gaps")]
