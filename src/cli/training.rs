@@ -3,7 +3,7 @@
 use crate::train::TrainSpec;
 
 /// What overrides the settings of training.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct TrainingArguments {
     /// Steps between two updates
     #[arg(long, value_name = "STEPS", help_heading = "Training")]
