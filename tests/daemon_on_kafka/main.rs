@@ -223,7 +223,7 @@ fn bad_records_go_to_the_dead_letters_and_good_ones_are_forecast() {
 fn the_trainer_learns_publishes_and_serving_takes_the_weights_up() {
     let topic = kafka().topic("learn", 2);
     let app = unique("learn");
-    let extra = "season = \"none\"\nreadings_per_slot = 1\ntraining = { every = \"5s\", min_steps = 200, max_updates = 60, lanes = 8, margin = 0.001, learning_rate = 0.01 }";
+    let extra = "season = \"none\"\nreadings_per_slot = 1\ntraining = { every = \"1s\", min_steps = 200, max_updates = 60, lanes = 8, margin = 0.001, learning_rate = 0.01 }";
     let stream = Stream { topic: &topic, values: vec!["value"], key: "\"record\"", interval: "1m", extra };
     let mut daemon = Daemon::new(&app, &[stream]).trained();
     let now = support::now() / 60_000 * 60_000;
@@ -232,8 +232,11 @@ fn the_trainer_learns_publishes_and_serving_takes_the_weights_up() {
         Input::new(format!("s{series}"), format!("{{\"time\":{},\"value\":{value}}}", now + step * 60_000))
             .at((series % 2) as i32)
     };
-    produce(kafka(), &topic, (0..400).flat_map(|step| (0..8).map(move |series| record(series, step))));
+    // Too little to train on is served first, so the initial weights are what it begins with.
+    produce(kafka(), &topic, (0..20).flat_map(|step| (0..8).map(move |series| record(series, step))));
     daemon.start("score");
+    wait_until_read(&app, &topic, &[4 * 20, 4 * 20]);
+    produce(kafka(), &topic, (20..400).flat_map(|step| (0..8).map(move |series| record(series, step))));
     let version = wait_for("weights to be promoted and served", LIMIT, || {
         let (_, metrics) = http_get(daemon.port("score"), "/metrics")?;
         let line = metrics.lines().find(|line| line.starts_with("foretide_weights_version{"))?;
