@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::experts::{FARTHEST, scaled};
 use super::factor::{Factor, REGRESSORS, Regressors};
 use super::profile::{Profile, Usual};
+use super::ring::{after, back};
 use super::spec::ForecastSpec;
 use crate::series::SeriesState;
 
@@ -112,8 +113,8 @@ impl Linear {
             self.reference = value;
         }
         let last = usize::from(self.now);
-        let now = if last + 1 == self.values.len() { 0 } else { last + 1 };
-        self.now = u16::try_from(now).unwrap_or(0);
+        self.now = after(self.now, self.values.len());
+        let now = usize::from(self.now);
         self.values[now] = value.map_or(self.values[last], |value| self.held(value));
         for (model, usual) in self.models.iter_mut().zip(USUAL) {
             let usual = self.profile.ahead(spec.season, usual, slot).next().unwrap_or(0.0);
@@ -140,9 +141,7 @@ impl Linear {
             let known = self.profile.ahead(spec.season, usual, slot).next().unwrap_or(0.0);
             model.take(now, value - known, self.unit, self.steps);
             if self.unit > 0.0 && self.steps as usize > LAGS {
-                let around =
-                    around(usual, spec, |back| Some(held(series.value_back(back.checked_sub(1)?)?, self.reference)));
-                let regressors = model.regressors(now, around, self.unit);
+                let regressors = model.regressors(now, around(usual, spec, series, self.reference, 0), self.unit);
                 model.factor.update(&regressors, FORGETTING);
             }
         }
@@ -159,7 +158,7 @@ impl Linear {
             return;
         };
         let now = usize::from(self.now);
-        let around = around(USUAL[model], spec, |back| Some(self.held(series.value_back(back)?)));
+        let around = around(USUAL[model], spec, series, self.reference, 1); // the newest step is taken already
         let regressors = learnt.regressors(now, around, self.unit);
         let usual = self.held(value) - learnt.left[now]; // in the newest slot
         let mut ahead = self.profile.ahead(spec.season, USUAL[model], slot.saturating_add(1));
@@ -184,7 +183,7 @@ impl Linear {
         }
         let weight = 1.0 / self.steps.min(LONG_MEMORY) as f32;
         let apart = value - self.mean;
-        let bound = if self.steps > KNOWN_FROM && self.unit > 0.0 { CLIP * self.unit } else { f32::INFINITY };
+        let bound = farthest(self.unit, self.steps);
         let kept = apart.clamp(-bound, bound);
         self.mean += weight * kept;
         self.unit += weight * (kept.abs() - self.unit);
@@ -283,8 +282,8 @@ impl Model {
                 continue; // nothing was forecast then
             }
             let origin = coming.back(end);
-            let value = |back: usize| Some(held(coming.series.value_back(end - 1 + back)?, coming.reference));
-            let regressors = self.regressors(origin, around(usual, spec, value), unit);
+            let around = around(usual, spec, coming.series, coming.reference, end);
+            let regressors = self.regressors(origin, around, unit);
             let left = self.left[origin];
             let gain = self.factor.gain(&regressors);
             for lead in leads {
@@ -307,7 +306,7 @@ impl Model {
     /// Takes in what is left of the newest value.
     fn take(&mut self, now: usize, left: f32, unit: f32, steps: u32) {
         self.left[now] = left;
-        let bound = if steps > KNOWN_FROM && unit > 0.0 { CLIP * unit } else { f32::INFINITY };
+        let bound = farthest(unit, steps);
         let towards = |mean: f32, memory: f32| {
             if steps == 0 { left } else { mean + (left - mean).clamp(-bound, bound) / memory }
         };
@@ -348,19 +347,22 @@ fn models(spec: &ForecastSpec) -> usize {
 /// Values around one season before a step, where they are known.
 type Around = [Option<f32>; AROUND];
 
-/// What a model with this notion of usual looks at around one season ago; `value` tells one so many steps ago.
-fn around(usual: Usual, spec: &ForecastSpec, value: impl Fn(usize) -> Option<f32>) -> Option<Around> {
+/// What a model with this notion of usual looks at around one season before the step that lies `ago` steps before the coming
+/// one, which `series` does not hold yet.
+fn around(usual: Usual, spec: &ForecastSpec, series: &SeriesState, reference: f64, ago: usize) -> Option<Around> {
     let season = (usual == Usual::Nothing && spec.season >= AROUND).then_some(spec.season)?;
-    Some(std::array::from_fn(|ahead| value(season - ahead)))
+    let value = |ahead| series.value_back(ago + season - ahead - 1).map(|value| held(value, reference));
+    Some(std::array::from_fn(value))
+}
+
+/// How far from a mean a value is believed, once the unit is known.
+fn farthest(unit: f32, steps: u32) -> f32 {
+    if steps > KNOWN_FROM && unit > 0.0 { CLIP * unit } else { f32::INFINITY }
 }
 
 /// A value as it is reckoned with, apart from the first one.
 fn held(value: f64, reference: f64) -> f32 {
     (value - reference).clamp(-LARGEST, LARGEST) as f32
-}
-
-fn back(place: usize, steps: usize, length: usize) -> usize {
-    if steps <= place { place - steps } else { place + length - steps }
 }
 
 /// In four sums, so that it becomes vector instructions; always in the same order.

@@ -16,9 +16,9 @@ const PRIOR: f32 = 20.0;
 const MOST: f32 = 1.5;
 /// Sweeps over the weights for each forecast.
 const SWEEPS: usize = 3;
-/// An error is never measured in less, in scales: what a series does at rest would otherwise outweigh the rest.
+/// An error is never measured in less, in long-term units: what a series does at rest would otherwise outweigh the rest.
 const LEAST: f32 = 1.0;
-/// A usual error below this, in scales, does not hold back a larger one: the series has been at rest.
+/// A usual error below this, in the same units, does not hold back a larger one: the series has been at rest.
 const REST: f32 = 0.01;
 /// Deviations of what is won over a naive forecast that it must amount to: one or two events prove nothing, as when a series
 /// at rest moves once a year.
@@ -29,7 +29,8 @@ const CLIP: f32 = 8.0;
 
 /// The weights of the experts in each bucket: those that would have had the least squared error on the matured forecasts,
 /// newer ones counting more, none of them negative (stacked regression: Breiman, Machine Learning 1996), by coordinate
-/// descent from the weights before. Errors are measured in the usual error of their time, so that unrest does not outweigh calm.
+/// descent from the weights before. Errors are measured in the series' long-term unit, or in the usual error of a time that is
+/// worse than that.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Mixture {
     buckets: Vec<Bucket>,
@@ -81,7 +82,7 @@ impl Mixture {
         weights
     }
 
-    /// Learns from how far one target, the mixture and the experts lay from the last value, in the series' scale. What is
+    /// Learns from how far one target, the mixture and the experts lay from the last value, in the series' long-term unit ([`super::linear`]). What is
     /// far out is held to what [`super::experts::error`] holds errors to, by the caller.
     pub fn learn(&mut self, spec: &ForecastSpec, bucket: usize, target: f32, mixed: f32, experts: [f32; EXPERTS]) {
         let first = first_weights(spec);
@@ -90,11 +91,8 @@ impl Mixture {
         let limit = if bucket.learnt > 4 { CLIP * bucket.usual.max(REST) } else { f32::INFINITY };
         bucket.usual += ((target - mixed).abs().min(limit) - bucket.usual) / bucket.learnt.min(USUAL_MEMORY) as f32;
         let unit = bucket.usual.max(LEAST);
-        let mut distances = [0.0; FREE];
-        for (distance, expert) in distances.iter_mut().zip(&experts[1..]) {
-            *distance = (expert - experts[Expert::Last as usize]) / unit;
-        }
-        let target = (target - experts[Expert::Last as usize]) / unit;
+        let [_, distances @ ..] = experts.map(|expert| expert / unit);
+        let target = target / unit;
         let keep = 1.0 - 1.0 / MEMORY;
         let weighted: f32 = distances.iter().zip(&bucket.weights).map(|(distance, weight)| distance * weight).sum();
         for (loss, forecast) in bucket.losses.iter_mut().zip([0.0, distances[0], weighted]) {

@@ -14,6 +14,7 @@ pub mod measures;
 mod mixture;
 mod pending;
 mod profile;
+mod ring;
 mod spec;
 mod state;
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calibration::outward;
 use super::linear::MODELS;
+use super::ring::{after, back};
 use super::spec::ForecastSpec;
 
 /// A point forecast at a bucket's middle: distance from the last value then, in the scale then.
@@ -67,9 +68,7 @@ impl Pending {
     /// The scale at the step `lead` steps ago, where a forecast was made then.
     #[inline]
     pub fn scale(&self, lead: usize) -> Option<f64> {
-        let now = usize::from(self.now);
-        let at = if lead <= now { now - lead } else { now + self.scales.len() - lead };
-        let bits = self.scales[at];
+        let bits = self.scales[back(usize::from(self.now), lead, self.scales.len())];
         (bits != 0).then(|| f64::from_bits(u64::from(bits) << 32))
     }
 
@@ -138,12 +137,6 @@ impl Pending {
     fn end(&self, spec: &ForecastSpec, bucket: usize) -> usize {
         spec.rings[bucket].1 + usize::from(self.cursors[bucket].1)
     }
-}
-
-/// The next place in a ring.
-#[inline]
-fn after(cursor: u16, length: usize) -> u16 {
-    if usize::from(cursor) + 1 == length { 0 } else { cursor + 1 }
 }
 
 /// The upper half of the bits, rounded: 8 bits of mantissa.

@@ -17,7 +17,7 @@ use crate::series::{ClosedSlot, SeriesState, Target};
 /// One forecast: a path, or one number, and its quantiles.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Forecast {
-    /// `[output]`: the point forecast, which is the median.
+    /// `[output]`: the point forecast; the quantile 0.5 is the same.
     pub point: Vec<f64>,
     /// `[output][level]`: the quantiles, ascending in each.
     pub quantiles: Vec<f64>,
@@ -25,6 +25,8 @@ pub struct Forecast {
     pub crossing: Option<f32>,
     /// `[output]`: how far the linear experts' forecasts lie from the last value.
     linear: [Vec<f64>; MODELS],
+    /// `[bucket]`: the experts' weights.
+    weights: Vec<[f32; EXPERTS]>,
 }
 
 impl Forecast {
@@ -36,6 +38,7 @@ impl Forecast {
             quantiles: vec![0.0; outputs * spec.levels.len()],
             crossing: None,
             linear: std::array::from_fn(|_| vec![0.0; outputs]),
+            weights: Vec::with_capacity(spec.buckets.len()),
         }
     }
 }
@@ -117,9 +120,11 @@ impl ForecastState {
         for (model, path) in out.linear.iter_mut().enumerate() {
             self.linear.path(spec, series, model, path);
         }
+        out.weights.clear();
+        out.weights.extend((0..spec.buckets.len()).map(|bucket| self.mixture.weights(bucket)));
         for (place, point) in out.point.iter_mut().enumerate() {
             let Between { below, above, share } = spec.of_middles[place];
-            let (low, high) = (self.mixture.weights(below), self.mixture.weights(above));
+            let (low, high) = (out.weights[below], out.weights[above]);
             let weight = |expert: Expert| {
                 if spec.network_alone {
                     return f64::from(u8::from(expert == Expert::Network));
