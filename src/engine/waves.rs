@@ -3,7 +3,7 @@
 
 use super::{Epoch, ForecastRow, Stream, StreamSpec, Task, TaskHandle, ahead::Ahead, table::Series};
 use crate::{
-    forecast::Forecast,
+    forecast::{Anomaly, Forecast},
     nn::{Arrangement, Network, Scratch},
     series::{ClosedSlot, FEATURES, SeriesSpec},
 };
@@ -32,7 +32,7 @@ pub(super) struct Waves {
     hidden: Vec<f32>,
     outputs: Vec<f32>,
     ahead: Ahead,
-    anomalies: Vec<Option<f32>>,
+    anomalies: Vec<Option<Anomaly>>,
     context: Vec<(usize, Vec<f32>)>,
 }
 

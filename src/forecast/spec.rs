@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use thiserror::Error;
 
+use super::anomaly::AlarmSpec;
 use crate::series::Target;
 
 /// Quantile levels that a forecast may have.
@@ -55,6 +56,8 @@ pub struct ForecastSpec {
     pub target: Option<Target>,
     /// What that number may not cross: the forecast tells how probably it does, upwards or, of a minimum, downwards.
     pub threshold: Option<f64>,
+    /// When a series is called anomalous.
+    pub alarm: AlarmSpec,
     /// Last lead of each bucket, ascending; the last one is `horizon`.
     pub buckets: Vec<usize>,
     /// Lead of each bucket at which points are judged. Never a whole season: the two naive forecasts coincide there.
@@ -128,6 +131,7 @@ impl ForecastSpec {
             season,
             target,
             threshold: None,
+            alarm: AlarmSpec::default(),
             network_alone: false,
             rings: (0..buckets.len())
                 .map(|bucket| (middles[..bucket].iter().sum(), buckets[..bucket].iter().sum()))
