@@ -62,7 +62,7 @@ clone_in_place!(Linear { reference, unit, mean, steps, now, values, profile, mod
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Model {
     factor: Factor,
-    /// `[output][regressor]`
+    /// `[knot][regressor]`
     weights: Vec<f32>,
     /// `[bucket]`: mean absolute error, in units.
     usual: Vec<f32>,
@@ -77,13 +77,13 @@ clone_in_place!(Model { factor, weights, usual, level, left, before, averages })
 
 impl Linear {
     pub fn new(spec: &ForecastSpec) -> Self {
-        let model = || Model {
+        let model = |usual: Usual| Model {
             factor: Factor::new(),
-            weights: vec![0.0; spec.outputs() * REGRESSORS],
+            weights: vec![0.0; spec.knots.len() * REGRESSORS],
             usual: vec![0.0; spec.buckets.len()],
             level: 0.0,
             left: vec![0.0; ring(spec)],
-            before: vec![0.0; ring(spec)],
+            before: vec![0.0; before(spec, usual)],
             averages: vec![[0.0; MEMORIES.len()]; ring(spec)],
         };
         Self {
@@ -94,7 +94,7 @@ impl Linear {
             now: 0,
             values: vec![0.0; ring(spec)],
             profile: Profile::new(spec.season),
-            models: (0..models(spec)).map(|_| model()).collect(),
+            models: USUAL[..models(spec)].iter().map(|usual| model(*usual)).collect(),
         }
     }
 
@@ -118,7 +118,7 @@ impl Linear {
         self.values[now] = value.map_or(self.values[last], |value| self.held(value));
         for (model, usual) in self.models.iter_mut().zip(USUAL) {
             let usual = self.profile.ahead(spec.season, usual, slot).next().unwrap_or(0.0);
-            model.before[now] = usual;
+            model.before.get_mut(now).into_iter().for_each(|before| *before = usual);
             model.left[now] = model.left[last];
             model.averages[now] = model.averages[last];
         }
@@ -163,9 +163,18 @@ impl Linear {
         let usual = self.held(value) - learnt.left[now]; // in the newest slot
         let mut ahead = self.profile.ahead(spec.season, USUAL[model], slot.saturating_add(1));
         let one = spec.target.and_then(|target| target.of(ahead.by_ref().take(spec.horizon).map(f64::from)));
-        for (out, weights) in out.iter_mut().zip(learnt.weights.chunks_exact(REGRESSORS)) {
+        let apart = |knot: usize| {
+            let weights = &learnt.weights[knot * REGRESSORS..][..REGRESSORS];
+            dot(weights, &regressors).clamp(-FARTHEST, FARTHEST)
+        };
+        let mut between = (0, apart(0));
+        let mut reached = between;
+        for (out, place) in out.iter_mut().zip(&spec.of_knots) {
+            if place.above != reached.0 {
+                (between, reached) = (reached, (place.above, apart(place.above)));
+            }
             let offset = one.map_or_else(|| ahead.next().unwrap_or(0.0), |one| one as f32) - usual;
-            let apart = dot(weights, &regressors).clamp(-FARTHEST, FARTHEST);
+            let apart = between.1 + place.share * (reached.1 - between.1);
             *out = f64::from(self.unit * apart + offset);
         }
     }
@@ -197,14 +206,15 @@ impl Linear {
     /// Whether this is of the shape of `spec`.
     pub fn fits(&self, spec: &ForecastSpec) -> bool {
         let length = ring(spec);
-        let model = |model: &Model| {
-            model.weights.len() == spec.outputs() * REGRESSORS
+        let model = |(model, usual): (&Model, &Usual)| {
+            model.weights.len() == spec.knots.len() * REGRESSORS
                 && model.usual.len() == spec.buckets.len()
-                && [model.left.len(), model.before.len(), model.averages.len()] == [length; 3]
+                && [model.left.len(), model.averages.len()] == [length; 2]
+                && model.before.len() == before(spec, *usual)
         };
         self.values.len() == length
             && self.models.len() == models(spec)
-            && self.models.iter().all(model)
+            && self.models.iter().zip(&USUAL).all(model)
             && self.profile.fits(spec.season)
     }
 
@@ -249,10 +259,10 @@ impl Coming<'_> {
     }
 
     /// What was usual, as it was known `end` steps before the coming one, at `lead` from there. The first slot of that phase
-    /// after then tells what it was before its value came.
+    /// after then tells what it was before its value came. 0 where the ring is empty, since nothing is usual.
     fn usual(&self, before: &[f32], end: usize, lead: usize) -> f32 {
         let season = self.spec.season.max(1);
-        before[self.back(end - 1 - (lead - 1) % season)]
+        before.get(self.back(end - 1 - (lead - 1) % season)).copied().unwrap_or(0.0)
     }
 
     /// What came at `lead` of a forecast made `end` steps before the coming one, without what was usual for it then.
@@ -286,11 +296,10 @@ impl Model {
             let regressors = self.regressors(origin, around, unit);
             let left = self.left[origin];
             let gain = self.factor.gain(&regressors);
-            for lead in leads {
+            for (knot, &lead) in spec.knots.iter().enumerate().filter(|(_, lead)| leads.contains(lead)) {
                 let Some(target) = coming.target(&self.before, end, lead) else { continue };
                 let target = ((target - left) / unit).clamp(-CLIP, CLIP);
-                let row = spec.place(lead) * REGRESSORS;
-                let weights = &mut self.weights[row..row + REGRESSORS];
+                let weights = &mut self.weights[knot * REGRESSORS..][..REGRESSORS];
                 let error = target - dot(weights, &regressors);
                 let usual = &mut self.usual[bucket];
                 let bound = if steps > KNOWN_FROM { CLIP_ERROR * *usual } else { f32::INFINITY };
@@ -338,6 +347,11 @@ impl Model {
 /// Steps that the rings hold: of every origin that still teaches, its lags.
 fn ring(spec: &ForecastSpec) -> usize {
     spec.horizon + LAGS + 1
+}
+
+/// Steps of which is remembered what was usual before their values came.
+fn before(spec: &ForecastSpec, usual: Usual) -> usize {
+    if usual == Usual::Nothing { 0 } else { ring(spec) }
 }
 
 fn models(spec: &ForecastSpec) -> usize {

@@ -65,7 +65,7 @@ impl Run {
             }
             self.state.forecast(&self.spec, &self.series, &self.network, &mut self.out);
         }
-        score
+        score.map(|anomaly| anomaly.score)
     }
 
     fn row(&self, lead: usize) -> &[f64] {
