@@ -14,6 +14,8 @@ const NEAR: usize = 12;
 const FAR: usize = 24;
 /// Ways to look at the errors.
 const VIEWS: usize = 3;
+/// From this score on the past says how rare a value is, below it the forecast's own quantiles.
+const RARE: f32 = 0.99;
 /// So many steps an anomaly is no news, unless it gets worse.
 const REST: u16 = 64;
 /// Errors are held to this size, in the values' own unit.
@@ -103,7 +105,8 @@ impl Detector {
         }
         let outermost = spec.levels[0].max(1.0 - spec.levels[spec.levels.len() - 1]);
         let usual = predictive(&mut self.tail).min(1.0 - 2.0 * outermost.min(0.5));
-        let score = usual.max(1.0 - VIEWS as f32 * rarest);
+        let rare = 1.0 - VIEWS as f32 * rarest;
+        let score = if rare >= RARE { rare } else { usual };
         Anomaly { score, anomalous: self.label(spec.alarm, score), news: self.is_news(score) }
     }
 
@@ -173,5 +176,44 @@ impl Window {
     /// Their mean, once there are enough.
     fn mean(&self) -> Option<f32> {
         self.full.then(|| self.errors.iter().sum::<f32>() / self.errors.len() as f32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detector(scores: &[f32]) -> (Detector, Vec<(bool, bool)>) {
+        let spec = ForecastSpec::new(24, &[0.05, 0.5, 0.95], 0).unwrap();
+        let mut detector = Detector::new(&spec);
+        let told = scores.iter().map(|score| (detector.label(spec.alarm, *score), detector.is_news(*score))).collect();
+        (detector, told)
+    }
+
+    #[test]
+    fn an_anomaly_lasts_until_a_few_values_in_a_row_are_calm() {
+        let scores = [0.5, 0.995, 0.9995, 0.5, 0.995, 0.5, 0.5, 0.5, 0.995];
+        let anomalous: Vec<bool> = detector(&scores).1.into_iter().map(|(anomalous, _)| anomalous).collect();
+        assert_eq!(anomalous, [false, false, true, true, true, true, true, false, false]);
+    }
+
+    #[test]
+    fn an_anomaly_is_news_once_and_again_when_it_gets_worse_or_long_after() {
+        let mut scores = vec![0.9; 200];
+        (scores[10], scores[20], scores[30], scores[150]) = (0.999, 0.9995, 0.999, 0.999);
+        let news: Vec<usize> =
+            detector(&scores).1.into_iter().enumerate().filter(|(_, (_, news))| *news).map(|(at, _)| at).collect();
+        assert_eq!(news, [0, 10, 20, 84, 148, 150]);
+    }
+
+    #[test]
+    fn a_shift_that_no_single_error_shows_is_seen_in_their_mean() {
+        let spec = ForecastSpec::new(24, &[0.05, 0.5, 0.95], 0).unwrap();
+        let mut detector = Detector::new(&spec);
+        let noise = |step: u32| f64::from(step.wrapping_mul(2_654_435_761) >> 8) / f64::from(1 << 24) - 0.5;
+        let mut judge = |error: f64| detector.judge(&spec, error, Some(error), |_| 0.5).score;
+        assert!((0..3000).map(|step| judge(noise(step))).filter(|score| *score >= 0.999).count() < 12);
+        let shifted: Vec<f32> = (3000..3030).map(|step| judge(noise(step) * 0.5 + 0.25)).collect();
+        assert!(shifted[0] < 0.99 && shifted.iter().any(|score| *score > 0.999), "{shifted:?}");
     }
 }
