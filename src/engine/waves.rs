@@ -93,7 +93,8 @@ impl Waves {
                 series.forecast.reset();
                 series.hidden.fill(0.0);
             }
-            let anomaly = series.forecast.mature(&spec.forecast, &series.input, &item.slot, &mut epoch.facts[stream]);
+            let facts = &mut epoch.facts[stream];
+            let anomaly = series.forecast.mature(&spec.forecast, &mut series.input, &item.slot, facts);
             self.anomalies.push(anomaly);
             series.input.take(&spec.series, &item.slot);
             let features = &mut self.features[row * FEATURES..(row + 1) * FEATURES];

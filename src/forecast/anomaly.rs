@@ -16,6 +16,10 @@ const FAR: usize = 24;
 const VIEWS: usize = 3;
 /// From this score on the past says how rare a value is, below it the forecast's own quantiles.
 const RARE: f32 = 0.99;
+/// A newest error that is rarer is a spike, as long as what follows does not confirm it.
+const SPIKE: f32 = 1e-4;
+/// What follows a spike is nearer to what came before it by this factor.
+const BACK: f64 = 0.25;
 /// So many steps an anomaly is no news, unless it gets worse.
 const REST: u16 = 64;
 /// Errors are held to this size, in the values' own unit.
@@ -64,9 +68,11 @@ pub(super) struct Detector {
     rest: u16,
     anomalous: bool,
     calm: u32,
+    /// Whether the newest value is a spike, for all that is known.
+    spike: bool,
 }
 
-clone_in_place!(Detector { tail, near, far, views, told, rest, anomalous, calm });
+clone_in_place!(Detector { tail, near, far, views, told, rest, anomalous, calm, spike });
 
 impl Detector {
     pub fn new(spec: &ForecastSpec) -> Self {
@@ -79,6 +85,7 @@ impl Detector {
             rest: 0,
             anomalous: false,
             calm: 0,
+            spike: false,
         }
     }
 
@@ -100,6 +107,7 @@ impl Detector {
         far.into_iter().for_each(|error| self.far.push(held(error)));
         let [newest, near, far] = &mut self.views;
         let mut rarest = newest.take(held(error).abs());
+        self.spike = rarest <= SPIKE;
         for (view, window) in [(near, &self.near), (far, &self.far)] {
             rarest = window.mean().map_or(rarest, |mean| rarest.min(view.take(mean.abs())));
         }
@@ -118,6 +126,21 @@ impl Detector {
     /// Heap memory in bytes.
     pub fn heap_bytes(&self) -> usize {
         (self.near.errors.capacity() + self.far.errors.capacity()) * size_of::<f32>()
+    }
+
+    /// Whether the newest value is taken for a spike.
+    pub fn is_spike(&self) -> bool {
+        self.spike
+    }
+
+    /// Whether the newest value was a spike: the `coming` one is back where the one before was.
+    pub fn spike_is_over(&self, before: Option<f64>, newest: Option<f64>, coming: Option<f64>) -> bool {
+        match (before, newest, coming) {
+            (Some(before), Some(newest), Some(coming)) if self.spike => {
+                (coming - before).abs() <= BACK * (newest - before).abs()
+            }
+            _ => false,
+        }
     }
 
     fn label(&mut self, alarm: AlarmSpec, score: f32) -> bool {

@@ -8,7 +8,7 @@ use super::factor::{Factor, REGRESSORS, Regressors};
 use super::profile::{Profile, Usual};
 use super::ring::{after, back};
 use super::spec::ForecastSpec;
-use crate::series::SeriesState;
+use crate::series::{ClosedSlot, SeriesState};
 
 /// Newest differences that are looked at.
 const LAGS: usize = 11;
@@ -21,6 +21,10 @@ const LONG_MEMORY: u32 = 2000;
 const FORGETTING: f32 = 1.0 - 1.0 / 5000.0;
 /// A regressor or a target counts for at most so many units ...
 const CLIP: f32 = 10.0;
+/// ... a value teaches what is usual as if it were at most so many from it ...
+const CLIP_USUAL: f32 = 6.0;
+/// ... a step with a regressor beyond so many teaches as if it were a smaller one ...
+const HEEDED: f32 = 2.5;
 /// ... and an error for at most so many usual ones, once these are known.
 const CLIP_ERROR: f32 = 8.0;
 const KNOWN_FROM: u32 = 50;
@@ -99,15 +103,16 @@ impl Linear {
     }
 
     /// Takes the coming step in, before [`SeriesState::take`]: learns from what was forecast for it (`number`: the value,
-    /// or the one number that it completes), then from its value.
+    /// or the one number that it completes), then from its value, unless that is taken for a `spike`.
     pub fn learn(
         &mut self,
         spec: &ForecastSpec,
         series: &SeriesState,
-        slot: i64,
-        value: Option<f64>,
+        slot: &ClosedSlot,
+        spike: bool,
         number: Option<f64>,
     ) {
+        let (slot, value) = (slot.slot, slot.value);
         if self.steps == 0 {
             let Some(value) = value else { return };
             self.reference = value;
@@ -125,7 +130,7 @@ impl Linear {
         if self.unit > 0.0 && self.steps as usize > LAGS {
             let number = number.map(|number| self.held(number));
             let (reference, values) = (self.reference, &self.values);
-            let coming = Coming { spec, series, now, reference, values, value: value.is_some(), number };
+            let coming = Coming { spec, series, now, reference, values, value: value.is_some() && !spike, number };
             for (model, usual) in self.models.iter_mut().zip(USUAL) {
                 model.mature(usual, &coming, self.unit, self.steps);
             }
@@ -134,18 +139,36 @@ impl Linear {
             return;
         }
         let value = self.values[now];
+        if spike {
+            for (model, usual) in self.models.iter_mut().zip(USUAL) {
+                let known = self.profile.ahead(spec.season, usual, slot).next().unwrap_or(0.0);
+                model.left[now] = value - known;
+            }
+            return;
+        }
         self.measure(value);
-        let bound = CLIP * self.unit;
+        let bound = CLIP_USUAL * self.unit;
         self.profile.update(spec.season, slot, |usual| (value - usual).clamp(-bound, bound));
         for (model, usual) in self.models.iter_mut().zip(USUAL) {
             let known = self.profile.ahead(spec.season, usual, slot).next().unwrap_or(0.0);
             model.take(now, value - known, self.unit, self.steps);
             if self.unit > 0.0 && self.steps as usize > LAGS {
                 let regressors = model.regressors(now, around(usual, spec, series, self.reference, 0), self.unit);
-                model.factor.update(&regressors, FORGETTING);
+                let heed = heed(&regressors);
+                model.factor.update(&regressors.map(|regressor| heed * regressor), FORGETTING);
             }
         }
         self.steps = self.steps.saturating_add(1);
+    }
+
+    /// Takes the newest step for an empty one.
+    pub fn forget_newest(&mut self) {
+        let now = usize::from(self.now);
+        let last = back(now, 1, self.values.len());
+        self.values[now] = self.values[last];
+        for model in &mut self.models {
+            model.left[now] = model.left[last];
+        }
     }
 
     /// How far the forecasts of one model lie from the newest value, for each number that is told, after that value was
@@ -295,7 +318,8 @@ impl Model {
             let around = around(usual, spec, coming.series, coming.reference, end);
             let regressors = self.regressors(origin, around, unit);
             let left = self.left[origin];
-            let gain = self.factor.gain(&regressors);
+            let heed = heed(&regressors);
+            let gain = self.factor.gain(&regressors.map(|regressor| heed * regressor));
             for (knot, &lead) in spec.knots.iter().enumerate().filter(|(_, lead)| leads.contains(lead)) {
                 let Some(target) = coming.target(&self.before, end, lead) else { continue };
                 let target = ((target - left) / unit).clamp(-CLIP, CLIP);
@@ -306,7 +330,7 @@ impl Model {
                 *usual += (error.abs().min(2.0 * bound.max(1e-3)) - *usual) / steps.min(MEMORY) as f32;
                 let error = error.clamp(-bound, bound);
                 for (weight, gain) in weights.iter_mut().zip(gain) {
-                    *weight += error * gain;
+                    *weight += heed * error * gain;
                 }
             }
         }
@@ -367,6 +391,13 @@ fn around(usual: Usual, spec: &ForecastSpec, series: &SeriesState, reference: f6
     let season = (usual == Usual::Nothing && spec.season >= AROUND).then_some(spec.season)?;
     let value = |ahead| series.value_back(ago + season - ahead - 1).map(|value| held(value, reference));
     Some(std::array::from_fn(value))
+}
+
+/// How much is learnt from such regressors, as a factor of them and of the error: less where one is far out, since it
+/// would outweigh hundreds of others (Mallows' weights; Krasker and Welsch, JASA 1982).
+fn heed(regressors: &Regressors) -> f32 {
+    let farthest = regressors.iter().fold(0.0_f32, |farthest, regressor| farthest.max(regressor.abs()));
+    if farthest > HEEDED { HEEDED / farthest } else { 1.0 }
 }
 
 /// How far from a mean a value is believed, once the unit is known.

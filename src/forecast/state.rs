@@ -93,19 +93,26 @@ impl ForecastState {
     /// one in a hundred. Within the outermost quantiles of that forecast they say it (1 minus the two-sided tail probability);
     /// beyond, all that came before: how rare such an error is, or such a mean of the newest errors. Where one number
     /// is forecast of a horizon, it is that of the number which this slot completes.
+    ///
+    /// The value before may turn out to have been a spike, which teaches nothing: `series` then forgets it.
     pub fn mature(
         &mut self,
         spec: &ForecastSpec,
-        series: &SeriesState,
+        series: &mut SeriesState,
         slot: &ClosedSlot,
         facts: &mut Facts,
     ) -> Option<Anomaly> {
+        if self.detector.spike_is_over(series.value_back(1), series.value_back(0), slot.value) {
+            series.forget_newest();
+            self.linear.forget_newest();
+        }
         self.pending.advance(spec);
-        slot.value.inspect(|value| self.bounds.take(*value));
         let value = completed(spec, series, slot.value);
-        self.linear.learn(spec, series, slot.slot, slot.value, value);
+        let anomaly = value.and_then(|value| self.judge(spec, series, value, facts));
+        let spike = anomaly.is_some() && self.detector.is_spike();
+        slot.value.filter(|_| !spike).inspect(|value| self.bounds.take(*value));
+        self.linear.learn(spec, series, slot, spike, value);
         let value = value?;
-        let anomaly = self.judge(spec, series, value, facts);
         for bucket in 0..spec.buckets.len() {
             self.mature_points(spec, series, value, bucket, &mut facts.buckets[bucket]);
             self.mature_quantiles(spec, series, value, bucket, &mut facts.buckets[bucket]);

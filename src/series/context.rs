@@ -59,6 +59,13 @@ impl Context {
         from_the_start.copy_from_slice(&self.values[..from_the_start.len()]);
     }
 
+    /// Empties the newest slot.
+    pub fn forget_newest(&mut self) {
+        if let Some(newest) = self.values.get_mut(self.newest as usize) {
+            *newest = f64::NAN;
+        }
+    }
+
     /// Forgets all values.
     pub fn clear(&mut self) {
         self.values.fill(f64::NAN);

@@ -57,6 +57,12 @@ impl SeriesState {
         self.steps += 1;
     }
 
+    /// Takes the newest step's value for none, as one that turned out to be a spike.
+    pub fn forget_newest(&mut self) {
+        self.context.forget_newest();
+        self.anchor = self.value_back(1).unwrap_or(self.anchor);
+    }
+
     /// The features of the newest step; see [`FEATURE_NAMES`](super::FEATURE_NAMES).
     pub fn features(&self, spec: &SeriesSpec, out: &mut [f32; FEATURES]) {
         self.step(spec).describe(0, out);

@@ -54,7 +54,7 @@ impl Run {
     fn step(&mut self, value: Option<f64>) -> Option<f32> {
         let slot = ClosedSlot { slot: self.slot, value, readings: 1, reset: false };
         self.slot += 1;
-        let score = self.state.mature(&self.spec, &self.series, &slot, &mut self.facts);
+        let score = self.state.mature(&self.spec, &mut self.series, &slot, &mut self.facts);
         self.series.take(&self.grid, &slot);
         if value.is_some() {
             let mut features = [0.0; FEATURES];
