@@ -281,11 +281,10 @@ impl Coming<'_> {
         if back == 0 { self.value } else { self.series.value_back(back - 1).is_some() }
     }
 
-    /// What was usual, as it was known `end` steps before the coming one, at `lead` from there. The first slot of that phase
-    /// after then tells what it was before its value came. 0 where the ring is empty, since nothing is usual.
+    /// What was usual at `lead` of a forecast made `end` steps before the coming one, as it was known before that value came.
+    /// 0 where the ring is empty, since nothing is usual.
     fn usual(&self, before: &[f32], end: usize, lead: usize) -> f32 {
-        let season = self.spec.season.max(1);
-        before.get(self.back(end - 1 - (lead - 1) % season)).copied().unwrap_or(0.0)
+        before.get(self.back(end - lead)).copied().unwrap_or(0.0)
     }
 
     /// What came at `lead` of a forecast made `end` steps before the coming one, without what was usual for it then.
