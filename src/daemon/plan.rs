@@ -53,6 +53,8 @@ pub struct TrainingPlan {
     pub history: i64,
     /// How often a round begins.
     pub every: Duration,
+    /// Share of the time in which a round computes; it rests for the others.
+    pub cpu_share: f64,
     /// The least steps of history that a series needs to take part.
     pub min_steps: usize,
     /// The most series whose history is read.

@@ -167,6 +167,7 @@ fn count_accuracy(spec: &StreamSpec, facts: &Facts, status: &Status) {
     let name: &str = &spec.name;
     let stream = ("stream", name);
     metrics::ANOMALIES.counter(&[stream]).increment(facts.unusual);
+    status.matured(name, facts);
     let levels = &spec.forecast.levels;
     for (bucket, &last_lead) in facts.buckets.iter().zip(&spec.forecast.buckets) {
         let horizon = last_lead.to_string();

@@ -273,6 +273,7 @@ fn training_plan(stream: &Stream) -> TrainingPlan {
     TrainingPlan {
         history: stream.history_millis(),
         every: Duration::from_millis(training.every.0.unsigned_abs()),
+        cpu_share: training.cpu_share,
         min_steps: training.min_steps as usize,
         max_series: training.max_series as usize,
         max_steps_per_series: training.max_steps_per_series as usize,

@@ -7,7 +7,11 @@ use std::{
 };
 
 use super::board::{Board, PartitionState};
-use crate::{engine::TaskId, telemetry::metrics};
+use crate::{
+    engine::TaskId,
+    forecast::{Drift, Facts},
+    telemetry::metrics,
+};
 
 /// Where a task is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +34,7 @@ pub struct Status {
     /// The picture behind the page.
     pub board: Arc<Board>,
     tasks: Mutex<BTreeMap<TaskId, TaskStatus>>,
+    drifts: Mutex<BTreeMap<String, (Drift, bool)>>,
 }
 
 impl Status {
@@ -56,13 +61,36 @@ impl Status {
         metrics::WEIGHTS_TIMESTAMP.gauge(&[("stream", stream)]).set(created as f64 / 1000.0);
     }
 
+    /// Takes in what matured of a stream, and tells the trainer when its forecasts have become lastingly worse.
+    pub fn matured(&self, stream: &str, facts: &Facts) {
+        let mut drifts = lock(&self.drifts);
+        if !drifts.contains_key(stream) {
+            drifts.insert(stream.to_owned(), Default::default());
+        }
+        let Some((drift, told)) = drifts.get_mut(stream) else { return };
+        if drift.take(facts) {
+            *told = true;
+            metrics::DRIFTS.counter(&[("stream", stream)]).increment(1);
+            tracing::info!(stream, "the forecasts have become lastingly worse");
+        }
+    }
+
+    /// Whether a stream's forecasts have become lastingly worse since this was last asked.
+    pub fn take_drift(&self, stream: &str) -> bool {
+        lock(&self.drifts).get_mut(stream).is_some_and(|(_, told)| std::mem::take(told))
+    }
+
     /// All tasks of this process.
     pub fn tasks(&self) -> Vec<(TaskId, TaskStatus)> {
         self.lock().iter().map(|(task, status)| (task.clone(), *status)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TaskId, TaskStatus>> {
-        // A panic elsewhere leaves the map whole: every change is one insert or one removal.
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tasks)
     }
+}
+
+/// A panic elsewhere leaves the maps whole: every change is one insert, one removal or one number.
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

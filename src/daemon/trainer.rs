@@ -25,6 +25,8 @@ use crate::{
 const SEAT_WAIT: Duration = Duration::from_millis(500);
 /// How soon a stream that had too little history, or met trouble, is looked at again.
 const TRY_AGAIN: Duration = Duration::from_secs(15);
+/// Of the pause between two rounds the part that is kept also when the forecasts have become worse.
+const RESTLESS: u32 = 8;
 /// Why weights are taken back.
 const WORSE: &str = "they do worse on the newest history than the weights they were trained from";
 
@@ -46,8 +48,9 @@ pub struct Trainer<'a> {
     shared: &'a Shared,
     seat: Box<dyn Member>,
     leading: Option<Leading>,
-    /// When each stream's next round is due, in microseconds of the monotonic clock.
+    /// When each stream's next round is due, and from when on it may begin early, in microseconds of the monotonic clock.
     due: Vec<u64>,
+    early: Vec<u64>,
     rounds: u64,
 }
 
@@ -65,7 +68,14 @@ impl<'a> Trainer<'a> {
         let plan = &shared.plan;
         let group = format!("{}.trainer", plan.app);
         let seat = shared.broker.join(&group, transactional_id, std::slice::from_ref(&plan.models_topic))?;
-        Ok(Self { shared, seat, leading: None, due: vec![0; plan.streams.len()], rounds: 0 })
+        Ok(Self {
+            shared,
+            seat,
+            leading: None,
+            due: vec![0; plan.streams.len()],
+            early: vec![0; plan.streams.len()],
+            rounds: 0,
+        })
     }
 
     /// Does one round: news of the seat, and a stream's training where one is due.
@@ -78,6 +88,9 @@ impl<'a> Trainer<'a> {
         for (index, stream) in plan.streams.iter().enumerate() {
             let Some(training) = &stream.training else { continue };
             let now = self.shared.clock.monotonic_micros();
+            if self.shared.status.take_drift(&stream.engine.name) {
+                self.due[index] = self.due[index].min(self.early[index]);
+            }
             if self.leading.is_none() || self.shared.stop.asked() || now < self.due[index] {
                 continue;
             }
@@ -96,7 +109,8 @@ impl<'a> Trainer<'a> {
                 }
             };
             let now = self.shared.clock.monotonic_micros();
-            self.due[index] = now + u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+            let after = |wait: Duration| now.saturating_add(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX));
+            (self.due[index], self.early[index]) = (after(wait), after(wait / RESTLESS));
         }
         Ok(())
     }
@@ -201,6 +215,7 @@ impl<'a> Trainer<'a> {
         let round = self.rounds;
         let shared = self.shared;
         let mut told = [0, 0, 0];
+        let mut resumed = shared.clock.monotonic_micros();
         let mut observe = |progress: &Progress| {
             metrics::TRAINING_LOSS.gauge(&[("stream", name)]).set(progress.loss);
             metrics::GRADIENT_NORM.gauge(&[("stream", name)]).set(progress.gradient_norm);
@@ -223,6 +238,9 @@ impl<'a> Trainer<'a> {
                 },
             );
             shared.health.beat("trainer");
+            let worked = shared.clock.monotonic_micros().saturating_sub(resumed);
+            shared.stop.sleep(rest(worked, training.cpu_share));
+            resumed = shared.clock.monotonic_micros();
             let lost = self.attend(Duration::ZERO).is_err() || self.leading.is_none();
             if shared.stop.asked() || lost { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
@@ -337,6 +355,12 @@ impl<'a> Trainer<'a> {
     }
 }
 
+/// How long to rest after so many microseconds of computing, so that it takes `share` of the time; never so long that the seat
+/// would be lost.
+fn rest(worked: u64, share: f64) -> Duration {
+    Duration::from_micros((worked as f64 * (1.0 / share - 1.0)) as u64).min(Duration::from_secs(2))
+}
+
 struct Champion {
     version: u64,
     weights: Weights,
@@ -372,4 +396,16 @@ fn count(stream: &StreamPlan, outcome: &str) {
 
 fn finite(loss: f64) -> Option<f64> {
     loss.is_finite().then_some(loss)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rests_make_up_the_share() {
+        assert_eq!(rest(1000, 1.0), Duration::ZERO);
+        assert_eq!(rest(1000, 0.25), Duration::from_micros(3000));
+        assert_eq!(rest(60_000_000, 0.05), Duration::from_secs(2));
+    }
 }

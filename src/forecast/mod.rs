@@ -6,6 +6,7 @@
 mod anomaly;
 mod bounds;
 mod calibration;
+mod drift;
 mod experts;
 mod factor;
 mod facts;
@@ -21,6 +22,7 @@ mod state;
 mod tail;
 
 pub use anomaly::{AlarmSpec, Anomaly};
+pub use drift::Drift;
 pub use experts::{EXPERTS, Expert};
 pub use facts::{BucketFacts, Facts};
 pub use spec::{ForecastSpec, ForecastSpecError, MAX_HORIZON, MAX_LEVELS};

@@ -278,6 +278,8 @@ table! {
         pub history: Auto<Millis> = Auto::Auto,
         /// Pause from the end of one training to the start of the next.
         pub every: Millis = Millis::hours(1),
+        /// Share of the time in which a training computes; it rests in between.
+        pub cpu_share: f64 = 1.0,
         /// Steps after which gradients are computed and weights move.
         pub k1: u32 = 64,
         /// Steps through which gradients flow back; at least `k1`.

@@ -186,6 +186,8 @@ metrics! {
         "Matured forecast values that had a central interval, by its nominal share (0.80 for the 80 % interval).";
     INTERVAL_COVERED = "foretide_interval_covered_total", C, Count, ["stream", "interval"],
         "Matured forecast values that lay in their central interval, by its nominal share.";
+    DRIFTS = "foretide_drifts_total", C, Count, ["stream"],
+        "Times that the matured forecasts had become lastingly worse, upon which training begins early.";
     ANOMALIES = "foretide_anomalies_total", C, Count, ["stream"],
         "Values as unusual as one in a hundred or more: their anomaly score was 0.99 or above.";
 
