@@ -2,6 +2,9 @@
 
 use crate::time::EventTime;
 
+/// Most steps that [`Table::on_grid`] lays out.
+const ON_GRID: i64 = 10_000;
+
 /// One number of the file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Reading {
@@ -40,6 +43,21 @@ impl Table {
     /// The index of a series by its name.
     pub fn find(&self, name: &str) -> Option<usize> {
         self.series.iter().position(|known| known == name)
+    }
+
+    /// The values of a series, one step of the grid apart; NaN where there is none. The newest, at most [`ON_GRID`].
+    pub fn on_grid(&self, series: usize) -> Vec<f64> {
+        let step = |reading: &Reading| reading.time.0.div_euclid(self.interval.max(1));
+        let of_series = || self.readings.iter().filter(|reading| reading.series as usize == series);
+        let Some(newest) = of_series().map(step).max() else { return Vec::new() };
+        let oldest = of_series().map(step).min().unwrap_or(newest).max(newest - ON_GRID + 1);
+        let mut values = vec![f64::NAN; usize::try_from(newest - oldest + 1).unwrap_or(0)];
+        for reading in of_series() {
+            if let Some(value) = usize::try_from(step(reading) - oldest).ok().and_then(|at| values.get_mut(at)) {
+                *value = reading.value;
+            }
+        }
+        values
     }
 
     /// Where in [`Table::readings`] the first reading of row `row` or a later one stands: what comes before was fed before.

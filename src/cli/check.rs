@@ -2,13 +2,18 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
+use super::data::{LONGEST_SEASON, SAMPLE, common_seasons, seasons_text};
 use super::failure::{UNAVAILABLE, WRONG_CONFIGURATION};
 use crate::{
     broker::{Broker, kafka::KafkaBroker},
-    daemon::{sizing, specs, topics},
+    daemon::{history, sizing, specs, topics},
     env,
+    series::seasons,
     settings::{self, Settings},
 };
+
+/// Newest records of each partition in which seasons are looked for.
+const NEWEST_RECORDS: i64 = 20_000;
 
 /// What `foretide check` takes.
 #[derive(Debug, clap::Args)]
@@ -75,6 +80,15 @@ fn connect(settings: &Settings) -> anyhow::Result<bool> {
             }
         };
         println!("  out    {}: {what}", needed.name);
+    }
+    for stream in plan.streams.iter().filter(|_| good) {
+        let values = history::newest_values(&broker, stream, NEWEST_RECORDS, SAMPLE)?;
+        let found = common_seasons(values.iter().map(|values| seasons(values, LONGEST_SEASON)).collect());
+        let what = match &found[..] {
+            [] => "none that its newest records show".to_owned(),
+            found => seasons_text(found),
+        };
+        println!("  season {}: {what}; configured: {} steps", stream.engine.name, stream.engine.series.season);
     }
     Ok(good)
 }

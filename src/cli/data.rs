@@ -1,5 +1,7 @@
 //! What the verbs that read a file have in common: how the file is read, and what is forecast from it.
 
+use std::collections::BTreeMap;
+
 use jiff::{Span, SpanRelativeTo, Unit, tz::TimeZone};
 
 use super::failure::{Failure, USAGE};
@@ -8,10 +10,13 @@ use crate::{
     backtest::{Layout, ReadSpec, Table, TimeColumn},
     daemon::specs,
     engine::StreamSpec,
-    series::Calendar,
+    series::{Calendar, seasons},
     settings::{Aggregation, Interval, Millis, Season, Stream, StreamLimits},
     wire::TimeFormat,
 };
+
+/// The longest season that is looked for, in steps: a week of five minutes.
+pub(super) const LONGEST_SEASON: usize = 2016;
 
 /// How a file is read.
 #[derive(Debug, Clone, clap::Args)]
@@ -60,7 +65,7 @@ pub(super) struct ForecastArguments {
     /// Length of a step, such as 15m [default: the median time between readings]
     #[arg(long, value_name = "TIME", value_parser = interval, help_heading = "Forecast")]
     pub(super) interval: Option<i64>,
-    /// Steps in a season, 0 for none; auto: one day where it has 24 to 1440 steps
+    /// Steps in a season, 0 for none; auto: one day where it has 4 to 1440 steps, one week of steps of a day
     #[arg(long, value_name = "STEPS|auto", default_value = "auto", value_parser = season, help_heading = "Forecast")]
     season: SeasonChoice,
     /// Quantile levels, ascending, 0.5 among them
@@ -153,10 +158,38 @@ pub(super) fn what_it_is(stream: &StreamSpec, table: &Table) -> String {
         steps => format!("season {steps} steps"),
     };
     let mut text = format!("{} series, {} rows, step {step}, {season}", table.series.len(), table.rows);
+    text += &match found_seasons(table) {
+        found if found.is_empty() => " (the data show none)".to_owned(),
+        found => format!(" (the data show {})", seasons_text(&found)),
+    };
     if !table.left_out.is_empty() {
         text += &format!("; left out, no numbers: {}", table.left_out.join(", "));
     }
     text
+}
+
+/// Series whose seasons are looked for.
+pub(super) const SAMPLE: usize = 8;
+
+/// The seasons that the first series show, in steps, and how many of them do; those of at least half of them.
+fn found_seasons(table: &Table) -> Vec<(usize, usize)> {
+    let sample = 0..table.series.len().min(SAMPLE);
+    common_seasons(sample.map(|series| seasons(&table.on_grid(series), LONGEST_SEASON)).collect())
+}
+
+/// Seasons that at least half of some series show, and how many of them do.
+pub(super) fn common_seasons(of_series: Vec<Vec<usize>>) -> Vec<(usize, usize)> {
+    let mut counts = BTreeMap::new();
+    for steps in of_series.iter().flatten() {
+        *counts.entry(*steps).or_insert(0) += 1;
+    }
+    counts.into_iter().filter(|(_, count)| 2 * count >= of_series.len()).collect()
+}
+
+/// Such as `24 steps (7 of 8 series)`.
+pub(super) fn seasons_text(found: &[(usize, usize)]) -> String {
+    let text = |(steps, count): &(usize, usize)| format!("{steps} steps in {count} series");
+    found.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

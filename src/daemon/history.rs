@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::plan::{StreamPlan, TrainingPlan};
 use crate::{
     broker::{Broker, BrokerError, From, Partition},
+    time::EventTime,
     train::{Lane, LaneBuilder},
     wire::Decoder,
 };
@@ -39,39 +40,25 @@ pub fn read(
     now: i64,
     stopped: &dyn Fn() -> bool,
 ) -> Result<History, BrokerError> {
-    let mut decoder = Decoder::new(stream.decode.clone()).map_err(|error| BrokerError::Refused(error.to_string()))?;
     let mut history = History::default();
     for topic in &stream.topics {
         for number in 0..broker.partitions(topic)?.unwrap_or(0) {
             let partition = Partition { topic: topic.as_str().into(), number };
             let room = training.max_series.saturating_sub(history.lanes.len());
             let mut builders: BTreeMap<String, LaneBuilder> = BTreeMap::new();
-            let (_, end) = broker.offsets(&partition)?;
             let since = now - training.history;
             let from = if since > 0 { From::Time(since) } else { From::Beginning };
-            let mut reader = broker.reader(&partition, from)?;
-            while !stopped() && !reader.reached(end)? {
-                let Some(batch) = reader.read(READ_WAIT, READ_RECORDS)? else { continue };
-                for record in batch.iter().filter(|record| record.offset < end) {
-                    // What serving refuses is not learnt from either.
-                    let _refused = decoder.decode(
-                        record.key,
-                        record.timestamp,
-                        record.payload,
-                        &mut |series: &str, time, value| {
-                            history.newest = history.newest.max(Some(time.0));
-                            if let Some(builder) = builders.get_mut(series) {
-                                builder.observe(time, value);
-                            } else if builders.len() < room {
-                                let (spec, network) = (stream.engine.series.clone(), &stream.engine.network);
-                                let mut builder = LaneBuilder::new(spec, network, training.max_steps_per_series);
-                                builder.observe(time, value);
-                                builders.insert(series.to_owned(), builder);
-                            }
-                        },
-                    );
+            scan(broker, stream, &partition, from, stopped, &mut |series, time, value| {
+                history.newest = history.newest.max(Some(time.0));
+                if let Some(builder) = builders.get_mut(series) {
+                    builder.observe(time, value);
+                } else if builders.len() < room {
+                    let (spec, network) = (stream.engine.series.clone(), &stream.engine.network);
+                    let mut builder = LaneBuilder::new(spec, network, training.max_steps_per_series);
+                    builder.observe(time, value);
+                    builders.insert(series.to_owned(), builder);
                 }
-            }
+            })?;
             let long_enough = |builder: &&LaneBuilder| builder.len() >= training.min_steps;
             history.lanes.extend(builders.values().filter(long_enough).map(LaneBuilder::lane));
             history.steps += builders.values().filter(long_enough).map(LaneBuilder::len).sum::<usize>();
@@ -79,4 +66,61 @@ pub fn read(
         }
     }
     Ok(history)
+}
+
+/// The newest values of some series of a stream, each laid out one step apart (NaN: none), from the last `records` records
+/// of each partition of its first topic, at most `series` of them.
+///
+/// # Errors
+/// As [`read`].
+pub fn newest_values(
+    broker: &dyn Broker,
+    stream: &StreamPlan,
+    records: i64,
+    series: usize,
+) -> Result<Vec<Vec<f64>>, BrokerError> {
+    let mut found: BTreeMap<String, BTreeMap<i64, f64>> = BTreeMap::new();
+    for topic in stream.topics.iter().take(1) {
+        for number in 0..broker.partitions(topic)?.unwrap_or(0) {
+            let partition = Partition { topic: topic.as_str().into(), number };
+            let (begin, end) = broker.offsets(&partition)?;
+            let from = From::Offset((end - records).max(begin));
+            scan(broker, stream, &partition, from, &|| false, &mut |name, time, value| {
+                let room = found.len() < series;
+                if let Some(values) = found.get_mut(name) {
+                    values.insert(stream.engine.series.grid.slot(time), value);
+                } else if room {
+                    found.insert(name.to_owned(), BTreeMap::from([(stream.engine.series.grid.slot(time), value)]));
+                }
+            })?;
+        }
+    }
+    let laid_out = |slots: BTreeMap<i64, f64>| {
+        let last = slots.keys().next_back().copied().unwrap_or(0);
+        let first = slots.keys().next().copied().unwrap_or(0).max(last.saturating_sub(records));
+        (first..=last).map(|slot| slots.get(&slot).copied().unwrap_or(f64::NAN)).collect()
+    };
+    Ok(found.into_values().map(laid_out).collect())
+}
+
+/// Visits the observations of a partition's records from a place on to its end, or until `stopped`.
+fn scan(
+    broker: &dyn Broker,
+    stream: &StreamPlan,
+    partition: &Partition,
+    from: From,
+    stopped: &dyn Fn() -> bool,
+    visit: &mut impl FnMut(&str, EventTime, f64),
+) -> Result<(), BrokerError> {
+    let mut decoder = Decoder::new(stream.decode.clone()).map_err(|error| BrokerError::Refused(error.to_string()))?;
+    let (_, end) = broker.offsets(partition)?;
+    let mut reader = broker.reader(partition, from)?;
+    while !stopped() && !reader.reached(end)? {
+        let Some(batch) = reader.read(READ_WAIT, READ_RECORDS)? else { continue };
+        for record in batch.iter().filter(|record| record.offset < end) {
+            // What serving refuses is not learnt from either.
+            let _refused = decoder.decode(record.key, record.timestamp, record.payload, visit);
+        }
+    }
+    Ok(())
 }

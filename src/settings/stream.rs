@@ -163,7 +163,7 @@ pub enum Interval {
 /// After how long a series' rhythm repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Season {
-    /// One day where the interval divides it into 24 to 1440 steps, else none.
+    /// One day where the interval divides it into 4 to 1440 steps, one week where the interval is a day, else none.
     Auto,
     /// It does not.
     None,
@@ -346,16 +346,17 @@ table! {
 }
 
 impl Stream {
-    /// Steps of one season; 0 where there is none. `Season::Auto` is one day where the interval divides it into 24 to
-    /// 1440 steps (from a minute to an hour), and none otherwise: shorter intervals would need a long memory for each
-    /// series, longer ones do not show the day.
+    /// Steps of one season; 0 where there is none. `Season::Auto` is one day where the interval divides it into 4 to
+    /// 1440 steps (from a minute to six hours), one week where the interval is a day, and none otherwise: shorter intervals would
+    /// need a long memory for each series, longer ones show neither.
     pub fn season_steps(&self) -> u32 {
         let Interval::Every(interval) = self.interval else { return 0 };
         let day = Millis::days(1).0;
         let season = match self.season {
             Season::None => 0,
             Season::Every(season) => season.0,
-            Season::Auto if day % interval.0.max(1) == 0 && (24..=1440).contains(&(day / interval.0.max(1))) => day,
+            Season::Auto if day % interval.0.max(1) == 0 && (4..=1440).contains(&(day / interval.0.max(1))) => day,
+            Season::Auto if interval.0 == day => 7 * day,
             Season::Auto => 0,
         };
         u32::try_from(season / interval.0.max(1)).unwrap_or(u32::MAX)

@@ -70,8 +70,9 @@ fn a_season_is_worked_out_from_the_interval() {
     let steps = |interval, season| Stream { interval, season, ..Stream::default() }.season_steps();
     let every = |seconds| Interval::Every(Millis::seconds(seconds));
     assert_eq!([60, 900, 3_600].map(|seconds| steps(every(seconds), Season::Auto)), [1_440, 96, 24]);
+    assert_eq!([7_200, 21_600, 86_400].map(|seconds| steps(every(seconds), Season::Auto)), [12, 4, 7]);
     // Too short, too long, not dividing the day.
-    assert_eq!([59, 30, 7_200, 86_400, 420 + 1].map(|seconds| steps(every(seconds), Season::Auto)), [0; 5]);
+    assert_eq!([59, 30, 43_200, 604_800, 420 + 1].map(|seconds| steps(every(seconds), Season::Auto)), [0; 5]);
     assert_eq!(steps(every(60), Season::None), 0);
     assert_eq!(steps(every(1), Season::Every(Millis::seconds(120))), 120);
     assert_eq!(steps(Interval::Irregular, Season::Auto), 0);
