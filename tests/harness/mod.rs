@@ -5,8 +5,11 @@
 #![allow(dead_code, reason = "no test file needs all of it")]
 
 pub mod client;
+pub mod cluster;
+pub mod guarded;
 pub mod kafka;
 pub mod process;
+pub mod proxy;
 
 use std::{
     io::{Read, Write},
