@@ -1,6 +1,9 @@
 //! The world of one seed: what happens, in which order, to whom.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_pcg::Pcg64Mcg;
@@ -59,6 +62,7 @@ pub struct World {
     /// Transactional ids whose holder is gone without the broker having noticed.
     gone: Vec<String>,
     started: u32,
+    ids: BTreeSet<String>,
     published: BTreeMap<u64, Weights>,
     activations: Activations,
     event_time: i64,
@@ -81,6 +85,7 @@ impl World {
             sleepers: Vec::new(),
             gone: Vec::new(),
             started: 0,
+            ids: BTreeSet::new(),
             published: BTreeMap::new(),
             activations: BTreeMap::new(),
             event_time: 0,
@@ -202,6 +207,8 @@ impl World {
             })
             .collect();
         self.cluster.process().publisher("trainer").unwrap().publish(&outgoing).unwrap();
+        // Whoever takes a seat waits, in one call, until the weights are decided.
+        self.cluster.delay_markers(false);
         self.published.insert(version, weights);
     }
 
@@ -213,8 +220,9 @@ impl World {
             self.started += 1;
             format!("replica-{place}-{}", self.started)
         };
+        self.ids.insert(id.clone());
         let process = self.cluster.process();
-        if self.random.random_bool(0.05) {
+        if self.input_left > 0 && self.random.random_bool(0.05) {
             let operation = *[Operation::Offsets, Operation::Open, Operation::Read, Operation::Join]
                 .choose(&mut self.random)
                 .unwrap();
@@ -390,15 +398,22 @@ impl World {
         }
     }
 
+    /// Every session expires, whoever holds it: the living take new seats.
+    fn expire_all(&mut self) {
+        self.gone.clear();
+        for id in &self.ids {
+            while self.cluster.expire(id) {}
+        }
+    }
+
     /// No more faults: everything that is left must be taken in.
     fn settle(&mut self) {
         self.cluster.delay_markers(false);
         while let Some(sleeper) = self.sleepers.pop() {
             self.wake(sleeper);
         }
-        while !self.gone.is_empty() {
-            self.notice_gone();
-        }
+        self.replicas.iter().flatten().for_each(|replica| replica.process.faults().clear());
+        self.expire_all();
         let mut quiet = 0;
         let mut steps = 0;
         while quiet < 20 {
@@ -406,15 +421,14 @@ impl World {
             assert!(steps < 5_000, "the input is never used up");
             self.clock.advance_millis(500);
             let place = steps % self.replicas.len();
-            if let Some(replica) = &self.replicas[place] {
-                replica.process.faults().clear();
-            } else {
+            if self.replicas[place].is_none() {
                 self.start(place);
             }
-            while !self.gone.is_empty() {
-                self.notice_gone();
+            let turn = self.turn(place);
+            if self.replicas[place].is_none() {
+                self.expire_all();
             }
-            quiet = if self.turn(place) == Some(Turn::Idle) { quiet + 1 } else { 0 };
+            quiet = if turn == Some(Turn::Idle) { quiet + 1 } else { 0 };
         }
         self.note_activations();
         let offsets = self.cluster.group_offsets(GROUP);
