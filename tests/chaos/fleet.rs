@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use foretide::env::{Clock, SystemClock};
 
-use crate::harness::{free_port, guarded::Guarded, http_get};
+use crate::harness::{guarded::Guarded, http_get, kept_port};
 
 /// How long the group waits for a silent replica.
 pub const SESSION: Duration = Duration::from_secs(3);
@@ -79,7 +79,7 @@ training = {{ enabled = false }}
 
     /// Starts a replica.
     pub fn start(&mut self, name: &str) {
-        let port = free_port();
+        let port = kept_port();
         let path = self.folder.path().join(format!("{name}.toml"));
         let text = format!("instance = {name:?}\n{}\n[http]\nlisten = \"127.0.0.1:{port}\"\n", self.config);
         std::fs::write(&path, text).expect("the configuration can be written");

@@ -35,8 +35,8 @@ const PARTITIONS: i32 = 6;
 const REPLICAS: usize = 3;
 /// How long everything may take to be read to its end once the faults are over.
 const SETTLE: Duration = Duration::from_secs(240);
-/// How often the clusters' copies are looked at.
-const LOOK: u64 = 500_000;
+/// How often the copies are looked at while they are not known to be in step, in microseconds.
+const LOOK: u64 = 1_000_000;
 
 /// What makes a fault good again.
 enum Repair {
@@ -105,7 +105,7 @@ impl Chaos {
                 self.cluster.proxy(broker).hold(true);
                 Some(Repair::Release(broker))
             }
-            (Kind::RollingRestart, _) if self.repairs.is_empty() => {
+            (Kind::RollingRestart, _) => {
                 self.roll();
                 None
             }
@@ -120,8 +120,11 @@ impl Chaos {
         self.repairs.extend(repair.map(|repair| (self.now() + fault.lasts.as_micros() as u64, repair)));
     }
 
-    /// Restarts every replica, each when the one before is ready.
+    /// Once all is well, restarts every replica, each when the one before is ready.
     fn roll(&mut self) {
+        while !self.repairs.is_empty() {
+            self.pass();
+        }
         for name in self.fleet.awake() {
             self.fleet.leave(&name);
             self.pass_until(Fleet::all_left);

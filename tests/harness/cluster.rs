@@ -11,7 +11,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
 };
 
-use super::{free_port, guarded::Guarded, kafka::jars, proxy::Proxy, wait_for};
+use super::{guarded::Guarded, kafka::jars, kept_port, proxy::Proxy, wait_for};
 
 /// How many brokers.
 pub const BROKERS: usize = 3;
@@ -45,7 +45,7 @@ impl Cluster {
         let jars = jars();
         let folder = tempfile::Builder::new().prefix("foretide-cluster-").tempdir().expect("a temporary folder");
         let ports: Vec<Ports> = (0..BROKERS)
-            .map(|_| Ports { direct: free_port(), controller: free_port(), proxied: free_port() })
+            .map(|_| Ports { direct: kept_port(), controller: kept_port(), proxied: kept_port() })
             .collect();
         let voters: Vec<String> =
             ports.iter().zip(1..).map(|(ports, id)| format!("{id}@127.0.0.1:{}", ports.controller)).collect();

@@ -76,6 +76,7 @@ impl World {
         let cluster = stage::cluster(&mut random);
         let state_partitions = cluster.partitions(STATE).unwrap().unwrap();
         let plan = Arc::new(stage::plan(&mut random, state_partitions));
+        let input_left = random.random_range(30..250);
         Self {
             random,
             cluster,
@@ -89,7 +90,7 @@ impl World {
             published: BTreeMap::new(),
             activations: BTreeMap::new(),
             event_time: 0,
-            input_left: 400,
+            input_left,
             totals: Totals { seeds: 1, ..Totals::default() },
         }
     }
@@ -115,9 +116,9 @@ impl World {
     fn step(&mut self) {
         let place = self.random.random_range(0..self.replicas.len());
         match self.random.random_range(0..200) {
-            0..=29 => self.append(),
-            30..=32 if self.published.len() < 6 => self.publish(),
-            33..=39 => self.inject(place),
+            0..=22 => self.append(),
+            23..=25 if self.published.len() < 6 => self.publish(),
+            26..=39 => self.inject(place),
             40..=41 => self.kill(place),
             42 => self.leave(place),
             // The group gives up on a replica that lives on: a zombie.
