@@ -48,6 +48,15 @@ enum Repair {
     Release(usize),
 }
 
+/// The name of one of the replicas that are always meant to run.
+fn replica(number: usize) -> String {
+    format!("replica-{number}")
+}
+
+fn is_permanent(name: &str) -> bool {
+    (0..REPLICAS).any(|number| replica(number) == name)
+}
+
 struct Chaos {
     clock: SystemClock,
     cluster: Cluster,
@@ -68,12 +77,12 @@ impl Chaos {
     /// Carries out a fault, if it can be done now.
     fn strike(&mut self, fault: Fault) {
         let awake = self.fleet.awake();
-        let replica = (!awake.is_empty()).then(|| awake[fault.target % awake.len()].clone());
+        let victim = (!awake.is_empty()).then(|| awake[fault.target % awake.len()].clone());
         let broker = fault.target % BROKERS;
-        let repair = match (fault.kind, replica) {
+        let repair = match (fault.kind, victim) {
             (Kind::KillReplica, Some(name)) => {
                 self.fleet.kill(&name);
-                Some(Repair::StartReplica(name))
+                is_permanent(&name).then_some(Repair::StartReplica(name))
             }
             (Kind::PauseReplica, Some(name)) => {
                 self.fleet.sleep(&name);
@@ -81,7 +90,7 @@ impl Chaos {
             }
             (Kind::RemoveReplica, Some(name)) => {
                 self.fleet.leave(&name);
-                Some(Repair::StartReplica(name))
+                is_permanent(&name).then_some(Repair::StartReplica(name))
             }
             (Kind::AddReplica, _) => {
                 self.added += 1;
@@ -120,12 +129,12 @@ impl Chaos {
         self.repairs.extend(repair.map(|repair| (self.now() + fault.lasts.as_micros() as u64, repair)));
     }
 
-    /// Once all is well, restarts every replica, each when the one before is ready.
+    /// Once all is well, restarts the replicas, each when the one before is ready.
     fn roll(&mut self) {
         while !self.repairs.is_empty() {
             self.pass();
         }
-        for name in self.fleet.awake() {
+        for name in (0..REPLICAS).map(replica) {
             self.fleet.leave(&name);
             self.pass_until(Fleet::all_left);
             self.fleet.start(&name);
@@ -164,12 +173,8 @@ impl Chaos {
         std::thread::sleep(Duration::from_millis(20));
         self.repair(self.now());
         self.fleet.look();
-        if self.now() >= self.spare.1 + LOOK {
-            let whole = self
-                .repairs
-                .iter()
-                .all(|(_, repair)| !matches!(repair, Repair::StartBroker(_) | Repair::WakeBroker(_)));
-            self.spare = (whole && self.cluster.in_step(), self.now());
+        if !self.spare.0 && self.now() >= self.spare.1 + LOOK {
+            self.spare = (self.cluster.in_step(), self.now());
         }
     }
 
@@ -203,7 +208,7 @@ fn chaos(minutes: f64, seed: u64) -> Report {
     let fleet = Fleet::new(APP, INPUT, &cluster.proxied());
     let mut chaos =
         Chaos { clock, cluster, fleet, repairs: Vec::new(), faults: BTreeMap::new(), added: 0, spare: (false, 0) };
-    (0..REPLICAS).for_each(|number| chaos.fleet.start(&format!("replica-{number}")));
+    (0..REPLICAS).for_each(|number| chaos.fleet.start(&replica(number)));
     wait_for("the replicas to be ready", Duration::from_secs(120), || {
         chaos.pass();
         chaos.fleet.all_ready().then_some(())

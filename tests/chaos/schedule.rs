@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rand::{Rng, SeedableRng, seq::IndexedRandom};
+use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64Mcg;
 
 /// What can happen to the daemon's replicas, the brokers, and the connections between them.
@@ -29,17 +29,17 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every kind, with how many of a hundred faults are of it.
-    const ALL: [(Self, u32); 9] = [
-        (Self::KillReplica, 32),
-        (Self::PauseReplica, 10),
-        (Self::KillBroker, 16),
-        (Self::PauseBroker, 8),
-        (Self::CutConnections, 14),
-        (Self::HoldConnections, 8),
-        (Self::AddReplica, 6),
-        (Self::RemoveReplica, 4),
-        (Self::RollingRestart, 2),
+    /// Every kind, with how many of fifty faults (two minutes of them) are of it.
+    const ALL: [(Self, usize); 9] = [
+        (Self::KillReplica, 16),
+        (Self::PauseReplica, 5),
+        (Self::KillBroker, 8),
+        (Self::PauseBroker, 4),
+        (Self::CutConnections, 7),
+        (Self::HoldConnections, 4),
+        (Self::AddReplica, 3),
+        (Self::RemoveReplica, 2),
+        (Self::RollingRestart, 1),
     ];
 
     /// Its name in the report.
@@ -70,16 +70,17 @@ pub struct Fault {
     pub lasts: Duration,
 }
 
-/// The faults of a seed, without end.
+/// The faults of a seed, without end. Kinds are dealt like cards: each comes in every two minutes.
 pub struct Schedule {
     random: Pcg64Mcg,
     session: Duration,
+    deck: Vec<Kind>,
 }
 
 impl Schedule {
     /// `session` is how long the group waits for a silent replica.
     pub fn new(seed: u64, session: Duration) -> Self {
-        Self { random: Pcg64Mcg::seed_from_u64(seed), session }
+        Self { random: Pcg64Mcg::seed_from_u64(seed), session, deck: Vec::new() }
     }
 }
 
@@ -87,7 +88,11 @@ impl Iterator for Schedule {
     type Item = Fault;
 
     fn next(&mut self) -> Option<Fault> {
-        let (kind, _) = *Kind::ALL.choose_weighted(&mut self.random, |(_, weight)| *weight).ok()?;
+        if self.deck.is_empty() {
+            self.deck = Kind::ALL.iter().flat_map(|(kind, count)| std::iter::repeat_n(*kind, *count)).collect();
+            self.deck.shuffle(&mut self.random);
+        }
+        let kind = self.deck.pop()?;
         let after = Duration::from_millis(self.random.random_range(800..4_000));
         let longest = match kind {
             Kind::KillReplica => 2_000,
@@ -102,5 +107,16 @@ impl Iterator for Schedule {
         let lasts = Duration::from_millis(self.random.random_range(0..longest));
         let lasts = if kind == Kind::PauseReplica { self.session + Duration::from_millis(500) + lasts } else { lasts };
         Some(Fault { after, kind, target: self.random.random_range(0..60), lasts })
+    }
+}
+
+#[test]
+fn every_kind_comes_in_every_fifty_faults() {
+    let mut schedule = Schedule::new(1, Duration::from_secs(3));
+    for _ in 0..3 {
+        let faults: Vec<Fault> = schedule.by_ref().take(50).collect();
+        for (kind, count) in Kind::ALL {
+            assert_eq!(faults.iter().filter(|fault| fault.kind == kind).count(), count, "{kind:?}");
+        }
     }
 }
