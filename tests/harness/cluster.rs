@@ -62,7 +62,7 @@ impl Cluster {
         let servers: Vec<String> = ports.iter().map(|ports| format!("127.0.0.1:{}", ports.direct)).collect();
         let mut cluster = Self { servers: servers.join(","), jars, brokers, folder };
         (0..BROKERS).for_each(|number| cluster.start_broker(number));
-        wait_for("three brokers", Duration::from_secs(120), || (cluster.known()? == BROKERS).then_some(()));
+        wait_for("three brokers", Duration::from_secs(240), || (cluster.known()? == BROKERS).then_some(()));
         cluster
     }
 

@@ -27,7 +27,7 @@ pub struct Sleeper {
 
 /// What became of a turn that may have fallen asleep.
 pub enum Attempt {
-    Ended(Replica, Result<Turn, ShardEnd>),
+    Ended(Box<Replica>, Result<Turn, ShardEnd>),
     Asleep(Sleeper),
 }
 
@@ -50,7 +50,7 @@ impl Replica {
             Ok(()) => Attempt::Asleep(sleeper),
             Err(_) => {
                 let (replica, turn) = sleeper.wake();
-                Attempt::Ended(replica, turn)
+                Attempt::Ended(Box::new(replica), turn)
             }
         }
     }

@@ -339,7 +339,7 @@ impl World {
         let (operation, _) = *TROUBLE.choose(&mut self.random).unwrap();
         match replica.turn_asleep(operation, self.random.random_range(1..4)) {
             Attempt::Ended(replica, turn) => {
-                self.after_turn(place, replica, turn);
+                self.after_turn(place, *replica, turn);
             }
             Attempt::Asleep(sleeper) => {
                 self.totals.pauses += 1;
