@@ -29,6 +29,9 @@ const RATE: u64 = 120;
 /// The event time of the first records, in milliseconds; each series goes on by a minute from record to record.
 const BEGIN: i64 = 1_767_225_600_000;
 
+/// A gap that is told as it ends, in microseconds.
+const WORTH_TELLING: u64 = 5_000_000;
+
 /// Something that goes on in a thread until it is told to stop.
 pub struct Background<T> {
     stop: Arc<AtomicBool>,
@@ -113,6 +116,9 @@ pub fn watch_gaps(servers: &str, topic: &str, partitions: i32) -> Background<f64
             // Errors are those of brokers that are down; it goes on by itself.
             if let Some(Ok(_)) = reader.poll(Duration::from_millis(50)) {
                 let now = clock.monotonic_micros();
+                if now - last > WORTH_TELLING {
+                    println!("no forecast for {:.1} s, until now", (now - last) as f64 / 1e6);
+                }
                 longest = longest.max(now - last);
                 last = now;
             }
