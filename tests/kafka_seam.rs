@@ -470,6 +470,19 @@ fn what_does_not_exist_is_refused_by_name() {
 }
 
 #[test]
+fn a_topic_gets_as_many_copies_as_were_asked_for() {
+    let create = |copies| {
+        let mut options = kafka().options();
+        options.replication = Some(copies);
+        let plan = TopicPlan { name: unique("copies"), partitions: 1, compacted: false, max_record_bytes: 1 << 20 };
+        KafkaBroker::new(options).unwrap().create(&plan)
+    };
+    create(1).unwrap();
+    // No cluster of tests has so many brokers.
+    assert!(matches!(create(100), Err(BrokerError::Refused(_))));
+}
+
+#[test]
 fn an_unknown_broker_gives_a_clear_error_in_time() {
     let clock = SystemClock::new();
     let mut options = KafkaOptions::new("127.0.0.1:1");

@@ -71,6 +71,7 @@ struct Probe {
     config: ClientConfig,
     servers: String,
     timeout: Duration,
+    replication: Option<i32>,
 }
 
 impl Probe {
@@ -78,7 +79,13 @@ impl Probe {
         let config = options.probe();
         let created = config.create_with_context(ConsumerNotes::default());
         let consumer = created.map_err(|error| errors::map("setting the Kafka client up", &error))?;
-        Ok(Self { consumer, config, servers: options.bootstrap_servers.clone(), timeout: options.request_timeout })
+        Ok(Self {
+            consumer,
+            config,
+            servers: options.bootstrap_servers.clone(),
+            timeout: options.request_timeout,
+            replication: options.replication,
+        })
     }
 
     /// Maps an error; where nobody answered it says who was asked, and what the connection complained of.
@@ -164,7 +171,8 @@ impl Probe {
         // What a batch's header takes, generously.
         let bytes = (plan.max_record_bytes + (64 << 10)).to_string();
         // -1: as the cluster's default says.
-        let mut topic = NewTopic::new(&plan.name, plan.partitions, TopicReplication::Fixed(-1));
+        let copies = TopicReplication::Fixed(self.replication.unwrap_or(-1));
+        let mut topic = NewTopic::new(&plan.name, plan.partitions, copies);
         if plan.max_record_bytes > 900_000 {
             topic = topic.set("max.message.bytes", &bytes);
         }

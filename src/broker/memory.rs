@@ -24,7 +24,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-pub use faults::{Fault, Faults, Operation};
+pub use faults::{Delivery, Fault, Faults, Operation, Pause};
 pub use log::StoredRecord;
 
 use super::{Broker, BrokerError, From, Member, Partition, Publisher, Reader, TopicPlan};
@@ -123,6 +123,18 @@ impl MemoryCluster {
         self.lock().add_partitions(topic, total)
     }
 
+    /// Lets transactions that have been committed or aborted reach their partitions, and the group's offsets, only one
+    /// by one, when [`MemoryCluster::write_marker`] says so: until then readers are held back. The next transaction
+    /// under the same id waits for them, as Kafka's does. `false` writes what is outstanding.
+    pub fn delay_markers(&self, delay: bool) {
+        self.lock().delay_markers(delay);
+    }
+
+    /// Writes one of the outstanding markers, chosen by `choice`. Returns whether there was any.
+    pub fn write_marker(&self, choice: usize) -> bool {
+        self.lock().write_marker(choice)
+    }
+
     /// Plays the timeouts of a client that is gone: drops the oldest group seat held under `transactional_id` and
     /// aborts the transaction which that seat left open. Returns whether there was anything to drop.
     pub fn expire(&self, transactional_id: &str) -> bool {
@@ -143,7 +155,7 @@ impl Broker for MemoryCluster {
     }
 
     fn reader(&self, partition: &Partition, from: From) -> Result<Box<dyn Reader>, BrokerError> {
-        self.faults.alive()?;
+        self.faults.strike(Operation::Open)?;
         Ok(Box::new(reader::MemoryReader::open(self.clone(), partition.clone(), from)?))
     }
 
@@ -153,7 +165,7 @@ impl Broker for MemoryCluster {
     }
 
     fn offsets(&self, partition: &Partition) -> Result<(i64, i64), BrokerError> {
-        self.faults.alive()?;
+        self.faults.strike(Operation::Offsets)?;
         let cluster = self.lock();
         let log = cluster.log(&partition.topic, partition.number)?;
         Ok((log.start(), log.next()))

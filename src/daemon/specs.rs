@@ -88,6 +88,10 @@ pub fn kafka_options(settings: &Settings, instance: &str) -> KafkaOptions {
         session_timeout: kafka.session_timeout.duration(),
         transaction_timeout: kafka.transaction_timeout.duration(),
         compression: kafka.compression.to_string(),
+        replication: match kafka.replication {
+            Auto::Auto => None,
+            Auto::Set(copies) => Some(i32::try_from(copies).unwrap_or(i32::MAX)),
+        },
         ..KafkaOptions::new(kafka.brokers.join(","))
     }
 }

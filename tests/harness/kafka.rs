@@ -39,7 +39,7 @@ pub fn kafka() -> &'static Kafka {
 }
 
 /// Runs `scripts/kafka-jars`, which fetches them where they are missing.
-fn jars() -> PathBuf {
+pub fn jars() -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/kafka-jars");
     let output = Command::new(&script).stderr(Stdio::inherit()).output();
     let output = output.unwrap_or_else(|error| panic!("{}: {error}", script.display()));
@@ -53,6 +53,11 @@ fn jars() -> PathBuf {
 }
 
 impl Kafka {
+    /// A cluster that runs already.
+    pub fn at(servers: &str, jars: &Path) -> Self {
+        Self { servers: servers.to_owned(), jars: jars.to_owned(), watchdog: None }
+    }
+
     fn start() -> Self {
         let jars = jars();
         let clock = SystemClock::new();

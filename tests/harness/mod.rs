@@ -5,8 +5,11 @@
 #![allow(dead_code, reason = "no test file needs all of it")]
 
 pub mod client;
+pub mod cluster;
+pub mod guarded;
 pub mod kafka;
 pub mod process;
+pub mod proxy;
 
 use std::{
     io::{Read, Write},
@@ -40,6 +43,19 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<
 /// A TCP port of this machine that nobody listens on.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+/// A port that nobody listens on, and that the system gives to no connection of its own accord: one that a process can
+/// take again after its end.
+pub fn kept_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = (std::process::id() % 97) * 123 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 20_000 + u16::try_from(number % 12_000).expect("it is small");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// An HTTP GET: the status and the body. `None` where nobody answers.

@@ -54,6 +54,8 @@ pub struct KafkaOptions {
     pub compression: String,
     /// The largest record that may be written, in bytes.
     pub max_record_bytes: usize,
+    /// How many copies a topic gets that is created; `None` leaves it to the cluster.
+    pub replication: Option<i32>,
     /// The longest that a broker holds a fetch request back while there is nothing new: the pace at which an idle
     /// reader notices the end of a partition.
     pub fetch_wait: Duration,
@@ -73,6 +75,7 @@ impl KafkaOptions {
             linger: Duration::from_millis(1),
             compression: "lz4".into(),
             max_record_bytes: 16 << 20,
+            replication: None,
             fetch_wait: Duration::from_millis(100),
         }
     }

@@ -39,12 +39,26 @@ struct Transaction {
     pending: Option<(String, Vec<Partition>)>,
 }
 
+/// A transaction whose end is decided and not yet written everywhere.
+#[derive(Debug)]
+struct Ending {
+    transactional_id: String,
+    number: u64,
+    commit: bool,
+    /// Where its marker is still to be written.
+    touched: BTreeSet<Partition>,
+    /// The group's offsets that it moves, while they are still to be moved.
+    offsets: Option<(String, Vec<(Partition, i64)>)>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Cluster {
     pub(super) topics: BTreeMap<String, Topic>,
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) now: i64,
     producers: BTreeMap<String, Producer>,
+    delay_markers: bool,
+    endings: Vec<Ending>,
     transactions: u64,
     seats: u64,
 }
@@ -148,6 +162,7 @@ impl Cluster {
     /// Starts a new epoch of a transactional id: whoever wrote under it is fenced, its open transaction aborted.
     pub(super) fn fence(&mut self, transactional_id: &str) -> u64 {
         self.end(transactional_id, false);
+        self.write_markers_of(Some(transactional_id));
         let producer = self.producers.entry(transactional_id.to_owned()).or_default();
         producer.epoch += 1;
         producer.epoch
@@ -164,6 +179,8 @@ impl Cluster {
     }
 
     pub(super) fn begin(&mut self, transactional_id: &str, epoch: u64, seat: Option<u64>) -> Result<(), BrokerError> {
+        self.check(transactional_id, epoch)?;
+        self.write_markers_of(Some(transactional_id));
         let number = self.transactions + 1;
         let producer = self.producer(transactional_id, epoch)?;
         producer.open = Some(Transaction { number, seat, touched: BTreeSet::new(), pending: None });
@@ -211,21 +228,71 @@ impl Cluster {
         }
     }
 
-    /// Whether an open transaction may still move the committed offset of `partition`.
+    /// Whether an open transaction, or one whose end is not written yet, may still move the committed offset of
+    /// `partition`.
     pub(super) fn pending(&self, group: &str, partition: &Partition) -> bool {
-        let open = self.producers.values().filter_map(|producer| producer.open.as_ref());
-        open.filter_map(|open| open.pending.as_ref())
-            .any(|(of, partitions)| of == group && partitions.contains(partition))
+        let open = self.producers.values().filter_map(|producer| producer.open.as_ref()?.pending.as_ref());
+        let ending = self.endings.iter().filter_map(|ending| ending.offsets.as_ref());
+        open.into_iter().any(|(of, partitions)| of == group && partitions.contains(partition))
+            || ending.into_iter().any(|(of, moves)| of == group && moves.iter().any(|(moved, _)| moved == partition))
+    }
+
+    /// Commits the open transaction together with the group's offsets.
+    pub(super) fn commit(&mut self, transactional_id: &str, group: &str, positions: &[(Partition, i64)]) {
+        let offsets = (!positions.is_empty()).then(|| (group.to_owned(), positions.to_vec()));
+        self.decide(transactional_id, true, offsets);
     }
 
     /// Ends the open transaction, if there is one: a marker goes to every partition that it touched.
     pub(super) fn end(&mut self, transactional_id: &str, commit: bool) {
+        self.decide(transactional_id, commit, None);
+    }
+
+    fn decide(&mut self, transactional_id: &str, commit: bool, offsets: Option<(String, Vec<(Partition, i64)>)>) {
         let open = self.producers.get_mut(transactional_id).and_then(|producer| producer.open.take());
-        for partition in open.iter().flat_map(|open| &open.touched) {
-            if let Ok(log) = self.log_mut(&partition.topic, partition.number) {
-                log.end(open.as_ref().map_or(0, |open| open.number), commit);
-            }
+        let Some(Transaction { number, touched, .. }) = open else { return };
+        let transactional_id = transactional_id.to_owned();
+        self.endings.push(Ending { transactional_id, number, commit, touched, offsets });
+        if !self.delay_markers {
+            self.write_markers_of(None);
         }
+    }
+
+    /// Whether the ends of transactions are from now on written only when asked for.
+    pub(super) fn delay_markers(&mut self, delay: bool) {
+        self.delay_markers = delay;
+        if !delay {
+            self.write_markers_of(None);
+        }
+    }
+
+    /// Writes what is outstanding of one transactional id, or of all.
+    fn write_markers_of(&mut self, transactional_id: Option<&str>) {
+        let (due, others) = std::mem::take(&mut self.endings)
+            .into_iter()
+            .partition(|ending| transactional_id.is_none_or(|id| ending.transactional_id == id));
+        self.endings = due;
+        while self.write_marker(0) {}
+        self.endings = others;
+    }
+
+    /// Writes one outstanding marker, or moves the offsets of one transaction. False where nothing is outstanding.
+    pub(super) fn write_marker(&mut self, choice: usize) -> bool {
+        let Some(place) = choice.checked_rem(self.endings.len()) else { return false };
+        let ending = &mut self.endings[place];
+        let kinds = ending.touched.len() + usize::from(ending.offsets.is_some());
+        let chosen = choice.checked_rem(kinds).and_then(|kind| ending.touched.iter().nth(kind).cloned());
+        if let Some(partition) = chosen {
+            let (number, commit) = (ending.number, ending.commit);
+            ending.touched.remove(&partition);
+            if let Ok(log) = self.log_mut(&partition.topic, partition.number) {
+                log.end(number, commit);
+            }
+        } else if let Some((group, moves)) = ending.offsets.take() {
+            self.groups.entry(group).or_default().offsets.extend(moves);
+        }
+        self.endings.retain(|ending| !ending.touched.is_empty() || ending.offsets.is_some());
+        true
     }
 }
 

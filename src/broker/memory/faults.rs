@@ -1,8 +1,8 @@
 //! Trouble on command.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
 };
 
 use crate::broker::BrokerError;
@@ -26,8 +26,14 @@ pub enum Operation {
     /// `Member::commit`, after everything has taken effect: the answer is lost. Counted only for commits that got
     /// this far; whatever the fault, the transaction is committed.
     CommitAnswer,
-    /// `Member::abort`.
+    /// `Member::abort`, before anything has taken effect.
     Abort,
+    /// `Member::abort`, after everything has taken effect: the answer is lost.
+    AbortAnswer,
+    /// `Broker::offsets`.
+    Offsets,
+    /// `Broker::reader`.
+    Open,
     /// `Reader::read`.
     Read,
     /// `Publisher::publish`, before anything has taken effect.
@@ -59,6 +65,24 @@ impl Fault {
     }
 }
 
+/// How a poll hands records out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// So many partitions are passed over before their turn.
+    pub skip: usize,
+    /// So many records at the most; 0 is a poll that comes back with nothing.
+    pub most: usize,
+}
+
+/// A call that stands still: the process sleeps in it, as one does that is stopped by a signal, while the world goes on.
+#[derive(Debug)]
+pub struct Pause {
+    /// Is told when the call is reached.
+    pub reached: mpsc::Sender<()>,
+    /// The call goes on when something comes here, or when the other end is dropped.
+    pub go: mpsc::Receiver<()>,
+}
+
 /// The faults planned for one process; clones share the plan.
 #[derive(Debug, Clone, Default)]
 pub struct Faults(Arc<Mutex<Plan>>);
@@ -67,6 +91,9 @@ pub struct Faults(Arc<Mutex<Plan>>);
 struct Plan {
     calls: BTreeMap<Operation, u64>,
     planned: BTreeMap<(Operation, u64), Fault>,
+    outage: u64,
+    pause: Option<(Operation, u64, Pause)>,
+    deliveries: VecDeque<Delivery>,
     crashed: bool,
 }
 
@@ -87,6 +114,30 @@ impl Faults {
         plan.planned.insert((operation, call), fault);
     }
 
+    /// Lets every call fail with [`Fault::Retry`] until `calls` of them have: the whole cluster is out of reach.
+    pub fn outage(&self, calls: u64) {
+        self.lock().outage = calls;
+    }
+
+    /// Lets the `call`-th call of `operation` stand still before it does anything. One pause is planned at a time.
+    pub fn pause_at(&self, operation: Operation, call: u64, pause: Pause) {
+        self.lock().pause = Some((operation, call, pause));
+    }
+
+    /// Takes back a pause that has not been reached.
+    pub fn forget_pause(&self) {
+        self.lock().pause = None;
+    }
+
+    /// Says how one of the polls to come delivers; those after the last that was said do so in turn.
+    pub fn deliver(&self, delivery: Delivery) {
+        self.lock().deliveries.push_back(delivery);
+    }
+
+    pub(super) fn next_delivery(&self) -> Option<Delivery> {
+        self.lock().deliveries.pop_front()
+    }
+
     /// How many calls of `operation` the process has made.
     pub fn calls(&self, operation: Operation) -> u64 {
         self.lock().calls.get(&operation).copied().unwrap_or(0)
@@ -104,20 +155,38 @@ impl Faults {
 
     /// Takes back every fault that has not struck yet. The dead stay dead.
     pub fn clear(&self) {
-        self.lock().planned.clear();
+        let mut plan = self.lock();
+        plan.planned.clear();
+        plan.outage = 0;
+        plan.deliveries.clear();
     }
 
     /// Counts a call and returns the fault planned for it.
     pub(super) fn count(&self, operation: Operation) -> Option<Fault> {
         let mut plan = self.lock();
-        if plan.crashed {
-            return Some(Fault::Crashed);
-        }
         let call = {
             let calls = plan.calls.entry(operation).or_insert(0);
             *calls += 1;
             *calls
         };
+        if plan.pause.as_ref().is_some_and(|(at, number, _)| (*at, *number) == (operation, call)) {
+            let pause = plan.pause.take();
+            drop(plan);
+            if let Some((_, _, Pause { reached, go })) = pause {
+                // Where nobody waits any more the call goes on.
+                if reached.send(()).is_ok() {
+                    let _woken = go.recv();
+                }
+            }
+            plan = self.lock();
+        }
+        if plan.crashed {
+            return Some(Fault::Crashed);
+        }
+        if plan.outage > 0 {
+            plan.outage -= 1;
+            return Some(Fault::Retry);
+        }
         let fault = plan.planned.remove(&(operation, call));
         plan.crashed = fault == Some(Fault::Crashed);
         fault

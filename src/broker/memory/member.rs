@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     MemoryCluster,
-    faults::{Fault, Operation},
+    faults::{Delivery, Fault, Operation},
     group::Notice,
     reader::take,
 };
@@ -112,17 +112,24 @@ impl MemoryMember {
             let (mine, theirs) = (self.generation, group.generation);
             return Err(BrokerError::Aborted(format!("group {} is at generation {theirs}, not {mine}", self.group)));
         }
-        group.offsets.extend(positions.iter().cloned());
-        state.end(&self.transactional_id, true);
+        state.commit(&self.transactional_id, &self.group, positions);
         Ok(())
     }
 
     fn records(&mut self, max_records: usize) -> Result<Option<MemberEvent>, BrokerError> {
+        let in_turn = Delivery { skip: 0, most: max_records };
+        let Delivery { skip, most } = self.cluster.faults().next_delivery().unwrap_or(in_turn);
+        let max_records = max_records.min(most);
+        if max_records == 0 {
+            return Ok(None);
+        }
         let state = self.cluster.lock();
         let last = self.last.take();
         let after = self.positions.keys().filter(|partition| Some(*partition) > last.as_ref());
         let before = self.positions.keys().filter(|partition| Some(*partition) <= last.as_ref());
-        let turn: Vec<Partition> = after.chain(before).cloned().collect();
+        let mut turn: Vec<Partition> = after.chain(before).cloned().collect();
+        let skip = skip.checked_rem(turn.len()).unwrap_or(0);
+        turn.rotate_left(skip);
         for partition in turn {
             let log = state.log(&partition.topic, partition.number)?;
             let Some(position) = self.positions.get_mut(&partition) else { continue };
@@ -244,7 +251,7 @@ impl Member for MemoryMember {
             state.end(&self.transactional_id, false);
             self.open = Open::No;
         }
-        Ok(())
+        self.strike(Operation::AbortAnswer)
     }
 
     fn leave(&mut self) -> Result<(), BrokerError> {

@@ -1,5 +1,7 @@
 //! The semantics that the simulation leans on.
 
+mod trouble;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use proptest::prelude::*;

@@ -1,0 +1,132 @@
+//! What is committed, and what one engine makes of the same input with nothing going wrong.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::stage::{DEAD, FORECAST_PARTITIONS, FORECASTS, INPUT, STREAM};
+use crate::{
+    broker::{Broker, memory::MemoryCluster},
+    daemon::{forecasts::ForecastWriter, plan::StreamPlan},
+    engine::{Acceptance, Engine, TaskId},
+    nn::{Network, Weights},
+    wire::{Decoder, Refusal, dead_letter},
+};
+
+/// Which weights a partition changed to, by the position at which it did.
+pub type Activations = BTreeMap<i32, BTreeMap<i64, u64>>;
+
+/// What a run commits: the forecasts in order, by input partition and series (a series' key moves to another partition when
+/// the topic grows, and begins anew there); and the refused records.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    pub forecasts: BTreeMap<(i32, String), Vec<String>>,
+    pub refused: BTreeMap<(i32, i64), String>,
+}
+
+impl Output {
+    /// What readers of committed records see.
+    pub fn committed(cluster: &MemoryCluster) -> Self {
+        let mut output = Self::default();
+        for partition in 0..FORECAST_PARTITIONS {
+            for record in cluster.committed_records(FORECASTS, partition) {
+                let series = String::from_utf8(record.key.unwrap()).unwrap();
+                let payload = String::from_utf8(record.payload.unwrap()).unwrap();
+                output.forecasts.entry((input_partition(&payload), series)).or_default().push(payload);
+            }
+        }
+        for record in cluster.committed_records(DEAD, 0) {
+            let header = |name| {
+                let (_, value) = record.headers.iter().find(|(known, _)| known == name).unwrap();
+                String::from_utf8(value.clone()).unwrap()
+            };
+            let place = (header(dead_letter::PARTITION).parse().unwrap(), header(dead_letter::OFFSET).parse().unwrap());
+            let doubled = output.refused.insert(place, header(dead_letter::REASON));
+            assert_eq!(doubled, None, "a doubled dead letter for {place:?}");
+        }
+        output
+    }
+
+    /// One engine, one record an epoch, no broker, no snapshots.
+    pub fn undisturbed(
+        cluster: &MemoryCluster,
+        stream: &StreamPlan,
+        published: &BTreeMap<u64, Weights>,
+        activations: &Activations,
+    ) -> Self {
+        let mut output = Self::default();
+        let versions: Vec<_> = published
+            .iter()
+            .map(|(&version, weights)| (version, Arc::new(Network::new(&stream.engine.network, weights).unwrap())))
+            .collect();
+        for partition in 0..cluster.partitions(INPUT).unwrap().unwrap() {
+            let mut engine = Engine::new(vec![stream.engine.clone()]).unwrap();
+            for (version, network) in &versions {
+                engine.install(STREAM, *version, Arc::clone(network));
+            }
+            output.run_partition(&mut engine, cluster, stream, partition, activations.get(&partition));
+        }
+        output
+    }
+
+    fn run_partition(
+        &mut self,
+        engine: &mut Engine,
+        cluster: &MemoryCluster,
+        stream: &StreamPlan,
+        partition: i32,
+        activations: Option<&BTreeMap<i64, u64>>,
+    ) {
+        let id = TaskId { stream: STREAM.into(), topic: INPUT.into(), partition };
+        let task = engine.open(id, 0).unwrap();
+        let mut decoder = Decoder::new(stream.decode.clone()).unwrap();
+        let mut writer = ForecastWriter::default();
+        for record in cluster.committed_records(INPUT, partition) {
+            engine.begin(true);
+            if let Some(&version) = activations.and_then(|at| at.get(&record.offset)) {
+                engine.activate(task, version);
+            }
+            let mut refusal = None;
+            let decoded = decoder.decode(
+                record.key.as_deref(),
+                Some(record.timestamp),
+                record.payload.as_deref(),
+                &mut |series: &str, time, value| match engine.accept(task, record.offset, series, time, value) {
+                    Acceptance::Late { by } => refusal = Some(Refusal::late(series, by)),
+                    Acceptance::Duplicate => refusal = Some(Refusal::duplicate(series)),
+                    other => assert_eq!(other, Acceptance::Taken),
+                },
+            );
+            if let Some(refusal) = decoded.err().or(refusal) {
+                self.refused.insert((partition, record.offset), refusal.reason.label().to_owned());
+            }
+            engine.advance(task, record.offset + 1);
+            let epoch = engine.finish(0.0);
+            let mut payload = Vec::new();
+            for row in &epoch.forecasts {
+                writer.write(engine, &epoch, row, &mut payload);
+                let series = engine.key(task, row.series).to_owned();
+                let payload = String::from_utf8(payload.clone()).unwrap();
+                self.forecasts.entry((partition, series)).or_default().push(payload);
+            }
+            engine.committed(&epoch);
+        }
+    }
+
+    /// Panics at the first difference.
+    pub fn assert_is(&self, expected: &Self) {
+        for (series, expected) in &expected.forecasts {
+            let found = self.forecasts.get(series).map_or(&[][..], Vec::as_slice);
+            for (place, (found, expected)) in found.iter().zip(expected).enumerate() {
+                assert_eq!(found, expected, "forecast {place} of {series:?} differs");
+            }
+            assert_eq!(found.len(), expected.len(), "{series:?} has lost or doubled forecasts");
+        }
+        assert_eq!(self, expected);
+    }
+}
+
+/// The partition that a forecast says its record lay in.
+fn input_partition(forecast: &str) -> i32 {
+    let (_, input) = forecast.split_once("\"input\":").unwrap();
+    let (_, number) = input.split_once("\"partition\":").unwrap();
+    number.split(',').next().unwrap().parse().unwrap()
+}

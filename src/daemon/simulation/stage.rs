@@ -1,0 +1,117 @@
+//! What a seed decides before anything happens: the topics' sizes, the stream, the limits.
+
+use rand::{Rng, seq::IndexedRandom};
+use rand_pcg::Pcg64Mcg;
+
+use crate::{
+    broker::{Broker, TopicPlan, memory::MemoryCluster},
+    daemon::plan::{Plan, StreamPlan},
+    engine::StreamSpec,
+    forecast::ForecastSpec,
+    nn::{Arrangement, CellKind, NetworkSpec},
+    series::{Aggregation, Calendar, FEATURES, SeriesSpec, Target},
+    time::{EventTime, Grid},
+    wire::{DecodeSpec, Format, KeySource, TimeFormat, TimeSource},
+};
+
+pub const GROUP: &str = "app";
+pub const STREAM: &str = "load";
+pub const INPUT: &str = "in";
+pub const FORECASTS: &str = "out";
+pub const FORECAST_PARTITIONS: i32 = 2;
+pub const STATE: &str = "state";
+pub const MODELS: &str = "models";
+pub const DEAD: &str = "dead";
+pub const MINUTE: i64 = 60_000;
+/// More partitions than this the input does not grow to.
+pub const MOST_PARTITIONS: i32 = 5;
+
+/// A cluster with its topics.
+pub fn cluster(random: &mut Pcg64Mcg) -> MemoryCluster {
+    let partitions = random.random_range(1..=3);
+    let cluster = MemoryCluster::new();
+    for (name, partitions, compacted) in [
+        (INPUT, partitions, false),
+        (FORECASTS, FORECAST_PARTITIONS, false),
+        (STATE, random.random_range(1..=partitions), true),
+        (MODELS, 1, true),
+        (DEAD, 1, false),
+    ] {
+        let plan = TopicPlan { name: name.into(), partitions, compacted, max_record_bytes: 1 << 20 };
+        cluster.create(&plan).unwrap();
+    }
+    cluster
+}
+
+/// The settings that every replica has.
+pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
+    let levels = [0.1, 0.5, 0.9];
+    let (horizon, season) = (random.random_range(1..=4), *[0, 4].choose(random).unwrap());
+    let irregular = random.random_bool(0.2);
+    let arrangement = *[Arrangement::ManyToMany, Arrangement::Iterated, Arrangement::ManyToOne].choose(random).unwrap();
+    let target = *Target::ALL.choose(random).unwrap();
+    let (steps, rhythm) = (horizon as usize, if irregular { 0 } else { season as usize });
+    let forecast = match arrangement {
+        Arrangement::ManyToOne => ForecastSpec::one(steps, &levels, rhythm, target, Some(0.5)),
+        _ => ForecastSpec::new(steps, &levels, rhythm),
+    };
+    let engine = StreamSpec {
+        name: STREAM.into(),
+        series: SeriesSpec {
+            grid: if irregular { Grid::Irregular } else { Grid::Regular { interval: MINUTE } },
+            aggregation: Aggregation::Mean,
+            readings_per_slot: (!irregular && random.random_bool(0.3)).then_some(2),
+            allowed_lateness: *[0, MINUTE, 3 * MINUTE].choose(random).unwrap(),
+            max_gap: 20,
+            max_gap_millis: 20 * MINUTE,
+            season: if irregular { 0 } else { season },
+            horizon,
+            burn_in: 5,
+            calendar: Calendar::utc(),
+        },
+        forecast: forecast.unwrap(),
+        network: NetworkSpec {
+            cell: *CellKind::ALL.choose(random).unwrap(),
+            layers: random.random_range(1..=2),
+            hidden: 8,
+            context: 4,
+            inputs: FEATURES,
+            horizon: horizon as usize,
+            levels: levels.len(),
+            seed: 7,
+            arrangement,
+            target,
+            ..NetworkSpec::default()
+        },
+        max_series: 1_000,
+    };
+    let decode = DecodeSpec {
+        format: Format::Json,
+        key: KeySource::Record,
+        time: TimeSource::Field { name: "time".into(), format: TimeFormat::EpochMillis },
+        values: vec!["value".into()],
+        max_record_bytes: 1_000,
+        max_key_bytes: 100,
+        earliest: EventTime(-1_000 * MINUTE),
+        latest: EventTime::MAX,
+    };
+    Plan {
+        app: GROUP.into(),
+        streams: vec![StreamPlan {
+            engine,
+            decode,
+            topics: vec![INPUT.into()],
+            forecasts_topic: FORECASTS.into(),
+            training: None,
+        }],
+        state_topic: STATE.into(),
+        state_partitions,
+        models_topic: MODELS.into(),
+        dead_letter_topic: DEAD.into(),
+        commit_interval: 10_000,
+        checkpoint_interval: *[0, 1_000_000, 20_000_000].choose(random).unwrap(),
+        max_epoch_records: random.random_range(1..60),
+        max_epoch_bytes: 1 << 20,
+        max_poll_records: random.random_range(1..20),
+    }
+}

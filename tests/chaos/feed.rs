@@ -1,0 +1,128 @@
+//! What goes in, and how long nothing comes out: clients whose connections are never cut.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use foretide::env::{Clock, SystemClock};
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    producer::{BaseProducer, BaseRecord, Producer},
+    types::RDKafkaErrorCode,
+};
+
+/// How many series there are.
+const SERIES: usize = 120;
+/// Records in a second.
+const RATE: u64 = 120;
+/// The event time of the first records, in milliseconds; each series goes on by a minute from record to record.
+const BEGIN: i64 = 1_767_225_600_000;
+
+/// A gap that is told as it ends, in microseconds.
+const WORTH_TELLING: u64 = 5_000_000;
+
+/// Something that goes on in a thread until it is told to stop.
+pub struct Background<T> {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<T>,
+}
+
+impl<T: Send + 'static> Background<T> {
+    fn start(work: impl FnOnce(&AtomicBool) -> T + Send + 'static) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let own = Arc::clone(&stop);
+        Self { stop, thread: std::thread::spawn(move || work(&own)) }
+    }
+
+    /// Stops it and returns what it has found.
+    pub fn stop(self) -> T {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// Writes records at a steady pace until it is stopped, and the same into a CSV file; tells how many there were.
+pub fn produce(servers: &str, topic: &str, file: &Path, seed: u64) -> Background<u64> {
+    let (servers, topic, file): (String, String, PathBuf) = (servers.into(), topic.into(), file.into());
+    Background::start(move |stop| {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", servers)
+            .set("enable.idempotence", "true")
+            .set("partitioner", "murmur2_random")
+            .set("linger.ms", "5")
+            // It tries until it works.
+            .set("message.timeout.ms", "0")
+            .create()
+            .expect("a producer");
+        let mut csv = BufWriter::new(File::create(file).expect("the input's copy can be written"));
+        writeln!(csv, "series,time,value").expect("written");
+        let (clock, mut random) = (SystemClock::new(), Pcg64Mcg::seed_from_u64(seed));
+        let mut sent = 0;
+        while !stop.load(Ordering::Relaxed) {
+            let due = clock.monotonic_micros() * RATE / 1_000_000;
+            for number in sent..due {
+                let (series, step) = (number as usize % SERIES, number / SERIES as u64);
+                let phase = (step as f64 + 7.0 * series as f64) / 60.0 * std::f64::consts::TAU;
+                let value = format!("{:.3}", 20.0 + 5.0 * phase.sin() + random.random_range(-1.0..1.0));
+                let (key, time) = (format!("s{series:03}"), BEGIN + step as i64 * 60_000);
+                writeln!(csv, "{key},{time},{value}").expect("written");
+                let payload = format!("{{\"time\":{time},\"value\":{value}}}");
+                let mut record = BaseRecord::to(&topic).key(&key).payload(&payload);
+                while let Err((error, same)) = producer.send(record) {
+                    assert_eq!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::QueueFull), "{error}");
+                    producer.poll(Duration::from_millis(10));
+                    record = same;
+                }
+            }
+            sent = due;
+            producer.poll(Duration::from_millis(20));
+        }
+        producer.flush(Duration::from_secs(120)).expect("the brokers take the records");
+        csv.flush().expect("written");
+        sent
+    })
+}
+
+/// Reads committed forecasts as they come, and tells the longest time in seconds in which none came.
+pub fn watch_gaps(servers: &str, topic: &str, partitions: i32) -> Background<f64> {
+    let (servers, topic) = (servers.to_owned(), topic.to_owned());
+    Background::start(move |stop| {
+        let reader: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", servers)
+            .set("group.id", "gaps")
+            .set("isolation.level", "read_committed")
+            .set("enable.auto.commit", "false")
+            .create()
+            .expect("a consumer");
+        let mut all = TopicPartitionList::new();
+        for partition in 0..partitions {
+            all.add_partition_offset(&topic, partition, Offset::Beginning).expect("a valid offset");
+        }
+        reader.assign(&all).expect("the partitions can be read");
+        let clock = SystemClock::new();
+        let (mut longest, mut last) = (0, clock.monotonic_micros());
+        while !stop.load(Ordering::Relaxed) {
+            // Errors are those of brokers that are down; it goes on by itself.
+            if let Some(Ok(_)) = reader.poll(Duration::from_millis(50)) {
+                let now = clock.monotonic_micros();
+                if now - last > WORTH_TELLING {
+                    println!("no forecast for {:.1} s, until now", (now - last) as f64 / 1e6);
+                }
+                longest = longest.max(now - last);
+                last = now;
+            }
+        }
+        longest as f64 / 1e6
+    })
+}
