@@ -70,7 +70,7 @@ fn forecast(bench: &mut Criterion) {
             bencher.iter(|| {
                 slot += 1;
                 let closed = ClosedSlot { slot, value: Some(value(slot)), readings: 1, reset: false };
-                black_box(state.mature(&spec, &series, &closed, &mut facts));
+                black_box(state.mature(&spec, &mut series, &closed, &mut facts));
                 series.take(&grid, &closed);
                 state.forecast(&spec, &series, black_box(&network), &mut out);
                 black_box(&out);

@@ -98,7 +98,7 @@ impl Judged {
             let mut rows =
                 table.readings.iter().filter(|reading| within(&reading.time)).map(|reading| reading.row as usize);
             let first = rows.next()?;
-            Some([first, rows.last().unwrap_or(first)])
+            Some([first, rows.next_back().unwrap_or(first)])
         };
         Self { scores, windows: windows.iter().filter_map(rows).collect() }
     }

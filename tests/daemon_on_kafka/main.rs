@@ -68,6 +68,8 @@ fn kill_dash_nine_loses_and_doubles_nothing_and_forecasts_are_those_of_backtest(
     let status = daemon.stop("third");
     assert!(status.success(), "SIGTERM ends it in good order: {status}");
 
+    let checked = daemon.check("third");
+    assert!(checked.contains("season stream: 24 steps in"), "the data show their day: {checked}");
     let seen = consume(kafka(), &format!("{app}.stream.forecasts"), IDLE);
     let live = forecasts(&seen);
     assert_eq!(live.len(), 7, "seven series");

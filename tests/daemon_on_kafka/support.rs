@@ -101,6 +101,15 @@ impl Daemon {
         self
     }
 
+    /// What `check --connect` says with the configuration of a replica that was started.
+    pub fn check(&self, name: &str) -> String {
+        let path = self.folder.path().join(format!("{name}.toml"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_foretide"));
+        let output = command.args(["check", "--connect", "--config"]).arg(path).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Starts a replica and waits until it is ready.
     pub fn start(&mut self, name: &str) {
         let port = free_port();
