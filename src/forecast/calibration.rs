@@ -7,8 +7,10 @@ use super::experts::held;
 use super::pending::unhalve;
 use super::spec::{ForecastSpec, MAX_LEVELS};
 
-/// How far a quantile moves with one forecast, in usual residuals; more in the beginning.
+/// How far a quantile moves with one forecast, in usual residuals; more in the beginning, and at short leads, whose
+/// residuals tell more since they do not overlap: by this over the root of the lead.
 const RATE: f32 = 0.05;
+const NEAR_RATE: f32 = 0.1;
 /// Memory of the usual residual and of the network's usual spread, in forecasts.
 const MEMORY: f32 = 64.0;
 /// What is assumed before anything has matured counts for this many forecasts.
@@ -67,6 +69,7 @@ impl Calibration {
     /// Learns from the residual at a bucket's end and the quantiles that were issued for it.
     pub fn learn(&mut self, spec: &ForecastSpec, bucket: usize, residual: f32, issued: &[u16]) {
         let levels = spec.levels.len();
+        let near = NEAR_RATE / (spec.buckets[bucket] as f32).sqrt();
         let distances = &mut self.distances[bucket * levels..(bucket + 1) * levels];
         let bucket = &mut self.buckets[bucket];
         bucket.count = bucket.count.saturating_add(1);
@@ -75,7 +78,7 @@ impl Calibration {
         // What the network knew beforehand is not unrest of the series.
         let usual = residual.abs() / unhalve(issued[spec.median]);
         bucket.usual += (usual.min(limit) - bucket.usual) / (count + PRIOR as f32).min(MEMORY);
-        let rate = RATE.max(1.0 / (PRIOR as f32 + count));
+        let rate = RATE.max(near).max(1.0 / (PRIOR as f32 + count));
         for (level, distance) in distances.iter_mut().enumerate() {
             let below = if residual < unhalve(issued[level]) { 1.0 } else { 0.0 };
             *distance = sided(spec, level, *distance + rate * (spec.levels[level] - below));

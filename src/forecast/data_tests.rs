@@ -14,7 +14,7 @@ const LEVELS: [f32; 5] = [0.05, 0.1, 0.5, 0.9, 0.95];
 /// Steps before a series is judged.
 const WARM: usize = 100;
 
-fn rows(name: &str) -> Option<Vec<Vec<String>>> {
+pub(super) fn rows(name: &str) -> Option<Vec<Vec<String>>> {
     let path = format!("../shared/data/{name}.csv.gz");
     let Ok(file) = std::fs::File::open(&path) else {
         println!("SKIPPED: {path} is not there");
@@ -32,7 +32,7 @@ fn rows(name: &str) -> Option<Vec<Vec<String>>> {
 }
 
 /// The columns from `first` on, each a series.
-fn columns(name: &str, first: usize, rows: Vec<Vec<String>>) -> Vec<Vec<Option<f64>>> {
+pub(super) fn columns(name: &str, first: usize, rows: Vec<Vec<String>>) -> Vec<Vec<Option<f64>>> {
     let count = rows[0].len();
     assert!(first < count, "{name} has {count} columns");
     (first..count)
@@ -41,7 +41,7 @@ fn columns(name: &str, first: usize, rows: Vec<Vec<String>>) -> Vec<Vec<Option<f
 }
 
 /// One series per sensor.
-fn pedestrian(rows: Vec<Vec<String>>) -> Vec<Vec<Option<f64>>> {
+pub(super) fn pedestrian(rows: Vec<Vec<String>>) -> Vec<Vec<Option<f64>>> {
     let mut series = BTreeMap::<String, Vec<_>>::new();
     for row in rows {
         series.entry(row[0].clone()).or_default().push(row[4].parse().ok());

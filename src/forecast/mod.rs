@@ -29,4 +29,6 @@ pub use spec::{ForecastSpec, ForecastSpecError, MAX_HORIZON, MAX_LEVELS};
 pub use state::{Forecast, ForecastState};
 
 #[cfg(test)]
+mod coverage_tests;
+#[cfg(test)]
 mod data_tests;
