@@ -154,10 +154,11 @@ impl Comparison {
             out,
             "\nMeans over the leads named. In 80 %: the share of targets in the 80 % interval. µs: the time of one step of"
         );
-        let _ = writeln!(
-            out,
-            "a series with its forecast, on one thread. Untrained: the mixture, with a network that adds nothing."
-        );
+        let untrained = match self.tried.iter().any(|tried| tried.part == Part::Untrained) {
+            true => "Untrained: the mixture, with a network that adds nothing.",
+            false => "Not trained: the network adds nothing to the mixture.",
+        };
+        let _ = writeln!(out, "a series with its forecast, on one thread. {untrained}");
         out
     }
 }
