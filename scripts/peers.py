@@ -17,8 +17,10 @@ values' own unit, and carried forward to the origin without a new fit; their tim
 forward. AutoETS knows no season longer than 24 steps: there it goes without. autoets_seasonal must take a season (ZZA), which
 AutoETS often chooses not to; autotheta removes the season by itself. SNARIMAX (12 lags and one seasonal; and the same 12 on
 differences to the day before) and Holt-Winters take in every value in order, scaled by mean and deviation of the training
-rows. Peers see gaps filled with the value one day before, else the value before; and times of the week at which no training
-row holds a value (a bank's night) are not there for them, so that a day is as long as its opening hours.
+rows; some run away, so that their forecasts are held to the range of the values so far.
+
+Peers see gaps filled with the value one day before, else the value before; and times of the week at which no training row
+holds a value (a bank's night) are not there for them, so that a day is as long as its opening hours.
 
 A forecast that is no number, or that fails, counts as the last value, and is counted."""
 
@@ -270,13 +272,17 @@ def online(kind, one):
     wanted = {one.seen_until(origin)[0]: origin for origin in one.origins}
     forecasts, last = {}, max(wanted)
     begun, asked = time.perf_counter(), 0.0
-    for at, value in enumerate((one.filled[:last] - one.mean) / one.deviation, 1):
+    scaled = (one.filled[:last] - one.mean) / one.deviation
+    least, most = np.minimum.accumulate(scaled), np.maximum.accumulate(scaled)
+    for at, value in enumerate(scaled, 1):
         model.learn_one(float(value))
         if at in wanted:
             ask = time.perf_counter()
             origin = wanted[at]
             try:
                 path = np.array(model.forecast(one.seen_until(origin)[1]), dtype=float)
+                # Some run away; nothing is forecast beyond what was seen so far.
+                path = np.clip(path, least[at - 1], most[at - 1])
                 forecasts[origin] = one.mean + one.deviation * path
             except Exception:  # counted as a failure below
                 pass

@@ -154,9 +154,10 @@ impl Comparison {
             out,
             "\nMeans over the leads named. In 80 %: the share of targets in the 80 % interval. µs: the time of one step of"
         );
-        let untrained = match self.tried.iter().any(|tried| tried.part == Part::Untrained) {
-            true => "Untrained: the mixture, with a network that adds nothing.",
-            false => "Not trained: the network adds nothing to the mixture.",
+        let untrained = if self.tried.iter().any(|tried| tried.part == Part::Untrained) {
+            "Untrained: the mixture, with a network that adds nothing."
+        } else {
+            "Not trained: the network adds nothing to the mixture."
         };
         let _ = writeln!(out, "a series with its forecast, on one thread. {untrained}");
         out
