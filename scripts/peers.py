@@ -378,27 +378,33 @@ def compare(name, arguments, pool):
         done = list(pool.map(peer, [(kind, one, arguments.window) for one in everyone]))
         methods[kind] = ([forecasts for forecasts, _ in done], 1e6 * float(np.mean([seconds for _, seconds in done])))
         say(f"{name}: {kind} {time.perf_counter() - begun:.0f} s")
-    if arguments.keep:
-        keep(f"{arguments.keep}/{name}.npz", everyone, methods)
+        keep(name, everyone, methods, arguments)
+    return outcome(name, everyone, methods, flat)
+
+
+def outcome(name, everyone, methods, left_out):
     results = []
     for horizon in sorted({1, everyone[0].horizon}):
         for method, (forecasts, microseconds) in methods.items():
             mases, squared, failed = score(everyone, forecasts, horizon)
-            row = dict(method=method, horizon=horizon, mase=mean(mases), mse=mean(squared) if spec.get("scaled") else None)
-            results.append({**row, "microseconds": microseconds, "failed": failed, "mase_by_series": mases})
-    names = [one.name for one in everyone]
-    return dict(series=len(everyone), names=names, left_out=flat, forecasts=origins, results=results)
+            mse = mean(squared) if SETS[name].get("scaled") else None
+            row = dict(method=method, horizon=horizon, mase=mean(mases), mse=mse, microseconds=microseconds)
+            results.append({**row, "failed": failed, "mase_by_series": mases})
+    names, origins = [one.name for one in everyone], sum(len(one.origins) for one in everyone)
+    return dict(series=len(everyone), names=names, left_out=left_out, forecasts=origins, results=results)
 
 
-def keep(file, everyone, methods):
-    """All forecasts and targets, one row an origin."""
+def keep(name, everyone, methods, arguments):
+    """All forecasts and targets, one row an origin, after each method: a run that is broken off leaves those before."""
+    if not arguments.keep:
+        return
     rows = [(at, one, origin) for at, one in enumerate(everyone) for origin in one.origins]
     none = np.full(everyone[0].horizon, math.nan)
     arrays = {name: np.array([made[at].get(origin, none) for at, _, origin in rows]) for name, (made, _) in methods.items()}
     arrays["target"] = np.array([one.targets(origin) for _, one, origin in rows])
     arrays |= {"series": np.array([at for at, _, _ in rows]), "origin": np.array([origin for _, _, origin in rows])}
-    os.makedirs(os.path.dirname(file), exist_ok=True)
-    np.savez_compressed(file, scale=np.array([one.scale for one in everyone]), **arrays)
+    os.makedirs(arguments.keep, exist_ok=True)
+    np.savez_compressed(f"{arguments.keep}/{name}.npz", scale=np.array([one.scale for one in everyone]), **arrays)
 
 
 def table(name, compared):
@@ -433,7 +439,7 @@ def main():
     )
     parser.add_argument("--train", action="store_true", help="Foretide trained as well: minutes to hours")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
-    parser.add_argument("--keep", metavar="FOLDER", help="all forecasts as FOLDER/NAME.npz, results as FOLDER/NAME.json")
+    parser.add_argument("--keep", metavar="FOLDER", help="all forecasts as FOLDER/NAME.npz, results at last as FOLDER/NAME.json")
     parser.add_argument("--json", action="store_true", help="one object on standard output")
     arguments = parser.parse_args()
     compared = {}
