@@ -154,10 +154,12 @@ impl Comparison {
             out,
             "\nMeans over the leads named. In 80 %: the share of targets in the 80 % interval. µs: the time of one step of"
         );
-        let _ = writeln!(
-            out,
-            "a series with its forecast, on one thread. Untrained: the mixture, with a network that adds nothing."
-        );
+        let untrained = if self.tried.iter().any(|tried| tried.part == Part::Untrained) {
+            "Untrained: the mixture, with a network that adds nothing."
+        } else {
+            "Not trained: the network adds nothing to the mixture."
+        };
+        let _ = writeln!(out, "a series with its forecast, on one thread. {untrained}");
         out
     }
 }
