@@ -10,6 +10,9 @@ const ONE_IN: u32 = 100;
 /// What is so near to a bound, in distances between the two extremes, counts as on it.
 const NEAR: f64 = 0.02;
 
+/// A point forecast goes beyond what was ever seen by this share of all that was.
+const SPARE: f64 = 0.1;
+
 /// The least and the greatest value, and how often the series lay exactly there. Where it does so again and again (no cars at
 /// night, a full tank, a gauge at its end), it is a bound, and no forecast goes beyond it; until a value does.
 #[derive(Debug, PartialEq, Serialize, Deserialize, Default)]
@@ -41,7 +44,14 @@ impl Bounds {
         let enough = LEAST.max(self.count / ONE_IN);
         let of = |extreme: Extreme, none: f64| if extreme.times >= enough { extreme.value } else { none };
         let near = NEAR * (self.greatest.value - self.least.value);
-        Known { lower: of(self.least, f64::NEG_INFINITY), upper: of(self.greatest, f64::INFINITY), near }
+        let spare = SPARE * (self.greatest.value - self.least.value);
+        Known {
+            lower: of(self.least, f64::NEG_INFINITY),
+            upper: of(self.greatest, f64::INFINITY),
+            near,
+            lowest: self.least.value - spare,
+            highest: self.greatest.value + spare,
+        }
     }
 }
 
@@ -51,12 +61,19 @@ pub(super) struct Known {
     lower: f64,
     upper: f64,
     near: f64,
+    /// Where points are held.
+    lowest: f64,
+    highest: f64,
 }
 
 impl Known {
-    /// A point forecast, held to the bounds.
-    pub fn hold(self, point: f64) -> f64 {
-        point.clamp(self.lower, self.upper)
+    /// A point forecast, held to the bounds and to a little more than what was ever seen, the newest value included.
+    pub fn hold_point(self, point: f64, newest: f64) -> f64 {
+        self.hold(point.clamp(self.lowest.min(newest), self.highest.max(newest)))
+    }
+
+    fn hold(self, value: f64) -> f64 {
+        value.clamp(self.lower, self.upper)
     }
 
     /// A quantile above or below the median, held to the bounds; one that nearly reaches its bound lies on it, since many
@@ -99,6 +116,8 @@ mod tests {
         }
         assert_eq!(known(&bounds), (5.0, f64::INFINITY), "49 came 8 times only");
         assert_eq!(bounds.known().hold(3.0), 5.0);
+        assert_eq!(bounds.known().hold_point(100.0, 20.0), 53.4, "a tenth of the range beyond 49");
+        assert_eq!(bounds.known().hold_point(100.0, 70.0), 70.0);
         assert_eq!(bounds.known().hold_quantile(5.5, false), 5.0, "nearly there");
         assert_eq!(bounds.known().hold_quantile(5.5, true), 5.5, "an upper quantile is not drawn to the lower bound");
         assert_eq!(bounds.known().hold_quantile(1e9, true), 1e9);

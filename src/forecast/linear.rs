@@ -26,7 +26,7 @@ const CLIP_USUAL: f32 = 6.0;
 /// ... a step with a regressor beyond so many teaches as if it were a smaller one ...
 const HEEDED: f32 = 2.5;
 /// ... and an error for at most so many usual ones, once these are known.
-const CLIP_ERROR: f32 = 8.0;
+const CLIP_ERROR: f32 = 4.0;
 const KNOWN_FROM: u32 = 50;
 /// Memory of the usual error, in forecasts.
 const MEMORY: u32 = 200;

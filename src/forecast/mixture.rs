@@ -22,7 +22,7 @@ const LEAST: f32 = 1.0;
 const REST: f32 = 0.01;
 /// Deviations of what is won over a naive forecast that it must amount to: one or two events prove nothing, as when a series
 /// at rest moves once a year.
-const SURE: f32 = 2.0;
+const SURE: f32 = 1.7;
 /// Memory of the usual error, in forecasts, and how many of them one error counts for at most.
 const USUAL_MEMORY: u32 = 100;
 const CLIP: f32 = 8.0;

@@ -150,7 +150,9 @@ impl ForecastState {
                 + weight(Expert::Seasonal) * *point
                 + linear.map(|(expert, path)| weight(expert) * path[place]).sum::<f64>()
                 + weight(Expert::Network) * scale * f64::from(network_point(place));
-            *point = bounds.hold(*point);
+            if !spec.network_alone {
+                *point = bounds.hold_point(*point, anchor);
+            }
         }
         self.pending.open(scale);
         for (bucket, (middle, end)) in spec.middles.iter().zip(&spec.buckets).enumerate() {
