@@ -25,7 +25,7 @@ use crate::{
     env::{Clock, ManualClock},
     forecast::ForecastSpec,
     nn::{Arrangement, CellKind, Network, NetworkSpec, Weights},
-    series::{Aggregation, Calendar, FEATURES, SeriesSpec, Target},
+    series::{Aggregation, Calendar, Extra, FEATURES, SeriesSpec, Target},
     time::{EventTime, Grid},
     wire::{
         DecodeSpec, Decoder, Format, KeySource, Refusal, TimeFormat, TimeSource, dead_letter,
@@ -382,6 +382,7 @@ fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
             horizon,
             burn_in: 5,
             calendar: Calendar::utc(),
+            extra: Extra::default(),
         },
         forecast: forecast.unwrap(),
         network: NetworkSpec {

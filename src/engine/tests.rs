@@ -7,7 +7,7 @@ use rand_pcg::Pcg64Mcg;
 use super::*;
 use crate::{
     nn::{Arrangement, CellKind},
-    series::{Aggregation, Calendar, FEATURES, Target},
+    series::{Aggregation, Calendar, Extra, FEATURES, Target},
     time::Grid,
 };
 
@@ -28,6 +28,7 @@ fn spec(grid: Grid) -> StreamSpec {
             horizon: 5,
             burn_in: 8,
             calendar: Calendar::utc(),
+            extra: Extra::default(),
         },
         network: NetworkSpec {
             cell: CellKind::Gru,

@@ -93,7 +93,7 @@ impl Linear {
             steps: 0,
             now: 0,
             values: vec![0.0; ring(spec)],
-            profile: Profile::new(spec.season),
+            profile: Profile::new(spec.cycle()),
             models: (0..models(spec)).map(|_| model()).collect(),
         }
     }
@@ -117,7 +117,7 @@ impl Linear {
         let now = usize::from(self.now);
         self.values[now] = value.map_or(self.values[last], |value| self.held(value));
         for (model, usual) in self.models.iter_mut().zip(USUAL) {
-            let usual = self.profile.ahead(spec.season, usual, slot).next().unwrap_or(0.0);
+            let usual = self.profile.ahead(spec.cycle(), usual, slot).next().unwrap_or(0.0);
             model.before[now] = usual;
             model.left[now] = model.left[last];
             model.averages[now] = model.averages[last];
@@ -125,7 +125,7 @@ impl Linear {
         if self.unit > 0.0 && self.steps as usize > LAGS {
             let number = number.map(|number| self.held(number));
             let (reference, values) = (self.reference, &self.values);
-            let coming = Coming { spec, series, now, reference, values, value: value.is_some(), number };
+            let coming = Coming { spec, series, slot, now, reference, values, value: value.is_some(), number };
             for (model, usual) in self.models.iter_mut().zip(USUAL) {
                 model.mature(usual, &coming, self.unit, self.steps);
             }
@@ -136,9 +136,9 @@ impl Linear {
         let value = self.values[now];
         self.measure(value);
         let bound = CLIP * self.unit;
-        self.profile.update(spec.season, slot, |usual| (value - usual).clamp(-bound, bound));
+        self.profile.update(spec.cycle(), slot, |usual| (value - usual).clamp(-bound, bound));
         for (model, usual) in self.models.iter_mut().zip(USUAL) {
-            let known = self.profile.ahead(spec.season, usual, slot).next().unwrap_or(0.0);
+            let known = self.profile.ahead(spec.cycle(), usual, slot).next().unwrap_or(0.0);
             model.take(now, value - known, self.unit, self.steps);
             if self.unit > 0.0 && self.steps as usize > LAGS {
                 let regressors = model.regressors(now, around(usual, spec, series, self.reference, 0), self.unit);
@@ -161,7 +161,7 @@ impl Linear {
         let around = around(USUAL[model], spec, series, self.reference, 1); // the newest step is taken already
         let regressors = learnt.regressors(now, around, self.unit);
         let usual = self.held(value) - learnt.left[now]; // in the newest slot
-        let mut ahead = self.profile.ahead(spec.season, USUAL[model], slot.saturating_add(1));
+        let mut ahead = self.profile.ahead(spec.cycle(), USUAL[model], slot.saturating_add(1));
         let one = spec.target.and_then(|target| target.of(ahead.by_ref().take(spec.horizon).map(f64::from)));
         for (out, weights) in out.iter_mut().zip(learnt.weights.chunks_exact(REGRESSORS)) {
             let offset = one.map_or_else(|| ahead.next().unwrap_or(0.0), |one| one as f32) - usual;
@@ -205,7 +205,7 @@ impl Linear {
         self.values.len() == length
             && self.models.len() == models(spec)
             && self.models.iter().all(model)
-            && self.profile.fits(spec.season)
+            && self.profile.fits(spec.cycle())
     }
 
     /// Heap memory in bytes.
@@ -228,6 +228,7 @@ impl Linear {
 struct Coming<'a> {
     spec: &'a ForecastSpec,
     series: &'a SeriesState,
+    slot: i64,
     now: usize,
     reference: f64,
     values: &'a [f32],
@@ -250,9 +251,12 @@ impl Coming<'_> {
 
     /// What was usual, as it was known `end` steps before the coming one, at `lead` from there. The first slot of that phase
     /// after then tells what it was before its value came.
+    /// Where a holiday is between, only the slot itself tells it.
     fn usual(&self, before: &[f32], end: usize, lead: usize) -> f32 {
-        let season = self.spec.season.max(1);
-        before[self.back(end - 1 - (lead - 1) % season)]
+        let (own, first) = (end - lead, end - 1 - (lead - 1) % self.spec.season.max(1));
+        let slot = |back: usize| self.slot.saturating_sub(back as i64);
+        let parted = own != first && self.spec.cycle().parts(slot(own), slot(first));
+        before[self.back(if parted { own } else { first })]
     }
 
     /// What came at `lead` of a forecast made `end` steps before the coming one, without what was usual for it then.

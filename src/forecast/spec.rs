@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 
 use thiserror::Error;
 
-use crate::series::Target;
+use super::profile::Cycle;
+use crate::series::{Holidays, Target};
 
 /// Quantile levels that a forecast may have.
 pub const MAX_LEVELS: usize = 32;
@@ -51,6 +52,8 @@ pub struct ForecastSpec {
     pub levels: Vec<f32>,
     /// Steps in a season; below 2 there is none.
     pub season: usize,
+    /// Days that are not taken for their weekday, where a season is a day.
+    pub(super) holidays: Option<Holidays>,
     /// The one number that is forecast of the whole horizon; none: each of its steps.
     pub target: Option<Target>,
     /// What that number may not cross: the forecast tells how probably it does, upwards or, of a minimum, downwards.
@@ -126,6 +129,7 @@ impl ForecastSpec {
             horizon,
             levels: levels.to_vec(),
             season,
+            holidays: None,
             target,
             threshold: None,
             network_alone: false,
@@ -142,6 +146,18 @@ impl ForecastSpec {
             buckets,
             middles,
         })
+    }
+
+    /// The same where these days are not taken for their weekday. Of no meaning where a season is not a day.
+    #[must_use]
+    pub fn with_holidays(self, holidays: Option<&Holidays>) -> Self {
+        let daily = |holidays: &&Holidays| usize::try_from(holidays.day()).is_ok_and(|day| day == self.season);
+        Self { holidays: holidays.filter(daily).cloned(), ..self }
+    }
+
+    /// What repeats.
+    pub(super) fn cycle(&self) -> Cycle<'_> {
+        Cycle { season: self.season, holidays: self.holidays.as_ref() }
     }
 
     /// How many numbers a forecast tells: the horizon, or one.

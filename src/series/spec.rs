@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Calendar;
+use super::features::{FEATURES, HOLIDAY_FEATURES, YEAR_FEATURES};
+use super::{Calendar, Holidays};
 use crate::time::Grid;
 
 /// Values are held to `-LIMIT..=LIMIT`, so that differences, squares and their sums stay finite. No measurement of
@@ -28,6 +29,24 @@ pub enum Aggregation {
     Count,
 }
 
+/// What a step is described by beside its own value and its time of day and of week; by default nothing.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Extra {
+    /// Whether the time of year is a feature.
+    pub year_phase: bool,
+    /// Days that are not taken for their weekday.
+    pub holidays: Option<Holidays>,
+}
+
+impl Extra {
+    /// How many features it adds.
+    pub fn features(&self) -> usize {
+        let year = if self.year_phase { YEAR_FEATURES } else { 0 };
+        let holidays = if self.holidays.is_some() { HOLIDAY_FEATURES } else { 0 };
+        year + holidays
+    }
+}
+
 /// What a stream says about its series: pure data, the same for all series of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SeriesSpec {
@@ -51,12 +70,19 @@ pub struct SeriesSpec {
     pub burn_in: u32,
     /// The time zone of days and weeks.
     pub calendar: Calendar,
+    /// What describes a step beside these.
+    pub extra: Extra,
 }
 
 impl SeriesSpec {
     /// Steps of a season, where there is one.
     pub fn seasonal(&self) -> Option<usize> {
         (self.season >= 2).then_some(self.season as usize)
+    }
+
+    /// Features of one step.
+    pub fn features(&self) -> usize {
+        FEATURES + self.extra.features()
     }
 
     /// Steps that the context holds: every lag that a forecast, its scoring and a burn-in look back on.

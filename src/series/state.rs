@@ -4,7 +4,7 @@ use super::clone_in_place::clone_in_place;
 use serde::{Deserialize, Serialize};
 
 use super::context::Context;
-use super::features::{FEATURES, Step};
+use super::features::Step;
 use super::scale::Scale;
 use super::slots::{ClosedSlot, Placed, Slots};
 use super::spec::SeriesSpec;
@@ -57,16 +57,17 @@ impl SeriesState {
         self.steps += 1;
     }
 
-    /// The features of the newest step; see [`FEATURE_NAMES`](super::FEATURE_NAMES).
-    pub fn features(&self, spec: &SeriesSpec, out: &mut [f32; FEATURES]) {
+    /// The features of the newest step, [`SeriesSpec::features`] of them; see [`FEATURE_NAMES`](super::FEATURE_NAMES).
+    pub fn features(&self, spec: &SeriesSpec, out: &mut [f32]) {
+        debug_assert_eq!(out.len(), spec.features(), "room for every feature");
         self.step(spec).describe(0, out);
     }
 
     /// Visits the features of the newest `spec.burn_in` steps (fewer where there are not so many), oldest first, all with
     /// today's scale.
-    pub fn recent_features(&self, spec: &SeriesSpec, mut visit: impl FnMut(&[f32; FEATURES])) {
+    pub fn recent_features(&self, spec: &SeriesSpec, mut visit: impl FnMut(&[f32])) {
         let steps = usize::try_from(self.steps).unwrap_or(usize::MAX).min(spec.burn_in as usize);
-        let mut features = [0.0; FEATURES];
+        let mut features = vec![0.0; spec.features()];
         for back in (0..steps).rev() {
             self.step(spec).describe(back, &mut features);
             visit(&features);

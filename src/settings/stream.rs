@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::declare::{table, words};
-use super::values::{Auto, Millis, Size};
+use super::values::{Auto, Date, Millis, Size};
 use crate::time::EventTime;
 
 words! {
@@ -204,6 +204,10 @@ table! {
         pub season: Season = Season::Auto,
         /// Time zone (IANA name) of the calendar features.
         pub time_zone: String = "UTC".into(),
+        /// Whether the network is told the time of year.
+        pub year_phase: bool = false,
+        /// Days, in that time zone, that are not taken for their weekday.
+        pub holidays: Vec<Date> = Vec::new(),
         /// Steps ahead that are forecast.
         pub horizon: u32 = 24,
         /// Quantile levels: strictly increasing within (0, 1), 0.5 among them.

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::series::{Aggregation, Calendar, FEATURE_NAMES};
+use crate::series::{Aggregation, Calendar, Extra, FEATURE_NAMES, FEATURES, Holidays};
 
 const HOUR: i64 = 3_600_000;
 
@@ -17,6 +17,7 @@ fn spec(grid: Grid) -> SeriesSpec {
         horizon: 24,
         burn_in: 32,
         calendar: Calendar::utc(),
+        extra: Extra::default(),
     }
 }
 
@@ -93,7 +94,7 @@ fn recent_features_are_those_of_the_steps_with_todays_scale() {
         then.push(features);
     }
     let mut now = Vec::new();
-    state.recent_features(&spec, |features| now.push(*features));
+    state.recent_features(&spec, |features| now.push(features.to_vec()));
     assert_eq!(now.len(), 32);
     assert_eq!(now[31], then[then.len() - 1]);
     for (now, then) in now.iter().zip(&then[then.len() - 32..]) {
@@ -170,5 +171,31 @@ proptest! {
             }
             state.recent_features(&spec, |features| assert!(features.iter().all(|feature| feature.abs() <= 8.0)));
         }
+    }
+}
+
+#[test]
+fn time_of_year_and_holidays_are_described() {
+    let hourly = hourly();
+    let dates = ["1970-01-03".parse().unwrap()];
+    let holidays = Some(Holidays::new(&hourly.calendar, hourly.grid, &dates));
+    let spec = SeriesSpec { horizon: 36, extra: Extra { year_phase: true, holidays }, ..hourly };
+    let mut state = SeriesState::new();
+    let mut features = vec![0.0; spec.features()];
+    assert_eq!(features.len(), FEATURES + 6);
+    for (slot, expected) in [
+        (0, [0.0, 0.0, 0.0, 0.0]),
+        (12, [0.0, 0.0, 0.0, 1.0]),
+        (24, [0.0, 0.0, 1.0, 1.0]),
+        (36, [0.0, 0.0, 1.0, 0.0]),
+        (48, [1.0, 0.0, 0.0, 0.0]),
+        (71, [1.0, 0.0, 0.0, 0.0]),
+        (72, [0.0, 1.0, 0.0, 0.0]),
+        (96, [0.0, 0.0, 0.0, 0.0]),
+    ] {
+        state.take(&spec, &full(slot, 1.0));
+        state.features(&spec, &mut features);
+        assert_eq!(features[FEATURES + 2..], expected, "slot {slot}");
+        assert!(features[FEATURES] >= 0.0 && features[FEATURES + 1] > 0.99, "January: {features:?}");
     }
 }

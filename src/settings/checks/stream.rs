@@ -118,6 +118,7 @@ fn time(stream: &Stream, at: &mut Checker<'_>) {
     let zone = "the IANA name of a time zone";
     let hint = "such as \"Europe/Berlin\" or \"UTC\"";
     at.expect(TimeZone::get(&stream.time_zone).is_ok(), "time_zone", zone, format!("{:?}", stream.time_zone), hint);
+    at.distinct("holidays", &stream.holidays);
     if let Time::Field { format, zone: of_stamps, .. } = &stream.time {
         let mut within = at.within("time", None);
         if let Some(name) = of_stamps {
