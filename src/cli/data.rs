@@ -8,7 +8,7 @@ use crate::{
     backtest::{Layout, ReadSpec, Table, TimeColumn},
     daemon::specs,
     engine::StreamSpec,
-    series::Calendar,
+    series::{Calendar, MAX_COVARIATES},
     settings::{Aggregation, Date, Interval, Millis, Season, Stream, StreamLimits},
     wire::TimeFormat,
 };
@@ -28,6 +28,9 @@ pub(super) struct FileArguments {
     /// Wide: the columns to forecast [default: every one that holds numbers]
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "long", help_heading = "File")]
     columns: Vec<String>,
+    /// Wide: columns that are looked at and not forecast
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "long", help_heading = "File")]
+    covariates: Vec<String>,
     /// The column of the time stamp [default: the first one]
     #[arg(long, value_name = "COLUMN", help_heading = "File")]
     time: Option<String>,
@@ -98,6 +101,7 @@ impl FileArguments {
         });
         ReadSpec {
             layout,
+            covariates: self.covariates.clone(),
             time,
             time_format,
             zone: self.time_zone.clone(),
@@ -128,7 +132,11 @@ impl ForecastArguments {
         reading: &FileArguments,
         table: &Table,
     ) -> Result<StreamSpec, Failure> {
-        let interval = table.interval;
+        let (interval, covariates) = (table.interval, table.covariates.len());
+        if covariates > MAX_COVARIATES {
+            let what = format!("{covariates} covariates; expected at most {MAX_COVARIATES}");
+            return Err(Failure(USAGE, what));
+        }
         let season = match self.season {
             SeasonChoice::Auto => Season::Auto,
             SeasonChoice::Steps(0) => Season::None,
@@ -144,6 +152,7 @@ impl ForecastArguments {
             quantiles: self.quantiles.clone(),
             holidays: self.holidays.clone(),
             year_phase: self.year_phase,
+            covariates: table.covariates.clone(),
             model: self.network.model(seed)?,
             limits: StreamLimits { series: table.series.len() as u64, ..StreamLimits::default() },
             ..Stream::default()

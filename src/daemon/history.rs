@@ -58,14 +58,14 @@ pub fn read(
                         record.key,
                         record.timestamp,
                         record.payload,
-                        &mut |series: &str, time, value| {
+                        &mut |series: &str, time, value, covariates| {
                             history.newest = history.newest.max(Some(time.0));
                             if let Some(builder) = builders.get_mut(series) {
-                                builder.observe(time, value);
+                                builder.observe(time, value, covariates);
                             } else if builders.len() < room {
                                 let (spec, network) = (stream.engine.series.clone(), &stream.engine.network);
                                 let mut builder = LaneBuilder::new(spec, network, training.max_steps_per_series);
-                                builder.observe(time, value);
+                                builder.observe(time, value, covariates);
                                 builders.insert(series.to_owned(), builder);
                             }
                         },

@@ -334,7 +334,14 @@ impl World {
                     record.key.as_deref(),
                     Some(record.timestamp),
                     record.payload.as_deref(),
-                    &mut |series: &str, time, value| match engine.accept(task, record.offset, series, time, value) {
+                    &mut |series: &str, time, value, covariates| match engine.accept(
+                        task,
+                        record.offset,
+                        series,
+                        time,
+                        value,
+                        covariates,
+                    ) {
                         Acceptance::Late { by } => refusal = Some(Refusal::late(series, by)),
                         Acceptance::Duplicate => refusal = Some(Refusal::duplicate(series)),
                         other => assert_eq!(other, Acceptance::Taken),
@@ -405,6 +412,7 @@ fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
         key: KeySource::Record,
         time: TimeSource::Field { name: "time".into(), format: TimeFormat::EpochMillis },
         values: vec!["value".into()],
+        covariates: Vec::new(),
         max_record_bytes: 1_000,
         max_key_bytes: 100,
         earliest: EventTime(-1_000 * MINUTE),

@@ -149,7 +149,7 @@ pub fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, St
         Grid::Irregular => 0,
     };
     let extra = extra(stream, &calendar, grid);
-    let forecast = forecast_spec(stream)?.with_holidays(extra.holidays.as_ref());
+    let forecast = forecast_spec(stream)?.with_extra(&extra);
     let network = network_spec(stream, &forecast, FEATURES + extra.features())?;
     Ok(StreamSpec {
         name: Arc::from(stream.name.as_str()),
@@ -184,6 +184,7 @@ fn extra(stream: &Stream, calendar: &Calendar, grid: Grid) -> Extra {
     let dates: Vec<_> = stream.holidays.iter().map(|date| date.0).collect();
     Extra {
         year_phase: stream.year_phase,
+        covariates: stream.covariates.clone().into(),
         holidays: (!dates.is_empty()).then(|| Holidays::new(calendar, grid, &dates)),
     }
 }
@@ -240,6 +241,7 @@ fn decode_spec(stream: &Stream, zone: TimeZone) -> DecodeSpec {
             },
         },
         values: stream.values.clone(),
+        covariates: stream.covariates.clone(),
         max_record_bytes: bytes(stream.limits.record_bytes.0),
         max_key_bytes: bytes(stream.limits.key_bytes.0),
         earliest: stream.earliest,

@@ -30,10 +30,12 @@ impl Ahead {
 
     /// Adds the series of a row of the batch after its step, with the hidden state and the outputs `[levels]` of it.
     pub fn add(&mut self, row: usize, series: &SeriesState, hidden: &[f32], next: &[f32]) {
-        match self.series.get_mut(self.origins.len()) {
+        let place = self.origins.len();
+        match self.series.get_mut(place) {
             Some(room) => room.clone_from(series),
             None => self.series.push(series.clone()),
         }
+        self.series[place].forget_open();
         self.origins.push((row, series.anchor(), series.scale()));
         self.hidden.extend_from_slice(hidden);
         self.next.extend_from_slice(next);

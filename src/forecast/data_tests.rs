@@ -6,7 +6,7 @@ use std::io::Read;
 
 use super::measures::{PointMeasures, QuantileMeasures};
 use super::*;
-use crate::series::{Aggregation, Calendar, Extra, ClosedSlot, SeriesSpec, SeriesState};
+use crate::series::{Aggregation, Calendar, ClosedSlot, Extra, SeriesSpec, SeriesState};
 use crate::time::Grid;
 
 const HORIZON: usize = 24;

@@ -4,12 +4,15 @@ use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
 use super::experts::{FARTHEST, scaled};
-use super::factor::{Factor, REGRESSORS, Regressors};
+use super::factor::{Factor, REGRESSORS};
 use super::profile::{Profile, Usual};
 use super::ring::{after, back};
 use super::spec::ForecastSpec;
-use crate::series::SeriesState;
+use crate::series::{COVARIATE_LOOKS, MAX_COVARIATES, SeriesState};
 
+/// Numbers of a model with some covariates, and with as many as there may be.
+const WITH_FEW: usize = REGRESSORS + 8;
+const WITH_MANY: usize = REGRESSORS + COVARIATE_LOOKS * MAX_COVARIATES;
 /// Newest differences that are looked at.
 const LAGS: usize = 11;
 /// The oldest of these make room for so many around one season ago where nothing is taken for usual.
@@ -78,8 +81,8 @@ clone_in_place!(Model { factor, weights, usual, level, left, before, averages })
 impl Linear {
     pub fn new(spec: &ForecastSpec) -> Self {
         let model = || Model {
-            factor: Factor::new(),
-            weights: vec![0.0; spec.outputs() * REGRESSORS],
+            factor: Factor::new(regressors(spec)),
+            weights: vec![0.0; spec.outputs() * regressors(spec)],
             usual: vec![0.0; spec.buckets.len()],
             level: 0.0,
             left: vec![0.0; ring(spec)],
@@ -108,6 +111,21 @@ impl Linear {
         value: Option<f64>,
         number: Option<f64>,
     ) {
+        match regressors(spec) {
+            REGRESSORS => self.learn_of::<REGRESSORS>(spec, series, slot, value, number),
+            WITH_FEW => self.learn_of::<WITH_FEW>(spec, series, slot, value, number),
+            _ => self.learn_of::<WITH_MANY>(spec, series, slot, value, number),
+        }
+    }
+
+    fn learn_of<const R: usize>(
+        &mut self,
+        spec: &ForecastSpec,
+        series: &SeriesState,
+        slot: i64,
+        value: Option<f64>,
+        number: Option<f64>,
+    ) {
         if self.steps == 0 {
             let Some(value) = value else { return };
             self.reference = value;
@@ -127,7 +145,7 @@ impl Linear {
             let (reference, values) = (self.reference, &self.values);
             let coming = Coming { spec, series, slot, now, reference, values, value: value.is_some(), number };
             for (model, usual) in self.models.iter_mut().zip(USUAL) {
-                model.mature(usual, &coming, self.unit, self.steps);
+                model.mature::<R>(usual, &coming, self.unit, self.steps);
             }
         }
         if value.is_none() {
@@ -141,7 +159,9 @@ impl Linear {
             let known = self.profile.ahead(spec.cycle(), usual, slot).next().unwrap_or(0.0);
             model.take(now, value - known, self.unit, self.steps);
             if self.unit > 0.0 && self.steps as usize > LAGS {
-                let regressors = model.regressors(now, around(usual, spec, series, self.reference, 0), self.unit);
+                let beside = look(spec, series, slot, 0);
+                let around = around(usual, spec, series, self.reference, 0);
+                let regressors = model.regressors::<R>(now, around, beside, self.unit);
                 model.factor.update(&regressors, FORGETTING);
             }
         }
@@ -151,6 +171,14 @@ impl Linear {
     /// How far the forecasts of one model lie from the newest value, for each number that is told, after that value was
     /// learnt and taken. 0, the last value, as long as too little is known.
     pub fn path(&self, spec: &ForecastSpec, series: &SeriesState, model: usize, out: &mut [f64]) {
+        match regressors(spec) {
+            REGRESSORS => self.path_of::<REGRESSORS>(spec, series, model, out),
+            WITH_FEW => self.path_of::<WITH_FEW>(spec, series, model, out),
+            _ => self.path_of::<WITH_MANY>(spec, series, model, out),
+        }
+    }
+
+    fn path_of<const R: usize>(&self, spec: &ForecastSpec, series: &SeriesState, model: usize, out: &mut [f64]) {
         let known = self.steps as usize >= (2 * spec.season).max(KNOWN_FROM as usize) && self.unit > 0.0;
         let newest = series.newest_slot().zip(series.value_back(0)).filter(|_| known);
         let (Some((slot, value)), Some(learnt)) = (newest, self.models.get(model)) else {
@@ -159,11 +187,11 @@ impl Linear {
         };
         let now = usize::from(self.now);
         let around = around(USUAL[model], spec, series, self.reference, 1); // the newest step is taken already
-        let regressors = learnt.regressors(now, around, self.unit);
+        let regressors = learnt.regressors::<R>(now, around, look(spec, series, slot.saturating_add(1), 1), self.unit);
         let usual = self.held(value) - learnt.left[now]; // in the newest slot
         let mut ahead = self.profile.ahead(spec.cycle(), USUAL[model], slot.saturating_add(1));
         let one = spec.target.and_then(|target| target.of(ahead.by_ref().take(spec.horizon).map(f64::from)));
-        for (out, weights) in out.iter_mut().zip(learnt.weights.chunks_exact(REGRESSORS)) {
+        for (out, weights) in out.iter_mut().zip(learnt.weights.chunks_exact(R)) {
             let offset = one.map_or_else(|| ahead.next().unwrap_or(0.0), |one| one as f32) - usual;
             let apart = dot(weights, &regressors).clamp(-FARTHEST, FARTHEST);
             *out = f64::from(self.unit * apart + offset);
@@ -198,7 +226,8 @@ impl Linear {
     pub fn fits(&self, spec: &ForecastSpec) -> bool {
         let length = ring(spec);
         let model = |model: &Model| {
-            model.weights.len() == spec.outputs() * REGRESSORS
+            model.weights.len() == spec.outputs() * regressors(spec)
+                && model.factor.fits(regressors(spec))
                 && model.usual.len() == spec.buckets.len()
                 && [model.left.len(), model.before.len(), model.averages.len()] == [length; 3]
         };
@@ -276,7 +305,7 @@ impl Coming<'_> {
 
 impl Model {
     /// Learns from the buckets whose last lead is the coming step.
-    fn mature(&mut self, usual: Usual, coming: &Coming<'_>, unit: f32, steps: u32) {
+    fn mature<const R: usize>(&mut self, usual: Usual, coming: &Coming<'_>, unit: f32, steps: u32) {
         let spec = coming.spec;
         let mut first = *spec.leads().start();
         for (bucket, &end) in spec.buckets.iter().enumerate() {
@@ -287,14 +316,14 @@ impl Model {
             }
             let origin = coming.back(end);
             let around = around(usual, spec, coming.series, coming.reference, end);
-            let regressors = self.regressors(origin, around, unit);
+            let regressors = self.regressors::<R>(origin, around, look(spec, coming.series, coming.slot, end), unit);
             let left = self.left[origin];
             let gain = self.factor.gain(&regressors);
             for lead in leads {
                 let Some(target) = coming.target(&self.before, end, lead) else { continue };
                 let target = ((target - left) / unit).clamp(-CLIP, CLIP);
-                let row = spec.place(lead) * REGRESSORS;
-                let weights = &mut self.weights[row..row + REGRESSORS];
+                let row = spec.place(lead) * R;
+                let weights = &mut self.weights[row..row + R];
                 let error = target - dot(weights, &regressors);
                 let usual = &mut self.usual[bucket];
                 let bound = if steps > KNOWN_FROM { CLIP_ERROR * *usual } else { f32::INFINITY };
@@ -319,11 +348,14 @@ impl Model {
         self.averages[now] = std::array::from_fn(|at| towards(averages[at], MEMORIES[at]));
     }
 
-    /// A one, the newest differences from what is left at `place` in the rings, those from `around`, and the averages'.
-    fn regressors(&self, place: usize, around: Option<Around>, unit: f32) -> Regressors {
+    /// A one, the newest differences from what is left at `place` in the rings, those from `around`, the averages', and what
+    /// stands `beside`.
+    fn regressors<const R: usize>(&self, place: usize, around: Option<Around>, beside: Beside, unit: f32) -> [f32; R] {
         let left = self.left[place];
-        let mut regressors = [1.0; REGRESSORS];
-        let (lags, averages) = regressors[1..].split_at_mut(LAGS);
+        let mut regressors = [1.0; R];
+        let (own, others) = regressors.split_at_mut(REGRESSORS);
+        others.copy_from_slice(&beside[..R - REGRESSORS]);
+        let (lags, averages) = own[1..].split_at_mut(LAGS);
         for (lag, regressor) in (1..).zip(&mut *lags) {
             *regressor = self.left[back(place, lag, self.left.len())];
         }
@@ -332,11 +364,32 @@ impl Model {
         }
         averages[0] = self.level;
         averages[1..].copy_from_slice(&self.averages[place]);
-        for regressor in &mut regressors[1..] {
+        for regressor in &mut own[1..] {
             *regressor = ((*regressor - left) / unit).clamp(-CLIP, CLIP);
         }
         regressors
     }
+}
+
+/// Numbers of a model: a multiple of four; with covariates padded with zeros to one of two sizes.
+fn regressors(spec: &ForecastSpec) -> usize {
+    match spec.looks() {
+        0 => REGRESSORS,
+        looks if looks <= WITH_FEW - REGRESSORS => WITH_FEW,
+        _ => WITH_MANY,
+    }
+}
+
+/// What tells of the covariates at a step, padded with zeros.
+type Beside = [f32; WITH_MANY - REGRESSORS];
+
+/// What tells of the covariates at the step that lies `ago` steps before the slot `coming`, which `series` has not taken yet.
+fn look(spec: &ForecastSpec, series: &SeriesState, coming: i64, ago: usize) -> Beside {
+    let mut beside = [0.0; WITH_MANY - REGRESSORS];
+    if spec.looks() > 0 {
+        series.look_at_covariates(coming, ago, spec.season.max(1), &mut beside[..spec.looks()]);
+    }
+    beside
 }
 
 /// Steps that the rings hold: of every origin that still teaches, its lags.
@@ -370,7 +423,7 @@ fn held(value: f64, reference: f64) -> f32 {
 }
 
 /// In four sums, so that it becomes vector instructions; always in the same order.
-fn dot(weights: &[f32], regressors: &Regressors) -> f32 {
+fn dot(weights: &[f32], regressors: &[f32]) -> f32 {
     let mut sums = [0.0; 4];
     for (weights, regressors) in weights.chunks_exact(4).zip(regressors.chunks_exact(4)) {
         for (sum, (weight, regressor)) in sums.iter_mut().zip(weights.iter().zip(regressors)) {

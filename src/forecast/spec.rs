@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use thiserror::Error;
 
 use super::profile::Cycle;
-use crate::series::{Holidays, Target};
+use crate::series::{COVARIATE_LOOKS, Extra, Holidays, Target};
 
 /// Quantile levels that a forecast may have.
 pub const MAX_LEVELS: usize = 32;
@@ -54,6 +54,8 @@ pub struct ForecastSpec {
     pub season: usize,
     /// Days that are not taken for their weekday, where a season is a day.
     pub(super) holidays: Option<Holidays>,
+    /// Numbers that come with the values and are not forecast.
+    pub(super) covariates: usize,
     /// The one number that is forecast of the whole horizon; none: each of its steps.
     pub target: Option<Target>,
     /// What that number may not cross: the forecast tells how probably it does, upwards or, of a minimum, downwards.
@@ -130,6 +132,7 @@ impl ForecastSpec {
             levels: levels.to_vec(),
             season,
             holidays: None,
+            covariates: 0,
             target,
             threshold: None,
             network_alone: false,
@@ -148,11 +151,22 @@ impl ForecastSpec {
         })
     }
 
-    /// The same where these days are not taken for their weekday. Of no meaning where a season is not a day.
+    /// The same of series with these holidays, where a season is a day, and covariates.
     #[must_use]
-    pub fn with_holidays(self, holidays: Option<&Holidays>) -> Self {
+    pub fn with_extra(self, extra: &Extra) -> Self {
         let daily = |holidays: &&Holidays| usize::try_from(holidays.day()).is_ok_and(|day| day == self.season);
-        Self { holidays: holidays.filter(daily).cloned(), ..self }
+        let holidays = extra.holidays.as_ref().filter(daily).cloned();
+        Self { holidays, covariates: extra.covariates.len(), ..self }
+    }
+
+    /// Whether there are days that are not taken for their weekday.
+    pub fn holidays(&self) -> bool {
+        self.holidays.is_some()
+    }
+
+    /// Numbers that tell of the covariates at a step.
+    pub(super) fn looks(&self) -> usize {
+        self.covariates * COVARIATE_LOOKS
     }
 
     /// What repeats.

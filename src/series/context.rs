@@ -59,6 +59,11 @@ impl Context {
         from_the_start.copy_from_slice(&self.values[..from_the_start.len()]);
     }
 
+    /// Steps that the ring holds.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
     /// Forgets all values.
     pub fn clear(&mut self) {
         self.values.fill(f64::NAN);

@@ -2,11 +2,13 @@
 
 use super::arithmetic::logarithm;
 use super::context::Context;
+use super::covariates::Covariates;
 use super::scale::Scale;
 use super::spec::{Extra, SeriesSpec};
 use crate::time::{EventTime, Grid};
 
-/// Features of one step that every series has; those of [`Extra`](super::Extra) follow: time of year, holidays.
+/// Features of one step that every series has; those of [`Extra`](super::Extra) follow: time of year,
+/// holidays, covariates.
 pub const FEATURES: usize = 16;
 
 /// Names of the features, in order. All are finite and within [`CLIP`]; what is unknown is 0.
@@ -46,6 +48,7 @@ pub(super) struct Step<'a> {
     pub spec: &'a SeriesSpec,
     pub context: &'a Context,
     pub scale: &'a Scale,
+    pub covariates: Option<&'a Covariates>,
     /// Slot of the newest step.
     pub slot: i64,
     /// Steps taken up to the newest one.
@@ -87,7 +90,7 @@ impl Step<'_> {
     }
 
     fn describe_extra(&self, back: usize, out: &mut [f32]) {
-        let Extra { year_phase, holidays } = &self.spec.extra;
+        let Extra { year_phase, holidays, .. } = &self.spec.extra;
         let mut out = out.iter_mut();
         let mut tell = |features: &[f32]| out.by_ref().zip(features).for_each(|(out, feature)| *out = *feature);
         let time = self.time(back);
@@ -102,6 +105,11 @@ impl Step<'_> {
             };
             let known = [0, -holidays.day(), holidays.day(), ahead];
             tell(&known.map(|apart| f32::from(u8::from(holidays.find(slot.saturating_add(apart)).is_some()))));
+        }
+        let covariates = out.into_slice();
+        match self.covariates {
+            Some(known) => known.describe(back, covariates),
+            None => covariates.fill(0.0),
         }
     }
 

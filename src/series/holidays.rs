@@ -40,9 +40,7 @@ impl Holidays {
                 Grid::Irregular => (from, to),
                 Grid::Regular { interval } if interval > DAY => (slot(from), slot(to - 1) + 1),
                 // The first slot whose middle is not before a time is the one after that of half a slot earlier.
-                Grid::Regular { interval } => {
-                    (slot(from - interval / 2 - 1) + 1, slot(to - interval / 2 - 1) + 1)
-                }
+                Grid::Regular { interval } => (slot(from - interval / 2 - 1) + 1, slot(to - interval / 2 - 1) + 1),
             };
             Some(Holiday { from, to, to_sunday: i64::from(date.weekday().until(Weekday::Sunday)) })
         };

@@ -1,7 +1,10 @@
 //! What a stream says about its series.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use super::covariates::COVARIATE_FEATURES;
 use super::features::{FEATURES, HOLIDAY_FEATURES, YEAR_FEATURES};
 use super::{Calendar, Holidays};
 use crate::time::Grid;
@@ -9,6 +12,9 @@ use crate::time::Grid;
 /// Values are held to `-LIMIT..=LIMIT`, so that differences, squares and their sums stay finite. No measurement of
 /// anything real comes near it.
 pub const LIMIT: f64 = 1e150;
+
+/// The most covariates of a series.
+pub const MAX_COVARIATES: usize = 8;
 
 /// How the readings of one slot become its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +42,8 @@ pub struct Extra {
     pub year_phase: bool,
     /// Days that are not taken for their weekday.
     pub holidays: Option<Holidays>,
+    /// Names of the covariates: numbers that come with the values and are not forecast; at most [`MAX_COVARIATES`].
+    pub covariates: Arc<[String]>,
 }
 
 impl Extra {
@@ -43,7 +51,7 @@ impl Extra {
     pub fn features(&self) -> usize {
         let year = if self.year_phase { YEAR_FEATURES } else { 0 };
         let holidays = if self.holidays.is_some() { HOLIDAY_FEATURES } else { 0 };
-        year + holidays
+        year + holidays + self.covariates.len() * COVARIATE_FEATURES
     }
 }
 

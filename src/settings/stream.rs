@@ -190,6 +190,8 @@ table! {
         pub time: Time = Time::Record,
         /// The fields that hold values: each is a series of its own.
         pub values: Vec<String> = Vec::new(),
+        /// Fields beside the values that are looked at and not forecast.
+        pub covariates: Vec<String> = Vec::new(),
         /// How event time is cut into steps.
         pub interval: Interval = Interval::Every(Millis::seconds(60)),
         /// How readings within one slot become its value.

@@ -55,10 +55,10 @@ impl LaneBuilder {
         Self { spec, state, leads, one, most: most.max(1), steps, features, closed }
     }
 
-    /// Takes a reading in; what became of it.
-    pub fn observe(&mut self, time: EventTime, value: f64) -> Placed {
+    /// Takes a reading in, with the covariates that came with it; what became of it.
+    pub fn observe(&mut self, time: EventTime, value: f64, covariates: &[f64]) -> Placed {
         let mut closed = std::mem::take(&mut self.closed);
-        let placed = self.state.observe(&self.spec, time, value, &mut closed);
+        let placed = self.state.observe(&self.spec, time, value, covariates, &mut closed);
         for slot in closed.drain(..) {
             self.take(&slot);
         }
@@ -94,7 +94,10 @@ impl LaneBuilder {
 
     /// Memory in bytes.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.state.bytes() + self.steps.capacity() * size_of::<Taken>() + self.features.capacity() * size_of::<f32>()
+        size_of::<Self>()
+            + self.state.bytes()
+            + self.steps.capacity() * size_of::<Taken>()
+            + self.features.capacity() * size_of::<f32>()
     }
 
     /// The lane so far. A target beyond a reset belongs to another stretch of the series and stays unknown.
@@ -166,7 +169,7 @@ mod tests {
     fn builder_for(network: &NetworkSpec, most: usize, readings: &[(i64, f64)]) -> LaneBuilder {
         let mut builder = LaneBuilder::new(spec(), network, most);
         for (second, value) in readings {
-            assert_eq!(builder.observe(EventTime(second * 1000), *value), Placed::Accepted);
+            assert_eq!(builder.observe(EventTime(second * 1000), *value, &[]), Placed::Accepted);
         }
         builder
     }
@@ -240,6 +243,6 @@ mod tests {
     #[test]
     fn late_readings_are_told() {
         let mut builder = builder(10, &[(0, 1.0), (5, 2.0)]);
-        assert!(matches!(builder.observe(EventTime(0), 1.0), Placed::Late { .. }));
+        assert!(matches!(builder.observe(EventTime(0), 1.0, &[]), Placed::Late { .. }));
     }
 }

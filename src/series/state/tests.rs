@@ -109,7 +109,7 @@ fn irregular_steps_keep_their_own_times() {
     let (spec, mut state) = (spec(Grid::Irregular), SeriesState::new());
     let mut closed = Vec::new();
     for (time, value) in [(0, 1.0), (1_000, 2.0), (61_000, 5.0)] {
-        state.observe(&spec, EventTime(time), value, &mut closed);
+        state.observe(&spec, EventTime(time), value, &[], &mut closed);
     }
     closed.iter().for_each(|slot| state.take(&spec, slot));
     let mut features = [0.0; FEATURES];
@@ -121,7 +121,7 @@ fn irregular_steps_keep_their_own_times() {
 fn the_state_is_small_and_survives_postcard() {
     let (spec, mut state, mut closed) = (hourly(), SeriesState::new(), Vec::new());
     for slot in 0..200 {
-        state.observe(&spec, EventTime(slot * HOUR), daily(slot), &mut closed);
+        state.observe(&spec, EventTime(slot * HOUR), daily(slot), &[], &mut closed);
         closed.drain(..).for_each(|slot| state.take(&spec, &slot));
     }
     let bytes = postcard::to_stdvec(&state).unwrap();
@@ -160,7 +160,7 @@ proptest! {
         let mut features = [0.0; FEATURES];
         for (value, step) in readings {
             time += step;
-            state.observe(&spec, EventTime(time), value, &mut closed);
+            state.observe(&spec, EventTime(time), value, &[], &mut closed);
             for slot in closed.drain(..) {
                 state.take(&spec, &slot);
                 prop_assert!(state.scale().is_finite() && state.scale() > 0.0);
@@ -179,7 +179,7 @@ fn time_of_year_and_holidays_are_described() {
     let hourly = hourly();
     let dates = ["1970-01-03".parse().unwrap()];
     let holidays = Some(Holidays::new(&hourly.calendar, hourly.grid, &dates));
-    let spec = SeriesSpec { horizon: 36, extra: Extra { year_phase: true, holidays }, ..hourly };
+    let spec = SeriesSpec { horizon: 36, extra: Extra { year_phase: true, holidays, ..Extra::default() }, ..hourly };
     let mut state = SeriesState::new();
     let mut features = vec![0.0; spec.features()];
     assert_eq!(features.len(), FEATURES + 6);
