@@ -89,6 +89,7 @@ fn encode(criterion: &mut Criterion) {
         levels: &levels,
         quantiles: &quantiles,
         anomaly: Some(0.731),
+        anomalous: Some(false),
         one: None,
         weights_version: 3,
         topic: "meters",

@@ -274,3 +274,64 @@ fn failures_say_what_was_expected_and_have_their_exit_codes() {
         assert!(output.stdout.is_empty());
     }
 }
+
+/// Two files below a folder: noise with a shift in its labelled window, and noise alone.
+fn nab_files(folder: &Path) -> [String; 2] {
+    fs::create_dir_all(folder.join("data/some")).unwrap();
+    let stamp = |row: usize| format!("2024-01-{:02} {:02}:{:02}:00", 1 + row / 288, row / 12 % 24, row % 12 * 5);
+    let write = |name: &str, shift: f64| {
+        let mut text = String::from("timestamp,value\n");
+        for row in 0..3000 {
+            let noise = ((row * 7919 + row * row * 13) % 101) as f64 / 101.0;
+            text += &format!("{},{}\n", stamp(row), noise + if row >= 2000 { shift } else { 0.0 });
+        }
+        fs::write(folder.join("data/some").join(name), text).unwrap();
+    };
+    write("shifted.csv", 5.0);
+    write("still.csv", 0.0);
+    let windows = serde_json::json!({
+        "some/shifted.csv": [[stamp(1990) + ".000000", stamp(2190) + ".000000"]],
+        "some/still.csv": []
+    });
+    let labels = path(folder, "windows.json");
+    fs::write(&labels, windows.to_string()).unwrap();
+    [path(folder, "data"), labels]
+}
+
+#[test]
+fn anomalies_are_scored_against_labelled_windows() {
+    let folder = tempfile::tempdir().unwrap();
+    let [data, labels] = nab_files(folder.path());
+    let output = foretide(&["--nab", &data, "--labels", &labels, "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((json["profile"].as_str(), json["windows"].as_u64()), (Some("standard"), Some(1)));
+    let score = json["score"].as_f64().unwrap();
+    assert!((90.0..=100.0).contains(&score), "a shift is found at once, and nothing else: {score}");
+    let unlabelled = path(folder.path(), "none.json");
+    fs::write(&unlabelled, "{}").unwrap();
+    for (arguments, code, says) in [
+        (&["--nab", &data, "--labels", &unlabelled][..], 65, "no window is to be found"),
+        (&["--nab", &data, "--labels", "nowhere.json"], 66, "nowhere.json"),
+        (&["--nab", "nowhere", "--labels", &labels], 66, "nowhere"),
+        (&["--nab", &data, "--labels", &data], 66, "directory"),
+        (&["--nab", &data], 2, "--labels"),
+    ] {
+        let output = foretide(arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(code) && error.contains(says), "{arguments:?}: {output:?}");
+    }
+}
+
+#[test]
+fn the_numenta_benchmark_is_beaten_as_promised() {
+    let nab = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/nab");
+    if !nab.exists() {
+        println!("skipped: {} is missing", nab.display());
+        return;
+    }
+    let (data, labels) = (path(&nab, "data"), path(&nab, "labels/combined_windows.json"));
+    let output = foretide(&["--nab", &data, "--labels", &labels, "--json"]);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(json["score"].as_f64().unwrap() > 65.0, "{json}");
+}

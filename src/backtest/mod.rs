@@ -7,7 +7,7 @@
 //! [`compare()`] does so several times, as a whole and with parts of the engine alone.
 //!
 //! [`impute()`] hides values instead, and tells how well the gaps are filled. [`M4`] makes a table of series without time
-//! stamps, and measures against the M4 competition's benchmark.
+//! stamps, and measures against the M4 competition's benchmark. [`nab_score`] holds anomaly scores against labelled windows.
 //!
 //! No forecast looks ahead: at each row the values are taken in, the forecasts that target them are scored, and only then is
 //! the next forecast made. The scale of the errors is a matter of the report and never reaches the engine.
@@ -18,6 +18,7 @@ mod error;
 mod gallery;
 mod impute;
 mod m4;
+mod nab;
 mod naive2;
 pub mod plot;
 pub mod read;
@@ -35,6 +36,7 @@ pub use error::{BacktestError, DataError};
 pub use gallery::{Gallery, Shown};
 pub use impute::{ImputeSpec, Imputed, impute};
 pub use m4::{M4, M4Errors};
+pub use nab::{Judged, Labels, NabScore, nab_score};
 pub use read::{Layout, ReadSpec, TimeColumn, read, read_file};
 pub use report::{Measured, Method, Report};
 pub use run::{BacktestSpec, Counts, Silent, Watch, run};

@@ -3,6 +3,7 @@
 mod compare;
 mod impute;
 mod m4;
+mod nab;
 
 use std::{
     fs::File,
@@ -15,7 +16,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use self::{compare::CompareArguments, impute::ImputeArguments, m4::M4Arguments};
+use self::{compare::CompareArguments, impute::ImputeArguments, m4::M4Arguments, nab::NabArguments};
 use super::{
     data::{FileArguments, ForecastArguments, what_it_is},
     failure::{CANNOT_WRITE, Failure},
@@ -41,7 +42,7 @@ const UPDATES: usize = 400;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
     /// CSV, plain or gzipped. Wide: a time stamp and one column for each series
-    #[arg(required_unless_present = "m4")]
+    #[arg(required_unless_present_any = ["m4", "nab"])]
     file: Option<PathBuf>,
 
     #[command(flatten)]
@@ -88,6 +89,8 @@ pub struct Arguments {
     #[command(flatten)]
     m4: M4Arguments,
     #[command(flatten)]
+    nab: NabArguments,
+    #[command(flatten)]
     compare: CompareArguments,
 
     /// Horizons to report; each is the mean over leads 1 to it [default: 1 and --horizon, of one number --horizon]
@@ -131,6 +134,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn whole(arguments: &Arguments) -> Result<(), Failure> {
+    if let Some(folder) = &arguments.nab.nab {
+        return nab::run(arguments, folder);
+    }
     let Some(file) = &arguments.file else { return m4::run(arguments) };
     let clock = SystemClock::new();
     let table = backtest::read_file(file, &arguments.reading.read_spec(arguments.forecast.interval))?;

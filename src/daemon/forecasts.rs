@@ -56,7 +56,8 @@ impl ForecastWriter {
             point: &epoch.points[row.point..row.point + outputs],
             levels: &forecast.levels,
             quantiles: &epoch.quantiles[row.quantile..row.quantile + outputs * forecast.levels.len()],
-            anomaly: row.anomaly,
+            anomaly: row.anomaly.map(|anomaly| anomaly.score),
+            anomalous: row.anomaly.map(|anomaly| anomaly.anomalous),
             one: forecast.target.map(|target| OneNumber {
                 of: target.name(),
                 steps: forecast.horizon,

@@ -124,7 +124,7 @@ pub fn show(status: &Status, engine: &Engine, epoch: &Epoch) {
             point: &epoch.points[row.point..row.point + outputs],
             levels,
             quantiles: &epoch.quantiles[row.quantile..row.quantile + outputs * levels.len()],
-            anomaly: row.anomaly,
+            anomaly: row.anomaly.map(|anomaly| anomaly.score),
         });
     }
 }

@@ -8,7 +8,7 @@ use super::plan::{Plan, StreamPlan, TrainingPlan};
 use crate::{
     broker::kafka::KafkaOptions,
     engine::StreamSpec,
-    forecast::{ForecastSpec, ForecastSpecError},
+    forecast::{AlarmSpec, ForecastSpec, ForecastSpecError},
     nn::{self, NetworkSpec},
     series::{self, Calendar, Extra, FEATURES, Holidays, SeriesSpec},
     settings::{
@@ -196,10 +196,13 @@ fn extra(stream: &Stream, calendar: &Calendar, grid: Grid) -> Extra {
 pub fn forecast_spec(stream: &Stream) -> Result<ForecastSpec, ForecastSpecError> {
     let (horizon, season) = (stream.horizon as usize, stream.season_steps() as usize);
     let (levels, model) = (levels(stream), &stream.model);
-    match model.arrangement {
-        Arrangement::ManyToOne => ForecastSpec::one(horizon, &levels, season, target(model.target), model.threshold),
-        _ => ForecastSpec::new(horizon, &levels, season),
-    }
+    let mut spec = match model.arrangement {
+        Arrangement::ManyToOne => ForecastSpec::one(horizon, &levels, season, target(model.target), model.threshold)?,
+        _ => ForecastSpec::new(horizon, &levels, season)?,
+    };
+    let settings::Anomaly { start, end, calm } = stream.anomaly;
+    spec.alarm = AlarmSpec { start: start as f32, end: end as f32, calm };
+    Ok(spec)
 }
 
 fn levels(stream: &Stream) -> Vec<f32> {

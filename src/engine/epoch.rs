@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::{Stream, TaskHandle, TaskProgress};
-use crate::{forecast::Facts, time::EventTime};
+use crate::{
+    forecast::{Anomaly, Facts},
+    time::EventTime,
+};
 
 /// Outputs, state changes and positions of one epoch.
 #[derive(Debug)]
@@ -47,8 +50,8 @@ pub struct ForecastRow {
     pub value: f64,
     /// The series' scale, in the value's own unit.
     pub scale: f64,
-    /// How unusual the value was, 0 to 1; none while there was no forecast for it.
-    pub anomaly: Option<f32>,
+    /// How unusual the value was; none while there was no forecast for it.
+    pub anomaly: Option<Anomaly>,
     /// How probably what is forecast crosses the threshold; none where there is none.
     pub crossing: Option<f32>,
     /// The weights that made the forecast.

@@ -144,7 +144,8 @@ fn collect(engine: &Engine, epoch: &Epoch, bits: &mut Bits) {
         let spec = engine.stream(row.task);
         let (outputs, levels) = (spec.forecast.outputs(), spec.forecast.levels.len());
         let mut all = vec![row.slot as u64, row.offset as u64, row.weights_version, row.value.to_bits()];
-        all.extend([row.anomaly, row.crossing].map(|share| share.map_or(u64::MAX, |share| u64::from(share.to_bits()))));
+        let score = row.anomaly.map(|anomaly| anomaly.score);
+        all.extend([score, row.crossing].map(|share| share.map_or(u64::MAX, |share| u64::from(share.to_bits()))));
         all.extend(epoch.points[row.point..][..outputs].iter().map(|value| value.to_bits()));
         all.extend(epoch.quantiles[row.quantile..][..outputs * levels].iter().map(|value| value.to_bits()));
         bits.entry(engine.key(row.task, row.series).to_owned()).or_default().push(all);

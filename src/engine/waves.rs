@@ -3,7 +3,7 @@
 
 use super::{Epoch, ForecastRow, Stream, StreamSpec, Task, TaskHandle, ahead::Ahead, table::Series};
 use crate::{
-    forecast::Forecast,
+    forecast::{Anomaly, Forecast},
     nn::{Arrangement, Network, Scratch},
     series::{ClosedSlot, SeriesSpec},
 };
@@ -32,7 +32,7 @@ pub(super) struct Waves {
     hidden: Vec<f32>,
     outputs: Vec<f32>,
     ahead: Ahead,
-    anomalies: Vec<Option<f32>>,
+    anomalies: Vec<Option<Anomaly>>,
     context: Vec<(usize, Vec<f32>)>,
 }
 
@@ -94,7 +94,8 @@ impl Waves {
                 series.forecast.reset();
                 series.hidden.fill(0.0);
             }
-            let anomaly = series.forecast.mature(&spec.forecast, &series.input, &item.slot, &mut epoch.facts[stream]);
+            let facts = &mut epoch.facts[stream];
+            let anomaly = series.forecast.mature(&spec.forecast, &mut series.input, &item.slot, facts);
             self.anomalies.push(anomaly);
             series.input.take(&spec.series, &item.slot);
             series.input.features(&spec.series, &mut self.features[row * inputs..(row + 1) * inputs]);

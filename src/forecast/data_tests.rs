@@ -104,7 +104,7 @@ fn run(spec: &ForecastSpec, values: &[Option<f64>], buckets: &mut [(Bucket, Quan
     let (mut facts, mut out, network) = (Facts::new(spec), Forecast::new(spec), vec![0.0; HORIZON * LEVELS.len()]);
     for (step, value) in values.iter().enumerate() {
         let slot = ClosedSlot { slot: step as i64, value: *value, readings: 1, reset: false };
-        state.mature(spec, &series, &slot, &mut facts);
+        state.mature(spec, &mut series, &slot, &mut facts);
         series.take(&grid, &slot);
         let Some(value) = *value else { continue };
         state.forecast(spec, &series, &network, &mut out);

@@ -8,7 +8,7 @@ use super::factor::{Factor, REGRESSORS};
 use super::profile::{Profile, Usual};
 use super::ring::{after, back};
 use super::spec::ForecastSpec;
-use crate::series::{COVARIATE_LOOKS, MAX_COVARIATES, SeriesState};
+use crate::series::{COVARIATE_LOOKS, ClosedSlot, MAX_COVARIATES, SeriesState};
 
 /// Numbers of a model with some covariates, and with as many as there may be.
 const WITH_FEW: usize = REGRESSORS + 8;
@@ -24,6 +24,10 @@ const LONG_MEMORY: u32 = 2000;
 const FORGETTING: f32 = 1.0 - 1.0 / 5000.0;
 /// A regressor or a target counts for at most so many units ...
 const CLIP: f32 = 10.0;
+/// ... a value teaches what is usual as if it were at most so many from it ...
+const CLIP_USUAL: f32 = 6.0;
+/// ... a step with a regressor beyond so many teaches as if it were a smaller one ...
+const HEEDED: f32 = 2.5;
 /// ... and an error for at most so many usual ones, once these are known.
 const CLIP_ERROR: f32 = 8.0;
 const KNOWN_FROM: u32 = 50;
@@ -65,7 +69,7 @@ clone_in_place!(Linear { reference, unit, mean, steps, now, values, profile, mod
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Model {
     factor: Factor,
-    /// `[output][regressor]`
+    /// `[knot][regressor]`
     weights: Vec<f32>,
     /// `[bucket]`: mean absolute error, in units.
     usual: Vec<f32>,
@@ -80,13 +84,13 @@ clone_in_place!(Model { factor, weights, usual, level, left, before, averages })
 
 impl Linear {
     pub fn new(spec: &ForecastSpec) -> Self {
-        let model = || Model {
+        let model = |usual: Usual| Model {
             factor: Factor::new(regressors(spec)),
-            weights: vec![0.0; spec.outputs() * regressors(spec)],
+            weights: vec![0.0; spec.knots.len() * regressors(spec)],
             usual: vec![0.0; spec.buckets.len()],
             level: 0.0,
             left: vec![0.0; ring(spec)],
-            before: vec![0.0; ring(spec)],
+            before: vec![0.0; before(spec, usual)],
             averages: vec![[0.0; MEMORIES.len()]; ring(spec)],
         };
         Self {
@@ -97,24 +101,24 @@ impl Linear {
             now: 0,
             values: vec![0.0; ring(spec)],
             profile: Profile::new(spec.cycle()),
-            models: (0..models(spec)).map(|_| model()).collect(),
+            models: USUAL[..models(spec)].iter().map(|usual| model(*usual)).collect(),
         }
     }
 
     /// Takes the coming step in, before [`SeriesState::take`]: learns from what was forecast for it (`number`: the value,
-    /// or the one number that it completes), then from its value.
+    /// or the one number that it completes), then from its value, unless that is taken for a `spike`.
     pub fn learn(
         &mut self,
         spec: &ForecastSpec,
         series: &SeriesState,
-        slot: i64,
-        value: Option<f64>,
+        slot: &ClosedSlot,
+        spike: bool,
         number: Option<f64>,
     ) {
         match regressors(spec) {
-            REGRESSORS => self.learn_of::<REGRESSORS>(spec, series, slot, value, number),
-            WITH_FEW => self.learn_of::<WITH_FEW>(spec, series, slot, value, number),
-            _ => self.learn_of::<WITH_MANY>(spec, series, slot, value, number),
+            REGRESSORS => self.learn_of::<REGRESSORS>(spec, series, slot, spike, number),
+            WITH_FEW => self.learn_of::<WITH_FEW>(spec, series, slot, spike, number),
+            _ => self.learn_of::<WITH_MANY>(spec, series, slot, spike, number),
         }
     }
 
@@ -122,10 +126,11 @@ impl Linear {
         &mut self,
         spec: &ForecastSpec,
         series: &SeriesState,
-        slot: i64,
-        value: Option<f64>,
+        slot: &ClosedSlot,
+        spike: bool,
         number: Option<f64>,
     ) {
+        let (slot, value) = (slot.slot, slot.value);
         if self.steps == 0 {
             let Some(value) = value else { return };
             self.reference = value;
@@ -136,14 +141,15 @@ impl Linear {
         self.values[now] = value.map_or(self.values[last], |value| self.held(value));
         for (model, usual) in self.models.iter_mut().zip(USUAL) {
             let usual = self.profile.ahead(spec.cycle(), usual, slot).next().unwrap_or(0.0);
-            model.before[now] = usual;
+            model.before.get_mut(now).into_iter().for_each(|before| *before = usual);
             model.left[now] = model.left[last];
             model.averages[now] = model.averages[last];
         }
         if self.unit > 0.0 && self.steps as usize > LAGS {
             let number = number.map(|number| self.held(number));
             let (reference, values) = (self.reference, &self.values);
-            let coming = Coming { spec, series, slot, now, reference, values, value: value.is_some(), number };
+            let holds = value.is_some() && !spike;
+            let coming = Coming { spec, series, slot, now, reference, values, value: holds, number };
             for (model, usual) in self.models.iter_mut().zip(USUAL) {
                 model.mature::<R>(usual, &coming, self.unit, self.steps);
             }
@@ -152,8 +158,15 @@ impl Linear {
             return;
         }
         let value = self.values[now];
+        if spike {
+            for (model, usual) in self.models.iter_mut().zip(USUAL) {
+                let known = self.profile.ahead(spec.cycle(), usual, slot).next().unwrap_or(0.0);
+                model.left[now] = value - known;
+            }
+            return;
+        }
         self.measure(value);
-        let bound = CLIP * self.unit;
+        let bound = CLIP_USUAL * self.unit;
         self.profile.update(spec.cycle(), slot, |usual| (value - usual).clamp(-bound, bound));
         for (model, usual) in self.models.iter_mut().zip(USUAL) {
             let known = self.profile.ahead(spec.cycle(), usual, slot).next().unwrap_or(0.0);
@@ -162,10 +175,21 @@ impl Linear {
                 let beside = look(spec, series, slot, 0);
                 let around = around(usual, spec, series, self.reference, 0);
                 let regressors = model.regressors::<R>(now, around, beside, self.unit);
-                model.factor.update(&regressors, FORGETTING);
+                let heed = heed(&regressors);
+                model.factor.update(&regressors.map(|regressor| heed * regressor), FORGETTING);
             }
         }
         self.steps = self.steps.saturating_add(1);
+    }
+
+    /// Takes the newest step for an empty one.
+    pub fn forget_newest(&mut self) {
+        let now = usize::from(self.now);
+        let last = back(now, 1, self.values.len());
+        self.values[now] = self.values[last];
+        for model in &mut self.models {
+            model.left[now] = model.left[last];
+        }
     }
 
     /// How far the forecasts of one model lie from the newest value, for each number that is told, after that value was
@@ -191,9 +215,18 @@ impl Linear {
         let usual = self.held(value) - learnt.left[now]; // in the newest slot
         let mut ahead = self.profile.ahead(spec.cycle(), USUAL[model], slot.saturating_add(1));
         let one = spec.target.and_then(|target| target.of(ahead.by_ref().take(spec.horizon).map(f64::from)));
-        for (out, weights) in out.iter_mut().zip(learnt.weights.chunks_exact(R)) {
+        let apart = |knot: usize| {
+            let weights = &learnt.weights[knot * R..][..R];
+            dot(weights, &regressors).clamp(-FARTHEST, FARTHEST)
+        };
+        let mut between = (0, apart(0));
+        let mut reached = between;
+        for (out, place) in out.iter_mut().zip(&spec.of_knots) {
+            if place.above != reached.0 {
+                (between, reached) = (reached, (place.above, apart(place.above)));
+            }
             let offset = one.map_or_else(|| ahead.next().unwrap_or(0.0), |one| one as f32) - usual;
-            let apart = dot(weights, &regressors).clamp(-FARTHEST, FARTHEST);
+            let apart = between.1 + place.share * (reached.1 - between.1);
             *out = f64::from(self.unit * apart + offset);
         }
     }
@@ -225,15 +258,16 @@ impl Linear {
     /// Whether this is of the shape of `spec`.
     pub fn fits(&self, spec: &ForecastSpec) -> bool {
         let length = ring(spec);
-        let model = |model: &Model| {
-            model.weights.len() == spec.outputs() * regressors(spec)
+        let model = |(model, usual): (&Model, &Usual)| {
+            model.weights.len() == spec.knots.len() * regressors(spec)
                 && model.factor.fits(regressors(spec))
                 && model.usual.len() == spec.buckets.len()
-                && [model.left.len(), model.before.len(), model.averages.len()] == [length; 3]
+                && [model.left.len(), model.averages.len()] == [length; 2]
+                && model.before.len() == before(spec, *usual)
         };
         self.values.len() == length
             && self.models.len() == models(spec)
-            && self.models.iter().all(model)
+            && self.models.iter().zip(&USUAL).all(model)
             && self.profile.fits(spec.cycle())
     }
 
@@ -279,13 +313,13 @@ impl Coming<'_> {
     }
 
     /// What was usual, as it was known `end` steps before the coming one, at `lead` from there. The first slot of that phase
-    /// after then tells what it was before its value came.
-    /// Where a holiday is between, only the slot itself tells it.
+    /// after then tells what it was before its value came; where a holiday is between, only the slot itself tells it.
+    /// 0 where the ring is empty, since nothing is usual.
     fn usual(&self, before: &[f32], end: usize, lead: usize) -> f32 {
         let (own, first) = (end - lead, end - 1 - (lead - 1) % self.spec.season.max(1));
         let slot = |back: usize| self.slot.saturating_sub(back as i64);
         let parted = own != first && self.spec.cycle().parts(slot(own), slot(first));
-        before[self.back(if parted { own } else { first })]
+        before.get(self.back(if parted { own } else { first })).copied().unwrap_or(0.0)
     }
 
     /// What came at `lead` of a forecast made `end` steps before the coming one, without what was usual for it then.
@@ -318,19 +352,19 @@ impl Model {
             let around = around(usual, spec, coming.series, coming.reference, end);
             let regressors = self.regressors::<R>(origin, around, look(spec, coming.series, coming.slot, end), unit);
             let left = self.left[origin];
-            let gain = self.factor.gain(&regressors);
-            for lead in leads {
+            let heed = heed(&regressors);
+            let gain = self.factor.gain(&regressors.map(|regressor| heed * regressor));
+            for (knot, &lead) in spec.knots.iter().enumerate().filter(|(_, lead)| leads.contains(lead)) {
                 let Some(target) = coming.target(&self.before, end, lead) else { continue };
                 let target = ((target - left) / unit).clamp(-CLIP, CLIP);
-                let row = spec.place(lead) * R;
-                let weights = &mut self.weights[row..row + R];
+                let weights = &mut self.weights[knot * R..][..R];
                 let error = target - dot(weights, &regressors);
                 let usual = &mut self.usual[bucket];
                 let bound = if steps > KNOWN_FROM { CLIP_ERROR * *usual } else { f32::INFINITY };
                 *usual += (error.abs().min(2.0 * bound.max(1e-3)) - *usual) / steps.min(MEMORY) as f32;
                 let error = error.clamp(-bound, bound);
                 for (weight, gain) in weights.iter_mut().zip(gain) {
-                    *weight += error * gain;
+                    *weight += heed * error * gain;
                 }
             }
         }
@@ -397,6 +431,11 @@ fn ring(spec: &ForecastSpec) -> usize {
     spec.horizon + LAGS + 1
 }
 
+/// Steps of which is remembered what was usual before their values came.
+fn before(spec: &ForecastSpec, usual: Usual) -> usize {
+    if usual == Usual::Nothing { 0 } else { ring(spec) }
+}
+
 fn models(spec: &ForecastSpec) -> usize {
     if spec.season >= 2 { MODELS } else { 1 }
 }
@@ -410,6 +449,13 @@ fn around(usual: Usual, spec: &ForecastSpec, series: &SeriesState, reference: f6
     let season = (usual == Usual::Nothing && spec.season >= AROUND).then_some(spec.season)?;
     let value = |ahead| series.value_back(ago + season - ahead - 1).map(|value| held(value, reference));
     Some(std::array::from_fn(value))
+}
+
+/// How much is learnt from such regressors, as a factor of them and of the error: less where one is far out, since it
+/// would outweigh hundreds of others (Mallows' weights; Krasker and Welsch, JASA 1982).
+fn heed(regressors: &[f32]) -> f32 {
+    let farthest = regressors.iter().fold(0.0_f32, |farthest, regressor| farthest.max(regressor.abs()));
+    if farthest > HEEDED { HEEDED / farthest } else { 1.0 }
 }
 
 /// How far from a mean a value is believed, once the unit is known.

@@ -26,6 +26,8 @@ const SURE: f32 = 1.5;
 /// Memory of the usual error, in forecasts, and how many of them one error counts for at most.
 const USUAL_MEMORY: u32 = 100;
 const CLIP: f32 = 8.0;
+/// A forecast or a target beyond so many units teaches as if it were a smaller one.
+const HEEDED: f32 = 6.0;
 
 /// The weights of the experts in each bucket: those that would have had the least squared error on the matured forecasts,
 /// newer ones counting more, none of them negative (stacked regression: Breiman, Machine Learning 1996), by coordinate
@@ -91,6 +93,8 @@ impl Mixture {
         let limit = if bucket.learnt > 4 { CLIP * bucket.usual.max(REST) } else { f32::INFINITY };
         bucket.usual += ((target - mixed).abs().min(limit) - bucket.usual) / bucket.learnt.min(USUAL_MEMORY) as f32;
         let unit = bucket.usual.max(LEAST);
+        let farthest = experts.iter().fold(target.abs(), |farthest, expert| farthest.max(expert.abs())) / unit;
+        let unit = unit * (farthest / HEEDED).max(1.0);
         let [_, distances @ ..] = experts.map(|expert| expert / unit);
         let target = target / unit;
         let keep = 1.0 - 1.0 / MEMORY;

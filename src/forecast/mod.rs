@@ -14,10 +14,13 @@ pub mod measures;
 mod mixture;
 mod pending;
 mod profile;
+mod rarity;
 mod ring;
 mod spec;
 mod state;
+mod tail;
 
+pub use anomaly::{AlarmSpec, Anomaly};
 pub use experts::{EXPERTS, Expert};
 pub use facts::{BucketFacts, Facts};
 pub use spec::{ForecastSpec, ForecastSpecError, MAX_HORIZON, MAX_LEVELS};

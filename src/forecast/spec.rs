@@ -4,11 +4,15 @@ use std::ops::RangeInclusive;
 
 use thiserror::Error;
 
+use super::anomaly::AlarmSpec;
 use super::profile::Cycle;
 use crate::series::{COVARIATE_LOOKS, Extra, Holidays, Target};
 
 /// Quantile levels that a forecast may have.
 pub const MAX_LEVELS: usize = 32;
+
+/// Leads of a bucket for which a linear forecast is learnt.
+const KNOTS: usize = 4;
 
 /// The longest horizon, in steps.
 pub const MAX_HORIZON: usize = 4096;
@@ -60,6 +64,8 @@ pub struct ForecastSpec {
     pub target: Option<Target>,
     /// What that number may not cross: the forecast tells how probably it does, upwards or, of a minimum, downwards.
     pub threshold: Option<f64>,
+    /// When a series is called anomalous.
+    pub alarm: AlarmSpec,
     /// Last lead of each bucket, ascending; the last one is `horizon`.
     pub buckets: Vec<usize>,
     /// Lead of each bucket at which points are judged. Never a whole season: the two naive forecasts coincide there.
@@ -72,12 +78,16 @@ pub struct ForecastSpec {
     pub(super) median: usize,
     /// See [`Self::intervals`].
     intervals: Vec<(usize, usize)>,
+    /// Leads for which a linear forecast is learnt; between them it is interpolated.
+    pub(super) knots: Vec<usize>,
     /// Per level: quantile of a normal distribution whose mean absolute value is 1.
     pub(super) normal: Vec<f32>,
     /// Per level: its share of the mean, were the quantiles those of a step function.
     shares: Vec<f32>,
     /// The first lead that is forecast.
     first: usize,
+    /// Per lead that is forecast: where it lies between the knots.
+    pub(super) of_knots: Vec<Between>,
     /// Per lead that is forecast: where it lies between the middles of the buckets.
     pub(super) of_middles: Vec<Between>,
     /// Per lead that is forecast: where it lies between the ends of the buckets, by the square root of the lead.
@@ -125,6 +135,7 @@ impl ForecastSpec {
         let first = if target.is_some() { horizon } else { 1 };
         let buckets = if target.is_some() { vec![horizon] } else { buckets(horizon) };
         let middles = if target.is_some() { vec![horizon] } else { middles(&buckets, season) };
+        let knots = if target.is_some() { vec![horizon] } else { knots(&buckets) };
         let deviation = std::f64::consts::FRAC_PI_2.sqrt(); // of a normal distribution whose mean absolute value is 1
         let leads = || (first..=horizon).map(|lead| lead as f64);
         Ok(Self {
@@ -135,6 +146,7 @@ impl ForecastSpec {
             covariates: 0,
             target,
             threshold: None,
+            alarm: AlarmSpec::default(),
             network_alone: false,
             rings: (0..buckets.len())
                 .map(|bucket| (middles[..bucket].iter().sum(), buckets[..bucket].iter().sum()))
@@ -144,6 +156,8 @@ impl ForecastSpec {
             normal: levels.iter().map(|level| (deviation * normal_quantile(f64::from(*level))) as f32).collect(),
             shares: shares(levels),
             first,
+            of_knots: leads().map(|lead| between(&knots, lead, |lead| lead)).collect(),
+            knots,
             of_middles: leads().map(|lead| between(&middles, lead, |lead| lead)).collect(),
             of_ends: leads().map(|lead| between(&buckets, lead, f64::sqrt)).collect(),
             buckets,
@@ -241,6 +255,17 @@ fn middles(buckets: &[usize], season: usize) -> Vec<usize> {
         (start..=end).filter(|lead| !whole(*lead)).min_by_key(|lead| lead.abs_diff(middle)).unwrap_or(middle)
     };
     starts.zip(buckets.iter().copied()).map(middle).collect()
+}
+
+/// The ends of the buckets, and what divides each evenly.
+fn knots(buckets: &[usize]) -> Vec<usize> {
+    let starts = std::iter::once(0).chain(buckets.iter().copied());
+    let within = |(start, end): (usize, &usize)| {
+        let pieces = (end - start).min(KNOTS);
+        let (length, end) = (end - start, *end);
+        (0..pieces).rev().map(move |piece| end - piece * length / pieces)
+    };
+    starts.zip(buckets).flat_map(within).collect()
 }
 
 fn between(marks: &[usize], lead: f64, measure: impl Fn(f64) -> f64) -> Between {

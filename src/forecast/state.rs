@@ -3,7 +3,7 @@
 use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
-use super::anomaly::Tail;
+use super::anomaly::{Anomaly, Detector, far_bucket};
 use super::bounds::Bounds;
 use super::calibration::{Calibration, outward};
 use super::experts::{EXPERTS, Expert, FARTHEST, error, held, scaled, seasonal_before, seasonal_path};
@@ -50,11 +50,11 @@ pub struct ForecastState {
     linear: Linear,
     mixture: Mixture,
     calibration: Calibration,
-    tail: Tail,
+    detector: Detector,
     pending: Pending,
 }
 
-clone_in_place!(ForecastState { bounds, linear, mixture, calibration, tail, pending });
+clone_in_place!(ForecastState { bounds, linear, mixture, calibration, detector, pending });
 
 impl ForecastState {
     /// A series that nothing is known of.
@@ -64,7 +64,7 @@ impl ForecastState {
             linear: Linear::new(spec),
             mixture: Mixture::new(spec),
             calibration: Calibration::new(spec),
-            tail: Tail::new(),
+            detector: Detector::new(spec),
             pending: Pending::new(spec),
         }
     }
@@ -75,36 +75,49 @@ impl ForecastState {
             + self.linear.heap_bytes()
             + self.mixture.heap_bytes()
             + self.calibration.heap_bytes()
+            + self.detector.heap_bytes()
             + self.pending.heap_bytes()
     }
 
     /// Whether this state was made for forecasts of the shape of `spec`; one of another shape must be made anew.
     pub fn fits(&self, spec: &ForecastSpec) -> bool {
-        self.linear.fits(spec) && self.mixture.fits(spec) && self.calibration.fits(spec) && self.pending.fits(spec)
+        self.linear.fits(spec)
+            && self.mixture.fits(spec)
+            && self.calibration.fits(spec)
+            && self.detector.fits(spec)
+            && self.pending.fits(spec)
     }
 
-    /// Scores what has matured at `slot`, before [`SeriesState::take`] takes it in, and learns from it. Returns the anomaly
-    /// score of its value, in `0..=1`, where the step before made a forecast: 1 minus the two-sided tail probability of the
-    /// value under that forecast. 0.99 says that one value in a hundred is as far out. Where one number is forecast of a
-    /// horizon, the score is that of the number which this slot completes.
+    /// Scores what has matured at `slot`, before [`SeriesState::take`] takes it in, and learns from it. Returns how unusual its
+    /// value is, where the step before made a forecast. The score is 1 minus the share of values that are as unusual: 0.99 says
+    /// one in a hundred. Within the outermost quantiles of that forecast they say it (1 minus the two-sided tail probability);
+    /// beyond, all that came before: how rare such an error is, or such a mean of the newest errors. Where one number
+    /// is forecast of a horizon, it is that of the number which this slot completes.
+    ///
+    /// The value before may turn out to have been a spike, which teaches nothing: `series` then forgets it.
     pub fn mature(
         &mut self,
         spec: &ForecastSpec,
-        series: &SeriesState,
+        series: &mut SeriesState,
         slot: &ClosedSlot,
         facts: &mut Facts,
-    ) -> Option<f32> {
+    ) -> Option<Anomaly> {
+        if self.detector.spike_is_over(series.value_back(1), series.value_back(0), slot.value) {
+            series.forget_newest();
+            self.linear.forget_newest();
+        }
         self.pending.advance(spec);
-        slot.value.inspect(|value| self.bounds.take(*value));
         let value = completed(spec, series, slot.value);
-        self.linear.learn(spec, series, slot.slot, slot.value, value);
+        let anomaly = value.and_then(|value| self.judge(spec, series, value, facts));
+        let spike = anomaly.is_some() && self.detector.is_spike();
+        slot.value.filter(|_| !spike).inspect(|value| self.bounds.take(*value));
+        self.linear.learn(spec, series, slot, spike, value);
         let value = value?;
-        let score = self.score(spec, series, value, facts);
         for bucket in 0..spec.buckets.len() {
             self.mature_points(spec, series, value, bucket, &mut facts.buckets[bucket]);
             self.mature_quantiles(spec, series, value, bucket, &mut facts.buckets[bucket]);
         }
-        score
+        anomaly
     }
 
     /// Makes the forecast of the newest step, after [`SeriesState::take`] and the network's step, and remembers what must
@@ -173,21 +186,28 @@ impl ForecastState {
     fn crossing(&self, spec: &ForecastSpec, threshold: f64, scale: f64, forecast: &Forecast) -> f32 {
         let distance = |value: f64| scaled(value - forecast.point[0], scale);
         let (residual, usual) = (distance(threshold), self.calibration.usual(0));
-        let tail = self.tail.probability(spec, residual, usual, |level| distance(forecast.quantiles[level]));
+        let tail = self.detector.tail().probability(spec, residual, usual, |level| distance(forecast.quantiles[level]));
         let above = if residual >= 0.0 { tail } else { 1.0 - tail };
         if spec.target == Some(Target::Minimum) { 1.0 - above } else { above }
     }
 
-    /// The anomaly score of `value` under the newest forecast for it, if there was one.
-    fn score(&mut self, spec: &ForecastSpec, series: &SeriesState, value: f64, facts: &mut Facts) -> Option<f32> {
-        let (anchor, scale) = self.origin(series, spec.buckets[0])?;
-        let (centre, issued) = self.pending.quantiles(spec, 0);
-        let residual = scaled(value - anchor, scale) - centre;
+    /// How unusual `value` is after the newest forecast for it, if there was one.
+    fn judge(&mut self, spec: &ForecastSpec, series: &SeriesState, value: f64, facts: &mut Facts) -> Option<Anomaly> {
+        let error = |bucket: usize| {
+            let (anchor, scale) = self.origin(series, spec.buckets[bucket])?;
+            let residual = scaled(value - anchor, scale) - self.pending.quantiles(spec, bucket).0;
+            Some((residual, f64::from(residual) * scale))
+        };
+        let (residual, newest) = error(0)?;
+        let far = far_bucket(spec).and_then(error).map(|(_, far)| far);
+        let issued = self.pending.quantiles(spec, 0).1;
         let usual = self.calibration.usual(0);
-        let score = self.tail.score(spec, residual, usual, |level| unhalve(issued[level]));
+        let anomaly = self
+            .detector
+            .judge(spec, newest, far, |tail| tail.score(spec, residual, usual, |level| unhalve(issued[level])));
         facts.scored += 1;
-        facts.unusual += u64::from(score >= 0.99);
-        Some(score)
+        facts.unusual += u64::from(anomaly.score >= 0.99);
+        Some(anomaly)
     }
 
     /// The experts' forecasts for this value at the bucket's middle.

@@ -64,6 +64,13 @@ impl Context {
         self.values.len()
     }
 
+    /// Empties the newest slot.
+    pub fn forget_newest(&mut self) {
+        if let Some(newest) = self.values.get_mut(self.newest as usize) {
+            *newest = f64::NAN;
+        }
+    }
+
     /// Forgets all values.
     pub fn clear(&mut self) {
         self.values.fill(f64::NAN);

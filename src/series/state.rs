@@ -82,6 +82,12 @@ impl SeriesState {
         self.steps += 1;
     }
 
+    /// Takes the newest step's value for none, as one that turned out to be a spike.
+    pub fn forget_newest(&mut self) {
+        self.context.forget_newest();
+        self.anchor = self.value_back(1).unwrap_or(self.anchor);
+    }
+
     /// Forgets what has come of slots that are not taken yet, so that what is taken now is all that is known.
     pub(crate) fn forget_open(&mut self) {
         if let Some(covariates) = &mut self.covariates {

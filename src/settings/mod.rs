@@ -33,8 +33,8 @@ pub use self::cluster::{
 pub use self::problem::{Problem, Problems};
 pub use self::secret::Secret;
 pub use self::stream::{
-    Aggregation, Arrangement, Cell, Device, Format, Interval, Key, Model, Outputs, Season, Stream, StreamLimits,
-    Target, Time, TimeFormat, Training,
+    Aggregation, Anomaly, Arrangement, Cell, Device, Format, Interval, Key, Model, Outputs, Season, Stream,
+    StreamLimits, Target, Time, TimeFormat, Training,
 };
 pub use self::summary::summary;
 pub use self::values::{Auto, Date, Millis, Size};

@@ -222,6 +222,8 @@ table! {
         pub model: Model = Model::default(),
         /// How it learns.
         pub training: Training = Training::default(),
+        /// When a series is called anomalous.
+        pub anomaly: Anomaly = Anomaly::default(),
         /// Where forecasts go.
         pub outputs: Outputs = Outputs::default(),
         /// Bounds of what it takes in.
@@ -312,6 +314,18 @@ table! {
         pub max_series: u32 = 1_000,
         /// Most steps of one series' history, the newest ones, that are kept in memory.
         pub max_steps_per_series: u32 = 20_000,
+    }
+}
+
+table! {
+    /// `[stream.anomaly]`: when a series is called anomalous.
+    pub struct Anomaly {
+        /// From this anomaly score on ...
+        pub start: f64 = 0.999,
+        /// ... until it has been below this one ...
+        pub end: f64 = 0.99,
+        /// ... for so many values in a row.
+        pub calm: u32 = 3,
     }
 }
 

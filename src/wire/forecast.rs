@@ -44,6 +44,8 @@ pub struct ForecastRecord<'a> {
     pub quantiles: &'a [f64],
     /// How unusual the value is; `None` while that cannot be said.
     pub anomaly: Option<f32>,
+    /// Whether the series is in an anomaly; `None`: the record does not say.
+    pub anomalous: Option<bool>,
     /// What the number is; `None` for a path.
     pub one: Option<OneNumber<'a>>,
     /// The version of the weights that made the forecast.
@@ -120,6 +122,11 @@ impl Encoder {
         match record.anomaly {
             Some(anomaly) => PROBABILITY.write(f64::from(anomaly), out),
             None => out.extend_from_slice(b"null"),
+        }
+        match record.anomalous {
+            Some(true) => out.extend_from_slice(br#","anomalous":true"#),
+            Some(false) => out.extend_from_slice(br#","anomalous":false"#),
+            None => {}
         }
         if let Some(one) = &record.one {
             write_one(one, out);
@@ -227,6 +234,7 @@ mod tests {
             levels: &[0.05, 0.5, 0.95],
             quantiles: &[19.0, 20.13, 21.0, 18.5, 20.245_678, 22.0],
             anomaly: Some(0.731_28),
+            anomalous: None,
             one: None,
             weights_version: 3,
             topic: "meters",
@@ -308,12 +316,13 @@ mod tests {
             numbers in proptest::collection::vec(-1e12..1e12f64, 12),
             times in proptest::option::of(proptest::array::uniform3(any::<i64>())),
             (exponent, anomaly) in (-14..14i32, proptest::option::of(0f32..1.0)),
+            anomalous in proptest::option::of(proptest::bool::ANY),
         ) {
             let scale = 10f64.powi(exponent) * 3.0;
             let record = ForecastRecord {
                 stream: &stream, series: &series, topic: &topic, origin: EventTime(origin), step, offset,
                 times: times.as_ref().map(|times| &times[..]), value, point: &numbers[..3], levels: &[0.1, 0.5, 0.975],
-                quantiles: &numbers[3..], anomaly, one: None, weights_version: version, partition: 0, scale,
+                quantiles: &numbers[3..], anomaly, anomalous, one: None, weights_version: version, partition: 0, scale,
             };
             let text = encode(&record);
             let back: Value = serde_json::from_str(&text).unwrap();
@@ -337,6 +346,7 @@ mod tests {
                 }
             }
             prop_assert_eq!(back["anomaly"].is_null(), anomaly.is_none());
+            prop_assert_eq!(back["anomalous"].as_bool(), anomalous);
         }
     }
 }

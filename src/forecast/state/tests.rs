@@ -55,7 +55,7 @@ impl Run {
     fn step(&mut self, value: Option<f64>) -> Option<f32> {
         let slot = ClosedSlot { slot: self.slot, value, readings: 1, reset: false };
         self.slot += 1;
-        let score = self.state.mature(&self.spec, &self.series, &slot, &mut self.facts);
+        let score = self.state.mature(&self.spec, &mut self.series, &slot, &mut self.facts);
         self.series.take(&self.grid, &slot);
         if value.is_some() {
             let mut features = [0.0; FEATURES];
@@ -66,7 +66,7 @@ impl Run {
             }
             self.state.forecast(&self.spec, &self.series, &self.network, &mut self.out);
         }
-        score
+        score.map(|anomaly| anomaly.score)
     }
 
     fn row(&self, lead: usize) -> &[f64] {
@@ -298,5 +298,40 @@ proptest! {
             let sums = run.facts.buckets.iter().flat_map(|bucket| [bucket.absolute, bucket.squared, bucket.pinball]);
             prop_assert!(sums.into_iter().all(f64::is_finite));
         }
+    }
+}
+
+/// Of a series with a day and noise: what one absurd value does to the forecasts after it.
+#[test]
+fn one_spike_neither_wrecks_the_state_nor_teaches_the_model() {
+    let value = |step: u64| 10.0 + 3.0 * (step as f64 / 24.0 * std::f64::consts::TAU).sin() + 0.3 * noise(step);
+    let errors = |spike: Option<f64>| {
+        let mut run = Run::new(24, 24);
+        (0..1000).for_each(|step| {
+            run.step(Some(value(step)));
+        });
+        if let Some(spike) = spike {
+            assert!(run.step(Some(spike)).unwrap() > 0.9999, "{spike} is an anomaly");
+        } else {
+            run.step(Some(value(1000)));
+        }
+        run.step(Some(value(1001)));
+        let after: f64 =
+            (1..=24).map(|lead| (run.out.point[lead - 1] - value(1001 + lead as u64)).abs()).sum::<f64>() / 24.0;
+        let mut later = 0.0;
+        for step in 1002..1200 {
+            later += (run.out.point[0] - value(step)).abs() / 198.0;
+            run.step(Some(value(step)));
+        }
+        let width = run.row(1)[4] - run.row(1)[0];
+        (after, later, width)
+    };
+    let (after, later, width) = errors(None);
+    for spike in [40.0, -1e3, 1e9] {
+        let (spiked_after, spiked_later, spiked_width) = errors(Some(spike));
+        println!("{spike}: {after:.3} {spiked_after:.3}, {later:.3} {spiked_later:.3}, {width:.3} {spiked_width:.3}");
+        assert!(spiked_after < 2.5 * after, "{spike}: {after} {spiked_after}");
+        assert!(spiked_later < 1.25 * later, "{spike}: {later} {spiked_later}");
+        assert!(spiked_width < 1.5 * width, "{spike}: {width} {spiked_width}");
     }
 }

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::super::reader::closest;
 use super::super::stream::{
-    Arrangement, Cell, Device, Format, Interval, Key, Season, Stream, Time, TimeFormat, Training,
+    Anomaly, Arrangement, Cell, Device, Format, Interval, Key, Season, Stream, Time, TimeFormat, Training,
 };
 use super::super::values::{Auto, Millis, Size};
 use super::super::{Role, Settings};
@@ -45,11 +45,26 @@ pub fn check(stream: &Stream, settings: &Settings, at: &mut Checker<'_>) {
     forecast(stream, at);
     model(stream, &mut at.within("model", None));
     training(stream, settings, &mut at.within("training", None));
+    anomaly(&stream.anomaly, &mut at.within("anomaly", None));
     let limits = &stream.limits;
     let mut within = at.within("limits", None);
     within.range("series", limits.series, 1..=100_000_000, "");
     within.range("record_bytes", limits.record_bytes, Size::bytes(1)..=Size::mebibytes(128), "");
     within.range("key_bytes", limits.key_bytes, Size::bytes(1)..=Size::bytes(64 << 10), "");
+}
+
+fn anomaly(anomaly: &Anomaly, at: &mut Checker<'_>) {
+    at.range("start", anomaly.start, 0.5..=1.0, "a score of 0.99 comes about once in a hundred values");
+    at.range("end", anomaly.end, 0.0..=1.0, "a score");
+    let expected = format!("at most start, {}", anomaly.start);
+    at.contradicts(
+        anomaly.end > anomaly.start,
+        &["end", "start"],
+        expected,
+        anomaly.end,
+        "an anomaly ends below its start",
+    );
+    at.range("calm", anomaly.calm, 1..=10_000, "values in a row");
 }
 
 fn fields(stream: &Stream, at: &mut Checker<'_>) {
