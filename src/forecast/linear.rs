@@ -312,14 +312,10 @@ impl Coming<'_> {
         if back == 0 { self.value } else { self.series.value_back(back - 1).is_some() }
     }
 
-    /// What was usual, as it was known `end` steps before the coming one, at `lead` from there. The first slot of that phase
-    /// after then tells what it was before its value came; where a holiday is between, only the slot itself tells it.
+    /// What was usual at `lead` of a forecast made `end` steps before the coming one, as it was known before that value came.
     /// 0 where the ring is empty, since nothing is usual.
     fn usual(&self, before: &[f32], end: usize, lead: usize) -> f32 {
-        let (own, first) = (end - lead, end - 1 - (lead - 1) % self.spec.season.max(1));
-        let slot = |back: usize| self.slot.saturating_sub(back as i64);
-        let parted = own != first && self.spec.cycle().parts(slot(own), slot(first));
-        before.get(self.back(if parted { own } else { first })).copied().unwrap_or(0.0)
+        before.get(self.back(end - lead)).copied().unwrap_or(0.0)
     }
 
     /// What came at `lead` of a forecast made `end` steps before the coming one, without what was usual for it then.

@@ -32,11 +32,6 @@ impl Cycle<'_> {
     fn holiday(&self, slot: i64) -> Option<Holiday> {
         self.holidays.and_then(|holidays| holidays.find(slot))
     }
-
-    /// Whether what is usual in one of two slots of the same phase says nothing of the other.
-    pub fn parts(&self, one: i64, other: i64) -> bool {
-        self.holiday(one).is_some() || self.holiday(other).is_some()
-    }
 }
 
 /// What is taken for usual.
