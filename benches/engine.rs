@@ -58,7 +58,7 @@ impl Bench {
         let time = EventTime(self.step * 60_000);
         for (number, key) in self.keys.iter().enumerate() {
             let value = (self.step as f64 / 4.0).sin() * 10.0 + number as f64;
-            self.engine.accept(self.task, self.step, key, time, value);
+            self.engine.accept(self.task, self.step, key, time, value, &[]);
         }
         self.engine.advance(self.task, self.step + 1);
         let epoch = self.engine.finish(0.0);

@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use foretide::forecast::{Facts, Forecast, ForecastSpec, ForecastState};
-use foretide::series::{Aggregation, Calendar, ClosedSlot, FEATURES, SeriesSpec, SeriesState};
+use foretide::series::{Aggregation, Calendar, ClosedSlot, Extra, FEATURES, SeriesSpec, SeriesState};
 use foretide::time::{EventTime, Grid};
 
 const HOUR: i64 = 3_600_000;
@@ -25,6 +25,7 @@ fn series_spec() -> SeriesSpec {
         horizon: HORIZON as u32,
         burn_in: 32,
         calendar: Calendar::utc(),
+        extra: Extra::default(),
     }
 }
 
@@ -40,7 +41,7 @@ fn series(bench: &mut Criterion) {
     group.bench_function("observe, take, features", |bencher| {
         bencher.iter(|| {
             slot += 1;
-            state.observe(&spec, EventTime(slot * HOUR), value(slot), &mut closed);
+            state.observe(&spec, EventTime(slot * HOUR), value(slot), &[], &mut closed);
             for slot in closed.drain(..) {
                 state.take(&spec, &slot);
                 state.features(&spec, &mut features);

@@ -14,6 +14,7 @@ fn spec() -> DecodeSpec {
         key: KeySource::Record,
         time: TimeSource::Field { name: "ts".into(), format: TimeFormat::EpochMillis },
         values: vec!["value".into()],
+        covariates: Vec::new(),
         max_record_bytes: 1 << 20,
         max_key_bytes: 512,
         earliest: EventTime(0),
@@ -62,7 +63,7 @@ fn decode(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let payload = Some(black_box(payload).as_bytes());
                 let mut sum = 0.0;
-                let result = decoder.decode(Some(b"meter-0001"), None, payload, &mut |_, _, value| sum += value);
+                let result = decoder.decode(Some(b"meter-0001"), None, payload, &mut |_, _, value, _| sum += value);
                 assert!(result.is_ok());
                 sum
             });

@@ -12,7 +12,7 @@ use foretide::{
     engine::{Engine, Epoch, StreamSpec},
     forecast::ForecastSpec,
     nn::{Arrangement, CellKind, NetworkSpec},
-    series::{Aggregation, Calendar, FEATURES, SeriesSpec, Target},
+    series::{Aggregation, Calendar, Extra, FEATURES, SeriesSpec, Target},
     time::Grid,
     train::{DeviceChoice, TrainSpec},
 };
@@ -44,6 +44,7 @@ fn spec(table: &Table, horizon: usize, season: usize, score_rows: Range<usize>) 
                 horizon: horizon as u32,
                 burn_in: 16,
                 calendar: Calendar::utc(),
+                extra: Extra::default(),
             },
             network: NetworkSpec {
                 cell: CellKind::Gru,

@@ -63,6 +63,8 @@ pub enum TimeColumn {
 pub struct ReadSpec {
     /// How the series lie in it.
     pub layout: Layout,
+    /// Wide layout: columns that are looked at and not forecast.
+    pub covariates: Vec<String>,
     /// Where the event time stands.
     pub time: TimeColumn,
     /// The form of the time stamps; `None`: found out from the first rows.
@@ -83,6 +85,7 @@ impl Default for ReadSpec {
     fn default() -> Self {
         Self {
             layout: Layout::Wide { columns: Vec::new() },
+            covariates: Vec::new(),
             time: TimeColumn::First,
             time_format: None,
             zone: TimeZone::UTC,
@@ -191,7 +194,7 @@ enum Role {
     /// No cell with anything in it has come yet.
     Open,
     Values,
-    /// Time, key, or no numbers.
+    /// Time, key, covariate, or no numbers.
     Other,
     LeftOut,
 }
@@ -203,6 +206,9 @@ struct Rows<'a> {
     names: Vec<String>,
     roles: Vec<Role>,
     time: Option<usize>,
+    /// The columns of the covariates, and what they held so far, `[rows, covariates]`.
+    covariates: Vec<usize>,
+    beside: Vec<f64>,
     /// Long layout: the columns of key and value.
     long: Option<(usize, usize)>,
     format: StampFormat,
@@ -253,6 +259,15 @@ impl<'a> Rows<'a> {
         if let Some(time) = time {
             roles[time] = Role::Other;
         }
+        let covariates = spec.covariates.iter().map(|name| find(name)).collect::<Result<Vec<_>, _>>()?;
+        for (at, column) in covariates.iter().enumerate() {
+            let named = roles[*column] == Role::Values || time == Some(*column) || covariates[..at].contains(column);
+            if named {
+                let found = format!("the covariate \"{}\" is named for something else too", names[*column]);
+                return Err(place.whole(&found, "covariates that are neither time nor forecast, each once"));
+            }
+            roles[*column] = Role::Other;
+        }
         for (column, name) in names.iter().enumerate() {
             if roles[column] != Role::Other && names[..column].contains(name) {
                 return Err(place.whole(&format!("two columns are called \"{name}\""), "a name of its own for each"));
@@ -260,7 +275,23 @@ impl<'a> Rows<'a> {
         }
         let (format, step) = (StampFormat::Steps, spec.interval.unwrap_or(COUNTED_STEP));
         let (keys, readings, counts) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Ok(Self { place, spec, names, roles, time, long, format, step, keys, readings, counts, rows: 0, gaps: 0 })
+        Ok(Self {
+            place,
+            spec,
+            names,
+            roles,
+            time,
+            covariates,
+            beside: Vec::new(),
+            long,
+            format,
+            step,
+            keys,
+            readings,
+            counts,
+            rows: 0,
+            gaps: 0,
+        })
     }
 
     /// Finds out the form of the time stamps.
@@ -307,6 +338,10 @@ impl<'a> Rows<'a> {
 
     fn take_wide(&mut self, record: &ByteRecord, time: EventTime) -> Result<(), DataError> {
         let time = if self.time.is_none() { self.counted(record, self.rows)? } else { time };
+        for &column in &self.covariates {
+            let number = self.number(record, column, record.get(column).unwrap_or_default())?;
+            self.beside.push(number.unwrap_or(f64::NAN));
+        }
         for (column, cell) in record.iter().enumerate() {
             if matches!(self.roles[column], Role::Other | Role::LeftOut) {
                 continue;
@@ -375,7 +410,8 @@ impl<'a> Rows<'a> {
                 self.place.whole("time never moves on", "at least two rows at different times, or --interval")
             })?,
         };
-        Ok(Table { series, readings: self.readings, rows, interval, gaps: self.gaps, left_out })
+        let (covariates, beside) = (self.spec.covariates.clone(), self.beside);
+        Ok(Table { series, readings: self.readings, rows, interval, gaps: self.gaps, covariates, beside, left_out })
     }
 
     /// Numbers the columns that are series.

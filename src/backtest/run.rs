@@ -222,8 +222,8 @@ impl<'a> Run<'a> {
         for at in readings.clone() {
             let reading = &self.table.readings[at];
             let name = &self.table.series[reading.series as usize];
-            let accepted =
-                self.engine.accept(self.task, i64::from(reading.position), name, reading.time, reading.value);
+            let (position, beside) = (i64::from(reading.position), self.table.beside(reading));
+            let accepted = self.engine.accept(self.task, position, name, reading.time, reading.value, beside);
             match accepted {
                 Acceptance::Taken => {
                     self.taken.push(at);

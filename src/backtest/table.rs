@@ -35,6 +35,10 @@ pub struct Table {
     pub interval: i64,
     /// Cells that hold no number: gaps.
     pub gaps: u64,
+    /// The names of the covariates, in order.
+    pub covariates: Vec<String>,
+    /// Wide layout, `[rows, covariates]`: what comes with every reading of a row; NaN for a gap.
+    pub beside: Vec<f64>,
     /// Columns that hold no numbers and are left out.
     pub left_out: Vec<String>,
 }
@@ -58,6 +62,13 @@ impl Table {
             }
         }
         values
+    }
+
+    /// The covariates that come with a reading.
+    pub fn beside(&self, reading: &Reading) -> &[f64] {
+        let count = self.covariates.len();
+        let from = reading.row as usize * count;
+        self.beside.get(from..from + count).unwrap_or_default()
     }
 
     /// Where in [`Table::readings`] the first reading of row `row` or a later one stands: what comes before was fed before.

@@ -86,7 +86,7 @@ pub fn lanes(stream: &StreamSpec, table: &Table, fed: usize, most: usize) -> Vec
     let mut builders = vec![builder; table.series.len()];
     for reading in &table.readings[..fed] {
         // What serving refuses is not learnt from either.
-        builders[reading.series as usize].observe(reading.time, reading.value);
+        builders[reading.series as usize].observe(reading.time, reading.value, table.beside(reading));
     }
     builders.iter().filter(|builder| !builder.is_empty()).map(LaneBuilder::lane).collect()
 }

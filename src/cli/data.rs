@@ -10,8 +10,8 @@ use crate::{
     backtest::{Layout, ReadSpec, Table, TimeColumn},
     daemon::specs,
     engine::StreamSpec,
-    series::{Calendar, seasons},
-    settings::{Aggregation, Interval, Millis, Season, Stream, StreamLimits},
+    series::{Calendar, MAX_COVARIATES, seasons},
+    settings::{Aggregation, Date, Interval, Millis, Season, Stream, StreamLimits},
     wire::TimeFormat,
 };
 
@@ -33,6 +33,9 @@ pub(super) struct FileArguments {
     /// Wide: the columns to forecast [default: every one that holds numbers]
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "long", help_heading = "File")]
     columns: Vec<String>,
+    /// Wide: columns that are looked at and not forecast
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "long", help_heading = "File")]
+    covariates: Vec<String>,
     /// The column of the time stamp [default: the first one]
     #[arg(long, value_name = "COLUMN", help_heading = "File")]
     time: Option<String>,
@@ -71,6 +74,12 @@ pub(super) struct ForecastArguments {
     /// Quantile levels, ascending, 0.5 among them
     #[arg(long, value_name = "LEVEL,…", value_delimiter = ',', default_values_t = Stream::default().quantiles, help_heading = "Forecast")]
     quantiles: Vec<f64>,
+    /// Days, in --time-zone, that are not taken for their weekday, such as 2014-12-25
+    #[arg(long, value_name = "DATE,…", value_delimiter = ',', value_parser = date, help_heading = "Forecast")]
+    holidays: Vec<Date>,
+    /// The network is told the time of year
+    #[arg(long, help_heading = "Forecast")]
+    year_phase: bool,
     #[command(flatten)]
     pub(super) network: NetworkArguments,
 }
@@ -97,6 +106,7 @@ impl FileArguments {
         });
         ReadSpec {
             layout,
+            covariates: self.covariates.clone(),
             time,
             time_format,
             zone: self.time_zone.clone(),
@@ -127,7 +137,11 @@ impl ForecastArguments {
         reading: &FileArguments,
         table: &Table,
     ) -> Result<StreamSpec, Failure> {
-        let interval = table.interval;
+        let (interval, covariates) = (table.interval, table.covariates.len());
+        if covariates > MAX_COVARIATES {
+            let what = format!("{covariates} covariates; expected at most {MAX_COVARIATES}");
+            return Err(Failure(USAGE, what));
+        }
         let season = match self.season {
             SeasonChoice::Auto => Season::Auto,
             SeasonChoice::Steps(0) => Season::None,
@@ -141,6 +155,9 @@ impl ForecastArguments {
             season,
             horizon: self.horizon,
             quantiles: self.quantiles.clone(),
+            holidays: self.holidays.clone(),
+            year_phase: self.year_phase,
+            covariates: table.covariates.clone(),
             model: self.network.model(seed)?,
             limits: StreamLimits { series: table.series.len() as u64, ..StreamLimits::default() },
             ..Stream::default()
@@ -216,6 +233,11 @@ fn interval(text: &str) -> Result<i64, String> {
     whole.ok_or_else(expected)
 }
 
+fn date(text: &str) -> Result<Date, String> {
+    let date = text.parse().ok().map(Date).filter(|date| date.to_string() == text);
+    date.ok_or_else(|| format!("{text:?} is no date; expected one such as 2014-12-25"))
+}
+
 fn zone(text: &str) -> Result<TimeZone, String> {
     TimeZone::get(text).map_err(|error| format!("{error}; expected a name such as Europe/Vienna"))
 }
@@ -238,6 +260,10 @@ mod tests {
         assert_eq!(read, [900_000, 3_600_000, 86_400_000, 500, 90_000]);
         for wrong in ["", "5", "-1h", "0s", "soon", "1mo"] {
             assert!(interval(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(date("2014-12-25").map(|date| date.to_string()).as_deref(), Ok("2014-12-25"));
+        for wrong in ["", "2014-12-32", "25.12.2014", "2014-12-25T00:00"] {
+            assert!(date(wrong).is_err(), "{wrong}");
         }
         assert_eq!((season("auto"), season("48")), (Ok(SeasonChoice::Auto), Ok(SeasonChoice::Steps(48))));
     }

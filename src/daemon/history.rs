@@ -48,14 +48,14 @@ pub fn read(
             let mut builders: BTreeMap<String, LaneBuilder> = BTreeMap::new();
             let since = now - training.history;
             let from = if since > 0 { From::Time(since) } else { From::Beginning };
-            scan(broker, stream, &partition, from, stopped, &mut |series, time, value| {
+            scan(broker, stream, &partition, from, stopped, &mut |series, time, value, covariates| {
                 history.newest = history.newest.max(Some(time.0));
                 if let Some(builder) = builders.get_mut(series) {
-                    builder.observe(time, value);
+                    builder.observe(time, value, covariates);
                 } else if builders.len() < room {
                     let (spec, network) = (stream.engine.series.clone(), &stream.engine.network);
                     let mut builder = LaneBuilder::new(spec, network, training.max_steps_per_series);
-                    builder.observe(time, value);
+                    builder.observe(time, value, covariates);
                     builders.insert(series.to_owned(), builder);
                 }
             })?;
@@ -85,7 +85,7 @@ pub fn newest_values(
             let partition = Partition { topic: topic.as_str().into(), number };
             let (begin, end) = broker.offsets(&partition)?;
             let from = From::Offset((end - records).max(begin));
-            scan(broker, stream, &partition, from, &|| false, &mut |name, time, value| {
+            scan(broker, stream, &partition, from, &|| false, &mut |name, time, value, _| {
                 let room = found.len() < series;
                 if let Some(values) = found.get_mut(name) {
                     values.insert(stream.engine.series.grid.slot(time), value);
@@ -110,7 +110,7 @@ fn scan(
     partition: &Partition,
     from: From,
     stopped: &dyn Fn() -> bool,
-    visit: &mut impl FnMut(&str, EventTime, f64),
+    visit: &mut impl FnMut(&str, EventTime, f64, &[f64]),
 ) -> Result<(), BrokerError> {
     let mut decoder = Decoder::new(stream.decode.clone()).map_err(|error| BrokerError::Refused(error.to_string()))?;
     let (_, end) = broker.offsets(partition)?;

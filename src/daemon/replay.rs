@@ -25,10 +25,14 @@ pub fn batch(engine: &mut Engine, decoders: &mut [Decoder], served: &[Served], b
             }
             let decoder = &mut decoders[served.stream];
             // Refusals were dead-lettered the first time.
-            let _refused =
-                decoder.decode(record.key, record.timestamp, record.payload, &mut |series: &str, time, value| {
-                    engine.accept(task, record.offset, series, time, value);
-                });
+            let _refused = decoder.decode(
+                record.key,
+                record.timestamp,
+                record.payload,
+                &mut |series: &str, time, value, covariates| {
+                    engine.accept(task, record.offset, series, time, value, covariates);
+                },
+            );
             taken += 1;
         }
         if let Some(next) = batch.next_offset() {

@@ -348,7 +348,14 @@ impl Shard {
                         record.key,
                         record.timestamp,
                         record.payload,
-                        &mut |series: &str, time, value| match engine.accept(task, record.offset, series, time, value) {
+                        &mut |series: &str, time, value, covariates| match engine.accept(
+                            task,
+                            record.offset,
+                            series,
+                            time,
+                            value,
+                            covariates,
+                        ) {
                             Acceptance::Taken | Acceptance::Known => {}
                             Acceptance::Late { by } => turned_away = Some(Refusal::late(series, by)),
                             Acceptance::Duplicate => turned_away = Some(Refusal::duplicate(series)),

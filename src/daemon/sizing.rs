@@ -27,6 +27,7 @@ pub fn bytes_per_series(settings: &Settings, stream: &Stream) -> Result<u64, Spe
         Grid::Regular { interval } => (interval, spec.series.context_len()),
         Grid::Irregular => (1_000, spec.series.context_len()),
     };
+    let covariates = vec![0.0; spec.series.extra.covariates.len()];
     let id = TaskId { stream: spec.name.clone(), topic: "sizing".into(), partition: 0 };
     let Ok(mut engine) = Engine::new(vec![spec]) else { return Ok(0) };
     let Some(task) = engine.open(id, 0) else { return Ok(0) };
@@ -35,7 +36,7 @@ pub fn bytes_per_series(settings: &Settings, stream: &Stream) -> Result<u64, Spe
         engine.begin(true);
         let time = EventTime(i64::try_from(step).unwrap_or(0) * interval);
         for key in &keys {
-            engine.accept(task, 0, key, time, step as f64);
+            engine.accept(task, 0, key, time, step as f64, &covariates);
         }
         engine.advance(task, i64::try_from(step).unwrap_or(0));
         let epoch = engine.finish(1.0);
@@ -62,7 +63,7 @@ mod tests {
         for step in 0..30 {
             engine.begin(false);
             for series in 0..1_000 {
-                engine.accept(task, 0, &format!("plant-{series:08}"), EventTime(step * 60_000), 1.0);
+                engine.accept(task, 0, &format!("plant-{series:08}"), EventTime(step * 60_000), 1.0, &[]);
             }
             engine.advance(task, step);
             engine.finish(0.0);

@@ -10,7 +10,7 @@ use crate::{
     engine::StreamSpec,
     forecast::{AlarmSpec, ForecastSpec, ForecastSpecError},
     nn::{self, NetworkSpec},
-    series::{self, Calendar, FEATURES, SeriesSpec},
+    series::{self, Calendar, Extra, FEATURES, Holidays, SeriesSpec},
     settings::{
         self, Aggregation, Arrangement, Auto, Device, Format, Interval, Kafka, Key, Millis, Secret, Settings, Stream,
         Time, TimeFormat, Training,
@@ -152,7 +152,9 @@ pub fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, St
         Grid::Regular { interval } => u32::try_from(max_gap_millis / interval.max(1)).unwrap_or(u32::MAX),
         Grid::Irregular => 0,
     };
-    let forecast = forecast_spec(stream)?;
+    let extra = extra(stream, &calendar, grid);
+    let forecast = forecast_spec(stream)?.with_extra(&extra);
+    let network = network_spec(stream, &forecast, FEATURES + extra.features())?;
     Ok(StreamSpec {
         name: Arc::from(stream.name.as_str()),
         series: SeriesSpec {
@@ -174,11 +176,21 @@ pub fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, St
             horizon: stream.horizon,
             burn_in: stream.model.burn_in,
             calendar,
+            extra,
         },
-        network: network_spec(stream, &forecast)?,
+        network,
         forecast,
         max_series: usize::try_from(stream.limits.series).unwrap_or(usize::MAX).min(u32::MAX as usize),
     })
+}
+
+fn extra(stream: &Stream, calendar: &Calendar, grid: Grid) -> Extra {
+    let dates: Vec<_> = stream.holidays.iter().map(|date| date.0).collect();
+    Extra {
+        year_phase: stream.year_phase,
+        covariates: stream.covariates.clone().into(),
+        holidays: (!dates.is_empty()).then(|| Holidays::new(calendar, grid, &dates)),
+    }
 }
 
 /// What is forecast of a stream: each step of the horizon, or one number.
@@ -236,6 +248,7 @@ fn decode_spec(stream: &Stream, zone: TimeZone) -> DecodeSpec {
             },
         },
         values: stream.values.clone(),
+        covariates: stream.covariates.clone(),
         max_record_bytes: bytes(stream.limits.record_bytes.0),
         max_key_bytes: bytes(stream.limits.key_bytes.0),
         earliest: stream.earliest,
@@ -243,17 +256,17 @@ fn decode_spec(stream: &Stream, zone: TimeZone) -> DecodeSpec {
     }
 }
 
-/// The network for such forecasts.
+/// The network for such forecasts, of so many features.
 ///
 /// # Errors
 /// What of it cannot be.
-pub fn network_spec(stream: &Stream, forecast: &ForecastSpec) -> Result<NetworkSpec, nn::SpecError> {
+pub fn network_spec(stream: &Stream, forecast: &ForecastSpec, inputs: usize) -> Result<NetworkSpec, nn::SpecError> {
     let model = &stream.model;
     let network = NetworkSpec {
         cell: model.cell.word().parse()?,
         layers: model.layers as usize,
         hidden: model.hidden as usize,
-        inputs: FEATURES,
+        inputs,
         horizon: forecast.horizon,
         levels: forecast.levels.len(),
         seed: model.seed,

@@ -4,7 +4,7 @@
 use super::StreamSpec;
 use crate::{
     nn::{Network, Scratch},
-    series::{ClosedSlot, FEATURES, LIMIT, SeriesState},
+    series::{ClosedSlot, LIMIT, SeriesState},
 };
 
 /// Buffers that live from batch to batch: copies of a batch of series at most.
@@ -30,10 +30,12 @@ impl Ahead {
 
     /// Adds the series of a row of the batch after its step, with the hidden state and the outputs `[levels]` of it.
     pub fn add(&mut self, row: usize, series: &SeriesState, hidden: &[f32], next: &[f32]) {
-        match self.series.get_mut(self.origins.len()) {
+        let place = self.origins.len();
+        match self.series.get_mut(place) {
             Some(room) => room.clone_from(series),
             None => self.series.push(series.clone()),
         }
+        self.series[place].forget_open();
         self.origins.push((row, series.anchor(), series.scale()));
         self.hidden.extend_from_slice(hidden);
         self.next.extend_from_slice(next);
@@ -45,7 +47,7 @@ impl Ahead {
     pub fn go(&mut self, scratch: &mut Scratch, network: &Network, spec: &StreamSpec, outputs: &mut [f32]) {
         let rows = self.origins.len();
         let (horizon, levels) = (spec.forecast.horizon, spec.forecast.levels.len());
-        self.features.resize(rows * FEATURES, 0.0);
+        self.features.resize(rows * spec.series.features(), 0.0);
         for lead in 0..horizon {
             if lead > 0 {
                 self.feed(spec);
@@ -65,7 +67,7 @@ impl Ahead {
     fn feed(&mut self, spec: &StreamSpec) {
         let levels = spec.forecast.levels.len();
         let rows = self.series.iter_mut().zip(self.next.chunks_exact(levels));
-        for ((series, next), features) in rows.zip(self.features.as_chunks_mut().0) {
+        for ((series, next), features) in rows.zip(self.features.chunks_exact_mut(spec.series.features())) {
             let median = f64::from(next[spec.forecast.median()]);
             let median = if median.is_nan() { 0.0 } else { median };
             let value = (series.anchor() + series.scale() * median).clamp(-LIMIT, LIMIT);
@@ -82,7 +84,7 @@ mod tests {
     use crate::{
         forecast::ForecastSpec,
         nn::{Arrangement, NetworkSpec, Weights},
-        series::{Aggregation, Calendar, SeriesSpec},
+        series::{Aggregation, Calendar, Extra, FEATURES, SeriesSpec},
         time::Grid,
     };
 
@@ -103,6 +105,7 @@ mod tests {
                 horizon: HORIZON as u32,
                 burn_in: 4,
                 calendar: Calendar::utc(),
+                extra: Extra::default(),
             },
             forecast: ForecastSpec::new(HORIZON, &LEVELS, 3).unwrap(),
             network: NetworkSpec {

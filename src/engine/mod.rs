@@ -265,8 +265,18 @@ impl Engine {
         self.emit = emit;
     }
 
-    /// Takes an observation of the record at `offset`.
-    pub fn accept(&mut self, task: TaskHandle, offset: i64, series: &str, time: EventTime, value: f64) -> Acceptance {
+    /// Takes an observation of the record at `offset`, with the covariates that came with it (see [`SeriesState::observe`]).
+    ///
+    /// [`SeriesState::observe`]: crate::series::SeriesState::observe
+    pub fn accept(
+        &mut self,
+        task: TaskHandle,
+        offset: i64,
+        series: &str,
+        time: EventTime,
+        value: f64,
+        covariates: &[f64],
+    ) -> Acceptance {
         let Some(open) = self.tasks[task.0].as_mut() else { return Acceptance::Known };
         let spec = &self.streams[open.stream].spec;
         let index = match open.table.find(series) {
@@ -284,7 +294,7 @@ impl Engine {
         let spares = &mut self.spare_images;
         open.touch(task, index, offset, self.emit, &mut self.images, spares);
         let state = open.table.get_mut(index);
-        let placed = state.input.observe(&spec.series, time, value, &mut self.closed);
+        let placed = state.input.observe(&spec.series, time, value, covariates, &mut self.closed);
         for slot in self.closed.drain(..) {
             self.pending.push(Pending { wave: state.queued, task, series: index, offset, slot });
             state.queued += 1;

@@ -65,6 +65,12 @@ fn stream_fingerprint(spec: &StreamSpec) -> u64 {
     if let Some(target) = forecast.target {
         text += &format!(" {target}");
     }
+    if spec.forecast.holidays() {
+        text += " holidays";
+    }
+    if !series.extra.covariates.is_empty() {
+        text += &format!(" covariates {:?}", series.extra.covariates);
+    }
     // FNV-1a: any stable hash would do; Rust's own is not stable between versions.
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
@@ -78,14 +84,23 @@ pub(super) fn encode(spec: &StreamSpec, series: &Series) -> Vec<u8> {
         forecast: &series.forecast,
         hidden: &series.hidden,
     };
-    postcard::to_allocvec(&written).unwrap_or_else(|_| unreachable!("plain data in memory always encodes"))
+    let always = "plain data in memory always encodes";
+    let mut body = postcard::to_allocvec(&written).unwrap_or_else(|_| unreachable!("{always}"));
+    if !spec.series.extra.covariates.is_empty() {
+        let covariates = series.input.covariates();
+        body = postcard::to_extend(covariates, body).unwrap_or_else(|_| unreachable!("{always}"));
+    }
+    body
 }
 
 pub(super) fn decode(spec: &StreamSpec, key: &str, position: i64, body: &[u8]) -> Result<Series, SnapshotError> {
-    let read: Read =
-        postcard::from_bytes(body).map_err(|source| SnapshotError::Damaged { series: key.to_owned(), source })?;
+    let damaged = |source| SnapshotError::Damaged { series: key.to_owned(), source };
+    let (mut read, rest) = postcard::take_from_bytes::<Read>(body).map_err(damaged)?;
     if read.stream != stream_fingerprint(spec) || !read.forecast.fits(&spec.forecast) {
         return Err(SnapshotError::OtherStream { series: key.to_owned() });
+    }
+    if !spec.series.extra.covariates.is_empty() {
+        read.input.put_covariates(postcard::from_bytes(rest).map_err(damaged)?);
     }
     // Another network: the hidden state means nothing to it and is built anew from the context.
     let version = if read.network == spec.network.fingerprint() { read.version } else { UNSTEPPED };

@@ -7,7 +7,7 @@ use rand_pcg::Pcg64Mcg;
 use super::*;
 use crate::{
     nn::{Arrangement, CellKind},
-    series::{Aggregation, Calendar, FEATURES, Target},
+    series::{Aggregation, Calendar, Extra, FEATURES, Holidays, Target},
     time::Grid,
 };
 
@@ -28,6 +28,7 @@ fn spec(grid: Grid) -> StreamSpec {
             horizon: 5,
             burn_in: 8,
             calendar: Calendar::utc(),
+            extra: Extra::default(),
         },
         network: NetworkSpec {
             cell: CellKind::Gru,
@@ -58,15 +59,43 @@ fn engine() -> (Engine, TaskHandle) {
     engine_of(spec(Grid::Regular { interval: MINUTE }))
 }
 
-/// Networks that tell all steps ahead at once, that are fed their own median, and that tell one number.
-fn arrangements() -> [StreamSpec; 4] {
+/// Networks that tell all steps ahead at once, that are fed their own median, and that tell one number; some beside
+/// covariates.
+fn arrangements() -> [StreamSpec; 6] {
     let iterated = |grid| {
         let spec = spec(grid);
         let network = NetworkSpec { arrangement: Arrangement::Iterated, ..spec.network.clone() };
         StreamSpec { network, ..spec }
     };
     let regular = Grid::Regular { interval: MINUTE };
-    [spec(regular), iterated(regular), iterated(Grid::Irregular), one_number(Target::Minimum)]
+    [
+        spec(regular),
+        iterated(regular),
+        iterated(Grid::Irregular),
+        one_number(Target::Minimum),
+        described(spec(regular)),
+        described(iterated(regular)),
+    ]
+}
+
+/// The same beside holidays, the time of year and covariates.
+fn described(spec: StreamSpec) -> StreamSpec {
+    let dates = ["1970-01-01".parse().unwrap()];
+    let holidays = Some(Holidays::new(&spec.series.calendar, spec.series.grid, &dates));
+    let covariates = ["warm", "wind", "sun"].map(String::from).to_vec().into();
+    let extra = Extra { year_phase: true, holidays, covariates };
+    let network = NetworkSpec { inputs: FEATURES + extra.features(), ..spec.network };
+    let forecast = spec.forecast.with_extra(&extra);
+    StreamSpec { series: SeriesSpec { extra, ..spec.series }, network, forecast, ..spec }
+}
+
+/// Covariates that change with everything else; now and then one is missing.
+fn beside(spec: &StreamSpec, time: i64, value: f64) -> Vec<f64> {
+    let covariate = |place: i64| match (time / 1000 + place) % 4 {
+        0 => f64::NAN,
+        _ => (value * (1.3 + place as f64)).sin() * 20.0 + value,
+    };
+    (0..spec.series.extra.covariates.len() as i64).map(covariate).collect()
 }
 
 /// Forecasts of one number, with a threshold.
@@ -104,7 +133,8 @@ fn input(seed: u64, records: usize) -> Input {
 fn take(engine: &mut Engine, task: TaskHandle, from: usize, input: &[(u8, i64, f64)]) {
     for (place, &(series, time, value)) in input.iter().enumerate() {
         let offset = (from + place) as i64;
-        engine.accept(task, offset, &format!("s{series}"), EventTime(time), value);
+        let beside = beside(engine.stream(task), time, value);
+        engine.accept(task, offset, &format!("s{series}"), EventTime(time), value, &beside);
         engine.advance(task, offset + 1);
     }
 }
@@ -123,10 +153,6 @@ fn collect(engine: &Engine, epoch: &Epoch, bits: &mut Bits) {
 }
 
 /// Everything in epochs of the given sizes (repeated), with weights 1 taken up at record `promoted`.
-fn run(input: &Input, sizes: &[usize], promoted: usize) -> Bits {
-    run_of(&spec(Grid::Regular { interval: MINUTE }), input, sizes, promoted)
-}
-
 fn run_of(spec: &StreamSpec, input: &Input, sizes: &[usize], promoted: usize) -> Bits {
     let (mut engine, task) = engine_of(spec.clone());
     let mut bits = Bits::new();
@@ -187,7 +213,7 @@ fn a_series_over_the_limit_is_refused_and_the_others_go_on() {
     let mut engine = Engine::new(vec![spec]).unwrap();
     let task = engine.open(TaskId { stream: "stream".into(), topic: "in".into(), partition: 0 }, 0).unwrap();
     engine.begin(true);
-    let mut accept = |series: &str, time| engine.accept(task, 0, series, EventTime(time), 1.0);
+    let mut accept = |series: &str, time| engine.accept(task, 0, series, EventTime(time), 1.0, &[]);
     assert_eq!(accept("a", 0), Acceptance::Taken);
     assert_eq!(accept("b", 0), Acceptance::Taken);
     assert_eq!(accept("c", 0), Acceptance::SeriesLimit);
@@ -240,8 +266,8 @@ proptest! {
     /// An epoch that is rolled back and taken again gives what it would have given at once.
     #[test]
     fn a_rollback_leaves_no_trace(seed in 0..1000_u64, first in 1..300_usize, second in 1..200_usize) {
-        let input = input(seed, 500);
-        let (mut engine, task) = engine();
+        let (input, spec) = (input(seed, 500), described(spec(Grid::Regular { interval: MINUTE })));
+        let (mut engine, task) = engine_of(spec.clone());
         let mut bits = Bits::new();
         let (first, second) = (first, first + second);
         for (from, to, undo) in [(0, first, false), (first, 500, true), (first, second, true), (first, second, false), (second, 500, false)] {
@@ -260,14 +286,15 @@ proptest! {
                 engine.committed(&epoch);
             }
         }
-        prop_assert_eq!(bits, run(&input, &[500], first));
+        prop_assert_eq!(bits, run_of(&spec, &input, &[500], first));
     }
 
     /// Snapshots, however old each is, and the input since then make the state that was.
     #[test]
-    fn snapshots_and_replay_make_the_state_that_was(seed in 0..1000_u64, cut in 250..450_usize, share in 0.0..1.0_f64) {
-        let input = input(seed, 500);
-        let (mut engine, task) = engine();
+    fn snapshots_and_replay_make_the_state_that_was(seed in 0..1000_u64, cut in 250..450_usize, share in 0.0..1.0_f64, plain in any::<bool>()) {
+        let (input, spec) = (input(seed, 500), spec(Grid::Regular { interval: MINUTE }));
+        let spec = if plain { spec } else { described(spec) };
+        let (mut engine, task) = engine_of(spec.clone());
         let mut newest = BTreeMap::new();
         let mut progress = engine.progress(task);
         for from in (0..cut).step_by(10) {
@@ -283,7 +310,7 @@ proptest! {
             progress = epoch.tasks[0].progress.clone();
             engine.committed(&epoch);
         }
-        let (mut other, restored) = self::engine();
+        let (mut other, restored) = engine_of(spec);
         for snapshot in newest.values() {
             other.restore(restored, &snapshot.series, snapshot.position, &snapshot.body).unwrap();
         }

@@ -5,7 +5,7 @@ use super::{Epoch, ForecastRow, Stream, StreamSpec, Task, TaskHandle, ahead::Ahe
 use crate::{
     forecast::{Anomaly, Forecast},
     nn::{Arrangement, Network, Scratch},
-    series::{ClosedSlot, FEATURES, SeriesSpec},
+    series::{ClosedSlot, SeriesSpec},
 };
 
 /// Series stepped at once: the weights' panels stay in the first-level cache while this many states pass through, and
@@ -82,7 +82,8 @@ impl Waves {
         let mut forecast = Forecast::new(&spec.forecast);
         let width = network.state_len();
         self.anomalies.clear();
-        self.features.resize(batch.len() * FEATURES, 0.0);
+        let inputs = spec.series.features();
+        self.features.resize(batch.len() * inputs, 0.0);
         self.hidden.resize(batch.len() * width, 0.0);
         self.outputs.resize(batch.len() * network.outputs(), 0.0);
         epoch.burned_in[stream] += self.burn_in(batch, version, network, &spec.series, tasks);
@@ -97,10 +98,7 @@ impl Waves {
             let anomaly = series.forecast.mature(&spec.forecast, &mut series.input, &item.slot, facts);
             self.anomalies.push(anomaly);
             series.input.take(&spec.series, &item.slot);
-            let features = &mut self.features[row * FEATURES..(row + 1) * FEATURES];
-            series
-                .input
-                .features(&spec.series, features.try_into().unwrap_or_else(|_| unreachable!("cut to FEATURES")));
+            series.input.features(&spec.series, &mut self.features[row * inputs..(row + 1) * inputs]);
             self.hidden[row * width..(row + 1) * width].copy_from_slice(&series.hidden);
         }
         network.step(&mut self.scratch, batch.len(), &self.features, &mut self.hidden, &mut self.outputs);
@@ -160,7 +158,7 @@ impl Waves {
         spec: &SeriesSpec,
         tasks: &mut [Option<Task>],
     ) -> u64 {
-        let width = network.state_len();
+        let (width, inputs) = (network.state_len(), spec.features());
         for (row, item) in batch.iter().enumerate() {
             let series = series_of(tasks, item);
             if series.version != version {
@@ -176,12 +174,12 @@ impl Waves {
         let rows = self.context.len();
         self.hidden[..rows * width].fill(0.0);
         let longest = self.context.first().map_or(0, |(_, context)| context.len());
-        for at in (0..longest).step_by(FEATURES) {
+        for at in (0..longest).step_by(inputs) {
             let running = self.context.partition_point(|(_, context)| context.len() > at);
             for (row, (_, context)) in self.context[..running].iter().enumerate() {
-                self.features[row * FEATURES..(row + 1) * FEATURES].copy_from_slice(&context[at..at + FEATURES]);
+                self.features[row * inputs..(row + 1) * inputs].copy_from_slice(&context[at..at + inputs]);
             }
-            let (features, hidden) = (&self.features[..running * FEATURES], &mut self.hidden[..running * width]);
+            let (features, hidden) = (&self.features[..running * inputs], &mut self.hidden[..running * width]);
             network.advance(&mut self.scratch, running, features, hidden);
         }
         for (row, (place, _)) in self.context.drain(..).enumerate() {

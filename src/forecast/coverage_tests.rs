@@ -4,7 +4,7 @@
 
 use super::data_tests::{columns, pedestrian, rows};
 use super::*;
-use crate::series::{Aggregation, Calendar, ClosedSlot, SeriesSpec, SeriesState};
+use crate::series::{Aggregation, Calendar, ClosedSlot, Extra, SeriesSpec, SeriesState};
 use crate::time::Grid;
 
 const LEVELS: [f32; 5] = [0.05, 0.1, 0.5, 0.9, 0.95];
@@ -54,6 +54,7 @@ fn intervals(values: &[Option<f64>], season: usize) -> Vec<Vec<Option<Interval>>
         horizon: HORIZON as u32,
         burn_in: 32,
         calendar: Calendar::utc(),
+        extra: Extra::default(),
     };
     let (mut series, mut state) = (SeriesState::new(), ForecastState::new(&spec));
     let (mut facts, mut out, network) = (Facts::new(&spec), Forecast::new(&spec), vec![0.0; HORIZON * LEVELS.len()]);
@@ -118,6 +119,9 @@ fn scores(of_series: &[Vec<Option<Interval>>]) -> (f64, f64) {
     (ours, split)
 }
 
+/// What becomes of a value in the later half, by the series' mean and deviation.
+type Change = fn(f64, f64, f64) -> f64;
+
 /// Holds the promises on some series, as they are and disturbed.
 fn hold(name: &str, season: usize, series: &[Vec<Option<f64>>]) {
     let deviation = |values: &[Option<f64>]| {
@@ -125,17 +129,17 @@ fn hold(name: &str, season: usize, series: &[Vec<Option<f64>>]) {
         let mean = known.iter().sum::<f64>() / known.len() as f64;
         (mean, (known.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / known.len() as f64).sqrt())
     };
-    let from = |values: &[Option<f64>], change: &dyn Fn(f64, f64, f64) -> f64| {
+    let from = |values: &[Option<f64>], change: Change| {
         let (mean, deviation) = deviation(values);
         let changed = |(step, value): (usize, &Option<f64>)| {
             value.map(|value| if step < values.len() / 2 { value } else { change(value, mean, deviation) })
         };
         values.iter().enumerate().map(changed).collect::<Vec<_>>()
     };
-    let disturbed: [(&str, &dyn Fn(f64, f64, f64) -> f64); 3] = [
-        ("as it is", &|value, _, _| value),
-        ("shifted by 5 deviations", &|value, _, deviation| value + 5.0 * deviation),
-        ("with tripled deviations", &|value, mean, _| mean + 3.0 * (value - mean)),
+    let disturbed: [(&str, Change); 3] = [
+        ("as it is", |value, _, _| value),
+        ("shifted by 5 deviations", |value, _, deviation| value + 5.0 * deviation),
+        ("with tripled deviations", |value, mean, _| mean + 3.0 * (value - mean)),
     ];
     for (kind, (what, change)) in disturbed.into_iter().enumerate() {
         let all: Vec<_> = series.iter().map(|values| intervals(&from(values, change), season)).collect();

@@ -6,7 +6,7 @@ use std::io::Read;
 
 use super::measures::{PointMeasures, QuantileMeasures};
 use super::*;
-use crate::series::{Aggregation, Calendar, ClosedSlot, SeriesSpec, SeriesState};
+use crate::series::{Aggregation, Calendar, ClosedSlot, Extra, SeriesSpec, SeriesState};
 use crate::time::Grid;
 
 const HORIZON: usize = 24;
@@ -94,6 +94,7 @@ fn run(spec: &ForecastSpec, values: &[Option<f64>], buckets: &mut [(Bucket, Quan
         horizon: HORIZON as u32,
         burn_in: 32,
         calendar: Calendar::utc(),
+        extra: Extra::default(),
     };
     let known: Vec<_> = values.iter().flatten().copied().collect();
     let mean = known.iter().sum::<f64>() / known.len() as f64;

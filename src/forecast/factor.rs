@@ -3,11 +3,8 @@
 use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
-/// Numbers that a linear forecast is made of.
+/// Numbers that a linear forecast is made of, where there are no covariates.
 pub(super) const REGRESSORS: usize = 16;
-
-/// Those numbers at one step.
-pub(super) type Regressors = [f32; REGRESSORS];
 
 /// What a weight may vary by before anything is known, and again where nothing has been learnt for long: a ridge towards 0.
 const DIFFUSE: f32 = 1.0;
@@ -24,16 +21,22 @@ pub(super) struct Factor {
 clone_in_place!(Factor { upper, diagonal });
 
 impl Factor {
-    pub fn new() -> Self {
-        Self { upper: vec![0.0; REGRESSORS * (REGRESSORS - 1) / 2], diagonal: vec![DIFFUSE; REGRESSORS] }
+    /// Nothing is known of so many numbers.
+    pub fn new(regressors: usize) -> Self {
+        Self { upper: vec![0.0; regressors * (regressors - 1) / 2], diagonal: vec![DIFFUSE; regressors] }
+    }
+
+    /// Whether this is of so many numbers.
+    pub fn fits(&self, regressors: usize) -> bool {
+        self.upper.len() == regressors * (regressors - 1) / 2 && self.diagonal.len() == regressors
     }
 
     /// The gain `P x / (1 + xᵀ P x)`: how far each weight moves with an error of one.
-    pub fn gain(&self, regressors: &Regressors) -> Regressors {
+    pub fn gain<const R: usize>(&self, regressors: &[f32; R]) -> [f32; R] {
         let across = self.across(regressors);
-        let mut gain = [0.0; REGRESSORS];
+        let mut gain = [0.0; R];
         let mut spread = 1.0;
-        for (j, (from, across)) in columns().zip(across).enumerate() {
+        for (j, (from, across)) in columns::<R>().zip(across).enumerate() {
             let own = self.diagonal[j] * across;
             spread += own * across;
             for (gain, upper) in gain[..j].iter_mut().zip(&self.upper[from..]) {
@@ -45,11 +48,11 @@ impl Factor {
     }
 
     /// One more step is known; what was known before counts `forgetting` times as much.
-    pub fn update(&mut self, regressors: &Regressors, forgetting: f32) {
+    pub fn update<const R: usize>(&mut self, regressors: &[f32; R], forgetting: f32) {
         let across = self.across(regressors);
-        let mut gain = [0.0; REGRESSORS];
+        let mut gain = [0.0; R];
         let mut spread = forgetting;
-        for (j, (from, across)) in columns().zip(across).enumerate() {
+        for (j, (from, across)) in columns::<R>().zip(across).enumerate() {
             let own = self.diagonal[j] * across;
             let before = spread;
             spread += own * across;
@@ -66,9 +69,9 @@ impl Factor {
     }
 
     /// `Uᵀ x`.
-    fn across(&self, regressors: &Regressors) -> Regressors {
+    fn across<const R: usize>(&self, regressors: &[f32; R]) -> [f32; R] {
         let mut across = *regressors;
-        for (j, from) in columns().enumerate() {
+        for (j, from) in columns::<R>().enumerate() {
             let above = self.upper[from..from + j].iter().zip(regressors);
             across[j] += above.map(|(upper, regressor)| upper * regressor).sum::<f32>();
         }
@@ -82,8 +85,8 @@ impl Factor {
 }
 
 /// Where each column begins.
-fn columns() -> impl Iterator<Item = usize> {
-    (0..REGRESSORS).map(|column| column * column.saturating_sub(1) / 2)
+fn columns<const R: usize>() -> impl Iterator<Item = usize> {
+    (0..R).map(|column| column * column.saturating_sub(1) / 2)
 }
 
 #[cfg(test)]
@@ -91,6 +94,8 @@ mod tests {
     use super::*;
     use rand::{Rng, SeedableRng};
     use rand_pcg::Pcg64Mcg;
+
+    type Regressors = [f32; REGRESSORS];
 
     /// `P` in f64 by the textbook's recursion.
     fn plain(steps: &[Regressors], forgetting: f64) -> Vec<Vec<f64>> {
@@ -116,7 +121,7 @@ mod tests {
     #[test]
     fn the_gain_is_that_of_the_plain_recursion() {
         let mut random = Pcg64Mcg::seed_from_u64(1);
-        let (forgetting, mut steps, mut factor) = (0.995_f32, Vec::new(), Factor::new());
+        let (forgetting, mut steps, mut factor) = (0.995_f32, Vec::new(), Factor::new(REGRESSORS));
         for _ in 0..300 {
             let step = noise(&mut random);
             factor.update(&step, forgetting);
@@ -134,7 +139,7 @@ mod tests {
     #[test]
     fn nothing_breaks_it() {
         let mut random = Pcg64Mcg::seed_from_u64(2);
-        let mut factor = Factor::new();
+        let mut factor = Factor::new(REGRESSORS);
         for step in 0..200_000 {
             // The same again and again, nearly the same, nothing, and what is large.
             let base = random.random_range(-10.0..10.0_f32);

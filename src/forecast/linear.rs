@@ -4,12 +4,15 @@ use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
 use super::experts::{FARTHEST, scaled};
-use super::factor::{Factor, REGRESSORS, Regressors};
+use super::factor::{Factor, REGRESSORS};
 use super::profile::{Profile, Usual};
 use super::ring::{after, back};
 use super::spec::ForecastSpec;
-use crate::series::{ClosedSlot, SeriesState};
+use crate::series::{COVARIATE_LOOKS, ClosedSlot, MAX_COVARIATES, SeriesState};
 
+/// Numbers of a model with some covariates, and with as many as there may be.
+const WITH_FEW: usize = REGRESSORS + 8;
+const WITH_MANY: usize = REGRESSORS + COVARIATE_LOOKS * MAX_COVARIATES;
 /// Newest differences that are looked at.
 const LAGS: usize = 11;
 /// The oldest of these make room for so many around one season ago where nothing is taken for usual.
@@ -82,8 +85,8 @@ clone_in_place!(Model { factor, weights, usual, level, left, before, averages })
 impl Linear {
     pub fn new(spec: &ForecastSpec) -> Self {
         let model = |usual: Usual| Model {
-            factor: Factor::new(),
-            weights: vec![0.0; spec.knots.len() * REGRESSORS],
+            factor: Factor::new(regressors(spec)),
+            weights: vec![0.0; spec.knots.len() * regressors(spec)],
             usual: vec![0.0; spec.buckets.len()],
             level: 0.0,
             left: vec![0.0; ring(spec)],
@@ -97,7 +100,7 @@ impl Linear {
             steps: 0,
             now: 0,
             values: vec![0.0; ring(spec)],
-            profile: Profile::new(spec.season),
+            profile: Profile::new(spec.cycle()),
             models: USUAL[..models(spec)].iter().map(|usual| model(*usual)).collect(),
         }
     }
@@ -105,6 +108,21 @@ impl Linear {
     /// Takes the coming step in, before [`SeriesState::take`]: learns from what was forecast for it (`number`: the value,
     /// or the one number that it completes), then from its value, unless that is taken for a `spike`.
     pub fn learn(
+        &mut self,
+        spec: &ForecastSpec,
+        series: &SeriesState,
+        slot: &ClosedSlot,
+        spike: bool,
+        number: Option<f64>,
+    ) {
+        match regressors(spec) {
+            REGRESSORS => self.learn_of::<REGRESSORS>(spec, series, slot, spike, number),
+            WITH_FEW => self.learn_of::<WITH_FEW>(spec, series, slot, spike, number),
+            _ => self.learn_of::<WITH_MANY>(spec, series, slot, spike, number),
+        }
+    }
+
+    fn learn_of<const R: usize>(
         &mut self,
         spec: &ForecastSpec,
         series: &SeriesState,
@@ -122,7 +140,7 @@ impl Linear {
         let now = usize::from(self.now);
         self.values[now] = value.map_or(self.values[last], |value| self.held(value));
         for (model, usual) in self.models.iter_mut().zip(USUAL) {
-            let usual = self.profile.ahead(spec.season, usual, slot).next().unwrap_or(0.0);
+            let usual = self.profile.ahead(spec.cycle(), usual, slot).next().unwrap_or(0.0);
             model.before.get_mut(now).into_iter().for_each(|before| *before = usual);
             model.left[now] = model.left[last];
             model.averages[now] = model.averages[last];
@@ -130,9 +148,10 @@ impl Linear {
         if self.unit > 0.0 && self.steps as usize > LAGS {
             let number = number.map(|number| self.held(number));
             let (reference, values) = (self.reference, &self.values);
-            let coming = Coming { spec, series, now, reference, values, value: value.is_some() && !spike, number };
+            let holds = value.is_some() && !spike;
+            let coming = Coming { spec, series, slot, now, reference, values, value: holds, number };
             for (model, usual) in self.models.iter_mut().zip(USUAL) {
-                model.mature(usual, &coming, self.unit, self.steps);
+                model.mature::<R>(usual, &coming, self.unit, self.steps);
             }
         }
         if value.is_none() {
@@ -141,19 +160,21 @@ impl Linear {
         let value = self.values[now];
         if spike {
             for (model, usual) in self.models.iter_mut().zip(USUAL) {
-                let known = self.profile.ahead(spec.season, usual, slot).next().unwrap_or(0.0);
+                let known = self.profile.ahead(spec.cycle(), usual, slot).next().unwrap_or(0.0);
                 model.left[now] = value - known;
             }
             return;
         }
         self.measure(value);
         let bound = CLIP_USUAL * self.unit;
-        self.profile.update(spec.season, slot, |usual| (value - usual).clamp(-bound, bound));
+        self.profile.update(spec.cycle(), slot, |usual| (value - usual).clamp(-bound, bound));
         for (model, usual) in self.models.iter_mut().zip(USUAL) {
-            let known = self.profile.ahead(spec.season, usual, slot).next().unwrap_or(0.0);
+            let known = self.profile.ahead(spec.cycle(), usual, slot).next().unwrap_or(0.0);
             model.take(now, value - known, self.unit, self.steps);
             if self.unit > 0.0 && self.steps as usize > LAGS {
-                let regressors = model.regressors(now, around(usual, spec, series, self.reference, 0), self.unit);
+                let beside = look(spec, series, slot, 0);
+                let around = around(usual, spec, series, self.reference, 0);
+                let regressors = model.regressors::<R>(now, around, beside, self.unit);
                 let heed = heed(&regressors);
                 model.factor.update(&regressors.map(|regressor| heed * regressor), FORGETTING);
             }
@@ -174,6 +195,14 @@ impl Linear {
     /// How far the forecasts of one model lie from the newest value, for each number that is told, after that value was
     /// learnt and taken. 0, the last value, as long as too little is known.
     pub fn path(&self, spec: &ForecastSpec, series: &SeriesState, model: usize, out: &mut [f64]) {
+        match regressors(spec) {
+            REGRESSORS => self.path_of::<REGRESSORS>(spec, series, model, out),
+            WITH_FEW => self.path_of::<WITH_FEW>(spec, series, model, out),
+            _ => self.path_of::<WITH_MANY>(spec, series, model, out),
+        }
+    }
+
+    fn path_of<const R: usize>(&self, spec: &ForecastSpec, series: &SeriesState, model: usize, out: &mut [f64]) {
         let known = self.steps as usize >= (2 * spec.season).max(KNOWN_FROM as usize) && self.unit > 0.0;
         let newest = series.newest_slot().zip(series.value_back(0)).filter(|_| known);
         let (Some((slot, value)), Some(learnt)) = (newest, self.models.get(model)) else {
@@ -182,12 +211,12 @@ impl Linear {
         };
         let now = usize::from(self.now);
         let around = around(USUAL[model], spec, series, self.reference, 1); // the newest step is taken already
-        let regressors = learnt.regressors(now, around, self.unit);
+        let regressors = learnt.regressors::<R>(now, around, look(spec, series, slot.saturating_add(1), 1), self.unit);
         let usual = self.held(value) - learnt.left[now]; // in the newest slot
-        let mut ahead = self.profile.ahead(spec.season, USUAL[model], slot.saturating_add(1));
+        let mut ahead = self.profile.ahead(spec.cycle(), USUAL[model], slot.saturating_add(1));
         let one = spec.target.and_then(|target| target.of(ahead.by_ref().take(spec.horizon).map(f64::from)));
         let apart = |knot: usize| {
-            let weights = &learnt.weights[knot * REGRESSORS..][..REGRESSORS];
+            let weights = &learnt.weights[knot * R..][..R];
             dot(weights, &regressors).clamp(-FARTHEST, FARTHEST)
         };
         let mut between = (0, apart(0));
@@ -230,7 +259,8 @@ impl Linear {
     pub fn fits(&self, spec: &ForecastSpec) -> bool {
         let length = ring(spec);
         let model = |(model, usual): (&Model, &Usual)| {
-            model.weights.len() == spec.knots.len() * REGRESSORS
+            model.weights.len() == spec.knots.len() * regressors(spec)
+                && model.factor.fits(regressors(spec))
                 && model.usual.len() == spec.buckets.len()
                 && [model.left.len(), model.averages.len()] == [length; 2]
                 && model.before.len() == before(spec, *usual)
@@ -238,7 +268,7 @@ impl Linear {
         self.values.len() == length
             && self.models.len() == models(spec)
             && self.models.iter().zip(&USUAL).all(model)
-            && self.profile.fits(spec.season)
+            && self.profile.fits(spec.cycle())
     }
 
     /// Heap memory in bytes.
@@ -261,6 +291,7 @@ impl Linear {
 struct Coming<'a> {
     spec: &'a ForecastSpec,
     series: &'a SeriesState,
+    slot: i64,
     now: usize,
     reference: f64,
     values: &'a [f32],
@@ -304,7 +335,7 @@ impl Coming<'_> {
 
 impl Model {
     /// Learns from the buckets whose last lead is the coming step.
-    fn mature(&mut self, usual: Usual, coming: &Coming<'_>, unit: f32, steps: u32) {
+    fn mature<const R: usize>(&mut self, usual: Usual, coming: &Coming<'_>, unit: f32, steps: u32) {
         let spec = coming.spec;
         let mut first = *spec.leads().start();
         for (bucket, &end) in spec.buckets.iter().enumerate() {
@@ -315,14 +346,14 @@ impl Model {
             }
             let origin = coming.back(end);
             let around = around(usual, spec, coming.series, coming.reference, end);
-            let regressors = self.regressors(origin, around, unit);
+            let regressors = self.regressors::<R>(origin, around, look(spec, coming.series, coming.slot, end), unit);
             let left = self.left[origin];
             let heed = heed(&regressors);
             let gain = self.factor.gain(&regressors.map(|regressor| heed * regressor));
             for (knot, &lead) in spec.knots.iter().enumerate().filter(|(_, lead)| leads.contains(lead)) {
                 let Some(target) = coming.target(&self.before, end, lead) else { continue };
                 let target = ((target - left) / unit).clamp(-CLIP, CLIP);
-                let weights = &mut self.weights[knot * REGRESSORS..][..REGRESSORS];
+                let weights = &mut self.weights[knot * R..][..R];
                 let error = target - dot(weights, &regressors);
                 let usual = &mut self.usual[bucket];
                 let bound = if steps > KNOWN_FROM { CLIP_ERROR * *usual } else { f32::INFINITY };
@@ -347,11 +378,14 @@ impl Model {
         self.averages[now] = std::array::from_fn(|at| towards(averages[at], MEMORIES[at]));
     }
 
-    /// A one, the newest differences from what is left at `place` in the rings, those from `around`, and the averages'.
-    fn regressors(&self, place: usize, around: Option<Around>, unit: f32) -> Regressors {
+    /// A one, the newest differences from what is left at `place` in the rings, those from `around`, the averages', and what
+    /// stands `beside`.
+    fn regressors<const R: usize>(&self, place: usize, around: Option<Around>, beside: Beside, unit: f32) -> [f32; R] {
         let left = self.left[place];
-        let mut regressors = [1.0; REGRESSORS];
-        let (lags, averages) = regressors[1..].split_at_mut(LAGS);
+        let mut regressors = [1.0; R];
+        let (own, others) = regressors.split_at_mut(REGRESSORS);
+        others.copy_from_slice(&beside[..R - REGRESSORS]);
+        let (lags, averages) = own[1..].split_at_mut(LAGS);
         for (lag, regressor) in (1..).zip(&mut *lags) {
             *regressor = self.left[back(place, lag, self.left.len())];
         }
@@ -360,11 +394,32 @@ impl Model {
         }
         averages[0] = self.level;
         averages[1..].copy_from_slice(&self.averages[place]);
-        for regressor in &mut regressors[1..] {
+        for regressor in &mut own[1..] {
             *regressor = ((*regressor - left) / unit).clamp(-CLIP, CLIP);
         }
         regressors
     }
+}
+
+/// Numbers of a model: a multiple of four; with covariates padded with zeros to one of two sizes.
+fn regressors(spec: &ForecastSpec) -> usize {
+    match spec.looks() {
+        0 => REGRESSORS,
+        looks if looks <= WITH_FEW - REGRESSORS => WITH_FEW,
+        _ => WITH_MANY,
+    }
+}
+
+/// What tells of the covariates at a step, padded with zeros.
+type Beside = [f32; WITH_MANY - REGRESSORS];
+
+/// What tells of the covariates at the step that lies `ago` steps before the slot `coming`, which `series` has not taken yet.
+fn look(spec: &ForecastSpec, series: &SeriesState, coming: i64, ago: usize) -> Beside {
+    let mut beside = [0.0; WITH_MANY - REGRESSORS];
+    if spec.looks() > 0 {
+        series.look_at_covariates(coming, ago, spec.season.max(1), &mut beside[..spec.looks()]);
+    }
+    beside
 }
 
 /// Steps that the rings hold: of every origin that still teaches, its lags.
@@ -394,7 +449,7 @@ fn around(usual: Usual, spec: &ForecastSpec, series: &SeriesState, reference: f6
 
 /// How much is learnt from such regressors, as a factor of them and of the error: less where one is far out, since it
 /// would outweigh hundreds of others (Mallows' weights; Krasker and Welsch, JASA 1982).
-fn heed(regressors: &Regressors) -> f32 {
+fn heed(regressors: &[f32]) -> f32 {
     let farthest = regressors.iter().fold(0.0_f32, |farthest, regressor| farthest.max(regressor.abs()));
     if farthest > HEEDED { HEEDED / farthest } else { 1.0 }
 }
@@ -410,7 +465,7 @@ fn held(value: f64, reference: f64) -> f32 {
 }
 
 /// In four sums, so that it becomes vector instructions; always in the same order.
-fn dot(weights: &[f32], regressors: &Regressors) -> f32 {
+fn dot(weights: &[f32], regressors: &[f32]) -> f32 {
     let mut sums = [0.0; 4];
     for (weights, regressors) in weights.chunks_exact(4).zip(regressors.chunks_exact(4)) {
         for (sum, (weight, regressor)) in sums.iter_mut().zip(weights.iter().zip(regressors)) {

@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 use thiserror::Error;
 
 use super::anomaly::AlarmSpec;
-use crate::series::Target;
+use super::profile::Cycle;
+use crate::series::{COVARIATE_LOOKS, Extra, Holidays, Target};
 
 /// Quantile levels that a forecast may have.
 pub const MAX_LEVELS: usize = 32;
@@ -55,6 +56,10 @@ pub struct ForecastSpec {
     pub levels: Vec<f32>,
     /// Steps in a season; below 2 there is none.
     pub season: usize,
+    /// Days that are not taken for their weekday, where a season is a day.
+    pub(super) holidays: Option<Holidays>,
+    /// Numbers that come with the values and are not forecast.
+    pub(super) covariates: usize,
     /// The one number that is forecast of the whole horizon; none: each of its steps.
     pub target: Option<Target>,
     /// What that number may not cross: the forecast tells how probably it does, upwards or, of a minimum, downwards.
@@ -137,6 +142,8 @@ impl ForecastSpec {
             horizon,
             levels: levels.to_vec(),
             season,
+            holidays: None,
+            covariates: 0,
             target,
             threshold: None,
             alarm: AlarmSpec::default(),
@@ -156,6 +163,29 @@ impl ForecastSpec {
             buckets,
             middles,
         })
+    }
+
+    /// The same of series with these holidays, where a season is a day, and covariates.
+    #[must_use]
+    pub fn with_extra(self, extra: &Extra) -> Self {
+        let daily = |holidays: &&Holidays| usize::try_from(holidays.day()).is_ok_and(|day| day == self.season);
+        let holidays = extra.holidays.as_ref().filter(daily).cloned();
+        Self { holidays, covariates: extra.covariates.len(), ..self }
+    }
+
+    /// Whether there are days that are not taken for their weekday.
+    pub fn holidays(&self) -> bool {
+        self.holidays.is_some()
+    }
+
+    /// Numbers that tell of the covariates at a step.
+    pub(super) fn looks(&self) -> usize {
+        self.covariates * COVARIATE_LOOKS
+    }
+
+    /// What repeats.
+    pub(super) fn cycle(&self) -> Cycle<'_> {
+        Cycle { season: self.season, holidays: self.holidays.as_ref() }
     }
 
     /// How many numbers a forecast tells: the horizon, or one.

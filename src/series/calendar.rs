@@ -3,14 +3,18 @@
 use std::fmt;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
 
 use super::arithmetic::sine;
 use crate::time::EventTime;
 
-const DAY: i64 = 86_400_000;
+/// Milliseconds of a day of 24 hours.
+pub(super) const DAY: i64 = 86_400_000;
 const WEEK: i64 = 7 * DAY;
+/// The mean year of the Gregorian calendar, 365.2425 days.
+const YEAR: i64 = 31_556_952_000;
 /// The epoch was a Thursday; weeks begin on Monday.
 const EPOCH_IN_WEEK: i64 = 3 * DAY;
 /// The table spans 1970 to 2100; the time zone itself is asked outside.
@@ -65,6 +69,22 @@ impl Calendar {
         let week = local.saturating_add(EPOCH_IN_WEEK).rem_euclid(WEEK) as f32 / WEEK as f32;
         [sine(day), sine(day + 0.25), sine(week), sine(week + 0.25)]
     }
+
+    /// Sine and cosine of the local time of year, within a day.
+    pub fn year_phase(&self, time: EventTime) -> [f32; 2] {
+        let local = time.0.saturating_add(self.offset(time));
+        let year = local.rem_euclid(YEAR) as f32 / YEAR as f32;
+        [sine(year), sine(year + 0.25)]
+    }
+
+    /// When a local day begins and the next one does, in milliseconds; none at the ends of time.
+    pub(super) fn bounds(&self, date: Date) -> Option<(i64, i64)> {
+        let midnight = |date: Date| {
+            let start = self.zone.to_ambiguous_zoned(date.at(0, 0, 0, 0)).compatible().ok()?;
+            Some(start.timestamp().as_millisecond())
+        };
+        Some((midnight(date)?, midnight(date.checked_add(1.day()).ok()?)?))
+    }
 }
 
 fn offset_at(zone: &TimeZone, timestamp: Timestamp) -> i64 {
@@ -116,9 +136,25 @@ mod tests {
     }
 
     #[test]
+    fn the_year_turns_with_the_calendar() {
+        for (text, expected) in [
+            ("1970-01-01T00:00:00Z", [0.0, 1.0]),
+            ("2026-01-01T00:00:00Z", [0.0, 1.0]),
+            ("2024-04-01T06:00:00Z", [1.0, 0.0]),
+            ("2013-07-02T12:00:00Z", [0.0, -1.0]),
+        ] {
+            let timestamp: Timestamp = text.parse().unwrap();
+            let phase = Calendar::utc().year_phase(EventTime(timestamp.as_millisecond()));
+            let near = phase.iter().zip(expected).all(|(phase, expected)| (phase - expected).abs() < 0.02);
+            assert!(near, "{text}: {phase:?}");
+        }
+    }
+
+    #[test]
     fn phases_are_finite_at_the_ends_of_time() {
         for time in [EventTime::MIN, EventTime::MAX, EventTime(i64::MIN), EventTime(i64::MAX)] {
-            assert!(Calendar::utc().phases(time).iter().all(|phase| phase.abs() <= 1.0 + 1e-5));
+            let phases = Calendar::utc().phases(time).into_iter().chain(Calendar::utc().year_phase(time));
+            assert!(phases.into_iter().all(|phase| phase.abs() <= 1.0 + 1e-5));
         }
     }
 }

@@ -59,6 +59,11 @@ impl Context {
         from_the_start.copy_from_slice(&self.values[..from_the_start.len()]);
     }
 
+    /// Steps that the ring holds.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
     /// Empties the newest slot.
     pub fn forget_newest(&mut self) {
         if let Some(newest) = self.values.get_mut(self.newest as usize) {

@@ -2,11 +2,13 @@
 
 use super::arithmetic::logarithm;
 use super::context::Context;
+use super::covariates::Covariates;
 use super::scale::Scale;
-use super::spec::SeriesSpec;
+use super::spec::{Extra, SeriesSpec};
 use crate::time::{EventTime, Grid};
 
-/// Features of one step.
+/// Features of one step that every series has; those of [`Extra`](super::Extra) follow: time of year,
+/// holidays, covariates.
 pub const FEATURES: usize = 16;
 
 /// Names of the features, in order. All are finite and within [`CLIP`]; what is unknown is 0.
@@ -29,6 +31,12 @@ pub const FEATURE_NAMES: [&str; FEATURES] = [
     "youth",      // 1 / sqrt(1 + steps taken): how little is known yet
 ];
 
+/// Sine and cosine of the local time of year.
+pub(super) const YEAR_FEATURES: usize = 2;
+
+/// Whether the step, a step one day before it, one a day after it, and the last one that is forecast lie on a holiday.
+pub(super) const HOLIDAY_FEATURES: usize = 4;
+
 /// Features are held to `-CLIP..=CLIP`.
 pub(super) const CLIP: f64 = 8.0;
 
@@ -40,6 +48,7 @@ pub(super) struct Step<'a> {
     pub spec: &'a SeriesSpec,
     pub context: &'a Context,
     pub scale: &'a Scale,
+    pub covariates: Option<&'a Covariates>,
     /// Slot of the newest step.
     pub slot: i64,
     /// Steps taken up to the newest one.
@@ -48,7 +57,15 @@ pub(super) struct Step<'a> {
 
 impl Step<'_> {
     /// Writes the features of the step `back` steps before the newest.
-    pub fn describe(&self, back: usize, out: &mut [f32; FEATURES]) {
+    pub fn describe(&self, back: usize, out: &mut [f32]) {
+        let Some((out, extra)) = out.split_first_chunk_mut::<FEATURES>() else { return };
+        self.describe_value(back, out);
+        if !extra.is_empty() {
+            self.describe_extra(back, extra);
+        }
+    }
+
+    fn describe_value(&self, back: usize, out: &mut [f32; FEATURES]) {
         let (location, scale, difference) = (self.scale.location(), self.scale.scale(), self.scale.difference());
         let here = self.context.back(back);
         let present = !here.is_nan();
@@ -70,6 +87,30 @@ impl Step<'_> {
         }
         out[14] = clip(difference / scale);
         out[15] = 1.0 / (1.0 + self.steps.saturating_sub(back as u64) as f32).sqrt();
+    }
+
+    fn describe_extra(&self, back: usize, out: &mut [f32]) {
+        let Extra { year_phase, holidays, .. } = &self.spec.extra;
+        let mut out = out.iter_mut();
+        let mut tell = |features: &[f32]| out.by_ref().zip(features).for_each(|(out, feature)| *out = *feature);
+        let time = self.time(back);
+        if *year_phase {
+            tell(&self.spec.calendar.year_phase(time));
+        }
+        if let Some(holidays) = holidays {
+            let slot = self.spec.grid.slot(time);
+            let ahead = match self.spec.grid {
+                Grid::Regular { .. } => i64::from(self.spec.horizon),
+                Grid::Irregular => 0, // how long the steps ahead take is not known
+            };
+            let known = [0, -holidays.day(), holidays.day(), ahead];
+            tell(&known.map(|apart| f32::from(u8::from(holidays.find(slot.saturating_add(apart)).is_some()))));
+        }
+        let covariates = out.into_slice();
+        match self.covariates {
+            Some(known) => known.describe(back, covariates),
+            None => covariates.fill(0.0),
+        }
     }
 
     /// The newest value before the step, and how many steps before the newest step it lies.

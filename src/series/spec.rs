@@ -1,13 +1,20 @@
 //! What a stream says about its series.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use super::Calendar;
+use super::covariates::COVARIATE_FEATURES;
+use super::features::{FEATURES, HOLIDAY_FEATURES, YEAR_FEATURES};
+use super::{Calendar, Holidays};
 use crate::time::Grid;
 
 /// Values are held to `-LIMIT..=LIMIT`, so that differences, squares and their sums stay finite. No measurement of
 /// anything real comes near it.
 pub const LIMIT: f64 = 1e150;
+
+/// The most covariates of a series.
+pub const MAX_COVARIATES: usize = 8;
 
 /// How the readings of one slot become its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +33,26 @@ pub enum Aggregation {
     Last,
     /// How many readings there were. A slot without readings has the value 0: it is known, not missing.
     Count,
+}
+
+/// What a step is described by beside its own value and its time of day and of week; by default nothing.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Extra {
+    /// Whether the time of year is a feature.
+    pub year_phase: bool,
+    /// Days that are not taken for their weekday.
+    pub holidays: Option<Holidays>,
+    /// Names of the covariates: numbers that come with the values and are not forecast; at most [`MAX_COVARIATES`].
+    pub covariates: Arc<[String]>,
+}
+
+impl Extra {
+    /// How many features it adds.
+    pub fn features(&self) -> usize {
+        let year = if self.year_phase { YEAR_FEATURES } else { 0 };
+        let holidays = if self.holidays.is_some() { HOLIDAY_FEATURES } else { 0 };
+        year + holidays + self.covariates.len() * COVARIATE_FEATURES
+    }
 }
 
 /// What a stream says about its series: pure data, the same for all series of a stream.
@@ -51,12 +78,19 @@ pub struct SeriesSpec {
     pub burn_in: u32,
     /// The time zone of days and weeks.
     pub calendar: Calendar,
+    /// What describes a step beside these.
+    pub extra: Extra,
 }
 
 impl SeriesSpec {
     /// Steps of a season, where there is one.
     pub fn seasonal(&self) -> Option<usize> {
         (self.season >= 2).then_some(self.season as usize)
+    }
+
+    /// Features of one step.
+    pub fn features(&self) -> usize {
+        FEATURES + self.extra.features()
     }
 
     /// Steps that the context holds: every lag that a forecast, its scoring and a burn-in look back on.

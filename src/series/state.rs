@@ -4,7 +4,8 @@ use super::clone_in_place::clone_in_place;
 use serde::{Deserialize, Serialize};
 
 use super::context::Context;
-use super::features::{FEATURES, Step};
+use super::covariates::Covariates;
+use super::features::Step;
 use super::scale::Scale;
 use super::slots::{ClosedSlot, Placed, Slots};
 use super::spec::SeriesSpec;
@@ -20,9 +21,13 @@ pub struct SeriesState {
     /// Slot of the newest step.
     slot: i64,
     steps: u64,
+    /// None before the first step of a series that has some. Left out here, so that series without keep their bytes: see
+    /// [`Self::covariates`].
+    #[serde(skip)]
+    covariates: Option<Box<Covariates>>,
 }
 
-clone_in_place!(SeriesState { slots, context, scale, anchor, slot, steps });
+clone_in_place!(SeriesState { slots, context, scale, anchor, slot, steps, covariates });
 
 impl SeriesState {
     /// A series that nothing is known of.
@@ -33,10 +38,22 @@ impl SeriesState {
     /// Puts a reading on the grid, and pushes every slot that closes by it to `closed`, in order.
     ///
     /// `time` lies within [`EventTime::MIN`] and [`EventTime::MAX`]; `value` is finite and is held to
-    /// [`LIMIT`](super::LIMIT). At most `max_gap` empty slots come out in a row.
-    pub fn observe(&mut self, spec: &SeriesSpec, time: EventTime, value: f64, closed: &mut Vec<ClosedSlot>) -> Placed {
+    /// [`LIMIT`](super::LIMIT). `covariates` are those that came with it, in the order of the spec, NaN where one is
+    /// missing; or there are none. At most `max_gap` empty slots come out in a row.
+    pub fn observe(
+        &mut self,
+        spec: &SeriesSpec,
+        time: EventTime,
+        value: f64,
+        covariates: &[f64],
+        closed: &mut Vec<ClosedSlot>,
+    ) -> Placed {
         debug_assert!(value.is_finite(), "a reading must be finite");
-        self.slots.place(spec, time, value, closed)
+        let placed = self.slots.place(spec, time, value, closed);
+        if placed == Placed::Accepted && !covariates.is_empty() {
+            self.covariates.get_or_insert_default().observe(spec.grid.slot(time), covariates);
+        }
+        placed
     }
 
     /// Takes a closed slot in as the newest step. After it [`Self::anchor`], [`Self::scale`] and [`Self::value_back`]
@@ -45,6 +62,9 @@ impl SeriesState {
         if slot.reset {
             self.context.clear();
             self.steps = 0;
+            if let Some(covariates) = &mut self.covariates {
+                covariates.reset();
+            }
         }
         if let Some(value) = slot.value {
             let before = (self.steps > 0).then_some(self.anchor);
@@ -53,6 +73,11 @@ impl SeriesState {
         }
         let time = (spec.grid == Grid::Irregular).then_some(slot.slot);
         self.context.push(spec.context_len(), slot.value, time);
+        let count = spec.extra.covariates.len();
+        if count > 0 {
+            let covariates = self.covariates.get_or_insert_default();
+            covariates.take(slot.slot, count, spec.context_len(), spec.memory());
+        }
         self.slot = slot.slot;
         self.steps += 1;
     }
@@ -63,16 +88,43 @@ impl SeriesState {
         self.anchor = self.value_back(1).unwrap_or(self.anchor);
     }
 
-    /// The features of the newest step; see [`FEATURE_NAMES`](super::FEATURE_NAMES).
-    pub fn features(&self, spec: &SeriesSpec, out: &mut [f32; FEATURES]) {
+    /// Forgets what has come of slots that are not taken yet, so that what is taken now is all that is known.
+    pub(crate) fn forget_open(&mut self) {
+        if let Some(covariates) = &mut self.covariates {
+            covariates.forget_open();
+        }
+    }
+
+    /// What a snapshot keeps beside the state itself where there are covariates.
+    pub(crate) fn covariates(&self) -> &Option<Box<Covariates>> {
+        &self.covariates
+    }
+
+    /// Puts back what [`Self::covariates`] gave.
+    pub(crate) fn put_covariates(&mut self, covariates: Option<Box<Covariates>>) {
+        self.covariates = covariates;
+    }
+
+    /// Writes [`COVARIATE_LOOKS`](super::COVARIATE_LOOKS) numbers of each covariate at the step `ago` steps before `coming`,
+    /// the slot that is taken next; `apart` is how many steps a change lasts. 0 where nothing is known.
+    pub(crate) fn look_at_covariates(&self, coming: i64, ago: usize, apart: usize, out: &mut [f32]) {
+        match &self.covariates {
+            Some(covariates) => covariates.look(coming, ago, apart, out),
+            None => out.fill(0.0),
+        }
+    }
+
+    /// The features of the newest step, [`SeriesSpec::features`] of them; see [`FEATURE_NAMES`](super::FEATURE_NAMES).
+    pub fn features(&self, spec: &SeriesSpec, out: &mut [f32]) {
+        debug_assert_eq!(out.len(), spec.features(), "room for every feature");
         self.step(spec).describe(0, out);
     }
 
     /// Visits the features of the newest `spec.burn_in` steps (fewer where there are not so many), oldest first, all with
     /// today's scale.
-    pub fn recent_features(&self, spec: &SeriesSpec, mut visit: impl FnMut(&[f32; FEATURES])) {
+    pub fn recent_features(&self, spec: &SeriesSpec, mut visit: impl FnMut(&[f32])) {
         let steps = usize::try_from(self.steps).unwrap_or(usize::MAX).min(spec.burn_in as usize);
-        let mut features = [0.0; FEATURES];
+        let mut features = vec![0.0; spec.features()];
         for back in (0..steps).rev() {
             self.step(spec).describe(back, &mut features);
             visit(&features);
@@ -130,11 +182,21 @@ impl SeriesState {
 
     /// Memory in bytes, inline and on the heap.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.slots.heap_bytes() + self.context.heap_bytes()
+        size_of::<Self>()
+            + self.slots.heap_bytes()
+            + self.context.heap_bytes()
+            + self.covariates.as_ref().map_or(0, |covariates| size_of::<Covariates>() + covariates.heap_bytes())
     }
 
     fn step<'a>(&'a self, spec: &'a SeriesSpec) -> Step<'a> {
-        Step { spec, context: &self.context, scale: &self.scale, slot: self.slot, steps: self.steps }
+        Step {
+            spec,
+            context: &self.context,
+            scale: &self.scale,
+            covariates: self.covariates.as_deref(),
+            slot: self.slot,
+            steps: self.steps,
+        }
     }
 }
 

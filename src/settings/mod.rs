@@ -37,7 +37,7 @@ pub use self::stream::{
     StreamLimits, Target, Time, TimeFormat, Training,
 };
 pub use self::summary::summary;
-pub use self::values::{Auto, Millis, Size};
+pub use self::values::{Auto, Date, Millis, Size};
 
 table! {
     /// Everything that can be configured.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::declare::{table, words};
-use super::values::{Auto, Millis, Size};
+use super::values::{Auto, Date, Millis, Size};
 use crate::time::EventTime;
 
 words! {
@@ -190,6 +190,8 @@ table! {
         pub time: Time = Time::Record,
         /// The fields that hold values: each is a series of its own.
         pub values: Vec<String> = Vec::new(),
+        /// Fields beside the values that are looked at and not forecast.
+        pub covariates: Vec<String> = Vec::new(),
         /// How event time is cut into steps.
         pub interval: Interval = Interval::Every(Millis::seconds(60)),
         /// How readings within one slot become its value.
@@ -204,6 +206,10 @@ table! {
         pub season: Season = Season::Auto,
         /// Time zone (IANA name) of the calendar features.
         pub time_zone: String = "UTC".into(),
+        /// Whether the network is told the time of year.
+        pub year_phase: bool = false,
+        /// Days, in that time zone, that are not taken for their weekday.
+        pub holidays: Vec<Date> = Vec::new(),
         /// Steps ahead that are forecast.
         pub horizon: u32 = 24,
         /// Quantile levels: strictly increasing within (0, 1), 0.5 among them.

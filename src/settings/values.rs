@@ -69,6 +69,16 @@ impl fmt::Display for Size {
     }
 }
 
+/// A day of the calendar; written such as `"2026-12-25"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Date(pub jiff::civil::Date);
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// A value, or what Foretide works out by itself where the configuration says `"auto"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Auto<T> {
@@ -99,7 +109,7 @@ macro_rules! serialize_as_displayed {
     )+ };
 }
 
-serialize_as_displayed!(Millis, Size, Interval, Season);
+serialize_as_displayed!(Millis, Size, Date, Interval, Season);
 
 impl<T: Serialize> Serialize for Auto<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -204,6 +214,16 @@ impl Setting for Millis {
 impl Setting for Size {
     fn read(found: Found, reader: &mut Reader) -> Option<Self> {
         reader.with_unit(&found, &units::SIZE).map(Self)
+    }
+}
+
+impl Setting for Date {
+    fn read(found: Found, reader: &mut Reader) -> Option<Self> {
+        let expected = "a date from year 1 to 9999";
+        let text = reader.text(&found, expected)?;
+        // Of what else can be read as a date, a time among it, nothing is dropped in silence.
+        let date = text.parse().ok().map(Self).filter(|date| date.0.year() >= 1 && date.to_string() == text);
+        date.or_else(|| reader.refuse(&found, expected, Some("such as \"2026-12-25\"".into())))
     }
 }
 

@@ -4,13 +4,13 @@
 use std::collections::VecDeque;
 
 use crate::nn::{Arrangement, NetworkSpec};
-use crate::series::{ClosedSlot, FEATURES, Placed, SeriesSpec, SeriesState, Target};
+use crate::series::{ClosedSlot, Placed, SeriesSpec, SeriesState, Target};
 use crate::time::EventTime;
 
 /// The steps of one series in order.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Lane {
-    /// Features `[steps, FEATURES]`.
+    /// Features `[steps, inputs]`.
     pub features: Vec<f32>,
     /// Targets `[steps, targets]`: `(x_{t+h} - x_t) / scale_t` for the leads h from 1 on, or the same of the one number
     /// that is made of all leads; NaN where nothing was observed or is known yet.
@@ -24,7 +24,6 @@ pub struct Lane {
 /// One step, as long as its targets may still come.
 #[derive(Debug, Clone)]
 struct Taken {
-    features: [f32; FEATURES],
     /// `x_t` and `scale_t`; a forecast is made only where the slot holds a value.
     base: Option<(f64, f64)>,
     value: Option<f64>,
@@ -42,22 +41,24 @@ pub struct LaneBuilder {
     one: Option<Target>,
     most: usize,
     steps: VecDeque<Taken>,
+    /// `[steps, inputs]`: what describes each of them.
+    features: VecDeque<f32>,
     closed: Vec<ClosedSlot>,
 }
 
 impl LaneBuilder {
     /// Begins a lane that keeps the newest `most` steps (at least one), with the targets that the network has for each.
     pub fn new(spec: SeriesSpec, network: &NetworkSpec, most: usize) -> Self {
-        let (state, steps, closed) = (SeriesState::new(), VecDeque::new(), Vec::new());
+        let (state, steps, features, closed) = (SeriesState::new(), VecDeque::new(), VecDeque::new(), Vec::new());
         let one = (network.arrangement == Arrangement::ManyToOne).then_some(network.target);
         let leads = network.leads_skipped() + network.targets();
-        Self { spec, state, leads, one, most: most.max(1), steps, closed }
+        Self { spec, state, leads, one, most: most.max(1), steps, features, closed }
     }
 
-    /// Takes a reading in; what became of it.
-    pub fn observe(&mut self, time: EventTime, value: f64) -> Placed {
+    /// Takes a reading in, with the covariates that came with it; what became of it.
+    pub fn observe(&mut self, time: EventTime, value: f64, covariates: &[f64]) -> Placed {
         let mut closed = std::mem::take(&mut self.closed);
-        let placed = self.state.observe(&self.spec, time, value, &mut closed);
+        let placed = self.state.observe(&self.spec, time, value, covariates, &mut closed);
         for slot in closed.drain(..) {
             self.take(&slot);
         }
@@ -67,13 +68,14 @@ impl LaneBuilder {
 
     fn take(&mut self, slot: &ClosedSlot) {
         self.state.take(&self.spec, slot);
-        let mut features = [0.0; FEATURES];
+        let mut features = vec![0.0; self.spec.features()];
         self.state.features(&self.spec, &mut features);
         if self.steps.len() == self.most {
             self.steps.pop_front();
+            self.features.drain(..features.len());
         }
+        self.features.extend(features);
         self.steps.push_back(Taken {
-            features,
             base: slot.value.map(|_| (self.state.anchor(), self.state.scale())),
             value: slot.value,
             start: slot.reset || self.state.steps() == 1,
@@ -92,19 +94,21 @@ impl LaneBuilder {
 
     /// Memory in bytes.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.state.bytes() + self.steps.capacity() * size_of::<Taken>()
+        size_of::<Self>()
+            + self.state.bytes()
+            + self.steps.capacity() * size_of::<Taken>()
+            + self.features.capacity() * size_of::<f32>()
     }
 
     /// The lane so far. A target beyond a reset belongs to another stretch of the series and stays unknown.
     pub fn lane(&self) -> Lane {
         let mut lane = Lane {
-            features: Vec::with_capacity(self.steps.len() * FEATURES),
+            features: self.features.iter().copied().collect(),
             targets: Vec::with_capacity(self.steps.len() * if self.one.is_some() { 1 } else { self.leads }),
             leads_skipped: if self.one.is_some() { self.leads - 1 } else { 0 },
             starts: Vec::new(),
         };
         for (at, step) in self.steps.iter().enumerate() {
-            lane.features.extend(step.features);
             if step.start || at == 0 {
                 lane.starts.push(at);
             }
@@ -139,7 +143,7 @@ fn target(base: Option<(f64, f64)>, value: Option<f64>) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::series::{Aggregation, Calendar};
+    use crate::series::{Aggregation, Calendar, Extra, FEATURES};
     use crate::time::Grid;
 
     fn spec() -> SeriesSpec {
@@ -154,6 +158,7 @@ mod tests {
             horizon: 2,
             burn_in: 4,
             calendar: Calendar::utc(),
+            extra: Extra::default(),
         }
     }
 
@@ -164,7 +169,7 @@ mod tests {
     fn builder_for(network: &NetworkSpec, most: usize, readings: &[(i64, f64)]) -> LaneBuilder {
         let mut builder = LaneBuilder::new(spec(), network, most);
         for (second, value) in readings {
-            assert_eq!(builder.observe(EventTime(second * 1000), *value), Placed::Accepted);
+            assert_eq!(builder.observe(EventTime(second * 1000), *value, &[]), Placed::Accepted);
         }
         builder
     }
@@ -238,6 +243,6 @@ mod tests {
     #[test]
     fn late_readings_are_told() {
         let mut builder = builder(10, &[(0, 1.0), (5, 2.0)]);
-        assert!(matches!(builder.observe(EventTime(0), 1.0), Placed::Late { .. }));
+        assert!(matches!(builder.observe(EventTime(0), 1.0, &[]), Placed::Late { .. }));
     }
 }

@@ -6,7 +6,7 @@ use super::super::lanes::LaneBuilder;
 use super::super::{DeviceChoice, Refusal, Verdict};
 use super::*;
 use crate::nn::{Arrangement, CellKind};
-use crate::series::{Aggregation, Calendar, FEATURES, SeriesSpec};
+use crate::series::{Aggregation, Calendar, Extra, FEATURES, SeriesSpec};
 use crate::time::{EventTime, Grid};
 
 const HORIZON: usize = 4;
@@ -69,12 +69,13 @@ fn lanes_of(network: &NetworkSpec, count: u64, steps: i64, mut value: impl FnMut
         horizon: HORIZON as u32,
         burn_in: 8,
         calendar: Calendar::utc(),
+        extra: Extra::default(),
     };
     let lane = |seed: u64| {
         let mut builder = LaneBuilder::new(series.clone(), network, 10_000);
         let mut noise = noise(seed + 1);
         for step in 0..steps {
-            builder.observe(EventTime(step * 60_000), value(step + seed as i64, noise()));
+            builder.observe(EventTime(step * 60_000), value(step + seed as i64, noise()), &[]);
         }
         builder.lane()
     };

@@ -64,6 +64,8 @@ pub struct DecodeSpec {
     pub time: TimeSource,
     /// The value fields; at least one. With one, a series is named by its key alone; with more, by `<key>:<field>`.
     pub values: Vec<String>,
+    /// Number fields that come with every value and are no series of their own; any may be absent.
+    pub covariates: Vec<String>,
     /// The longest value of a record, in bytes.
     pub max_record_bytes: usize,
     /// The longest key of a series (without the value field's name), in bytes.
@@ -118,9 +120,12 @@ pub struct Decoder {
     time_field: Option<usize>,
     key_fields: Vec<usize>,
     value_fields: Vec<usize>,
+    covariate_fields: Vec<usize>,
     /// What follows the key in the name of each value's series.
     suffixes: Vec<String>,
     fields: Fields,
+    /// The covariates that are being delivered; NaN where there is none.
+    covariates: Vec<f64>,
     /// The name of the series that is being delivered.
     series: String,
 }
@@ -140,6 +145,7 @@ impl Decoder {
         let key_names: &[String] = if let KeySource::Fields(names) = &spec.key { names } else { &[] };
         distinct(key_names)?;
         distinct(&spec.values)?;
+        distinct(&spec.covariates)?;
         if spec.values.is_empty() {
             return Err(DecodeSpecError::NoValues);
         }
@@ -152,6 +158,7 @@ impl Decoder {
         };
         let key_fields = key_names.iter().map(&mut number).collect();
         let value_fields = spec.values.iter().map(&mut number).collect();
+        let covariate_fields = spec.covariates.iter().map(&mut number).collect();
         let time_field = match &spec.time {
             TimeSource::Record => None,
             TimeSource::Field { name, .. } => Some(number(name)),
@@ -162,6 +169,8 @@ impl Decoder {
             time_field,
             key_fields,
             value_fields,
+            covariate_fields,
+            covariates: Vec::new(),
             suffixes: suffixes(&spec)?,
             fields: Fields::default(),
             series: String::new(),
@@ -174,19 +183,19 @@ impl Decoder {
         &self.spec
     }
 
-    /// Reads one record and gives each observation, (series, time, value), to `deliver`, in the order of the value
+    /// Reads one record and gives each observation, (series, time, value, covariates), to `deliver`, in the order of the value
     /// fields.
     ///
     /// # Errors
     /// A [`Refusal`] where the record, or one of its value fields, cannot be used. Its other value fields have been
     /// delivered by then: each field stands for itself, unless key, time or the record as a whole is bad. Of several
-    /// value fields some may be absent or null, but not all.
+    /// value fields some may be absent or null, but not all. A covariate that is absent or null, or cannot be used, is NaN.
     pub fn decode(
         &mut self,
         key: Option<&[u8]>,
         timestamp: Option<i64>,
         payload: Option<&[u8]>,
-        deliver: &mut impl FnMut(&str, EventTime, f64),
+        deliver: &mut impl FnMut(&str, EventTime, f64, &[f64]),
     ) -> Result<(), Refusal> {
         let payload = self.payload(payload)?;
         self.fields.clear(self.wanted);
@@ -202,13 +211,23 @@ impl Decoder {
         let time = self.time(timestamp, payload)?;
         let key_length = self.series.len();
         let (mut delivered, mut refused) = (0, 0);
-        let mut first = None;
+        let mut first: Option<Refusal> = None;
+        self.covariates.clear();
+        for (name, &field) in self.spec.covariates.iter().zip(&self.covariate_fields) {
+            let number =
+                self.number(("covariate", name), self.fields.found[field], payload).unwrap_or_else(|refusal| {
+                    refused += 1;
+                    first.get_or_insert(refusal);
+                    None
+                });
+            self.covariates.push(number.unwrap_or(f64::NAN));
+        }
         for (place, &field) in self.value_fields.iter().enumerate() {
-            match self.value(place, self.fields.found[field], payload) {
+            match self.number(("value field", &self.spec.values[place]), self.fields.found[field], payload) {
                 Ok(Some(value)) => {
                     self.series.truncate(key_length);
                     self.series.push_str(&self.suffixes[place]);
-                    deliver(&self.series, time, value);
+                    deliver(&self.series, time, value, &self.covariates);
                     delivered += 1;
                 }
                 Ok(None) => {}
@@ -335,11 +354,11 @@ impl Decoder {
         Err(Refusal::new(Reason::AbsurdTime, detail))
     }
 
-    /// The value in a field; `None` where it may be and is left out.
-    fn value(&self, place: usize, found: Found, payload: &str) -> Result<Option<f64>, Refusal> {
+    /// The number in a field of that kind and name; `None` where it may be and is left out.
+    fn number(&self, (kind, name): (&str, &str), found: Found, payload: &str) -> Result<Option<f64>, Refusal> {
         let refuse = |reason, expected: &str| {
-            let (name, found) = (&self.spec.values[place], self.fields.describe(payload, found));
-            Refusal::new(reason, format!("value field {name:?}: expected {expected}, found {found}"))
+            let found = self.fields.describe(payload, found);
+            Refusal::new(reason, format!("{kind} {name:?}: expected {expected}, found {found}"))
         };
         let text = match found {
             Found::Absent | Found::Null => return Ok(None),

@@ -11,6 +11,7 @@ fn spec() -> DecodeSpec {
         key: KeySource::Record,
         time: TimeSource::Field { name: "ts".into(), format: TimeFormat::EpochMillis },
         values: vec!["value".into()],
+        covariates: Vec::new(),
         max_record_bytes: 1 << 20,
         max_key_bytes: 64,
         earliest: EventTime(0),
@@ -35,7 +36,7 @@ fn csv() -> DecodeSpec {
 
 fn decode(spec: DecodeSpec, key: Option<&[u8]>, payload: Option<&[u8]>) -> (Delivered, Result<(), Refusal>) {
     let mut delivered = Vec::new();
-    let result = Decoder::new(spec).unwrap().decode(key, Some(77), payload, &mut |series, time, value| {
+    let result = Decoder::new(spec).unwrap().decode(key, Some(77), payload, &mut |series, time, value, _| {
         delivered.push((series.to_owned(), time.0, value));
     });
     (delivered, result)
@@ -52,6 +53,32 @@ fn refused(spec: DecodeSpec, payload: &str) -> (Reason, String) {
 fn one_value_is_named_by_its_key() {
     let (delivered, result) = decode(spec(), Some(b"meter-1"), Some(br#"{"ts":1000,"value":-1.5e1}"#));
     assert_eq!((delivered, result), (vec![("meter-1".into(), 1000, -15.0)], Ok(())));
+}
+
+#[test]
+fn covariates_come_with_every_value_and_may_be_missing() {
+    let spec = || DecodeSpec { covariates: vec!["warm".into(), "out.wind".into(), "cpu".into()], ..several() };
+    let decode = |payload: &str| {
+        let mut delivered = Vec::new();
+        let mut decoder = Decoder::new(spec()).unwrap();
+        let result = decoder.decode(Some(b"h"), None, Some(payload.as_bytes()), &mut |series, _, value, covariates| {
+            let covariates: Vec<Option<f64>> =
+                covariates.iter().map(|number| (!number.is_nan()).then_some(*number)).collect();
+            delivered.push((series.to_owned(), value, covariates));
+        });
+        (delivered, result)
+    };
+    let (delivered, result) = decode(r#"{"ts":5,"cpu":1,"net":3,"warm":-4.5,"out":{"wind":null}}"#);
+    let beside = vec![Some(-4.5), None, Some(1.0)];
+    assert_eq!(delivered, [("h:cpu".to_owned(), 1.0, beside.clone()), ("h:net".to_owned(), 3.0, beside)]);
+    assert_eq!(result, Ok(()));
+    // One that cannot be used is told, and the values are taken without it.
+    let (delivered, result) = decode(r#"{"ts":5,"net":3,"warm":"mild"}"#);
+    assert_eq!(delivered, [("h:net".to_owned(), 3.0, vec![None; 3])]);
+    let refusal = result.unwrap_err();
+    assert_eq!(refusal.reason, Reason::WrongType);
+    assert!(refusal.detail.starts_with(r#"covariate "warm": expected a number without quotes"#), "{}", refusal.detail);
+    assert_eq!(decode(r#"{"ts":5,"warm":1}"#).1.unwrap_err().reason, Reason::MissingField);
 }
 
 #[test]
@@ -142,7 +169,7 @@ fn the_records_own_timestamp_can_be_the_time() {
     let (delivered, _) = decode(spec.clone(), Some(b"k"), Some(br#"{"value":1}"#));
     assert_eq!(delivered, [("k".to_owned(), 77, 1.0)]);
     let mut decoder = Decoder::new(spec).unwrap();
-    let refusal = decoder.decode(Some(b"k"), None, Some(br#"{"value":1}"#), &mut |_, _, _| {}).unwrap_err();
+    let refusal = decoder.decode(Some(b"k"), None, Some(br#"{"value":1}"#), &mut |_, _, _, _| {}).unwrap_err();
     assert_eq!(refusal.reason, Reason::BadTime);
 }
 
@@ -294,7 +321,7 @@ proptest! {
         for spec in [spec(), several(), csv()] {
             let mut decoder = Decoder::new(spec).unwrap();
             for payload in [&payload[..], text.as_bytes()] {
-                let result = decoder.decode(key.as_deref(), timestamp, Some(payload), &mut |series, time, value| {
+                let result = decoder.decode(key.as_deref(), timestamp, Some(payload), &mut |series, time, value, _| {
                     assert!(!series.is_empty() && value.abs() <= MAX_MAGNITUDE && time >= EventTime(0));
                 });
                 if let Err(refusal) = result {

@@ -123,3 +123,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn covariates_come_with_the_readings_of_their_row() {
+    let spec = ReadSpec { covariates: vec!["warm".into()], ..ReadSpec::default() };
+    let text = "at,a,warm,b\n1,5,0.5,6\n2,7,,8\n3,9,-1,\n";
+    let table = read(text.as_bytes(), "f.csv", &spec).unwrap();
+    assert_eq!((table.series.join(" "), table.covariates.join(" ")), ("a b".into(), "warm".into()));
+    let beside: Vec<String> =
+        table.readings.iter().map(|reading| format!("{} {:?}", reading.value, table.beside(reading))).collect();
+    assert_eq!(beside, ["5 [0.5]", "6 [0.5]", "7 [NaN]", "8 [NaN]", "9 [-1.0]"]);
+    let told = |covariates: &[&str], text: &str| {
+        let covariates = covariates.iter().map(|name| (*name).to_owned()).collect();
+        read(text.as_bytes(), "f.csv", &ReadSpec { covariates, ..ReadSpec::default() }).unwrap_err().to_string()
+    };
+    assert!(told(&["cold"], text).contains("no column \"cold\""));
+    assert!(told(&["at"], text).contains("\"at\" is named for something else too"));
+    assert!(told(&["warm", "warm"], text).contains("something else too"));
+    let words = told(&["warm"], "at,a,warm\n1,5,mild\n");
+    assert!(words.contains("2") && words.contains("warm") && words.contains("mild"), "{words}");
+}

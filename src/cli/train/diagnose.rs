@@ -102,10 +102,10 @@ fn task(arguments: &Arguments) -> Result<Task, Failure> {
     let model = arguments.forecast.network.model(seed)?;
     let stream = Stream { horizon: 1, quantiles: vec![0.5], season: Season::None, model, ..Stream::default() };
     let forecast = specs::forecast_spec(&stream).map_err(|error| usage(error.into()))?;
-    let asked = specs::network_spec(&stream, &forecast).map_err(|error| usage(error.into()))?;
+    let asked = specs::network_spec(&stream, &forecast, 1).map_err(|error| usage(error.into()))?;
     // Where nothing else is asked for, memories begin spread over all the steps: the task is known to be long.
     let chrono = if asked.chrono > 0 { asked.chrono } else { arguments.steps };
-    let network = NetworkSpec { inputs: 1, chrono, ..asked };
+    let network = NetworkSpec { chrono, ..asked };
     Ok(Task {
         about: format!("the value {LAG} steps ago, of noise"),
         network,

@@ -89,7 +89,14 @@ impl Output {
                 record.key.as_deref(),
                 Some(record.timestamp),
                 record.payload.as_deref(),
-                &mut |series: &str, time, value| match engine.accept(task, record.offset, series, time, value) {
+                &mut |series: &str, time, value, covariates| match engine.accept(
+                    task,
+                    record.offset,
+                    series,
+                    time,
+                    value,
+                    covariates,
+                ) {
                     Acceptance::Late { by } => refusal = Some(Refusal::late(series, by)),
                     Acceptance::Duplicate => refusal = Some(Refusal::duplicate(series)),
                     other => assert_eq!(other, Acceptance::Taken),

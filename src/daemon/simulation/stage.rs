@@ -9,7 +9,7 @@ use crate::{
     engine::StreamSpec,
     forecast::ForecastSpec,
     nn::{Arrangement, CellKind, NetworkSpec},
-    series::{Aggregation, Calendar, FEATURES, SeriesSpec, Target},
+    series::{Aggregation, Calendar, Extra, FEATURES, SeriesSpec, Target},
     time::{EventTime, Grid},
     wire::{DecodeSpec, Format, KeySource, TimeFormat, TimeSource},
 };
@@ -68,6 +68,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
             horizon,
             burn_in: 5,
             calendar: Calendar::utc(),
+            extra: Extra::default(),
         },
         forecast: forecast.unwrap(),
         network: NetworkSpec {
@@ -90,6 +91,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
         key: KeySource::Record,
         time: TimeSource::Field { name: "time".into(), format: TimeFormat::EpochMillis },
         values: vec!["value".into()],
+        covariates: Vec::new(),
         max_record_bytes: 1_000,
         max_key_bytes: 100,
         earliest: EventTime(-1_000 * MINUTE),

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::series::{Aggregation, Calendar, FEATURES, SeriesSpec};
+use crate::series::{Aggregation, Calendar, Extra, FEATURES, SeriesSpec};
 use crate::time::Grid;
 
 const LEVELS: [f32; 5] = [0.05, 0.1, 0.5, 0.9, 0.95];
@@ -37,6 +37,7 @@ impl Run {
             horizon: spec.horizon as u32,
             burn_in: 32,
             calendar: Calendar::utc(),
+            extra: Extra::default(),
         };
         Self {
             series: SeriesState::new(),

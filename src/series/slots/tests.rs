@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::series::Calendar;
+use crate::series::{Calendar, Extra};
 
 fn spec(interval: i64) -> SeriesSpec {
     SeriesSpec {
@@ -15,6 +15,7 @@ fn spec(interval: i64) -> SeriesSpec {
         horizon: 2,
         burn_in: 4,
         calendar: Calendar::utc(),
+        extra: Extra::default(),
     }
 }
 

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::series::{Aggregation, Calendar, FEATURE_NAMES};
+use crate::series::{Aggregation, Calendar, Extra, FEATURE_NAMES, FEATURES, Holidays};
 
 const HOUR: i64 = 3_600_000;
 
@@ -17,6 +17,7 @@ fn spec(grid: Grid) -> SeriesSpec {
         horizon: 24,
         burn_in: 32,
         calendar: Calendar::utc(),
+        extra: Extra::default(),
     }
 }
 
@@ -93,7 +94,7 @@ fn recent_features_are_those_of_the_steps_with_todays_scale() {
         then.push(features);
     }
     let mut now = Vec::new();
-    state.recent_features(&spec, |features| now.push(*features));
+    state.recent_features(&spec, |features| now.push(features.to_vec()));
     assert_eq!(now.len(), 32);
     assert_eq!(now[31], then[then.len() - 1]);
     for (now, then) in now.iter().zip(&then[then.len() - 32..]) {
@@ -108,7 +109,7 @@ fn irregular_steps_keep_their_own_times() {
     let (spec, mut state) = (spec(Grid::Irregular), SeriesState::new());
     let mut closed = Vec::new();
     for (time, value) in [(0, 1.0), (1_000, 2.0), (61_000, 5.0)] {
-        state.observe(&spec, EventTime(time), value, &mut closed);
+        state.observe(&spec, EventTime(time), value, &[], &mut closed);
     }
     closed.iter().for_each(|slot| state.take(&spec, slot));
     let mut features = [0.0; FEATURES];
@@ -120,7 +121,7 @@ fn irregular_steps_keep_their_own_times() {
 fn the_state_is_small_and_survives_postcard() {
     let (spec, mut state, mut closed) = (hourly(), SeriesState::new(), Vec::new());
     for slot in 0..200 {
-        state.observe(&spec, EventTime(slot * HOUR), daily(slot), &mut closed);
+        state.observe(&spec, EventTime(slot * HOUR), daily(slot), &[], &mut closed);
         closed.drain(..).for_each(|slot| state.take(&spec, &slot));
     }
     let bytes = postcard::to_stdvec(&state).unwrap();
@@ -159,7 +160,7 @@ proptest! {
         let mut features = [0.0; FEATURES];
         for (value, step) in readings {
             time += step;
-            state.observe(&spec, EventTime(time), value, &mut closed);
+            state.observe(&spec, EventTime(time), value, &[], &mut closed);
             for slot in closed.drain(..) {
                 state.take(&spec, &slot);
                 prop_assert!(state.scale().is_finite() && state.scale() > 0.0);
@@ -170,5 +171,31 @@ proptest! {
             }
             state.recent_features(&spec, |features| assert!(features.iter().all(|feature| feature.abs() <= 8.0)));
         }
+    }
+}
+
+#[test]
+fn time_of_year_and_holidays_are_described() {
+    let hourly = hourly();
+    let dates = ["1970-01-03".parse().unwrap()];
+    let holidays = Some(Holidays::new(&hourly.calendar, hourly.grid, &dates));
+    let spec = SeriesSpec { horizon: 36, extra: Extra { year_phase: true, holidays, ..Extra::default() }, ..hourly };
+    let mut state = SeriesState::new();
+    let mut features = vec![0.0; spec.features()];
+    assert_eq!(features.len(), FEATURES + 6);
+    for (slot, expected) in [
+        (0, [0.0, 0.0, 0.0, 0.0]),
+        (12, [0.0, 0.0, 0.0, 1.0]),
+        (24, [0.0, 0.0, 1.0, 1.0]),
+        (36, [0.0, 0.0, 1.0, 0.0]),
+        (48, [1.0, 0.0, 0.0, 0.0]),
+        (71, [1.0, 0.0, 0.0, 0.0]),
+        (72, [0.0, 1.0, 0.0, 0.0]),
+        (96, [0.0, 0.0, 0.0, 0.0]),
+    ] {
+        state.take(&spec, &full(slot, 1.0));
+        state.features(&spec, &mut features);
+        assert_eq!(features[FEATURES + 2..], expected, "slot {slot}");
+        assert!(features[FEATURES] >= 0.0 && features[FEATURES + 1] > 0.99, "January: {features:?}");
     }
 }

@@ -17,6 +17,8 @@ const MOST_OPEN_SLOTS: i64 = 1_024;
 const MOST_GAP_STEPS: i64 = 65_536;
 /// Most steps of a season: each series remembers one.
 const MOST_SEASON_STEPS: i64 = 20_160;
+/// Most covariates: what the linear experts can weigh.
+const MOST_COVARIATES: usize = 8;
 /// Most numbers that the network gives for one step.
 const MOST_OUTPUTS: usize = 8_192;
 
@@ -68,6 +70,15 @@ fn anomaly(anomaly: &Anomaly, at: &mut Checker<'_>) {
 fn fields(stream: &Stream, at: &mut Checker<'_>) {
     at.expect(!stream.values.is_empty(), "values", "at least one field", "none", "such as [\"load\"]");
     at.distinct("values", &stream.values);
+    at.distinct("covariates", &stream.covariates);
+    let (most, found) = (MOST_COVARIATES, stream.covariates.len());
+    at.expect(
+        found <= most,
+        "covariates",
+        format!("at most {most} fields"),
+        found,
+        "each series remembers all of them",
+    );
     let csv = stream.format == Format::Csv;
     let none = stream.columns.is_empty();
     at.contradicts(
@@ -97,6 +108,8 @@ fn fields(stream: &Stream, at: &mut Checker<'_>) {
     named.extend(
         stream.values.iter().enumerate().map(|(index, field)| (at.at.key("values").index(index), field.as_str())),
     );
+    let covariates = stream.covariates.iter().enumerate();
+    named.extend(covariates.map(|(index, field)| (at.at.key("covariates").index(index), field.as_str())));
     if let Key::Fields(fields) = &stream.key {
         let key = at.at.key("key").key("fields");
         named.extend(fields.iter().enumerate().map(|(index, field)| (key.index(index), field.as_str())));
@@ -117,6 +130,14 @@ fn fields(stream: &Stream, at: &mut Checker<'_>) {
         }
     }
     at.distinct("columns", &stream.columns);
+    let both = stream.covariates.iter().find(|field| stream.values.contains(field));
+    at.contradicts(
+        both.is_some(),
+        &["covariates", "values"],
+        "covariates that are no values",
+        format!("{:?} as both", both.map_or("", String::as_str)),
+        "take it out of one of them",
+    );
     if let Time::Field { field, .. } = &stream.time {
         let both = stream.values.contains(field);
         at.contradicts(
@@ -133,6 +154,8 @@ fn time(stream: &Stream, at: &mut Checker<'_>) {
     let zone = "the IANA name of a time zone";
     let hint = "such as \"Europe/Berlin\" or \"UTC\"";
     at.expect(TimeZone::get(&stream.time_zone).is_ok(), "time_zone", zone, format!("{:?}", stream.time_zone), hint);
+    let holidays: Vec<String> = stream.holidays.iter().map(ToString::to_string).collect();
+    at.distinct("holidays", &holidays);
     if let Time::Field { format, zone: of_stamps, .. } = &stream.time {
         let mut within = at.within("time", None);
         if let Some(name) = of_stamps {

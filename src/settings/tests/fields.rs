@@ -257,3 +257,110 @@ error: contradiction
 f.toml: 5 problems; nothing was started"#;
     assert_report(text, &[], report);
 }
+
+#[test]
+fn holidays_are_dates_and_covariates_are_fields_of_their_own() {
+    let text = r#"[[stream]]
+name = "a"
+topics = ["in"]
+values = ["load", "warm"]
+interval = "1m"
+holidays = ["2026-12-25", "2026-12-25"]
+covariates = ["", "warm"]
+[[stream]]
+name = "b"
+topics = ["in"]
+format = "csv"
+columns = ["load", "warm"]
+values = ["load"]
+interval = "1m"
+holidays = ["25.12.2026", "2026-12-25T00:00"]
+covariates = ["wram"]
+[[stream]]
+name = "c"
+topics = ["in"]
+values = ["load"]
+interval = "1m"
+covariates = ["1", "2", "3", "4", "5", "6", "7", "8", "9"]"#;
+    let report = r#"error: contradiction
+ --> f.toml:6:27
+  |
+6 | holidays = ["2026-12-25", "2026-12-25"]
+  |                           ^^^^^^^^^^^^
+  = key: stream[0].holidays[1]
+  = expected: every item once
+  = found: "2026-12-25" twice
+  = see: stream[0].holidays[0] at f.toml:6:13
+  = hint: take one of them out
+
+error: wrong value
+ --> f.toml:7:15
+  |
+7 | covariates = ["", "warm"]
+  |               ^^
+  = key: stream[0].covariates[0]
+  = expected: the name of a field
+  = found: an empty text
+
+error: wrong value
+  --> f.toml:15:13
+   |
+15 | holidays = ["25.12.2026", "2026-12-25T00:00"]
+   |             ^^^^^^^^^^^^
+   = key: stream[1].holidays[0]
+   = expected: a date from year 1 to 9999
+   = found: the text "25.12.2026"
+   = hint: such as "2026-12-25"
+
+error: wrong value
+  --> f.toml:15:27
+   |
+15 | holidays = ["25.12.2026", "2026-12-25T00:00"]
+   |                           ^^^^^^^^^^^^^^^^^^
+   = key: stream[1].holidays[1]
+   = expected: a date from year 1 to 9999
+   = found: the text "2026-12-25T00:00"
+   = hint: such as "2026-12-25"
+
+error: contradiction
+  --> f.toml:16:15
+   |
+16 | covariates = ["wram"]
+   |               ^^^^^^
+   = key: stream[1].covariates[0]
+   = expected: one of the columns load, warm
+   = found: "wram"
+   = see: stream[1].columns at f.toml:12:11
+   = hint: did you mean "warm"?
+
+error: wrong value
+  --> f.toml:22:14
+   |
+22 | covariates = ["1", "2", "3", "4", "5", "6", "7", "8", "9"]
+   |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+   = key: stream[2].covariates
+   = expected: at most 8 fields
+   = found: 9
+   = hint: each series remembers all of them
+
+f.toml: 6 problems; nothing was started"#;
+    assert_report(text, &[], report);
+}
+
+#[test]
+fn a_covariate_is_no_value() {
+    let text = "[[stream]]\nname = \"a\"\ntopics = [\"in\"]\nvalues = [\"load\", \"warm\"]\ninterval = \"1m\"\ncovariates = [\"warm\"]";
+    let report = r#"error: contradiction
+ --> f.toml:6:14
+  |
+6 | covariates = ["warm"]
+  |              ^^^^^^^^
+  = key: stream[0].covariates
+  = expected: covariates that are no values
+  = found: "warm" as both
+  = see: stream[0].values at f.toml:4:10
+  = hint: take it out of one of them
+
+f.toml: 1 problem; nothing was started"#;
+    assert_report(text, &[], report);
+}

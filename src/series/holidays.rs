@@ -1,0 +1,129 @@
+//! Days that are not taken for their weekday.
+
+use std::sync::Arc;
+
+use jiff::civil::{Date, Weekday};
+
+use super::calendar::{Calendar, DAY};
+use crate::time::{EventTime, Grid};
+
+/// Holidays on a grid. They are known in advance, and a clone shares them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Holidays {
+    /// Ascending, none twice.
+    days: Arc<[Holiday]>,
+    /// Slots of a day, at least one.
+    day: i64,
+}
+
+/// The slots of one holiday.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Holiday {
+    from: i64,
+    /// The slot after the last one.
+    to: i64,
+    /// Days from it to the Sunday of its week.
+    pub to_sunday: i64,
+}
+
+impl Holidays {
+    /// The slots of `grid` whose middle lies on one of `dates` in the calendar's time zone; of slots longer than a day, those
+    /// that a holiday touches. Dates may come in any order.
+    pub fn new(calendar: &Calendar, grid: Grid, dates: &[Date]) -> Self {
+        let mut dates = dates.to_vec();
+        dates.sort_unstable();
+        dates.dedup();
+        let slots = |date: Date| {
+            let (from, to) = calendar.bounds(date)?;
+            let slot = |time: i64| grid.slot(EventTime(time));
+            let (from, to) = match grid {
+                Grid::Irregular => (from, to),
+                Grid::Regular { interval } if interval > DAY => (slot(from), slot(to - 1) + 1),
+                // The first slot whose middle is not before a time is the one after that of half a slot earlier.
+                Grid::Regular { interval } => (slot(from - interval / 2 - 1) + 1, slot(to - interval / 2 - 1) + 1),
+            };
+            Some(Holiday { from, to, to_sunday: i64::from(date.weekday().until(Weekday::Sunday)) })
+        };
+        let day = match grid {
+            Grid::Regular { interval } => (DAY / interval.max(1)).max(1),
+            Grid::Irregular => DAY,
+        };
+        Self { days: dates.into_iter().filter_map(slots).collect(), day }
+    }
+
+    /// The holiday that `slot` lies on.
+    pub(crate) fn find(&self, slot: i64) -> Option<Holiday> {
+        // Slots of more than a day may lie on two; the earlier one is as good.
+        let at = self.days.partition_point(|day| day.to <= slot);
+        self.days.get(at).filter(|day| day.from <= slot).copied()
+    }
+
+    /// Slots of a day, at least one.
+    pub(crate) fn day(&self) -> i64 {
+        self.day
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::tz::TimeZone;
+
+    const HOUR: i64 = 3_600_000;
+
+    fn holidays(zone: &str, interval: i64, dates: &[&str]) -> Holidays {
+        let dates: Vec<Date> = dates.iter().map(|date| date.parse().unwrap()).collect();
+        let grid = if interval == 0 { Grid::Irregular } else { Grid::Regular { interval } };
+        Holidays::new(&Calendar::new(TimeZone::get(zone).unwrap()), grid, &dates)
+    }
+
+    fn slot(text: &str, interval: i64) -> i64 {
+        text.parse::<jiff::Timestamp>().unwrap().as_millisecond().div_euclid(interval)
+    }
+
+    #[test]
+    fn a_holiday_lasts_from_midnight_to_midnight_where_the_stream_is() {
+        // In reversed order, and one of them twice.
+        let dates = ["2014-12-26", "2014-12-25", "2014-03-10", "2014-12-25"];
+        for interval in [HOUR, HOUR / 2, 5 * 60_000, 1] {
+            let known = holidays("Australia/Melbourne", interval, &dates);
+            let first = slot("2014-12-24T13:00:00Z", interval);
+            let after = slot("2014-12-26T13:00:00Z", interval);
+            assert_eq!(known.day(), 24 * HOUR / interval);
+            let kinds = [first - 1, first, first + known.day(), after - 1, after].map(|slot| known.find(slot));
+            // The 25th was a Thursday.
+            assert_eq!(kinds.map(|day| day.map(|day| day.to_sunday)), [None, Some(3), Some(2), Some(2), None]);
+        }
+        let irregular = holidays("Australia/Melbourne", 0, &dates);
+        assert!(irregular.find(slot("2014-12-24T13:00:00Z", 1)).is_some());
+        assert!(irregular.find(slot("2014-12-24T12:59:59.999Z", 1)).is_none());
+    }
+
+    #[test]
+    fn days_that_are_not_24_hours_long_are_whole() {
+        let known = holidays("Europe/Berlin", HOUR, &["2024-03-31", "2024-10-27"]);
+        let count = |from: &str| {
+            let from = slot(from, HOUR);
+            (from..from + 72).filter(|slot| known.find(*slot).is_some()).count()
+        };
+        assert_eq!((count("2024-03-30T00:00:00Z"), count("2024-10-26T00:00:00Z")), (23, 25));
+    }
+
+    #[test]
+    fn long_slots_count_by_their_middle_and_longer_ones_by_any_touch() {
+        let day = 24 * HOUR;
+        let daily = holidays("America/Los_Angeles", day, &["2024-07-04"]);
+        // The slot of July 4th by UTC begins at 17:00 of the 3rd over there.
+        let fourth = slot("2024-07-04T00:00:00Z", day);
+        assert_eq!([-1, 0, 1].map(|more| daily.find(fourth + more).is_some()), [false, true, false]);
+        let weekly = holidays("UTC", 7 * day, &["2024-07-03", "2024-07-04"]);
+        let week = slot("2024-07-04T00:00:00Z", 7 * day);
+        assert_eq!([-1, 0, 1].map(|more| weekly.find(week + more).is_some()), [true, true, false]);
+        assert_eq!((daily.day(), weekly.day()), (1, 1));
+    }
+
+    #[test]
+    fn without_dates_there_are_none() {
+        assert_eq!(holidays("UTC", HOUR, &[]).find(0), None);
+    }
+}
