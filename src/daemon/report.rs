@@ -179,6 +179,9 @@ fn count_accuracy(spec: &StreamSpec, facts: &Facts, status: &Status) {
         for (method, sum) in [("foretide", bucket.absolute), ("last_value", last), ("seasonal_naive", seasonal)] {
             metrics::ABSOLUTE_ERROR.sum(&[stream, ("horizon", &*horizon), ("method", method)]).increment(sum);
         }
+        for (expert, weight) in Expert::NAMES.into_iter().zip(bucket.weights) {
+            metrics::EXPERT_WEIGHT.sum(&[stream, ("horizon", &*horizon), ("expert", expert)]).increment(weight);
+        }
         let mut intervals = Vec::new();
         for ((low, high), &covered) in spec.forecast.intervals().zip(&bucket.covered) {
             let share = levels[high] - levels[low];

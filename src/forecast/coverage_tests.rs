@@ -2,10 +2,9 @@
 //! slots, across a level shift and a tripled variance, and widths that are worth it. Without the data these tests say so and
 //! pass.
 
-use super::data_tests::{columns, pedestrian, rows};
+use super::data_tests::{columns, hourly, pedestrian, rows};
 use super::*;
-use crate::series::{Aggregation, Calendar, ClosedSlot, Extra, SeriesSpec, SeriesState};
-use crate::time::Grid;
+use crate::series::{ClosedSlot, SeriesState};
 
 const LEVELS: [f32; 5] = [0.05, 0.1, 0.5, 0.9, 0.95];
 const HORIZON: usize = 24;
@@ -43,19 +42,7 @@ impl Interval {
 /// `[lead][slot]` for the leads that are looked at.
 fn intervals(values: &[Option<f64>], season: usize) -> Vec<Vec<Option<Interval>>> {
     let spec = ForecastSpec::new(HORIZON, &LEVELS, season).unwrap();
-    let grid = SeriesSpec {
-        grid: Grid::Regular { interval: 3_600_000 },
-        aggregation: Aggregation::Mean,
-        readings_per_slot: None,
-        allowed_lateness: 0,
-        max_gap: 100,
-        max_gap_millis: 0,
-        season: season as u32,
-        horizon: HORIZON as u32,
-        burn_in: 32,
-        calendar: Calendar::utc(),
-        extra: Extra::default(),
-    };
+    let grid = hourly(&spec);
     let (mut series, mut state) = (SeriesState::new(), ForecastState::new(&spec));
     let (mut facts, mut out, network) = (Facts::new(&spec), Forecast::new(&spec), vec![0.0; HORIZON * LEVELS.len()]);
     let mut all = vec![vec![None; values.len()]; LEADS.len()];

@@ -82,8 +82,9 @@ fn hold(name: &str, season: usize, series: &[Vec<Option<f64>>], points: f64) {
     }
 }
 
-fn run(spec: &ForecastSpec, values: &[Option<f64>], buckets: &mut [(Bucket, QuantileMeasures)]) {
-    let grid = SeriesSpec {
+/// A grid of hours for such forecasts.
+pub(super) fn hourly(spec: &ForecastSpec) -> SeriesSpec {
+    SeriesSpec {
         grid: Grid::Regular { interval: 3_600_000 },
         aggregation: Aggregation::Mean,
         readings_per_slot: None,
@@ -91,11 +92,15 @@ fn run(spec: &ForecastSpec, values: &[Option<f64>], buckets: &mut [(Bucket, Quan
         max_gap: 100,
         max_gap_millis: 0,
         season: spec.season as u32,
-        horizon: HORIZON as u32,
+        horizon: spec.horizon as u32,
         burn_in: 32,
         calendar: Calendar::utc(),
         extra: Extra::default(),
-    };
+    }
+}
+
+fn run(spec: &ForecastSpec, values: &[Option<f64>], buckets: &mut [(Bucket, QuantileMeasures)]) {
+    let grid = hourly(spec);
     let known: Vec<_> = values.iter().flatten().copied().collect();
     let mean = known.iter().sum::<f64>() / known.len() as f64;
     let deviation = (known.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / known.len() as f64).sqrt();

@@ -24,6 +24,12 @@ pub enum Expert {
 /// Number of experts.
 pub const EXPERTS: usize = 6;
 
+impl Expert {
+    /// Their names, in the order of all weights.
+    pub const NAMES: [&'static str; EXPERTS] =
+        ["last_value", "seasonal_naive", "linear", "linear_seasonal", "linear_weekly", "network"];
+}
+
 /// A network's output beyond this, in the series' scale, is held to it; one that is no number counts as 0.
 const LIMIT: f32 = 1e6;
 

@@ -182,6 +182,8 @@ metrics! {
         "Sum of absolute errors of matured forecasts in the series' own scale, by method: foretide, last_value, seasonal_naive. Divided by another method's: skill.";
     PINBALL = "foretide_forecast_pinball_loss_total", S, None, ["stream", "horizon"],
         "Sum over matured forecasts of the mean quantile loss in the series' own scale.";
+    EXPERT_WEIGHT = "foretide_forecast_expert_weight_total", S, None, ["stream", "horizon", "expert"],
+        "Sum over matured forecasts of the weight that an expert had in them; divided by foretide_forecasts_matured_total its mean weight.";
     INTERVAL_TARGETS = "foretide_interval_targets_total", C, Count, ["stream", "interval"],
         "Matured forecast values that had a central interval, by its nominal share (0.80 for the 80 % interval).";
     INTERVAL_COVERED = "foretide_interval_covered_total", C, Count, ["stream", "interval"],
