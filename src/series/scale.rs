@@ -9,7 +9,7 @@ const TRUST_FROM: u32 = 4;
 /// The scale is never below this share of the location ...
 const FLOOR: f64 = 1e-9;
 /// ... nor, after n values, below this share divided by n^3: one value alone says little about its spread.
-const FIRST_FLOOR: f64 = 0.2;
+const FIRST_FLOOR: f64 = 0.1;
 /// The scale of a series that is zero.
 const LEAST: f64 = 1e-120;
 
