@@ -61,6 +61,7 @@ fn no_series_is_ever_a_label() {
         "outcome",
         "horizon",
         "method",
+        "expert",
         "interval",
         "weights",
         "version",
