@@ -1,9 +1,6 @@
 //! A file's readings in memory.
 
-use crate::time::EventTime;
-
-/// Most steps that [`Table::on_grid`] lays out.
-const ON_GRID: i64 = 10_000;
+use crate::{series::newest_steps, time::EventTime};
 
 /// One number of the file.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,19 +46,10 @@ impl Table {
         self.series.iter().position(|known| known == name)
     }
 
-    /// The values of a series, one step of the grid apart; NaN where there is none. The newest, at most [`ON_GRID`].
+    /// The newest values of a series, one step of the grid apart; see [`newest_steps`].
     pub fn on_grid(&self, series: usize) -> Vec<f64> {
-        let step = |reading: &Reading| reading.time.0.div_euclid(self.interval.max(1));
-        let of_series = || self.readings.iter().filter(|reading| reading.series as usize == series);
-        let Some(newest) = of_series().map(step).max() else { return Vec::new() };
-        let oldest = of_series().map(step).min().unwrap_or(newest).max(newest - ON_GRID + 1);
-        let mut values = vec![f64::NAN; usize::try_from(newest - oldest + 1).unwrap_or(0)];
-        for reading in of_series() {
-            if let Some(value) = usize::try_from(step(reading) - oldest).ok().and_then(|at| values.get_mut(at)) {
-                *value = reading.value;
-            }
-        }
-        values
+        let of_series = self.readings.iter().filter(|reading| reading.series as usize == series);
+        newest_steps(of_series.map(|reading| (reading.time.0.div_euclid(self.interval.max(1)), reading.value)))
     }
 
     /// The covariates that come with a reading.

@@ -2,13 +2,12 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use super::data::{LONGEST_SEASON, SAMPLE, common_seasons, seasons_text};
+use super::data::{SAMPLE, common_seasons, seasons_text};
 use super::failure::{UNAVAILABLE, WRONG_CONFIGURATION};
 use crate::{
     broker::{Broker, kafka::KafkaBroker},
     daemon::{history, sizing, specs, topics},
     env,
-    series::seasons,
     settings::{self, Settings},
 };
 
@@ -83,7 +82,7 @@ fn connect(settings: &Settings) -> anyhow::Result<bool> {
     }
     for stream in plan.streams.iter().filter(|_| good) {
         let values = history::newest_values(&broker, stream, NEWEST_RECORDS, SAMPLE)?;
-        let found = common_seasons(values.iter().map(|values| seasons(values, LONGEST_SEASON)).collect());
+        let found = common_seasons(values.into_iter());
         let what = match &found[..] {
             [] => "none that its newest records show".to_owned(),
             found => seasons_text(found),

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The longest season that is looked for, in steps: a week of five minutes.
-pub(super) const LONGEST_SEASON: usize = 2016;
+const LONGEST_SEASON: usize = 2016;
 
 /// How a file is read.
 #[derive(Debug, Clone, clap::Args)]
@@ -191,16 +191,16 @@ pub(super) const SAMPLE: usize = 8;
 /// The seasons that the first series show, in steps, and how many of them do; those of at least half of them.
 fn found_seasons(table: &Table) -> Vec<(usize, usize)> {
     let sample = 0..table.series.len().min(SAMPLE);
-    common_seasons(sample.map(|series| seasons(&table.on_grid(series), LONGEST_SEASON)).collect())
+    common_seasons(sample.map(|series| table.on_grid(series)))
 }
 
-/// Seasons that at least half of some series show, and how many of them do.
-pub(super) fn common_seasons(of_series: Vec<Vec<usize>>) -> Vec<(usize, usize)> {
-    let mut counts = BTreeMap::new();
-    for steps in of_series.iter().flatten() {
-        *counts.entry(*steps).or_insert(0) += 1;
+/// Seasons that at least half of some series show, from their values one step apart, and how many of them do.
+pub(super) fn common_seasons(series: impl ExactSizeIterator<Item = Vec<f64>>) -> Vec<(usize, usize)> {
+    let (mut counts, of) = (BTreeMap::new(), series.len());
+    for steps in series.flat_map(|values| seasons(&values, LONGEST_SEASON)) {
+        *counts.entry(steps).or_insert(0) += 1;
     }
-    counts.into_iter().filter(|(_, count)| 2 * count >= of_series.len()).collect()
+    counts.into_iter().filter(|(_, count)| 2 * count >= of).collect()
 }
 
 /// Such as `24 steps (7 of 8 series)`.

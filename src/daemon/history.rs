@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::plan::{StreamPlan, TrainingPlan};
 use crate::{
     broker::{Broker, BrokerError, From, Partition},
+    series::newest_steps,
     time::EventTime,
     train::{Lane, LaneBuilder},
     wire::Decoder,
@@ -68,7 +69,7 @@ pub fn read(
     Ok(history)
 }
 
-/// The newest values of some series of a stream, each laid out one step apart (NaN: none), from the last `records` records
+/// The newest values of some series of a stream, each laid out by [`newest_steps`], from the last `records` records
 /// of each partition of its first topic, at most `series` of them.
 ///
 /// # Errors
@@ -79,28 +80,20 @@ pub fn newest_values(
     records: i64,
     series: usize,
 ) -> Result<Vec<Vec<f64>>, BrokerError> {
-    let mut found: BTreeMap<String, BTreeMap<i64, f64>> = BTreeMap::new();
+    let mut found: BTreeMap<String, Vec<(i64, f64)>> = BTreeMap::new();
     for topic in stream.topics.iter().take(1) {
         for number in 0..broker.partitions(topic)?.unwrap_or(0) {
             let partition = Partition { topic: topic.as_str().into(), number };
             let (begin, end) = broker.offsets(&partition)?;
             let from = From::Offset((end - records).max(begin));
             scan(broker, stream, &partition, from, &|| false, &mut |name, time, value, _| {
-                let room = found.len() < series;
-                if let Some(values) = found.get_mut(name) {
-                    values.insert(stream.engine.series.grid.slot(time), value);
-                } else if room {
-                    found.insert(name.to_owned(), BTreeMap::from([(stream.engine.series.grid.slot(time), value)]));
+                if found.contains_key(name) || found.len() < series {
+                    found.entry(name.to_owned()).or_default().push((stream.engine.series.grid.slot(time), value));
                 }
             })?;
         }
     }
-    let laid_out = |slots: BTreeMap<i64, f64>| {
-        let last = slots.keys().next_back().copied().unwrap_or(0);
-        let first = slots.keys().next().copied().unwrap_or(0).max(last.saturating_sub(records));
-        (first..=last).map(|slot| slots.get(&slot).copied().unwrap_or(f64::NAN)).collect()
-    };
-    Ok(found.into_values().map(laid_out).collect())
+    Ok(found.into_values().map(newest_steps).collect())
 }
 
 /// Visits the observations of a partition's records from a place on to its end, or until `stopped`.

@@ -43,12 +43,12 @@ impl Bounds {
     pub fn known(&self) -> Known {
         let enough = LEAST.max(self.count / ONE_IN);
         let of = |extreme: Extreme, none: f64| if extreme.times >= enough { extreme.value } else { none };
-        let near = NEAR * (self.greatest.value - self.least.value);
-        let spare = SPARE * (self.greatest.value - self.least.value);
+        let range = self.greatest.value - self.least.value;
+        let spare = SPARE * range;
         Known {
             lower: of(self.least, f64::NEG_INFINITY),
             upper: of(self.greatest, f64::INFINITY),
-            near,
+            near: NEAR * range,
             lowest: self.least.value - spare,
             highest: self.greatest.value + spare,
         }

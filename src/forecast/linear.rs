@@ -142,7 +142,8 @@ impl Linear {
         for (model, usual) in self.models.iter_mut().zip(USUAL) {
             let usual = self.profile.ahead(spec.cycle(), usual, slot).next().unwrap_or(0.0);
             model.before.get_mut(now).into_iter().for_each(|before| *before = usual);
-            model.left[now] = model.left[last];
+            // A spike is forecast from, but not learnt from.
+            model.left[now] = if spike && value.is_some() { self.values[now] - usual } else { model.left[last] };
             model.averages[now] = model.averages[last];
         }
         if self.unit > 0.0 && self.steps as usize > LAGS {
@@ -154,17 +155,10 @@ impl Linear {
                 model.mature::<R>(usual, &coming, self.unit, self.steps);
             }
         }
-        if value.is_none() {
+        if value.is_none() || spike {
             return;
         }
         let value = self.values[now];
-        if spike {
-            for (model, usual) in self.models.iter_mut().zip(USUAL) {
-                let known = self.profile.ahead(spec.cycle(), usual, slot).next().unwrap_or(0.0);
-                model.left[now] = value - known;
-            }
-            return;
-        }
         self.measure(value);
         let bound = CLIP_USUAL * self.unit;
         self.profile.update(spec.cycle(), slot, |usual| (value - usual).clamp(-bound, bound));

@@ -25,7 +25,7 @@ pub(crate) use covariates::COVARIATE_LOOKS;
 pub use features::{FEATURE_NAMES, FEATURES};
 pub(crate) use holidays::Holiday;
 pub use holidays::Holidays;
-pub use season::seasons;
+pub use season::{newest_steps, seasons};
 pub use slots::{ClosedSlot, MAX_OPEN_SLOTS, Placed};
 pub use spec::{Aggregation, Extra, LIMIT, MAX_COVARIATES, SeriesSpec};
 pub use state::SeriesState;

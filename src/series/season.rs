@@ -1,5 +1,7 @@
 //! After how many steps a series repeats itself, found out from its values.
 
+use std::collections::BTreeMap;
+
 /// Values that are looked at, the newest.
 const NEWEST: usize = 6000;
 /// A season must have been seen so often.
@@ -17,6 +19,17 @@ const AGAIN: f64 = 0.5;
 const PROMINENCE: f64 = 0.15;
 /// A value counts for at most so many mean absolute deviations.
 const CLIP: f64 = 4.0;
+
+/// Values by their slots as [`seasons`] takes them: one step apart, NaN where there is none; the newest that it looks at. Of one
+/// slot the last value counts.
+pub fn newest_steps(values: impl IntoIterator<Item = (i64, f64)>) -> Vec<f64> {
+    let slots: BTreeMap<i64, f64> = values.into_iter().collect();
+    let (Some((&oldest, _)), Some((&newest, _))) = (slots.first_key_value(), slots.last_key_value()) else {
+        return Vec::new();
+    };
+    let first = oldest.max(newest.saturating_sub(NEWEST as i64 - 1));
+    (first..=newest).map(|slot| slots.get(&slot).copied().unwrap_or(f64::NAN)).collect()
+}
 
 /// The seasons of a series whose values lie one step apart (NaN: none), in steps, at most `longest`: the shortest strong one,
 /// and a longer one that repeats better still, as a week beside a day. By those peaks of the autocorrelation of the values
@@ -114,6 +127,14 @@ mod tests {
             let values: Vec<f64> = (0..4000).map(value).collect();
             assert_eq!(seasons(&values, 2000).first(), Some(&(length as usize)), "{length}");
         }
+    }
+
+    #[test]
+    fn values_are_laid_out_by_their_slots() {
+        let laid_out = newest_steps([(7, 1.0), (4, 2.0), (7, 3.0), (5, 4.0)]);
+        assert!(laid_out[2].is_nan() && [laid_out[0], laid_out[1], laid_out[3]] == [2.0, 4.0, 3.0], "{laid_out:?}");
+        assert_eq!(newest_steps([(0, 1.0), (1_000_000, 2.0)]).len(), NEWEST);
+        assert!(newest_steps([]).is_empty());
     }
 
     #[test]
