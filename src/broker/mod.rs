@@ -160,7 +160,7 @@ pub enum BrokerError {
     /// What was asked can never work as it stands (unknown topic, refused authorisation, record too large).
     #[error("{0}")]
     Refused(String),
-    /// The client is beyond repair: stop.
+    /// The client is beyond repair: drop it, and join anew with another.
     #[error("the Kafka client failed for good: {0}")]
     Fatal(String),
 }

@@ -35,7 +35,7 @@ const TELL_EVERY: u64 = 5_000_000;
 /// Why a shard cannot go on. It is dropped; whoever runs it decides whether to take a new seat.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardEnd {
-    /// The broker's answer leaves this seat useless; [`BrokerError::Fenced`] and passing trouble call for a new one.
+    /// The broker's answer leaves this seat useless; all but [`BrokerError::Refused`] call for a new one.
     #[error(transparent)]
     Broker(#[from] BrokerError),
     /// The configured network is impossible.

@@ -141,9 +141,7 @@ pub fn run_shard(shared: &Shared, name: &str, transactional_id: &str) -> Result<
         shared.health.set(name, Condition::Waiting("taking a seat in the consumer group".into()));
         match serve(shared, name, transactional_id, &mut backoff) {
             Ok(()) => return Ok(()),
-            Err(ShardEnd::Broker(
-                error @ (BrokerError::Fenced(_) | BrokerError::Retry(_) | BrokerError::Aborted(_)),
-            )) => {
+            Err(ShardEnd::Broker(error)) if !matches!(error, BrokerError::Refused(_)) => {
                 if matches!(error, BrokerError::Fenced(_)) {
                     report::fenced();
                 }
@@ -192,7 +190,7 @@ pub fn run_trainer(shared: &Shared, name: &str, transactional_id: &str) -> Resul
     while !shared.stop.asked() {
         match train(shared, name, transactional_id) {
             Ok(()) => return Ok(()),
-            Err(error @ (BrokerError::Fenced(_) | BrokerError::Retry(_) | BrokerError::Aborted(_))) => {
+            Err(error) if !matches!(error, BrokerError::Refused(_)) => {
                 tracing::warn!(%error, ?backoff, "the trainer's seat is lost; taking a new one");
                 shared.stop.sleep(backoff);
                 backoff = (backoff * 2).min(LONGEST_BACKOFF);

@@ -15,6 +15,9 @@ pub const SEASON: usize = 60;
 /// Units of the network.
 pub const HIDDEN: usize = 16;
 
+/// So much of a log is shown where something went wrong.
+const LAST_LINES: usize = 30;
+
 /// Every replica that is meant to run.
 pub struct Fleet {
     folder: tempfile::TempDir,
@@ -173,6 +176,29 @@ training = {{ enabled = false }}
         let logs = files.filter(|file| file.path().extension().is_some_and(|end| end == "log"));
         let read = logs.map(|file| std::fs::read_to_string(file.path()).unwrap_or_default());
         read.map(|log| log.matches(text).count()).sum()
+    }
+
+    /// What each replica says of its health.
+    pub fn health(&self) -> BTreeMap<&str, String> {
+        let said = |replica: &Replica| match http_get(replica.port, "/readyz") {
+            Some((status, body)) => format!("{status} {}", body.trim()),
+            None => "no answer".to_owned(),
+        };
+        self.replicas.iter().map(|(name, replica)| (name.as_str(), said(replica))).collect()
+    }
+
+    /// The last lines of every log.
+    pub fn ends_of_logs(&self) -> String {
+        let mut ends = String::new();
+        for file in std::fs::read_dir(self.folder.path()).expect("the folder is there").flatten() {
+            if file.path().extension().is_some_and(|end| end == "log") {
+                let log = std::fs::read_to_string(file.path()).unwrap_or_default();
+                let lines: Vec<&str> = log.lines().collect();
+                let end = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
+                ends.push_str(&format!("{}:\n{end}\n", file.file_name().display()));
+            }
+        }
+        ends
     }
 
     /// Keeps the folder with all logs, and tells where it is.

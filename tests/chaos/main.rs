@@ -222,9 +222,12 @@ fn chaos(minutes: f64, seed: u64) -> Report {
         (0..PARTITIONS).map(|number| broker.offsets(&Partition { topic: INPUT.into(), number }).unwrap().1).collect();
     assert_eq!(ends.iter().sum::<i64>() as u64, records_in, "every record went in once");
     let until = chaos.now() + SETTLE.as_micros() as u64;
-    let read = |(number, end): (i32, &i64)| *end == 0 || group_offset(&kafka, APP, INPUT, number) >= Some(*end);
-    while chaos.now() < until && !(0..).zip(&ends).all(read) {
+    let reached = |number: i32| group_offset(&kafka, APP, INPUT, number).unwrap_or(0);
+    while chaos.now() < until && !(0..).zip(&ends).all(|(number, end)| reached(number) >= *end) {
         chaos.pass();
+    }
+    for (number, end) in (0..).zip(&ends).filter(|(number, end)| reached(*number) < **end) {
+        println!("{INPUT}[{number}] was read to {} of {end}: {:?}", reached(number), chaos.fleet.health());
     }
     let longest_gap = gaps.stop();
     let ended_well = chaos.fleet.leave_all();
@@ -242,6 +245,7 @@ fn chaos(minutes: f64, seed: u64) -> Report {
         differences,
     };
     if !report.differences.none() || !ended_well {
+        println!("{}\n{}", report.table(), chaos.fleet.ends_of_logs());
         println!("the replicas' logs are in {}", chaos.fleet.keep_logs().display());
         println!("{}", chaos.cluster.logs());
         println!("the input is in {}", folder.keep().display());

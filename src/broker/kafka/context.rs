@@ -104,7 +104,7 @@ pub(super) struct Rebalance {
     pub(super) partitions: Vec<Partition>,
     pub(super) change: Change,
     /// The group's generation at the time of the decision: only with it may the owner commit after having heard of it.
-    pub(super) metadata: Option<ConsumerGroupMetadata>,
+    pub(super) metadata: Option<Arc<ConsumerGroupMetadata>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,7 +163,7 @@ impl ConsumerContext for ConsumerNotes {
         };
         let partitions =
             list.elements().iter().map(|element| partition(element.topic(), element.partition())).collect();
-        let metadata = consumer.group_metadata();
+        let metadata = consumer.group_metadata().map(Arc::new);
         locked(&self.rebalances).push_back(Rebalance { partitions, change, metadata });
     }
 

@@ -43,7 +43,7 @@ pub(super) struct KafkaMember {
     ahead: Option<Batch>,
     /// The group's generation as of the last event that the caller has heard. Taking it anew at the commit would let a
     /// member that has slept through a rebalance commit under a generation of whose changes it has not heard yet.
-    metadata: Option<ConsumerGroupMetadata>,
+    metadata: Option<Arc<ConsumerGroupMetadata>>,
 }
 
 impl KafkaMember {

@@ -1,6 +1,9 @@
 //! The transactional producer.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 use rdkafka::{
     consumer::ConsumerGroupMetadata,
@@ -20,6 +23,9 @@ use crate::broker::{BrokerError, Outgoing, Partition, Publisher};
 /// librdkafka's own waits beside a polling thread are naps of 100 ms; ours are these.
 const NAP: Duration = Duration::from_micros(200);
 
+/// A call that has not come back so long after its limit never will.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// How the client's transaction stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Open {
@@ -32,7 +38,7 @@ enum Open {
 /// A producer with at most one transaction open.
 pub(super) struct Transactions {
     // The thread serves delivery reports, for which commits and aborts wait inside librdkafka.
-    producer: ThreadedProducer<ProducerNotes>,
+    producer: Arc<ThreadedProducer<ProducerNotes>>,
     transactional_id: String,
     timeout: Duration,
     open: Open,
@@ -47,25 +53,28 @@ impl Transactions {
         let created = config.create_with_context(ProducerNotes::default());
         let producer: ThreadedProducer<ProducerNotes> = created.map_err(|error| errors::map(&what, &error))?;
         let made = Self {
-            producer,
+            producer: Arc::new(producer),
             transactional_id: transactional_id.to_owned(),
             timeout: options.transaction_timeout,
             open: Open::No,
         };
         let deadline = Deadline::after(options.request_timeout);
-        made.insist(&what, &deadline, |left| made.producer.init_transactions(left))?;
+        made.insist(&what, &deadline, |left| Some(made.producer.init_transactions(left)))?;
         Ok(made)
     }
 
-    /// Calls until it works, fails for another reason than passing trouble, or time is up.
+    /// Calls until it works, fails for another reason than passing trouble, does not come back, or time is up.
     fn insist(
         &self,
         what: &str,
         deadline: &Deadline,
-        call: impl Fn(Duration) -> Result<(), KafkaError>,
+        call: impl Fn(Duration) -> Option<Result<(), KafkaError>>,
     ) -> Result<(), BrokerError> {
         loop {
-            let Err(error) = call(deadline.left()) else { return Ok(()) };
+            let Some(answer) = call(deadline.left()) else {
+                return Err(BrokerError::Fatal(format!("{what}: the client has stopped answering")));
+            };
+            let Err(error) = answer else { return Ok(()) };
             let passing = matches!(&error, KafkaError::Transaction(cause) if cause.is_retriable())
                 || matches!(error, KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
             if !passing || deadline.passed() {
@@ -158,7 +167,7 @@ impl Transactions {
     pub(super) fn commit(
         &mut self,
         offsets: &[(Partition, i64)],
-        metadata: Option<&ConsumerGroupMetadata>,
+        metadata: Option<&Arc<ConsumerGroupMetadata>>,
     ) -> Result<(), BrokerError> {
         self.require_open()?;
         let done = self.try_commit(offsets, metadata);
@@ -169,7 +178,7 @@ impl Transactions {
     fn try_commit(
         &self,
         offsets: &[(Partition, i64)],
-        metadata: Option<&ConsumerGroupMetadata>,
+        metadata: Option<&Arc<ConsumerGroupMetadata>>,
     ) -> Result<(), BrokerError> {
         let deadline = Deadline::after(self.timeout);
         if !offsets.is_empty() {
@@ -177,10 +186,8 @@ impl Transactions {
                 return Err(BrokerError::Aborted("committing offsets without a seat in the group".into()));
             };
             // The records are on their way meanwhile.
-            let list = list(offsets.iter().map(|(partition, offset)| (partition, Offset::Offset(*offset))))?;
-            self.insist("committing offsets", &deadline, |left| {
-                self.producer.send_offsets_to_transaction(&list, metadata, left)
-            })?;
+            let list = Arc::new(list(offsets.iter().map(|(partition, offset)| (partition, Offset::Offset(*offset))))?);
+            self.insist("committing offsets", &deadline, |left| self.send_offsets(&list, metadata, left))?;
         }
         let notes = self.producer.context();
         while self.producer.in_flight_count() > 0 {
@@ -193,7 +200,7 @@ impl Transactions {
             std::thread::sleep(NAP);
         }
         notes.failure().map_or(Ok(()), Err)?;
-        let ended = self.insist("committing", &deadline, |left| self.producer.commit_transaction(left));
+        let ended = self.insist("committing", &deadline, |left| Some(self.producer.commit_transaction(left)));
         ended.map_err(|error| match error {
             // Asked for and not answered: nobody here can tell what became of it.
             BrokerError::Retry(text) => BrokerError::Fatal(format!("the outcome of a commit is unknown: {text}")),
@@ -201,12 +208,31 @@ impl Transactions {
         })
     }
 
+    /// Adds the offsets to the transaction, on a thread of its own: librdkafka 2.12 waits for ever where the answer gets lost
+    /// as coordinators move (seen under chaos; in `rd_kafka_txn_op_req0`). None then: such a client is given up, with its
+    /// threads.
+    fn send_offsets(
+        &self,
+        list: &Arc<TopicPartitionList>,
+        metadata: &Arc<ConsumerGroupMetadata>,
+        left: Duration,
+    ) -> Option<Result<(), KafkaError>> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let producer = Arc::clone(&self.producer);
+        let (list, metadata) = (Arc::clone(list), Arc::clone(metadata));
+        std::thread::spawn(move || {
+            // Where nobody waits any more, nobody wants to know.
+            _ = answer.send(producer.send_offsets_to_transaction(&list, &metadata, left));
+        });
+        answered.recv_timeout(left + GRACE).ok()
+    }
+
     pub(super) fn abort(&mut self) -> Result<(), BrokerError> {
         if self.open == Open::No {
             return Ok(());
         }
         let deadline = Deadline::after(self.timeout);
-        self.insist("aborting", &deadline, |left| self.producer.abort_transaction(left))?;
+        self.insist("aborting", &deadline, |left| Some(self.producer.abort_transaction(left)))?;
         self.producer.context().forget();
         self.open = Open::No;
         Ok(())
