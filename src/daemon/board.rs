@@ -15,6 +15,8 @@ pub use view::{
 
 use store::Store;
 
+use crate::forecast::EXPERTS;
+
 /// The board's limits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BoardSpec {
@@ -99,6 +101,8 @@ pub struct Accuracy {
     pub seasonal_naive: f64,
     /// Per central interval: its nominal share, targets that had one, targets that lay in it.
     pub intervals: Vec<(f32, u64, u64)>,
+    /// Sum of the weights that each expert had, in the order of [`Expert`](crate::forecast::Expert).
+    pub weights: [f64; EXPERTS],
 }
 
 /// Where a partition is in its life.

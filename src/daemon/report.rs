@@ -198,6 +198,7 @@ fn count_accuracy(spec: &StreamSpec, facts: &Facts, status: &Status) {
                 last_value: last,
                 seasonal_naive: seasonal,
                 intervals,
+                weights: bucket.weights,
             };
             status.board.note_accuracy(name, u32::try_from(last_lead).unwrap_or(u32::MAX), &accuracy);
         }

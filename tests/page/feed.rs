@@ -69,6 +69,7 @@ impl Feed {
             });
             count += 1;
             accuracy.count += 1;
+            accuracy.weights = [0.2, 0.0, 0.5, 0.3, 0.0, 0.0].map(|weight| weight * count as f64);
             accuracy.foretide += error / size;
             accuracy.last_value += (past[now] - past[before]).abs() / size * 1.3;
             accuracy.seasonal_naive += (past[now] - past[now - DAY]).abs() / size;

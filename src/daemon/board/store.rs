@@ -6,6 +6,7 @@ use hashbrown::{Equivalent, HashMap};
 
 use super::timeline::Timeline;
 use super::{Accuracy, BoardSpec, PartitionNote, Promotion, SeriesUpdate, TrainingStep, Work};
+use crate::forecast::EXPERTS;
 
 /// Seconds over which rates are taken.
 const RATE_SECONDS: usize = 10;
@@ -72,6 +73,8 @@ pub(super) struct Sums {
     pub(super) seasonal_naive: f64,
     /// Nominal share, targets, covered; sorted by the share.
     pub(super) intervals: Vec<(f32, u64, u64)>,
+    /// Sum of the weights that each expert had.
+    pub(super) weights: [f64; EXPERTS],
 }
 
 impl Sums {
@@ -80,6 +83,7 @@ impl Sums {
         self.foretide += more.foretide;
         self.last_value += more.last_value;
         self.seasonal_naive += more.seasonal_naive;
+        self.weights = std::array::from_fn(|expert| self.weights[expert] + more.weights[expert]);
         for &(share, targets, covered) in &more.intervals {
             match self.intervals.iter_mut().find(|known| known.0 == share) {
                 Some(known) => (known.1, known.2) = (known.1 + targets, known.2 + covered),
@@ -99,6 +103,7 @@ impl Sums {
             last_value: other.last_value,
             seasonal_naive: other.seasonal_naive,
             intervals: other.intervals.clone(),
+            weights: other.weights,
         });
         sum
     }

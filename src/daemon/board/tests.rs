@@ -127,6 +127,7 @@ fn skill_coverage_and_rates_come_from_sums() {
         last_value: 10.0,
         seasonal_naive: 0.0,
         intervals: vec![(0.9, 10, 8), (0.8, 10, 7)],
+        weights: [1.0, 0.0, 6.0, 0.0, 0.0, 3.0],
     };
     board.tick(1000);
     for second in 2..40 {
@@ -145,6 +146,10 @@ fn skill_coverage_and_rates_come_from_sums() {
         overview.streams[0].horizons.iter().map(|one| one.skill_last_value).collect::<Vec<_>>(),
         [Some(0.5), Some(0.0)]
     );
+    let experts = &overview.streams[0].horizons[1].experts;
+    let names: Vec<&str> = experts.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["linear", "network", "last_value"], "the heaviest first, none without weight");
+    assert!((experts[0].1 - 0.6).abs() < 1e-9, "{experts:?}");
     assert!(overview.skill.len() == 38 && overview.skill.iter().all(|sample| sample.last_value == Some(0.25)));
 }
 

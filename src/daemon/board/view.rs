@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::store::{Anomaly, Moment, Name, NameRef, Shown, Store, Sums};
 use super::{PartitionNote, Promotion};
+use crate::forecast::Expert;
 
 /// The most series a page holds.
 pub const PAGE_LIMIT: usize = 60;
@@ -114,6 +115,8 @@ pub struct HorizonView {
     pub skill_seasonal_naive: Option<f64>,
     /// Nominal share and covered share of each interval.
     pub coverage: Vec<(f64, Option<f64>)>,
+    /// Experts with their share of the forecasts, the largest first; those without one are left out.
+    pub experts: Vec<(&'static str, f64)>,
 }
 
 /// A partition in the overview.
@@ -355,6 +358,7 @@ impl super::store::Stream {
                     skill_last_value: skill(sums.foretide, sums.last_value),
                     skill_seasonal_naive: skill(sums.foretide, sums.seasonal_naive),
                     coverage: coverage(sums),
+                    experts: experts(sums),
                 })
                 .collect(),
             training: self.latest_step.map(|latest| {
@@ -407,4 +411,12 @@ fn coverage(sums: &Sums) -> Vec<(f64, Option<f64>)> {
     let share = |nominal: f32| (f64::from(nominal) * 1e4).round() / 1e4;
     let covered = |targets: u64, covered: u64| (targets > 0).then(|| covered as f64 / targets as f64);
     sums.intervals.iter().map(|&(nominal, targets, hits)| (share(nominal), covered(targets, hits))).collect()
+}
+
+fn experts(sums: &Sums) -> Vec<(&'static str, f64)> {
+    let share = |weight: f64| weight / sums.count.max(1) as f64;
+    let shares = Expert::NAMES.into_iter().zip(sums.weights.map(share));
+    let mut experts: Vec<_> = shares.filter(|(_, share)| share.abs() >= 0.005).collect();
+    experts.sort_by(|one, other| other.1.total_cmp(&one.1));
+    experts
 }

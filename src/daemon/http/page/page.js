@@ -158,10 +158,12 @@ function skill(all) {
     line.append(element("td", "", row.name + (row.from < row.horizon ? `${row.from}–${row.horizon}` : `${row.horizon}`)),
       element("td", tone(row.skill_last_value), signed(row.skill_last_value)),
       element("td", tone(row.skill_seasonal_naive), signed(row.skill_seasonal_naive)),
-      element("td", "", eighty ? percent(eighty[1]) : "–"));
+      element("td", "", eighty ? percent(eighty[1]) : "–"), element("td", "mixed", mixed(row.experts, 2)));
+    line.lastChild.title = mixed(row.experts, row.experts.length);
     return line;
   }));
 }
+const mixed = (experts, most) => experts.slice(0, most).map(([name, share]) => `${name.replace("_", " ")} ${percent(share, 0)}`).join(", ") || "–";
 /** Fills a list again only when what it shows has changed, so that it keeps its place while one scrolls or clicks. */
 function list(id, items, row) {
   const root = $(id), print = JSON.stringify(items);
