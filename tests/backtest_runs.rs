@@ -132,7 +132,7 @@ fn small_training(rows: Vec<usize>) -> TrainingPlan {
         margin: 0.0,
         ..TrainSpec::default()
     };
-    TrainingPlan { rows, most_steps: 10_000, spec }
+    TrainingPlan { rows, refreshes: (Vec::new(), 0), most_steps: 10_000, spec }
 }
 
 /// Holds the mean squared errors of last value and seasonal naive at H = 1, 24, 48 against those that were published.

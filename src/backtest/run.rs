@@ -14,7 +14,7 @@ use super::{
 use crate::{
     engine::{Acceptance, Engine, Epoch, StreamSpec, TaskHandle, TaskId},
     nn::{Network, Weights},
-    train::Progress,
+    train::{Progress, TrainSpec},
 };
 
 /// What is run. Its parts have been held against the table: [`run`] says what does not fit.
@@ -88,11 +88,11 @@ pub fn run(spec: &BacktestSpec, table: &Table, watch: &mut dyn Watch) -> Result<
     check(spec, table)?;
     let mut run = Run::new(spec, table)?;
     if let Some(plan) = &spec.training {
-        for &row in &plan.rows {
+        for (row, how) in plan.trainings() {
             let until = table.before_row(row);
             if until > 0 && until < table.readings.len() {
                 run.feed_until(until, watch)?;
-                let round = run.train(plan, row, watch)?;
+                let round = run.train(plan.most_steps, &how, row, watch)?;
                 run.take_up(round)?;
             }
         }
@@ -276,9 +276,16 @@ impl<'a> Run<'a> {
     }
 
     /// Trains from what has been fed.
-    fn train(&self, plan: &TrainingPlan, row: usize, watch: &mut dyn Watch) -> Result<Round, BacktestError> {
+    fn train(
+        &self,
+        most_steps: usize,
+        how: &TrainSpec,
+        row: usize,
+        watch: &mut dyn Watch,
+    ) -> Result<Round, BacktestError> {
         let mut tell = |progress: &Progress| watch.training(row, progress);
-        let round = training::round(plan, &self.spec.stream, &self.weights, self.table, self.fed, row, &mut tell)?;
+        let (stream, weights) = (&self.spec.stream, &self.weights);
+        let round = training::round(most_steps, how, stream, weights, self.table, self.fed, row, &mut tell)?;
         watch.trained(&round);
         Ok(round)
     }

@@ -14,10 +14,24 @@ use crate::{
 pub struct TrainingPlan {
     /// The rows before which it is trained, ascending.
     pub rows: Vec<usize>,
+    /// The rows, ascending, before which a small training refreshes it ([`TrainSpec::refreshing`]), and its updates.
+    pub refreshes: (Vec<usize>, usize),
     /// The most steps of one series' history, the newest ones.
     pub most_steps: usize,
     /// How.
     pub spec: TrainSpec,
+}
+
+impl TrainingPlan {
+    /// Every training: its row, and how.
+    pub(super) fn trainings(&self) -> Vec<(usize, TrainSpec)> {
+        let (rows, updates) = &self.refreshes;
+        let whole = self.rows.iter().map(|row| (*row, self.spec.clone()));
+        let small = rows.iter().filter(|row| !self.rows.contains(row));
+        let mut all: Vec<_> = whole.chain(small.map(|row| (*row, self.spec.refreshing(*updates)))).collect();
+        all.sort_by_key(|(row, _)| *row);
+        all
+    }
 }
 
 /// The rows of training where none are named: `first`, and then each time the history has grown by half.
@@ -42,9 +56,11 @@ pub struct Round {
     pub weights: Option<Weights>,
 }
 
-/// Trains from the first `fed` readings.
+/// Trains from the first `fed` readings, the newest `most_steps` of each series.
+#[expect(clippy::too_many_arguments, reason = "called in one place")]
 pub(super) fn round(
-    plan: &TrainingPlan,
+    most_steps: usize,
+    spec: &TrainSpec,
     stream: &StreamSpec,
     champion: &Weights,
     table: &Table,
@@ -52,7 +68,7 @@ pub(super) fn round(
     row: usize,
     tell: &mut dyn FnMut(&Progress),
 ) -> Result<Round, BacktestError> {
-    let lanes = lanes(stream, table, fed, plan.most_steps);
+    let lanes = lanes(stream, table, fed, most_steps);
     let mut observe = |progress: &Progress| {
         tell(progress);
         ControlFlow::Continue(())
@@ -65,7 +81,7 @@ pub(super) fn round(
         refused: Some(refused),
         weights: None,
     };
-    match train::train(&plan.spec, &stream.network, champion, &lanes, &mut observe) {
+    match train::train(spec, &stream.network, champion, &lanes, &mut observe) {
         Ok(outcome) => {
             let refused = match outcome.verdict {
                 Verdict::Promote => None,

@@ -71,6 +71,12 @@ pub struct Arguments {
     /// After the first training, train every so many rows
     #[arg(long, value_name = "ROWS", conflicts_with_all = ["no_training", "train_at"], help_heading = "Training")]
     train_every: Option<std::num::NonZeroUsize>,
+    /// Between trainings refresh the network every so many rows, from what is newest and three times as much of what is older
+    #[arg(long, value_name = "ROWS", conflicts_with = "no_training", help_heading = "Training")]
+    refresh_every: Option<std::num::NonZeroUsize>,
+    /// Updates of the weights in such a refresh
+    #[arg(long, value_name = "N", default_value_t = Training::default().refresh_updates as usize, help_heading = "Training")]
+    refresh_updates: usize,
     /// Updates of the weights in one training: its budget, over which the learning rate goes down
     #[arg(long, value_name = "UPDATES", default_value_t = UPDATES, help_heading = "Training")]
     train_updates: usize,
@@ -207,20 +213,23 @@ fn backtest_spec(
     })
 }
 
-fn training_plan(arguments: &Arguments, first: usize, rows: usize) -> TrainingPlan {
+fn training_plan(arguments: &Arguments, first: usize, last: usize) -> TrainingPlan {
     let mut at = arguments.train_at.clone();
     at.sort_unstable();
     at.dedup();
     let rows = match arguments.train_every {
         _ if !at.is_empty() => at,
-        Some(every) => (first..rows).step_by(every.get()).collect(),
-        None => schedule(first, rows),
+        Some(every) => (first..last).step_by(every.get()).collect(),
+        None => schedule(first, last),
     };
     let defaults = specs::train_spec(&Training::default(), arguments.seed, arguments.forecast.levels());
     let (max_steps, device) = (arguments.train_updates, arguments.device);
     let mut spec = TrainSpec { max_steps, epochs: usize::MAX, device, ..defaults };
     arguments.training.apply(&mut spec);
-    TrainingPlan { rows, most_steps: arguments.train_history, spec }
+    let from = rows.first().copied().unwrap_or(last);
+    let refreshes = arguments.refresh_every.map(|every| (from..last).step_by(every.get()).skip(1).collect());
+    let refreshes = (refreshes.unwrap_or_default(), arguments.refresh_updates);
+    TrainingPlan { rows, refreshes, most_steps: arguments.train_history, spec }
 }
 
 fn tell_counts(report: &Report, table: &Table) {

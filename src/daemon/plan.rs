@@ -53,6 +53,10 @@ pub struct TrainingPlan {
     pub history: i64,
     /// How often a round begins.
     pub every: Duration,
+    /// How often a small training keeps up with what is new; none where this is zero.
+    pub refresh: Duration,
+    /// Its updates of the weights.
+    pub refresh_updates: usize,
     /// Share of the time in which a round computes; it rests for the others.
     pub cpu_share: f64,
     /// The least steps of history that a series needs to take part.

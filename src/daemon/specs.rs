@@ -1,6 +1,6 @@
 //! The settings, turned into each room's own specification. Each room gets what it needs and nothing else.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::tz::TimeZone;
 
@@ -289,7 +289,9 @@ fn training_plan(stream: &Stream) -> TrainingPlan {
     let training = &stream.training;
     TrainingPlan {
         history: stream.history_millis(),
-        every: Duration::from_millis(training.every.0.unsigned_abs()),
+        every: training.every.duration(),
+        refresh: training.refresh.duration(),
+        refresh_updates: training.refresh_updates as usize,
         cpu_share: training.cpu_share,
         min_steps: training.min_steps as usize,
         max_series: training.max_series as usize,

@@ -17,7 +17,7 @@ use crate::{
     broker::{BrokerError, Member, MemberEvent, Outgoing, Publisher},
     nn::Weights,
     telemetry::metrics,
-    train::{self, Lane, Outcome, Progress, TrainError, Verdict},
+    train::{self, Lane, Outcome, Progress, TrainError, TrainSpec, Verdict},
     wire::model::{Manifest, PublishReason, Release},
 };
 
@@ -48,10 +48,51 @@ pub struct Trainer<'a> {
     shared: &'a Shared,
     seat: Box<dyn Member>,
     leading: Option<Leading>,
-    /// When each stream's next round is due, and from when on it may begin early, in microseconds of the monotonic clock.
-    due: Vec<u64>,
-    early: Vec<u64>,
+    /// `[stream]`
+    schedules: Vec<Schedule>,
     rounds: u64,
+}
+
+/// When a stream's network is to learn, in microseconds of the monotonic clock.
+#[derive(Debug, Clone, Copy, Default)]
+struct Schedule {
+    /// The next whole training.
+    whole: u64,
+    /// The next small one.
+    refresh: u64,
+    /// From when on one may begin before its time.
+    early: u64,
+}
+
+impl Schedule {
+    /// The forecasts have become worse: what comes soonest comes early.
+    fn hurry(&mut self, training: &TrainingPlan) {
+        let next = if training.refresh.is_zero() { &mut self.whole } else { &mut self.refresh };
+        *next = (*next).min(self.early);
+    }
+
+    /// How to learn now, if at all; a whole training goes before a small one.
+    fn due(&self, training: &TrainingPlan, now: u64, round: u64) -> Option<TrainSpec> {
+        let spec = || TrainSpec { seed: training.spec.seed.wrapping_add(round), ..training.spec.clone() };
+        if now >= self.whole {
+            Some(spec())
+        } else if now >= self.refresh && !training.refresh.is_zero() {
+            Some(spec().refreshing(training.refresh_updates))
+        } else {
+            None
+        }
+    }
+
+    /// A training has ended; the next one like it comes after `wait`.
+    fn done(&mut self, training: &TrainingPlan, small: bool, wait: Duration, now: u64) {
+        let after = |wait: Duration| now.saturating_add(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX));
+        if small {
+            self.refresh = after(wait);
+        } else {
+            (self.whole, self.refresh) = (after(wait), after(training.refresh.min(wait)));
+        }
+        self.early = after(wait / RESTLESS);
+    }
 }
 
 struct Leading {
@@ -68,14 +109,7 @@ impl<'a> Trainer<'a> {
         let plan = &shared.plan;
         let group = format!("{}.trainer", plan.app);
         let seat = shared.broker.join(&group, transactional_id, std::slice::from_ref(&plan.models_topic))?;
-        Ok(Self {
-            shared,
-            seat,
-            leading: None,
-            due: vec![0; plan.streams.len()],
-            early: vec![0; plan.streams.len()],
-            rounds: 0,
-        })
+        Ok(Self { shared, seat, leading: None, schedules: vec![Schedule::default(); plan.streams.len()], rounds: 0 })
     }
 
     /// Does one round: news of the seat, and a stream's training where one is due.
@@ -89,28 +123,30 @@ impl<'a> Trainer<'a> {
             let Some(training) = &stream.training else { continue };
             let now = self.shared.clock.monotonic_micros();
             if self.shared.status.take_drift(&stream.engine.name) {
-                self.due[index] = self.due[index].min(self.early[index]);
+                self.schedules[index].hurry(training);
             }
-            if self.leading.is_none() || self.shared.stop.asked() || now < self.due[index] {
+            if self.leading.is_none() || self.shared.stop.asked() {
                 continue;
             }
-            let wait = match self.round(stream, training) {
-                Ok(()) => training.every,
+            let Some(how) = self.schedules[index].due(training, now, self.rounds) else { continue };
+            let small = how.replay.is_some();
+            let every = if small { training.refresh } else { training.every };
+            let wait = match self.round(stream, training, &how) {
+                Ok(()) => every,
                 Err(RoundError::TooLittle { steps, least }) => {
                     tracing::debug!(stream = %stream.engine.name, steps, least, "too little history to train on yet");
                     count(stream, "skipped");
-                    TRY_AGAIN.min(training.every)
+                    TRY_AGAIN.min(every)
                 }
                 Err(RoundError::Broker(error @ (BrokerError::Fenced(_) | BrokerError::Fatal(_)))) => return Err(error),
                 Err(error) => {
                     tracing::warn!(stream = %stream.engine.name, %error, "a round of training came to nothing");
                     count(stream, "failed");
-                    TRY_AGAIN.max(training.every / 4)
+                    TRY_AGAIN.max(every / 4)
                 }
             };
             let now = self.shared.clock.monotonic_micros();
-            let after = |wait: Duration| now.saturating_add(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX));
-            (self.due[index], self.early[index]) = (after(wait), after(wait / RESTLESS));
+            self.schedules[index].done(training, small, wait, now);
         }
         Ok(())
     }
@@ -145,7 +181,7 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    fn round(&mut self, stream: &StreamPlan, training: &TrainingPlan) -> Result<(), RoundError> {
+    fn round(&mut self, stream: &StreamPlan, training: &TrainingPlan, how: &TrainSpec) -> Result<(), RoundError> {
         let name: &str = &stream.engine.name;
         let started = self.shared.clock.monotonic_micros();
         let Some(leading) = &mut self.leading else { return Ok(()) };
@@ -167,9 +203,10 @@ impl<'a> Trainer<'a> {
             series = history.lanes.len(),
             steps = history.steps,
             version = champion.version,
+            updates = how.max_steps,
             "training"
         );
-        let outcome = self.train(stream, training, &champion.weights, &history.lanes)?;
+        let outcome = self.train(stream, training.cpu_share, how, &champion.weights, &history.lanes)?;
         self.count_outcome(stream, &outcome, started);
         if outcome.interrupted {
             return Ok(());
@@ -207,7 +244,8 @@ impl<'a> Trainer<'a> {
     fn train(
         &mut self,
         stream: &StreamPlan,
-        training: &TrainingPlan,
+        cpu_share: f64,
+        how: &TrainSpec,
         champion: &Weights,
         lanes: &[Lane],
     ) -> Result<Outcome, TrainError> {
@@ -239,12 +277,12 @@ impl<'a> Trainer<'a> {
             );
             shared.health.beat("trainer");
             let worked = shared.clock.monotonic_micros().saturating_sub(resumed);
-            shared.stop.sleep(rest(worked, training.cpu_share));
+            shared.stop.sleep(rest(worked, cpu_share));
             resumed = shared.clock.monotonic_micros();
             let lost = self.attend(Duration::ZERO).is_err() || self.leading.is_none();
             if shared.stop.asked() || lost { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        train::train(&training.spec, &stream.engine.network, champion, lanes, &mut observe)
+        train::train(how, &stream.engine.network, champion, lanes, &mut observe)
     }
 
     /// The champion, or, when the weights it was trained from do clearly better on the newest history, those to go
@@ -401,6 +439,41 @@ fn finite(loss: f64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_trainings_come_between_whole_ones_and_early_when_forecasts_have_become_worse() {
+        let mut training = TrainingPlan {
+            history: 0,
+            every: Duration::from_secs(60),
+            refresh: Duration::from_secs(8),
+            refresh_updates: 5,
+            cpu_share: 1.0,
+            min_steps: 0,
+            max_series: 1,
+            max_steps_per_series: 1,
+            spec: TrainSpec::default(),
+        };
+        let second = 1_000_000;
+        let updates = |schedule: &Schedule, training: &TrainingPlan, at: u64| {
+            schedule.due(training, at * second, 0).map(|how| how.max_steps)
+        };
+        let mut schedule = Schedule::default();
+        assert_eq!(updates(&schedule, &training, 0), Some(1000), "first a whole one");
+        schedule.done(&training, false, training.every, 10 * second);
+        assert_eq!([17, 18].map(|at| updates(&schedule, &training, at)), [None, Some(5)]);
+        schedule.done(&training, true, training.refresh, 20 * second);
+        schedule.hurry(&training);
+        assert_eq!(
+            [20, 21].map(|at| updates(&schedule, &training, at)),
+            [None, Some(5)],
+            "an eighth of the pause is kept"
+        );
+        assert_eq!(updates(&schedule, &training, 70), Some(1000));
+        training.refresh = Duration::ZERO;
+        assert_eq!(updates(&schedule, &training, 69), None);
+        schedule.hurry(&training);
+        assert_eq!(updates(&schedule, &training, 21), Some(1000), "without small ones the whole one comes early");
+    }
 
     #[test]
     fn rests_make_up_the_share() {

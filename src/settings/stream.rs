@@ -284,6 +284,10 @@ table! {
         pub history: Auto<Millis> = Auto::Auto,
         /// Pause from the end of one training to the start of the next.
         pub every: Millis = Millis::hours(1),
+        /// Pause between small trainings that keep up with what is new; 0s: there are none.
+        pub refresh: Millis = Millis::seconds(600),
+        /// Moves of the weights in one of them.
+        pub refresh_updates: u32 = 32,
         /// Share of the time in which a training computes; it rests in between.
         pub cpu_share: f64 = 1.0,
         /// Steps after which gradients are computed and weights move.

@@ -77,7 +77,7 @@ pub fn compare(
     challenger: &Weights,
     lanes: &[Lane],
 ) -> Result<Comparison, TrainError> {
-    let cuts: Vec<Cut> = steps(lanes, network)?.into_iter().map(|steps| Cut::new(steps, spec.held_out)).collect();
+    let cuts: Vec<Cut> = steps(lanes, network)?.into_iter().map(|steps| Cut::new(steps, spec)).collect();
     let judging = judging(lanes, &cuts);
     let champion = score(spec, network, champion, &judging)?;
     let challenger = score(spec, network, challenger, &judging)?;

@@ -28,4 +28,4 @@ pub use imputer::{Imputer, ImputerSpec};
 pub use lanes::{Lane, LaneBuilder};
 pub use optimiser::Moments;
 pub use run::{resume, train};
-pub use spec::{Fit, Outcome, Progress, TrainError, TrainSpec};
+pub use spec::{Fit, Outcome, Progress, Replay, TrainError, TrainSpec};

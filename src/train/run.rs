@@ -155,7 +155,7 @@ impl<'a> Run<'a> {
         for weights in [&from.champion, &from.weights, &from.best] {
             weights.check(network).map_err(crate::nn::NetworkError::from)?;
         }
-        let cuts: Vec<Cut> = steps(lanes, network)?.into_iter().map(|steps| Cut::new(steps, spec.held_out)).collect();
+        let cuts: Vec<Cut> = steps(lanes, network)?.into_iter().map(|steps| Cut::new(steps, spec)).collect();
         let learnt: usize = cuts.iter().map(|cut| cut.trained.saturating_sub(1 + spec.burn_in)).sum();
         if learnt == 0 {
             let steps: usize = cuts.iter().map(|cut| cut.steps).sum();

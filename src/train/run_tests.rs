@@ -295,7 +295,8 @@ fn gradients_are_clipped_and_counted() {
 #[test]
 fn every_weight_gets_a_gradient() {
     let lanes = seasonal();
-    let cuts: Vec<Cut> = lanes.iter().map(|lane| Cut::new(lane.features.len() / FEATURES, 0.2)).collect();
+    let cuts: Vec<Cut> =
+        lanes.iter().map(|lane| Cut::new(lane.features.len() / FEATURES, &TrainSpec::default())).collect();
     let sizes = Sizes { inputs: FEATURES, targets: HORIZON };
     for cell in CellKind::ALL {
         let network = network(cell, 2);

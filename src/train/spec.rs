@@ -9,6 +9,9 @@ use super::device::{DeviceChoice, DeviceError};
 use super::gate::Verdict;
 use crate::nn::{NetworkError, Weights};
 
+/// The learning rate of a small training, as a part of that of a whole one.
+const REFRESHING_RATE: f64 = 0.3;
+
 /// How to train.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainSpec {
@@ -38,9 +41,13 @@ pub struct TrainSpec {
     pub max_steps: usize,
     /// The most passes over all lanes.
     pub epochs: usize,
+    /// Learn from what is newest and a sample of the rest; `None`: from all alike.
+    pub replay: Option<Replay>,
     /// The part of each lane, its newest, that training never sees: its older half chooses among the weights on the
     /// way, its newer half judges challenger and champion.
     pub held_out: f64,
+    /// At most so many steps of a lane are held out.
+    pub most_held_out: usize,
     /// Updates between two looks at the held-out part.
     pub evaluate_every: usize,
     /// Seed of the order of the lanes.
@@ -72,7 +79,9 @@ impl Default for TrainSpec {
             lanes: 64,
             max_steps: 1000,
             epochs: 20,
+            replay: None,
             held_out: 0.2,
+            most_held_out: usize::MAX,
             evaluate_every: 50,
             seed: 1,
             device: DeviceChoice::Auto,
@@ -80,6 +89,36 @@ impl Default for TrainSpec {
             levels: vec![0.1, 0.5, 0.9],
             margin: 0.005,
             least_judged: 1000,
+        }
+    }
+}
+
+/// Learning from the newest window of each lane, and in each pass from some older ones, drawn anew, lest they be
+/// forgotten (experience replay: Lin, Machine Learning 1992; of time series Pham and others, ICLR 2023, arXiv:2202.11672).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replay {
+    /// Steps of a window.
+    pub window: usize,
+    /// Older windows for each newest one.
+    pub old: usize,
+}
+
+impl TrainSpec {
+    /// The same for a small training of so many updates that keeps up with what is new: a window is four stretches of `k2`
+    /// steps, three old ones stand beside each newest one, and half a window is held out.
+    #[must_use]
+    pub fn refreshing(&self, updates: usize) -> Self {
+        let window = 4 * self.k2;
+        Self {
+            learning_rate: self.learning_rate * REFRESHING_RATE,
+            warm_up: 0,
+            max_steps: updates,
+            epochs: usize::MAX,
+            replay: Some(Replay { window, old: 3 }),
+            most_held_out: window / 2,
+            evaluate_every: updates.div_ceil(2).max(1),
+            margin: 0.0,
+            ..self.clone()
         }
     }
 }

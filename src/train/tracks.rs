@@ -4,7 +4,7 @@ use rand_pcg::Pcg64;
 use rand_pcg::rand_core::{RngCore, SeedableRng};
 
 use super::lanes::Lane;
-use super::spec::{TrainError, TrainSpec};
+use super::spec::{Replay, TrainError, TrainSpec};
 use crate::nn::NetworkSpec;
 
 /// What sets the seeds of successive passes apart: an odd number with bits all over (the golden ratio's).
@@ -27,8 +27,8 @@ pub(super) struct Cut {
 }
 
 impl Cut {
-    pub(super) fn new(steps: usize, held_out: f64) -> Self {
-        let held = ((steps as f64 * held_out).ceil() as usize).min(steps);
+    pub(super) fn new(steps: usize, spec: &TrainSpec) -> Self {
+        let held = ((steps as f64 * spec.held_out).ceil() as usize).min(steps).min(spec.most_held_out);
         Self { trained: steps - held, chosen: steps - held / 2, steps }
     }
 }
@@ -112,16 +112,10 @@ impl<'a> Tracks<'a> {
     /// row's share is cut into pieces, each of which begins anew.
     pub(super) fn new(lanes: &'a [Lane], cuts: &'a [Cut], sizes: Sizes, spec: &TrainSpec, epoch: usize) -> Self {
         let mut random = Pcg64::seed_from_u64(spec.seed.wrapping_add((epoch as u64).wrapping_mul(PASS)));
-        let total: usize = cuts.iter().map(|cut| cut.trained).sum();
-        let longest = total.div_ceil(spec.lanes).max(4 * spec.k2);
-        let mut pieces: Vec<Piece> = Vec::new();
-        for (lane, cut) in cuts.iter().enumerate() {
-            let count = cut.trained.div_ceil(longest);
-            for piece in 0..count {
-                let at = |piece: usize| cut.trained * piece / count;
-                pieces.push(Piece { lane, from: at(piece), to: at(piece + 1) });
-            }
-        }
+        let mut pieces = match spec.replay {
+            Some(replay) => replayed(cuts, replay, &mut random),
+            None => all(cuts, spec),
+        };
         for last in (1..pieces.len()).rev() {
             // The bias of the remainder is far below anything that an order of lanes could show.
             pieces.swap(last, (random.next_u64() % (last as u64 + 1)) as usize);
@@ -177,6 +171,37 @@ impl<'a> Tracks<'a> {
     }
 }
 
+/// All that is learnt from, in pieces no longer than a row's share.
+fn all(cuts: &[Cut], spec: &TrainSpec) -> Vec<Piece> {
+    let total: usize = cuts.iter().map(|cut| cut.trained).sum();
+    let longest = total.div_ceil(spec.lanes).max(4 * spec.k2);
+    let mut pieces = Vec::new();
+    for (lane, cut) in cuts.iter().enumerate() {
+        let count = cut.trained.div_ceil(longest);
+        for piece in 0..count {
+            let at = |piece: usize| cut.trained * piece / count;
+            pieces.push(Piece { lane, from: at(piece), to: at(piece + 1) });
+        }
+    }
+    pieces
+}
+
+/// The newest window of each lane, and older ones from anywhere before it.
+fn replayed(cuts: &[Cut], replay: Replay, random: &mut Pcg64) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    for (lane, cut) in cuts.iter().enumerate().filter(|(_, cut)| cut.trained > 0) {
+        let newest = cut.trained.saturating_sub(replay.window);
+        pieces.push(Piece { lane, from: newest, to: cut.trained });
+        if let Some(starts) = (newest + 1).checked_sub(replay.window) {
+            pieces.extend((0..replay.old).filter(|_| starts > 0).map(|_| {
+                let from = (random.next_u64() % starts as u64) as usize;
+                Piece { lane, from, to: from + replay.window }
+            }));
+        }
+    }
+    pieces
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,7 +219,7 @@ mod tests {
     #[test]
     fn every_trained_step_is_seen_once_and_nothing_of_what_is_held_out() {
         let lanes = [lane(0, 50), lane(1, 7), lane(2, 200), lane(3, 1)];
-        let cuts: Vec<Cut> = lanes.iter().map(|lane| Cut::new(lane.features.len(), 0.2)).collect();
+        let cuts: Vec<Cut> = lanes.iter().map(|lane| Cut::new(lane.features.len(), &TrainSpec::default())).collect();
         assert_eq!((cuts[0].trained, cuts[0].chosen, cuts[0].steps), (40, 45, 50));
         let spec = TrainSpec { lanes: 3, k1: 4, k2: 4, target_clip: f32::INFINITY, ..TrainSpec::default() };
         let tracks = Tracks::new(&lanes, &cuts, SIZES, &spec, 3);
@@ -233,7 +258,7 @@ mod tests {
     #[test]
     fn the_first_steps_of_a_piece_give_no_loss_and_targets_are_cut() {
         let lanes = [lane(0, 50), lane(1, 30)];
-        let cuts: Vec<Cut> = lanes.iter().map(|lane| Cut::new(lane.features.len(), 0.2)).collect();
+        let cuts: Vec<Cut> = lanes.iter().map(|lane| Cut::new(lane.features.len(), &TrainSpec::default())).collect();
         let spec = TrainSpec { lanes: 2, k1: 4, k2: 64, burn_in: 6, target_clip: 20.0, ..TrainSpec::default() };
         let tracks = Tracks::new(&lanes, &cuts, SIZES, &spec, 0);
         let window = tracks.window(0, 0, tracks.steps());
@@ -247,6 +272,21 @@ mod tests {
             };
             assert_eq!(target.to_bits(), expected.to_bits(), "step {step}: {target}");
         }
+    }
+
+    #[test]
+    fn replay_learns_from_the_newest_windows_and_three_times_as_many_old_ones() {
+        let lanes = [lane(0, 500), lane(1, 30)];
+        let spec = TrainSpec { k1: 4, k2: 4, ..TrainSpec::default() }.refreshing(10);
+        let cuts: Vec<Cut> = lanes.iter().map(|lane| Cut::new(lane.features.len(), &spec)).collect();
+        assert_eq!((cuts[0].trained, cuts[0].chosen, cuts[1].trained), (492, 496, 24), "8 steps at most are held out");
+        let tracks = Tracks::new(&lanes, &cuts, SIZES, &spec, 0);
+        let pieces: Vec<Piece> = tracks.tracks.iter().flat_map(|track| track.pieces.clone()).collect();
+        let of = |lane: usize| pieces.iter().filter(move |piece| piece.lane == lane);
+        assert_eq!((of(0).count(), of(1).count()), (4, 1), "the short lane has no room for old ones");
+        assert!(pieces.iter().all(|piece| piece.to - piece.from == 16 && piece.to <= cuts[piece.lane].trained));
+        assert_eq!((of(0).filter(|piece| piece.to == 492).count(), of(1).next().unwrap().to), (1, 24));
+        assert!(of(0).filter(|piece| piece.to < 492).all(|piece| piece.to <= 476), "old ones lie before the newest");
     }
 
     #[test]

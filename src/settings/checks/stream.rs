@@ -382,6 +382,8 @@ fn model(stream: &Stream, at: &mut Checker<'_>) {
 fn training(stream: &Stream, settings: &Settings, at: &mut Checker<'_>) {
     let training: &Training = &stream.training;
     at.range("every", training.every, Millis::seconds(1)..=Millis::days(366), "");
+    at.range("refresh", training.refresh, Millis::seconds(0)..=Millis::days(366), "0s for none");
+    at.range("refresh_updates", training.refresh_updates, 1..=100_000, "");
     at.range("cpu_share", training.cpu_share, 0.05..=1.0, "a share of the time");
     at.range("k1", training.k1, 1..=4_096, "");
     at.range("k2", training.k2, 1..=4_096, "the backward pass holds so many steps in memory");
