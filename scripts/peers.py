@@ -8,7 +8,7 @@ unit of the squared errors. Series that repeat themselves exactly there have no 
 --origins of the slots after 25 % that hold a value are forecast from: --a-day of them at random in each of as many days,
 which are spread evenly; the same for all. Targets are the values 1 and 1 to a day ahead that exist.
 
-Foretide runs over all rows as `foretide backtest` does, with its own defaults, untrained (--no-training) and with --train
+Foretide runs over all rows as `foretide backtest` does (absolute errors are those of its medians, squared ones of its means), with its own defaults, untrained (--no-training) and with --train
 trained as well; its forecasts are those of --emit. The seasonal naive forecast goes back by whole days to the newest that
 holds a value, at most a week, else it is the last value.
 
@@ -181,7 +181,7 @@ def load_file(parts, spec, most_series, arguments):
 
 
 def foretide(binary, parts, series, spec, training):
-    """Foretide's forecasts `{(series, origin): [horizon]}` and the time of one in microseconds."""
+    """Foretide's forecasts `{(series, origin): [medians and means][horizon]}` and the time of one in microseconds."""
     options = ["--horizon", str(series[0].horizon), "--season", str(spec["season"] if spec["season"] > 1 else 0)]
     options += ["--interval", f"{spec['step']}ms", "--json", *training]
     if "key" in spec:
@@ -211,7 +211,8 @@ def foretide(binary, parts, series, spec, training):
                     match = head.search(line)
                     place = match and wanted.get((match[1], int(match[2])))
                     if place:
-                        found[place] = np.array(json.loads(line)["point"], dtype=float)
+                        forecast = json.loads(line)
+                        found[place] = np.array([forecast["quantiles"]["0.5"], forecast["point"]], dtype=float)
 
         reader = threading.Thread(target=take, daemon=True)
         reader.start()
@@ -318,19 +319,21 @@ def seasonal_naive(one, origin):
 
 
 def score(all_series, forecasts, horizon):
-    """Mean over series of the scaled error, and of the squared error in the training rows' deviations; failures."""
+    """Mean over series of the scaled error, and of the squared error in the training rows' deviations; failures. A forecast
+    is one path, or two: that of the medians and that of the means."""
     scaled, squared, failed = [], [], 0
     for one, of_series in zip(all_series, forecasts):
         absolute, squares = [], []
         for origin in one.origins:
             target = one.targets(origin)[:horizon]
             path = of_series.get(origin)
-            if path is None or not np.all(np.isfinite(path[:horizon])):
+            if path is None or not np.all(np.isfinite(path[..., :horizon])):
                 failed += 1
                 path = last_value(one, origin)
-            error = (path[:horizon] - target)[~np.isnan(target)]
-            absolute.extend(np.abs(error))
-            squares.extend((error / one.deviation) ** 2)
+            medians, means = np.broadcast_to(path, (2, one.horizon))[:, :horizon]
+            there = ~np.isnan(target)
+            absolute.extend(np.abs(medians - target)[there])
+            squares.extend((((means - target) / one.deviation) ** 2)[there])
         scaled.append(float(np.mean(absolute) / one.scale) if absolute else None)
         squared.append(float(np.mean(squares)) if squares else None)
     return scaled, squared, failed
@@ -400,7 +403,8 @@ def keep(name, everyone, methods, arguments):
         return
     rows = [(at, one, origin) for at, one in enumerate(everyone) for origin in one.origins]
     none = np.full(everyone[0].horizon, math.nan)
-    arrays = {name: np.array([made[at].get(origin, none) for at, _, origin in rows]) for name, (made, _) in methods.items()}
+    median = lambda path: path if path.ndim == 1 else path[0]
+    arrays = {name: np.array([median(made[at].get(origin, none)) for at, _, origin in rows]) for name, (made, _) in methods.items()}
     arrays["target"] = np.array([one.targets(origin) for _, one, origin in rows])
     arrays |= {"series": np.array([at for at, _, _ in rows]), "origin": np.array([origin for _, _, origin in rows])}
     os.makedirs(arguments.keep, exist_ok=True)

@@ -122,7 +122,8 @@ pub fn impute(spec: &ImputeSpec, table: &Table, observe: &mut dyn FnMut(usize, f
         for (at, step) in gap.steps.clone().enumerate().filter(|(_, step)| !placed.stretch.values[*step].is_nan()) {
             let target = unit.of(placed.stretch.values[step]);
             for (errors, value) in errors.iter_mut().zip([gap.foretide[at], gap.linear[at], gap.last]) {
-                errors.add(target, unit.of(value), None);
+                let value = unit.of(value);
+                errors.add(target, value, value, None);
             }
         }
     }

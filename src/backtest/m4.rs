@@ -97,7 +97,7 @@ impl M4 {
             let known: Vec<f64> = history.values.iter().copied().flatten().collect();
             let scale = naive_error(&known, period);
             for (forecast, value) in naive2(&known, period, horizon).into_iter().zip(*ahead) {
-                value.iter().for_each(|value| measures.add(*value, forecast, scale));
+                value.iter().for_each(|value| measures.add(*value, forecast, forecast, scale));
             }
         }
         table.readings.sort_by_key(|reading| (reading.row, reading.series));

@@ -64,10 +64,10 @@ impl Errors {
         Self { points: Default::default(), quantiles: std::array::from_fn(|_| QuantileMeasures::new(levels)) }
     }
 
-    /// Takes in one target and, by method, its quantiles and what they are spread around.
-    fn add(&mut self, target: f64, forecasts: [(f64, &[f64]); METHODS], naive: Option<f64>) {
-        for (method, (point, quantiles)) in forecasts.into_iter().enumerate() {
-            self.points[method].add(target, point, naive);
+    /// Takes in one target and, by method, its mean and its quantiles, that of `median` among them.
+    fn add(&mut self, target: f64, forecasts: [(f64, &[f64]); METHODS], median: usize, naive: Option<f64>) {
+        for (method, (mean, quantiles)) in forecasts.into_iter().enumerate() {
+            self.points[method].add(target, mean, quantiles[median], naive);
             self.quantiles[method].add(target, quantiles);
         }
     }
@@ -143,7 +143,7 @@ impl Scorer {
         while series.windows.front().is_some_and(|window| lead(window) > horizon) {
             series.spare.extend(series.windows.pop_front());
         }
-        let levels = self.spec.levels.len();
+        let (levels, median) = (self.spec.levels.len(), self.spec.median());
         for window in series.windows.iter().filter(|window| lead(window) > 0) {
             let at = lead(window) - 1;
             let [last, seasonal] = &mut self.flat;
@@ -153,11 +153,11 @@ impl Scorer {
             let forecasts =
                 [(window.point[at], quantiles), (window.last, &last[..]), (window.seasonal[at], &seasonal[..])];
             match window.rest {
-                None => self.leads[at].add(value, forecasts, series.unit.naive),
+                None => self.leads[at].add(value, forecasts, median, series.unit.naive),
                 Some(counts) => {
                     let horizons = self.report[..counts].iter().zip(&mut self.rest);
                     for (_, errors) in horizons.filter(|(horizon, _)| at < **horizon) {
-                        errors.add(value, forecasts, series.unit.naive);
+                        errors.add(value, forecasts, median, series.unit.naive);
                     }
                 }
             }
@@ -182,7 +182,7 @@ impl Scorer {
                 last.fill(naive[0]);
                 seasonal.fill(naive[1]);
                 let forecasts = [(window.point[0], &window.quantiles[..]), (naive[0], last), (naive[1], seasonal)];
-                self.leads[0].add(number, forecasts, unit.naive);
+                self.leads[0].add(number, forecasts, self.spec.median(), unit.naive);
                 if let Some((crossings, (told, share))) = self.crossings.as_mut().zip(window.crossing) {
                     let naive = naive.map(|value| unit.back(value));
                     crossings.add(unit.back(number), told, naive, share, &mut series.known);

@@ -57,7 +57,7 @@ fn intervals(values: &[Option<f64>], season: usize) -> Vec<Vec<Option<Interval>>
         for (lead, all) in LEADS.iter().zip(&mut all) {
             let row = &out.quantiles[(lead - 1) * LEVELS.len()..lead * LEVELS.len()];
             if let Some(Some(came)) = values.get(step + lead) {
-                let interval = Interval { point: out.point[lead - 1], low: row[1], high: row[3], came: *came };
+                let interval = Interval { point: row[spec.median()], low: row[1], high: row[3], came: *came };
                 all[step + lead] = Some(interval);
             }
         }

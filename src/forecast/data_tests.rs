@@ -118,10 +118,10 @@ fn run(spec: &ForecastSpec, values: &[Option<f64>], buckets: &mut [(Bucket, Quan
             let (points, quantiles) = &mut buckets[spec.buckets.partition_point(|end| *end < lead)];
             let lag = spec.seasonal_lag(lead);
             let seasonal = lag.and_then(|lag| values[step + lead - lag]).unwrap_or(value);
-            points.ours.add(target / unit, out.point[lead - 1] / unit, None);
-            points.last.add(target / unit, value / unit, None);
-            points.seasonal.add(target / unit, seasonal / unit, None);
             let row = &out.quantiles[(lead - 1) * LEVELS.len()..lead * LEVELS.len()];
+            points.ours.add(target / unit, out.point[lead - 1] / unit, row[spec.median()] / unit, None);
+            points.last.add(target / unit, value / unit, value / unit, None);
+            points.seasonal.add(target / unit, seasonal / unit, seasonal / unit, None);
             quantiles.add(*target, row);
         }
     }

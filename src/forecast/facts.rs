@@ -20,9 +20,9 @@ pub struct Facts {
 pub struct BucketFacts {
     /// Point forecasts that matured, at the bucket's middle.
     pub points: u64,
-    /// Sum of their absolute errors.
+    /// Sum of the absolute errors of the median.
     pub absolute: f64,
-    /// Sum of their squared errors.
+    /// Sum of the squared errors of the mean.
     pub squared: f64,
     /// Sum of the absolute errors of each expert for the same targets, in the order of [`Expert`](super::Expert).
     pub experts: [f64; EXPERTS],

@@ -15,14 +15,15 @@ pub struct PointMeasures {
 }
 
 impl PointMeasures {
-    /// Takes in one target and its forecast. `naive_scale` is the mean absolute error of the seasonal naive forecast within the training rows of the
+    /// Takes in one target and its forecast: its mean, of which the squared error is taken, and its median, of which all others
+    /// are, as each is the best for that (Gneiting, Journal of the American Statistical Association 2011). `naive_scale` is the mean absolute error of the seasonal naive forecast within the training rows of the
     /// series, for the scaled error; none where it is 0 or unknown.
-    pub fn add(&mut self, target: f64, forecast: f64, naive_scale: Option<f64>) {
-        let error = (target - forecast).abs();
+    pub fn add(&mut self, target: f64, mean: f64, median: f64, naive_scale: Option<f64>) {
+        let error = (target - median).abs();
         self.count += 1;
         self.absolute += error;
-        self.squared += error * error;
-        let size = target.abs() + forecast.abs();
+        self.squared += (target - mean) * (target - mean);
+        let size = target.abs() + median.abs();
         self.symmetric += if size > 0.0 { 2.0 * error / size } else { 0.0 };
         if let Some(scale) = naive_scale.filter(|scale| *scale > 0.0) {
             self.scaled += error / scale;
@@ -172,13 +173,13 @@ mod tests {
     fn points_by_hand() {
         let mut one = PointMeasures::default();
         assert_eq!((one.mae(), one.mase()), (None, None));
-        one.add(10.0, 8.0, Some(4.0));
+        one.add(10.0, 9.0, 8.0, Some(4.0));
         let mut two = PointMeasures::default();
-        two.add(0.0, 0.0, Some(0.0));
-        two.add(-5.0, 5.0, None);
+        two.add(0.0, 0.0, 0.0, Some(0.0));
+        two.add(-5.0, 5.0, 5.0, None);
         one.merge(&two);
         assert_eq!(one.count(), 3);
-        assert!(near(one.mae(), 4.0) && near(one.mse(), 104.0 / 3.0));
+        assert!(near(one.mae(), 4.0) && near(one.mse(), 101.0 / 3.0));
         assert!(near(one.mase(), 0.5), "targets without a scale do not count");
         assert!(near(one.smape(), (200.0 * 2.0 / 18.0 + 0.0 + 200.0) / 3.0));
     }

@@ -8,8 +8,8 @@ use super::spec::ForecastSpec;
 
 /// Experts whose weights are free; the last value, from which all is measured, has the rest.
 const FREE: usize = EXPERTS - 1;
-/// Memory of what the weights are learnt from, in forecasts.
-const MEMORY: f32 = 1000.0;
+/// Memory of what the weights are learnt from, in forecasts, by the aim: absolute errors tell sooner.
+const MEMORY: [f32; 2] = [1000.0, 500.0];
 /// How many forecasts the first weights count for.
 const PRIOR: f32 = 20.0;
 /// No expert counts for more.
@@ -21,18 +21,18 @@ const LEAST: f32 = 1.0;
 /// A usual error below this, in the same units, does not hold back a larger one: the series has been at rest.
 const REST: f32 = 0.01;
 /// Deviations of what is won over a naive forecast that it must amount to: one or two events prove nothing, as when a series
-/// at rest moves once a year.
-const SURE: f32 = 1.7;
+/// at rest moves once a year. By the aim: a single event weighs less in absolute errors.
+const SURE: [f32; 2] = [1.7, 0.7];
 /// Memory of the usual error, in forecasts, and how many of them one error counts for at most.
 const USUAL_MEMORY: u32 = 100;
 const CLIP: f32 = 8.0;
+/// The median's loss is the absolute error, but for errors below so many usual ones, where it is rounded off.
+const NEAR: f32 = 0.7;
 /// A forecast or a target beyond so many units teaches as if it were a smaller one.
 const HEEDED: f32 = 6.0;
 
-/// The weights of the experts in each bucket: those that would have had the least squared error on the matured forecasts,
-/// newer ones counting more, none of them negative (stacked regression: Breiman, Machine Learning 1996), by coordinate
-/// descent from the weights before. Errors are measured in the series' long-term unit, or in the usual error of a time that is
-/// worse than that.
+/// The weights of the experts in each bucket, twice: for the mean and for the median of what comes. Errors are measured in
+/// the series' long-term unit, or in the usual error of a time that is worse than that.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Mixture {
     buckets: Vec<Bucket>,
@@ -42,40 +42,69 @@ clone_in_place!(Mixture { buckets });
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Bucket {
-    weights: [f32; FREE],
-    /// Mean products of the experts' distances from the last value, and of these with the target's.
-    products: [[f32; FREE]; FREE],
-    targets: [f32; FREE],
+    mean: Blend,
+    median: Blend,
     /// Mean absolute error of the mixture.
     usual: f32,
-    /// Discounted sums of squared errors: of the last value, the seasonal naive forecast and the weighted experts.
-    losses: [f32; 3],
-    /// Discounted sum of squares of what the weighted experts won, or lost, against the better naive forecast.
-    won: f32,
     /// Forecasts that were learnt from.
     learnt: u32,
 }
 
+/// The weights that would have had the least loss on the matured forecasts, newer ones counting more, none of them negative
+/// (stacked regression: Breiman, Machine Learning 1996), by coordinate descent from the weights before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Blend {
+    weights: [f32; FREE],
+    /// Mean products of the experts' distances from the last value, and of these with the target's.
+    products: [[f32; FREE]; FREE],
+    targets: [f32; FREE],
+    /// Discounted sums of losses: of the last value, the seasonal naive forecast and the weighted experts.
+    losses: [f32; 3],
+    /// Discounted sum of squares of what the weighted experts won, or lost, against the better naive forecast.
+    won: f32,
+}
+
+/// What a blend aims at, by the loss that is least there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// The squared error.
+    Mean,
+    /// The absolute error.
+    Median,
+}
+
+impl Aim {
+    fn loss(self, error: f32) -> f32 {
+        match self {
+            Self::Mean => error * error,
+            Self::Median => error.abs(),
+        }
+    }
+}
+
 impl Mixture {
     pub fn new(spec: &ForecastSpec) -> Self {
-        let bucket = Bucket {
+        let blend = Blend {
             weights: first_weights(spec),
             products: [[0.0; FREE]; FREE],
             targets: [0.0; FREE],
-            usual: 0.0,
             losses: [0.0; 3],
             won: 0.0,
-            learnt: 0,
         };
+        let bucket = Bucket { mean: blend.clone(), median: blend, usual: 0.0, learnt: 0 };
         Self { buckets: vec![bucket; spec.buckets.len()] }
     }
 
     /// The weights in a bucket, in the order of [`Expert`]; they sum to 1. Where the weighted experts are not better
     /// than a naive forecast, or not by more than chance, the naive forecast has all.
     #[inline]
-    pub fn weights(&self, bucket: usize) -> [f32; EXPERTS] {
-        let Bucket { weights: free, losses: [last, seasonal, weighted], won, .. } = &self.buckets[bucket];
-        if weighted + SURE * won.sqrt() > last.min(*seasonal) {
+    pub fn weights(&self, bucket: usize, aim: Aim) -> [f32; EXPERTS] {
+        let bucket = &self.buckets[bucket];
+        let Blend { weights: free, losses: [last, seasonal, weighted], won, .. } = match aim {
+            Aim::Mean => &bucket.mean,
+            Aim::Median => &bucket.median,
+        };
+        if weighted + SURE[aim as usize] * won.sqrt() > last.min(*seasonal) {
             let naive = if last <= seasonal { Expert::Last } else { Expert::Seasonal };
             return std::array::from_fn(|expert| f32::from(u8::from(expert == naive as usize)));
         }
@@ -97,31 +126,10 @@ impl Mixture {
         let unit = unit * (farthest / HEEDED).max(1.0);
         let [_, distances @ ..] = experts.map(|expert| expert / unit);
         let target = target / unit;
-        let keep = 1.0 - 1.0 / MEMORY;
-        let weighted: f32 = distances.iter().zip(&bucket.weights).map(|(distance, weight)| distance * weight).sum();
-        for (loss, forecast) in bucket.losses.iter_mut().zip([0.0, distances[0], weighted]) {
-            *loss = keep * *loss + (target - forecast) * (target - forecast);
-        }
-        let naive = if bucket.losses[0] <= bucket.losses[1] { 0.0 } else { distances[0] };
-        let won = (target - naive).powi(2) - (target - weighted).powi(2);
-        bucket.won = keep * bucket.won + won * won;
-        for (row, one) in bucket.products.iter_mut().zip(distances) {
-            for (product, other) in row.iter_mut().zip(distances) {
-                *product = keep * *product + one * other;
-            }
-        }
-        for (sum, distance) in bucket.targets.iter_mut().zip(distances) {
-            *sum = keep * *sum + distance * target;
-        }
         let prior = PRIOR / bucket.learnt as f32;
-        for expert in (0..SWEEPS).flat_map(|_| 0..FREE) {
-            let row = &bucket.products[expert];
-            let prior = prior * row[expert];
-            let others: f32 = row.iter().zip(&bucket.weights).map(|(product, weight)| product * weight).sum();
-            let rest = bucket.targets[expert] + prior * first[expert] - (others - row[expert] * bucket.weights[expert]);
-            if row[expert] > f32::MIN_POSITIVE {
-                bucket.weights[expert] = (rest / (row[expert] + prior)).clamp(0.0, MOST);
-            }
+        let near = NEAR * bucket.usual / unit;
+        for (blend, aim) in [(&mut bucket.mean, Aim::Mean), (&mut bucket.median, Aim::Median)] {
+            blend.learn(aim, target, distances, near, prior, first);
         }
     }
 
@@ -133,6 +141,41 @@ impl Mixture {
     /// Heap memory in bytes.
     pub fn heap_bytes(&self) -> usize {
         self.buckets.capacity() * size_of::<Bucket>()
+    }
+}
+
+impl Blend {
+    /// Learns from a target and the experts' forecasts of it. Where the loss is not the squared error, what the weights miss
+    /// by far counts for less in the least squares (iteratively reweighted: Holland and Welsch, Communications in Statistics
+    /// 1977).
+    fn learn(&mut self, aim: Aim, target: f32, distances: [f32; FREE], near: f32, prior: f32, first: [f32; FREE]) {
+        let keep = 1.0 - 1.0 / MEMORY[aim as usize];
+        let weighted = distances.iter().zip(&self.weights).map(|(distance, weight)| distance * weight).sum::<f32>();
+        let missed = (target - weighted).abs();
+        let heed = if aim == Aim::Median && missed > near { near / missed } else { 1.0 };
+        for (sum, forecast) in self.losses.iter_mut().zip([0.0, distances[0], weighted]) {
+            *sum = keep * *sum + aim.loss(target - forecast);
+        }
+        let naive = if self.losses[0] <= self.losses[1] { 0.0 } else { distances[0] };
+        let won = aim.loss(target - naive) - aim.loss(target - weighted);
+        self.won = keep * self.won + won * won;
+        for (row, one) in self.products.iter_mut().zip(distances) {
+            for (product, other) in row.iter_mut().zip(distances) {
+                *product = keep * *product + heed * one * other;
+            }
+        }
+        for (sum, distance) in self.targets.iter_mut().zip(distances) {
+            *sum = keep * *sum + heed * distance * target;
+        }
+        for expert in (0..SWEEPS).flat_map(|_| 0..FREE) {
+            let row = &self.products[expert];
+            let prior = prior * row[expert];
+            let others: f32 = row.iter().zip(&self.weights).map(|(product, weight)| product * weight).sum();
+            let rest = self.targets[expert] + prior * first[expert] - (others - row[expert] * self.weights[expert]);
+            if row[expert] > f32::MIN_POSITIVE {
+                self.weights[expert] = (rest / (row[expert] + prior)).clamp(0.0, MOST);
+            }
+        }
     }
 }
 

@@ -14,6 +14,7 @@ pub(super) struct Points {
     pub linear: [f32; MODELS],
     pub network: f32,
     pub mixed: f32,
+    pub median: f32,
 }
 
 /// Only what cannot be worked out again from the series' context, in rings: for each bucket its middle and its end.
@@ -27,7 +28,7 @@ pub(super) struct Pending {
     cursors: Vec<(u16, u16)>,
     /// Rings of the middles, one after the other.
     points: Vec<Points>,
-    /// Rings of the ends, one after the other: the point forecast, as in [`Points`].
+    /// Rings of the ends, one after the other: the median, as in [`Points`].
     centres: Vec<f32>,
     /// Beside `centres`, `[levels]` each: distances of the quantiles from it, upper halves of their bits; at the median,
     /// whose distance is 0, how much wider than usual they are.
@@ -78,7 +79,7 @@ impl Pending {
         self.points[self.middle(spec, bucket)]
     }
 
-    /// What was forecast for this step at the end of a bucket: point and quantiles (at the median: how much wider than
+    /// What was forecast for this step at the end of a bucket: median and quantiles (at the median: how much wider than
     /// usual).
     #[inline]
     pub fn quantiles(&self, spec: &ForecastSpec, bucket: usize) -> (f32, &[u16]) {
@@ -91,14 +92,14 @@ impl Pending {
         self.scales[usize::from(self.now)] = (scale.to_bits() >> 32) as u32;
     }
 
-    /// Remembers the point forecasts for the middle and the end of a bucket.
+    /// Remembers the point forecasts for the middle of a bucket, and the median for its end.
     pub fn remember_points(&mut self, spec: &ForecastSpec, bucket: usize, middle: Points, end: f32) {
         let (at_middle, at_end) = (self.middle(spec, bucket), self.end(spec, bucket));
         self.points[at_middle] = middle;
         self.centres[at_end] = end;
     }
 
-    /// Remembers the distances of the quantiles from the point at the end of a bucket, and how much `wider` than usual they
+    /// Remembers the distances of the quantiles from the median at the end of a bucket, and how much `wider` than usual they
     /// are.
     pub fn remember_quantiles(&mut self, spec: &ForecastSpec, bucket: usize, distances: &[f32], wider: f32) {
         let (at, levels) = (self.end(spec, bucket), spec.levels.len());

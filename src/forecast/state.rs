@@ -9,7 +9,7 @@ use super::calibration::{Calibration, outward};
 use super::experts::{EXPERTS, Expert, FARTHEST, error, held, scaled, seasonal_before, seasonal_path};
 use super::facts::{BucketFacts, Facts};
 use super::linear::{Linear, MODELS};
-use super::mixture::Mixture;
+use super::mixture::{Aim, Mixture};
 use super::pending::{Pending, Points, unhalve};
 use super::spec::{Between, ForecastSpec};
 use crate::series::{ClosedSlot, SeriesState, Target};
@@ -17,16 +17,16 @@ use crate::series::{ClosedSlot, SeriesState, Target};
 /// One forecast: a path, or one number, and its quantiles.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Forecast {
-    /// `[output]`: the point forecast; the quantile 0.5 is the same.
+    /// `[output]`: the mean of what may come, which has the least squared error.
     pub point: Vec<f64>,
-    /// `[output][level]`: the quantiles, ascending in each.
+    /// `[output][level]`: the quantiles, ascending in each. That of 0.5, the median, has the least absolute error.
     pub quantiles: Vec<f64>,
     /// How probably the one number crosses the threshold, where there is one.
     pub crossing: Option<f32>,
     /// `[output]`: how far the linear experts' forecasts lie from the last value.
     linear: [Vec<f64>; MODELS],
-    /// `[bucket]`: the experts' weights.
-    weights: Vec<[f32; EXPERTS]>,
+    /// `[bucket]`: the experts' weights, for the mean and for the median.
+    weights: Vec<[[f32; EXPERTS]; 2]>,
 }
 
 impl Forecast {
@@ -134,41 +134,49 @@ impl ForecastState {
             self.linear.path(spec, series, model, path);
         }
         out.weights.clear();
-        out.weights.extend((0..spec.buckets.len()).map(|bucket| self.mixture.weights(bucket)));
+        let of_bucket = |bucket| [Aim::Mean, Aim::Median].map(|aim| self.mixture.weights(bucket, aim));
+        out.weights.extend((0..spec.buckets.len()).map(of_bucket));
         for (place, point) in out.point.iter_mut().enumerate() {
             let Between { below, above, share } = spec.of_middles[place];
-            let (low, high) = (out.weights[below], out.weights[above]);
-            let weight = |expert: Expert| {
+            let (low, high) = (&out.weights[below], &out.weights[above]);
+            let seasonal = *point;
+            let [mean, median] = [Aim::Mean, Aim::Median].map(|aim| {
                 if spec.network_alone {
-                    return f64::from(u8::from(expert == Expert::Network));
+                    return anchor + scale * f64::from(network_point(place));
                 }
-                let expert = expert as usize;
-                f64::from(low[expert] + share * (high[expert] - low[expert]))
-            };
-            let linear = [Expert::Linear, Expert::LinearSeasonal, Expert::LinearWeekly].into_iter().zip(&out.linear);
-            *point = anchor
-                + weight(Expert::Seasonal) * *point
-                + linear.map(|(expert, path)| weight(expert) * path[place]).sum::<f64>()
-                + weight(Expert::Network) * scale * f64::from(network_point(place));
-            if !spec.network_alone {
-                *point = bounds.hold_point(*point, anchor);
-            }
+                let (low, high) = (&low[aim as usize], &high[aim as usize]);
+                let weight = |expert: Expert| {
+                    let expert = expert as usize;
+                    f64::from(low[expert] + share * (high[expert] - low[expert]))
+                };
+                let linear =
+                    [Expert::Linear, Expert::LinearSeasonal, Expert::LinearWeekly].into_iter().zip(&out.linear);
+                let mixed = anchor
+                    + weight(Expert::Seasonal) * seasonal
+                    + linear.map(|(expert, path)| weight(expert) * path[place]).sum::<f64>()
+                    + weight(Expert::Network) * scale * f64::from(network_point(place));
+                bounds.hold_point(mixed, anchor)
+            });
+            *point = mean;
+            out.quantiles[place * levels + spec.median] = median;
         }
         self.pending.open(scale);
+        let median_at = |quantiles: &[f64], place: usize| quantiles[place * levels + spec.median];
         for (bucket, (middle, end)) in spec.middles.iter().zip(&spec.buckets).enumerate() {
-            let at = spec.place(*middle);
+            let (at, end) = (spec.place(*middle), spec.place(*end));
             let linear = std::array::from_fn(|model| scaled(out.linear[model][at], scale));
-            let mixed = |lead: &usize| scaled(out.point[spec.place(*lead)] - anchor, scale);
-            let points = Points { linear, network: network_point(at), mixed: mixed(middle) };
-            self.pending.remember_points(spec, bucket, points, mixed(end));
+            let apart = |value: f64| scaled(value - anchor, scale);
+            let (mixed, median) = (apart(out.point[at]), apart(median_at(&out.quantiles, at)));
+            let points = Points { linear, network: network_point(at), mixed, median };
+            self.pending.remember_points(spec, bucket, points, apart(median_at(&out.quantiles, end)));
         }
         self.calibration.prepare(spec, (series.difference_scale() / scale) as f32);
         let pending = &mut self.pending;
         self.calibration.spread(spec, network, |place, distances, at_end| {
             let quantiles = &mut out.quantiles[place * levels..(place + 1) * levels];
-            let point = out.point[place];
+            let median = quantiles[spec.median];
             outward(spec.median, distances, |level, distance| {
-                let quantile = point + scale * f64::from(distance);
+                let quantile = median + scale * f64::from(distance);
                 quantiles[level] = bounds.hold_quantile(quantile, level > spec.median);
             });
             if let Some((bucket, wider)) = at_end {
@@ -186,7 +194,7 @@ impl ForecastState {
     /// How probably the number that `forecast` tells lies beyond the threshold: above it, or below it where the number is
     /// a minimum.
     fn crossing(&self, spec: &ForecastSpec, threshold: f64, scale: f64, forecast: &Forecast) -> f32 {
-        let distance = |value: f64| scaled(value - forecast.point[0], scale);
+        let distance = |value: f64| scaled(value - forecast.quantiles[spec.median], scale);
         let (residual, usual) = (distance(threshold), self.calibration.usual(0));
         let tail = self.detector.tail().probability(spec, residual, usual, |level| distance(forecast.quantiles[level]));
         let above = if residual >= 0.0 { tail } else { 1.0 - tail };
@@ -230,9 +238,9 @@ impl ForecastState {
         let experts: [f32; EXPERTS] = [0.0, seasonal, linear, without_season, without_week, points.network];
         let mixed = error(target, points.mixed);
         facts.points += 1;
-        facts.absolute += f64::from(mixed.abs());
+        facts.absolute += f64::from(error(target, points.median).abs());
         facts.squared += f64::from(mixed) * f64::from(mixed);
-        for (expert, weight) in self.mixture.weights(bucket).into_iter().enumerate() {
+        for (expert, weight) in self.mixture.weights(bucket, Aim::Mean).into_iter().enumerate() {
             facts.experts[expert] += f64::from(error(target, experts[expert]).abs());
             facts.weights[expert] += f64::from(weight);
         }
