@@ -203,13 +203,18 @@ impl ForecastState {
 
     /// How unusual `value` is after the newest forecast for it, if there was one.
     fn judge(&mut self, spec: &ForecastSpec, series: &SeriesState, value: f64, facts: &mut Facts) -> Option<Anomaly> {
-        let error = |bucket: usize| {
+        let apart = |bucket: usize| {
             let (anchor, scale) = self.origin(series, spec.buckets[bucket])?;
-            let residual = scaled(value - anchor, scale) - self.pending.quantiles(spec, bucket).0;
-            Some((residual, f64::from(residual) * scale))
+            Some((scaled(value - anchor, scale), scale))
         };
-        let (residual, newest) = error(0)?;
-        let far = far_bucket(spec).and_then(error).map(|(_, far)| far);
+        let (distance, scale) = apart(0)?;
+        let residual = distance - self.pending.quantiles(spec, 0).0;
+        // Of the mean: a median that stays at the last value hides half of what a series does.
+        let newest = f64::from(distance - self.pending.points(spec, 0).mixed) * scale;
+        let far = far_bucket(spec).and_then(|bucket| {
+            let (distance, scale) = apart(bucket)?;
+            Some(f64::from(distance - self.pending.quantiles(spec, bucket).0) * scale)
+        });
         let issued = self.pending.quantiles(spec, 0).1;
         let usual = self.calibration.usual(0);
         let anomaly = self
