@@ -12,7 +12,7 @@ use super::{
     units::units,
 };
 use crate::{
-    engine::{Acceptance, Engine, Epoch, StreamSpec, TaskHandle, TaskId},
+    engine::{Acceptance, Engine, Epoch, StreamSpec, TaskHandle, TaskId, Version},
     nn::{Network, Weights},
     train::{Progress, TrainSpec},
 };
@@ -296,7 +296,8 @@ impl<'a> Run<'a> {
             let stream = &self.spec.stream;
             let network = Network::new(&stream.network, weights)?;
             let version = self.engine.version(self.task) + 1;
-            self.engine.install(&stream.name, version, Arc::new(network));
+            let prior = round.prior.clone();
+            self.engine.install(&stream.name, version, Version { network: Arc::new(network), prior });
             self.engine.activate(self.task, version);
             self.engine.forget(&stream.name, version);
             self.weights = weights.clone();

@@ -1,11 +1,13 @@
 //! Training at fixed rows, from what was fed before them.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::Arc};
 
 use super::{error::BacktestError, table::Table};
 use crate::{
     engine::StreamSpec,
+    forecast::Prior,
     nn::Weights,
+    series::Size,
     train::{self, Lane, LaneBuilder, Progress, TrainError, TrainSpec, Verdict},
 };
 
@@ -54,6 +56,8 @@ pub struct Round {
     pub refused: Option<String>,
     /// The new weights, where they were promoted.
     pub weights: Option<Weights>,
+    /// Where a new series begins from here on, if that is known.
+    pub prior: Option<Arc<Prior>>,
 }
 
 /// Trains from the first `fed` readings, the newest `most_steps` of each series.
@@ -68,7 +72,9 @@ pub(super) fn round(
     row: usize,
     tell: &mut dyn FnMut(&Progress),
 ) -> Result<Round, BacktestError> {
-    let lanes = lanes(stream, table, fed, most_steps);
+    let (lanes, sizes) = history(stream, table, fed, most_steps);
+    let targets: Vec<&[f32]> = lanes.iter().map(|lane| lane.targets.as_slice()).collect();
+    let prior = Prior::pool(&stream.forecast, &sizes, &targets).map(Arc::new);
     let mut observe = |progress: &Progress| {
         tell(progress);
         ControlFlow::Continue(())
@@ -80,6 +86,7 @@ pub(super) fn round(
         challenger_loss: f64::NAN,
         refused: Some(refused),
         weights: None,
+        prior: None,
     };
     match train::train(spec, &stream.network, champion, &lanes, &mut observe) {
         Ok(outcome) => {
@@ -89,7 +96,7 @@ pub(super) fn round(
             };
             let (champion_loss, challenger_loss) = (outcome.champion_loss, outcome.challenger_loss);
             let weights = refused.is_none().then_some(outcome.challenger);
-            Ok(Round { row, updates: outcome.steps, champion_loss, challenger_loss, refused, weights })
+            Ok(Round { row, updates: outcome.steps, champion_loss, challenger_loss, refused, weights, prior })
         }
         Err(TrainError::TooLittle(why)) => Ok(nothing(why)),
         Err(error) => Err(error.into()),
@@ -98,13 +105,19 @@ pub(super) fn round(
 
 /// What training reads from the first `fed` readings: the newest `most` steps of each series.
 pub fn lanes(stream: &StreamSpec, table: &Table, fed: usize, most: usize) -> Vec<Lane> {
+    history(stream, table, fed, most).0
+}
+
+/// The same, and how large the values of each series are.
+fn history(stream: &StreamSpec, table: &Table, fed: usize, most: usize) -> (Vec<Lane>, Vec<Size>) {
     let builder = LaneBuilder::new(stream.series.clone(), &stream.network, most);
     let mut builders = vec![builder; table.series.len()];
     for reading in &table.readings[..fed] {
         // What serving refuses is not learnt from either.
         builders[reading.series as usize].observe(reading.time, reading.value, table.beside(reading));
     }
-    builders.iter().filter(|builder| !builder.is_empty()).map(LaneBuilder::lane).collect()
+    let begun = || builders.iter().filter(|builder| !builder.is_empty());
+    (begun().map(LaneBuilder::lane).collect(), begun().filter_map(LaneBuilder::size).collect())
 }
 
 #[cfg(test)]

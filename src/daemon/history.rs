@@ -1,11 +1,12 @@
 //! Reading history back from the input topics, through the same decoding and the same grid as serving.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::plan::{StreamPlan, TrainingPlan};
 use crate::{
     broker::{Broker, BrokerError, From, Partition},
-    series::newest_steps,
+    forecast::{ForecastSpec, Prior},
+    series::{Size, newest_steps},
     time::EventTime,
     train::{Lane, LaneBuilder},
     wire::Decoder,
@@ -21,12 +22,22 @@ const READ_WAIT: Duration = Duration::from_millis(200);
 pub struct History {
     /// One lane for each series whose history is long enough.
     pub lanes: Vec<Lane>,
+    /// How large the values of each are.
+    pub sizes: Vec<Size>,
     /// Steps of all lanes together.
     pub steps: usize,
     /// Steps of the longest series, long enough or not.
     pub longest: usize,
     /// The newest event time, in milliseconds since the Unix epoch.
     pub newest: Option<i64>,
+}
+
+impl History {
+    /// Where a new series begins, as far as these tell.
+    pub fn prior(&self, forecast: &ForecastSpec) -> Option<Arc<Prior>> {
+        let targets: Vec<&[f32]> = self.lanes.iter().map(|lane| lane.targets.as_slice()).collect();
+        Prior::pool(forecast, &self.sizes, &targets).map(Arc::new)
+    }
 }
 
 /// Reads the records of the last `training.history` milliseconds (by the records' timestamps) up to now, or until
@@ -62,6 +73,7 @@ pub fn read(
             })?;
             let long_enough = |builder: &&LaneBuilder| builder.len() >= training.min_steps;
             history.lanes.extend(builders.values().filter(long_enough).map(LaneBuilder::lane));
+            history.sizes.extend(builders.values().filter(long_enough).filter_map(LaneBuilder::size));
             history.steps += builders.values().filter(long_enough).map(LaneBuilder::len).sum::<usize>();
             history.longest = history.longest.max(builders.values().map(LaneBuilder::len).max().unwrap_or(0));
         }

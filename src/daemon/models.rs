@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{plan::Plan, status::Status};
 use crate::{
     broker::{Broker, BrokerError, From, Partition, Reader},
-    engine::Engine,
+    engine::{Engine, Version},
     nn::{Network, NetworkSpec, Weights},
     wire::model::ModelShelf,
 };
@@ -116,7 +116,8 @@ impl ModelWatch {
                 .and_then(|weights| Network::new(&spec.network, &weights).map_err(|error| error.to_string()));
             match made {
                 Ok(network) => {
-                    engine.install(stream, version, Arc::new(network));
+                    let prior = release.prior.clone();
+                    engine.install(stream, version, Version { network: Arc::new(network), prior });
                     engine.forget(stream, version.saturating_sub(VERSIONS_KEPT));
                     status.published(stream, version, release.created);
                 }

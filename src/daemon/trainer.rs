@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     broker::{BrokerError, Member, MemberEvent, Outgoing, Publisher},
+    forecast::Prior,
     nn::Weights,
     telemetry::metrics,
     train::{self, Lane, Outcome, Progress, TrainError, TrainSpec, Verdict},
@@ -220,6 +221,7 @@ impl<'a> Trainer<'a> {
                     challenger_loss: outcome.challenger_loss,
                     trained_until: history.newest,
                     reason: PublishReason::Promotion,
+                    prior: history.prior(&stream.engine.forecast),
                 };
                 return self.publish(stream, challenger);
             }
@@ -319,6 +321,7 @@ impl<'a> Trainer<'a> {
             challenger_loss: compared.challenger_loss,
             trained_until: None,
             reason: PublishReason::Rollback,
+            prior: champion.prior,
         }))
     }
 
@@ -337,6 +340,7 @@ impl<'a> Trainer<'a> {
             champion_loss: finite(challenger.champion_loss),
             challenger_loss: finite(challenger.challenger_loss),
             reason: challenger.reason,
+            prior: challenger.prior,
         };
         let published = |error: &dyn std::fmt::Display| RoundError::Published(error.to_string());
         let bytes = challenger.weights.to_bytes().map_err(|error| published(&error))?;
@@ -404,6 +408,7 @@ struct Champion {
     weights: Weights,
     /// Where it is a promotion: the version it was trained from.
     promoted_from: Option<u64>,
+    prior: Option<Arc<Prior>>,
 }
 
 struct Challenger {
@@ -413,6 +418,7 @@ struct Challenger {
     challenger_loss: f64,
     trained_until: Option<i64>,
     reason: PublishReason,
+    prior: Option<Arc<Prior>>,
 }
 
 /// The weights that serve: the newest published for the configured network, or the initial ones.
@@ -421,11 +427,11 @@ fn champion(models: &ModelWatch, stream: &StreamPlan) -> Result<Champion, RoundE
     let name: &str = &stream.engine.name;
     let fitting = |manifest: &&Manifest| manifest.release.fingerprint == network.fingerprint();
     let Some(release) = models.shelf.versions(name).rev().find(fitting).map(|manifest| &manifest.release) else {
-        return Ok(Champion { version: 0, weights: Weights::initial(network), promoted_from: None });
+        return Ok(Champion { version: 0, weights: Weights::initial(network), promoted_from: None, prior: None });
     };
     let weights = models.weights(name, release.version, network).map_err(RoundError::Published)?;
     let promoted_from = (release.reason == PublishReason::Promotion).then_some(release.parent);
-    Ok(Champion { version: release.version, weights, promoted_from })
+    Ok(Champion { version: release.version, weights, promoted_from, prior: release.prior.clone() })
 }
 
 fn count(stream: &StreamPlan, outcome: &str) {

@@ -19,7 +19,7 @@ pub use epoch::{Epoch, ForecastRow, Snapshot, TaskEpoch};
 pub use snapshot::SnapshotError;
 
 use crate::{
-    forecast::ForecastSpec,
+    forecast::{ForecastSpec, Prior},
     nn::{Network, NetworkError, NetworkSpec, Weights},
     series::{ClosedSlot, Placed, SeriesSpec},
     time::EventTime,
@@ -97,7 +97,16 @@ const SPARE_IMAGES: usize = 8_192;
 struct Stream {
     spec: StreamSpec,
     /// By version; version 0 (the initial weights) is always there.
-    networks: BTreeMap<u64, Arc<Network>>,
+    networks: BTreeMap<u64, Version>,
+}
+
+/// What serves under a version.
+#[derive(Clone)]
+pub struct Version {
+    /// The network with its weights.
+    pub network: Arc<Network>,
+    /// Where a new series begins, if that is known.
+    pub prior: Option<Arc<Prior>>,
 }
 
 struct Task {
@@ -147,7 +156,10 @@ impl Engine {
             .into_iter()
             .map(|spec| {
                 let initial = Network::new(&spec.network, &Weights::initial(&spec.network))?;
-                Ok(Stream { spec, networks: BTreeMap::from([(0, Arc::new(initial))]) })
+                Ok(Stream {
+                    spec,
+                    networks: BTreeMap::from([(0, Version { network: Arc::new(initial), prior: None })]),
+                })
             })
             .collect::<Result<Vec<_>, NetworkError>>()?;
         let observations = vec![0; streams.len()];
@@ -166,9 +178,11 @@ impl Engine {
     }
 
     /// Makes weights ready to serve `stream`; tasks take them up through [`Engine::activate`].
-    pub fn install(&mut self, stream: &str, version: u64, network: Arc<Network>) {
+    /// A prior of another shape than the stream's forecasts is left out.
+    pub fn install(&mut self, stream: &str, version: u64, served: Version) {
         if let Some(stream) = self.streams.iter_mut().find(|known| &*known.spec.name == stream) {
-            stream.networks.insert(version, network);
+            let prior = served.prior.filter(|prior| prior.fits(&stream.spec.forecast));
+            stream.networks.insert(version, Version { prior, ..served });
         }
     }
 
@@ -278,13 +292,14 @@ impl Engine {
         covariates: &[f64],
     ) -> Acceptance {
         let Some(open) = self.tasks[task.0].as_mut() else { return Acceptance::Known };
-        let spec = &self.streams[open.stream].spec;
+        let Stream { spec, networks } = &self.streams[open.stream];
         let index = match open.table.find(series) {
             Some(index) => index,
             None if open.table.len() >= spec.max_series => return Acceptance::SeriesLimit,
             None => {
                 open.remember();
-                open.table.put(Series::new(series, spec))
+                let prior = networks.get(&open.version).and_then(|served| served.prior.as_deref());
+                open.table.put(Series::starting(series, spec, prior, value))
             }
         };
         let state = open.table.get_mut(index);

@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 
 use super::StreamSpec;
 use crate::{
-    forecast::ForecastState,
+    forecast::{ForecastState, Prior},
     series::{SeriesState, clone_in_place},
 };
 
@@ -34,8 +34,13 @@ clone_in_place!(Series { key, position, version, input, forecast, hidden, queued
 pub(super) const UNSTEPPED: u64 = u64::MAX;
 
 impl Series {
-    pub fn new(key: &str, spec: &StreamSpec) -> Self {
-        Self::restored(key, i64::MIN, UNSTEPPED, SeriesState::new(), ForecastState::new(&spec.forecast), Box::default())
+    /// A series whose first value this is.
+    pub fn starting(key: &str, spec: &StreamSpec, prior: Option<&Prior>, value: f64) -> Self {
+        let (input, forecast) = match prior {
+            Some(prior) => (SeriesState::starting(&prior.size, value), ForecastState::starting(&spec.forecast, prior)),
+            None => (SeriesState::new(), ForecastState::new(&spec.forecast)),
+        };
+        Self::restored(key, i64::MIN, UNSTEPPED, input, forecast, Box::default())
     }
 
     pub fn restored(

@@ -109,7 +109,7 @@ fn one_number(target: Target) -> StreamSpec {
 fn engine_of(spec: StreamSpec) -> (Engine, TaskHandle) {
     let network = loud(&spec, 1);
     let mut engine = Engine::new(vec![spec]).unwrap();
-    engine.install("stream", 1, network);
+    engine.install("stream", 1, Version { network, prior: None });
     let id = TaskId { stream: "stream".into(), topic: "in".into(), partition: 0 };
     let task = engine.open(id, 0).unwrap();
     (engine, task)

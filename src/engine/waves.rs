@@ -1,7 +1,7 @@
 //! Stepping many series at once. The first closed slot of every series makes up the first wave, the second slots the
 //! second wave, and so on; a wave is cut into batches of series that are served by the same weights.
 
-use super::{Epoch, ForecastRow, Stream, StreamSpec, Task, TaskHandle, ahead::Ahead, table::Series};
+use super::{Epoch, ForecastRow, Stream, StreamSpec, Task, TaskHandle, Version, ahead::Ahead, table::Series};
 use crate::{
     forecast::{Anomaly, Forecast},
     nn::{Arrangement, Network, Scratch},
@@ -60,7 +60,7 @@ impl Waves {
             let batch = &pending[start..start + size];
             start += size;
             let (stream, version) = group(tasks, &batch[0]);
-            let Some(network) = streams[stream].networks.get(&version) else { continue };
+            let Some(Version { network, .. }) = streams[stream].networks.get(&version) else { continue };
             self.step(batch, (stream, version), network, &streams[stream].spec, tasks, emit, epoch);
             epoch.batches.push((stream, size));
             epoch.steps[stream] += size as u64;

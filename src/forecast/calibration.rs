@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::experts::held;
 use super::pending::unhalve;
+use super::prior::Prior;
 use super::spec::{ForecastSpec, MAX_LEVELS};
 
 /// How far a quantile moves with one forecast, in usual residuals; more in the beginning, and at short leads, whose
@@ -15,6 +16,8 @@ const NEAR_RATE: f32 = 0.1;
 const MEMORY: f32 = 64.0;
 /// What is assumed before anything has matured counts for this many forecasts.
 const PRIOR: u32 = 4;
+/// What the series of the stream have in common counts for so many more.
+const HEAD_START: u32 = 2;
 /// A residual counts for at most this many usual ones ...
 const CLIP: f32 = 8.0;
 /// ... of which one below this, in scales, does not hold back a larger one: the series has been at rest.
@@ -59,6 +62,12 @@ impl Calibration {
             usual_spread: vec![0.0; cells],
             buckets: vec![Bucket::default(); spec.buckets.len()],
         }
+    }
+
+    /// The same where what the series of the stream have in common is known.
+    pub fn starting(spec: &ForecastSpec, prior: &Prior) -> Self {
+        let bucket = |usual: &f32| Bucket { usual: *usual, count: HEAD_START };
+        Self { buckets: prior.usual.iter().map(bucket).collect(), ..Self::new(spec) }
     }
 
     /// The mean absolute residual in a bucket, in the series' scale; 0 before anything has matured.

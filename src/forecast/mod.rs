@@ -14,6 +14,7 @@ mod linear;
 pub mod measures;
 mod mixture;
 mod pending;
+mod prior;
 mod profile;
 mod rarity;
 mod ring;
@@ -25,6 +26,7 @@ pub use anomaly::{AlarmSpec, Anomaly};
 pub use drift::Drift;
 pub use experts::{EXPERTS, Expert};
 pub use facts::{BucketFacts, Facts};
+pub use prior::Prior;
 pub use spec::{ForecastSpec, ForecastSpecError, MAX_HORIZON, MAX_LEVELS};
 pub use state::{Forecast, ForecastState};
 

@@ -11,6 +11,7 @@ use super::facts::{BucketFacts, Facts};
 use super::linear::{Linear, MODELS};
 use super::mixture::{Aim, Mixture};
 use super::pending::{Pending, Points, unhalve};
+use super::prior::Prior;
 use super::spec::{Between, ForecastSpec};
 use crate::series::{ClosedSlot, SeriesState, Target};
 
@@ -67,6 +68,11 @@ impl ForecastState {
             detector: Detector::new(spec),
             pending: Pending::new(spec),
         }
+    }
+
+    /// The same where what the series of the stream have in common is known; it must [fit](Prior::fits) `spec`.
+    pub fn starting(spec: &ForecastSpec, prior: &Prior) -> Self {
+        Self { calibration: Calibration::starting(spec, prior), ..Self::new(spec) }
     }
 
     /// Memory in bytes, inline and on the heap.

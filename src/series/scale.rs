@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::size::UsualSize;
+
 /// A deviation counts for at most this many times the usual one (Huber's clipping, Annals of Mathematical Statistics 1964).
 const CLIP: f64 = 4.0;
 /// Deviations are taken as they are until this many values are known.
@@ -10,6 +12,8 @@ const TRUST_FROM: u32 = 4;
 const FLOOR: f64 = 1e-9;
 /// ... nor, after n values, below this share divided by n^3: one value alone says little about its spread.
 const FIRST_FLOOR: f64 = 0.1;
+/// What series of the stream usually have counts for so many values of a new one.
+const HEAD_START: u32 = 4;
 /// The scale of a series that is zero.
 const LEAST: f64 = 1e-120;
 
@@ -18,13 +22,13 @@ const LEAST: f64 = 1e-120;
 /// The limit doubles with every clipped size in a row, so that one spike moves little, and a lasting shift or a wake-up is
 /// learnt in a few steps.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-struct Size {
+struct Mean {
     mean: f64,
     /// Clipped in a row.
     clipped: u8,
 }
 
-impl Size {
+impl Mean {
     /// Takes `size` in with `weight`; returns what was left of it.
     fn update(&mut self, size: f64, weight: f64, floor: f64, trusted: bool) -> f64 {
         // Nothing is far out beside a series that did not move at all.
@@ -46,11 +50,20 @@ impl Size {
 pub(super) struct Scale {
     count: u32,
     location: f64,
-    deviation: Size,
-    difference: Size,
+    deviation: Mean,
+    difference: Mean,
+    /// Values that the first sizes count for.
+    head_start: u32,
 }
 
 impl Scale {
+    /// Of a series whose first value this is, where the others of its stream have such sizes.
+    pub fn starting(usual: &UsualSize, value: f64) -> Self {
+        let (scale, difference) = usual.at(value);
+        let mean = |mean| Mean { mean, clipped: 0 };
+        Self { deviation: mean(scale), difference: mean(difference), head_start: HEAD_START, ..Self::default() }
+    }
+
     /// Takes in a value, and the one before it where there is one; `memory` in steps.
     pub fn update(&mut self, value: f64, before: Option<f64>, memory: u32) {
         self.count = self.count.saturating_add(1);
@@ -62,7 +75,7 @@ impl Scale {
         }
         let apart = value - self.location;
         // The deviation has one sample less than the location, which is exact after the first.
-        let sample_weight = 1.0 / f64::from((self.count - 1).min(memory));
+        let sample_weight = 1.0 / f64::from((self.count - 1).saturating_add(self.head_start).min(memory));
         let kept = self.deviation.update(apart.abs(), sample_weight, floor, trusted);
         self.location += weight * kept.copysign(apart);
         if let Some(before) = before {
@@ -86,7 +99,7 @@ impl Scale {
     }
 
     fn floor(&self) -> f64 {
-        let count = f64::from(self.count.max(1));
+        let count = f64::from(self.count.max(1).saturating_add(self.head_start));
         (self.location.abs() * FLOOR.max(FIRST_FLOOR / (count * count * count))).max(LEAST)
     }
 }
@@ -99,6 +112,7 @@ fn round(positive: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::series::Size;
 
     fn after(values: impl IntoIterator<Item = f64>) -> Scale {
         let mut scale = Scale::default();
@@ -120,6 +134,20 @@ mod tests {
         assert!((scale.location()).abs() < 0.5, "{}", scale.location());
         assert!((scale.scale() - 2.5).abs() < 0.2, "{}", scale.scale());
         assert!((scale.difference() - 1.0).abs() < 0.01, "{}", scale.difference());
+    }
+
+    #[test]
+    fn a_head_start_is_believed_at_first_and_then_forgotten() {
+        let size = Size { location: 50.0, scale: 2.5, difference: 1.0 };
+        let usual = UsualSize::of(&[size]).unwrap();
+        let mut scale = Scale::starting(&usual, 100.0);
+        scale.update(100.0, None, 128);
+        assert!((scale.scale() - 2.5).abs() < 1e-6 && (scale.difference() - 1.0).abs() < 1e-6, "{scale:?}");
+        for step in 0..1000 {
+            scale.update(wave(step), Some(wave(step - 1)), 128);
+        }
+        let plain = after((0..1000).map(wave));
+        assert!((scale.scale() / plain.scale() - 1.0).abs() < 0.1, "{} {}", scale.scale(), plain.scale());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::context::Context;
 use super::covariates::Covariates;
 use super::features::Step;
 use super::scale::Scale;
+use super::size::{Size, UsualSize};
 use super::slots::{ClosedSlot, Placed, Slots};
 use super::spec::SeriesSpec;
 use crate::time::{EventTime, Grid};
@@ -33,6 +34,20 @@ impl SeriesState {
     /// A series that nothing is known of.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A series whose first value this is, in a stream whose series have such sizes.
+    pub fn starting(usual: &UsualSize, value: f64) -> Self {
+        Self { scale: Scale::starting(usual, value), ..Self::default() }
+    }
+
+    /// How large its values are; `None` before the second one.
+    pub fn size(&self) -> Option<Size> {
+        (self.steps > 1).then(|| Size {
+            location: self.scale.location(),
+            scale: self.scale.scale(),
+            difference: self.scale.difference(),
+        })
     }
 
     /// Puts a reading on the grid, and pushes every slot that closes by it to `closed`, in order.

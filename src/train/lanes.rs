@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::nn::{Arrangement, NetworkSpec};
-use crate::series::{ClosedSlot, Placed, SeriesSpec, SeriesState, Target};
+use crate::series::{ClosedSlot, Placed, SeriesSpec, SeriesState, Size, Target};
 use crate::time::EventTime;
 
 /// The steps of one series in order.
@@ -90,6 +90,11 @@ impl LaneBuilder {
     /// Whether no slot has closed yet.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// How large its values are, once there are some.
+    pub fn size(&self) -> Option<Size> {
+        self.state.size()
     }
 
     /// Memory in bytes.

@@ -5,10 +5,12 @@
 //! published whole, in one transaction. The active version of a stream is its highest complete version: a rollback
 //! publishes the earlier weights again under a new version.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use crate::forecast::Prior;
 
 use super::{
     refusal::excerpt,
@@ -102,6 +104,9 @@ pub struct Release {
     pub challenger_loss: Option<f64>,
     /// Why it was published.
     pub reason: PublishReason,
+    /// Where a new series begins, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prior: Option<Arc<Prior>>,
 }
 
 /// The manifest of a version: what it is, and how to know that its weights are whole.

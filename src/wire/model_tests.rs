@@ -14,6 +14,7 @@ fn release(version: u64) -> Release {
         champion_loss: Some(0.5),
         challenger_loss: Some(0.25),
         reason: PublishReason::Promotion,
+        prior: None,
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::stage::{DEAD, FORECAST_PARTITIONS, FORECASTS, INPUT, STREAM};
+use super::stage::{self, DEAD, FORECAST_PARTITIONS, FORECASTS, INPUT, STREAM};
 use crate::{
     broker::{Broker, memory::MemoryCluster},
     daemon::{forecasts::ForecastWriter, plan::StreamPlan},
-    engine::{Acceptance, Engine, TaskId},
+    engine::{Acceptance, Engine, TaskId, Version},
     nn::{Network, Weights},
     wire::{Decoder, Refusal, dead_letter},
 };
@@ -60,7 +60,8 @@ impl Output {
         for partition in 0..cluster.partitions(INPUT).unwrap().unwrap() {
             let mut engine = Engine::new(vec![stream.engine.clone()]).unwrap();
             for (version, network) in &versions {
-                engine.install(STREAM, *version, Arc::clone(network));
+                let prior = stage::prior(&stream.engine.forecast, *version);
+                engine.install(STREAM, *version, Version { network: Arc::clone(network), prior });
             }
             output.run_partition(&mut engine, cluster, stream, partition, activations.get(&partition));
         }

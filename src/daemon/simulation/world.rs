@@ -194,6 +194,7 @@ impl World {
             champion_loss: None,
             challenger_loss: None,
             reason: PublishReason::Promotion,
+            prior: stage::prior(&self.plan.streams[0].engine.forecast, version),
         };
         let bytes = weights.to_bytes().unwrap();
         let records = Manifest::new(release, &bytes).records(&bytes).unwrap();
