@@ -54,6 +54,13 @@ struct Bucket {
     count: u32,
 }
 
+impl Bucket {
+    /// Over how many forecasts usual sizes are taken.
+    fn memory(&self) -> f32 {
+        (self.count.saturating_add(PRIOR) as f32).min(MEMORY)
+    }
+}
+
 impl Calibration {
     pub fn new(spec: &ForecastSpec) -> Self {
         let cells = spec.buckets.len() * spec.levels.len();
@@ -86,7 +93,7 @@ impl Calibration {
         let limit = if bucket.count > PRIOR { CLIP * bucket.usual.max(LEAST) } else { f32::INFINITY };
         // What the network knew beforehand is not unrest of the series.
         let usual = residual.abs() / unhalve(issued[spec.median]);
-        bucket.usual += (usual.min(limit) - bucket.usual) / (count + PRIOR as f32).min(MEMORY);
+        bucket.usual += (usual.min(limit) - bucket.usual) / bucket.memory();
         let rate = RATE.max(near).max(1.0 / (PRIOR as f32 + count));
         for (level, distance) in distances.iter_mut().enumerate() {
             let below = if residual < unhalve(issued[level]) { 1.0 } else { 0.0 };
@@ -173,12 +180,14 @@ impl Calibration {
     /// Follows the network's usual spread at the ends of the buckets; at once where there was none.
     fn follow(&mut self, spec: &ForecastSpec, network: &[f32]) {
         let levels = spec.levels.len();
-        for (usual, end) in self.usual_spread.chunks_exact_mut(levels).zip(&spec.buckets) {
+        let buckets = self.buckets.iter().zip(&spec.buckets);
+        for (usual, (bucket, end)) in self.usual_spread.chunks_exact_mut(levels).zip(buckets) {
+            let memory = bucket.memory();
             let network = &network[spec.place(*end) * levels..][..levels];
             let middle = held(network[spec.median]);
             for (usual, network) in usual.iter_mut().zip(network) {
                 let spread = (held(*network) - middle).abs();
-                *usual = if *usual > NO_SPREAD { *usual + (spread - *usual) / MEMORY } else { spread };
+                *usual = if *usual > NO_SPREAD { *usual + (spread - *usual) / memory } else { spread };
             }
         }
     }
