@@ -11,7 +11,7 @@ use crate::{
     daemon::specs,
     engine::StreamSpec,
     series::{Calendar, MAX_COVARIATES, seasons},
-    settings::{Aggregation, Date, Interval, Millis, Season, Stream, StreamLimits},
+    settings::{Aggregation, Date, Interval, Millis, Model, Season, Stream, StreamLimits},
     wire::TimeFormat,
 };
 
@@ -77,6 +77,9 @@ pub(super) struct ForecastArguments {
     /// Days, in --time-zone, that are not taken for their weekday, such as 2014-12-25
     #[arg(long, value_name = "DATE,…", value_delimiter = ',', value_parser = date, help_heading = "Forecast")]
     holidays: Vec<Date>,
+    /// Linear experts beside the network, 0 to 3: of recent values, without the season, without the week
+    #[arg(long, value_name = "N", default_value_t = Stream::default().model.linear_experts, value_parser = clap::value_parser!(u32).range(..=3), help_heading = "Forecast")]
+    linear_experts: u32,
     /// The network is told the time of year
     #[arg(long, help_heading = "Forecast")]
     year_phase: bool,
@@ -158,7 +161,7 @@ impl ForecastArguments {
             holidays: self.holidays.clone(),
             year_phase: self.year_phase,
             covariates: table.covariates.clone(),
-            model: self.network.model(seed)?,
+            model: Model { linear_experts: self.linear_experts, ..self.network.model(seed)? },
             limits: StreamLimits { series: table.series.len() as u64, ..StreamLimits::default() },
             ..Stream::default()
         };

@@ -205,6 +205,7 @@ pub fn forecast_spec(stream: &Stream) -> Result<ForecastSpec, ForecastSpecError>
         _ => ForecastSpec::new(horizon, &levels, season)?,
     };
     let settings::Anomaly { start, end, calm } = stream.anomaly;
+    spec.linear_experts = model.linear_experts as usize;
     spec.alarm = AlarmSpec { start: start as f32, end: end as f32, calm };
     Ok(spec)
 }

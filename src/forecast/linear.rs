@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::experts::{FARTHEST, scaled};
 use super::factor::{Factor, REGRESSORS};
-use super::profile::{Profile, Usual};
+use super::profile::{Cycle, Profile, Usual};
 use super::ring::{after, back};
 use super::spec::ForecastSpec;
 use crate::series::{COVARIATE_LOOKS, ClosedSlot, MAX_COVARIATES, SeriesState};
@@ -100,7 +100,7 @@ impl Linear {
             steps: 0,
             now: 0,
             values: vec![0.0; ring(spec)],
-            profile: Profile::new(spec.cycle()),
+            profile: Profile::new(cycle(spec)),
             models: USUAL[..models(spec)].iter().map(|usual| model(*usual)).collect(),
         }
     }
@@ -140,7 +140,7 @@ impl Linear {
         let now = usize::from(self.now);
         self.values[now] = value.map_or(self.values[last], |value| self.held(value));
         for (model, usual) in self.models.iter_mut().zip(USUAL) {
-            let usual = self.profile.ahead(spec.cycle(), usual, slot).next().unwrap_or(0.0);
+            let usual = self.profile.ahead(cycle(spec), usual, slot).next().unwrap_or(0.0);
             model.before.get_mut(now).into_iter().for_each(|before| *before = usual);
             // A spike is forecast from, but not learnt from.
             model.left[now] = if spike && value.is_some() { self.values[now] - usual } else { model.left[last] };
@@ -161,9 +161,9 @@ impl Linear {
         let value = self.values[now];
         self.measure(value);
         let bound = CLIP_USUAL * self.unit;
-        self.profile.update(spec.cycle(), slot, |usual| (value - usual).clamp(-bound, bound));
+        self.profile.update(cycle(spec), slot, |usual| (value - usual).clamp(-bound, bound));
         for (model, usual) in self.models.iter_mut().zip(USUAL) {
-            let known = self.profile.ahead(spec.cycle(), usual, slot).next().unwrap_or(0.0);
+            let known = self.profile.ahead(cycle(spec), usual, slot).next().unwrap_or(0.0);
             model.take(now, value - known, self.unit, self.steps);
             if self.unit > 0.0 && self.steps as usize > LAGS {
                 let beside = look(spec, series, slot, 0);
@@ -197,17 +197,18 @@ impl Linear {
     }
 
     fn path_of<const R: usize>(&self, spec: &ForecastSpec, series: &SeriesState, model: usize, out: &mut [f64]) {
-        let known = self.steps as usize >= (2 * spec.season).max(KNOWN_FROM as usize) && self.unit > 0.0;
+        let known = self.steps >= known_from(spec, model) && self.unit > 0.0;
         let newest = series.newest_slot().zip(series.value_back(0)).filter(|_| known);
+        let now = usize::from(self.now);
         let (Some((slot, value)), Some(learnt)) = (newest, self.models.get(model)) else {
-            out.fill(0.0);
+            let smooth = self.models.first().filter(|_| model == 0 && self.steps > 1);
+            out.fill(smooth.map_or(0.0, |model| f64::from(model.averages[now][0] - model.left[now])));
             return;
         };
-        let now = usize::from(self.now);
         let around = around(USUAL[model], spec, series, self.reference, 1); // the newest step is taken already
         let regressors = learnt.regressors::<R>(now, around, look(spec, series, slot.saturating_add(1), 1), self.unit);
         let usual = self.held(value) - learnt.left[now]; // in the newest slot
-        let mut ahead = self.profile.ahead(spec.cycle(), USUAL[model], slot.saturating_add(1));
+        let mut ahead = self.profile.ahead(cycle(spec), USUAL[model], slot.saturating_add(1));
         let one = spec.target.and_then(|target| target.of(ahead.by_ref().take(spec.horizon).map(f64::from)));
         let apart = |knot: usize| {
             let weights = &learnt.weights[knot * R..][..R];
@@ -223,6 +224,11 @@ impl Linear {
             let apart = between.1 + place.share * (reached.1 - between.1);
             *out = f64::from(self.unit * apart + offset);
         }
+    }
+
+    /// Whether the newest step is the first from which the first model forecasts; before, it smooths exponentially.
+    pub fn begins(&self, spec: &ForecastSpec) -> bool {
+        self.steps == known_from(spec, 0)
     }
 
     /// A distance in the series' long-term unit.
@@ -262,7 +268,7 @@ impl Linear {
         self.values.len() == length
             && self.models.len() == models(spec)
             && self.models.iter().zip(&USUAL).all(model)
-            && self.profile.fits(spec.cycle())
+            && self.profile.fits(cycle(spec))
     }
 
     /// Heap memory in bytes.
@@ -426,8 +432,19 @@ fn before(spec: &ForecastSpec, usual: Usual) -> usize {
     if usual == Usual::Nothing { 0 } else { ring(spec) }
 }
 
+/// Steps with a value from which on a model forecasts.
+fn known_from(spec: &ForecastSpec, model: usize) -> u32 {
+    let seasons = if USUAL.get(model) == Some(&Usual::Nothing) { 0 } else { 2 * spec.season };
+    KNOWN_FROM.max(u32::try_from(seasons).unwrap_or(u32::MAX))
+}
+
 fn models(spec: &ForecastSpec) -> usize {
-    if spec.season >= 2 { MODELS } else { 1 }
+    spec.linear_experts.min(if spec.season >= 2 { MODELS } else { 1 })
+}
+
+/// What repeats, where a model looks at it.
+fn cycle(spec: &ForecastSpec) -> Cycle<'_> {
+    if models(spec) > 1 { spec.cycle() } else { Cycle { season: 0, holidays: None } }
 }
 
 /// Values around one season before a step, where they are known.

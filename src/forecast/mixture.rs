@@ -133,6 +133,17 @@ impl Mixture {
         }
     }
 
+    /// Forgets what an expert has done, since from now on it does something else.
+    pub fn forget(&mut self, spec: &ForecastSpec, expert: Expert) {
+        let Some(free) = (expert as usize).checked_sub(1) else { return };
+        let first = first_weights(spec);
+        for blend in self.buckets.iter_mut().flat_map(|bucket| [&mut bucket.mean, &mut bucket.median]) {
+            blend.products[free] = [0.0; FREE];
+            blend.products.iter_mut().for_each(|row| row[free] = 0.0);
+            (blend.targets[free], blend.weights[free]) = (0.0, first[free]);
+        }
+    }
+
     /// Whether this is of the shape of `spec`.
     pub fn fits(&self, spec: &ForecastSpec) -> bool {
         self.buckets.len() == spec.buckets.len()

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use thiserror::Error;
 
 use super::anomaly::AlarmSpec;
+use super::linear::MODELS;
 use super::profile::Cycle;
 use crate::series::{COVARIATE_LOOKS, Extra, Holidays, Target};
 
@@ -70,6 +71,8 @@ pub struct ForecastSpec {
     pub buckets: Vec<usize>,
     /// Lead of each bucket at which points are judged. Never a whole season: the two naive forecasts coincide there.
     pub middles: Vec<usize>,
+    /// Most linear experts.
+    pub linear_experts: usize,
     /// Whether the network's median is the point forecast, whatever the other experts would say: to see what it has learnt.
     pub network_alone: bool,
     /// Per bucket: where its ring begins among those of the middles, and among those of the ends.
@@ -147,6 +150,7 @@ impl ForecastSpec {
             target,
             threshold: None,
             alarm: AlarmSpec::default(),
+            linear_experts: MODELS,
             network_alone: false,
             rings: (0..buckets.len())
                 .map(|bucket| (middles[..bucket].iter().sum(), buckets[..bucket].iter().sum()))

@@ -119,6 +119,9 @@ impl ForecastState {
         slot.value.filter(|_| !spike).inspect(|value| self.bounds.take(*value));
         self.linear.learn(spec, series, slot, spike, value);
         let value = value?;
+        if self.linear.begins(spec) {
+            self.mixture.forget(spec, Expert::Linear);
+        }
         for bucket in 0..spec.buckets.len() {
             self.mature_points(spec, series, value, bucket, &mut facts.buckets[bucket]);
             self.mature_quantiles(spec, series, value, bucket, &mut facts.buckets[bucket]);

@@ -272,6 +272,8 @@ table! {
         pub rounded: bool = false,
         /// The longest memory, in steps, that the gates' first biases spread over; 0: a forget bias of one.
         pub chrono: u32 = 0,
+        /// Linear experts that stand beside the network for each series, at most three; fewer save memory.
+        pub linear_experts: u32 = 3,
     }
 }
 

@@ -318,6 +318,7 @@ fn model(stream: &Stream, at: &mut Checker<'_>) {
     at.range("window", model.window, 1..=128, "each series remembers so many steps");
     at.range("segment", model.segment, 0..=64, "each series remembers so many steps");
     at.range("chrono", model.chrono, 0..=100_000, "");
+    at.range("linear_experts", model.linear_experts, 0..=3, "");
     for (index, dilation) in model.dilations.iter().enumerate() {
         let hint = "each series remembers so many states of the layer";
         at.expect_item((1..=64).contains(dilation), ("dilations", index), "1 to 64 steps", dilation, hint);
