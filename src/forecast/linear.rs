@@ -197,7 +197,7 @@ impl Linear {
     }
 
     fn path_of<const R: usize>(&self, spec: &ForecastSpec, series: &SeriesState, model: usize, out: &mut [f64]) {
-        let known = self.steps >= known_from(spec, model) && self.unit > 0.0;
+        let known = self.steps >= known_from(spec) && self.unit > 0.0;
         let newest = series.newest_slot().zip(series.value_back(0)).filter(|_| known);
         let now = usize::from(self.now);
         let (Some((slot, value)), Some(learnt)) = (newest, self.models.get(model)) else {
@@ -226,9 +226,9 @@ impl Linear {
         }
     }
 
-    /// Whether the newest step is the first from which the first model forecasts; before, it smooths exponentially.
+    /// Whether the newest step is the first from which the models forecast; before, the first one smooths exponentially.
     pub fn begins(&self, spec: &ForecastSpec) -> bool {
-        self.steps == known_from(spec, 0)
+        self.steps == known_from(spec)
     }
 
     /// A distance in the series' long-term unit.
@@ -432,10 +432,10 @@ fn before(spec: &ForecastSpec, usual: Usual) -> usize {
     if usual == Usual::Nothing { 0 } else { ring(spec) }
 }
 
-/// Steps with a value from which on a model forecasts.
-fn known_from(spec: &ForecastSpec, model: usize) -> u32 {
-    let seasons = if USUAL.get(model) == Some(&Usual::Nothing) { 0 } else { 2 * spec.season };
-    KNOWN_FROM.max(u32::try_from(seasons).unwrap_or(u32::MAX))
+/// Steps with a value from which on the models forecast: two seasons, also where the season plays no part. From 50 on the
+/// first one would be better by chance alone, and its intervals are too narrow where jobs come back every hour.
+fn known_from(spec: &ForecastSpec) -> u32 {
+    KNOWN_FROM.max(u32::try_from(2 * spec.season).unwrap_or(u32::MAX))
 }
 
 fn models(spec: &ForecastSpec) -> usize {
