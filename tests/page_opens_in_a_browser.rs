@@ -14,7 +14,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use foretide::daemon::board::{Board, BoardSpec, PartitionNote, PartitionState};
-use foretide::daemon::http::{Condition, Health, Window, serve};
+use foretide::daemon::http::{Condition, Door, Health, Window, serve};
 use foretide::env::{Clock, SystemClock};
 use foretide::telemetry::Exposition;
 
@@ -81,7 +81,7 @@ fn daemon() -> Daemon {
     let (board, health) = (Arc::new(Board::new(BoardSpec::default())), Arc::new(Health::new(clock.clone())));
     let exposition = Exposition::detached().unwrap();
     let window = Window { board: board.clone(), health: health.clone(), exposition, clock, title: "a test".into() };
-    let serving = runtime.block_on(serve("127.0.0.1:0", window, std::future::pending())).unwrap();
+    let serving = runtime.block_on(serve(Door::open("127.0.0.1:0"), window, std::future::pending())).unwrap();
     Daemon { address: serving.address, board, health, _runtime: runtime }
 }
 

@@ -30,10 +30,10 @@ use crate::{
     settings::{Role, Settings},
     telemetry::Exposition,
 };
-use http::{Condition, Health, Serving, Window};
+use http::{Condition, Door, Health, Serving, Window};
 use plan::Plan;
 use status::Status;
-use supervise::{Shared, Stop, Worker};
+use supervise::{Backoff, Shared, Stop, Worker};
 
 /// Shards and watches need little; each rdkafka client brings threads of its own.
 const STACK_BYTES: usize = 4 << 20;
@@ -101,7 +101,11 @@ impl Daemon {
             clock: Arc::clone(&clock),
             title: title.into(),
         };
-        let serving = http::serve(&settings.http.listen.to_string(), window, async {
+        let door = Door::new(&settings.http)?;
+        if let Some(caution) = settings.http.caution() {
+            tracing::warn!("{caution}");
+        }
+        let serving = http::serve(door, window, async {
             // Dropping the sender asks as well.
             let _ = closed.await;
         })
@@ -205,9 +209,11 @@ impl Daemon {
     }
 }
 
-/// Waits until the input topics exist and the others are made. `None` when the process is stopped first.
+/// Waits until the cluster lets us in, the input topics exist and the others are made. `None` when the process is stopped
+/// first.
 fn wait_for_topics(shared: &Shared, create: bool) -> Result<Option<Plan>, String> {
     let mut said = String::new();
+    let mut backoff = Backoff::default();
     while !shared.stop.asked() {
         match topics::prepare(&*shared.broker, &shared.plan, create) {
             Ok(found) => {
@@ -221,10 +227,16 @@ fn wait_for_topics(shared: &Shared, create: bool) -> Result<Option<Plan>, String
                     shared.health.set("topics", Condition::Waiting(why.clone()));
                     said = why;
                 }
+                shared.stop.sleep(TOPICS_WAIT);
+            }
+            Err(error @ (BrokerError::Denied(_) | BrokerError::Forbidden(_))) => {
+                let pause = backoff.pause();
+                tracing::error!(%error, again_in = ?pause, "nothing is served before somebody mends this");
+                shared.health.set("topics", Condition::Waiting(error.to_string()));
+                shared.stop.sleep(pause);
             }
             Err(error) => return Err(error.to_string()),
         }
-        shared.stop.sleep(TOPICS_WAIT);
     }
     Ok(None)
 }

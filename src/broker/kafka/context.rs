@@ -20,7 +20,7 @@ use rdkafka::{
     util::Timeout,
 };
 
-use super::errors;
+use super::errors::{self, Remedy};
 use crate::broker::{BrokerError, Partition};
 
 /// A moment after which a call has waited long enough.
@@ -56,13 +56,60 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Hands librdkafka's log on to ours and keeps the last complaint: it tells why a call timed out.
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
-    last: Mutex<Option<String>>,
+    last: Mutex<Option<Complaint>>,
+}
+
+#[derive(Debug)]
+struct Complaint {
+    text: String,
+    /// A broker has turned us away at the door, with this error.
+    denial: Option<RDKafkaErrorCode>,
 }
 
 impl Complaints {
     /// The last complaint in brackets, or nothing.
     pub(super) fn last(&self) -> String {
-        locked(&self.last).as_ref().map(|line| format!(" ({line})")).unwrap_or_default()
+        locked(&self.last).as_ref().map(|last| format!(" ({})", last.text)).unwrap_or_default()
+    }
+
+    /// With which error the brokers turn us away, as far as the last complaint tells.
+    pub(super) fn denial(&self) -> Option<RDKafkaErrorCode> {
+        locked(&self.last).as_ref()?.denial
+    }
+
+    /// The connection works: what it complained of before explains nothing any more.
+    pub(super) fn forget(&self) {
+        *locked(&self.last) = None;
+    }
+
+    /// Maps an error. Of a call that times out nothing says that the brokers turn us away, but the last complaint.
+    pub(super) fn explain(&self, what: &str, error: &KafkaError) -> BrokerError {
+        let mapped = errors::map(what, error);
+        match (&mapped, &*locked(&self.last)) {
+            (
+                BrokerError::Retry(_) | BrokerError::Denied(_),
+                Some(Complaint { text, denial: denial @ Some(_) }),
+            ) => {
+                let advice = errors::advice(Remedy::Denied, *denial, text);
+                BrokerError::Denied(format!("{what}: {text}{advice}"))
+            }
+            _ => mapped,
+        }
+    }
+
+    /// What an error event of a consumer asks for; `None` where the client goes on by itself.
+    pub(super) fn trouble(&self, what: &str, error: &KafkaError) -> Option<BrokerError> {
+        let one_connection =
+            matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::SSL | RDKafkaErrorCode::Authentication));
+        match self.explain(what, error) {
+            // When no broker is left, another event says so.
+            BrokerError::Denied(_) if one_connection => None,
+            BrokerError::Retry(text) => {
+                tracing::debug!(target: "kafka", "{text}");
+                None
+            }
+            other => Some(other),
+        }
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
@@ -77,11 +124,11 @@ impl Complaints {
             | RDKafkaLogLevel::Error
             | RDKafkaLogLevel::Warning => {
                 tracing::warn!(target: "kafka", "{facility} {line}");
-                *locked(&self.last) = Some(line.to_owned());
+                self.keep(line, None);
             }
             _ => {
                 if facility == "FAIL" {
-                    *locked(&self.last) = Some(line.to_owned());
+                    self.keep(line, None);
                 }
                 tracing::debug!(target: "kafka", "{facility} {line}");
             }
@@ -94,8 +141,20 @@ impl Complaints {
             return;
         }
         tracing::warn!(target: "kafka", "{error}: {reason}");
+        let code = error.rdkafka_error_code();
         // What a connection complained of says more than that no broker is left.
-        locked(&self.last).get_or_insert_with(|| reason.to_owned());
+        if code == Some(RDKafkaErrorCode::AllBrokersDown) {
+            locked(&self.last).get_or_insert_with(|| Complaint { text: reason.to_owned(), denial: None });
+            return;
+        }
+        // A broker that misses our certificate tells so only after the handshake, on what then is a broken connection.
+        let alert = reason.contains("SSL routines") && reason.contains("alert");
+        let denial = code.filter(|code| errors::remedy(*code) == Some(Remedy::Denied));
+        self.keep(reason, denial.or(alert.then_some(RDKafkaErrorCode::SSL)));
+    }
+
+    fn keep(&self, text: &str, denial: Option<RDKafkaErrorCode>) {
+        *locked(&self.last) = Some(Complaint { text: text.to_owned(), denial });
     }
 }
 

@@ -1,4 +1,4 @@
-//! From librdkafka's errors to what must be done about them.
+//! From librdkafka's errors to what must be done about them, and what to tell whom the cluster turns away.
 
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ pub(super) enum Remedy {
     Retry,
     Aborted,
     Fenced,
+    Denied,
+    Forbidden,
     Refused,
     Fatal,
 }
@@ -23,6 +25,8 @@ impl Remedy {
             Self::Retry => BrokerError::Retry(text),
             Self::Aborted => BrokerError::Aborted(text),
             Self::Fenced => BrokerError::Fenced(text),
+            Self::Denied => BrokerError::Denied(text),
+            Self::Forbidden => BrokerError::Forbidden(text),
             Self::Refused => BrokerError::Refused(text),
             Self::Fatal => BrokerError::Fatal(text),
         }
@@ -102,14 +106,21 @@ pub(super) fn remedy(code: RDKafkaErrorCode) -> Option<Remedy> {
         | C::UnstableOffsetCommit
         | C::ThrottlingQuotaExceeded
         | C::RebootstrapRequired => Remedy::Retry,
+        C::SSL
+        | C::Authentication
+        | C::SaslAuthenticationFailed
+        | C::UnsupportedSASLMechanism
+        | C::IllegalSASLState => Remedy::Denied,
+        C::TopicAuthorizationFailed
+        | C::GroupAuthorizationFailed
+        | C::ClusterAuthorizationFailed
+        | C::TransactionalIdAuthorizationFailed => Remedy::Forbidden,
         C::UnknownPartition
         | C::UnknownTopic
         | C::UnknownTopicOrPartition
         | C::UnknownTopicId
         | C::BadCompression
-        | C::SSL
         | C::InconsistentGroupProtocol
-        | C::Authentication
         | C::UnsupportedFeature
         | C::NotConfigured
         | C::InvalidArgument
@@ -125,12 +136,7 @@ pub(super) fn remedy(code: RDKafkaErrorCode) -> Option<Remedy> {
         | C::InvalidGroupId
         | C::InvalidSessionTimeout
         | C::InvalidCommitOffsetSize
-        | C::TopicAuthorizationFailed
-        | C::GroupAuthorizationFailed
-        | C::ClusterAuthorizationFailed
         | C::InvalidTimestamp
-        | C::UnsupportedSASLMechanism
-        | C::IllegalSASLState
         | C::UnsupportedVersion
         | C::InvalidPartitions
         | C::InvalidReplicationFactor
@@ -140,9 +146,7 @@ pub(super) fn remedy(code: RDKafkaErrorCode) -> Option<Remedy> {
         | C::UnsupportedForMessageFormat
         | C::PolicyViolation
         | C::InvalidTransactionTimeout
-        | C::TransactionalIdAuthorizationFailed
         | C::SecurityDisabled
-        | C::SaslAuthenticationFailed
         | C::UnsupportedCompressionType
         | C::GroupMaxSizeReached
         | C::InvalidRecord
@@ -167,7 +171,7 @@ fn of(error: &KafkaError) -> Remedy {
     if let KafkaError::Transaction(transaction) = error {
         let known = remedy(transaction.code());
         return if transaction.is_fatal() {
-            if known == Some(Remedy::Fenced) { Remedy::Fenced } else { Remedy::Fatal }
+            known.filter(|known| matches!(known, Remedy::Fenced | Remedy::Forbidden)).unwrap_or(Remedy::Fatal)
         } else if transaction.txn_requires_abort() {
             known.unwrap_or(Remedy::Aborted)
         } else if transaction.is_retriable() {
@@ -183,14 +187,18 @@ fn of(error: &KafkaError) -> Remedy {
     }
 }
 
+/// Whether an error may be gone when the call is made again.
+pub(super) fn passing(error: &KafkaError) -> bool {
+    of(error) == Remedy::Retry
+}
+
 /// Asks until there is an answer, an error that waiting does not cure, or time is up: a partition that has just been
 /// created has no leader yet, a group's coordinator has to be found first.
 pub(super) fn insist<T>(limit: Duration, ask: impl Fn(Duration) -> Result<T, KafkaError>) -> Result<T, KafkaError> {
     let deadline = Deadline::after(limit);
     loop {
         let answer = ask(deadline.left());
-        let passing = answer.as_ref().err().is_some_and(|error| of(error) == Remedy::Retry);
-        if !passing || deadline.passed() {
+        if !answer.as_ref().err().is_some_and(passing) || deadline.passed() {
             return answer;
         }
         std::thread::sleep(Duration::from_millis(20).min(deadline.left()));
@@ -205,12 +213,34 @@ pub(super) fn map(what: &str, error: &KafkaError) -> BrokerError {
         KafkaError::ClientConfig(_, reason, ..) => reason.clone(),
         error => error.to_string(),
     };
-    of(error).with(format!("{what}: {text}"))
+    let remedy = of(error);
+    remedy.with(format!("{what}: {text}{}", advice(remedy, code(error), &text)))
 }
 
 /// Maps an error code.
 pub(super) fn map_code(what: &str, code: RDKafkaErrorCode) -> BrokerError {
-    remedy(code).unwrap_or(Remedy::Fatal).with(format!("{what}: {code}"))
+    let remedy = remedy(code).unwrap_or(Remedy::Fatal);
+    remedy.with(format!("{what}: {code}{}", advice(remedy, Some(code), "")))
+}
+
+/// What to look at where the cluster turns us away, in the words of the configuration; nothing for other errors.
+/// `complaint` is what librdkafka said.
+pub(super) fn advice(remedy: Remedy, code: Option<RDKafkaErrorCode>, complaint: &str) -> &'static str {
+    match remedy {
+        Remedy::Denied if code != Some(RDKafkaErrorCode::SSL) => {
+            "; check kafka.sasl_username, kafka.sasl_password (or its file) and kafka.sasl_mechanism"
+        }
+        Remedy::Denied if complaint.contains("certificate verify failed") => {
+            "; check kafka.ssl_ca_file: the authority there must have signed the broker's certificate, and that must be \
+             made out to the host as kafka.brokers names it"
+        }
+        Remedy::Denied => {
+            "; check kafka.ssl_certificate_file and kafka.ssl_key_file: the broker may want a client's certificate from an \
+             authority that it trusts"
+        }
+        Remedy::Forbidden => "; grant it: `foretide check --acls USER` shows all that is needed",
+        _ => "",
+    }
 }
 
 #[cfg(test)]
@@ -238,10 +268,11 @@ mod tests {
             (C::UnknownTopicOrPartition, Remedy::Refused),
             (C::UnknownTopic, Remedy::Refused),
             (C::MessageSizeTooLarge, Remedy::Refused),
-            (C::TopicAuthorizationFailed, Remedy::Refused),
-            (C::TransactionalIdAuthorizationFailed, Remedy::Refused),
-            (C::SaslAuthenticationFailed, Remedy::Refused),
-            (C::Authentication, Remedy::Refused),
+            (C::TopicAuthorizationFailed, Remedy::Forbidden),
+            (C::TransactionalIdAuthorizationFailed, Remedy::Forbidden),
+            (C::SaslAuthenticationFailed, Remedy::Denied),
+            (C::Authentication, Remedy::Denied),
+            (C::SSL, Remedy::Denied),
             (C::OffsetOutOfRange, Remedy::Refused),
             (C::Fatal, Remedy::Fatal),
         ];

@@ -54,6 +54,7 @@ impl Transactions {
         };
         let deadline = Deadline::after(options.request_timeout);
         made.insist(&what, &deadline, |left| made.producer.init_transactions(left))?;
+        made.producer.context().complaints.forget();
         Ok(made)
     }
 
@@ -78,13 +79,16 @@ impl Transactions {
     /// Maps an error, with the client's own fatal error behind it where there is one.
     fn explain(&self, what: &str, error: &KafkaError) -> BrokerError {
         if let Some((code, reason)) = self.producer.client().fatal_error() {
-            let fenced = errors::remedy(code) == Some(Remedy::Fenced);
-            let remedy = if fenced { Remedy::Fenced } else { Remedy::Fatal };
-            return remedy.with(format!("{what}: transactional id {}: {reason}", self.transactional_id));
+            let remedy = match errors::remedy(code) {
+                Some(remedy @ (Remedy::Fenced | Remedy::Forbidden)) => remedy,
+                _ => Remedy::Fatal,
+            };
+            let advice = errors::advice(remedy, Some(code), &reason);
+            return remedy.with(format!("{what}: transactional id {}: {reason}{advice}", self.transactional_id));
         }
         let timed_out = error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut);
         let complaint = if timed_out { self.producer.context().complaints.last() } else { String::new() };
-        errors::map(&format!("{what}{complaint}"), error)
+        self.producer.context().complaints.explain(&format!("{what}{complaint}"), error)
     }
 
     pub(super) fn begin(&mut self) -> Result<(), BrokerError> {

@@ -69,7 +69,7 @@ impl KafkaReader {
     fn explain(&self, error: &KafkaError) -> BrokerError {
         let timed_out = error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut);
         let complaint = if timed_out { self.consumer.context().complaints.last() } else { String::new() };
-        errors::map(&format!("reading {}{complaint}", self.partition), error)
+        self.consumer.context().complaints.explain(&format!("reading {}{complaint}", self.partition), error)
     }
 
     fn at_time(&self, millis: i64) -> Result<i64, BrokerError> {
@@ -140,13 +140,10 @@ impl KafkaReader {
             }
             // The group's name is only for show: nothing is ever asked of its coordinator.
             Some(RDKafkaErrorCode::GroupAuthorizationFailed) => Ok(()),
-            _ => match self.explain(error) {
-                BrokerError::Retry(text) => {
-                    tracing::debug!(target: "kafka", "{text}");
-                    Ok(())
-                }
-                other => Err(other),
-            },
+            _ => {
+                let what = format!("reading {}", self.partition);
+                self.consumer.context().complaints.trouble(&what, error).map_or(Ok(()), Err)
+            }
         }
     }
 }
