@@ -1,6 +1,7 @@
 //! Apache Kafka through librdkafka.
 
 mod context;
+mod denial;
 mod errors;
 mod member;
 mod options;
@@ -120,9 +121,11 @@ impl Probe {
             if answer.is_err() {
                 self.hear();
             }
-            match (answer, complaints.denial()) {
-                (Err(error), Some(code)) if errors::passing(&error) => Err(KafkaError::Global(code)),
-                (answer, _) => answer,
+            match answer {
+                Err(error) if errors::passing(&error) && complaints.turned_away() => {
+                    Err(KafkaError::Global(C::Authentication))
+                }
+                answer => answer,
             }
         });
         if answer.is_ok() {

@@ -9,6 +9,7 @@ pub mod http;
 mod lookout;
 mod models;
 mod partition;
+pub mod permissions;
 pub mod plan;
 mod replay;
 mod report;
@@ -51,6 +52,9 @@ pub enum DaemonError {
     /// The settings ask for something that cannot be had.
     #[error(transparent)]
     Spec(#[from] specs::SpecError),
+    /// The Kafka client cannot be set up as the settings say.
+    #[error(transparent)]
+    Client(BrokerError),
     /// The page cannot be served.
     #[error(transparent)]
     Http(#[from] http::ServeError),
@@ -66,6 +70,13 @@ pub enum DaemonError {
     /// The shutdown took too long.
     #[error("not everything had ended after {0:?}; what was not committed will be read again")]
     Deadline(Duration),
+}
+
+impl DaemonError {
+    /// Whether the configuration must be changed: trying again would not help.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Spec(_) | Self::Client(_) | Self::Http(http::ServeError::Certificate { .. }))
+    }
 }
 
 /// A daemon that runs.

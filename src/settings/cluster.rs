@@ -161,9 +161,9 @@ impl Http {
             return None;
         }
         match (&self.bearer_token, &self.tls_certificate_file) {
-            (None, _) => {
-                Some("http.listen is open to other machines, and nobody is asked who they are: set http.bearer_token_file")
-            }
+            (None, _) => Some(
+                "http.listen is open to other machines, and nobody is asked who they are: set http.bearer_token_file",
+            ),
             (Some(_), None) => {
                 Some("the token travels in the clear: set http.tls_certificate_file and http.tls_key_file")
             }

@@ -20,7 +20,10 @@ use rdkafka::{
     util::Timeout,
 };
 
-use super::errors::{self, Remedy};
+use super::{
+    denial,
+    errors::{self, Remedy},
+};
 use crate::broker::{BrokerError, Partition};
 
 /// A moment after which a call has waited long enough.
@@ -56,25 +59,18 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Hands librdkafka's log on to ours and keeps the last complaint: it tells why a call timed out.
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
-    last: Mutex<Option<Complaint>>,
-}
-
-#[derive(Debug)]
-struct Complaint {
-    text: String,
-    /// A broker has turned us away at the door, with this error.
-    denial: Option<RDKafkaErrorCode>,
+    last: Mutex<Option<String>>,
 }
 
 impl Complaints {
     /// The last complaint in brackets, or nothing.
     pub(super) fn last(&self) -> String {
-        locked(&self.last).as_ref().map(|last| format!(" ({})", last.text)).unwrap_or_default()
+        locked(&self.last).as_ref().map(|line| format!(" ({line})")).unwrap_or_default()
     }
 
-    /// With which error the brokers turn us away, as far as the last complaint tells.
-    pub(super) fn denial(&self) -> Option<RDKafkaErrorCode> {
-        locked(&self.last).as_ref()?.denial
+    /// Whether the brokers turn us away, as far as the last complaint tells.
+    pub(super) fn turned_away(&self) -> bool {
+        locked(&self.last).as_deref().is_some_and(denial::turned_away)
     }
 
     /// The connection works: what it complained of before explains nothing any more.
@@ -85,13 +81,9 @@ impl Complaints {
     /// Maps an error. Of a call that times out nothing says that the brokers turn us away, but the last complaint.
     pub(super) fn explain(&self, what: &str, error: &KafkaError) -> BrokerError {
         let mapped = errors::map(what, error);
-        match (&mapped, &*locked(&self.last)) {
-            (
-                BrokerError::Retry(_) | BrokerError::Denied(_),
-                Some(Complaint { text, denial: denial @ Some(_) }),
-            ) => {
-                let advice = errors::advice(Remedy::Denied, *denial, text);
-                BrokerError::Denied(format!("{what}: {text}{advice}"))
+        match (&mapped, locked(&self.last).as_deref()) {
+            (BrokerError::Retry(_) | BrokerError::Denied(_), Some(line)) if denial::turned_away(line) => {
+                Remedy::Denied.with(format!("{what}: {line}"))
             }
             _ => mapped,
         }
@@ -113,8 +105,7 @@ impl Complaints {
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        // "[thrd:NAME]: BROKER/bootstrap: what happened": the thread says nothing to a user.
-        let line = line.split_once("]: ").map_or(line, |(_, rest)| rest);
+        let line = without_thread(line);
         match level {
             // Settings of a consumer given to a producer and the like: ours to know.
             _ if facility == "CONFWARN" => tracing::debug!(target: "kafka", "{line}"),
@@ -124,11 +115,11 @@ impl Complaints {
             | RDKafkaLogLevel::Error
             | RDKafkaLogLevel::Warning => {
                 tracing::warn!(target: "kafka", "{facility} {line}");
-                self.keep(line, None);
+                *locked(&self.last) = Some(line.to_owned());
             }
             _ => {
                 if facility == "FAIL" {
-                    self.keep(line, None);
+                    *locked(&self.last) = Some(line.to_owned());
                 }
                 tracing::debug!(target: "kafka", "{facility} {line}");
             }
@@ -141,21 +132,18 @@ impl Complaints {
             return;
         }
         tracing::warn!(target: "kafka", "{error}: {reason}");
-        let code = error.rdkafka_error_code();
         // What a connection complained of says more than that no broker is left.
-        if code == Some(RDKafkaErrorCode::AllBrokersDown) {
-            locked(&self.last).get_or_insert_with(|| Complaint { text: reason.to_owned(), denial: None });
-            return;
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            locked(&self.last).get_or_insert_with(|| reason.to_owned());
+        } else {
+            *locked(&self.last) = Some(reason.to_owned());
         }
-        // A broker that misses our certificate tells so only after the handshake, on what then is a broken connection.
-        let alert = reason.contains("SSL routines") && reason.contains("alert");
-        let denial = code.filter(|code| errors::remedy(*code) == Some(Remedy::Denied));
-        self.keep(reason, denial.or(alert.then_some(RDKafkaErrorCode::SSL)));
     }
+}
 
-    fn keep(&self, text: &str, denial: Option<RDKafkaErrorCode>) {
-        *locked(&self.last) = Some(Complaint { text: text.to_owned(), denial });
-    }
+/// "[thrd:NAME]: BROKER/bootstrap: what happened" without the thread, which says nothing to a user.
+fn without_thread(line: &str) -> &str {
+    line.split_once("]: ").map_or(line, |(_, rest)| rest)
 }
 
 /// A group's decision, as it waits to be told to the member's owner.
@@ -235,17 +223,23 @@ impl ConsumerContext for ConsumerNotes {
 #[derive(Default)]
 pub(super) struct ProducerNotes {
     pub(super) complaints: Complaints,
-    failed: Mutex<Option<(String, KafkaError)>>,
+    failed: Mutex<Option<(Remedy, String)>>,
     any_failed: AtomicBool,
 }
 
 impl ProducerNotes {
-    /// The first failed delivery since the last [`ProducerNotes::forget`].
+    /// Why the first delivery failed, or why the brokers did not take one into the transaction, since the last
+    /// [`ProducerNotes::forget`].
     pub(super) fn failure(&self) -> Option<BrokerError> {
         if !self.any_failed.load(Ordering::Acquire) {
             return None;
         }
-        locked(&self.failed).as_ref().map(|(place, error)| errors::map(place, error))
+        locked(&self.failed).as_ref().map(|(remedy, text)| remedy.with(text.clone()))
+    }
+
+    fn note(&self, remedy: Remedy, text: String) {
+        locked(&self.failed).get_or_insert((remedy, text));
+        self.any_failed.store(true, Ordering::Release);
     }
 
     pub(super) fn forget(&self) {
@@ -256,6 +250,10 @@ impl ProducerNotes {
 
 impl ClientContext for ProducerNotes {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        // Only this line says which topic may not be written; afterwards the transaction is just in a wrong state.
+        if facility == "ADDPARTS" && denial::forbidden(line) {
+            self.note(Remedy::Forbidden, format!("writing: {}", without_thread(line)));
+        }
         self.complaints.log(level, facility, line);
     }
 
@@ -277,8 +275,7 @@ impl ProducerContext for ProducerNotes {
         }
         let bytes = message.key_len() + message.payload_len();
         let place = format!("writing {bytes} bytes to {}[{}]", message.topic(), message.partition());
-        locked(&self.failed).get_or_insert((place, error.clone()));
-        self.any_failed.store(true, Ordering::Release);
+        self.note(errors::of(error), format!("{place}: {error}"));
     }
 }
 

@@ -1,10 +1,10 @@
-//! From librdkafka's errors to what must be done about them, and what to tell whom the cluster turns away.
+//! From librdkafka's errors to what must be done about them.
 
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::context::Deadline;
+use super::{context::Deadline, denial};
 use crate::broker::BrokerError;
 
 /// What must be done about an error: [`BrokerError`] without its text.
@@ -25,9 +25,9 @@ impl Remedy {
             Self::Retry => BrokerError::Retry(text),
             Self::Aborted => BrokerError::Aborted(text),
             Self::Fenced => BrokerError::Fenced(text),
-            Self::Denied => BrokerError::Denied(text),
-            Self::Forbidden => BrokerError::Forbidden(text),
-            Self::Refused => BrokerError::Refused(text),
+            Self::Denied => BrokerError::Denied(denial::advised(text)),
+            Self::Forbidden => BrokerError::Forbidden(denial::advised(text)),
+            Self::Refused => BrokerError::Refused(denial::advised(text)),
             Self::Fatal => BrokerError::Fatal(text),
         }
     }
@@ -167,7 +167,7 @@ pub(super) fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
 
 /// The remedy of any of librdkafka's errors. What it knows of a transaction's fate (fatal, to be aborted, to be tried
 /// again) fills in where the code does not say.
-fn of(error: &KafkaError) -> Remedy {
+pub(super) fn of(error: &KafkaError) -> Remedy {
     if let KafkaError::Transaction(transaction) = error {
         let known = remedy(transaction.code());
         return if transaction.is_fatal() {
@@ -213,34 +213,12 @@ pub(super) fn map(what: &str, error: &KafkaError) -> BrokerError {
         KafkaError::ClientConfig(_, reason, ..) => reason.clone(),
         error => error.to_string(),
     };
-    let remedy = of(error);
-    remedy.with(format!("{what}: {text}{}", advice(remedy, code(error), &text)))
+    of(error).with(format!("{what}: {text}"))
 }
 
 /// Maps an error code.
 pub(super) fn map_code(what: &str, code: RDKafkaErrorCode) -> BrokerError {
-    let remedy = remedy(code).unwrap_or(Remedy::Fatal);
-    remedy.with(format!("{what}: {code}{}", advice(remedy, Some(code), "")))
-}
-
-/// What to look at where the cluster turns us away, in the words of the configuration; nothing for other errors.
-/// `complaint` is what librdkafka said.
-pub(super) fn advice(remedy: Remedy, code: Option<RDKafkaErrorCode>, complaint: &str) -> &'static str {
-    match remedy {
-        Remedy::Denied if code != Some(RDKafkaErrorCode::SSL) => {
-            "; check kafka.sasl_username, kafka.sasl_password (or its file) and kafka.sasl_mechanism"
-        }
-        Remedy::Denied if complaint.contains("certificate verify failed") => {
-            "; check kafka.ssl_ca_file: the authority there must have signed the broker's certificate, and that must be \
-             made out to the host as kafka.brokers names it"
-        }
-        Remedy::Denied => {
-            "; check kafka.ssl_certificate_file and kafka.ssl_key_file: the broker may want a client's certificate from an \
-             authority that it trusts"
-        }
-        Remedy::Forbidden => "; grant it: `foretide check --acls USER` shows all that is needed",
-        _ => "",
-    }
+    remedy(code).unwrap_or(Remedy::Fatal).with(format!("{what}: {code}"))
 }
 
 #[cfg(test)]

@@ -83,8 +83,7 @@ impl Transactions {
                 Some(remedy @ (Remedy::Fenced | Remedy::Forbidden)) => remedy,
                 _ => Remedy::Fatal,
             };
-            let advice = errors::advice(remedy, Some(code), &reason);
-            return remedy.with(format!("{what}: transactional id {}: {reason}{advice}", self.transactional_id));
+            return remedy.with(format!("{what}: transactional id {}: {reason}", self.transactional_id));
         }
         let timed_out = error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut);
         let complaint = if timed_out { self.producer.context().complaints.last() } else { String::new() };
@@ -151,6 +150,7 @@ impl Transactions {
                 }
                 // The transaction broke down behind our back.
                 Some(RDKafkaErrorCode::State) if self.producer.client().fatal_error().is_none() => {
+                    notes.failure().map_or(Ok(()), Err)?;
                     return Err(BrokerError::Aborted(format!("{}: {error}", place())));
                 }
                 _ => return Err(self.explain(&place(), &error)),

@@ -110,8 +110,7 @@ pub async fn serve(
         .await
         .map_err(|error| ServeError::Address { listen: listen.clone(), reason: error.to_string() })?
         .collect();
-    let bound =
-        |source: std::io::Error| ServeError::Bind { listen: listen.clone(), hint: hint(source.kind()), source };
+    let bound = |source: std::io::Error| ServeError::Bind { listen: listen.clone(), hint: hint(source.kind()), source };
     let listener = tokio::net::TcpListener::bind(addresses.as_slice()).await.map_err(bound)?;
     let address = listener.local_addr().map_err(bound)?;
     let (stop, stopped) = tokio::sync::watch::channel(false);

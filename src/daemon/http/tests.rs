@@ -119,7 +119,8 @@ fn charts_are_found_by_names_of_any_letters() {
 #[test]
 fn an_address_that_cannot_be_had_is_explained() {
     let runtime = runtime();
-    let try_it = |listen: &str| runtime.block_on(serve(Door::open(listen), window(), async {})).unwrap_err().to_string();
+    let try_it =
+        |listen: &str| runtime.block_on(serve(Door::open(listen), window(), async {})).unwrap_err().to_string();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let told = try_it(&address);

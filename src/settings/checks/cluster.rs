@@ -188,15 +188,6 @@ fn tls(kafka: &Kafka, at: &mut Checker<'_>) {
             hint,
         );
     }
-    if protocol.uses_tls() {
-        for (key, file) in [
-            ("ssl_ca_file", &kafka.ssl_ca_file),
-            ("ssl_certificate_file", &kafka.ssl_certificate_file),
-            ("ssl_key_file", &kafka.ssl_key_file),
-        ] {
-            readable(file.as_deref(), key, at);
-        }
-    }
     let (certificate, key) = (kafka.ssl_certificate_file.is_some(), kafka.ssl_key_file.is_some());
     let both = "a certificate and its key";
     at.contradicts(
@@ -222,10 +213,24 @@ fn tls(kafka: &Kafka, at: &mut Checker<'_>) {
         "no ssl_key_file",
         "add ssl_key_file, or take it out",
     );
+    if protocol.uses_tls() {
+        for (key, file) in [
+            ("ssl_ca_file", &kafka.ssl_ca_file),
+            ("ssl_certificate_file", &kafka.ssl_certificate_file),
+            ("ssl_key_file", &kafka.ssl_key_file),
+        ] {
+            readable(file.as_deref(), key, at);
+        }
+    }
 }
 
 /// Takes a secret from the file that holds it.
-pub(super) fn secret(secret: &mut Option<Secret>, file: Option<&PathBuf>, (key, file_key): (&str, &str), at: &mut Checker<'_>) {
+pub(super) fn secret(
+    secret: &mut Option<Secret>,
+    file: Option<&PathBuf>,
+    (key, file_key): (&str, &str),
+    at: &mut Checker<'_>,
+) {
     let Some(file) = file.filter(|_| at.fine(&[key, file_key])) else { return };
     at.contradicts(
         secret.is_some(),
