@@ -98,10 +98,10 @@ impl Probe {
         match self.consumer.context().complaints.explain(what, error) {
             BrokerError::Retry(text) => {
                 let complaint = self.consumer.context().complaints.last();
-                BrokerError::Retry(format!(
+                BrokerError::Retry(denial::advised(format!(
                     "{text}: no answer from {} within {:?}{complaint}",
                     self.servers, self.timeout
-                ))
+                )))
             }
             other => other,
         }

@@ -71,7 +71,7 @@ fn whoever_is_turned_away_is_told_what_to_check_and_does_not_end() {
         ("nothing", certificate(""), &["kafka.ssl_certificate_file"]),
         ("impostor", with_certificate(kafka, "impostor.pem", "impostor.key", ""), &["kafka.ssl_certificate_file"]),
         ("mechanism", kafka.with_password("SCRAM-SHA-256", PLAIN), &["kafka.sasl_mechanism"]),
-        ("clear", format!("[kafka]\nbrokers = [\"127.0.0.1:{}\"]\n", kafka.tls), &["security.protocol"]),
+        ("clear", format!("[kafka]\nbrokers = [\"127.0.0.1:{}\"]\n", kafka.tls), &["kafka.security_protocol"]),
     ];
     let start = |(name, section, words): (&str, String, &'static [&'static str])| {
         (Daemon::start(&Setup::new(&unique(name), &section, &topic)), words)

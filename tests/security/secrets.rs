@@ -44,7 +44,7 @@ fn no_secret_is_ever_printed() {
         .replace(&format!("sasl_password = {:?}", SCRAM.1), &format!("sasl_password_file = {password_file:?}"))
         + &format!(
             "ssl_certificate_file = {:?}\nssl_key_file = {:?}\nssl_key_password = {KEY_PASSWORD:?}\n\
-             properties = {{ \"sasl.oauthbearer.client.secret\" = {PROPERTY:?}, debug = \"all\" }}\n",
+             properties = {{ \"ssl.keystore.password\" = {PROPERTY:?}, debug = \"all\" }}\n",
             kafka.file("client.pem"),
             kafka.file("client.encrypted.key"),
         );

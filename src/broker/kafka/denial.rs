@@ -1,4 +1,4 @@
-//! Being turned away: how librdkafka's words tell it, and what to check then, in the words of the configuration.
+//! No way in to the cluster: how librdkafka's words tell it, and what to check then, in the words of the configuration.
 
 /// Words of librdkafka and of the brokers, and what they ask a user to check. The first that occur count.
 const ADVICE: &[(&str, &str)] = &[
@@ -26,6 +26,10 @@ const ADVICE: &[(&str, &str)] = &[
     ),
     ("SASL", "check kafka.sasl_username, kafka.sasl_password (or its file) and kafka.sasl_mechanism"),
     ("uthentication", "check kafka.sasl_username, kafka.sasl_password (or its file) and kafka.sasl_mechanism"),
+    (
+        "brokers are down",
+        "check that kafka.brokers can be reached, and that kafka.security_protocol is what their listener speaks",
+    ),
     ("uthorization failed", "grant it: `foretide check --acls USER` shows all that is needed"),
 ];
 
@@ -40,9 +44,10 @@ pub(super) fn forbidden(complaint: &str) -> bool {
     complaint.contains("uthorization failed")
 }
 
-/// `text` with what to check, where its words tell.
+/// `text` ("what was done: what went wrong") with what to check, where its words tell.
 pub(super) fn advised(text: String) -> String {
-    match ADVICE.iter().find(|(words, _)| text.contains(words)) {
+    let wrong = text.split_once(": ").map_or(text.as_str(), |(_, wrong)| wrong);
+    match ADVICE.iter().find(|(words, _)| wrong.contains(words)) {
         Some((_, advice)) => format!("{text}; {advice}"),
         None => text,
     }
@@ -70,6 +75,6 @@ mod tests {
         let told = |text: &str| advised(text.to_owned());
         assert!(told("ssl.key.location failed: error:0A080009:SSL routines::PEM lib").contains("ssl_key_password"));
         assert!(told("error:0A000086:SSL routines::certificate verify failed").contains("kafka.ssl_ca_file"));
-        assert_eq!(told("Local: Timed out"), "Local: Timed out");
+        assert_eq!(told("reading SASL[0]: Local: Timed out"), "reading SASL[0]: Local: Timed out");
     }
 }
