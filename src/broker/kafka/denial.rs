@@ -73,8 +73,11 @@ mod tests {
     #[test]
     fn the_nearest_setting_is_named() {
         let told = |text: &str| advised(text.to_owned());
-        assert!(told("ssl.key.location failed: error:0A080009:SSL routines::PEM lib").contains("ssl_key_password"));
-        assert!(told("error:0A000086:SSL routines::certificate verify failed").contains("kafka.ssl_ca_file"));
+        assert!(
+            told("setting up: ssl.key.location failed: error:0A080009:SSL routines::PEM lib")
+                .contains("ssl_key_password")
+        );
+        assert!(told("asking: error:0A000086:SSL routines::certificate verify failed").contains("kafka.ssl_ca_file"));
         assert_eq!(told("reading SASL[0]: Local: Timed out"), "reading SASL[0]: Local: Timed out");
     }
 }

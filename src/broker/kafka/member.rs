@@ -164,6 +164,7 @@ impl KafkaMember {
 
     /// Hands a batch on.
     fn delivered(&mut self, batch: Batch) -> MemberEvent {
+        self.consumer.context().complaints.forget();
         if let (Some(next), Some(seat)) = (batch.next_offset(), self.held.get_mut(&batch.partition)) {
             seat.next = next;
         }

@@ -198,7 +198,7 @@ impl Transactions {
         }
         notes.failure().map_or(Ok(()), Err)?;
         let ended = self.insist("committing", &deadline, |left| self.producer.commit_transaction(left));
-        ended.map_err(|error| match error {
+        ended.inspect(|()| notes.complaints.forget()).map_err(|error| match error {
             // Asked for and not answered: nobody here can tell what became of it.
             BrokerError::Retry(text) => BrokerError::Fatal(format!("the outcome of a commit is unknown: {text}")),
             other => other,

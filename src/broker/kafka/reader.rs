@@ -126,6 +126,7 @@ impl KafkaReader {
             }
         }
         if let Some(next) = batch.as_ref().and_then(Batch::next_offset) {
+            self.consumer.context().complaints.forget();
             self.next = next;
             self.passed = self.passed.max(next);
         }

@@ -7,16 +7,7 @@ use super::{STREAM, assert_report};
 fn a_token_is_hard_to_guess_and_a_certificate_has_its_key() {
     let text =
         format!("[http]\nbearer_token = \"hunter2\"\ntls_key_file = \"Cargo.toml\"\ntls_certificate = \"x\"\n{STREAM}");
-    let report = r#"error: unknown key
- --> f.toml:4:1
-  |
-4 | tls_certificate
-  | ^^^^^^^^^^^^^^^
-  = key: http.tls_certificate
-  = expected: one of listen, tls_certificate_file, tls_key_file, bearer_token, bearer_token_file
-  = hint: did you mean `tls_certificate_file`?
-
-error: wrong value
+    let report = r#"error: wrong value
  --> f.toml:2:16
   |
 2 | bearer_token = ***
@@ -36,6 +27,15 @@ error: contradiction
   = found: no tls_certificate_file
   = see: http.tls_certificate_file by default
   = hint: add tls_certificate_file
+
+error: unknown key
+ --> f.toml:4:1
+  |
+4 | tls_certificate
+  | ^^^^^^^^^^^^^^^
+  = key: http.tls_certificate
+  = expected: one of listen, tls_certificate_file, tls_key_file, bearer_token, bearer_token_file
+  = hint: did you mean `tls_certificate_file`?
 
 f.toml: 3 problems; nothing was started"#;
     assert_report(&text, &[], report);
