@@ -8,7 +8,7 @@ use crate::{
     broker::{Broker, BrokerError, From, Partition, kafka::KafkaBroker},
     daemon::{history, http::Door, permissions, plan::Plan, sizing, specs, topics},
     env,
-    settings::{self, Settings},
+    settings::{self, Role, Settings},
 };
 
 /// Newest records of each partition in which seasons are looked for.
@@ -97,7 +97,8 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
         println!("  in     {topic}: {what}");
     }
     for needed in topics::needed(plan, widest) {
-        let read = needed.name == plan.state_topic || needed.name == plan.models_topic;
+        let serves = settings.role != Role::Train;
+        let read = needed.name == plan.models_topic || (serves && needed.name == plan.state_topic);
         let what = match permitted(partitions(broker, &needed.name, read))? {
             Ok(Some(count)) => format!("{count} partitions"),
             Ok(None) if settings.kafka.create_topics => {

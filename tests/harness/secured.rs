@@ -14,6 +14,8 @@ pub const PLAIN: (&str, &str) = ("plain", "plain-password-7f31");
 pub const SCRAM: (&str, &str) = ("scram", "scram-password-90ab");
 /// May do nothing but what is granted.
 pub const LEAST: (&str, &str) = ("least", "least-password-e08c");
+/// The same for another.
+pub const LEARNER: (&str, &str) = ("learner", "learner-password-2b6f");
 /// May do everything once it has a password; it has none at the beginning.
 pub const LATE: &str = "late";
 /// The name in the client's certificate; may do everything.
@@ -69,7 +71,7 @@ ssl.truststore.type=PEM
 ssl.truststore.location={keys}/authority.pem
 listener.name.tls.ssl.client.auth=required
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
-listener.name.sasl.plain.sasl.jaas.config={login}.plain.PlainLoginModule required user_{}=\"{}\" user_{}=\"{}\";
+listener.name.sasl.plain.sasl.jaas.config={login}.plain.PlainLoginModule required user_{}=\"{}\" user_{}=\"{}\" user_{}=\"{}\";
 listener.name.sasl.scram-sha-256.sasl.jaas.config={login}.scram.ScramLoginModule required;
 listener.name.sasl.scram-sha-512.sasl.jaas.config={login}.scram.ScramLoginModule required;
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
@@ -81,6 +83,8 @@ super.users=User:ANONYMOUS;User:{};User:{};User:{LATE};User:CN={CLIENT}
                     PLAIN.1,
                     LEAST.0,
                     LEAST.1,
+                    LEARNER.0,
+                    LEARNER.1,
                     PLAIN.0,
                     SCRAM.0,
                     keys = keys.display(),
