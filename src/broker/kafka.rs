@@ -25,6 +25,9 @@ use context::{ConsumerNotes, Deadline};
 /// Longer than the client's pause between two attempts to connect: a broker that turned us away may let us in by then.
 const DOOR_TRIES: Duration = Duration::from_secs(3);
 
+/// How long the client's log and errors are listened to where it gave no answer.
+const HEARING: Duration = Duration::from_millis(50);
+
 /// A Kafka cluster (3.0 or newer).
 pub struct KafkaBroker {
     options: KafkaOptions,
@@ -107,9 +110,14 @@ impl Probe {
         }
     }
 
-    /// Serves what has queued up meanwhile: it may tell why there is no answer.
+    /// Serves what has queued up meanwhile: it may tell why there is no answer. A poll without time would serve one line
+    /// of the log only.
     fn hear(&self) {
-        while self.consumer.poll(Duration::ZERO).is_some() {}
+        let deadline = Deadline::after(HEARING);
+        while !deadline.passed() {
+            // It subscribes to nothing: what comes are errors, which its context has noted.
+            let _noted = self.consumer.poll(deadline.left());
+        }
     }
 
     /// Asks until there is an answer, an error that waiting does not cure, or time is up; not for so long where the

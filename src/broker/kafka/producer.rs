@@ -20,6 +20,9 @@ use crate::broker::{BrokerError, Outgoing, Partition, Publisher};
 /// librdkafka's own waits beside a polling thread are naps of 100 ms; ours are these.
 const NAP: Duration = Duration::from_micros(200);
 
+/// How long a transaction that broke down may take to be explained.
+const HEARSAY: Duration = Duration::from_millis(100);
+
 /// How the client's transaction stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Open {
@@ -150,7 +153,12 @@ impl Transactions {
                 }
                 // The transaction broke down behind our back.
                 Some(RDKafkaErrorCode::State) if self.producer.client().fatal_error().is_none() => {
-                    notes.failure().map_or(Ok(()), Err)?;
+                    // Another thread hears why, from the client's log.
+                    let heard = Deadline::after(HEARSAY);
+                    while !heard.passed() {
+                        notes.failure().map_or(Ok(()), Err)?;
+                        std::thread::sleep(NAP);
+                    }
                     return Err(BrokerError::Aborted(format!("{}: {error}", place())));
                 }
                 _ => return Err(self.explain(&place(), &error)),
