@@ -1,7 +1,11 @@
 //! A Kafka that asks who is calling: TLS with certificates, SASL over TLS, and access control that permits nothing which
 //! was not granted. A plain listener beside them lets the tests in as they please.
 
-use std::{path::PathBuf, sync::OnceLock};
+use std::{
+    cell::RefCell,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 
 use super::{
     certificates::Authority,
@@ -41,27 +45,43 @@ pub fn secured() -> &'static Secured {
     static SECURED: OnceLock<Secured> = OnceLock::new();
     SECURED.get_or_init(|| {
         let (tls, sasl) = (free_port(), free_port());
-        let folder = tempfile::Builder::new().prefix("foretide-keys-").tempdir().expect("a temporary folder").keep();
-        let authority = Authority::new(&folder, "authority");
-        let (certificate, key) = authority.sign("broker");
-        let both = [key, certificate].map(|file| std::fs::read_to_string(file).expect("it was made"));
-        std::fs::write(folder.join("broker.both.pem"), both.concat()).expect("written");
-        authority.encrypt(&authority.sign(CLIENT).1, KEY_PASSWORD);
-        Authority::new(&folder, "stranger").sign("impostor");
         let [first, second] =
             ["256", "512"].map(|bits| format!("SCRAM-SHA-{bits}=[name={},password={}]", SCRAM.0, SCRAM.1));
-        let keys = folder.clone();
+        // The broker's own folder, which goes with it.
+        let keys = RefCell::new(PathBuf::new());
         let kafka = Kafka::start(
-            &move |folder, port, controller| {
-                let plain = properties(folder, port, controller);
-                let kept = plain.lines().filter(|line| {
-                    !line.starts_with("listeners=") && !line.starts_with("advertised") && !line.starts_with("listener.")
-                });
-                let open = format!("PLAINTEXT://127.0.0.1:{port},TLS://127.0.0.1:{tls},SASL://127.0.0.1:{sasl}");
-                let login = "org.apache.kafka.common.security";
-                format!(
-                    "{}
-listeners={open},CONTROLLER://127.0.0.1:{controller}
+            &|folder, port, controller| {
+                make_certificates(folder);
+                folder.clone_into(&mut keys.borrow_mut());
+                guarded(&properties(folder, port, controller), folder, [port, controller, tls, sasl])
+            },
+            &["--add-scram", &first, "--add-scram", &second],
+        );
+        Secured { kafka, tls, sasl, folder: keys.into_inner() }
+    })
+}
+
+fn make_certificates(folder: &Path) {
+    let authority = Authority::new(folder, "authority");
+    let (certificate, key) = authority.sign("broker");
+    let both = [key, certificate].map(|file| std::fs::read_to_string(file).expect("it was made"));
+    std::fs::write(folder.join("broker.both.pem"), both.concat()).expect("written");
+    authority.encrypt(&authority.sign(CLIENT).1, KEY_PASSWORD);
+    Authority::new(folder, "stranger").sign("impostor");
+}
+
+/// The properties of a plain broker, with more listeners, users and access control.
+fn guarded(plain: &str, keys: &Path, [port, controller, tls, sasl]: [u16; 4]) -> String {
+    let replaced = ["listeners=", "advertised.listeners=", "listener.security.protocol.map="];
+    let kept = plain.lines().filter(|line| !replaced.iter().any(|key| line.starts_with(key)));
+    let kept: String = kept.map(|line| format!("{line}\n")).collect();
+    let users: String =
+        [PLAIN, LEAST, LEARNER].iter().map(|(user, password)| format!(" user_{user}=\"{password}\"")).collect();
+    let super_users = format!("User:ANONYMOUS;User:{};User:{};User:{LATE};User:CN={CLIENT}", PLAIN.0, SCRAM.0);
+    let open = format!("PLAINTEXT://127.0.0.1:{port},TLS://127.0.0.1:{tls},SASL://127.0.0.1:{sasl}");
+    let (keys, login) = (keys.display(), "org.apache.kafka.common.security");
+    format!(
+        "{kept}listeners={open},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners={open}
 inter.broker.listener.name=PLAINTEXT
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,TLS:SSL,SASL:SASL_SSL
@@ -71,29 +91,14 @@ ssl.truststore.type=PEM
 ssl.truststore.location={keys}/authority.pem
 listener.name.tls.ssl.client.auth=required
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
-listener.name.sasl.plain.sasl.jaas.config={login}.plain.PlainLoginModule required user_{}=\"{}\" user_{}=\"{}\" user_{}=\"{}\";
+listener.name.sasl.plain.sasl.jaas.config={login}.plain.PlainLoginModule required{users};
 listener.name.sasl.scram-sha-256.sasl.jaas.config={login}.scram.ScramLoginModule required;
 listener.name.sasl.scram-sha-512.sasl.jaas.config={login}.scram.ScramLoginModule required;
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 allow.everyone.if.no.acl.found=false
-super.users=User:ANONYMOUS;User:{};User:{};User:{LATE};User:CN={CLIENT}
-",
-                    kept.collect::<Vec<_>>().join("\n"),
-                    PLAIN.0,
-                    PLAIN.1,
-                    LEAST.0,
-                    LEAST.1,
-                    LEARNER.0,
-                    LEARNER.1,
-                    PLAIN.0,
-                    SCRAM.0,
-                    keys = keys.display(),
-                )
-            },
-            &["--add-scram", &first, "--add-scram", &second],
-        );
-        Secured { kafka, tls, sasl, folder }
-    })
+super.users={super_users}
+"
+    )
 }
 
 impl Secured {
