@@ -8,7 +8,7 @@ mod feed;
 use std::{sync::Arc, time::Duration};
 
 use foretide::daemon::board::{Board, BoardSpec};
-use foretide::daemon::http::{Condition, Health, Window, serve};
+use foretide::daemon::http::{Condition, Door, Health, Window, serve};
 use foretide::env::{Clock, SystemClock};
 use foretide::telemetry::Exposition;
 
@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         clock: clock.clone(),
         title: "simulated, without a broker".into(),
     };
-    let serving = serve(&listen, window, async { drop(tokio::signal::ctrl_c().await) }).await?;
+    let serving = serve(Door::open(listen), window, async { drop(tokio::signal::ctrl_c().await) }).await?;
     println!("http://{}", serving.address);
     std::thread::spawn(move || {
         let mut feed = feed::Feed::new(210, 3, clock.wall_millis() - 400_000);

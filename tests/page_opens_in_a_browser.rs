@@ -14,8 +14,9 @@ use std::process::Command;
 use std::sync::Arc;
 
 use foretide::daemon::board::{Board, BoardSpec, PartitionNote, PartitionState};
-use foretide::daemon::http::{Condition, Health, Window, serve};
+use foretide::daemon::http::{Condition, Door, Health, Window, serve};
 use foretide::env::{Clock, SystemClock};
+use foretide::settings::{Http, Secret};
 use foretide::telemetry::Exposition;
 
 /// Milliseconds of the page's own time that pass before it is read.
@@ -76,13 +77,32 @@ struct Daemon {
 }
 
 fn daemon() -> Daemon {
+    daemon_behind(Door::open("127.0.0.1:0"))
+}
+
+fn daemon_behind(door: Door) -> Daemon {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let (board, health) = (Arc::new(Board::new(BoardSpec::default())), Arc::new(Health::new(clock.clone())));
     let exposition = Exposition::detached().unwrap();
     let window = Window { board: board.clone(), health: health.clone(), exposition, clock, title: "a test".into() };
-    let serving = runtime.block_on(serve("127.0.0.1:0", window, std::future::pending())).unwrap();
+    let serving = runtime.block_on(serve(door, window, std::future::pending())).unwrap();
     Daemon { address: serving.address, board, health, _runtime: runtime }
+}
+
+/// The browser sends the password with everything that the page loads and asks for.
+#[test]
+fn behind_a_token_the_page_opens_for_whoever_gives_it_as_a_password() {
+    let token = "correct-horse-battery";
+    let mut http = Http { bearer_token: Some(Secret::new(token.into())), ..Http::default() };
+    http.listen.set_port(0);
+    let daemon = daemon_behind(Door::new(&http).unwrap());
+    daemon.health.set("shard-0", Condition::Ready);
+    let (page, _) = open(&format!("http://anybody:{token}@{}/", daemon.address), "1280,1000");
+    assert_eq!(text(&page, "status"), "live", "{page}");
+    assert_eq!(text(&page, "title"), "a test");
+    let (refused, _) = open(&format!("http://anybody:wrong@{}/", daemon.address), "1280,1000");
+    assert!(!refused.contains("id=\"status\""), "{refused}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Apache Kafka through librdkafka.
 
 mod context;
+mod denial;
 mod errors;
 mod member;
 mod options;
@@ -20,6 +21,12 @@ pub use options::KafkaOptions;
 
 use super::{Broker, BrokerError, From, Member, Partition, Publisher, Reader, TopicPlan};
 use context::{ConsumerNotes, Deadline};
+
+/// Longer than the client's pause between two attempts to connect: a broker that turned us away may let us in by then.
+const DOOR_TRIES: Duration = Duration::from_secs(3);
+
+/// How long the client's log and errors are listened to where it gave no answer.
+const HEARING: Duration = Duration::from_millis(50);
 
 /// A Kafka cluster (3.0 or newer).
 pub struct KafkaBroker {
@@ -90,18 +97,49 @@ impl Probe {
 
     /// Maps an error; where nobody answered it says who was asked, and what the connection complained of.
     fn explain(&self, what: &str, error: &KafkaError) -> BrokerError {
-        // Serves what has queued up meanwhile: it may tell why.
-        self.consumer.poll(Duration::ZERO);
-        match errors::map(what, error) {
+        self.hear();
+        match self.consumer.context().complaints.explain(what, error) {
             BrokerError::Retry(text) => {
                 let complaint = self.consumer.context().complaints.last();
-                BrokerError::Retry(format!(
+                BrokerError::Retry(denial::advised(format!(
                     "{text}: no answer from {} within {:?}{complaint}",
                     self.servers, self.timeout
-                ))
+                )))
             }
             other => other,
         }
+    }
+
+    /// Serves what has queued up meanwhile: it may tell why there is no answer. A poll without time would serve one line
+    /// of the log only.
+    fn hear(&self) {
+        let deadline = Deadline::after(HEARING);
+        while !deadline.passed() {
+            // It subscribes to nothing: what comes are errors, which its context has noted.
+            let _noted = self.consumer.poll(deadline.left());
+        }
+    }
+
+    /// Asks until there is an answer, an error that waiting does not cure, or time is up; not for so long where the
+    /// brokers turn us away.
+    fn insist<T>(&self, limit: Duration, ask: impl Fn(Duration) -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+        let complaints = &self.consumer.context().complaints;
+        let answer = errors::insist(limit, |left| {
+            let answer = ask(left.min(DOOR_TRIES));
+            if answer.is_err() {
+                self.hear();
+            }
+            match answer {
+                Err(error) if errors::passing(&error) && complaints.turned_away() => {
+                    Err(KafkaError::Global(C::Authentication))
+                }
+                answer => answer,
+            }
+        });
+        if answer.is_ok() {
+            complaints.forget();
+        }
+        answer
     }
 
     fn offsets(&self, partition: &Partition) -> Result<(i64, i64), BrokerError> {
@@ -109,7 +147,7 @@ impl Probe {
         let deadline = Deadline::after(self.timeout);
         loop {
             let ask = |left| self.consumer.fetch_watermarks(topic, *number, left);
-            let error = match errors::insist(deadline.left(), ask) {
+            let error = match self.insist(deadline.left(), ask) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -145,7 +183,7 @@ impl Probe {
 
     fn partitions(&self, topic: &str) -> Result<Option<i32>, BrokerError> {
         let what = || format!("asking for topic {topic}");
-        let answer = errors::insist(self.timeout, |left| {
+        let answer = self.insist(self.timeout, |left| {
             let answer = self.consumer.fetch_metadata(Some(topic), left)?;
             // A topic that has just been created may have no leader yet.
             let error = answer.topics().first().and_then(|found| found.error()).map(C::from);

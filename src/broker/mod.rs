@@ -157,7 +157,14 @@ pub enum BrokerError {
     /// close the partitions without writing and join anew.
     #[error("another instance has taken over ({0})")]
     Fenced(String),
-    /// What was asked can never work as it stands (unknown topic, refused authorisation, record too large).
+    /// The cluster does not let us in: a certificate, a password or the protocol is wrong. Somebody has to mend that,
+    /// there or here: drop the client and try again with a new one, less and less often.
+    #[error("the cluster does not let us in ({0})")]
+    Denied(String),
+    /// The cluster lets us in, and does not permit what was asked. To be dealt with as [`BrokerError::Denied`].
+    #[error("the cluster does not permit it ({0})")]
+    Forbidden(String),
+    /// What was asked can never work as it stands (unknown topic, record too large).
     #[error("{0}")]
     Refused(String),
     /// The client is beyond repair: drop it, and join anew with another.

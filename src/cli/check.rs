@@ -1,18 +1,20 @@
 //! `foretide check`: the configuration, without starting anything.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use super::data::{SAMPLE, common_seasons, seasons_text};
 use super::failure::{UNAVAILABLE, WRONG_CONFIGURATION};
 use crate::{
-    broker::{Broker, kafka::KafkaBroker},
-    daemon::{history, sizing, specs, topics},
+    broker::{Broker, BrokerError, From, Partition, kafka::KafkaBroker},
+    daemon::{history, http::Door, permissions, plan::Plan, sizing, specs, topics},
     env,
-    settings::{self, Settings},
+    settings::{self, Role, Settings},
 };
 
 /// Newest records of each partition in which seasons are looked for.
 const NEWEST_RECORDS: i64 = 20_000;
+/// How long a topic is read to see whether it may be; an answer comes sooner.
+const READ_WAIT: Duration = Duration::from_secs(5);
 
 /// What `foretide check` takes.
 #[derive(Debug, clap::Args)]
@@ -20,9 +22,12 @@ pub struct Arguments {
     /// The configuration; without it defaults and the environment alone
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Also asks the cluster: topics and their partitions; writes nothing
+    /// Also asks the cluster: topics, their partitions, and what is permitted, but for writing; writes no record
     #[arg(long)]
     connect: bool,
+    /// Also shows the commands that permit USER (such as User:foretide) all that is needed, and no more
+    #[arg(long, value_name = "USER")]
+    acls: Option<String>,
 }
 
 /// Prints what is wrong, or what the configuration amounts to.
@@ -34,16 +39,24 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::from(WRONG_CONFIGURATION);
         }
     };
-    // What only the rooms themselves can refuse, such as a time zone that this build does not know.
-    if let Err(error) = specs::plan(&settings) {
-        eprintln!("foretide: {error}");
-        return ExitCode::from(WRONG_CONFIGURATION);
-    }
+    let (plan, broker) = match rooms(&settings) {
+        Ok(rooms) => rooms,
+        Err(error) => {
+            eprintln!("foretide: {error:#}");
+            return ExitCode::from(WRONG_CONFIGURATION);
+        }
+    };
     println!("ok\n{}", settings::summary(&settings, |stream| sizing::bytes_per_series(&settings, stream).ok()));
+    if let Some(user) = &arguments.acls {
+        println!("acls");
+        let servers = settings.kafka.brokers.join(",");
+        let needed = permissions::needed(&plan, settings.role, settings.kafka.create_topics);
+        permissions::commands(&needed, &servers, user).iter().for_each(|command| println!("  {command}"));
+    }
     if !arguments.connect {
         return ExitCode::SUCCESS;
     }
-    match connect(&settings) {
+    match connect(&settings, &plan, &broker) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(UNAVAILABLE),
         Err(error) => {
@@ -53,35 +66,62 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// Prints what the cluster has of each topic; whether that will do.
-fn connect(settings: &Settings) -> anyhow::Result<bool> {
+/// What only the rooms themselves can refuse, such as a time zone that this build does not know or a key that fits no
+/// certificate.
+fn rooms(settings: &Settings) -> anyhow::Result<(Plan, KafkaBroker)> {
     let plan = specs::plan(settings)?;
-    let broker = KafkaBroker::new(specs::kafka_options(settings, "check"))?;
+    Door::new(&settings.http)?;
+    Ok((plan, KafkaBroker::new(specs::kafka_options(settings, "check"))?))
+}
+
+/// Prints what the cluster has of each topic, and what it permits; whether that will do.
+fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Result<bool> {
     let mut good = true;
     let mut widest = 1;
     println!("cluster");
     for topic in plan.topics() {
-        let found = broker.partitions(&topic)?;
-        widest = widest.max(found.unwrap_or(1));
-        good &= found.is_some();
-        let what =
-            found.map_or("MISSING: create it, or correct its name".into(), |count| format!("{count} partitions"));
+        let what = match permitted(partitions(broker, &topic, true))? {
+            Ok(Some(count)) => {
+                widest = widest.max(count);
+                format!("{count} partitions")
+            }
+            Ok(None) => {
+                good = false;
+                "MISSING: create it, or correct its name".into()
+            }
+            Err(why) => {
+                good = false;
+                why
+            }
+        };
         println!("  in     {topic}: {what}");
     }
-    for needed in topics::needed(&plan, widest) {
-        let found = broker.partitions(&needed.name)?;
-        let what = match found {
-            Some(count) => format!("{count} partitions"),
-            None if settings.kafka.create_topics => format!("will be created with {} partitions", needed.partitions),
-            None => {
+    for needed in topics::needed(plan, widest) {
+        let serves = settings.role != Role::Train;
+        let read = needed.name == plan.models_topic || (serves && needed.name == plan.state_topic);
+        let what = match permitted(partitions(broker, &needed.name, read))? {
+            Ok(Some(count)) => format!("{count} partitions"),
+            Ok(None) if settings.kafka.create_topics => {
+                format!("will be created with {} partitions", needed.partitions)
+            }
+            Ok(None) => {
                 good = false;
                 topics::missing(&needed)
+            }
+            Err(why) => {
+                good = false;
+                why
             }
         };
         println!("  out    {}: {what}", needed.name);
     }
+    // An id of its own: that of an instance would fence it.
+    if let Err(why) = permitted(broker.publisher(&format!("{}.check", plan.app)))? {
+        good = false;
+        println!("  id     {}.…: {why}", plan.app);
+    }
     for stream in plan.streams.iter().filter(|_| good) {
-        let values = history::newest_values(&broker, stream, NEWEST_RECORDS, SAMPLE)?;
+        let values = history::newest_values(broker, stream, NEWEST_RECORDS, SAMPLE)?;
         let found = common_seasons(values.into_iter());
         let what = match &found[..] {
             [] => "none that its newest records show".to_owned(),
@@ -90,4 +130,23 @@ fn connect(settings: &Settings) -> anyhow::Result<bool> {
         println!("  season {}: {what}; configured: {} steps", stream.engine.name, stream.engine.series.season);
     }
     Ok(good)
+}
+
+/// How many partitions a topic has, where it exists; and, where it is read, whether it may be.
+fn partitions(broker: &KafkaBroker, topic: &str, read: bool) -> Result<Option<i32>, BrokerError> {
+    let found = broker.partitions(topic)?;
+    if read && found.is_some() {
+        let partition = Partition { topic: topic.into(), number: 0 };
+        broker.reader(&partition, From::Beginning)?.read(READ_WAIT, 1)?;
+    }
+    Ok(found)
+}
+
+/// An answer, or in words that it is not permitted. Other errors end the check.
+fn permitted<T>(answer: Result<T, BrokerError>) -> Result<Result<T, String>, BrokerError> {
+    match answer {
+        Ok(answer) => Ok(Ok(answer)),
+        Err(BrokerError::Forbidden(why)) => Ok(Err(format!("FORBIDDEN: {why}"))),
+        Err(error) => Err(error),
+    }
 }

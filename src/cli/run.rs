@@ -39,7 +39,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("foretide: {error:#}");
-            let wrong = error.downcast_ref::<DaemonError>().is_some_and(|error| matches!(error, DaemonError::Spec(_)));
+            let wrong = error.downcast_ref::<DaemonError>().is_some_and(DaemonError::is_configuration);
             if wrong { ExitCode::from(WRONG_CONFIGURATION) } else { ExitCode::FAILURE }
         }
     }
@@ -49,7 +49,8 @@ fn serve(settings: &Settings) -> anyhow::Result<()> {
     telemetry::logs::start(log_format(settings), &settings.log.level.to_string())?;
     let exposition = Exposition::install()?;
     let instance = instance(settings)?;
-    let broker = Arc::new(KafkaBroker::new(specs::kafka_options(settings, &instance))?);
+    let options = specs::kafka_options(settings, &instance);
+    let broker = Arc::new(KafkaBroker::new(options).map_err(DaemonError::Client)?);
     super::runtime()?.block_on(async {
         let daemon = Daemon::start(settings, broker, exposition, &instance, &settings.app).await?;
         tracing::info!(address = %daemon.address(), app = settings.app, instance, role = %settings.role, "started");

@@ -9,6 +9,7 @@ pub mod http;
 mod lookout;
 mod models;
 mod partition;
+pub mod permissions;
 pub mod plan;
 mod replay;
 mod report;
@@ -30,10 +31,10 @@ use crate::{
     settings::{Role, Settings},
     telemetry::Exposition,
 };
-use http::{Condition, Health, Serving, Window};
+use http::{Condition, Door, Health, Serving, Window};
 use plan::Plan;
 use status::Status;
-use supervise::{Shared, Stop, Worker};
+use supervise::{Backoff, Shared, Stop, Worker};
 
 /// Shards and watches need little; each rdkafka client brings threads of its own.
 const STACK_BYTES: usize = 4 << 20;
@@ -51,6 +52,9 @@ pub enum DaemonError {
     /// The settings ask for something that cannot be had.
     #[error(transparent)]
     Spec(#[from] specs::SpecError),
+    /// The Kafka client cannot be set up as the settings say.
+    #[error(transparent)]
+    Client(BrokerError),
     /// The page cannot be served.
     #[error(transparent)]
     Http(#[from] http::ServeError),
@@ -66,6 +70,13 @@ pub enum DaemonError {
     /// The shutdown took too long.
     #[error("not everything had ended after {0:?}; what was not committed will be read again")]
     Deadline(Duration),
+}
+
+impl DaemonError {
+    /// Whether the configuration must be changed: trying again would not help.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Spec(_) | Self::Client(_) | Self::Http(http::ServeError::Certificate { .. }))
+    }
 }
 
 /// A daemon that runs.
@@ -101,7 +112,11 @@ impl Daemon {
             clock: Arc::clone(&clock),
             title: title.into(),
         };
-        let serving = http::serve(&settings.http.listen.to_string(), window, async {
+        let door = Door::new(&settings.http)?;
+        if let Some(caution) = settings.http.caution() {
+            tracing::warn!("{caution}");
+        }
+        let serving = http::serve(door, window, async {
             // Dropping the sender asks as well.
             let _ = closed.await;
         })
@@ -205,9 +220,11 @@ impl Daemon {
     }
 }
 
-/// Waits until the input topics exist and the others are made. `None` when the process is stopped first.
+/// Waits until the cluster lets us in, the input topics exist and the others are made. `None` when the process is stopped
+/// first.
 fn wait_for_topics(shared: &Shared, create: bool) -> Result<Option<Plan>, String> {
     let mut said = String::new();
+    let mut backoff = Backoff::default();
     while !shared.stop.asked() {
         match topics::prepare(&*shared.broker, &shared.plan, create) {
             Ok(found) => {
@@ -221,10 +238,16 @@ fn wait_for_topics(shared: &Shared, create: bool) -> Result<Option<Plan>, String
                     shared.health.set("topics", Condition::Waiting(why.clone()));
                     said = why;
                 }
+                shared.stop.sleep(TOPICS_WAIT);
+            }
+            Err(error @ (BrokerError::Denied(_) | BrokerError::Forbidden(_))) => {
+                let pause = backoff.pause();
+                tracing::error!(%error, again_in = ?pause, "nothing is served before somebody mends this");
+                shared.health.set("topics", Condition::Waiting(error.to_string()));
+                shared.stop.sleep(pause);
             }
             Err(error) => return Err(error.to_string()),
         }
-        shared.stop.sleep(TOPICS_WAIT);
     }
     Ok(None)
 }

@@ -111,7 +111,8 @@ fn security(kafka: &Kafka) -> BTreeMap<String, String> {
         set("sasl.password", secret(&kafka.sasl_password));
     }
     if kafka.security_protocol.uses_tls() {
-        set("ssl.ca.location", path(&kafka.ssl_ca_file));
+        // OpenSSL is built in and knows no folder of the system's authorities; librdkafka looks where systems keep them.
+        set("ssl.ca.location", path(&kafka.ssl_ca_file).or_else(|| Some("probe".to_owned())));
         set("ssl.certificate.location", path(&kafka.ssl_certificate_file));
         set("ssl.key.location", path(&kafka.ssl_key_file));
         set("ssl.key.password", secret(&kafka.ssl_key_password));

@@ -22,9 +22,9 @@ use crate::{
     env::Clock,
 };
 
-/// How long a shard that lost its seat waits before it takes a new one; doubled with each failure in a row.
-const FIRST_BACKOFF: Duration = Duration::from_millis(500);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+/// The pause after a first failure, and the longest one.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long passing trouble is given before a rolled-back epoch is read again; well within the session's timeout.
 const ROLLED_BACK_WAIT: Duration = Duration::from_millis(200);
 /// A turn takes this long at the most while all is well: poll, a commit interval, a transaction with its timeouts.
@@ -53,6 +53,25 @@ impl Stop {
             std::thread::sleep(left.min(slice));
             left = left.saturating_sub(slice);
         }
+    }
+}
+
+/// Pauses between attempts: each failure in a row doubles the next one.
+#[derive(Debug)]
+pub struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(FIRST_PAUSE)
+    }
+}
+
+impl Backoff {
+    /// How long to wait after one more failure.
+    pub fn pause(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 2).min(LONGEST_PAUSE);
+        pause
     }
 }
 
@@ -135,20 +154,17 @@ impl Drop for StopOnDrop {
 /// # Errors
 /// When a new seat would not help.
 pub fn run_shard(shared: &Shared, name: &str, transactional_id: &str) -> Result<(), String> {
-    let mut backoff = FIRST_BACKOFF;
+    let mut backoff = Backoff::default();
     shared.health.expect_beats(name, BEAT);
     while !shared.stop.asked() {
         shared.health.set(name, Condition::Waiting("taking a seat in the consumer group".into()));
         match serve(shared, name, transactional_id, &mut backoff) {
             Ok(()) => return Ok(()),
-            Err(ShardEnd::Broker(error)) if !matches!(error, BrokerError::Refused(_)) => {
+            Err(ShardEnd::Broker(error)) => {
                 if matches!(error, BrokerError::Fenced(_)) {
                     report::fenced();
                 }
-                tracing::warn!(shard = name, %error, ?backoff, "the seat is lost; taking a new one");
-                shared.health.set(name, Condition::Waiting(error.to_string()));
-                shared.stop.sleep(backoff);
-                backoff = (backoff * 2).min(LONGEST_BACKOFF);
+                seat_lost(shared, name, error, &mut backoff)?;
             }
             Err(error) => return Err(error.to_string()),
         }
@@ -156,7 +172,30 @@ pub fn run_shard(shared: &Shared, name: &str, transactional_id: &str) -> Result<
     Ok(())
 }
 
-fn serve(shared: &Shared, name: &str, transactional_id: &str, backoff: &mut Duration) -> Result<(), ShardEnd> {
+/// Says why a seat is lost, and waits until it is time to take a new one.
+///
+/// # Errors
+/// The error itself, where a new seat would not help.
+fn seat_lost(shared: &Shared, name: &str, error: BrokerError, backoff: &mut Backoff) -> Result<(), String> {
+    let pause = match error {
+        BrokerError::Fenced(_) | BrokerError::Retry(_) | BrokerError::Aborted(_) | BrokerError::Fatal(_) => {
+            let pause = backoff.pause();
+            tracing::warn!(part = name, %error, again_in = ?pause, "the seat is lost; taking a new one");
+            pause
+        }
+        BrokerError::Denied(_) | BrokerError::Forbidden(_) => {
+            let pause = backoff.pause();
+            tracing::error!(part = name, %error, again_in = ?pause, "no seat before somebody mends this");
+            pause
+        }
+        BrokerError::Refused(_) => return Err(error.to_string()),
+    };
+    shared.health.set(name, Condition::Waiting(error.to_string()));
+    shared.stop.sleep(pause);
+    Ok(())
+}
+
+fn serve(shared: &Shared, name: &str, transactional_id: &str, backoff: &mut Backoff) -> Result<(), ShardEnd> {
     let mut shard = Shard::join(
         Arc::clone(&shared.plan),
         Arc::clone(&shared.broker),
@@ -173,7 +212,7 @@ fn serve(shared: &Shared, name: &str, transactional_id: &str, backoff: &mut Dura
             shared.health.set(name, Condition::Waiting("restoring partitions".into()));
         }
         match turn {
-            Turn::Committed => *backoff = FIRST_BACKOFF,
+            Turn::Committed => *backoff = Backoff::default(),
             Turn::RolledBack => shared.stop.sleep(ROLLED_BACK_WAIT),
             Turn::Idle | Turn::Moved => {}
         }
@@ -186,16 +225,11 @@ fn serve(shared: &Shared, name: &str, transactional_id: &str, backoff: &mut Dura
 /// # Errors
 /// When a new seat would not help.
 pub fn run_trainer(shared: &Shared, name: &str, transactional_id: &str) -> Result<(), String> {
-    let mut backoff = FIRST_BACKOFF;
+    let mut backoff = Backoff::default();
     while !shared.stop.asked() {
         match train(shared, name, transactional_id) {
             Ok(()) => return Ok(()),
-            Err(error) if !matches!(error, BrokerError::Refused(_)) => {
-                tracing::warn!(%error, ?backoff, "the trainer's seat is lost; taking a new one");
-                shared.stop.sleep(backoff);
-                backoff = (backoff * 2).min(LONGEST_BACKOFF);
-            }
-            Err(error) => return Err(error.to_string()),
+            Err(error) => seat_lost(shared, name, error, &mut backoff)?,
         }
     }
     Ok(())

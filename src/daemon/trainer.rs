@@ -139,7 +139,12 @@ impl<'a> Trainer<'a> {
                     count(stream, "skipped");
                     TRY_AGAIN.min(every)
                 }
-                Err(RoundError::Broker(error @ (BrokerError::Fenced(_) | BrokerError::Fatal(_)))) => return Err(error),
+                Err(RoundError::Broker(
+                    error @ (BrokerError::Fenced(_)
+                    | BrokerError::Denied(_)
+                    | BrokerError::Forbidden(_)
+                    | BrokerError::Fatal(_)),
+                )) => return Err(error),
                 Err(error) => {
                     tracing::warn!(stream = %stream.engine.name, %error, "a round of training came to nothing");
                     count(stream, "failed");

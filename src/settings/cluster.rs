@@ -143,6 +143,32 @@ table! {
     pub struct Http {
         /// Where to listen.
         pub listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 9464)),
+        /// The server's certificate and those of the authorities between (PEM): with it, only TLS is spoken.
+        pub tls_certificate_file: Option<PathBuf> = None,
+        /// The certificate's private key (PEM, not encrypted).
+        pub tls_key_file: Option<PathBuf> = None,
+        /// The token that everything but `/livez` and `/readyz` asks for; holds what `bearer_token_file` names once loaded.
+        pub bearer_token: Option<Secret> = None,
+        /// A file whose content, less one line end, is the token.
+        pub bearer_token_file: Option<PathBuf> = None,
+    }
+}
+
+impl Http {
+    /// What somebody should know who listens beyond this machine.
+    pub fn caution(&self) -> Option<&'static str> {
+        if self.listen.ip().is_loopback() {
+            return None;
+        }
+        match (&self.bearer_token, &self.tls_certificate_file) {
+            (None, _) => Some(
+                "http.listen is open to other machines, and nobody is asked who they are: set http.bearer_token_file",
+            ),
+            (Some(_), None) => {
+                Some("the token travels in the clear: set http.tls_certificate_file and http.tls_key_file")
+            }
+            (Some(_), Some(_)) => None,
+        }
     }
 }
 

@@ -59,7 +59,8 @@ impl Path {
     pub fn is_secret(&self) -> bool {
         let below_properties =
             matches!(&self.0[..], [Step::Key(a), Step::Key(b), _, ..] if a == "kafka" && b == "properties");
-        below_properties || matches!(self.0.last(), Some(Step::Key(key)) if key.ends_with("password"))
+        below_properties
+            || matches!(self.0.last(), Some(Step::Key(key)) if key.ends_with("password") || key.ends_with("token"))
     }
 }
 

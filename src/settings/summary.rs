@@ -2,7 +2,7 @@
 
 use super::stream::{Arrangement, Interval, Key, Stream};
 use super::values::{Auto, Millis};
-use super::{Role, Settings};
+use super::{Http, Role, Settings};
 
 /// What `settings` amounts to, for people. `bytes_per_series` predicts the memory that one series of a stream takes, in
 /// bytes, where it can: only the rooms that hold the state know.
@@ -12,8 +12,9 @@ pub fn summary(settings: &Settings, bytes_per_series: impl Fn(&Stream) -> Option
         format!("brokers  {} ({})", settings.kafka.brokers.join(", "), settings.kafka.security_protocol),
         format!("commits  every {}, snapshots {}", settings.commit_interval, snapshots(settings.checkpoint_interval)),
         format!("topics   {}, {}, {}", settings.state_topic(), settings.models_topic(), settings.dead_letters_topic()),
-        format!("http     {}", settings.http.listen),
+        format!("http     {} ({})", settings.http.listen, door(&settings.http)),
     ];
+    lines.extend(settings.http.caution().map(|caution| format!("  mind   {caution}")));
     for stream in &settings.stream {
         lines.push(format!("stream   {}", stream.name));
         lines.push(format!("  in     {} ({}), {}", stream.topics.join(", "), stream.format, series(stream)));
@@ -42,6 +43,15 @@ fn shards(settings: &Settings) -> String {
         Auto::Auto => "one serving thread fewer than cores".into(),
         Auto::Set(1) => "1 serving thread".into(),
         Auto::Set(shards) => format!("{shards} serving threads"),
+    }
+}
+
+fn door(http: &Http) -> &'static str {
+    match (http.tls_certificate_file.is_some(), http.bearer_token.is_some()) {
+        (false, false) => "plain, no token",
+        (false, true) => "plain, a token",
+        (true, false) => "TLS, no token",
+        (true, true) => "TLS, a token",
     }
 }
 

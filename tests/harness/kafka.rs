@@ -34,7 +34,7 @@ pub fn kafka() -> &'static Kafka {
     static KAFKA: OnceLock<Kafka> = OnceLock::new();
     KAFKA.get_or_init(|| match std::env::var("FORETIDE_TEST_BROKERS") {
         Ok(servers) if !servers.is_empty() => Kafka { servers, jars: jars(), watchdog: None },
-        _ => Kafka::start(),
+        _ => Kafka::start(&|folder, port, controller| properties(folder, port, controller), &[]),
     })
 }
 
@@ -58,7 +58,9 @@ impl Kafka {
         Self { servers: servers.to_owned(), jars: jars.to_owned(), watchdog: None }
     }
 
-    fn start() -> Self {
+    /// Starts one with `properties` (of its folder, its port and that of its controller); `format` are further arguments
+    /// of the tool that formats its storage.
+    pub fn start(properties: &dyn Fn(&Path, u16, u16) -> String, format: &[&str]) -> Self {
         let jars = jars();
         let clock = SystemClock::new();
         for attempt in 1..=3 {
@@ -66,7 +68,7 @@ impl Kafka {
                 tempfile::Builder::new().prefix("foretide-kafka-").tempdir().expect("a temporary folder").keep();
             let (port, controller) = (free_port(), free_port());
             std::fs::write(folder.join("server.properties"), properties(&folder, port, controller)).expect("written");
-            let watchdog = launch(&jars, &folder);
+            let watchdog = launch(&jars, &folder, format);
             let servers = format!("127.0.0.1:{port}");
             if let Some(watchdog) = ready(watchdog, port, &servers) {
                 println!("Kafka on {servers} after {} ms", clock.monotonic_micros() / 1000);
@@ -114,22 +116,24 @@ impl Kafka {
 
 /// Formats the storage and runs the broker, under a shell that kills it and clears up when we are gone: our end of its
 /// standard input closes however we end.
-fn launch(jars: &Path, folder: &Path) -> Child {
+fn launch(jars: &Path, folder: &Path, format: &[&str]) -> Child {
     const SCRIPT: &str = r#"
         cd "$2" || exit 1
+        jars=$1 folder=$2
+        shift 2
         run() { java -XX:+UseSerialGC "$@"; }
-        id=$(run -XX:TieredStopAtLevel=1 -cp "$1/*" kafka.tools.StorageTool random-uuid) || exit 1
-        run -XX:TieredStopAtLevel=1 -cp "$1/*" kafka.tools.StorageTool format -t "$id" -c server.properties || exit 1
-        java -Xmx512m -XX:+UseSerialGC -cp "$1/*" kafka.Kafka server.properties </dev/null &
+        id=$(run -XX:TieredStopAtLevel=1 -cp "$jars/*" kafka.tools.StorageTool random-uuid) || exit 1
+        run -XX:TieredStopAtLevel=1 -cp "$jars/*" kafka.tools.StorageTool format -t "$id" -c server.properties "$@" || exit 1
+        java -Xmx512m -XX:+UseSerialGC -cp "$jars/*" kafka.Kafka server.properties </dev/null &
         broker=$!
         cat >/dev/null
         kill -9 "$broker"
-        cd / && rm -rf "$2"
+        cd / && rm -rf "$folder"
     "#;
     let log = File::create(folder.join("kafka.log")).expect("the log can be written");
     let errors = log.try_clone().expect("the log can be written");
     let mut command = Command::new("sh");
-    command.args(["-c", SCRIPT, "sh"]).arg(jars).arg(folder);
+    command.args(["-c", SCRIPT, "sh"]).arg(jars).arg(folder).args(format);
     command.stdin(Stdio::piped()).stdout(log).stderr(errors).spawn().expect("sh runs")
 }
 
@@ -151,7 +155,8 @@ fn ready(mut watchdog: Child, port: u16, servers: &str) -> Option<Child> {
     None
 }
 
-fn properties(folder: &Path, port: u16, controller: u16) -> String {
+/// A plain broker, open to everybody.
+pub fn properties(folder: &Path, port: u16, controller: u16) -> String {
     let data = folder.join("data");
     format!(
         "process.roles=broker,controller

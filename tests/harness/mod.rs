@@ -4,12 +4,14 @@
 //! install. `FORETIDE_TEST_BROKERS=host:port` names a cluster to use instead.
 #![allow(dead_code, reason = "no test file needs all of it")]
 
+pub mod certificates;
 pub mod client;
 pub mod cluster;
 pub mod guarded;
 pub mod kafka;
 pub mod process;
 pub mod proxy;
+pub mod secured;
 
 use std::{
     io::{Read, Write},

@@ -20,7 +20,10 @@ use rdkafka::{
     util::Timeout,
 };
 
-use super::errors;
+use super::{
+    denial,
+    errors::{self, Remedy},
+};
 use crate::broker::{BrokerError, Partition};
 
 /// A moment after which a call has waited long enough.
@@ -65,9 +68,44 @@ impl Complaints {
         locked(&self.last).as_ref().map(|line| format!(" ({line})")).unwrap_or_default()
     }
 
+    /// Whether the brokers turn us away, as far as the last complaint tells.
+    pub(super) fn turned_away(&self) -> bool {
+        locked(&self.last).as_deref().is_some_and(denial::turned_away)
+    }
+
+    /// The connection works: what it complained of before explains nothing any more.
+    pub(super) fn forget(&self) {
+        *locked(&self.last) = None;
+    }
+
+    /// Maps an error. Of a call that times out nothing says that the brokers turn us away, but the last complaint.
+    pub(super) fn explain(&self, what: &str, error: &KafkaError) -> BrokerError {
+        let mapped = errors::map(what, error);
+        match (&mapped, locked(&self.last).as_deref()) {
+            (BrokerError::Retry(_) | BrokerError::Denied(_), Some(line)) if denial::turned_away(line) => {
+                Remedy::Denied.with(format!("{what}: {line}"))
+            }
+            _ => mapped,
+        }
+    }
+
+    /// What an error event of a consumer asks for; `None` where the client goes on by itself.
+    pub(super) fn trouble(&self, what: &str, error: &KafkaError) -> Option<BrokerError> {
+        let one_connection =
+            matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::SSL | RDKafkaErrorCode::Authentication));
+        match self.explain(what, error) {
+            // When no broker is left, another event says so.
+            BrokerError::Denied(_) if one_connection => None,
+            BrokerError::Retry(text) => {
+                tracing::debug!(target: "kafka", "{text}");
+                None
+            }
+            other => Some(other),
+        }
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        // "[thrd:NAME]: BROKER/bootstrap: what happened": the thread says nothing to a user.
-        let line = line.split_once("]: ").map_or(line, |(_, rest)| rest);
+        let line = without_thread(line);
         match level {
             // Settings of a consumer given to a producer and the like: ours to know.
             _ if facility == "CONFWARN" => tracing::debug!(target: "kafka", "{line}"),
@@ -95,8 +133,17 @@ impl Complaints {
         }
         tracing::warn!(target: "kafka", "{error}: {reason}");
         // What a connection complained of says more than that no broker is left.
-        locked(&self.last).get_or_insert_with(|| reason.to_owned());
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            locked(&self.last).get_or_insert_with(|| reason.to_owned());
+        } else {
+            *locked(&self.last) = Some(reason.to_owned());
+        }
     }
+}
+
+/// "[thrd:NAME]: BROKER/bootstrap: what happened" without the thread, which says nothing to a user.
+fn without_thread(line: &str) -> &str {
+    line.split_once("]: ").map_or(line, |(_, rest)| rest)
 }
 
 /// A group's decision, as it waits to be told to the member's owner.
@@ -176,17 +223,23 @@ impl ConsumerContext for ConsumerNotes {
 #[derive(Default)]
 pub(super) struct ProducerNotes {
     pub(super) complaints: Complaints,
-    failed: Mutex<Option<(String, KafkaError)>>,
+    failed: Mutex<Option<(Remedy, String)>>,
     any_failed: AtomicBool,
 }
 
 impl ProducerNotes {
-    /// The first failed delivery since the last [`ProducerNotes::forget`].
+    /// Why the first delivery failed, or why the brokers did not take one into the transaction, since the last
+    /// [`ProducerNotes::forget`].
     pub(super) fn failure(&self) -> Option<BrokerError> {
         if !self.any_failed.load(Ordering::Acquire) {
             return None;
         }
-        locked(&self.failed).as_ref().map(|(place, error)| errors::map(place, error))
+        locked(&self.failed).as_ref().map(|(remedy, text)| remedy.with(text.clone()))
+    }
+
+    fn note(&self, remedy: Remedy, text: String) {
+        locked(&self.failed).get_or_insert((remedy, text));
+        self.any_failed.store(true, Ordering::Release);
     }
 
     pub(super) fn forget(&self) {
@@ -197,6 +250,10 @@ impl ProducerNotes {
 
 impl ClientContext for ProducerNotes {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        // Only this line says which topic may not be written; afterwards the transaction is just in a wrong state.
+        if facility == "ADDPARTS" && denial::forbidden(line) {
+            self.note(Remedy::Forbidden, format!("writing: {}", without_thread(line)));
+        }
         self.complaints.log(level, facility, line);
     }
 
@@ -218,8 +275,7 @@ impl ProducerContext for ProducerNotes {
         }
         let bytes = message.key_len() + message.payload_len();
         let place = format!("writing {bytes} bytes to {}[{}]", message.topic(), message.partition());
-        locked(&self.failed).get_or_insert((place, error.clone()));
-        self.any_failed.store(true, Ordering::Release);
+        self.note(errors::of(error), format!("{place}: {error}"));
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::context::Deadline;
+use super::{context::Deadline, denial};
 use crate::broker::BrokerError;
 
 /// What must be done about an error: [`BrokerError`] without its text.
@@ -13,6 +13,8 @@ pub(super) enum Remedy {
     Retry,
     Aborted,
     Fenced,
+    Denied,
+    Forbidden,
     Refused,
     Fatal,
 }
@@ -23,7 +25,9 @@ impl Remedy {
             Self::Retry => BrokerError::Retry(text),
             Self::Aborted => BrokerError::Aborted(text),
             Self::Fenced => BrokerError::Fenced(text),
-            Self::Refused => BrokerError::Refused(text),
+            Self::Denied => BrokerError::Denied(denial::advised(text)),
+            Self::Forbidden => BrokerError::Forbidden(denial::advised(text)),
+            Self::Refused => BrokerError::Refused(denial::advised(text)),
             Self::Fatal => BrokerError::Fatal(text),
         }
     }
@@ -102,14 +106,21 @@ pub(super) fn remedy(code: RDKafkaErrorCode) -> Option<Remedy> {
         | C::UnstableOffsetCommit
         | C::ThrottlingQuotaExceeded
         | C::RebootstrapRequired => Remedy::Retry,
+        C::SSL
+        | C::Authentication
+        | C::SaslAuthenticationFailed
+        | C::UnsupportedSASLMechanism
+        | C::IllegalSASLState => Remedy::Denied,
+        C::TopicAuthorizationFailed
+        | C::GroupAuthorizationFailed
+        | C::ClusterAuthorizationFailed
+        | C::TransactionalIdAuthorizationFailed => Remedy::Forbidden,
         C::UnknownPartition
         | C::UnknownTopic
         | C::UnknownTopicOrPartition
         | C::UnknownTopicId
         | C::BadCompression
-        | C::SSL
         | C::InconsistentGroupProtocol
-        | C::Authentication
         | C::UnsupportedFeature
         | C::NotConfigured
         | C::InvalidArgument
@@ -125,12 +136,7 @@ pub(super) fn remedy(code: RDKafkaErrorCode) -> Option<Remedy> {
         | C::InvalidGroupId
         | C::InvalidSessionTimeout
         | C::InvalidCommitOffsetSize
-        | C::TopicAuthorizationFailed
-        | C::GroupAuthorizationFailed
-        | C::ClusterAuthorizationFailed
         | C::InvalidTimestamp
-        | C::UnsupportedSASLMechanism
-        | C::IllegalSASLState
         | C::UnsupportedVersion
         | C::InvalidPartitions
         | C::InvalidReplicationFactor
@@ -140,9 +146,7 @@ pub(super) fn remedy(code: RDKafkaErrorCode) -> Option<Remedy> {
         | C::UnsupportedForMessageFormat
         | C::PolicyViolation
         | C::InvalidTransactionTimeout
-        | C::TransactionalIdAuthorizationFailed
         | C::SecurityDisabled
-        | C::SaslAuthenticationFailed
         | C::UnsupportedCompressionType
         | C::GroupMaxSizeReached
         | C::InvalidRecord
@@ -163,11 +167,11 @@ pub(super) fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
 
 /// The remedy of any of librdkafka's errors. What it knows of a transaction's fate (fatal, to be aborted, to be tried
 /// again) fills in where the code does not say.
-fn of(error: &KafkaError) -> Remedy {
+pub(super) fn of(error: &KafkaError) -> Remedy {
     if let KafkaError::Transaction(transaction) = error {
         let known = remedy(transaction.code());
         return if transaction.is_fatal() {
-            if known == Some(Remedy::Fenced) { Remedy::Fenced } else { Remedy::Fatal }
+            known.filter(|known| matches!(known, Remedy::Fenced | Remedy::Forbidden)).unwrap_or(Remedy::Fatal)
         } else if transaction.txn_requires_abort() {
             known.unwrap_or(Remedy::Aborted)
         } else if transaction.is_retriable() {
@@ -183,14 +187,18 @@ fn of(error: &KafkaError) -> Remedy {
     }
 }
 
+/// Whether an error may be gone when the call is made again.
+pub(super) fn passing(error: &KafkaError) -> bool {
+    of(error) == Remedy::Retry
+}
+
 /// Asks until there is an answer, an error that waiting does not cure, or time is up: a partition that has just been
 /// created has no leader yet, a group's coordinator has to be found first.
 pub(super) fn insist<T>(limit: Duration, ask: impl Fn(Duration) -> Result<T, KafkaError>) -> Result<T, KafkaError> {
     let deadline = Deadline::after(limit);
     loop {
         let answer = ask(deadline.left());
-        let passing = answer.as_ref().err().is_some_and(|error| of(error) == Remedy::Retry);
-        if !passing || deadline.passed() {
+        if !answer.as_ref().err().is_some_and(passing) || deadline.passed() {
             return answer;
         }
         std::thread::sleep(Duration::from_millis(20).min(deadline.left()));
@@ -238,10 +246,11 @@ mod tests {
             (C::UnknownTopicOrPartition, Remedy::Refused),
             (C::UnknownTopic, Remedy::Refused),
             (C::MessageSizeTooLarge, Remedy::Refused),
-            (C::TopicAuthorizationFailed, Remedy::Refused),
-            (C::TransactionalIdAuthorizationFailed, Remedy::Refused),
-            (C::SaslAuthenticationFailed, Remedy::Refused),
-            (C::Authentication, Remedy::Refused),
+            (C::TopicAuthorizationFailed, Remedy::Forbidden),
+            (C::TransactionalIdAuthorizationFailed, Remedy::Forbidden),
+            (C::SaslAuthenticationFailed, Remedy::Denied),
+            (C::Authentication, Remedy::Denied),
+            (C::SSL, Remedy::Denied),
             (C::OffsetOutOfRange, Remedy::Refused),
             (C::Fatal, Remedy::Fatal),
         ];

@@ -80,7 +80,7 @@ impl KafkaMember {
     }
 
     fn explain(&self, what: &str, error: &KafkaError) -> BrokerError {
-        errors::map(&format!("group {}: {what}", self.group), error)
+        self.consumer.context().complaints.explain(&format!("group {}: {what}", self.group), error)
     }
 
     /// The next of the group's decisions, carried out as far as it is ours to.
@@ -136,13 +136,10 @@ impl KafkaMember {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => self.find_lost_positions(),
             // A topic that is being made anew or deleted; it existed when we joined.
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(()),
-            _ => match self.explain("reading", error) {
-                BrokerError::Retry(text) => {
-                    tracing::debug!(target: "kafka", "{text}");
-                    Ok(())
-                }
-                other => Err(other),
-            },
+            _ => {
+                let what = format!("group {}: reading", self.group);
+                self.consumer.context().complaints.trouble(&what, error).map_or(Ok(()), Err)
+            }
         }
     }
 
@@ -167,6 +164,7 @@ impl KafkaMember {
 
     /// Hands a batch on.
     fn delivered(&mut self, batch: Batch) -> MemberEvent {
+        self.consumer.context().complaints.forget();
         if let (Some(next), Some(seat)) = (batch.next_offset(), self.held.get_mut(&batch.partition)) {
             seat.next = next;
         }

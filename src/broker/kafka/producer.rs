@@ -25,6 +25,8 @@ const NAP: Duration = Duration::from_micros(200);
 
 /// A call that has not come back so long after its limit never will.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a transaction that broke down may take to be explained.
+const HEARSAY: Duration = Duration::from_millis(100);
 
 /// How the client's transaction stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +62,7 @@ impl Transactions {
         };
         let deadline = Deadline::after(options.request_timeout);
         made.insist(&what, &deadline, |left| Some(made.producer.init_transactions(left)))?;
+        made.producer.context().complaints.forget();
         Ok(made)
     }
 
@@ -87,13 +90,15 @@ impl Transactions {
     /// Maps an error, with the client's own fatal error behind it where there is one.
     fn explain(&self, what: &str, error: &KafkaError) -> BrokerError {
         if let Some((code, reason)) = self.producer.client().fatal_error() {
-            let fenced = errors::remedy(code) == Some(Remedy::Fenced);
-            let remedy = if fenced { Remedy::Fenced } else { Remedy::Fatal };
+            let remedy = match errors::remedy(code) {
+                Some(remedy @ (Remedy::Fenced | Remedy::Forbidden)) => remedy,
+                _ => Remedy::Fatal,
+            };
             return remedy.with(format!("{what}: transactional id {}: {reason}", self.transactional_id));
         }
         let timed_out = error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut);
         let complaint = if timed_out { self.producer.context().complaints.last() } else { String::new() };
-        errors::map(&format!("{what}{complaint}"), error)
+        self.producer.context().complaints.explain(&format!("{what}{complaint}"), error)
     }
 
     pub(super) fn begin(&mut self) -> Result<(), BrokerError> {
@@ -156,6 +161,12 @@ impl Transactions {
                 }
                 // The transaction broke down behind our back.
                 Some(RDKafkaErrorCode::State) if self.producer.client().fatal_error().is_none() => {
+                    // Another thread hears why, from the client's log.
+                    let heard = Deadline::after(HEARSAY);
+                    while !heard.passed() {
+                        notes.failure().map_or(Ok(()), Err)?;
+                        std::thread::sleep(NAP);
+                    }
                     return Err(BrokerError::Aborted(format!("{}: {error}", place())));
                 }
                 _ => return Err(self.explain(&place(), &error)),
@@ -201,7 +212,7 @@ impl Transactions {
         }
         notes.failure().map_or(Ok(()), Err)?;
         let ended = self.insist("committing", &deadline, |left| Some(self.producer.commit_transaction(left)));
-        ended.map_err(|error| match error {
+        ended.inspect(|()| notes.complaints.forget()).map_err(|error| match error {
             // Asked for and not answered: nobody here can tell what became of it.
             BrokerError::Retry(text) => BrokerError::Fatal(format!("the outcome of a commit is unknown: {text}")),
             other => other,

@@ -69,7 +69,7 @@ impl KafkaReader {
     fn explain(&self, error: &KafkaError) -> BrokerError {
         let timed_out = error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut);
         let complaint = if timed_out { self.consumer.context().complaints.last() } else { String::new() };
-        errors::map(&format!("reading {}{complaint}", self.partition), error)
+        self.consumer.context().complaints.explain(&format!("reading {}{complaint}", self.partition), error)
     }
 
     fn at_time(&self, millis: i64) -> Result<i64, BrokerError> {
@@ -126,6 +126,7 @@ impl KafkaReader {
             }
         }
         if let Some(next) = batch.as_ref().and_then(Batch::next_offset) {
+            self.consumer.context().complaints.forget();
             self.next = next;
             self.passed = self.passed.max(next);
         }
@@ -140,13 +141,10 @@ impl KafkaReader {
             }
             // The group's name is only for show: nothing is ever asked of its coordinator.
             Some(RDKafkaErrorCode::GroupAuthorizationFailed) => Ok(()),
-            _ => match self.explain(error) {
-                BrokerError::Retry(text) => {
-                    tracing::debug!(target: "kafka", "{text}");
-                    Ok(())
-                }
-                other => Err(other),
-            },
+            _ => {
+                let what = format!("reading {}", self.partition);
+                self.consumer.context().complaints.trouble(&what, error).map_or(Ok(()), Err)
+            }
         }
     }
 }

@@ -1,14 +1,20 @@
 //! The daemon's window: `/metrics`, `/livez`, `/readyz`, and the page with its data.
 
+mod door;
 mod health;
 mod routes;
+mod tls;
+mod token;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+pub use door::Door;
 pub use health::{Condition, Health, Verdict};
 
 use super::board::Board;
@@ -60,6 +66,18 @@ pub enum ServeError {
         /// What to do.
         hint: &'static str,
     },
+    /// Certificate or key cannot be used.
+    #[error(
+        "http.{setting}: {}: {reason}; expected PEM, a certificate and the key that belongs to it", file.display()
+    )]
+    Certificate {
+        /// The key of the configuration.
+        setting: &'static str,
+        /// The file that it names.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 /// A server that runs.
@@ -78,31 +96,37 @@ impl Serving {
     }
 }
 
-/// Listens on `listen` (`ADDRESS:PORT`) and serves until `shutdown` resolves; must be called within a tokio runtime.
+/// Listens at the door and serves until `shutdown` resolves; must be called within a tokio runtime.
 ///
 /// # Errors
 /// When the address is not one, or not to be had; the message says what to do.
 pub async fn serve(
-    listen: &str,
+    door: Door,
     window: Window,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Serving, ServeError> {
-    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(listen)
+    let Door { listen, tls, token } = door;
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(&listen)
         .await
-        .map_err(|error| ServeError::Address { listen: listen.to_owned(), reason: error.to_string() })?
+        .map_err(|error| ServeError::Address { listen: listen.clone(), reason: error.to_string() })?
         .collect();
-    let bound =
-        |source: std::io::Error| ServeError::Bind { listen: listen.to_owned(), hint: hint(source.kind()), source };
+    let bound = |source: std::io::Error| ServeError::Bind { listen: listen.clone(), hint: hint(source.kind()), source };
     let listener = tokio::net::TcpListener::bind(addresses.as_slice()).await.map_err(bound)?;
     let address = listener.local_addr().map_err(bound)?;
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let ticker = tokio::spawn(tick(window.clone()));
     let mut asked = stopped.clone();
-    let server = axum::serve(listener, routes::router(window)).with_graceful_shutdown(async move {
-        drop(asked.changed().await);
-    });
+    let asked = async move { drop(asked.changed().await) };
+    let router = routes::router(window, token);
+    let server: Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>> = match tls {
+        None => Box::pin(axum::serve(listener, router).with_graceful_shutdown(asked).into_future()),
+        Some(config) => {
+            let listener = tls::TlsListener::start(listener, address, config);
+            Box::pin(axum::serve(listener, router).with_graceful_shutdown(asked).into_future())
+        }
+    };
     let task = tokio::spawn(async move {
-        let mut server = tokio::spawn(server.into_future());
+        let mut server = tokio::spawn(server);
         tokio::select! {
             () = shutdown => {}
             _ = &mut server => {}

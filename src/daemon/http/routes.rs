@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::{Deserialize, Serialize};
 
-use super::{Verdict, Window};
+use super::{Verdict, Window, token::Token};
 use crate::daemon::board::Filter;
 
 /// Longer paths with queries are refused.
@@ -20,7 +20,8 @@ const CHARTS: &str = include_str!("page/charts.js");
 const SCRIPT: &str = include_str!("page/page.js");
 const ICON: &str = include_str!("page/icon.svg");
 
-pub(super) fn router(window: Window) -> Router {
+/// Everything asks for `token`, where there is one, but for the probes: an orchestrator knows no secrets.
+pub(super) fn router(window: Window, token: Option<Token>) -> Router {
     Router::new()
         .route("/", get(async || text("text/html; charset=utf-8", PAGE)))
         .route("/style.css", get(async || text("text/css; charset=utf-8", STYLE)))
@@ -28,12 +29,13 @@ pub(super) fn router(window: Window) -> Router {
         .route("/page.js", get(async || text("text/javascript; charset=utf-8", SCRIPT)))
         .route("/icon.svg", get(async || text("image/svg+xml", ICON)))
         .route("/metrics", get(metrics))
-        .route("/livez", get(live))
-        .route("/readyz", get(ready))
         .route("/api/overview", get(overview))
         .route("/api/series", get(series))
         .route("/api/chart", get(chart))
         .fallback(async || told(StatusCode::NOT_FOUND, "there is nothing here; see /, /metrics, /livez and /readyz"))
+        .layer(middleware::from_fn_with_state(token, ask_for_token))
+        .route("/livez", get(live))
+        .route("/readyz", get(ready))
         .layer(middleware::from_fn(guard))
         .with_state(window)
 }
@@ -63,6 +65,19 @@ async fn guard(request: Request, next: Next) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+async fn ask_for_token(State(token): State<Option<Token>>, request: Request, next: Next) -> Response {
+    if token.is_none_or(|token| token.opens(request.headers().get(header::AUTHORIZATION))) {
+        return next.run(request).await;
+    }
+    let why = "this needs the token of http.bearer_token: as `Authorization: Bearer TOKEN`, or as the password that a \
+               browser asks for, with any user name";
+    let mut refused = told(StatusCode::UNAUTHORIZED, why);
+    for scheme in ["Bearer realm=\"foretide\"", "Basic realm=\"foretide\", charset=\"UTF-8\""] {
+        refused.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+    }
+    refused
 }
 
 async fn metrics(State(window): State<Window>) -> Response {

@@ -33,7 +33,7 @@ fn with_server(window: Window, visit: impl FnOnce(SocketAddr)) {
     let shutdown = async {
         drop(stopped.await);
     };
-    let serving = runtime.block_on(serve("127.0.0.1:0", window, shutdown)).unwrap();
+    let serving = runtime.block_on(serve(Door::open("127.0.0.1:0"), window, shutdown)).unwrap();
     let address = serving.address;
     visit(address);
     stop.send(()).unwrap();
@@ -119,7 +119,8 @@ fn charts_are_found_by_names_of_any_letters() {
 #[test]
 fn an_address_that_cannot_be_had_is_explained() {
     let runtime = runtime();
-    let try_it = |listen: &str| runtime.block_on(serve(listen, window(), async {})).unwrap_err().to_string();
+    let try_it =
+        |listen: &str| runtime.block_on(serve(Door::open(listen), window(), async {})).unwrap_err().to_string();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let told = try_it(&address);
@@ -135,7 +136,7 @@ fn a_connection_kept_open_does_not_hold_the_shutdown_up() {
     let shutdown = async {
         drop(stopped.await);
     };
-    let serving = runtime.block_on(serve("127.0.0.1:0", window(), shutdown)).unwrap();
+    let serving = runtime.block_on(serve(Door::open("127.0.0.1:0"), window(), shutdown)).unwrap();
     let mut idle = std::net::TcpStream::connect(serving.address).unwrap();
     write!(idle, "GET /livez HTTP/1.1\r\nHost: te").unwrap();
     stop.send(()).unwrap();

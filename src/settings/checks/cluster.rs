@@ -6,7 +6,7 @@ use super::super::origin::Path;
 use super::super::problem::{Finding, Kind};
 use super::super::values::{Auto, Millis, Size};
 use super::super::{Kafka, Limits, Secret, Settings};
-use super::{Checker, names};
+use super::{Checker, http, names};
 
 /// librdkafka properties that Foretide sets itself, and what to use instead.
 const RESERVED: &[(&str, &str)] = &[
@@ -70,6 +70,7 @@ pub fn check(settings: &mut Settings, root: &mut Checker<'_>) {
     );
     root.range("shutdown_deadline", settings.shutdown_deadline, Millis::seconds(1)..=Millis::hours(1), "");
     kafka(&mut settings.kafka, &mut root.within("kafka", None));
+    http::check(&mut settings.http, &mut root.within("http", None));
     limits(&settings.limits, &mut root.within("limits", None));
     log_level(&settings.log.level, &mut root.within("log", None));
     let (commit, transaction) = (settings.commit_interval, settings.kafka.transaction_timeout);
@@ -212,10 +213,24 @@ fn tls(kafka: &Kafka, at: &mut Checker<'_>) {
         "no ssl_key_file",
         "add ssl_key_file, or take it out",
     );
+    if protocol.uses_tls() {
+        for (key, file) in [
+            ("ssl_ca_file", &kafka.ssl_ca_file),
+            ("ssl_certificate_file", &kafka.ssl_certificate_file),
+            ("ssl_key_file", &kafka.ssl_key_file),
+        ] {
+            readable(file.as_deref(), key, at);
+        }
+    }
 }
 
 /// Takes a secret from the file that holds it.
-fn secret(secret: &mut Option<Secret>, file: Option<&PathBuf>, (key, file_key): (&str, &str), at: &mut Checker<'_>) {
+pub(super) fn secret(
+    secret: &mut Option<Secret>,
+    file: Option<&PathBuf>,
+    (key, file_key): (&str, &str),
+    at: &mut Checker<'_>,
+) {
     let Some(file) = file.filter(|_| at.fine(&[key, file_key])) else { return };
     at.contradicts(
         secret.is_some(),
@@ -232,12 +247,23 @@ fn secret(secret: &mut Option<Secret>, file: Option<&PathBuf>, (key, file_key): 
         Err(error) => {
             // The secret counts as given, so that its absence is not reported as well.
             *secret = Some(Secret::new(String::new()));
-            let (path, found) = (at.at.key(file_key), format!("{}: {error}", file.display()));
-            let (expected, hint) =
-                ("a file that can be read".into(), "relative paths begin at the working directory".into());
-            at.reader.report(Finding { kind: Kind::Unreadable, path, expected, found, hint, related: vec![] });
+            unreadable(file, &error, file_key, at);
         }
     }
+}
+
+/// Reports a file that cannot be read. What is in it, whoever uses it will say.
+pub(super) fn readable(file: Option<&std::path::Path>, key: &str, at: &mut Checker<'_>) {
+    let Some(file) = file.filter(|_| at.fine(&[key])) else { return };
+    if let Err(error) = std::fs::File::open(file) {
+        unreadable(file, &error, key, at);
+    }
+}
+
+fn unreadable(file: &std::path::Path, error: &std::io::Error, key: &str, at: &mut Checker<'_>) {
+    let (path, found) = (at.at.key(key), format!("{}: {error}", file.display()));
+    let (expected, hint) = ("a file that can be read".into(), "relative paths begin at the working directory".into());
+    at.reader.report(Finding { kind: Kind::Unreadable, path, expected, found, hint, related: vec![] });
 }
 
 fn limits(limits: &Limits, at: &mut Checker<'_>) {

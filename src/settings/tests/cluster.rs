@@ -172,6 +172,16 @@ interval = "1m""#;
   = see: kafka.ssl_key_file by default
   = hint: add ssl_key_file
 
+error: unreadable file
+ --> f.toml:3:24
+  |
+3 | ssl_certificate_file = "client.pem"
+  |                        ^^^^^^^^^^^^
+  = key: kafka.ssl_certificate_file
+  = expected: a file that can be read
+  = found: client.pem: No such file or directory (os error 2)
+  = hint: relative paths begin at the working directory
+
 error: contradiction
  --> f.toml:4:20
   |
@@ -183,7 +193,7 @@ error: contradiction
   = see: kafka.ssl_key_file by default
   = hint: add ssl_key_file, or take it out
 
-f.toml: 2 problems; nothing was started"#;
+f.toml: 3 problems; nothing was started"#;
     assert_report(text, &[], report);
 }
 

@@ -3,6 +3,7 @@
 mod cluster;
 mod fields;
 mod forms;
+mod http;
 mod keys;
 mod layers;
 mod reference;

@@ -62,17 +62,29 @@ fn keys_that_are_absent_by_default_can_be_uncommented() {
         .map(|line| {
             let shown = line.strip_prefix("# ").filter(|line| {
                 let key = line.split_once(" = ").map_or("", |(key, _)| key);
-                !key.is_empty() && !key.contains(' ') && !key.ends_with("password") && !key.ends_with("password_file")
+                !key.is_empty()
+                    && !key.contains(' ')
+                    && !["password", "password_file", "token", "token_file"].iter().any(|secret| key.ends_with(secret))
             });
             format!("{}\n", shown.unwrap_or(line))
         })
         .collect();
+    let folder = tempfile::tempdir().unwrap();
+    let inside = |name: &str| folder.path().join(name).display().to_string();
+    for name in ["ca.pem", "client.pem", "client.key", "server.pem", "server.key"] {
+        std::fs::write(inside(name), "").unwrap();
+    }
+    let uncommented = uncommented.replace("/etc/foretide/", &inside(""));
     let uncommented = uncommented.replace("security_protocol = \"plaintext\"", "security_protocol = \"sasl_ssl\"");
     let uncommented = uncommented.replace("arrangement = \"many_to_many\"", "arrangement = \"many_to_one\"");
     let secret = [("FORETIDE__KAFKA__SASL_PASSWORD".to_owned(), "x".to_owned())];
     let settings = parse("f.toml", &uncommented, secret).unwrap();
     assert_eq!(settings.kafka.sasl_username.as_deref(), Some("foretide"));
-    assert!(settings.kafka.ssl_key_file.is_some() && settings.kafka.properties.len() == 1);
+    assert!(
+        settings.http.tls_key_file.is_some()
+            && settings.kafka.ssl_key_file.is_some()
+            && settings.kafka.properties.len() == 1
+    );
     assert_eq!(settings.stream[0].model.threshold, Some(80.0));
     assert_eq!(settings.stream[0].readings_per_slot, Some(1));
     assert_eq!(settings.forecasts_topic(&settings.stream[0]), "meter-forecasts");

@@ -108,7 +108,7 @@ app      foretide: role all, one serving thread fewer than cores
 brokers  127.0.0.1:9092 (plaintext)
 commits  every 100ms, snapshots spread over 1m
 topics   foretide.state, foretide.models, foretide.dead-letters
-http     127.0.0.1:9464
+http     127.0.0.1:9464 (plain, no token)
 stream   meters
   in     in (json), a series for each record key and each of load
   grid   every 1m, mean, late by at most 0s, season 1d (1440 steps), afresh after a gap of 2d

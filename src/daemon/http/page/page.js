@@ -35,7 +35,8 @@ const link = (one) => `#/${encodeURIComponent(one.stream)}/${encodeURIComponent(
 const state = { search: "", stream: "", offset: 0, answered: null, opened: null };
 
 async function ask(path, query) {
-  const address = path + (query ? "?" + new URLSearchParams(query) : "");
+  // The origin leaves out a name and a password in the page's own address, with which a browser would refuse to ask.
+  const address = location.origin + path + (query ? "?" + new URLSearchParams(query) : "");
   const answer = await fetch(address, { signal: AbortSignal.timeout(PATIENCE) });
   if (answer.status === 404) return null;
   if (!answer.ok) throw new Error(`${path} answered ${answer.status}`);

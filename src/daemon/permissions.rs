@@ -1,0 +1,143 @@
+//! What Foretide must be permitted on a cluster that asks (Kafka's ACLs), and no more.
+
+use super::{plan::Plan, topics};
+use crate::settings::Role;
+
+/// What a permission is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// A topic.
+    Topic,
+    /// A consumer group.
+    Group,
+    /// Every consumer group that begins so.
+    Groups,
+    /// Every transactional id that begins so.
+    TransactionalIds,
+}
+
+/// Operations on one resource. Kafka takes leave to read or to write for leave to describe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permission {
+    /// What it is about.
+    pub resource: Resource,
+    /// Its name.
+    pub name: String,
+    /// The operations, named as Kafka names them.
+    pub operations: Vec<&'static str>,
+}
+
+/// The commands that grant `permissions` to `user`, such as `User:foretide`: one for all resources of a kind on which it
+/// may do the same.
+pub fn commands(permissions: &[Permission], servers: &str, user: &str) -> Vec<String> {
+    let mut groups: Vec<(&Permission, Vec<&str>)> = Vec::new();
+    for one in permissions {
+        let same = |(first, _): &&mut (&Permission, Vec<&str>)| {
+            (first.resource, &first.operations) == (one.resource, &one.operations)
+        };
+        match groups.iter_mut().find(same) {
+            Some((_, names)) => names.push(&one.name),
+            None => groups.push((one, vec![&one.name])),
+        }
+    }
+    let command = |(first, names): &(&Permission, Vec<&str>)| {
+        let (option, pattern) = match first.resource {
+            Resource::Topic => ("--topic", ""),
+            Resource::Group => ("--group", ""),
+            Resource::Groups => ("--group", " --resource-pattern-type prefixed"),
+            Resource::TransactionalIds => ("--transactional-id", " --resource-pattern-type prefixed"),
+        };
+        let operations: String = first.operations.iter().map(|name| format!(" --operation {name}")).collect();
+        let names: String = names.iter().map(|name| format!(" {option} {name}")).collect();
+        format!("kafka-acls.sh --bootstrap-server {servers} --add --allow-principal {user}{operations}{names}{pattern}")
+    };
+    groups.iter().map(command).collect()
+}
+
+/// Everything that an instance in `role` needs; with `create` also to make the topics that it writes.
+pub fn needed(plan: &Plan, role: Role, create: bool) -> Vec<Permission> {
+    let serves = role != Role::Train;
+    let trains = role != Role::Score && plan.streams.iter().any(|stream| stream.training.is_some());
+    let permission = |resource, name: &str, operations| Permission { resource, name: name.to_owned(), operations };
+    let mut all: Vec<Permission> =
+        plan.topics().iter().map(|topic| permission(Resource::Topic, topic, vec!["Read"])).collect();
+    for topic in topics::needed(plan, 1) {
+        let mut operations = Vec::new();
+        let read = topic.name == plan.models_topic || (serves && topic.name == plan.state_topic);
+        let written = if topic.name == plan.models_topic { trains } else { serves };
+        operations.extend(read.then_some("Read"));
+        operations.extend(written.then_some("Write"));
+        // Every instance looks whether the topics are there.
+        operations.extend((!read && !written).then_some("Describe"));
+        operations.extend(create.then_some("Create"));
+        all.push(permission(Resource::Topic, &topic.name, operations));
+    }
+    if serves {
+        all.push(permission(Resource::Group, &plan.app, vec!["Read"]));
+    }
+    if trains {
+        all.push(permission(Resource::Group, &format!("{}.trainer", plan.app), vec!["Read"]));
+    }
+    let own = format!("{}.", plan.app);
+    // Readers outside of any group bear a name like one, and ask for its coordinator.
+    all.push(permission(Resource::Groups, &own, vec!["Describe"]));
+    all.push(permission(Resource::TransactionalIds, &own, vec!["Write"]));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{daemon::specs, settings};
+
+    const CONFIGURATION: &str = "[[stream]]\nname = \"s\"\ntopics = [\"in\"]\nvalues = [\"v\"]\ninterval = \"1m\"\n";
+
+    fn lines(role: Role, create: bool) -> Vec<String> {
+        let settings = settings::parse("f.toml", CONFIGURATION, []).unwrap();
+        let all = needed(&specs::plan(&settings).unwrap(), role, create);
+        all.iter().map(|one| format!("{:?} {} {}", one.resource, one.name, one.operations.join("+"))).collect()
+    }
+
+    #[test]
+    fn a_scorer_writes_no_weights_and_a_trainer_no_forecasts() {
+        let scorer = [
+            "Topic in Read",
+            "Topic foretide.state Read+Write",
+            "Topic foretide.models Read",
+            "Topic foretide.dead-letters Write",
+            "Topic foretide.s.forecasts Write",
+            "Group foretide Read",
+            "Groups foretide. Describe",
+            "TransactionalIds foretide. Write",
+        ];
+        assert_eq!(lines(Role::Score, false), scorer);
+        let trainer = [
+            "Topic in Read",
+            "Topic foretide.state Describe+Create",
+            "Topic foretide.models Read+Write+Create",
+            "Topic foretide.dead-letters Describe+Create",
+            "Topic foretide.s.forecasts Describe+Create",
+            "Group foretide.trainer Read",
+            "Groups foretide. Describe",
+            "TransactionalIds foretide. Write",
+        ];
+        assert_eq!(lines(Role::Train, true), trainer);
+        assert_eq!(lines(Role::All, false).len(), scorer.len() + 1);
+    }
+
+    #[test]
+    fn one_command_grants_the_same_on_all_resources_of_a_kind() {
+        let permission = |resource, name: &str| Permission { resource, name: name.into(), operations: vec!["Write"] };
+        let permissions = [
+            permission(Resource::Topic, "a"),
+            permission(Resource::TransactionalIds, "x."),
+            permission(Resource::Topic, "b"),
+        ];
+        let head = "kafka-acls.sh --bootstrap-server k:1 --add --allow-principal User:me --operation Write";
+        let expected = [
+            format!("{head} --topic a --topic b"),
+            format!("{head} --transactional-id x. --resource-pattern-type prefixed"),
+        ];
+        assert_eq!(commands(&permissions, "k:1", "User:me"), expected);
+    }
+}

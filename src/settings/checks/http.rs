@@ -1,0 +1,37 @@
+//! Checks of `[http]`.
+
+use super::super::Http;
+use super::Checker;
+use super::cluster::{readable, secret};
+
+/// A token that is shorter can be guessed.
+const SHORTEST_TOKEN: usize = 16;
+
+/// Checks `[http]`; reads the file that holds the token.
+pub fn check(http: &mut Http, at: &mut Checker<'_>) {
+    secret(&mut http.bearer_token, http.bearer_token_file.as_ref(), ("bearer_token", "bearer_token_file"), at);
+    let key = if http.bearer_token_file.is_some() { "bearer_token_file" } else { "bearer_token" };
+    if let Some(token) = http.bearer_token.as_ref().map(|token| token.reveal()) {
+        let fine = token.len() >= SHORTEST_TOKEN && token.bytes().all(|byte| byte.is_ascii_graphic());
+        let expected = format!("at least {SHORTEST_TOKEN} printable ASCII characters without spaces");
+        at.expect(fine, key, expected, "a token that is not shown", "such as what `openssl rand -hex 32` prints");
+    }
+    readable(http.tls_certificate_file.as_deref(), "tls_certificate_file", at);
+    readable(http.tls_key_file.as_deref(), "tls_key_file", at);
+    let given = [http.tls_certificate_file.is_some(), http.tls_key_file.is_some()];
+    let both = "a certificate and its key";
+    at.contradicts(
+        given == [true, false],
+        &["tls_certificate_file", "tls_key_file"],
+        both,
+        "no tls_key_file",
+        "add tls_key_file",
+    );
+    at.contradicts(
+        given == [false, true],
+        &["tls_key_file", "tls_certificate_file"],
+        both,
+        "no tls_certificate_file",
+        "add tls_certificate_file",
+    );
+}

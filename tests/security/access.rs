@@ -1,0 +1,112 @@
+//! Being let in to the cluster, and being turned away.
+
+use std::time::Duration;
+
+use crate::harness::{
+    secured::{KEY_PASSWORD, LATE, PLAIN, SCRAM, secured},
+    unique, wait_for,
+};
+use crate::support::{Daemon, LIMIT, Setup, feed, foretide, printed, with_certificate};
+
+#[test]
+fn forecasts_go_through_tls_and_through_every_kind_of_password() {
+    let kafka = secured();
+    let topic = kafka.kafka.topic("secured", 1);
+    feed(&topic, 0..20);
+    let ways = [
+        ("mutual", with_certificate(kafka, "client.pem", "client.encrypted.key", KEY_PASSWORD)),
+        ("plain", kafka.with_password("PLAIN", PLAIN)),
+        ("scram256", kafka.with_password("SCRAM-SHA-256", SCRAM)),
+        ("scram512", kafka.with_password("SCRAM-SHA-512", SCRAM)),
+    ];
+    let apps: Vec<String> = ways.iter().map(|(name, _)| unique(name)).collect();
+    let setups: Vec<Setup<'_>> =
+        ways.iter().zip(&apps).map(|((_, section), app)| Setup::new(app, section, &topic)).collect();
+    let daemons: Vec<Daemon> = setups.iter().map(Daemon::start).collect();
+    for (mut daemon, setup) in daemons.into_iter().zip(&setups) {
+        daemon.ready();
+        daemon.forecasts(setup, 20);
+        assert!(daemon.process.stop(LIMIT).success(), "{}", daemon.process.log());
+    }
+}
+
+#[test]
+fn a_wrong_password_is_waited_out_and_the_right_one_goes_on_by_itself() {
+    let kafka = secured();
+    let (topic, app) = (kafka.kafka.topic("late", 1), unique("late"));
+    feed(&topic, 0..20);
+    let section = kafka.with_password("SCRAM-SHA-512", (LATE, "comes-later-5d2e"));
+    let setup = Setup::new(&app, &section, &topic);
+    let mut daemon = Daemon::start(&setup);
+    daemon.waits_for(&["does not let us in", "uthentication failed", "kafka.sasl_password"]);
+    let pauses = wait_for("four attempts", LIMIT, || {
+        assert!(daemon.process.runs(), "it must not end:\n{}", daemon.process.log());
+        let log = daemon.process.log();
+        let pauses = log.lines().filter_map(|line| line.split_once("again_in=")?.1.split(' ').next());
+        let pauses: Vec<String> = pauses.map(str::to_owned).collect();
+        (pauses.len() >= 4).then_some(pauses)
+    });
+    assert_eq!(pauses[..4], ["500ms", "1s", "2s", "4s"], "less and less often");
+    assert_eq!(crate::harness::http_get(daemon.port, "/livez").unwrap().0, 200, "it waits, and is not to be restarted");
+    kafka.set_password(LATE, "comes-later-5d2e");
+    daemon.ready();
+    daemon.forecasts(&setup, 20);
+}
+
+#[test]
+fn whoever_is_turned_away_is_told_what_to_check_and_does_not_end() {
+    let kafka = secured();
+    let topic = kafka.kafka.topic("away", 1);
+    let authority = kafka.file("authority.pem");
+    let certificate = |lines: &str| {
+        format!(
+            "[kafka]\nbrokers = [\"127.0.0.1:{}\"]\nsecurity_protocol = \"ssl\"\nssl_ca_file = {authority:?}\n{lines}",
+            kafka.tls
+        )
+    };
+    let password = kafka.with_password("SCRAM-SHA-512", SCRAM);
+    let cases: [(&str, String, &[&str]); 6] = [
+        ("authority", password.replace("authority.pem", "stranger.pem"), &["kafka.ssl_ca_file"]),
+        ("host", password.replace("127.0.0.1", "localhost"), &["made out to the host"]),
+        ("nothing", certificate(""), &["kafka.ssl_certificate_file"]),
+        ("impostor", with_certificate(kafka, "impostor.pem", "impostor.key", ""), &["kafka.ssl_certificate_file"]),
+        ("mechanism", kafka.with_password("SCRAM-SHA-256", PLAIN), &["kafka.sasl_mechanism"]),
+        ("clear", format!("[kafka]\nbrokers = [\"127.0.0.1:{}\"]\n", kafka.tls), &["kafka.security_protocol"]),
+    ];
+    let start = |(name, section, words): (&str, String, &'static [&'static str])| {
+        (Daemon::start(&Setup::new(&unique(name), &section, &topic)), words)
+    };
+    let mut daemons = cases.map(start);
+    for (daemon, words) in &mut daemons {
+        daemon.waits_for(words);
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    for (daemon, _) in &mut daemons {
+        assert!(daemon.process.runs(), "it must not end:\n{}", daemon.process.log());
+        assert!(daemon.process.stop(LIMIT).success(), "SIGTERM ends it in good order:\n{}", daemon.process.log());
+    }
+}
+
+#[test]
+fn check_says_why_it_is_turned_away_and_what_cannot_be_a_key() {
+    let kafka = secured();
+    let topic = kafka.kafka.topic("check", 1);
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("foretide.toml");
+    let check = |section: &str| {
+        let app = unique("check");
+        std::fs::write(&config, Setup::new(&app, section, &topic).toml(0)).unwrap();
+        let output = foretide(&["check", "--connect", "--config", config.to_str().unwrap()]);
+        (output.status.code(), printed(&output))
+    };
+    let (code, text) = check(&kafka.with_password("SCRAM-SHA-512", SCRAM));
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = check(&kafka.with_password("SCRAM-SHA-512", (SCRAM.0, "wrong")));
+    assert!(code == Some(69) && text.contains("kafka.sasl_password"), "{code:?}: {text}");
+    let (code, text) = check(&with_certificate(kafka, "client.pem", "client.encrypted.key", "wrong"));
+    assert!(code == Some(78) && text.contains("kafka.ssl_key_password"), "{code:?}: {text}");
+    let (code, text) = check(&with_certificate(kafka, "client.pem", "impostor.key", ""));
+    assert!(code == Some(78) && text.contains("kafka.ssl_key_file"), "{code:?}: {text}");
+    let (code, text) = check(&with_certificate(kafka, "nowhere.pem", "impostor.key", ""));
+    assert!(code == Some(78) && text.contains("nowhere.pem: No such file"), "{code:?}: {text}");
+}

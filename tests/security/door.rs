@@ -1,0 +1,96 @@
+//! The daemon's own door: TLS and a token on request.
+
+use std::{net::TcpStream, sync::Arc};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use foretide::{
+    daemon::{
+        board::Board,
+        http::{Door, Health, Window, serve},
+    },
+    env::{Clock, SystemClock},
+    settings::{Http, Secret},
+    telemetry::Exposition,
+};
+
+use crate::harness::{certificates::Authority, http_get};
+use crate::support::ask;
+
+const TOKEN: &str = "correct-horse-battery";
+
+fn window() -> Window {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    Window {
+        board: Arc::new(Board::default()),
+        health: Arc::new(Health::new(Arc::clone(&clock))),
+        exposition: Exposition::detached().unwrap(),
+        clock,
+        title: "a test".into(),
+    }
+}
+
+fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap()
+}
+
+#[test]
+fn over_tls_everything_but_the_probes_asks_for_the_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new(folder.path(), "authority");
+    let (certificate, key) = authority.sign("server");
+    let mut http = Http {
+        tls_certificate_file: Some(certificate),
+        tls_key_file: Some(key),
+        bearer_token: Some(Secret::new(TOKEN.into())),
+        ..Http::default()
+    };
+    http.listen.set_port(0);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let serving = runtime.block_on(serve(Door::new(&http).unwrap(), window(), std::future::pending())).unwrap();
+    assert!(serving.address.ip().is_loopback(), "only this machine, unless asked otherwise");
+    let port = serving.address.port();
+    let get = |path: &str, headers: &str| {
+        ask(port, &authority.certificate(), &format!("GET {path}"), headers).expect("TLS is spoken")
+    };
+
+    // Somebody who never shakes hands holds nobody up.
+    let _dawdler = TcpStream::connect(serving.address).unwrap();
+    let bearer = format!("Authorization: Bearer {TOKEN}\r\n");
+    let basic = format!("Authorization: Basic {}\r\n", BASE64_STANDARD.encode(format!("me:{TOKEN}")));
+    let wrong = "Authorization: Bearer correct-horse-batterz\r\n";
+    for path in ["/", "/page.js", "/metrics", "/api/overview", "/api/series", "/nowhere"] {
+        let found = if path == "/nowhere" { "404" } else { "200" };
+        assert_eq!(status(&get(path, &bearer)), found, "{path}");
+        assert_eq!(status(&get(path, &basic)), found, "{path}");
+        for headers in ["", wrong] {
+            let refused = get(path, headers).to_lowercase();
+            assert_eq!(status(&refused), "401", "{path}");
+            assert!(refused.contains("www-authenticate: bearer ") && refused.contains("www-authenticate: basic "));
+        }
+    }
+    assert_eq!(status(&get("/livez", "")), "200");
+    assert_eq!(status(&get("/readyz", "")), "503", "it is starting, and says so to everybody");
+    assert_eq!(http_get(port, "/livez"), None, "nothing is said in the clear");
+    let stranger = Authority::new(folder.path(), "stranger");
+    assert_eq!(ask(port, &stranger.certificate(), "GET /livez", ""), None, "the certificate is the one it was given");
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_named_with_its_setting() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new(folder.path(), "authority");
+    let ((certificate, key), (_, other)) = (authority.sign("server"), authority.sign("other"));
+    let try_it = |certificate: &std::path::Path, key: &std::path::Path| {
+        let (certificate, key) = (Some(certificate.to_owned()), Some(key.to_owned()));
+        Door::new(&Http { tls_certificate_file: certificate, tls_key_file: key, ..Http::default() })
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(try_it(&certificate, &key), Ok(()));
+    let told = try_it(&certificate, &other).unwrap_err();
+    assert!(told.contains("http.tls_key_file") && told.contains("other.key"), "{told}");
+    let told = try_it(&key, &key).unwrap_err();
+    assert!(told.contains("http.tls_certificate_file") && told.contains("no certificate"), "{told}");
+    let told = try_it(&certificate, &certificate).unwrap_err();
+    assert!(told.contains("http.tls_key_file") && told.contains("server.pem"), "{told}");
+}

@@ -1,0 +1,76 @@
+//! The least that must be permitted is enough, and less is explained.
+
+use crate::harness::{
+    http_get,
+    secured::{LEARNER, LEAST, secured},
+    unique, wait_for,
+};
+use crate::support::{Daemon, LIMIT, Setup, feed, foretide, printed};
+
+/// Runs the commands that `foretide check --acls` prints, but for what they permit on the topic `without`.
+fn grant(config: &str, user: &str, without: &str) {
+    let output = foretide(&["check", "--acls", user, "--config", config]);
+    let text = printed(&output);
+    let commands = text.lines().filter_map(|line| line.trim().strip_prefix("kafka-acls.sh --bootstrap-server "));
+    let mut granted = 0;
+    for command in commands {
+        let words: Vec<&str> = command.split(' ').skip(1).collect();
+        let words = match words.iter().position(|word| *word == without) {
+            Some(place) => [&words[..place - 1], &words[place + 1..]].concat(),
+            None => words,
+        };
+        secured().acls(&words);
+        granted += 1;
+    }
+    assert!(output.status.success() && granted >= 5, "{text}");
+}
+
+/// A scorer and a trainer under users of their own.
+#[test]
+fn the_least_permissions_are_enough_and_a_missing_one_is_named_and_waited_for() {
+    let kafka = secured();
+    let (topic, app) = (kafka.kafka.topic("least", 1), unique("least"));
+    feed(&topic, 0..400);
+    let [scores, learns] = [LEAST, LEARNER].map(|user| kafka.with_password("PLAIN", user));
+    let [scorer, learner] = [LEAST, LEARNER].map(|(user, _)| format!("User:{user}"));
+    let training = "every = \"1s\", min_steps = 200, max_updates = 60, lanes = 8, margin = 0.001, learning_rate = 0.01";
+    let setup = Setup { training, ..Setup::new(&app, &scores, &topic) };
+    let mut daemon = Daemon::start(&setup);
+    let config = daemon.config.to_str().unwrap().to_owned();
+    let forecasts = format!("{app}.stream.forecasts");
+
+    daemon.waits_for(&["does not permit", &topic, "check --acls"]);
+    let output = foretide(&["check", "--connect", "--config", &config]);
+    let text = printed(&output);
+    assert_eq!(output.status.code(), Some(69), "{text}");
+    for forbidden in [&topic, &forecasts, &format!("{app}.state"), &format!("{app}.models"), &format!("{app}.…")] {
+        let told = |line: &str| line.contains(&format!("{forbidden}: FORBIDDEN"));
+        assert!(text.lines().any(told), "{forbidden}: {text}");
+    }
+
+    grant(&config, &scorer, &forecasts);
+    let see = ["--add", "--allow-principal", &scorer, "--operation", "Describe", "--operation", "Create"];
+    kafka.acls(&[&see[..], &["--topic", &forecasts]].concat());
+    daemon.waits_for(&["writing", &forecasts, "Topic authorization failed", "check --acls"]);
+    assert!(daemon.process.log().contains("again_in="), "{}", daemon.process.log());
+
+    kafka.acls(&["--add", "--allow-principal", &scorer, "--operation", "Write", "--topic", &forecasts]);
+    daemon.ready();
+    daemon.forecasts(&setup, 400);
+
+    let mut trainer = Daemon::start(&Setup { role: "train", kafka: &learns, ..setup });
+    trainer.waits_for(&["does not permit"]);
+    grant(trainer.config.to_str().unwrap(), &learner, "");
+    wait_for("weights to be published and served", LIMIT, || {
+        assert!(daemon.process.runs(), "it has ended:\n{}", daemon.process.log());
+        assert!(trainer.process.runs(), "it has ended:\n{}", trainer.process.log());
+        let (_, metrics) = http_get(daemon.port, "/metrics")?;
+        let line = metrics.lines().find(|line| line.starts_with("foretide_weights_version{"))?;
+        line.rsplit(' ').next()?.parse::<f64>().ok().filter(|version| *version >= 1.0)
+    });
+    for mut daemon in [daemon, trainer] {
+        let output = foretide(&["check", "--connect", "--config", daemon.config.to_str().unwrap()]);
+        assert!(output.status.success(), "{}", printed(&output));
+        assert!(daemon.process.stop(LIMIT).success(), "{}", daemon.process.log());
+    }
+}
