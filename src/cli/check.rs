@@ -39,7 +39,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         eprintln!("foretide: {error}");
         return ExitCode::from(WRONG_CONFIGURATION);
     }
-    println!("ok\n{}", settings::summary(&settings, |stream| sizing::bytes_per_series(&settings, stream).ok()));
+    println!("ok\n{}", settings::summary(&settings, |stream| sizing::footprint(&settings, stream).ok()));
     if !arguments.connect {
         return ExitCode::SUCCESS;
     }

@@ -140,7 +140,7 @@ pub fn run_shard(shared: &Shared, name: &str, transactional_id: &str) -> Result<
     while !shared.stop.asked() {
         shared.health.set(name, Condition::Waiting("taking a seat in the consumer group".into()));
         match serve(shared, name, transactional_id, &mut backoff) {
-            Ok(()) => return Ok(()),
+            Ok(()) | Err(ShardEnd::Stopped) => return Ok(()),
             Err(ShardEnd::Broker(
                 error @ (BrokerError::Fenced(_) | BrokerError::Retry(_) | BrokerError::Aborted(_)),
             )) => {
@@ -165,6 +165,7 @@ fn serve(shared: &Shared, name: &str, transactional_id: &str, backoff: &mut Dura
         Arc::clone(&shared.clock),
         Arc::clone(&shared.status),
         transactional_id,
+        &|| shared.stop.asked(),
     )?;
     while !shared.stop.asked() {
         let turn = shard.turn()?;

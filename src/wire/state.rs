@@ -4,7 +4,7 @@
 //! and `1/task/<stream>/<topic>/<partition>`, with `%`, `/` and control characters written as `%XX`. Values are an
 //! [`Envelope`] around a body whose layout its kind and version name.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +95,19 @@ impl StateKey {
     /// Writes the key of a task's book at the end of `out`.
     pub fn write_task(out: &mut String, stream: &str, topic: &str, partition: i32) {
         write_prefix(out, "task", stream, topic, partition);
+    }
+
+    /// Reads the last part of a series' key back: what [`Self::write_series`] wrote of the series.
+    ///
+    /// # Errors
+    /// [`StateError::Key`] where it is not written so.
+    pub fn read_series(part: &[u8]) -> Result<Cow<'_, str>, StateError> {
+        let wrong = || StateError::Key(super::refusal::excerpt(&String::from_utf8_lossy(part)));
+        let text = std::str::from_utf8(part).map_err(|_| wrong())?;
+        if text.chars().any(|character| character == '%' || character == '/' || character.is_control()) {
+            return unescape(text).filter(|_| !text.contains('/')).map(Cow::Owned).ok_or_else(wrong);
+        }
+        Ok(Cow::Borrowed(text))
     }
 
     /// Reads a key back.
@@ -346,6 +359,9 @@ mod tests {
         for key in foreign {
             assert!(matches!(StateKey::parse(key.as_bytes()), Err(StateError::Key(_))), "{key}");
         }
+        for part in [&b"a/b"[..], b"%2", b"%zz", b"%41", b"%2f", b"%FF", b"a\nb", b"\xff"] {
+            assert!(matches!(StateKey::read_series(part), Err(StateError::Key(_))), "{}", part.escape_ascii());
+        }
         assert!(StateKey::parse(b"1/task/\xff/t/0").is_err());
     }
 
@@ -393,6 +409,9 @@ mod tests {
             let key = StateKey::Series { stream: stream.clone(), topic: topic.clone(), partition, series };
             let text = key.to_string();
             prop_assert!(!text.chars().any(char::is_control));
+            let last = text.rsplit('/').next().unwrap_or_default();
+            let StateKey::Series { series, .. } = &key else { unreachable!() };
+            prop_assert_eq!(StateKey::read_series(last.as_bytes()), Ok(series.as_str().into()));
             prop_assert_eq!(StateKey::parse(text.as_bytes()), Ok(key));
             let key = StateKey::Task { stream, topic, partition };
             prop_assert_eq!(StateKey::parse(key.to_string().as_bytes()), Ok(key));

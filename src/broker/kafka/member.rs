@@ -62,7 +62,7 @@ impl KafkaMember {
         // First the fence: whatever an earlier self left open is decided before anybody reads its offsets.
         let transactions = Transactions::start(options, transactional_id)?;
         let what = format!("joining group {group}");
-        let created = options.member(group).create_with_context(ConsumerNotes::default());
+        let created = options.member(group, transactional_id).create_with_context(ConsumerNotes::default());
         let consumer: BaseConsumer<ConsumerNotes> = created.map_err(|error| errors::map(&what, &error))?;
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&names).map_err(|error| errors::map(&what, &error))?;
@@ -105,7 +105,8 @@ impl KafkaMember {
                     self.unassign(&partitions)?;
                 }
             }
-            if !partitions.is_empty() {
+            // That there is nothing for it is news to a member that has nothing.
+            if !partitions.is_empty() || change == Change::Assigned && self.held.is_empty() {
                 return Ok(Some(match change {
                     Change::Assigned => MemberEvent::Assigned(partitions),
                     Change::Revoked => MemberEvent::Revoked(partitions),

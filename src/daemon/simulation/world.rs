@@ -232,7 +232,7 @@ impl World {
         }
         let clock: Arc<dyn Clock> = self.clock.clone();
         let broker = Arc::new(process.clone());
-        let joined = Shard::join(Arc::clone(&self.plan), broker, clock, Arc::new(Status::default()), &id);
+        let joined = Shard::join(Arc::clone(&self.plan), broker, clock, Arc::new(Status::default()), &id, &|| false);
         self.replicas[place] = joined.ok().map(|shard| Replica { shard, process, id });
     }
 
