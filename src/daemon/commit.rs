@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use super::{forecasts::ForecastWriter, partition::PartitionLife, plan::Plan};
 use crate::{
     broker::{Batch, BrokerError, Member, Outgoing, Partition},
-    engine::{Engine, Epoch, TaskHandle},
+    engine::{Engine, Epoch, TaskHandle, TaskId},
     wire::{
-        DeadLetter, Refusal,
-        state::{Envelope, StateKey, StateKind, TaskRecord},
+        DeadLetter, Mark, Refusal, TaskRecord,
+        state::{Envelope, StateKey, StateKind},
     },
 };
 
@@ -143,7 +143,7 @@ impl Writing<'_> {
             let id = self.engine.id(snapshot.task);
             key.clear();
             StateKey::write_series(&mut key, &id.stream, &id.topic, id.partition, &snapshot.series);
-            let state = Envelope { kind: StateKind::Series, position: snapshot.position, body: &snapshot.body };
+            let state = Envelope::new(StateKind::Series, snapshot.position, &snapshot.body);
             self.send_state(id.partition, &key, Some(&state))?;
         }
         Ok(())
@@ -199,14 +199,23 @@ impl Writing<'_> {
                 replay_from: done.progress.replay_from,
                 activations: done.progress.activations.clone(),
                 fingerprint: self.plan.streams[served.stream].engine.network.fingerprint(),
+                mark: self.mark(id),
             };
             let mut key = String::new();
             StateKey::write_task(&mut key, &id.stream, &id.topic, id.partition);
             let body = record.to_bytes().map_err(|error| BrokerError::Refused(error.to_string()))?;
-            let state = Envelope { kind: StateKind::Task, position: done.to, body: &body };
+            let state = Envelope::new(StateKind::Task, done.to, &body);
             self.send_state(id.partition, &key, Some(&state))?;
             written.push((done.task, record));
         }
         Ok(written)
+    }
+
+    /// The newest record of the task's input that has a timestamp.
+    fn mark(&self, id: &TaskId) -> Option<Mark> {
+        let of_task = |batch: &&Batch| batch.partition.topic == id.topic && batch.partition.number == id.partition;
+        let batch = self.inbox.iter().rev().find(of_task)?;
+        let record = batch.get(batch.len().checked_sub(1)?)?;
+        record.timestamp.map(|timestamp| Mark { offset: record.offset, timestamp })
     }
 }

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     broker::{Broker, BrokerError, From, Partition, Reader},
     engine::{Engine, TaskHandle, TaskId, TaskProgress},
-    wire::{Decoder, state::TaskRecord},
+    wire::{Decoder, TaskRecord},
 };
 
 /// Records read from the state topic or replayed in one slice, between two looks at the other partitions.
@@ -31,6 +31,8 @@ const SLICE_RECORDS: usize = 20_000;
 const SLICE_WAIT: Duration = Duration::from_millis(20);
 /// How long a topic must have ended before what was read of it to be taken for another one, in microseconds.
 const DOUBT: u64 = 5_000_000;
+/// How often a record is looked for that tells a topic from another.
+const MARK_LOOKS: usize = 250;
 
 /// A task of a partition, with the index of its stream in the plan.
 #[derive(Debug, Clone)]
@@ -260,6 +262,10 @@ impl PartitionLife {
         }
         self.begin = self.committed.or(furthest).unwrap_or(oldest);
         if let (None, Some(at)) = (self.committed, furthest) {
+            if !self.known(broker, partition, oldest)? {
+                self.outlive(engine, partition, oldest, end);
+                return Ok(self.ready(engine));
+            }
             tracing::warn!(%partition, at, "the group has lost its committed position; going on where the newest state stands");
         }
         let mut from = self.begin;
@@ -291,13 +297,30 @@ impl PartitionLife {
         Ok(Slice::More)
     }
 
-    /// The topic ends before what was read of it: it was deleted and made again. Its positions and states mean nothing for
+    /// Whether the topic still holds the record that was read of it last, or no longer reaches back to it.
+    fn known(&self, broker: &dyn Broker, partition: &Partition, oldest: i64) -> Result<bool, BrokerError> {
+        let mark = self.served.iter().find_map(|served| served.written.as_ref()?.mark);
+        let Some(mark) = mark.filter(|mark| mark.offset >= oldest) else { return Ok(true) };
+        let mut reader = broker.reader(partition, From::Offset(mark.offset))?;
+        for _ in 0..MARK_LOOKS {
+            if let Some(batch) = reader.read(SLICE_WAIT, 1)? {
+                let found = batch.get(0).map(|record| (record.offset, record.timestamp));
+                return Ok(found == Some((mark.offset, Some(mark.timestamp))));
+            }
+            if reader.reached(mark.offset + 1)? {
+                return Ok(false);
+            }
+        }
+        Err(BrokerError::Retry(format!("{partition}: no answer to whether it is still the topic that was read")))
+    }
+
+    /// The topic is not the one that was read: it was deleted and made again. Its positions and states mean nothing for
     /// the new one, so that it begins at its oldest record with series of which nothing is known.
     fn outlive(&mut self, engine: &mut Engine, partition: &Partition, oldest: i64, end: i64) {
         tracing::warn!(
             %partition, committed = ?self.committed, end, oldest,
-            "the topic ends before what has been read of it: it was deleted and made again; its series start anew at its \
-             oldest record"
+            "the topic is not the one that has been read: it was deleted and made again; its series start anew at its oldest \
+             record"
         );
         let outlived: Vec<Vec<String>> = self.served.iter().map(|served| engine.keys(served.task)).collect();
         self.begin = oldest;

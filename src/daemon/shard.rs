@@ -17,6 +17,7 @@ use super::{
     snapshots::RestoreFacts,
     standby::Standby,
     status::{Status, TaskStatus},
+    topics,
 };
 use crate::{
     broker::{Batch, Broker, BrokerError, Member, MemberEvent, Partition},
@@ -117,6 +118,9 @@ impl Shard {
         let mut models = ModelWatch::open(&plan.models_topic, &*broker)?;
         let published = models.catch_up(&*broker, stopped)?.ok_or(ShardEnd::Stopped)?;
         models.install(&plan, &mut engine, &status, &published);
+        for topic in plan.topics() {
+            topics::input_partitions(&*broker, &topic)?;
+        }
         let member = broker.join(&plan.app, transactional_id, &plan.topics())?;
         let decoders =
             plan.streams.iter().map(|stream| Decoder::new(stream.decode.clone())).collect::<Result<_, _>>()?;

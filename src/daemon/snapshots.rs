@@ -4,7 +4,10 @@ use super::partition::Served;
 use crate::{
     broker::Partition,
     engine::{Engine, Frozen, SnapshotError},
-    wire::state::{Envelope, StateError, StateKey, StateKind, TaskRecord},
+    wire::{
+        TaskRecord,
+        state::{Envelope, StateError, StateKey, StateKind},
+    },
 };
 
 /// What a restore met.
@@ -107,7 +110,7 @@ impl<'a> Snapshots<'a> {
             return Err(StateRefusal::Kind(String::from_utf8_lossy(key).into_owned()));
         }
         self.facts.furthest = self.facts.furthest.max(Some(envelope.position));
-        served.written = Some(TaskRecord::from_bytes(envelope.body)?);
+        served.written = Some(TaskRecord::from_bytes(envelope.layout, envelope.body)?);
         Ok(())
     }
 }

@@ -152,7 +152,11 @@ impl KafkaMember {
         let delivering = self.held.iter().filter(|(_, seat)| seat.delivering);
         let positions: Vec<(Partition, i64)> = delivering.map(|(found, seat)| (found.clone(), seat.next)).collect();
         for (partition, next) in positions {
-            let at = self.probe.inside(&partition, next)?;
+            // A topic that was made anew under us: a new seat finds that out.
+            let at = self.probe.inside(&partition, next).map_err(|error| match error {
+                BrokerError::Refused(text) => BrokerError::Retry(text),
+                other => other,
+            })?;
             if at != next {
                 tracing::warn!(target: "kafka", "{partition}: retention took the records from {next} to {at}");
                 // The client has given the partition up, so that a seek has nothing to work on.
