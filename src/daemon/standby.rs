@@ -28,10 +28,17 @@ pub fn copied_bytes(body: &[u8], key_length: usize) -> usize {
     body.len() + key_length + 32 + RECORD_OVERHEAD
 }
 
+/// A key and its newest value; none once it was deleted.
+#[derive(Debug)]
+struct Entry {
+    key: Arc<[u8]>,
+    value: Option<Box<[u8]>>,
+}
+
 /// The newest record of each key of a partition of the state topic.
 #[derive(Debug, Default)]
 pub struct Copied {
-    records: Vec<(Arc<[u8]>, Option<Box<[u8]>>)>,
+    records: Vec<Entry>,
     places: HashMap<Arc<[u8]>, usize>,
     bytes: usize,
     next: i64,
@@ -41,7 +48,7 @@ impl Copied {
     /// The keys and values in a range of their places, those of deleted ones left out; none once the range is past the end.
     pub fn records(&self, from: usize, most: usize) -> Option<impl Iterator<Item = (&[u8], &[u8])>> {
         let slice = self.records.get(from..(from + most).min(self.records.len())).filter(|slice| !slice.is_empty())?;
-        Some(slice.iter().filter_map(|(key, value)| Some((&**key, value.as_deref()?))))
+        Some(slice.iter().filter_map(|entry| Some((&*entry.key, entry.value.as_deref()?))))
     }
 
     /// The offset from which on nothing is in it.
@@ -56,14 +63,14 @@ impl Copied {
             self.bytes += record.payload.map_or(0, <[u8]>::len);
             match self.places.get(key) {
                 Some(&place) => {
-                    let before = std::mem::replace(&mut self.records[place].1, value);
+                    let before = std::mem::replace(&mut self.records[place].value, value);
                     self.bytes -= before.map_or(0, |value| value.len());
                 }
                 None => {
                     let key: Arc<[u8]> = key.into();
                     self.bytes += key.len() + RECORD_OVERHEAD;
                     self.places.insert(Arc::clone(&key), self.records.len());
-                    self.records.push((key, value));
+                    self.records.push(Entry { key, value });
                 }
             }
         }
