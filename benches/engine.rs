@@ -133,7 +133,7 @@ fn main() {
     }
     if memory {
         let settings = settings();
-        let predicted = sizing::bytes_per_series(&settings, &settings.stream[0]).expect("a size");
+        let predicted = sizing::footprint(&settings, &settings.stream[0]).expect("a size").state;
         let before = resident_bytes();
         let mut bench = Bench::new(MILLION);
         // Without output: what an epoch of a million forecasts takes is not state.

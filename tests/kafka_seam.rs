@@ -32,7 +32,9 @@ fn join(broker: &KafkaBroker, group: &str, id: &str, topic: &str) -> Box<dyn Mem
 }
 
 fn event(member: &mut dyn Member) -> MemberEvent {
-    wait_for("an event of the group", LIMIT, || member.poll(SOON, 1000).unwrap())
+    // A round of the group in which there was nothing for the member yet is passed over.
+    let news = |event: &MemberEvent| *event != MemberEvent::Assigned(Vec::new());
+    wait_for("an event of the group", LIMIT, || member.poll(SOON, 1000).unwrap().filter(news))
 }
 
 fn assigned(member: &mut dyn Member) -> Vec<Partition> {
@@ -506,4 +508,40 @@ fn an_unknown_broker_gives_a_clear_error_in_time() {
         assert!(text.contains("127.0.0.1:1") && text.contains("refused"), "{text}");
     }
     assert!(clock.monotonic_micros() < 20_000_000);
+}
+
+/// Under static membership a member that goes and comes back within the session timeout has what it had, and the others
+/// hear nothing of it.
+#[test]
+fn a_static_member_comes_back_to_its_partitions_without_a_rebalance() {
+    let kafka = kafka();
+    let (source, group) = (kafka.topic("static", 2), unique("group"));
+    let mut options = kafka.options();
+    options.static_membership = true;
+    options.session_timeout = Duration::from_secs(10);
+    let broker = KafkaBroker::new(options).unwrap();
+    let (stays, goes) = (unique("stays"), unique("goes"));
+    let mut one = join(&broker, &group, &stays, &source);
+    assert_eq!(assigned(&mut *one), [at(&source, 0), at(&source, 1)]);
+    let mut other = join(&broker, &group, &goes, &source);
+    let moved = wait_for("half of it to move", LIMIT, || {
+        if let Some(MemberEvent::Revoked(partitions)) = one.poll(SOON, 1).unwrap() {
+            one.release(&partitions).unwrap();
+        }
+        match other.poll(SOON, 1).unwrap() {
+            Some(MemberEvent::Assigned(partitions)) if !partitions.is_empty() => Some(partitions),
+            _ => None,
+        }
+    });
+    assert_eq!(moved.len(), 1);
+    other.leave().unwrap();
+    drop(other);
+    // Longer than a heartbeat, which would tell of a rebalance, and shorter than the session.
+    let away = SystemClock::new();
+    while away.monotonic_micros() < 4_500_000 {
+        assert_eq!(one.poll(SOON, 1).unwrap(), None, "nothing moves while it is away");
+    }
+    let mut again = join(&broker, &group, &goes, &source);
+    assert_eq!(assigned(&mut *again), moved);
+    assert_eq!(one.poll(Duration::from_secs(4), 1).unwrap(), None, "nor when it is back");
 }

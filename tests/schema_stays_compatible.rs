@@ -3,7 +3,7 @@
 
 use foretide::{
     time::EventTime,
-    wire::{Encoder, Envelope, ForecastRecord, OneNumber, StateKey, StateKind, TaskRecord},
+    wire::{Encoder, Envelope, ForecastRecord, Mark, OneNumber, StateKey, StateKind, TaskRecord},
 };
 use serde_json::{Value, json};
 
@@ -224,19 +224,34 @@ fn the_check_itself_finds_what_is_wrong() {
     assert!(check(&json!({ "maximum": 1 }), &good, "forecast").is_err());
 }
 
+/// The book of a task as layout 1 had it, without a mark.
+const TASK_1: &[u8] = b"FTST\x01\x00\x02\xd2\x04\0\0\0\0\0\0\xd0\x0f\x02\0\0\x88\x0e\x01\xcd\xd7\x02\xac\xcfN\xb3";
+const TASK_2: &[u8] = b"FTST\x02\x00\x02\xd2\x04\x00\x00\x00\x00\x00\x00\xd0\x0f\x02\x00\x00\x88\x0e\x01\xcd\xd7\x02\x01\xa2\x13\x80\xa0\xab\xfe\xf9b\xb0\x05\x1dX";
+
+fn task(mark: Option<Mark>) -> TaskRecord {
+    TaskRecord { replay_from: 1000, activations: vec![(0, 0), (900, 1)], fingerprint: 0xABCD, mark }
+}
+
 #[test]
-fn state_of_layout_1_keeps_its_bytes() {
-    let record = TaskRecord { replay_from: 1000, activations: vec![(0, 0), (900, 1)], fingerprint: 0xABCD };
+fn state_of_layout_2_keeps_its_bytes() {
+    let record = task(Some(Mark { offset: 1233, timestamp: 1_700_000_000_000 }));
     let body = record.to_bytes().expect("a task record can be written");
     let mut bytes = Vec::new();
-    Envelope { kind: StateKind::Task, position: 1234, body: &body }.encode(&mut bytes);
-    let stored = b"FTST\x01\x00\x02\xd2\x04\0\0\0\0\0\0\xd0\x0f\x02\0\0\x88\x0e\x01\xcd\xd7\x02\xac\xcfN\xb3";
-    assert_eq!(bytes.escape_ascii().to_string(), stored.escape_ascii().to_string());
-    let envelope = Envelope::decode(stored).expect("stored state can be read");
-    assert_eq!((envelope.kind, envelope.position), (StateKind::Task, 1234));
-    assert_eq!(TaskRecord::from_bytes(envelope.body), Ok(record));
+    Envelope::new(StateKind::Task, 1234, &body).encode(&mut bytes);
+    assert_eq!(bytes.escape_ascii().to_string(), TASK_2.escape_ascii().to_string());
+    let envelope = Envelope::decode(TASK_2).expect("stored state can be read");
+    assert_eq!((envelope.layout, envelope.kind, envelope.position), (2, StateKind::Task, 1234));
+    assert_eq!(TaskRecord::from_bytes(envelope.layout, envelope.body), Ok(record));
     let key = StateKey::parse(b"1/series/load/meters/7/plant%2F1").expect("a stored key can be read");
     let series =
         StateKey::Series { stream: "load".into(), topic: "meters".into(), partition: 7, series: "plant/1".into() };
     assert_eq!(key, series);
+}
+
+#[test]
+fn state_of_layout_1_is_migrated() {
+    let envelope = Envelope::decode(TASK_1).expect("stored state can be read");
+    assert_eq!((envelope.layout, envelope.kind, envelope.position), (1, StateKind::Task, 1234));
+    assert_eq!(TaskRecord::from_bytes(envelope.layout, envelope.body), Ok(task(None)));
+    assert!(TaskRecord::from_bytes(2, envelope.body).is_err(), "and is not taken for the newer one");
 }

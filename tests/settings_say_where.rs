@@ -32,7 +32,7 @@ fn mistakes_are_all_told_at_once_and_end_with_78() {
 2 | brokerz
   | ^^^^^^^
   = key: kafka.brokerz
-  = expected: one of brokers, security_protocol, sasl_mechanism, sasl_username, sasl_password, sasl_password_file, ssl_ca_file, ssl_certificate_file, ssl_key_file, ssl_key_password, ssl_key_password_file, session_timeout, transaction_timeout, compression, create_topics, replication, properties
+  = expected: one of brokers, security_protocol, sasl_mechanism, sasl_username, sasl_password, sasl_password_file, ssl_ca_file, ssl_certificate_file, ssl_key_file, ssl_key_password, ssl_key_password_file, session_timeout, static_membership, transaction_timeout, compression, create_topics, replication, properties
   = hint: did you mean `brokers`?
 
 error: wrong type

@@ -12,8 +12,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         envelope.encode(&mut again);
         assert_eq!(again, bytes);
         if envelope.kind == StateKind::Task {
-            let _ = TaskRecord::from_bytes(envelope.body);
+            let _ = TaskRecord::from_bytes(envelope.layout, envelope.body);
         }
     }
-    let _ = TaskRecord::from_bytes(bytes);
+    let _ = TaskRecord::from_bytes(1, bytes);
 });

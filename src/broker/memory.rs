@@ -118,6 +118,18 @@ impl MemoryCluster {
         Ok(())
     }
 
+    /// Deletes a topic and makes it again with as many partitions; where `forget_offsets`, the groups' offsets in it go as
+    /// well, as they do once the brokers have come to it.
+    pub fn make_anew(&self, topic: &str, forget_offsets: bool) -> Result<(), BrokerError> {
+        let mut cluster = self.lock();
+        cluster.topic_mut(topic)?.logs.iter_mut().for_each(|log| *log = log::Log::default());
+        if forget_offsets {
+            let groups = cluster.groups.values_mut();
+            groups.for_each(|group| group.offsets.retain(|partition, _| *partition.topic != *topic));
+        }
+        Ok(())
+    }
+
     /// Grows a topic to `total` partitions; groups that read it take the new ones up.
     pub fn add_partitions(&self, topic: &str, total: i32) -> Result<(), BrokerError> {
         self.lock().add_partitions(topic, total)

@@ -134,7 +134,8 @@ pub struct Outgoing<'a> {
 /// What a member of a consumer group is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MemberEvent {
-    /// The group has given this member partitions; they deliver nothing until [`Member::start`].
+    /// The group has given this member partitions, or has none for it as things stand; they deliver nothing until
+    /// [`Member::start`].
     Assigned(Vec<Partition>),
     /// The group asks for partitions back; the member keeps them until [`Member::release`].
     Revoked(Vec<Partition>),

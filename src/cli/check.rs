@@ -46,7 +46,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::from(WRONG_CONFIGURATION);
         }
     };
-    println!("ok\n{}", settings::summary(&settings, |stream| sizing::bytes_per_series(&settings, stream).ok()));
+    println!("ok\n{}", settings::summary(&settings, |stream| sizing::footprint(&settings, stream).ok()));
     if let Some(user) = &arguments.acls {
         println!("acls");
         let servers = settings.kafka.brokers.join(",");

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use super::{forecasts::ForecastWriter, partition::PartitionLife, plan::Plan};
 use crate::{
     broker::{Batch, BrokerError, Member, Outgoing, Partition},
-    engine::{Engine, Epoch, TaskHandle},
+    engine::{Engine, Epoch, TaskHandle, TaskId},
     wire::{
-        DeadLetter, Refusal,
-        state::{Envelope, StateKey, StateKind, TaskRecord},
+        DeadLetter, Mark, Refusal, TaskRecord,
+        state::{Envelope, StateKey, StateKind},
     },
 };
 
@@ -58,6 +58,7 @@ pub fn write(mut writing: Writing<'_>) -> Result<Vec<u64>, BrokerError> {
     writing.member.begin()?;
     let bytes = writing.forecasts()?;
     writing.dead_letters()?;
+    writing.outlived()?;
     writing.snapshots()?;
     let records = writing.task_records()?;
     let positions: Vec<_> = writing
@@ -75,6 +76,7 @@ pub fn write(mut writing: Writing<'_>) -> Result<Vec<u64>, BrokerError> {
             if served.task == task {
                 served.written = Some(record.clone());
                 served.written_at = writing.now;
+                served.outlived.clear();
             }
         }
     }
@@ -141,21 +143,39 @@ impl Writing<'_> {
             let id = self.engine.id(snapshot.task);
             key.clear();
             StateKey::write_series(&mut key, &id.stream, &id.topic, id.partition, &snapshot.series);
-            let state = Envelope { kind: StateKind::Series, position: snapshot.position, body: &snapshot.body };
-            self.send_state(id.partition, &key, &state)?;
+            let state = Envelope::new(StateKind::Series, snapshot.position, &snapshot.body);
+            self.send_state(id.partition, &key, Some(&state))?;
         }
         Ok(())
     }
 
-    /// Writes a record of the state topic, beside the states of the same input partition.
-    fn send_state(&mut self, partition: i32, key: &str, state: &Envelope<'_>) -> Result<(), BrokerError> {
+    /// Deletes the snapshots of series of a former life of a topic, before any of the new one. The task's own record, which
+    /// tells that there was one, is replaced in the same transaction.
+    fn outlived(&mut self) -> Result<(), BrokerError> {
+        let mut key = String::new();
+        for done in &self.epoch.tasks {
+            let id = self.engine.id(done.task);
+            let served = self.partitions.values().flat_map(|life| &life.served).find(|served| served.task == done.task);
+            for series in served.map(|served| served.outlived.clone()).unwrap_or_default() {
+                key.clear();
+                StateKey::write_series(&mut key, &id.stream, &id.topic, id.partition, &series);
+                self.send_state(id.partition, &key, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a record of the state topic, or a tombstone, beside the states of the same input partition.
+    fn send_state(&mut self, partition: i32, key: &str, state: Option<&Envelope<'_>>) -> Result<(), BrokerError> {
         self.state.clear();
-        state.encode(&mut self.state);
+        if let Some(state) = state {
+            state.encode(&mut self.state);
+        }
         self.member.send(Outgoing {
             topic: &self.plan.state_topic,
             partition: Some(partition % self.plan.state_partitions),
             key: Some(key.as_bytes()),
-            payload: Some(&self.state),
+            payload: state.map(|_| self.state.as_slice()),
             headers: &[],
         })
     }
@@ -179,13 +199,23 @@ impl Writing<'_> {
                 replay_from: done.progress.replay_from,
                 activations: done.progress.activations.clone(),
                 fingerprint: self.plan.streams[served.stream].engine.network.fingerprint(),
+                mark: self.mark(id),
             };
             let mut key = String::new();
             StateKey::write_task(&mut key, &id.stream, &id.topic, id.partition);
             let body = record.to_bytes().map_err(|error| BrokerError::Refused(error.to_string()))?;
-            self.send_state(id.partition, &key, &Envelope { kind: StateKind::Task, position: done.to, body: &body })?;
+            let state = Envelope::new(StateKind::Task, done.to, &body);
+            self.send_state(id.partition, &key, Some(&state))?;
             written.push((done.task, record));
         }
         Ok(written)
+    }
+
+    /// The newest record of the task's input that has a timestamp.
+    fn mark(&self, id: &TaskId) -> Option<Mark> {
+        let of_task = |batch: &&Batch| batch.partition.topic == id.topic && batch.partition.number == id.partition;
+        let batch = self.inbox.iter().rev().find(of_task)?;
+        let record = batch.get(batch.len().checked_sub(1)?)?;
+        record.timestamp.map(|timestamp| Mark { offset: record.offset, timestamp })
     }
 }

@@ -17,7 +17,9 @@ pub mod shard;
 #[cfg(test)]
 mod simulation;
 pub mod sizing;
+mod snapshots;
 pub mod specs;
+mod standby;
 pub mod status;
 mod supervise;
 pub mod topics;

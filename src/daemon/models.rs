@@ -41,19 +41,25 @@ impl ModelWatch {
         Ok(Self { partition, reader, shelf: ModelShelf::new() })
     }
 
-    /// Reads everything that is published by now and returns what came complete, in order.
+    /// Reads everything that is published by now and returns what came complete, in order; `None` once `stopped`: a
+    /// transaction that somebody has left open on the topic can hold it up for as long as the cluster lets it.
     ///
     /// # Errors
     /// What the broker answers.
-    pub fn catch_up(&mut self, broker: &dyn Broker) -> Result<Vec<Completed>, BrokerError> {
+    pub fn catch_up(
+        &mut self,
+        broker: &dyn Broker,
+        stopped: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<Completed>>, BrokerError> {
         let (_, end) = broker.offsets(&self.partition)?;
         let mut completed = Vec::new();
-        loop {
+        while !stopped() {
             let came = self.read(CATCH_UP_WAIT, &mut completed)?;
             if !came && self.reader.reached(end)? {
-                return Ok(completed);
+                return Ok(Some(completed));
             }
         }
+        Ok(None)
     }
 
     /// What has come complete since the last look, without waiting.
@@ -125,5 +131,35 @@ impl ModelWatch {
             }
             self.shelf.forget_weights_below(stream, version + 1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::broker::{Outgoing, TopicPlan, memory::MemoryCluster};
+
+    /// Whoever waits for a transaction that nobody ends can still be stopped, and reads on once it is ended.
+    #[test]
+    fn an_open_transaction_on_the_models_topic_does_not_keep_it_from_stopping() {
+        let cluster = MemoryCluster::new();
+        let plan = TopicPlan { name: "models".into(), partitions: 1, compacted: true, max_record_bytes: 1 << 20 };
+        cluster.create(&plan).unwrap();
+        cluster.delay_markers(true);
+        let record =
+            Outgoing { topic: "models", partition: Some(0), key: Some(b"k"), payload: Some(b"v"), headers: &[] };
+        cluster.publisher("trainer").unwrap().publish(&[record]).unwrap();
+        let mut watch = ModelWatch::open("models", &cluster).unwrap();
+        let looks = Cell::new(0);
+        let stopped = || {
+            looks.set(looks.get() + 1);
+            looks.get() > 5
+        };
+        assert_eq!(watch.catch_up(&cluster, &stopped).unwrap(), None);
+        assert_eq!(looks.get(), 6, "it looks each time round");
+        cluster.delay_markers(false);
+        assert_eq!(watch.catch_up(&cluster, &|| false).unwrap(), Some(Vec::new()));
     }
 }

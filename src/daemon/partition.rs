@@ -1,31 +1,38 @@
 //! A partition's life in a shard.
 //!
 //! ```text
-//!  assigned            snapshots read         replay done
-//! ──────────► Loading ───────────────► Replaying ───────► Running ───┐ rollback: goes back
-//!                │                         │                 ▲  └────┘ to its last commit
-//!                │ passing trouble         │                 │
-//!                └──────► Suspended ◄──────┘                 │
-//!                             └── Loading again, later ──────┘
+//!  assigned         turn to restore        snapshots read         replay done
+//! ──────────► Waiting ───────────► Loading ───────────────► Replaying ───────► Running ───┐ rollback: goes back
+//!                                     │                         │                 ▲  └────┘ to its last commit
+//!                                     │ passing trouble         │                 │
+//!                                     └──────► Suspended ◄──────┘                 │
+//!                                                  └── Loading again, later ──────┘
 //!  revoked or lost, from anywhere: closed (removed from the shard's map)
 //! ```
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use super::{board::PartitionState, plan::Plan, replay};
+use super::{
+    board::PartitionState,
+    plan::Plan,
+    replay,
+    snapshots::{RestoreFacts, Snapshots},
+    standby::Copied,
+};
 use crate::{
     broker::{Broker, BrokerError, From, Partition, Reader},
-    engine::{Engine, SnapshotError, TaskHandle, TaskId, TaskProgress},
-    wire::{
-        Decoder,
-        state::{Envelope, StateError, StateKey, StateKind, TaskRecord},
-    },
+    engine::{Engine, TaskHandle, TaskId, TaskProgress},
+    wire::{Decoder, TaskRecord},
 };
 
 /// Records read from the state topic or replayed in one slice, between two looks at the other partitions.
 const SLICE_RECORDS: usize = 20_000;
 /// How long a slice waits for records.
 const SLICE_WAIT: Duration = Duration::from_millis(20);
+/// How long a topic must have ended before what was read of it to be taken for another one, in microseconds.
+const DOUBT: u64 = 5_000_000;
+/// How often a record is looked for that tells a topic from another.
+const MARK_LOOKS: usize = 250;
 
 /// A task of a partition, with the index of its stream in the plan.
 #[derive(Debug, Clone)]
@@ -38,6 +45,8 @@ pub struct Served {
     pub written: Option<TaskRecord>,
     /// When that was written, in microseconds of the monotonic clock.
     pub written_at: u64,
+    /// Series of a former life of the topic, whose snapshots are to be deleted with the next commit.
+    pub outlived: Vec<String>,
 }
 
 /// A partition that the group has given to this shard.
@@ -45,24 +54,22 @@ pub struct PartitionLife {
     /// The streams that read it.
     pub served: Vec<Served>,
     phase: Phase,
-    /// The committed position at which serving begins.
-    committed: i64,
+    /// What the group has committed.
+    committed: Option<i64>,
+    /// Where serving begins.
+    begin: i64,
+    /// What a standby has kept of its part of the state topic, until it has been loaded.
+    warm: Option<Arc<Copied>>,
+    /// When it was assigned, in microseconds of the monotonic clock.
+    assigned: u64,
+    /// Whether the topic has been seen to end before what was read of it.
+    doubted: bool,
     facts: RestoreFacts,
 }
 
-/// What a restore met.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RestoreFacts {
-    /// Series put back from snapshots.
-    pub snapshots: usize,
-    /// Snapshots that could not be used.
-    pub refused: usize,
-    /// Input records read again.
-    pub replayed: usize,
-}
-
 enum Phase {
-    Loading { reader: Box<dyn Reader>, end: i64 },
+    Waiting,
+    Loading { reader: Box<dyn Reader>, copied: usize, next: i64, end: i64 },
     Replaying { reader: Box<dyn Reader> },
     Running,
     Suspended { until: u64 },
@@ -80,33 +87,49 @@ pub enum Slice {
 }
 
 impl PartitionLife {
-    /// Opens the tasks of a partition that has just been assigned and starts to read its snapshots.
-    ///
-    /// # Errors
-    /// What the broker answers.
+    /// Opens the tasks of a partition that has just been assigned. `warm` is what a standby has kept of its part of the state
+    /// topic, which is then read from where that ends; `assigned` is now.
     pub fn open(
         plan: &Plan,
-        broker: &dyn Broker,
         engine: &mut Engine,
         partition: &Partition,
         committed: Option<i64>,
-    ) -> Result<Self, BrokerError> {
-        let (oldest, _) = broker.offsets(partition)?;
-        let committed = committed.unwrap_or(oldest);
+        (warm, assigned): (Option<Arc<Copied>>, u64),
+    ) -> Self {
+        let begin = committed.unwrap_or(0);
         let served = plan
             .streams_of(&partition.topic)
             .filter_map(|(stream, name)| {
                 let id = TaskId { stream: name, topic: partition.topic.clone(), partition: partition.number };
-                engine.open(id, committed).map(|task| Served { task, stream, written: None, written_at: 0 })
+                let task = engine.open(id, begin)?;
+                Some(Served { task, stream, written: None, written_at: 0, outlived: Vec::new() })
             })
             .collect();
-        let phase = Phase::loading(plan, broker, partition)?;
-        Ok(Self { served, phase, committed, facts: RestoreFacts::default() })
+        Self {
+            served,
+            phase: Phase::Waiting,
+            committed,
+            begin,
+            warm,
+            assigned,
+            doubted: false,
+            facts: RestoreFacts::default(),
+        }
     }
 
     /// Whether it is being served.
     pub fn running(&self) -> bool {
         matches!(self.phase, Phase::Running)
+    }
+
+    /// Whether its restore has begun and is not done.
+    pub fn restoring(&self) -> bool {
+        matches!(self.phase, Phase::Loading { .. } | Phase::Replaying { .. })
+    }
+
+    /// When it was assigned, in microseconds of the monotonic clock.
+    pub fn assigned(&self) -> u64 {
+        self.assigned
     }
 
     /// What its restore met.
@@ -117,32 +140,45 @@ impl PartitionLife {
     /// Where it is, for the page and the metrics.
     pub fn state(&self) -> PartitionState {
         match self.phase {
+            Phase::Waiting => PartitionState::Created,
             Phase::Loading { .. } | Phase::Replaying { .. } => PartitionState::Restoring,
             Phase::Running => PartitionState::Running,
             Phase::Suspended { .. } => PartitionState::Suspended,
         }
     }
 
-    /// Input records that the restore still has to read, seen from a task's `position`.
+    /// Records that the restore still has to read: of the state topic, or then of the input, seen from a task's `position`.
     pub fn remaining(&self, position: i64) -> u64 {
-        u64::try_from(self.committed - position).unwrap_or(0)
+        let left = match &self.phase {
+            Phase::Loading { next, end, .. } => end - next,
+            Phase::Replaying { .. } => self.begin - position,
+            Phase::Waiting | Phase::Running | Phase::Suspended { .. } => 0,
+        };
+        u64::try_from(left).unwrap_or(0)
     }
 
-    /// Puts a restore off after passing trouble; it begins anew at `until` (microseconds of the monotonic clock).
+    /// Puts a restore off after trouble; it begins anew at `until` (microseconds of the monotonic clock).
     pub fn suspend(&mut self, engine: &mut Engine, until: u64) {
-        for served in &mut self.served {
-            let id = engine.id(served.task).clone();
-            engine.close(served.task);
-            if let Some(task) = engine.open(id, self.committed) {
-                served.task = task;
-            }
-            served.written = None;
-        }
-        self.facts = RestoreFacts::default();
+        self.begin = self.committed.unwrap_or(0);
+        self.forget(engine);
         self.phase = Phase::Suspended { until };
     }
 
-    /// Does a bounded piece of the restore.
+    /// Takes the tasks back to nothing, standing where serving begins.
+    fn forget(&mut self, engine: &mut Engine) {
+        for served in &mut self.served {
+            let id = engine.id(served.task).clone();
+            engine.close(served.task);
+            if let Some(task) = engine.open(id, self.begin) {
+                served.task = task;
+            }
+            served.written = None;
+            served.outlived.clear();
+        }
+        self.facts = RestoreFacts::default();
+    }
+
+    /// Does a bounded piece of the restore, at `now`; `may_begin` says whether one that waits has its turn.
     ///
     /// # Errors
     /// What the broker answers.
@@ -153,50 +189,86 @@ impl PartitionLife {
         engine: &mut Engine,
         decoders: &mut [Decoder],
         partition: &Partition,
-        now: u64,
+        (now, may_begin): (u64, bool),
     ) -> Result<Slice, BrokerError> {
         match &mut self.phase {
             Phase::Running => Ok(Slice::Nothing),
-            Phase::Suspended { until } => {
-                if now < *until {
-                    return Ok(Slice::Nothing);
-                }
-                self.phase = Phase::loading(plan, broker, partition)?;
+            Phase::Waiting if !may_begin => Ok(Slice::Nothing),
+            Phase::Suspended { until } if !may_begin || now < *until => Ok(Slice::Nothing),
+            Phase::Waiting | Phase::Suspended { .. } => {
+                self.phase = self.begin_loading(plan, broker, partition)?;
                 Ok(Slice::More)
             }
-            Phase::Loading { reader, end } => {
-                let end = *end;
-                if let Some(batch) = reader.read(SLICE_WAIT, SLICE_RECORDS)? {
-                    for record in batch.iter() {
-                        self.facts.take(engine, &mut self.served, partition, record.key, record.payload);
-                    }
-                } else if reader.reached(end)? {
-                    return self.loaded(broker, engine, partition);
+            Phase::Loading { reader, copied, next, end } => {
+                let mut snapshots = Snapshots::new(engine, &mut self.served, partition, &mut self.facts);
+                if let Some(warm) = self.warm.as_ref().and_then(|warm| warm.records(*copied, SLICE_RECORDS)) {
+                    snapshots.take(warm.map(|(key, value)| (Some(key), Some(value))));
+                    self.facts.warm = self.facts.snapshots;
+                    *copied += SLICE_RECORDS;
+                } else if let Some(batch) = reader.read(SLICE_WAIT, SLICE_RECORDS)? {
+                    snapshots.take(batch.iter().map(|record| (record.key, record.payload)));
+                    *next = batch.next_offset().unwrap_or(*next);
+                } else if reader.reached(*end)? {
+                    return self.loaded(broker, engine, partition, now);
                 }
                 Ok(Slice::More)
             }
             Phase::Replaying { reader } => {
                 let batch = reader.read(SLICE_WAIT, SLICE_RECORDS)?;
                 let done = match &batch {
-                    Some(batch) => batch.next_offset().is_some_and(|next| next >= self.committed),
-                    None => reader.reached(self.committed)?,
+                    Some(batch) => batch.next_offset().is_some_and(|next| next >= self.begin),
+                    None => reader.reached(self.begin)?,
                 };
                 if let Some(batch) = batch {
-                    self.facts.replayed += replay::batch(engine, decoders, &self.served, &batch, self.committed);
+                    self.facts.replayed += replay::batch(engine, decoders, &self.served, &batch, self.begin);
                 }
                 Ok(if done { self.ready(engine) } else { Slice::More })
             }
         }
     }
 
-    /// All snapshots are in: finds out where replay has to begin.
+    fn begin_loading(&mut self, plan: &Plan, broker: &dyn Broker, partition: &Partition) -> Result<Phase, BrokerError> {
+        let number = partition.number % plan.state_partitions;
+        let state = Partition { topic: plan.state_topic.as_str().into(), number };
+        let (_, end) = broker.offsets(&state)?;
+        // A topic that ends before the copy does is another one.
+        self.warm = self.warm.take().filter(|warm| warm.next() <= end);
+        let (from, next) = match &self.warm {
+            Some(warm) => (From::Offset(warm.next()), warm.next()),
+            None => (From::Beginning, 0),
+        };
+        Ok(Phase::Loading { reader: broker.reader(&state, from)?, copied: 0, next, end })
+    }
+
+    /// All snapshots are in: finds out where serving begins, and from where the input must be read again for that.
     fn loaded(
         &mut self,
         broker: &dyn Broker,
         engine: &mut Engine,
         partition: &Partition,
+        now: u64,
     ) -> Result<Slice, BrokerError> {
-        let mut from = self.committed;
+        self.warm = None;
+        let (oldest, end) = broker.offsets(partition)?;
+        let furthest = self.facts.furthest.max(self.committed);
+        if furthest.is_some_and(|furthest| furthest > end) {
+            if !std::mem::replace(&mut self.doubted, true) {
+                tracing::warn!(%partition, ?furthest, end, "the topic ends before what was read of it; looking again");
+                self.suspend(engine, now + DOUBT);
+                return Ok(Slice::More);
+            }
+            self.outlive(engine, partition, oldest, end);
+            return Ok(self.ready(engine));
+        }
+        self.begin = self.committed.or(furthest).unwrap_or(oldest);
+        if let (None, Some(at)) = (self.committed, furthest) {
+            if !self.known(broker, partition, oldest)? {
+                self.outlive(engine, partition, oldest, end);
+                return Ok(self.ready(engine));
+            }
+            tracing::warn!(%partition, at, "the group has lost its committed position; going on where the newest state stands");
+        }
+        let mut from = self.begin;
         for served in &self.served {
             if let Some(record) = &served.written {
                 let progress =
@@ -204,92 +276,63 @@ impl PartitionLife {
                 engine.resume(served.task, &progress);
                 replay::take_up(engine, served.task, record.replay_from);
                 from = from.min(record.replay_from);
+            } else {
+                replay::stand(engine, served.task, self.begin);
             }
         }
-        if from >= self.committed {
-            return Ok(self.ready(engine));
-        }
-        let (oldest, _) = broker.offsets(partition)?;
         if oldest > from {
+            let lost = oldest.min(self.begin) - from;
+            let unread = (oldest - self.begin).max(0);
             tracing::warn!(
-                %partition, from, oldest,
-                "retention has eaten input that the restore wanted to read again; the series that it would have rebuilt start from what is left"
+                %partition, from, oldest, lost, unread,
+                "retention has taken input that was still wanted: {lost} records that the restore reads again to bring \
+                 series up to date (they go on from older snapshots), {unread} that nobody has read"
             );
+            self.facts.lost = u64::try_from(lost + unread).unwrap_or(0);
+        }
+        if from >= self.begin || oldest >= self.begin {
+            return Ok(self.ready(engine));
         }
         self.phase = Phase::Replaying { reader: broker.reader(partition, From::Offset(from))? };
         Ok(Slice::More)
     }
 
-    fn ready(&mut self, engine: &mut Engine) -> Slice {
-        replay::finish(engine, &self.served, self.committed);
-        self.phase = Phase::Running;
-        Slice::Ready(self.committed)
-    }
-}
-
-impl Phase {
-    fn loading(plan: &Plan, broker: &dyn Broker, partition: &Partition) -> Result<Self, BrokerError> {
-        let state =
-            Partition { topic: plan.state_topic.as_str().into(), number: partition.number % plan.state_partitions };
-        let (_, end) = broker.offsets(&state)?;
-        Ok(Self::Loading { reader: broker.reader(&state, From::Beginning)?, end })
-    }
-}
-
-impl RestoreFacts {
-    /// Takes up one record of the state topic, if it belongs to one of the tasks.
-    fn take(
-        &mut self,
-        engine: &mut Engine,
-        served: &mut [Served],
-        partition: &Partition,
-        key: Option<&[u8]>,
-        payload: Option<&[u8]>,
-    ) {
-        let (Some(key), Some(payload)) = (key, payload) else { return };
-        if let Err(error) = self.take_record(engine, served, partition, key, payload) {
-            tracing::warn!(%partition, %error, "a record of the state topic is not used; what it held is rebuilt from input");
-            self.refused += 1;
-        }
-    }
-
-    fn take_record(
-        &mut self,
-        engine: &mut Engine,
-        served: &mut [Served],
-        partition: &Partition,
-        key: &[u8],
-        payload: &[u8],
-    ) -> Result<(), StateRefusal> {
-        let key = StateKey::parse(key)?;
-        let (StateKey::Series { stream, topic, partition: number, .. }
-        | StateKey::Task { stream, topic, partition: number }) = &key;
-        if **topic != *partition.topic || *number != partition.number {
-            return Ok(());
-        }
-        let Some(served) = served.iter_mut().find(|served| *engine.id(served.task).stream == **stream) else {
-            return Ok(());
-        };
-        let envelope = Envelope::decode(payload)?;
-        match (&key, envelope.kind) {
-            (StateKey::Task { .. }, StateKind::Task) => served.written = Some(TaskRecord::from_bytes(envelope.body)?),
-            (StateKey::Series { series, .. }, StateKind::Series) => {
-                engine.restore(served.task, series, envelope.position, envelope.body)?;
-                self.snapshots += 1;
+    /// Whether the topic still holds the record that was read of it last, or no longer reaches back to it.
+    fn known(&self, broker: &dyn Broker, partition: &Partition, oldest: i64) -> Result<bool, BrokerError> {
+        let mark = self.served.iter().find_map(|served| served.written.as_ref()?.mark);
+        let Some(mark) = mark.filter(|mark| mark.offset >= oldest) else { return Ok(true) };
+        let mut reader = broker.reader(partition, From::Offset(mark.offset))?;
+        for _ in 0..MARK_LOOKS {
+            if let Some(batch) = reader.read(SLICE_WAIT, 1)? {
+                let found = batch.get(0).map(|record| (record.offset, record.timestamp));
+                return Ok(found == Some((mark.offset, Some(mark.timestamp))));
             }
-            _ => return Err(StateRefusal::Kind(key.to_string())),
+            if reader.reached(mark.offset + 1)? {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Err(BrokerError::Retry(format!("{partition}: no answer to whether it is still the topic that was read")))
     }
-}
 
-/// Why a record of the state topic is not used.
-#[derive(Debug, thiserror::Error)]
-enum StateRefusal {
-    #[error(transparent)]
-    Record(#[from] StateError),
-    #[error(transparent)]
-    Snapshot(#[from] SnapshotError),
-    #[error("the record under key {0} holds a state of another kind than its key says")]
-    Kind(String),
+    /// The topic is not the one that was read: it was deleted and made again. Its positions and states mean nothing for
+    /// the new one, so that it begins at its oldest record with series of which nothing is known.
+    fn outlive(&mut self, engine: &mut Engine, partition: &Partition, oldest: i64, end: i64) {
+        tracing::warn!(
+            %partition, committed = ?self.committed, end, oldest,
+            "the topic is not the one that has been read: it was deleted and made again; its series start anew at its oldest \
+             record"
+        );
+        let outlived: Vec<Vec<String>> = self.served.iter().map(|served| engine.keys(served.task)).collect();
+        self.begin = oldest;
+        self.forget(engine);
+        for (served, outlived) in self.served.iter_mut().zip(outlived) {
+            served.outlived = outlived;
+        }
+    }
+
+    fn ready(&mut self, engine: &mut Engine) -> Slice {
+        replay::finish(engine, &self.served, self.begin);
+        self.phase = Phase::Running;
+        Slice::Ready(self.begin)
+    }
 }

@@ -29,6 +29,8 @@ pub struct Plan {
     pub max_epoch_bytes: usize,
     /// The most records that one poll brings.
     pub max_poll_records: usize,
+    /// The most bytes of others' states that are kept for a takeover; 0: none.
+    pub standby_bytes: usize,
 }
 
 /// One stream of a [`Plan`].

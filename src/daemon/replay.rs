@@ -57,6 +57,13 @@ pub fn finish(engine: &mut Engine, served: &[Served], until: i64) {
     }
 }
 
+/// Lets a task of which nothing is recorded stand at `at`: there is nothing to read again for it.
+pub fn stand(engine: &mut Engine, task: TaskHandle, at: i64) {
+    engine.begin(false);
+    engine.advance(task, at);
+    engine.finish(0.0);
+}
+
 /// Changes to the weights that the task's record names, and says so where they cannot be had.
 pub fn take_up(engine: &mut Engine, task: TaskHandle, at: i64) {
     let version = engine.recorded_version(task, at);

@@ -6,8 +6,8 @@ use super::{
     board::{Accuracy, SeriesUpdate, Work},
     commit::Refused,
     forecasts::ForecastTimes,
-    partition::RestoreFacts,
     plan::Plan,
+    snapshots::RestoreFacts,
     status::Status,
 };
 use crate::{
@@ -102,10 +102,17 @@ pub fn fenced() {
     metrics::TRANSACTIONS.counter(&[("outcome", "fenced")]).increment(1);
 }
 
-/// A partition's restore is done.
-pub fn restored(stream: &str, facts: RestoreFacts) {
+/// So many bytes of others' states are kept for a takeover by one shard.
+pub fn copied(shard: &str, bytes: usize) {
+    metrics::STANDBY_BYTES.gauge(&[("shard", shard)]).set(bytes as f64);
+}
+
+/// A partition's restore is done, so many microseconds after it was assigned.
+pub fn restored(stream: &str, facts: RestoreFacts, took: u64) {
     metrics::RESTORE_SNAPSHOTS.counter(&[("stream", stream)]).increment(facts.snapshots as u64);
     metrics::RESTORE_RECORDS.counter(&[("stream", stream)]).increment(facts.replayed as u64);
+    metrics::RESTORE_LOST.counter(&[("stream", stream)]).increment(facts.lost);
+    metrics::RESTORE_SECONDS.histogram(&[("stream", stream)]).record(took as f64 / 1e6);
 }
 
 /// Shows the newest forecast of each series on the page.

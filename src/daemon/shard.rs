@@ -14,7 +14,10 @@ use super::{
     partition::{PartitionLife, Slice},
     plan::Plan,
     report,
+    snapshots::RestoreFacts,
+    standby::Standby,
     status::{Status, TaskStatus},
+    topics,
 };
 use crate::{
     broker::{Batch, Broker, BrokerError, Member, MemberEvent, Partition},
@@ -28,6 +31,8 @@ use crate::{
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 /// How long a restore that met passing trouble waits before it is tried again, in microseconds.
 const BACKOFF: u64 = 200_000;
+/// Partitions that are restored at the same time: each has clients of its own, and fetches ahead.
+const RESTORED_AT_ONCE: usize = 4;
 /// How often the shard tells the outside where its tasks are, in microseconds: adding up the states' memory visits every
 /// series (20 ms for a million).
 const TELL_EVERY: u64 = 5_000_000;
@@ -35,6 +40,9 @@ const TELL_EVERY: u64 = 5_000_000;
 /// Why a shard cannot go on. It is dropped; whoever runs it decides whether to take a new seat.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardEnd {
+    /// It was asked to stop before it had a seat.
+    #[error("it was asked to stop")]
+    Stopped,
     /// The broker's answer leaves this seat useless; all but [`BrokerError::Refused`] call for a new one.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -73,31 +81,52 @@ pub struct Shard {
     partitions: BTreeMap<Partition, PartitionLife>,
     inbox: Vec<Batch>,
     refused: Vec<Refused>,
+    transactional_id: String,
+    standby: Standby,
     last_commit: u64,
     told: u64,
-    seated: bool,
+    seat: SeatState,
+    /// Whether the last look at what the standby follows found something new.
+    behind: bool,
+}
+
+/// What the group has said of this seat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SeatState {
+    /// Nothing yet.
+    Waiting,
+    /// That there is nothing for it, as things stand.
+    Spare,
+    /// Partitions.
+    Given,
 }
 
 impl Shard {
-    /// Takes a seat in the group and reads the weights that are published so far.
+    /// Takes a seat in the group and reads the weights that are published so far, unless it is `stopped` meanwhile.
     ///
     /// # Errors
-    /// What the broker answers, or an impossible network.
+    /// What the broker answers, or an impossible network; [`ShardEnd::Stopped`].
     pub fn join(
         plan: Arc<Plan>,
         broker: Arc<dyn Broker>,
         clock: Arc<dyn Clock>,
         status: Arc<Status>,
         transactional_id: &str,
+        stopped: &dyn Fn() -> bool,
     ) -> Result<Self, ShardEnd> {
         let mut engine = Engine::new(plan.streams.iter().map(|stream| stream.engine.clone()).collect())?;
         let mut models = ModelWatch::open(&plan.models_topic, &*broker)?;
-        let published = models.catch_up(&*broker)?;
+        let published = models.catch_up(&*broker, stopped)?.ok_or(ShardEnd::Stopped)?;
         models.install(&plan, &mut engine, &status, &published);
+        for topic in plan.topics() {
+            topics::input_partitions(&*broker, &topic)?;
+        }
         let member = broker.join(&plan.app, transactional_id, &plan.topics())?;
         let decoders =
             plan.streams.iter().map(|stream| Decoder::new(stream.decode.clone())).collect::<Result<_, _>>()?;
         let last_commit = clock.monotonic_micros();
+        let mut standby = Standby::default();
+        standby.unsettle(last_commit);
         Ok(Self {
             plan,
             broker,
@@ -111,9 +140,12 @@ impl Shard {
             partitions: BTreeMap::new(),
             inbox: Vec::new(),
             refused: Vec::new(),
+            transactional_id: transactional_id.to_owned(),
+            standby,
             last_commit,
             told: 0,
-            seated: false,
+            seat: SeatState::Waiting,
+            behind: false,
         })
     }
 
@@ -126,8 +158,9 @@ impl Shard {
         self.models.install(&self.plan, &mut self.engine, &self.status, &published);
         let moved = self.gather()?;
         let restored = self.restore()?;
+        let copied = self.look_around()?;
         if self.inbox.is_empty() {
-            return Ok(if moved || restored { Turn::Moved } else { Turn::Idle });
+            return Ok(if moved || restored || copied { Turn::Moved } else { Turn::Idle });
         }
         self.epoch()
     }
@@ -140,14 +173,42 @@ impl Shard {
         self.member.leave()
     }
 
+    /// Bytes of others' states that it keeps for a takeover.
+    pub fn copied_bytes(&self) -> usize {
+        self.standby.bytes()
+    }
+
+    /// What the restores of its partitions have met.
+    pub fn restore_facts(&self) -> Vec<RestoreFacts> {
+        self.partitions.values().map(PartitionLife::facts).collect()
+    }
+
     /// The engine, to look at.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// Whether the group has given it its partitions and all of them are served.
+    /// Whether the group has given it its partitions and all of them are served, or has had nothing for it for a while.
     pub fn serving(&self) -> bool {
-        self.seated && self.partitions.values().all(PartitionLife::running)
+        match self.seat {
+            SeatState::Waiting => false,
+            SeatState::Spare => self.standby.settled(self.clock.monotonic_micros()),
+            SeatState::Given => self.partitions.values().all(PartitionLife::running),
+        }
+    }
+
+    /// Keeps the copies of others' states up to date.
+    fn look_around(&mut self) -> Result<bool, BrokerError> {
+        let Self { plan, broker, partitions, standby, .. } = self;
+        let owned =
+            |topic: &String, number| partitions.contains_key(&Partition { topic: topic.as_str().into(), number });
+        let wanted = |number: i32| !plan.topics().iter().all(|topic| owned(topic, number));
+        let behind = standby.look(plan, &**broker, self.clock.monotonic_micros(), wanted)?;
+        if behind != self.behind {
+            report::copied(&self.transactional_id, standby.bytes());
+            self.behind = behind;
+        }
+        Ok(behind)
     }
 
     /// Tells the outside where every task is.
@@ -169,8 +230,8 @@ impl Shard {
 
     /// Polls until the commit interval is over (counted from the first record), an epoch is full, or nothing comes.
     fn gather(&mut self) -> Result<bool, ShardEnd> {
-        let restoring = self.partitions.values().any(|life| !life.running());
-        let wait = if restoring { Duration::ZERO } else { IDLE_WAIT };
+        let busy = self.behind || self.partitions.values().any(|life| !life.running());
+        let wait = if busy { Duration::ZERO } else { IDLE_WAIT };
         let mut deadline = self.clock.monotonic_micros() + u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
         let (mut records, mut bytes, mut moved) = (0, 0, false);
         loop {
@@ -209,12 +270,21 @@ impl Shard {
 
     fn assigned(&mut self, partitions: &[Partition]) -> Result<(), BrokerError> {
         let committed = self.member.committed(partitions)?;
+        let now = self.clock.monotonic_micros();
+        let state = |partition: &Partition| partition.number % self.plan.state_partitions;
+        let warm = self.standby.take(partitions.iter().map(state));
         for (partition, committed) in partitions.iter().zip(committed) {
-            let life = PartitionLife::open(&self.plan, &*self.broker, &mut self.engine, partition, committed)?;
-            tracing::info!(%partition, ?committed, "partition assigned; restoring it");
+            let warm = warm.get(&state(partition)).cloned();
+            tracing::info!(%partition, ?committed, warm = warm.is_some(), "partition assigned; restoring it");
+            let life = PartitionLife::open(&self.plan, &mut self.engine, partition, committed, (warm, now));
             self.partitions.insert(partition.clone(), life);
-            self.seated = true;
         }
+        if !partitions.is_empty() {
+            self.seat = SeatState::Given;
+        } else if self.seat == SeatState::Waiting {
+            self.seat = SeatState::Spare;
+        }
+        self.standby.unsettle(now);
         Ok(())
     }
 
@@ -231,27 +301,39 @@ impl Shard {
                 tracing::info!(%partition, "partition handed over");
             }
         }
+        self.standby.unsettle(self.clock.monotonic_micros());
         self.member.release(partitions)
     }
 
     fn restore(&mut self) -> Result<bool, BrokerError> {
         let now = self.clock.monotonic_micros();
         let (mut moved, mut ready) = (false, false);
+        let mut at_once = self.partitions.values().filter(|life| life.restoring()).count();
         for (partition, life) in &mut self.partitions {
-            let slice =
-                life.restore_slice(&self.plan, &*self.broker, &mut self.engine, &mut self.decoders, partition, now);
+            let began = life.restoring();
+            let slice = life.restore_slice(
+                &self.plan,
+                &*self.broker,
+                &mut self.engine,
+                &mut self.decoders,
+                partition,
+                (now, at_once < RESTORED_AT_ONCE),
+            );
+            at_once += usize::from(!began && life.restoring());
             match slice {
                 Ok(Slice::Nothing) => continue,
                 Ok(Slice::More) => {}
                 Ok(Slice::Ready(offset)) => {
                     tracing::info!(%partition, offset, facts = ?life.facts(), "partition restored; serving it");
                     if let Some(served) = life.served.first() {
-                        report::restored(&self.plan.streams[served.stream].engine.name, life.facts());
+                        let took = now.saturating_sub(life.assigned());
+                        report::restored(&self.plan.streams[served.stream].engine.name, life.facts(), took);
                     }
                     self.member.start(partition, offset)?;
                     ready = true;
                 }
-                Err(BrokerError::Retry(why)) => {
+                // What is refused may be a topic that is being made anew.
+                Err(BrokerError::Retry(why) | BrokerError::Refused(why)) => {
                     tracing::warn!(%partition, why, "the restore is put off");
                     life.suspend(&mut self.engine, now + BACKOFF);
                 }
@@ -262,8 +344,19 @@ impl Shard {
         // Telling adds up every series' memory: not after each slice.
         if ready || moved && now.saturating_sub(self.told) >= TELL_EVERY {
             self.tell();
+            self.log_progress();
         }
         Ok(moved)
+    }
+
+    /// Says how far the restores have come.
+    fn log_progress(&self) {
+        for (partition, life) in self.partitions.iter().filter(|(_, life)| life.restoring()) {
+            let position = life.served.first().map_or(0, |served| self.engine.position(served.task));
+            let (snapshots, replayed) = (life.facts().snapshots, life.facts().replayed);
+            let left = life.remaining(position);
+            tracing::info!(%partition, snapshots, replayed, left, "restoring");
+        }
     }
 
     /// Takes what was gathered through the engine and commits it.

@@ -8,6 +8,7 @@
 
 mod outcome;
 mod replica;
+mod restore;
 mod stage;
 mod world;
 

@@ -1,9 +1,12 @@
 //! How much memory a series takes, found by making some and counting.
 
-use super::specs::{self, SpecError};
+use super::{
+    specs::{self, SpecError},
+    standby,
+};
 use crate::{
     engine::{Engine, TaskId},
-    settings::{Settings, Stream},
+    settings::{Footprint, Settings, Stream},
     time::{EventTime, Grid},
 };
 
@@ -14,11 +17,12 @@ const ROUNDING: usize = 8;
 /// Characters of their keys.
 const KEY_LENGTH: usize = 20;
 
-/// Bytes that one series of `stream` takes once its context is full, its share of the tables included, with a key of 20 characters.
+/// What one series of `stream` takes once its context is full, its share of the tables included, with a key of 20 characters.
 ///
 /// # Errors
 /// What of the settings cannot be had.
-pub fn bytes_per_series(settings: &Settings, stream: &Stream) -> Result<u64, SpecError> {
+pub fn footprint(settings: &Settings, stream: &Stream) -> Result<Footprint, SpecError> {
+    let nothing = Footprint { state: 0, copy: 0 };
     let alone = Settings { stream: vec![stream.clone()], ..settings.clone() };
     let mut plan = specs::plan(&alone)?;
     // What is counted does not depend on the network's width but for its state; its steps here are only paid for.
@@ -29,9 +33,10 @@ pub fn bytes_per_series(settings: &Settings, stream: &Stream) -> Result<u64, Spe
     };
     let covariates = vec![0.0; spec.series.extra.covariates.len()];
     let id = TaskId { stream: spec.name.clone(), topic: "sizing".into(), partition: 0 };
-    let Ok(mut engine) = Engine::new(vec![spec]) else { return Ok(0) };
-    let Some(task) = engine.open(id, 0) else { return Ok(0) };
+    let Ok(mut engine) = Engine::new(vec![spec]) else { return Ok(nothing) };
+    let Some(task) = engine.open(id, 0) else { return Ok(nothing) };
     let keys: Vec<String> = (0..SERIES).map(|number| format!("{number:0KEY_LENGTH$}")).collect();
+    let mut copied = 0;
     for step in 0..=steps {
         engine.begin(true);
         let time = EventTime(i64::try_from(step).unwrap_or(0) * interval);
@@ -41,8 +46,10 @@ pub fn bytes_per_series(settings: &Settings, stream: &Stream) -> Result<u64, Spe
         engine.advance(task, i64::try_from(step).unwrap_or(0));
         let epoch = engine.finish(1.0);
         engine.committed(&epoch);
+        copied = epoch.snapshots.iter().map(|snapshot| standby::copied_bytes(&snapshot.body, KEY_LENGTH)).sum();
     }
-    Ok((engine.state_bytes(task) / SERIES * (100 + ROUNDING) / 100) as u64)
+    let each = |bytes: usize| (bytes / SERIES * (100 + ROUNDING) / 100) as u64;
+    Ok(Footprint { state: each(engine.state_bytes(task)), copy: each(copied) })
 }
 
 #[cfg(test)]
@@ -55,7 +62,7 @@ mod tests {
     fn a_run_takes_what_is_predicted() {
         let text = "[[stream]]\nname = \"s\"\ntopics = [\"t\"]\nvalues = [\"v\"]\ninterval = \"1m\"\nreadings_per_slot = 1\nseason = \"none\"\nhorizon = 6\nmodel = { hidden = 8, burn_in = 8 }\n";
         let settings = settings::parse("test.toml", text, Vec::new()).unwrap();
-        let predicted = bytes_per_series(&settings, &settings.stream[0]).unwrap();
+        let Footprint { state: predicted, copy } = footprint(&settings, &settings.stream[0]).unwrap();
         let spec = specs::plan(&settings).unwrap().streams.remove(0).engine;
         let id = TaskId { stream: spec.name.clone(), topic: "t".into(), partition: 0 };
         let mut engine = Engine::new(vec![spec]).unwrap();
@@ -70,5 +77,6 @@ mod tests {
         }
         let counted = (engine.state_bytes(task) / 1_000) as u64;
         assert!(predicted.abs_diff(counted) * 10 <= counted, "predicted {predicted}, counted {counted}");
+        assert!((counted / 2..counted).contains(&copy), "a copy holds the same numbers, packed: {copy}");
     }
 }

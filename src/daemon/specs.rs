@@ -72,6 +72,7 @@ pub fn plan(settings: &Settings) -> Result<Plan, SpecError> {
         max_epoch_records: settings.limits.epoch_records as usize,
         max_epoch_bytes: bytes(settings.limits.epoch_bytes.0),
         max_poll_records: settings.limits.poll_records as usize,
+        standby_bytes: bytes(settings.limits.standby_bytes.0),
     })
 }
 
@@ -86,6 +87,7 @@ pub fn kafka_options(settings: &Settings, instance: &str) -> KafkaOptions {
         client_id: format!("{}.{instance}", settings.app),
         properties,
         session_timeout: kafka.session_timeout.duration(),
+        static_membership: kafka.static_membership,
         transaction_timeout: kafka.transaction_timeout.duration(),
         compression: kafka.compression.to_string(),
         replication: match kafka.replication {

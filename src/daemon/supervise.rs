@@ -159,7 +159,7 @@ pub fn run_shard(shared: &Shared, name: &str, transactional_id: &str) -> Result<
     while !shared.stop.asked() {
         shared.health.set(name, Condition::Waiting("taking a seat in the consumer group".into()));
         match serve(shared, name, transactional_id, &mut backoff) {
-            Ok(()) => return Ok(()),
+            Ok(()) | Err(ShardEnd::Stopped) => return Ok(()),
             Err(ShardEnd::Broker(error)) => {
                 if matches!(error, BrokerError::Fenced(_)) {
                     report::fenced();
@@ -202,6 +202,7 @@ fn serve(shared: &Shared, name: &str, transactional_id: &str, backoff: &mut Back
         Arc::clone(&shared.clock),
         Arc::clone(&shared.status),
         transactional_id,
+        &|| shared.stop.asked(),
     )?;
     while !shared.stop.asked() {
         let turn = shard.turn()?;

@@ -27,9 +27,7 @@ pub struct Topics {
 pub fn prepare(broker: &dyn Broker, plan: &Plan, create: bool) -> Result<Topics, BrokerError> {
     let mut inputs = BTreeMap::new();
     for topic in plan.topics() {
-        let partitions = broker.partitions(&topic)?.ok_or_else(|| {
-            BrokerError::Retry(format!("the input topic {topic:?} does not exist yet; create it, or correct its name"))
-        })?;
+        let partitions = input_partitions(broker, &topic)?;
         inputs.insert(topic, partitions);
     }
     let widest = inputs.values().copied().max().unwrap_or(1);
@@ -45,6 +43,16 @@ pub fn prepare(broker: &dyn Broker, plan: &Plan, create: bool) -> Result<Topics,
     }
     let state_partitions = broker.partitions(&plan.state_topic)?.unwrap_or(1);
     Ok(Topics { inputs, state_partitions })
+}
+
+/// The partitions of an input topic.
+///
+/// # Errors
+/// [`BrokerError::Retry`] while it does not exist: it may be on its way to being made, or made anew.
+pub fn input_partitions(broker: &dyn Broker, topic: &str) -> Result<i32, BrokerError> {
+    broker.partitions(topic)?.ok_or_else(|| {
+        BrokerError::Retry(format!("the input topic {topic:?} does not exist; create it, or correct its name"))
+    })
 }
 
 /// The topics that Foretide writes.

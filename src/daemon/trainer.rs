@@ -191,10 +191,12 @@ impl<'a> Trainer<'a> {
         let name: &str = &stream.engine.name;
         let started = self.shared.clock.monotonic_micros();
         let Some(leading) = &mut self.leading else { return Ok(()) };
-        leading.models.catch_up(&*self.shared.broker)?;
+        let stop = &self.shared.stop;
+        if leading.models.catch_up(&*self.shared.broker, &|| stop.asked())?.is_none() {
+            return Ok(());
+        }
         let champion = champion(&leading.models, stream)?;
         let now = self.shared.clock.wall_millis();
-        let stop = &self.shared.stop;
         let history = history::read(&*self.shared.broker, stream, training, now, &|| stop.asked())?;
         if history.lanes.is_empty() {
             return Err(RoundError::TooLittle { steps: history.longest, least: training.min_steps });

@@ -13,7 +13,9 @@ mod waves;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+
+use rayon::prelude::*;
 
 pub use epoch::{Epoch, ForecastRow, Snapshot, TaskEpoch};
 pub use snapshot::SnapshotError;
@@ -91,6 +93,19 @@ pub struct TaskProgress {
     pub activations: Vec<(i64, u64)>,
 }
 
+/// A snapshot as it is read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frozen<'a> {
+    /// The series' key.
+    pub series: Cow<'a, str>,
+    /// Input before this offset is in it.
+    pub position: i64,
+    /// What [`Snapshot::body`] was.
+    pub body: &'a [u8],
+}
+
+/// Fewer snapshots than this are decoded on one thread.
+const RESTORED_AT_ONCE: usize = 256;
 /// The most images kept for reuse: about 25 MB at the defaults.
 const SPARE_IMAGES: usize = 8_192;
 
@@ -224,15 +239,17 @@ impl Engine {
         self.tasks[task.0] = None;
     }
 
-    /// Puts a series back from a snapshot that was taken at `position`.
-    ///
-    /// # Errors
-    /// When the bytes are not a snapshot of this layout; the series is then rebuilt from the input alone.
-    pub fn restore(&mut self, task: TaskHandle, series: &str, position: i64, body: &[u8]) -> Result<(), SnapshotError> {
+    /// Puts series back from snapshots, of which later ones replace earlier ones of the same series. What became of each, in
+    /// order: where one is not a snapshot of this layout, its series is rebuilt from the input alone.
+    pub fn restore(&mut self, task: TaskHandle, snapshots: &[Frozen<'_>]) -> Vec<Result<(), SnapshotError>> {
         let stream = &self.streams[self.task(task).stream].spec;
-        let restored = snapshot::decode(stream, series, position, body)?;
-        self.task_mut(task).table.put(restored);
-        Ok(())
+        let restored: Vec<_> = snapshots
+            .par_iter()
+            .with_min_len(RESTORED_AT_ONCE)
+            .map(|frozen| snapshot::decode(stream, &frozen.series, frozen.position, frozen.body))
+            .collect();
+        let table = &mut self.task_mut(task).table;
+        restored.into_iter().map(|series| series.map(|series| _ = table.put(series))).collect()
     }
 
     /// Takes a task back to where its record says that replay has to begin, with the weights that served there; where
@@ -443,6 +460,11 @@ impl Engine {
     /// The key of a series of a task.
     pub fn key(&self, task: TaskHandle, series: u32) -> &str {
         &self.task(task).table.get(series).key
+    }
+
+    /// The keys of all series of a task.
+    pub fn keys(&self, task: TaskHandle) -> Vec<String> {
+        (0..self.series_count(task)).map(|series| self.key(task, series as u32).to_owned()).collect()
     }
 
     /// Bytes of the states of a task's series (inline and heap), added up over every series.

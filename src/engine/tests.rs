@@ -312,7 +312,9 @@ proptest! {
         }
         let (mut other, restored) = engine_of(spec);
         for snapshot in newest.values() {
-            other.restore(restored, &snapshot.series, snapshot.position, &snapshot.body).unwrap();
+            let (series, body) = (snapshot.series.as_ref().into(), snapshot.body.as_slice());
+            let put = other.restore(restored, &[Frozen { series, position: snapshot.position, body }]);
+            prop_assert!(put.iter().all(Result::is_ok), "{:?}", put);
         }
         other.resume(restored, &progress);
         other.begin(false);

@@ -111,6 +111,9 @@ table! {
         pub ssl_key_password_file: Option<PathBuf> = None,
         /// After so long without a heartbeat the group hands a member's partitions on.
         pub session_timeout: Millis = Millis::seconds(10),
+        /// Whether a member that comes back within the session timeout, under the same `app` and `instance`, gets its
+        /// partitions back without a rebalance; one that leaves then keeps them until that timeout as well.
+        pub static_membership: bool = false,
         /// After so long the cluster aborts a transaction whose owner is gone.
         pub transaction_timeout: Millis = Millis::seconds(30),
         /// How output is compressed.
@@ -195,5 +198,7 @@ table! {
         pub fetch_ahead_bytes: Size = Size::mebibytes(64),
         /// Most events (assignments, promotions, ticks) that wait for a shard's loop.
         pub queue_events: u32 = 1_024,
+        /// Most bytes of other instances' states that are kept, so that a takeover restores only what is new; 0: none.
+        pub standby_bytes: Size = Size::bytes(0),
     }
 }

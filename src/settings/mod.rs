@@ -36,7 +36,7 @@ pub use self::stream::{
     Aggregation, Anomaly, Arrangement, Cell, Device, Format, Interval, Key, Model, Outputs, Season, Stream,
     StreamLimits, Target, Time, TimeFormat, Training,
 };
-pub use self::summary::summary;
+pub use self::summary::{Footprint, summary};
 pub use self::values::{Auto, Date, Millis, Size};
 
 table! {

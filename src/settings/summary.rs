@@ -1,12 +1,21 @@
 //! What a configuration amounts to, in a few lines.
 
 use super::stream::{Arrangement, Interval, Key, Stream};
-use super::values::{Auto, Millis};
+use super::values::{Auto, Millis, Size};
 use super::{Http, Role, Settings};
 
-/// What `settings` amounts to, for people. `bytes_per_series` predicts the memory that one series of a stream takes, in
-/// bytes, where it can: only the rooms that hold the state know.
-pub fn summary(settings: &Settings, bytes_per_series: impl Fn(&Stream) -> Option<u64>) -> String {
+/// What one series takes, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Footprint {
+    /// Memory of its state.
+    pub state: u64,
+    /// Memory of the copy that a standby keeps of it.
+    pub copy: u64,
+}
+
+/// What `settings` amounts to, for people. `footprint` predicts what one series of a stream takes, where it can: only the
+/// rooms that hold the state know.
+pub fn summary(settings: &Settings, footprint: impl Fn(&Stream) -> Option<Footprint>) -> String {
     let mut lines = vec![
         format!("app      {}: role {}, {}", settings.app, settings.role, shards(settings)),
         format!("brokers  {} ({})", settings.kafka.brokers.join(", "), settings.kafka.security_protocol),
@@ -29,10 +38,16 @@ pub fn summary(settings: &Settings, bytes_per_series: impl Fn(&Stream) -> Option
             other => format!("{} {other}", model.cell),
         };
         lines.push(format!("  model  {name} {} × {}, {training}", model.layers, model.hidden));
-        if let Some(bytes) = bytes_per_series(stream) {
+        if let Some(Footprint { state, copy }) = footprint(stream) {
             let most = stream.limits.series;
-            let (million, full) = (binary(bytes.saturating_mul(1_000_000)), binary(bytes.saturating_mul(most)));
-            lines.push(format!("  memory {bytes} B a series, {million} a million; {full} at the limit of {most}"));
+            let (million, full) = (binary(state.saturating_mul(1_000_000)), binary(state.saturating_mul(most)));
+            lines.push(format!("  memory {state} B a series, {million} a million; {full} at the limit of {most}"));
+            let (limit, million) = (settings.limits.standby_bytes, binary(copy.saturating_mul(1_000_000)));
+            if limit > Size::bytes(0) {
+                lines.push(format!(
+                    "  standby {copy} B for each series of another instance, {million} a million; at most {limit} a shard"
+                ));
+            }
         }
     }
     lines.join("\n")

@@ -147,7 +147,13 @@ metrics! {
     RESTORE_SNAPSHOTS = "foretide_restore_snapshots_total", C, Count, ["stream"],
         "Snapshots of series loaded from the state topic.";
     RESTORE_REMAINING = "foretide_restore_remaining_records", G, Count, ["stream", "topic", "partition"],
-        "Input records that a restoring partition still has to replay; 0 once it runs.";
+        "Records that a restoring partition still has to read: of the state topic, then of the input that is replayed; 0 once it runs.";
+    RESTORE_LOST = "foretide_restore_lost_records_total", C, Count, ["stream"],
+        "Input records that a restore wanted to read, again or for the first time, and that retention had taken.";
+    RESTORE_SECONDS = "foretide_restore_seconds", H(DURATIONS), Seconds, ["stream"],
+        "Time from a partition's assignment until it was served.";
+    STANDBY_BYTES = "foretide_standby_bytes", G, Bytes, ["shard"],
+        "Memory of the copies of other instances' states that a shard keeps for a takeover.";
     SNAPSHOTS = "foretide_snapshots_total", C, Count, ["stream"],
         "Snapshots of series written to the state topic.";
     SNAPSHOT_BYTES = "foretide_snapshot_bytes_total", C, Bytes, ["stream"],

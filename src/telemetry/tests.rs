@@ -66,6 +66,7 @@ fn no_series_is_ever_a_label() {
         "weights",
         "version",
         "queue",
+        "shard",
     ];
     for metric in ALL {
         assert!(metric.labels.iter().all(|label| known.contains(label)), "{}: {:?}", metric.name, metric.labels);

@@ -12,6 +12,7 @@ pub mod model;
 mod number;
 pub mod refusal;
 pub mod state;
+mod task;
 pub mod timestamp;
 
 pub use dead_letter::DeadLetter;
@@ -19,5 +20,6 @@ pub use decode::{DecodeSpec, DecodeSpecError, Decoder, Format, KeySource, TimeSo
 pub use forecast::{Encoder, ForecastRecord, OneNumber};
 pub use model::{Manifest, ModelShelf, Release};
 pub use refusal::{Reason, Refusal};
-pub use state::{Envelope, StateKey, StateKind, TaskRecord};
+pub use state::{Envelope, StateKey, StateKind};
+pub use task::{Mark, TaskRecord};
 pub use timestamp::TimeFormat;

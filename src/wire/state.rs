@@ -2,16 +2,16 @@
 //!
 //! A *task* is one (stream, topic, partition). Keys are printable text, `1/series/<stream>/<topic>/<partition>/<series>`
 //! and `1/task/<stream>/<topic>/<partition>`, with `%`, `/` and control characters written as `%XX`. Values are an
-//! [`Envelope`] around a body whose layout its kind and version name.
+//! [`Envelope`] around a body whose layout its kind and version name: of a task [`TaskRecord`](super::TaskRecord).
 
-use std::fmt::Write as _;
-
-use serde::{Deserialize, Serialize};
+use std::{borrow::Cow, fmt::Write as _};
 
 /// The first four bytes of every value.
 pub const MAGIC: [u8; 4] = *b"FTST";
-/// The layout that this build writes and reads; any change to an envelope or a body counts it up.
-pub const LAYOUT: u16 = 1;
+/// The layout that this build writes; any change to an envelope or a body counts it up.
+pub const LAYOUT: u16 = 2;
+/// The oldest layout that this build reads: what is older than [`LAYOUT`] is migrated by whoever reads the body.
+pub const OLDEST_LAYOUT: u16 = 1;
 
 const KEY_VERSION: &str = "1";
 /// Magic, layout, kind, position.
@@ -37,7 +37,7 @@ pub enum StateError {
     Magic,
     /// The value was written by another version.
     #[error(
-        "the record has layout {found}, this build reads layout {LAYOUT}: run the version that wrote it, or name a new state topic"
+        "the record has layout {found}, this build reads layouts {OLDEST_LAYOUT} to {LAYOUT}: run the version that wrote it, or name a new state topic"
     )]
     Layout {
         /// The layout found.
@@ -95,6 +95,19 @@ impl StateKey {
     /// Writes the key of a task's book at the end of `out`.
     pub fn write_task(out: &mut String, stream: &str, topic: &str, partition: i32) {
         write_prefix(out, "task", stream, topic, partition);
+    }
+
+    /// Reads the last part of a series' key back: what [`Self::write_series`] wrote of the series.
+    ///
+    /// # Errors
+    /// [`StateError::Key`] where it is not written so.
+    pub fn read_series(part: &[u8]) -> Result<Cow<'_, str>, StateError> {
+        let wrong = || StateError::Key(super::refusal::excerpt(&String::from_utf8_lossy(part)));
+        let text = std::str::from_utf8(part).map_err(|_| wrong())?;
+        if text.chars().any(|character| character == '%' || character == '/' || character.is_control()) {
+            return unescape(text).filter(|_| !text.contains('/')).map(Cow::Owned).ok_or_else(wrong);
+        }
+        Ok(Cow::Borrowed(text))
     }
 
     /// Reads a key back.
@@ -195,7 +208,7 @@ pub(super) fn unescape(part: &str) -> Option<String> {
 pub enum StateKind {
     /// The state of one series (the engine's layout).
     Series,
-    /// A [`TaskRecord`].
+    /// A [`TaskRecord`](super::TaskRecord).
     Task,
 }
 
@@ -220,6 +233,8 @@ impl StateKind {
 /// position (i64), body, CRC-32 (IEEE 802.3) of all bytes before it (u32).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Envelope<'a> {
+    /// How the body is laid out.
+    pub layout: u16,
     /// What the body holds.
     pub kind: StateKind,
     /// The input position the body stands at: the offset of the next record to be read.
@@ -229,12 +244,17 @@ pub struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
+    /// A record as this build writes it.
+    pub fn new(kind: StateKind, position: i64, body: &'a [u8]) -> Self {
+        Self { layout: LAYOUT, kind, position, body }
+    }
+
     /// Writes the record at the end of `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.reserve(HEAD_BYTES + self.body.len() + CHECKSUM_BYTES);
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&LAYOUT.to_le_bytes());
+        out.extend_from_slice(&self.layout.to_le_bytes());
         out.push(self.kind.code());
         out.extend_from_slice(&self.position.to_le_bytes());
         out.extend_from_slice(self.body);
@@ -255,7 +275,7 @@ impl<'a> Envelope<'a> {
         let (head, body) = checked.split_first_chunk::<HEAD_BYTES>().ok_or_else(short)?;
         let [_, _, _, _, layout_low, layout_high, kind, position @ ..] = *head;
         let layout = u16::from_le_bytes([layout_low, layout_high]);
-        if layout != LAYOUT {
+        if !(OLDEST_LAYOUT..=LAYOUT).contains(&layout) {
             return Err(StateError::Layout { found: layout });
         }
         let (found, computed) = (u32::from_le_bytes(*checksum), crc32fast::hash(checked));
@@ -263,41 +283,7 @@ impl<'a> Envelope<'a> {
             return Err(StateError::Checksum { found, computed });
         }
         let kind = StateKind::from_code(kind).ok_or(StateError::Kind(kind))?;
-        Ok(Self { kind, position: i64::from_le_bytes(position), body })
-    }
-}
-
-/// The book of a task: what a new owner needs besides the series' snapshots.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaskRecord {
-    /// The offset from which the input must be replayed so that every series' snapshot is brought up to date.
-    pub replay_from: i64,
-    /// The weights taken up, oldest first: (input position of the first record they served, weights version).
-    pub activations: Vec<(i64, u64)>,
-    /// The fingerprint of the settings that the state was made with.
-    pub fingerprint: u64,
-}
-
-impl TaskRecord {
-    /// The body of its envelope (postcard).
-    ///
-    /// # Errors
-    /// [`StateError::Body`] where it cannot be written (never, for a value in memory).
-    pub fn to_bytes(&self) -> Result<Vec<u8>, StateError> {
-        postcard::to_stdvec(self).map_err(|error| StateError::Body(error.to_string()))
-    }
-
-    /// Reads a body.
-    ///
-    /// # Errors
-    /// [`StateError::Body`] where the bytes are no task record, or more than one.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, StateError> {
-        let (record, rest) =
-            postcard::take_from_bytes(bytes).map_err(|error| StateError::Body(format!("task record: {error}")))?;
-        if !rest.is_empty() {
-            return Err(StateError::Body(format!("task record: {} bytes too many", rest.len())));
-        }
-        Ok(record)
+        Ok(Self { layout, kind, position: i64::from_le_bytes(position), body })
     }
 }
 
@@ -308,7 +294,7 @@ mod tests {
 
     fn encoded(kind: StateKind, position: i64, body: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        Envelope { kind, position, body }.encode(&mut out);
+        Envelope::new(kind, position, body).encode(&mut out);
         out
     }
 
@@ -346,19 +332,19 @@ mod tests {
         for key in foreign {
             assert!(matches!(StateKey::parse(key.as_bytes()), Err(StateError::Key(_))), "{key}");
         }
+        for part in [&b"a/b"[..], b"%2", b"%zz", b"%41", b"%2f", b"%FF", b"a\nb", b"\xff"] {
+            assert!(matches!(StateKey::read_series(part), Err(StateError::Key(_))), "{}", part.escape_ascii());
+        }
         assert!(StateKey::parse(b"1/task/\xff/t/0").is_err());
     }
 
     #[test]
     fn the_layout_is_as_documented() {
         let bytes = encoded(StateKind::Series, 0x0102, b"body");
-        assert_eq!(&bytes[..15], b"FTST\x01\x00\x01\x02\x01\0\0\0\0\0\0");
+        assert_eq!(&bytes[..15], b"FTST\x02\x00\x01\x02\x01\0\0\0\0\0\0");
         assert_eq!(&bytes[15..19], b"body");
         assert_eq!(bytes.len(), 23);
-        assert_eq!(
-            Envelope::decode(&bytes).unwrap(),
-            Envelope { kind: StateKind::Series, position: 0x0102, body: b"body" }
-        );
+        assert_eq!(Envelope::decode(&bytes).unwrap(), Envelope::new(StateKind::Series, 0x0102, b"body"));
     }
 
     #[test]
@@ -377,22 +363,15 @@ mod tests {
         assert_eq!(Envelope::decode(&good).unwrap().kind, StateKind::Task);
     }
 
-    #[test]
-    fn a_task_record_is_read_back_and_nothing_else_is() {
-        let record = TaskRecord { replay_from: 5, activations: vec![(0, 0), (900, 1)], fingerprint: u64::MAX };
-        let mut bytes = record.to_bytes().unwrap();
-        assert_eq!(TaskRecord::from_bytes(&bytes).unwrap(), record);
-        bytes.push(0);
-        assert!(matches!(TaskRecord::from_bytes(&bytes), Err(StateError::Body(_))));
-        assert!(matches!(TaskRecord::from_bytes(&[]), Err(StateError::Body(_))));
-    }
-
     proptest! {
         #[test]
         fn keys_are_printable_and_read_back(stream in ".{1,12}", topic in "[a-zA-Z0-9._-]{1,12}", partition in 0..i32::MAX, series in "(?s).{0,40}") {
             let key = StateKey::Series { stream: stream.clone(), topic: topic.clone(), partition, series };
             let text = key.to_string();
             prop_assert!(!text.chars().any(char::is_control));
+            let last = text.rsplit('/').next().unwrap_or_default();
+            let StateKey::Series { series, .. } = &key else { unreachable!() };
+            prop_assert_eq!(StateKey::read_series(last.as_bytes()), Ok(series.as_str().into()));
             prop_assert_eq!(StateKey::parse(text.as_bytes()), Ok(key));
             let key = StateKey::Task { stream, topic, partition };
             prop_assert_eq!(StateKey::parse(key.to_string().as_bytes()), Ok(key));
@@ -401,7 +380,7 @@ mod tests {
         #[test]
         fn any_single_damage_is_found(body in proptest::collection::vec(any::<u8>(), 0..64), position in any::<i64>(), at in any::<prop::sample::Index>(), flip in 1..=255u8) {
             let mut bytes = encoded(StateKind::Series, position, &body);
-            prop_assert_eq!(Envelope::decode(&bytes).unwrap(), Envelope { kind: StateKind::Series, position, body: &body });
+            prop_assert_eq!(Envelope::decode(&bytes).unwrap(), Envelope::new(StateKind::Series, position, &body));
             let at = at.index(bytes.len());
             bytes[at] ^= flip;
             prop_assert!(Envelope::decode(&bytes).is_err());
@@ -411,7 +390,7 @@ mod tests {
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Envelope::decode(&bytes);
             let _ = StateKey::parse(&bytes);
-            let _ = TaskRecord::from_bytes(&bytes);
+            let _ = crate::wire::TaskRecord::from_bytes(LAYOUT, &bytes);
         }
     }
 }

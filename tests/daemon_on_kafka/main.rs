@@ -4,6 +4,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 mod support;
+mod topics;
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -135,6 +135,11 @@ impl Daemon {
         self.running[name].1
     }
 
+    /// What a running replica has logged.
+    pub fn log(&self, name: &str) -> String {
+        self.running[name].0.log()
+    }
+
     pub fn kill(&mut self, name: &str) {
         self.running.remove(name).unwrap().0.kill();
     }

@@ -62,7 +62,7 @@ impl KafkaMember {
         // First the fence: whatever an earlier self left open is decided before anybody reads its offsets.
         let transactions = Transactions::start(options, transactional_id)?;
         let what = format!("joining group {group}");
-        let created = options.member(group).create_with_context(ConsumerNotes::default());
+        let created = options.member(group, transactional_id).create_with_context(ConsumerNotes::default());
         let consumer: BaseConsumer<ConsumerNotes> = created.map_err(|error| errors::map(&what, &error))?;
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&names).map_err(|error| errors::map(&what, &error))?;
@@ -105,7 +105,8 @@ impl KafkaMember {
                     self.unassign(&partitions)?;
                 }
             }
-            if !partitions.is_empty() {
+            // That there is nothing for it is news to a member that has nothing.
+            if !partitions.is_empty() || change == Change::Assigned && self.held.is_empty() {
                 return Ok(Some(match change {
                     Change::Assigned => MemberEvent::Assigned(partitions),
                     Change::Revoked => MemberEvent::Revoked(partitions),
@@ -148,7 +149,11 @@ impl KafkaMember {
         let delivering = self.held.iter().filter(|(_, seat)| seat.delivering);
         let positions: Vec<(Partition, i64)> = delivering.map(|(found, seat)| (found.clone(), seat.next)).collect();
         for (partition, next) in positions {
-            let at = self.probe.inside(&partition, next)?;
+            // A topic that was made anew under us: a new seat finds that out.
+            let at = self.probe.inside(&partition, next).map_err(|error| match error {
+                BrokerError::Refused(text) => BrokerError::Retry(text),
+                other => other,
+            })?;
             if at != next {
                 tracing::warn!(target: "kafka", "{partition}: retention took the records from {next} to {at}");
                 // The client has given the partition up, so that a seek has nothing to work on.

@@ -42,6 +42,9 @@ pub struct KafkaOptions {
     pub properties: BTreeMap<String, String>,
     /// After this long without a sign of life a member loses its partitions to the others.
     pub session_timeout: Duration,
+    /// Whether a member is known to its group by its transactional id: it then comes back within the session timeout
+    /// without a rebalance, and leaving does not give its partitions up either.
+    pub static_membership: bool,
     /// A member that is not polled for this long gives its partitions up by itself; at least the session timeout.
     pub poll_interval: Duration,
     /// After this long the broker aborts a transaction that nobody has ended.
@@ -69,6 +72,7 @@ impl KafkaOptions {
             client_id: "foretide".into(),
             properties: BTreeMap::new(),
             session_timeout: Duration::from_secs(10),
+            static_membership: false,
             poll_interval: Duration::from_secs(300),
             transaction_timeout: Duration::from_secs(60),
             request_timeout: Duration::from_secs(10),
@@ -136,8 +140,11 @@ impl KafkaOptions {
     }
 
     /// For a group member's consumer.
-    pub(super) fn member(&self, group: &str) -> ClientConfig {
+    pub(super) fn member(&self, group: &str, transactional_id: &str) -> ClientConfig {
         let mut settings = self.consumer(group);
+        if self.static_membership {
+            settings.push(("group.instance.id", transactional_id.into()));
+        }
         settings.extend([
             ("partition.assignment.strategy", "cooperative-sticky".into()),
             ("session.timeout.ms", millis(self.session_timeout)),
@@ -205,8 +212,9 @@ mod tests {
         let config = options().producer("id");
         assert_eq!(config.get("linger.ms"), Some("7"));
         assert_eq!(config.get("transactional.id"), Some("id"));
-        let config = options().member("group");
+        let config = options().member("group", "id");
         assert_eq!(config.get("isolation.level"), Some("read_committed"));
+        assert_eq!(config.get("group.instance.id"), None);
         assert_eq!(config.get("sasl.password"), Some("hunter2"));
         assert_eq!(config.get("max.poll.interval.ms"), Some("300000"));
     }

@@ -127,5 +127,6 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
         max_epoch_records: random.random_range(1..60),
         max_epoch_bytes: 1 << 20,
         max_poll_records: random.random_range(1..20),
+        standby_bytes: *[0, 2_000, 1 << 30].choose(random).unwrap(),
     }
 }

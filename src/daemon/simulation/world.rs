@@ -27,8 +27,9 @@ use crate::{
     env::{Clock, ManualClock},
     nn::Weights,
     wire::{
+        TaskRecord,
         model::{Manifest, PublishReason, Release},
-        state::{Envelope, StateKey, TaskRecord},
+        state::{Envelope, StateKey},
     },
 };
 
@@ -233,7 +234,7 @@ impl World {
         }
         let clock: Arc<dyn Clock> = self.clock.clone();
         let broker = Arc::new(process.clone());
-        let joined = Shard::join(Arc::clone(&self.plan), broker, clock, Arc::new(Status::default()), &id);
+        let joined = Shard::join(Arc::clone(&self.plan), broker, clock, Arc::new(Status::default()), &id, &|| false);
         self.replicas[place] = joined.ok().map(|shard| Replica { shard, process, id });
     }
 
@@ -393,7 +394,8 @@ impl World {
             for record in self.cluster.committed_records(STATE, partition) {
                 let (Some(key), Some(payload)) = (&record.key, &record.payload) else { continue };
                 if let StateKey::Task { partition, .. } = StateKey::parse(key).unwrap() {
-                    let task = TaskRecord::from_bytes(Envelope::decode(payload).unwrap().body).unwrap();
+                    let envelope = Envelope::decode(payload).unwrap();
+                    let task = TaskRecord::from_bytes(envelope.layout, envelope.body).unwrap();
                     self.activations.entry(partition).or_default().extend(task.activations);
                 }
             }

@@ -277,6 +277,7 @@ fn limits(limits: &Limits, at: &mut Checker<'_>) {
         "librdkafka takes no more",
     );
     at.range("queue_events", limits.queue_events, 16..=1_000_000, "");
+    at.range("standby_bytes", limits.standby_bytes, Size::bytes(0)..=Size::mebibytes(1 << 20), "\"0B\" keeps nothing");
     let (expected, hint) =
         (format!("at least poll_records, {}", limits.poll_records), "a transaction takes in whole polls");
     at.contradicts(

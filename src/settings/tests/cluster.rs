@@ -32,7 +32,7 @@ error: unknown key
 3 | sasl_pasword
   | ^^^^^^^^^^^^
   = key: kafka.sasl_pasword
-  = expected: one of brokers, security_protocol, sasl_mechanism, sasl_username, sasl_password, sasl_password_file, ssl_ca_file, ssl_certificate_file, ssl_key_file, ssl_key_password, ssl_key_password_file, session_timeout, transaction_timeout, compression, create_topics, replication, properties
+  = expected: one of brokers, security_protocol, sasl_mechanism, sasl_username, sasl_password, sasl_password_file, ssl_ca_file, ssl_certificate_file, ssl_key_file, ssl_key_password, ssl_key_password_file, session_timeout, static_membership, transaction_timeout, compression, create_topics, replication, properties
   = hint: did you mean `sasl_password`?
 
 error: wrong type

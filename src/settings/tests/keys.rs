@@ -339,7 +339,7 @@ error: wrong value
 error: unknown key
   --> environment variable FORETIDE__KAFKA__SASL_PASWORD
    = key: kafka.sasl_pasword
-   = expected: one of brokers, security_protocol, sasl_mechanism, sasl_username, sasl_password, sasl_password_file, ssl_ca_file, ssl_certificate_file, ssl_key_file, ssl_key_password, ssl_key_password_file, session_timeout, transaction_timeout, compression, create_topics, replication, properties
+   = expected: one of brokers, security_protocol, sasl_mechanism, sasl_username, sasl_password, sasl_password_file, ssl_ca_file, ssl_certificate_file, ssl_key_file, ssl_key_password, ssl_key_password_file, session_timeout, static_membership, transaction_timeout, compression, create_topics, replication, properties
    = hint: did you mean `sasl_password`?
 
 error: wrong type

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::units::{DURATION, SIZE};
-use super::super::{Auto, Interval, Millis, Season, Settings, Size, Stream, parse, summary};
+use super::super::{Auto, Footprint, Interval, Limits, Millis, Season, Settings, Size, Stream, parse, summary};
 use super::{STREAM, assert_report};
 
 #[test]
@@ -115,9 +115,14 @@ stream   meters
   out    foretide.meters.forecasts: 24 steps ahead, quantiles 0.05 0.1 0.5 0.9 0.95
   model  gru 1 × 64, trains every 1h on 20000m of history (auto)
   memory 2500 B a series, 2.33 GiB a million; 4.77 MiB at the limit of 2000";
-    assert_eq!(summary(&settings, |_| Some(2_500)), expected);
+    let footprint = |_: &Stream| Some(Footprint { state: 2_500, copy: 2_000 });
+    assert_eq!(summary(&settings, footprint), expected);
+    let limits = Limits { standby_bytes: Size::mebibytes(64), ..settings.limits.clone() };
+    let standing_by = summary(&Settings { limits, ..settings.clone() }, footprint);
+    let line = "  standby 2000 B for each series of another instance, 1.86 GiB a million; at most 64MiB a shard";
+    assert!(standing_by.lines().any(|found| found == line), "{standing_by}");
     assert!(!summary(&settings, |_| None).contains("memory"));
-    assert!(!summary(&Settings::default(), |_| Some(1)).contains("stream"));
+    assert!(!summary(&Settings::default(), footprint).contains("stream"));
     assert_eq!(Size(1_536).to_string(), "1536B");
 }
 

@@ -1,0 +1,147 @@
+//! A broker that writes without transactions, as an at-least-once daemon would: for the benchmark's comparison only.
+
+use std::time::Duration;
+
+use foretide::broker::{
+    Broker, BrokerError, From, Member, MemberEvent, Outgoing, Partition, Publisher, Reader, TopicPlan,
+    kafka::KafkaBroker,
+};
+use rdkafka::{
+    ClientConfig, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer},
+    error::KafkaError,
+    producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
+    types::RDKafkaErrorCode,
+};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+pub struct Plain {
+    inner: KafkaBroker,
+    servers: String,
+}
+
+impl Plain {
+    pub fn new(inner: KafkaBroker, servers: &str) -> Self {
+        Self { inner, servers: servers.to_owned() }
+    }
+
+    fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.servers);
+        config
+    }
+}
+
+impl Broker for Plain {
+    fn join(&self, group: &str, transactional_id: &str, topics: &[String]) -> Result<Box<dyn Member>, BrokerError> {
+        let inner = self.inner.join(group, transactional_id, topics)?;
+        let producer = self
+            .config()
+            .set("enable.idempotence", "true")
+            .set("linger.ms", "1")
+            .set("compression.type", "lz4")
+            .set("queue.buffering.max.kbytes", "131072")
+            .set("partitioner", "murmur2_random")
+            .set("delivery.report.only.error", "true")
+            .create()
+            .expect("a producer");
+        // Positions go to a group that nobody is a member of: a commit costs the same there.
+        let offsets = self.config().set("group.id", format!("{group}-plain")).create().expect("a consumer");
+        Ok(Box::new(PlainMember { inner, producer, offsets }))
+    }
+
+    fn reader(&self, partition: &Partition, from: From) -> Result<Box<dyn Reader>, BrokerError> {
+        self.inner.reader(partition, from)
+    }
+
+    fn publisher(&self, transactional_id: &str) -> Result<Box<dyn Publisher>, BrokerError> {
+        self.inner.publisher(transactional_id)
+    }
+
+    fn offsets(&self, partition: &Partition) -> Result<(i64, i64), BrokerError> {
+        self.inner.offsets(partition)
+    }
+
+    fn partitions(&self, topic: &str) -> Result<Option<i32>, BrokerError> {
+        self.inner.partitions(topic)
+    }
+
+    fn create(&self, plan: &TopicPlan) -> Result<(), BrokerError> {
+        self.inner.create(plan)
+    }
+}
+
+struct PlainMember {
+    inner: Box<dyn Member>,
+    producer: ThreadedProducer<DefaultProducerContext>,
+    offsets: BaseConsumer,
+}
+
+impl Member for PlainMember {
+    fn poll(&mut self, timeout: Duration, max_records: usize) -> Result<Option<MemberEvent>, BrokerError> {
+        self.inner.poll(timeout, max_records)
+    }
+
+    fn committed(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>, BrokerError> {
+        self.inner.committed(partitions)
+    }
+
+    fn start(&mut self, partition: &Partition, offset: i64) -> Result<(), BrokerError> {
+        self.inner.start(partition, offset)
+    }
+
+    fn stop(&mut self, partition: &Partition) -> Result<(), BrokerError> {
+        self.inner.stop(partition)
+    }
+
+    fn release(&mut self, partitions: &[Partition]) -> Result<(), BrokerError> {
+        self.inner.release(partitions)
+    }
+
+    fn begin(&mut self) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
+    fn send(&mut self, record: Outgoing<'_>) -> Result<(), BrokerError> {
+        let mut rest = BaseRecord::<[u8], [u8]>::to(record.topic);
+        rest.partition = record.partition;
+        rest.key = record.key;
+        rest.payload = record.payload;
+        loop {
+            match self.producer.send(rest) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), same)) => {
+                    std::thread::sleep(Duration::from_micros(200));
+                    rest = same;
+                }
+                Err((error, _)) => return Err(BrokerError::Refused(error.to_string())),
+            }
+        }
+    }
+
+    fn commit(&mut self, positions: &[(Partition, i64)]) -> Result<(), BrokerError> {
+        while self.producer.in_flight_count() > 0 {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in positions {
+            let offset = rdkafka::Offset::Offset(*offset);
+            list.add_partition_offset(&partition.topic, partition.number, offset).expect("an offset");
+        }
+        if !positions.is_empty() {
+            let done = self.offsets.commit(&list, CommitMode::Async);
+            done.map_err(|error| BrokerError::Retry(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn abort(&mut self) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
+    fn leave(&mut self) -> Result<(), BrokerError> {
+        self.producer.flush(LIMIT).map_err(|error| BrokerError::Retry(error.to_string()))?;
+        self.inner.leave()
+    }
+}

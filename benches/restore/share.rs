@@ -1,0 +1,67 @@
+//! How much of what the broker stores is state: series with a 5 s interval in real time, snapshots within 60 s.
+
+use std::time::{Duration, Instant};
+
+use super::{Asked, configuration, record, start};
+use crate::harness::{client::produce, kafka::kafka, unique};
+
+const SERIES: i64 = 5_000;
+const PARTITIONS: i32 = 4;
+const INTERVAL: i64 = 5_000;
+/// Steps before measuring begins: everything has been snapshotted once.
+const WARM_UP: i64 = 15;
+/// Steps that are measured: two checkpoint intervals.
+const MEASURED: i64 = 24;
+
+/// Bytes of a topic's partitions on the broker's disk.
+pub fn topic_bytes(topic: &str) -> u64 {
+    let kafka = kafka();
+    let told = kafka.tool(
+        "org.apache.kafka.tools.LogDirsCommand",
+        &["--bootstrap-server", &kafka.servers, "--describe", "--topic-list", topic],
+    );
+    let text = String::from_utf8_lossy(&told).into_owned();
+    let line = text.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("no JSON in {text}"));
+    let object: serde_json::Value = serde_json::from_str(line).expect("JSON");
+    let list = |value: &serde_json::Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
+    let folders = list(&object, "brokers").into_iter().flat_map(|broker| list(&broker, "logDirs"));
+    let partitions = folders.flat_map(|folder| list(&folder, "partitions"));
+    partitions.filter_map(|partition| partition["size"].as_u64()).sum()
+}
+
+pub fn run(_asked: &Asked) -> serde_json::Value {
+    let app = unique("share");
+    let topic = kafka().topic("share", PARTITIONS);
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut daemon = start(folder.path(), "share", |port| {
+        configuration(&app, "bench", &topic, port, "checkpoint_interval = \"60s\"", "interval = \"5s\"")
+    });
+    daemon.ready();
+    let topics = [topic.clone(), format!("{app}.stream.forecasts"), format!("{app}.state")];
+    let bytes = || topics.each_ref().map(|topic| topic_bytes(topic));
+    let begun = Instant::now();
+    let mut before = [0; 3];
+    // A tenth of the series each half second, as series that are not in step would come.
+    for tenth in 0..(WARM_UP + MEASURED) * 10 {
+        if tenth == WARM_UP * 10 {
+            before = bytes();
+        }
+        let due = Duration::from_millis(tenth as u64 * 500);
+        std::thread::sleep(due.saturating_sub(begun.elapsed()));
+        let (step, part) = (tenth / 10, tenth % 10);
+        let series = (0..SERIES).filter(|series| series / i64::from(PARTITIONS) % 10 == part);
+        produce(kafka(), &topic, series.map(|series| record(series, step, INTERVAL, PARTITIONS)));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let after = bytes();
+    let snapshots = daemon.metric("foretide_snapshots_total");
+    let snapshot_bytes = daemon.metric("foretide_snapshot_bytes_total");
+    daemon.stop();
+    let [input, forecasts, state] = std::array::from_fn(|place| (after[place] - before[place]) as f64);
+    let all = input + forecasts + state;
+    serde_json::json!({
+        "series": SERIES, "input_bytes": input, "forecast_bytes": forecasts, "state_bytes": state,
+        "share": state / all, "share_without_input": state / (forecasts + state),
+        "bytes_a_snapshot": snapshot_bytes / snapshots,
+    })
+}
