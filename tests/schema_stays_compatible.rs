@@ -226,7 +226,12 @@ fn the_check_itself_finds_what_is_wrong() {
 
 #[test]
 fn state_of_layout_1_keeps_its_bytes() {
-    let record = TaskRecord { replay_from: 1000, activations: vec![(0, 0), (900, 1)], fingerprint: 0xABCD };
+    let record = TaskRecord {
+        replay_from: 1000,
+        activations: vec![(0, 0), (900, 1)],
+        fingerprint: 0xABCD,
+        ..TaskRecord::default()
+    };
     let body = record.to_bytes().expect("a task record can be written");
     let mut bytes = Vec::new();
     Envelope { kind: StateKind::Task, position: 1234, body: &body }.encode(&mut bytes);

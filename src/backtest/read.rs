@@ -65,6 +65,8 @@ pub struct ReadSpec {
     pub layout: Layout,
     /// Wide layout: columns that are looked at and not forecast.
     pub covariates: Vec<String>,
+    /// Wide layout: columns whose numbers are known in advance, and not forecast.
+    pub known: Vec<String>,
     /// Where the event time stands.
     pub time: TimeColumn,
     /// The form of the time stamps; `None`: found out from the first rows.
@@ -86,6 +88,7 @@ impl Default for ReadSpec {
         Self {
             layout: Layout::Wide { columns: Vec::new() },
             covariates: Vec::new(),
+            known: Vec::new(),
             time: TimeColumn::First,
             time_format: None,
             zone: TimeZone::UTC,
@@ -194,7 +197,7 @@ enum Role {
     /// No cell with anything in it has come yet.
     Open,
     Values,
-    /// Time, key, covariate, or no numbers.
+    /// Time, key, covariate, known in advance, or no numbers.
     Other,
     LeftOut,
 }
@@ -209,6 +212,10 @@ struct Rows<'a> {
     /// The columns of the covariates, and what they held so far, `[rows, covariates]`.
     covariates: Vec<usize>,
     beside: Vec<f64>,
+    /// The same of what is known in advance, and of when.
+    known: Vec<usize>,
+    ahead: Vec<f64>,
+    ahead_at: Vec<EventTime>,
     /// Long layout: the columns of key and value.
     long: Option<(usize, usize)>,
     format: StampFormat,
@@ -259,15 +266,19 @@ impl<'a> Rows<'a> {
         if let Some(time) = time {
             roles[time] = Role::Other;
         }
-        let covariates = spec.covariates.iter().map(|name| find(name)).collect::<Result<Vec<_>, _>>()?;
-        for (at, column) in covariates.iter().enumerate() {
-            let named = roles[*column] == Role::Values || time == Some(*column) || covariates[..at].contains(column);
-            if named {
-                let found = format!("the covariate \"{}\" is named for something else too", names[*column]);
-                return Err(place.whole(&found, "covariates that are neither time nor forecast, each once"));
+        let columns = |named: &[String]| named.iter().map(|name| find(name)).collect::<Result<Vec<_>, _>>();
+        let (covariates, known) = (columns(&spec.covariates)?, columns(&spec.known)?);
+        let kinds = [("covariate", "covariates"), ("column known in advance", "columns known in advance")];
+        for ((one, all), named) in kinds.into_iter().zip([&covariates, &known]) {
+            for &column in named {
+                let twice = covariates.iter().chain(&known).filter(|other| **other == column).count() > 1;
+                if roles[column] == Role::Values || time == Some(column) || twice {
+                    let found = format!("the {one} \"{}\" is named for something else too", names[column]);
+                    return Err(place.whole(&found, &format!("{all} that are neither time nor forecast, each once")));
+                }
             }
-            roles[*column] = Role::Other;
         }
+        covariates.iter().chain(&known).for_each(|column| roles[*column] = Role::Other);
         for (column, name) in names.iter().enumerate() {
             if roles[column] != Role::Other && names[..column].contains(name) {
                 return Err(place.whole(&format!("two columns are called \"{name}\""), "a name of its own for each"));
@@ -283,6 +294,9 @@ impl<'a> Rows<'a> {
             time,
             covariates,
             beside: Vec::new(),
+            known,
+            ahead: Vec::new(),
+            ahead_at: Vec::new(),
             long,
             format,
             step,
@@ -341,6 +355,13 @@ impl<'a> Rows<'a> {
         for &column in &self.covariates {
             let number = self.number(record, column, record.get(column).unwrap_or_default())?;
             self.beside.push(number.unwrap_or(f64::NAN));
+        }
+        for &column in &self.known {
+            let number = self.number(record, column, record.get(column).unwrap_or_default())?;
+            self.ahead.push(number.unwrap_or(f64::NAN));
+        }
+        if !self.known.is_empty() {
+            self.ahead_at.push(time);
         }
         for (column, cell) in record.iter().enumerate() {
             if matches!(self.roles[column], Role::Other | Role::LeftOut) {
@@ -410,8 +431,19 @@ impl<'a> Rows<'a> {
                 self.place.whole("time never moves on", "at least two rows at different times, or --interval")
             })?,
         };
-        let (covariates, beside) = (self.spec.covariates.clone(), self.beside);
-        Ok(Table { series, readings: self.readings, rows, interval, gaps: self.gaps, covariates, beside, left_out })
+        Ok(Table {
+            series,
+            readings: self.readings,
+            rows,
+            interval,
+            gaps: self.gaps,
+            covariates: self.spec.covariates.clone(),
+            beside: self.beside,
+            known: self.spec.known.clone(),
+            ahead: self.ahead,
+            ahead_at: self.ahead_at,
+            left_out,
+        })
     }
 
     /// Numbers the columns that are series.

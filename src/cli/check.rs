@@ -68,6 +68,20 @@ fn connect(settings: &Settings) -> anyhow::Result<bool> {
             found.map_or("MISSING: create it, or correct its name".into(), |count| format!("{count} partitions"));
         println!("  in     {topic}: {what}");
     }
+    for (stream, known) in plan.streams.iter().filter_map(|stream| Some((stream, stream.known.as_ref()?))) {
+        let what = match broker.partitions(&known.topic)? {
+            None => Err("MISSING: create it, or correct its name".to_owned()),
+            Some(count) => {
+                let mut inputs = Vec::new();
+                for topic in &stream.topics {
+                    inputs.extend(broker.partitions(topic)?.map(|count| (topic, count)));
+                }
+                topics::uneven(&known.topic, count, inputs).map_or(Ok(format!("{count} partitions")), Err)
+            }
+        };
+        good &= what.is_ok();
+        println!("  known  {}: {}", known.topic, what.unwrap_or_else(|why| why));
+    }
     for needed in topics::needed(&plan, widest) {
         let found = broker.partitions(&needed.name)?;
         let what = match found {

@@ -12,10 +12,10 @@
 
 use std::time::Duration;
 
-use super::{board::PartitionState, plan::Plan, replay};
+use super::{board::PartitionState, known::Feed, plan::Plan, replay, report};
 use crate::{
     broker::{Broker, BrokerError, From, Partition, Reader},
-    engine::{Engine, SnapshotError, TaskHandle, TaskId, TaskProgress},
+    engine::{Engine, Sighting, SnapshotError, TaskHandle, TaskId, TaskProgress},
     wire::{
         Decoder,
         state::{Envelope, StateError, StateKey, StateKind, TaskRecord},
@@ -28,7 +28,6 @@ const SLICE_RECORDS: usize = 20_000;
 const SLICE_WAIT: Duration = Duration::from_millis(20);
 
 /// A task of a partition, with the index of its stream in the plan.
-#[derive(Debug, Clone)]
 pub struct Served {
     /// The task in the engine.
     pub task: TaskHandle,
@@ -38,6 +37,8 @@ pub struct Served {
     pub written: Option<TaskRecord>,
     /// When that was written, in microseconds of the monotonic clock.
     pub written_at: u64,
+    /// What it knows in advance, where the stream has a second topic; open once the snapshots are in.
+    pub feed: Option<Feed>,
 }
 
 /// A partition that the group has given to this shard.
@@ -62,10 +63,21 @@ pub struct RestoreFacts {
 }
 
 enum Phase {
-    Loading { reader: Box<dyn Reader>, end: i64 },
-    Replaying { reader: Box<dyn Reader> },
+    Loading {
+        reader: Box<dyn Reader>,
+        end: i64,
+    },
+    /// Reads what is known in advance; the input is read again from this offset on.
+    Foreseeing {
+        from: i64,
+    },
+    Replaying {
+        reader: Box<dyn Reader>,
+    },
     Running,
-    Suspended { until: u64 },
+    Suspended {
+        until: u64,
+    },
 }
 
 /// What a slice of restoring came to.
@@ -97,7 +109,7 @@ impl PartitionLife {
             .streams_of(&partition.topic)
             .filter_map(|(stream, name)| {
                 let id = TaskId { stream: name, topic: partition.topic.clone(), partition: partition.number };
-                engine.open(id, committed).map(|task| Served { task, stream, written: None, written_at: 0 })
+                engine.open(id, committed).map(|task| Served { task, stream, written: None, written_at: 0, feed: None })
             })
             .collect();
         let phase = Phase::loading(plan, broker, partition)?;
@@ -109,6 +121,15 @@ impl PartitionLife {
         matches!(self.phase, Phase::Running)
     }
 
+    /// The dead letters of what is known in advance are written.
+    pub fn letters_written(&mut self, plan: &Plan) {
+        for served in &mut self.served {
+            let stream: &str = &plan.streams[served.stream].engine.name;
+            let letters = served.feed.iter_mut().flat_map(|feed| feed.letters.drain(..));
+            letters.for_each(|(_, _, letter)| report::letter(stream, &letter.refusal));
+        }
+    }
+
     /// What its restore met.
     pub fn facts(&self) -> RestoreFacts {
         self.facts
@@ -117,7 +138,7 @@ impl PartitionLife {
     /// Where it is, for the page and the metrics.
     pub fn state(&self) -> PartitionState {
         match self.phase {
-            Phase::Loading { .. } | Phase::Replaying { .. } => PartitionState::Restoring,
+            Phase::Loading { .. } | Phase::Foreseeing { .. } | Phase::Replaying { .. } => PartitionState::Restoring,
             Phase::Running => PartitionState::Running,
             Phase::Suspended { .. } => PartitionState::Suspended,
         }
@@ -137,6 +158,7 @@ impl PartitionLife {
                 served.task = task;
             }
             served.written = None;
+            served.feed = None;
         }
         self.facts = RestoreFacts::default();
         self.phase = Phase::Suspended { until };
@@ -171,9 +193,18 @@ impl PartitionLife {
                         self.facts.take(engine, &mut self.served, partition, record.key, record.payload);
                     }
                 } else if reader.reached(end)? {
-                    return self.loaded(broker, engine, partition);
+                    return self.loaded(plan, broker, engine, partition);
                 }
                 Ok(Slice::More)
+            }
+            Phase::Foreseeing { from } => {
+                let from = *from;
+                for feed in self.served.iter_mut().filter_map(|served| served.feed.as_mut()) {
+                    if !feed.fill(SLICE_WAIT)? {
+                        return Ok(Slice::More);
+                    }
+                }
+                self.foreseen(broker, engine, partition, from)
             }
             Phase::Replaying { reader } => {
                 let batch = reader.read(SLICE_WAIT, SLICE_RECORDS)?;
@@ -182,7 +213,7 @@ impl PartitionLife {
                     None => reader.reached(self.committed)?,
                 };
                 if let Some(batch) = batch {
-                    self.facts.replayed += replay::batch(engine, decoders, &self.served, &batch, self.committed);
+                    self.facts.replayed += replay::batch(engine, decoders, &mut self.served, &batch, self.committed);
                 }
                 Ok(if done { self.ready(engine) } else { Slice::More })
             }
@@ -192,19 +223,44 @@ impl PartitionLife {
     /// All snapshots are in: finds out where replay has to begin.
     fn loaded(
         &mut self,
+        plan: &Plan,
         broker: &dyn Broker,
         engine: &mut Engine,
         partition: &Partition,
     ) -> Result<Slice, BrokerError> {
         let mut from = self.committed;
-        for served in &self.served {
+        for served in &mut self.served {
+            let sighting = |&(position, from, until, digest)| Sighting { position, from, until, digest };
+            let recorded = served.written.iter().flat_map(|record| &record.sightings);
+            let mut sightings: Vec<Sighting> = recorded.map(sighting).collect();
+            if let Some(known) = &plan.streams[served.stream].known {
+                served.feed = Some(Feed::open(broker, known, partition, &mut sightings)?);
+            }
             if let Some(record) = &served.written {
-                let progress =
-                    TaskProgress { replay_from: record.replay_from, activations: record.activations.clone() };
-                engine.resume(served.task, &progress);
+                let (replay_from, activations) = (record.replay_from, record.activations.clone());
+                engine.resume(served.task, &TaskProgress { replay_from, activations, sightings });
                 replay::take_up(engine, served.task, record.replay_from);
                 from = from.min(record.replay_from);
             }
+        }
+        if self.served.iter().any(|served| served.feed.is_some()) {
+            self.phase = Phase::Foreseeing { from };
+            return Ok(Slice::More);
+        }
+        self.foreseen(broker, engine, partition, from)
+    }
+
+    /// What is known in advance is in: replay begins `from` there.
+    fn foreseen(
+        &mut self,
+        broker: &dyn Broker,
+        engine: &mut Engine,
+        partition: &Partition,
+        from: i64,
+    ) -> Result<Slice, BrokerError> {
+        for served in &mut self.served {
+            let begins = engine.position(served.task);
+            replay::show(engine, served, begins);
         }
         if from >= self.committed {
             return Ok(self.ready(engine));
@@ -221,7 +277,7 @@ impl PartitionLife {
     }
 
     fn ready(&mut self, engine: &mut Engine) -> Slice {
-        replay::finish(engine, &self.served, self.committed);
+        replay::finish(engine, &mut self.served, self.committed);
         self.phase = Phase::Running;
         Slice::Ready(self.committed)
     }

@@ -10,6 +10,7 @@ mod drift;
 mod experts;
 mod factor;
 mod facts;
+mod foresight;
 mod linear;
 pub mod measures;
 mod mixture;

@@ -276,6 +276,10 @@ pub struct TaskRecord {
     pub activations: Vec<(i64, u64)>,
     /// The fingerprint of the settings that the state was made with.
     pub fingerprint: u64,
+    /// What was seen of a second topic, oldest first: (input position from which on, oldest record held, next record, digest of
+    /// what was held). Follows the rest, and is left out where nothing was.
+    #[serde(skip)]
+    pub sightings: Vec<(i64, i64, i64, u64)>,
 }
 
 impl TaskRecord {
@@ -284,7 +288,12 @@ impl TaskRecord {
     /// # Errors
     /// [`StateError::Body`] where it cannot be written (never, for a value in memory).
     pub fn to_bytes(&self) -> Result<Vec<u8>, StateError> {
-        postcard::to_stdvec(self).map_err(|error| StateError::Body(error.to_string()))
+        let wrong = |error: postcard::Error| StateError::Body(error.to_string());
+        let body = postcard::to_stdvec(self).map_err(wrong)?;
+        if self.sightings.is_empty() {
+            return Ok(body);
+        }
+        postcard::to_extend(&self.sightings, body).map_err(wrong)
     }
 
     /// Reads a body.
@@ -292,10 +301,13 @@ impl TaskRecord {
     /// # Errors
     /// [`StateError::Body`] where the bytes are no task record, or more than one.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, StateError> {
-        let (record, rest) =
-            postcard::take_from_bytes(bytes).map_err(|error| StateError::Body(format!("task record: {error}")))?;
+        let wrong = |error: postcard::Error| StateError::Body(format!("task record: {error}"));
+        let (mut record, mut rest) = postcard::take_from_bytes::<Self>(bytes).map_err(wrong)?;
         if !rest.is_empty() {
-            return Err(StateError::Body(format!("task record: {} bytes too many", rest.len())));
+            (record.sightings, rest) = postcard::take_from_bytes(rest).map_err(wrong)?;
+            if record.sightings.is_empty() || !rest.is_empty() {
+                return Err(StateError::Body(format!("task record: {} bytes too many", rest.len().max(1))));
+            }
         }
         Ok(record)
     }
@@ -379,11 +391,19 @@ mod tests {
 
     #[test]
     fn a_task_record_is_read_back_and_nothing_else_is() {
-        let record = TaskRecord { replay_from: 5, activations: vec![(0, 0), (900, 1)], fingerprint: u64::MAX };
-        let mut bytes = record.to_bytes().unwrap();
-        assert_eq!(TaskRecord::from_bytes(&bytes).unwrap(), record);
-        bytes.push(0);
-        assert!(matches!(TaskRecord::from_bytes(&bytes), Err(StateError::Body(_))));
+        let plain = TaskRecord {
+            replay_from: 5,
+            activations: vec![(0, 0), (900, 1)],
+            fingerprint: u64::MAX,
+            sightings: Vec::new(),
+        };
+        let seeing = TaskRecord { sightings: vec![(5, 0, 7, 1), (9, 3, 12, u64::MAX)], ..plain.clone() };
+        for record in [plain, seeing] {
+            let mut bytes = record.to_bytes().unwrap();
+            assert_eq!(TaskRecord::from_bytes(&bytes).unwrap(), record);
+            bytes.push(0);
+            assert!(matches!(TaskRecord::from_bytes(&bytes), Err(StateError::Body(_))));
+        }
         assert!(matches!(TaskRecord::from_bytes(&[]), Err(StateError::Body(_))));
     }
 

@@ -102,6 +102,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
         streams: vec![StreamPlan {
             engine,
             decode,
+            known: None,
             topics: vec![INPUT.into()],
             forecasts_topic: FORECASTS.into(),
             training: None,

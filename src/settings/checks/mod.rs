@@ -1,6 +1,7 @@
 //! What a type cannot say: ranges, forms of names, and values that contradict each other.
 
 mod cluster;
+mod known;
 mod names;
 mod stream;
 

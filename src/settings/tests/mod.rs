@@ -4,6 +4,7 @@ mod cluster;
 mod fields;
 mod forms;
 mod keys;
+mod known;
 mod layers;
 mod reference;
 mod stream;
