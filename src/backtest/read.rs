@@ -1,6 +1,7 @@
 //! CSV to a [`Table`]. Bytes are not trusted: whatever does not fit is answered with file, line, column and what was
 //! expected.
 
+mod cells;
 mod rows;
 
 use std::{
@@ -12,6 +13,7 @@ use std::{
 
 pub use rows::{Row, read_rows};
 
+use cells::{Neither, listed, number, quoted, text};
 use csv::ByteRecord;
 use flate2::bufread::MultiGzDecoder;
 use jiff::tz::TimeZone;
@@ -27,8 +29,6 @@ use crate::{series::LIMIT, time::EventTime, wire::TimeFormat};
 const SAMPLE: usize = 1000;
 /// The step where rows are only counted and none is given: one second.
 const COUNTED_STEP: i64 = 1000;
-/// What stands for no number, in lower case.
-const GAPS: [&str; 6] = ["", "nan", "na", "n/a", "null", "none"];
 
 /// How the series lie in a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -491,38 +491,6 @@ fn median_step(readings: &[Reading], long: usize) -> Option<i64> {
     let mut steps: Vec<i64> = readings.iter().filter_map(step).collect();
     let middle = steps.len().checked_sub(1)? / 2;
     Some(*steps.select_nth_unstable(middle).1)
-}
-
-/// A cell that holds neither a number nor a gap.
-struct Neither;
-
-/// The number in a cell; `None` for a gap, or for one of `missing`.
-fn number(cell: &[u8], missing: &[f64]) -> Result<Option<f64>, Neither> {
-    let cell = cell.trim_ascii();
-    match std::str::from_utf8(cell).ok().and_then(|cell| cell.parse::<f64>().ok()) {
-        Some(number) if number.is_nan() || missing.contains(&number) => Ok(None),
-        Some(number) if number.abs() <= LIMIT => Ok(Some(number)),
-        None if GAPS.iter().any(|gap| cell.eq_ignore_ascii_case(gap.as_bytes())) => Ok(None),
-        _ => Err(Neither),
-    }
-}
-
-/// A cell as text; what is not UTF-8 is marked.
-fn text(cell: &[u8]) -> String {
-    String::from_utf8_lossy(cell.trim_ascii()).into_owned()
-}
-
-fn quoted(found: &str) -> String {
-    let short: String = found.chars().take(60).collect();
-    format!("\"{short}{}\"", if short.len() < found.len() { "…" } else { "" })
-}
-
-fn listed(names: &[String]) -> String {
-    let mut shown: Vec<&str> = names.iter().take(20).map(String::as_str).collect();
-    if names.len() > shown.len() {
-        shown.push("…");
-    }
-    shown.join(", ")
 }
 
 #[cfg(test)]

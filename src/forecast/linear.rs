@@ -3,6 +3,7 @@
 use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
+use super::coming::Coming;
 use super::experts::{FARTHEST, scaled};
 use super::factor::{Factor, REGRESSORS};
 use super::foresight::{Foresight, Matured};
@@ -312,52 +313,6 @@ impl Linear {
             + self.foresight.as_deref().map_or(0, foresight)
             + self.values.capacity() * size_of::<f32>()
             + self.models.iter().map(model).sum::<usize>()
-    }
-}
-
-/// The coming step, which is in the rings already and not yet learnt from.
-struct Coming<'a> {
-    spec: &'a ForecastSpec,
-    series: &'a SeriesState,
-    slot: i64,
-    now: usize,
-    reference: f64,
-    values: &'a [f32],
-    /// Whether it holds a value.
-    value: bool,
-    /// The one number that it completes.
-    number: Option<f32>,
-}
-
-impl Coming<'_> {
-    /// Place in the rings, so many steps before the coming one.
-    fn back(&self, steps: usize) -> usize {
-        back(self.now, steps, self.values.len())
-    }
-
-    /// Whether the step so many before the coming one holds a value.
-    fn holds(&self, back: usize) -> bool {
-        if back == 0 { self.value } else { self.series.value_back(back - 1).is_some() }
-    }
-
-    /// What was usual at `lead` of a forecast made `end` steps before the coming one, as it was known before that value came.
-    /// 0 where the ring is empty, since nothing is usual.
-    fn usual(&self, before: &[f32], end: usize, lead: usize) -> f32 {
-        before.get(self.back(end - lead)).copied().unwrap_or(0.0)
-    }
-
-    /// What came at `lead` of a forecast made `end` steps before the coming one, without what was usual for it then.
-    fn target(&self, before: &[f32], end: usize, lead: usize) -> Option<f32> {
-        match self.spec.target {
-            Some(target) => {
-                let usual = target.of((1..=end).map(|lead| f64::from(self.usual(before, end, lead))))?;
-                Some(self.number? - usual as f32)
-            }
-            None => {
-                let back = end - lead;
-                self.holds(back).then(|| self.values[self.back(back)] - self.usual(before, end, lead))
-            }
-        }
     }
 }
 

@@ -6,6 +6,7 @@
 mod anomaly;
 mod bounds;
 mod calibration;
+mod coming;
 mod drift;
 mod experts;
 mod factor;
