@@ -67,10 +67,10 @@ fn next_change(engine: &Engine, task: TaskHandle, position: i64) -> Option<i64> 
 
 /// Shows what the task's record says was seen from `at` on.
 pub fn show(engine: &mut Engine, served: &mut Served, at: i64) {
-    if let (Some(feed), Some(sighting)) = (&mut served.feed, engine.sighting_at(served.task, at)) {
-        if engine.seen_until(served.task) < sighting.until {
-            feed.show_again(engine, served.task, sighting);
-        }
+    if let (Some(feed), Some(sighting)) = (&mut served.feed, engine.sighting_at(served.task, at))
+        && engine.seen_until(served.task) < sighting.until
+    {
+        feed.show_again(engine, served.task, sighting);
     }
 }
 
