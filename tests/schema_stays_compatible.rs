@@ -229,7 +229,13 @@ const TASK_1: &[u8] = b"FTST\x01\x00\x02\xd2\x04\0\0\0\0\0\0\xd0\x0f\x02\0\0\x88
 const TASK_2: &[u8] = b"FTST\x02\x00\x02\xd2\x04\x00\x00\x00\x00\x00\x00\xd0\x0f\x02\x00\x00\x88\x0e\x01\xcd\xd7\x02\x01\xa2\x13\x80\xa0\xab\xfe\xf9b\xb0\x05\x1dX";
 
 fn task(mark: Option<Mark>) -> TaskRecord {
-    TaskRecord { replay_from: 1000, activations: vec![(0, 0), (900, 1)], fingerprint: 0xABCD, mark }
+    TaskRecord {
+        replay_from: 1000,
+        activations: vec![(0, 0), (900, 1)],
+        fingerprint: 0xABCD,
+        mark,
+        sightings: Vec::new(),
+    }
 }
 
 #[test]

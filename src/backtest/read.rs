@@ -1,6 +1,7 @@
 //! CSV to a [`Table`]. Bytes are not trusted: whatever does not fit is answered with file, line, column and what was
 //! expected.
 
+mod cells;
 mod rows;
 
 use std::{
@@ -12,6 +13,7 @@ use std::{
 
 pub use rows::{Row, read_rows};
 
+use cells::{Neither, listed, number, quoted, text};
 use csv::ByteRecord;
 use flate2::bufread::MultiGzDecoder;
 use jiff::tz::TimeZone;
@@ -27,8 +29,6 @@ use crate::{series::LIMIT, time::EventTime, wire::TimeFormat};
 const SAMPLE: usize = 1000;
 /// The step where rows are only counted and none is given: one second.
 const COUNTED_STEP: i64 = 1000;
-/// What stands for no number, in lower case.
-const GAPS: [&str; 6] = ["", "nan", "na", "n/a", "null", "none"];
 
 /// How the series lie in a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +65,8 @@ pub struct ReadSpec {
     pub layout: Layout,
     /// Wide layout: columns that are looked at and not forecast.
     pub covariates: Vec<String>,
+    /// Wide layout: columns whose numbers are known in advance, and not forecast.
+    pub known: Vec<String>,
     /// Where the event time stands.
     pub time: TimeColumn,
     /// The form of the time stamps; `None`: found out from the first rows.
@@ -86,6 +88,7 @@ impl Default for ReadSpec {
         Self {
             layout: Layout::Wide { columns: Vec::new() },
             covariates: Vec::new(),
+            known: Vec::new(),
             time: TimeColumn::First,
             time_format: None,
             zone: TimeZone::UTC,
@@ -194,7 +197,7 @@ enum Role {
     /// No cell with anything in it has come yet.
     Open,
     Values,
-    /// Time, key, covariate, or no numbers.
+    /// Time, key, covariate, known in advance, or no numbers.
     Other,
     LeftOut,
 }
@@ -209,6 +212,10 @@ struct Rows<'a> {
     /// The columns of the covariates, and what they held so far, `[rows, covariates]`.
     covariates: Vec<usize>,
     beside: Vec<f64>,
+    /// The same of what is known in advance, and of when.
+    known: Vec<usize>,
+    ahead: Vec<f64>,
+    ahead_at: Vec<EventTime>,
     /// Long layout: the columns of key and value.
     long: Option<(usize, usize)>,
     format: StampFormat,
@@ -259,15 +266,19 @@ impl<'a> Rows<'a> {
         if let Some(time) = time {
             roles[time] = Role::Other;
         }
-        let covariates = spec.covariates.iter().map(|name| find(name)).collect::<Result<Vec<_>, _>>()?;
-        for (at, column) in covariates.iter().enumerate() {
-            let named = roles[*column] == Role::Values || time == Some(*column) || covariates[..at].contains(column);
-            if named {
-                let found = format!("the covariate \"{}\" is named for something else too", names[*column]);
-                return Err(place.whole(&found, "covariates that are neither time nor forecast, each once"));
+        let columns = |named: &[String]| named.iter().map(|name| find(name)).collect::<Result<Vec<_>, _>>();
+        let (covariates, known) = (columns(&spec.covariates)?, columns(&spec.known)?);
+        let kinds = [("covariate", "covariates"), ("column known in advance", "columns known in advance")];
+        for ((one, all), named) in kinds.into_iter().zip([&covariates, &known]) {
+            for &column in named {
+                let twice = covariates.iter().chain(&known).filter(|other| **other == column).count() > 1;
+                if roles[column] == Role::Values || time == Some(column) || twice {
+                    let found = format!("the {one} \"{}\" is named for something else too", names[column]);
+                    return Err(place.whole(&found, &format!("{all} that are neither time nor forecast, each once")));
+                }
             }
-            roles[*column] = Role::Other;
         }
+        covariates.iter().chain(&known).for_each(|column| roles[*column] = Role::Other);
         for (column, name) in names.iter().enumerate() {
             if roles[column] != Role::Other && names[..column].contains(name) {
                 return Err(place.whole(&format!("two columns are called \"{name}\""), "a name of its own for each"));
@@ -283,6 +294,9 @@ impl<'a> Rows<'a> {
             time,
             covariates,
             beside: Vec::new(),
+            known,
+            ahead: Vec::new(),
+            ahead_at: Vec::new(),
             long,
             format,
             step,
@@ -341,6 +355,13 @@ impl<'a> Rows<'a> {
         for &column in &self.covariates {
             let number = self.number(record, column, record.get(column).unwrap_or_default())?;
             self.beside.push(number.unwrap_or(f64::NAN));
+        }
+        for &column in &self.known {
+            let number = self.number(record, column, record.get(column).unwrap_or_default())?;
+            self.ahead.push(number.unwrap_or(f64::NAN));
+        }
+        if !self.known.is_empty() {
+            self.ahead_at.push(time);
         }
         for (column, cell) in record.iter().enumerate() {
             if matches!(self.roles[column], Role::Other | Role::LeftOut) {
@@ -410,8 +431,19 @@ impl<'a> Rows<'a> {
                 self.place.whole("time never moves on", "at least two rows at different times, or --interval")
             })?,
         };
-        let (covariates, beside) = (self.spec.covariates.clone(), self.beside);
-        Ok(Table { series, readings: self.readings, rows, interval, gaps: self.gaps, covariates, beside, left_out })
+        Ok(Table {
+            series,
+            readings: self.readings,
+            rows,
+            interval,
+            gaps: self.gaps,
+            covariates: self.spec.covariates.clone(),
+            beside: self.beside,
+            known: self.spec.known.clone(),
+            ahead: self.ahead,
+            ahead_at: self.ahead_at,
+            left_out,
+        })
     }
 
     /// Numbers the columns that are series.
@@ -459,38 +491,6 @@ fn median_step(readings: &[Reading], long: usize) -> Option<i64> {
     let mut steps: Vec<i64> = readings.iter().filter_map(step).collect();
     let middle = steps.len().checked_sub(1)? / 2;
     Some(*steps.select_nth_unstable(middle).1)
-}
-
-/// A cell that holds neither a number nor a gap.
-struct Neither;
-
-/// The number in a cell; `None` for a gap, or for one of `missing`.
-fn number(cell: &[u8], missing: &[f64]) -> Result<Option<f64>, Neither> {
-    let cell = cell.trim_ascii();
-    match std::str::from_utf8(cell).ok().and_then(|cell| cell.parse::<f64>().ok()) {
-        Some(number) if number.is_nan() || missing.contains(&number) => Ok(None),
-        Some(number) if number.abs() <= LIMIT => Ok(Some(number)),
-        None if GAPS.iter().any(|gap| cell.eq_ignore_ascii_case(gap.as_bytes())) => Ok(None),
-        _ => Err(Neither),
-    }
-}
-
-/// A cell as text; what is not UTF-8 is marked.
-fn text(cell: &[u8]) -> String {
-    String::from_utf8_lossy(cell.trim_ascii()).into_owned()
-}
-
-fn quoted(found: &str) -> String {
-    let short: String = found.chars().take(60).collect();
-    format!("\"{short}{}\"", if short.len() < found.len() { "…" } else { "" })
-}
-
-fn listed(names: &[String]) -> String {
-    let mut shown: Vec<&str> = names.iter().take(20).map(String::as_str).collect();
-    if names.len() > shown.len() {
-        shown.push("…");
-    }
-    shown.join(", ")
 }
 
 #[cfg(test)]

@@ -178,6 +178,9 @@ impl<'a> Run<'a> {
         let id = TaskId { stream: Arc::clone(&stream.name), topic: Arc::clone(&spec.topic), partition: spec.partition };
         let unknown = || BacktestError::Asked(format!("there is no stream {}", stream.name));
         let task = engine.open(id, 0).ok_or_else(unknown)?;
+        for (row, time, numbers) in table.ahead() {
+            engine.know(task, row, "", time, numbers);
+        }
         let units = units(table, spec.scale_rows.as_ref(), 0..spec.score_rows.start, stream.forecast.season);
         let gallery = match &spec.shown {
             Some(name) => {

@@ -1,6 +1,9 @@
 //! A file's readings in memory.
 
-use crate::{series::newest_steps, time::EventTime};
+use crate::{
+    series::{Outlook, newest_steps},
+    time::{EventTime, Grid},
+};
 
 /// One number of the file.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,6 +39,12 @@ pub struct Table {
     pub covariates: Vec<String>,
     /// Wide layout, `[rows, covariates]`: what comes with every reading of a row; NaN for a gap.
     pub beside: Vec<f64>,
+    /// The names of the numbers that are known in advance, in order.
+    pub known: Vec<String>,
+    /// Wide layout, `[rows, known]`: what is known in advance of the time of a row; NaN for a gap.
+    pub ahead: Vec<f64>,
+    /// The times of the rows of which something is known in advance.
+    pub ahead_at: Vec<EventTime>,
     /// Columns that hold no numbers and are left out.
     pub left_out: Vec<String>,
 }
@@ -57,6 +66,21 @@ impl Table {
         let count = self.covariates.len();
         let from = reading.row as usize * count;
         self.beside.get(from..from + count).unwrap_or_default()
+    }
+
+    /// What is known in advance of the time of each row, with the number of the row.
+    pub fn ahead(&self) -> impl Iterator<Item = (i64, EventTime, &[f64])> {
+        let numbers = self.ahead.chunks_exact(self.known.len().max(1));
+        (0..).zip(&self.ahead_at).zip(numbers).map(|((row, time), numbers)| (row, *time, numbers))
+    }
+
+    /// The same as an outlook on a grid.
+    pub fn outlook(&self, grid: Grid) -> Outlook {
+        let mut outlook = Outlook::default();
+        self.ahead().for_each(|(row, time, numbers)| {
+            outlook.tell(grid.slot(time), row, numbers, usize::MAX);
+        });
+        outlook
     }
 
     /// Where in [`Table::readings`] the first reading of row `row` or a later one stands: what comes before was fed before.

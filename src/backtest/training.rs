@@ -112,9 +112,11 @@ pub fn lanes(stream: &StreamSpec, table: &Table, fed: usize, most: usize) -> Vec
 fn history(stream: &StreamSpec, table: &Table, fed: usize, most: usize) -> (Vec<Lane>, Vec<Size>) {
     let builder = LaneBuilder::new(stream.series.clone(), &stream.network, most);
     let mut builders = vec![builder; table.series.len()];
+    let outlook = table.outlook(stream.series.grid);
     for reading in &table.readings[..fed] {
         // What serving refuses is not learnt from either.
-        builders[reading.series as usize].observe(reading.time, reading.value, table.beside(reading));
+        let beside = table.beside(reading);
+        builders[reading.series as usize].observe(reading.time, reading.value, beside, Some(&outlook));
     }
     let begun = || builders.iter().filter(|builder| !builder.is_empty());
     (begun().map(LaneBuilder::lane).collect(), begun().filter_map(LaneBuilder::size).collect())

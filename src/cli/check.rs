@@ -96,6 +96,21 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
         };
         println!("  in     {topic}: {what}");
     }
+    for (stream, known) in plan.streams.iter().filter_map(|stream| Some((stream, stream.known.as_ref()?))) {
+        let what = match permitted(partitions(broker, &known.topic, true))? {
+            Ok(None) => Err("MISSING: create it, or correct its name".to_owned()),
+            Ok(Some(count)) => {
+                let mut inputs = Vec::new();
+                for topic in &stream.topics {
+                    inputs.extend(broker.partitions(topic)?.map(|count| (topic, count)));
+                }
+                topics::uneven(&known.topic, count, inputs).map_or(Ok(format!("{count} partitions")), Err)
+            }
+            Err(why) => Err(why),
+        };
+        good &= what.is_ok();
+        println!("  known  {}: {}", known.topic, what.unwrap_or_else(|why| why));
+    }
     for needed in topics::needed(plan, widest) {
         let serves = settings.role != Role::Train;
         let read = needed.name == plan.models_topic || (serves && needed.name == plan.state_topic);

@@ -10,8 +10,8 @@ use crate::{
     backtest::{Layout, ReadSpec, Table, TimeColumn},
     daemon::specs,
     engine::StreamSpec,
-    series::{Calendar, MAX_COVARIATES, seasons},
-    settings::{Aggregation, Date, Interval, Millis, Model, Season, Stream, StreamLimits},
+    series::{Calendar, MAX_COVARIATES, MAX_KNOWN, seasons},
+    settings::{self, Aggregation, Date, Interval, Millis, Model, Season, Stream, StreamLimits},
     wire::TimeFormat,
 };
 
@@ -36,6 +36,9 @@ pub(super) struct FileArguments {
     /// Wide: columns that are looked at and not forecast
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "long", help_heading = "File")]
     covariates: Vec<String>,
+    /// Wide: columns whose numbers are known in advance, over the whole horizon, and not forecast
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "long", help_heading = "File")]
+    known: Vec<String>,
     /// The column of the time stamp [default: the first one]
     #[arg(long, value_name = "COLUMN", help_heading = "File")]
     time: Option<String>,
@@ -110,6 +113,7 @@ impl FileArguments {
         ReadSpec {
             layout,
             covariates: self.covariates.clone(),
+            known: self.known.clone(),
             time,
             time_format,
             zone: self.time_zone.clone(),
@@ -145,6 +149,10 @@ impl ForecastArguments {
             let what = format!("{covariates} covariates; expected at most {MAX_COVARIATES}");
             return Err(Failure(USAGE, what));
         }
+        if table.known.len() > MAX_KNOWN {
+            let what = format!("{} columns known in advance; expected at most {MAX_KNOWN}", table.known.len());
+            return Err(Failure(USAGE, what));
+        }
         let season = match self.season {
             SeasonChoice::Auto => Season::Auto,
             SeasonChoice::Steps(0) => Season::None,
@@ -161,6 +169,11 @@ impl ForecastArguments {
             holidays: self.holidays.clone(),
             year_phase: self.year_phase,
             covariates: table.covariates.clone(),
+            known: settings::Known {
+                values: table.known.clone(),
+                slots: settings::Auto::Set(u32::MAX),
+                ..settings::Known::default()
+            },
             model: Model { linear_experts: self.linear_experts, ..self.network.model(seed)? },
             limits: StreamLimits { series: table.series.len() as u64, ..StreamLimits::default() },
             ..Stream::default()

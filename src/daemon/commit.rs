@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{forecasts::ForecastWriter, partition::PartitionLife, plan::Plan};
 use crate::{
     broker::{Batch, BrokerError, Member, Outgoing, Partition},
-    engine::{Engine, Epoch, TaskHandle, TaskId},
+    engine::{Engine, Epoch, Sighting, TaskHandle, TaskId},
     wire::{
         DeadLetter, Mark, Refusal, TaskRecord,
         state::{Envelope, StateKey, StateKind},
@@ -111,6 +111,7 @@ impl Writing<'_> {
     }
 
     fn dead_letters(&mut self) -> Result<(), BrokerError> {
+        self.letters_of_known()?;
         for refused in self.refused {
             let batch = &self.inbox[refused.batch];
             let Some(record) = batch.get(refused.record) else { continue };
@@ -124,15 +125,28 @@ impl Writing<'_> {
                 key: record.key,
                 payload: record.payload,
             };
-            let headers = letter.headers();
-            let headers: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (*name, value.as_slice())).collect();
-            self.member.send(Outgoing {
-                topic: &self.plan.dead_letter_topic,
-                partition: None,
-                key: letter.kept_key(),
-                payload: letter.kept_payload(),
-                headers: &headers,
-            })?;
+            send_letter(self.member, &self.plan.dead_letter_topic, &letter)?;
+        }
+        Ok(())
+    }
+
+    /// Those of second topics.
+    fn letters_of_known(&mut self) -> Result<(), BrokerError> {
+        for served in self.partitions.values().flat_map(|life| &life.served) {
+            let Some(feed) = &served.feed else { continue };
+            for (offset, timestamp, letter) in &feed.letters {
+                let letter = DeadLetter {
+                    refusal: &letter.refusal,
+                    stream: &self.plan.streams[served.stream].engine.name,
+                    topic: &feed.partition.topic,
+                    partition: feed.partition.number,
+                    offset: *offset,
+                    timestamp: *timestamp,
+                    key: letter.key.as_deref(),
+                    payload: letter.payload.as_deref(),
+                };
+                send_letter(self.member, &self.plan.dead_letter_topic, &letter)?;
+            }
         }
         Ok(())
     }
@@ -198,6 +212,7 @@ impl Writing<'_> {
             let record = TaskRecord {
                 replay_from: done.progress.replay_from,
                 activations: done.progress.activations.clone(),
+                sightings: sightings(&done.progress.sightings),
                 fingerprint: self.plan.streams[served.stream].engine.network.fingerprint(),
                 mark: self.mark(id),
             };
@@ -218,4 +233,22 @@ impl Writing<'_> {
         let record = batch.get(batch.len().checked_sub(1)?)?;
         record.timestamp.map(|timestamp| Mark { offset: record.offset, timestamp })
     }
+}
+
+fn send_letter(member: &mut dyn Member, topic: &str, letter: &DeadLetter<'_>) -> Result<(), BrokerError> {
+    let headers = letter.headers();
+    let headers: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (*name, value.as_slice())).collect();
+    member.send(Outgoing {
+        topic,
+        partition: None,
+        key: letter.kept_key(),
+        payload: letter.kept_payload(),
+        headers: &headers,
+    })
+}
+
+/// As the task record has them.
+fn sightings(sightings: &[Sighting]) -> Vec<(i64, i64, i64, u64)> {
+    let tuple = |Sighting { position, from, until, digest }: &Sighting| (*position, *from, *until, *digest);
+    sightings.iter().map(tuple).collect()
 }

@@ -1,13 +1,20 @@
 //! Reading history back from the input topics, through the same decoding and the same grid as serving.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
-use super::plan::{StreamPlan, TrainingPlan};
+use super::{
+    known::{Numbers, Teller, Told},
+    plan::{StreamPlan, TrainingPlan},
+};
 use crate::{
     broker::{Broker, BrokerError, From, Partition},
     forecast::{ForecastSpec, Prior},
-    series::{Size, newest_steps},
-    time::EventTime,
+    series::{Known, Outlook, Size, newest_steps},
+    time::{EventTime, Grid},
     train::{Lane, LaneBuilder},
     wire::Decoder,
 };
@@ -58,16 +65,18 @@ pub fn read(
             let partition = Partition { topic: topic.as_str().into(), number };
             let room = training.max_series.saturating_sub(history.lanes.len());
             let mut builders: BTreeMap<String, LaneBuilder> = BTreeMap::new();
+            let mut foreseen = Foreseen::read(broker, stream, number, stopped)?;
             let since = now - training.history;
             let from = if since > 0 { From::Time(since) } else { From::Beginning };
-            scan(broker, stream, &partition, from, stopped, &mut |series, time, value, covariates| {
+            scan(broker, stream, &partition, from, stopped, &mut |timestamp, series, time, value, covariates| {
+                let outlook = foreseen.by(timestamp, series);
                 history.newest = history.newest.max(Some(time.0));
                 if let Some(builder) = builders.get_mut(series) {
-                    builder.observe(time, value, covariates);
+                    builder.observe(time, value, covariates, outlook);
                 } else if builders.len() < room {
                     let (spec, network) = (stream.engine.series.clone(), &stream.engine.network);
                     let mut builder = LaneBuilder::new(spec, network, training.max_steps_per_series);
-                    builder.observe(time, value, covariates);
+                    builder.observe(time, value, covariates, outlook);
                     builders.insert(series.to_owned(), builder);
                 }
             })?;
@@ -98,7 +107,7 @@ pub fn newest_values(
             let partition = Partition { topic: topic.as_str().into(), number };
             let (begin, end) = broker.offsets(&partition)?;
             let from = From::Offset((end - records).max(begin));
-            scan(broker, stream, &partition, from, &|| false, &mut |name, time, value, _| {
+            scan(broker, stream, &partition, from, &|| false, &mut |_, name, time, value, _| {
                 if found.contains_key(name) || found.len() < series {
                     found.entry(name.to_owned()).or_default().push((stream.engine.series.grid.slot(time), value));
                 }
@@ -108,14 +117,15 @@ pub fn newest_values(
     Ok(found.into_values().map(newest_steps).collect())
 }
 
-/// Visits the observations of a partition's records from a place on to its end, or until `stopped`.
+/// Visits the observations of a partition's records, each with its record's timestamp, from a place on to its end, or until
+/// `stopped`.
 fn scan(
     broker: &dyn Broker,
     stream: &StreamPlan,
     partition: &Partition,
     from: From,
     stopped: &dyn Fn() -> bool,
-    visit: &mut impl FnMut(&str, EventTime, f64, &[f64]),
+    visit: &mut impl FnMut(Option<i64>, &str, EventTime, f64, &[f64]),
 ) -> Result<(), BrokerError> {
     let mut decoder = Decoder::new(stream.decode.clone()).map_err(|error| BrokerError::Refused(error.to_string()))?;
     let (_, end) = broker.offsets(partition)?;
@@ -124,8 +134,55 @@ fn scan(
         let Some(batch) = reader.read(READ_WAIT, READ_RECORDS)? else { continue };
         for record in batch.iter().filter(|record| record.offset < end) {
             // What serving refuses is not learnt from either.
-            let _refused = decoder.decode(record.key, record.timestamp, record.payload, visit);
+            let mut visit = |series: &str, time, value, covariates: &[f64]| {
+                visit(record.timestamp, series, time, value, covariates);
+            };
+            let _refused = decoder.decode(record.key, record.timestamp, record.payload, &mut visit);
         }
     }
     Ok(())
+}
+
+/// What was told in advance by the time of each record, by the timestamps of both.
+struct Foreseen {
+    known: Known,
+    grid: Grid,
+    told: VecDeque<Told>,
+    by_key: BTreeMap<String, Outlook>,
+}
+
+impl Foreseen {
+    /// All that the second topic holds of a partition; nothing where there is no such topic.
+    fn read(
+        broker: &dyn Broker,
+        stream: &StreamPlan,
+        number: i32,
+        stopped: &dyn Fn() -> bool,
+    ) -> Result<Self, BrokerError> {
+        let (known, grid) = (stream.engine.series.extra.known.clone(), stream.engine.series.grid);
+        let mut foreseen = Self { known, grid, told: VecDeque::new(), by_key: BTreeMap::new() };
+        let Some(plan) = &stream.known else { return Ok(foreseen) };
+        let mut teller = Teller::new(plan).map_err(|error| BrokerError::Refused(error.to_string()))?;
+        let partition = Partition { topic: plan.topic.as_str().into(), number };
+        let (_, end) = broker.offsets(&partition)?;
+        let mut reader = broker.reader(&partition, From::Beginning)?;
+        while !stopped() && !reader.reached(end)? {
+            let Some(batch) = reader.read(READ_WAIT, READ_RECORDS)? else { continue };
+            foreseen.told.extend(batch.iter().filter(|record| record.offset < end).map(|record| teller.told(record)));
+        }
+        Ok(foreseen)
+    }
+
+    /// What is told of a series by the time of a record.
+    fn by(&mut self, timestamp: Option<i64>, series: &str) -> Option<&Outlook> {
+        let later = |told: &Told| told.timestamp.zip(timestamp).is_some_and(|(told, now)| told > now);
+        while self.told.front().is_some_and(|told| !later(told)) {
+            let Some(Told { offset, what: Ok(Numbers { key, time, numbers }), .. }) = self.told.pop_front() else {
+                continue;
+            };
+            let outlook = self.by_key.entry(key).or_default();
+            outlook.tell(self.grid.slot(time), offset, &numbers, self.known.slots);
+        }
+        self.by_key.get(self.known.key_of(series))
+    }
 }

@@ -14,14 +14,15 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     board::PartitionState,
+    known::Feed,
     plan::Plan,
-    replay,
+    replay, report,
     snapshots::{RestoreFacts, Snapshots},
     standby::Copied,
 };
 use crate::{
     broker::{Broker, BrokerError, From, Partition, Reader},
-    engine::{Engine, TaskHandle, TaskId, TaskProgress},
+    engine::{Engine, Sighting, TaskHandle, TaskId, TaskProgress},
     wire::{Decoder, TaskRecord},
 };
 
@@ -35,7 +36,6 @@ const DOUBT: u64 = 5_000_000;
 const MARK_LOOKS: usize = 250;
 
 /// A task of a partition, with the index of its stream in the plan.
-#[derive(Debug, Clone)]
 pub struct Served {
     /// The task in the engine.
     pub task: TaskHandle,
@@ -47,6 +47,8 @@ pub struct Served {
     pub written_at: u64,
     /// Series of a former life of the topic, whose snapshots are to be deleted with the next commit.
     pub outlived: Vec<String>,
+    /// What it knows in advance, where the stream has a second topic; open once the snapshots are in.
+    pub feed: Option<Feed>,
 }
 
 /// A partition that the group has given to this shard.
@@ -69,10 +71,23 @@ pub struct PartitionLife {
 
 enum Phase {
     Waiting,
-    Loading { reader: Box<dyn Reader>, copied: usize, next: i64, end: i64 },
-    Replaying { reader: Box<dyn Reader> },
+    Loading {
+        reader: Box<dyn Reader>,
+        copied: usize,
+        next: i64,
+        end: i64,
+    },
+    /// Reads what is known in advance; the input is read again from this offset on.
+    Foreseeing {
+        from: i64,
+    },
+    Replaying {
+        reader: Box<dyn Reader>,
+    },
     Running,
-    Suspended { until: u64 },
+    Suspended {
+        until: u64,
+    },
 }
 
 /// What a slice of restoring came to.
@@ -102,7 +117,7 @@ impl PartitionLife {
             .filter_map(|(stream, name)| {
                 let id = TaskId { stream: name, topic: partition.topic.clone(), partition: partition.number };
                 let task = engine.open(id, begin)?;
-                Some(Served { task, stream, written: None, written_at: 0, outlived: Vec::new() })
+                Some(Served { task, stream, written: None, written_at: 0, outlived: Vec::new(), feed: None })
             })
             .collect();
         Self {
@@ -124,12 +139,21 @@ impl PartitionLife {
 
     /// Whether its restore has begun and is not done.
     pub fn restoring(&self) -> bool {
-        matches!(self.phase, Phase::Loading { .. } | Phase::Replaying { .. })
+        matches!(self.phase, Phase::Loading { .. } | Phase::Foreseeing { .. } | Phase::Replaying { .. })
     }
 
     /// When it was assigned, in microseconds of the monotonic clock.
     pub fn assigned(&self) -> u64 {
         self.assigned
+    }
+
+    /// The dead letters of what is known in advance are written.
+    pub fn letters_written(&mut self, plan: &Plan) {
+        for served in &mut self.served {
+            let stream: &str = &plan.streams[served.stream].engine.name;
+            let letters = served.feed.iter_mut().flat_map(|feed| feed.letters.drain(..));
+            letters.for_each(|(_, _, letter)| report::letter(stream, &letter.refusal));
+        }
     }
 
     /// What its restore met.
@@ -141,7 +165,7 @@ impl PartitionLife {
     pub fn state(&self) -> PartitionState {
         match self.phase {
             Phase::Waiting => PartitionState::Created,
-            Phase::Loading { .. } | Phase::Replaying { .. } => PartitionState::Restoring,
+            Phase::Loading { .. } | Phase::Foreseeing { .. } | Phase::Replaying { .. } => PartitionState::Restoring,
             Phase::Running => PartitionState::Running,
             Phase::Suspended { .. } => PartitionState::Suspended,
         }
@@ -152,7 +176,7 @@ impl PartitionLife {
         let left = match &self.phase {
             Phase::Loading { next, end, .. } => end - next,
             Phase::Replaying { .. } => self.begin - position,
-            Phase::Waiting | Phase::Running | Phase::Suspended { .. } => 0,
+            Phase::Waiting | Phase::Foreseeing { .. } | Phase::Running | Phase::Suspended { .. } => 0,
         };
         u64::try_from(left).unwrap_or(0)
     }
@@ -173,6 +197,7 @@ impl PartitionLife {
                 served.task = task;
             }
             served.written = None;
+            served.feed = None;
             served.outlived.clear();
         }
         self.facts = RestoreFacts::default();
@@ -209,9 +234,18 @@ impl PartitionLife {
                     snapshots.take(batch.iter().map(|record| (record.key, record.payload)));
                     *next = batch.next_offset().unwrap_or(*next);
                 } else if reader.reached(*end)? {
-                    return self.loaded(broker, engine, partition, now);
+                    return self.loaded(plan, broker, engine, partition, now);
                 }
                 Ok(Slice::More)
+            }
+            Phase::Foreseeing { from } => {
+                let from = *from;
+                for feed in self.served.iter_mut().filter_map(|served| served.feed.as_mut()) {
+                    if !feed.fill(SLICE_WAIT)? {
+                        return Ok(Slice::More);
+                    }
+                }
+                self.foreseen(broker, engine, partition, from)
             }
             Phase::Replaying { reader } => {
                 let batch = reader.read(SLICE_WAIT, SLICE_RECORDS)?;
@@ -220,7 +254,7 @@ impl PartitionLife {
                     None => reader.reached(self.begin)?,
                 };
                 if let Some(batch) = batch {
-                    self.facts.replayed += replay::batch(engine, decoders, &self.served, &batch, self.begin);
+                    self.facts.replayed += replay::batch(engine, decoders, &mut self.served, &batch, self.begin);
                 }
                 Ok(if done { self.ready(engine) } else { Slice::More })
             }
@@ -243,6 +277,7 @@ impl PartitionLife {
     /// All snapshots are in: finds out where serving begins, and from where the input must be read again for that.
     fn loaded(
         &mut self,
+        plan: &Plan,
         broker: &dyn Broker,
         engine: &mut Engine,
         partition: &Partition,
@@ -258,28 +293,53 @@ impl PartitionLife {
                 return Ok(Slice::More);
             }
             self.outlive(engine, partition, oldest, end);
-            return Ok(self.ready(engine));
-        }
-        self.begin = self.committed.or(furthest).unwrap_or(oldest);
-        if let (None, Some(at)) = (self.committed, furthest) {
-            if !self.known(broker, partition, oldest)? {
-                self.outlive(engine, partition, oldest, end);
-                return Ok(self.ready(engine));
+        } else {
+            self.begin = self.committed.or(furthest).unwrap_or(oldest);
+            if let (None, Some(at)) = (self.committed, furthest) {
+                if self.recognised(broker, partition, oldest)? {
+                    tracing::warn!(%partition, at, "the group has lost its committed position; going on where the newest state stands");
+                } else {
+                    self.outlive(engine, partition, oldest, end);
+                }
             }
-            tracing::warn!(%partition, at, "the group has lost its committed position; going on where the newest state stands");
         }
         let mut from = self.begin;
-        for served in &self.served {
+        for served in &mut self.served {
+            let sighting = |&(position, from, until, digest)| Sighting { position, from, until, digest };
+            let recorded = served.written.iter().flat_map(|record| &record.sightings);
+            let mut sightings: Vec<Sighting> = recorded.map(sighting).collect();
+            if let Some(known) = &plan.streams[served.stream].known {
+                served.feed = Some(Feed::open(broker, known, partition, &mut sightings)?);
+            }
             if let Some(record) = &served.written {
-                let progress =
-                    TaskProgress { replay_from: record.replay_from, activations: record.activations.clone() };
-                engine.resume(served.task, &progress);
+                let (replay_from, activations) = (record.replay_from, record.activations.clone());
+                engine.resume(served.task, &TaskProgress { replay_from, activations, sightings });
                 replay::take_up(engine, served.task, record.replay_from);
                 from = from.min(record.replay_from);
             } else {
                 replay::stand(engine, served.task, self.begin);
             }
         }
+        if self.served.iter().any(|served| served.feed.is_some()) {
+            self.phase = Phase::Foreseeing { from };
+            return Ok(Slice::More);
+        }
+        self.foreseen(broker, engine, partition, from)
+    }
+
+    /// What is known in advance is in: replay begins `from` there.
+    fn foreseen(
+        &mut self,
+        broker: &dyn Broker,
+        engine: &mut Engine,
+        partition: &Partition,
+        from: i64,
+    ) -> Result<Slice, BrokerError> {
+        for served in &mut self.served {
+            let begins = engine.position(served.task);
+            replay::show(engine, served, begins);
+        }
+        let (oldest, _) = broker.offsets(partition)?;
         if oldest > from {
             let lost = oldest.min(self.begin) - from;
             let unread = (oldest - self.begin).max(0);
@@ -298,7 +358,7 @@ impl PartitionLife {
     }
 
     /// Whether the topic still holds the record that was read of it last, or no longer reaches back to it.
-    fn known(&self, broker: &dyn Broker, partition: &Partition, oldest: i64) -> Result<bool, BrokerError> {
+    fn recognised(&self, broker: &dyn Broker, partition: &Partition, oldest: i64) -> Result<bool, BrokerError> {
         let mark = self.served.iter().find_map(|served| served.written.as_ref()?.mark);
         let Some(mark) = mark.filter(|mark| mark.offset >= oldest) else { return Ok(true) };
         let mut reader = broker.reader(partition, From::Offset(mark.offset))?;
@@ -331,7 +391,7 @@ impl PartitionLife {
     }
 
     fn ready(&mut self, engine: &mut Engine) -> Slice {
-        replay::finish(engine, &self.served, self.begin);
+        replay::finish(engine, &mut self.served, self.begin);
         self.phase = Phase::Running;
         Slice::Ready(self.begin)
     }

@@ -42,10 +42,23 @@ pub struct StreamPlan {
     pub decode: DecodeSpec,
     /// The input topics.
     pub topics: Vec<String>,
+    /// Numbers that are known in advance; `None` where there are none.
+    pub known: Option<KnownPlan>,
     /// The topic of the forecasts.
     pub forecasts_topic: String,
     /// How its network learns; `None` where it does not.
     pub training: Option<TrainingPlan>,
+}
+
+/// Where the numbers of a stream come from that are known in advance.
+#[derive(Debug, Clone)]
+pub struct KnownPlan {
+    /// The topic, partitioned as the input.
+    pub topic: String,
+    /// How its records are read: every number is a value and a covariate, so that all come with each.
+    pub decode: DecodeSpec,
+    /// Whether a record tells of the series of one key; otherwise of all.
+    pub keyed: bool,
 }
 
 /// How a stream's network learns.

@@ -7,21 +7,22 @@ use crate::{
     wire::Decoder,
 };
 
-/// Takes the records of `batch` below `until` through the engine, changing weights where the task's record says they
-/// were changed. Returns how many records were taken.
-pub fn batch(engine: &mut Engine, decoders: &mut [Decoder], served: &[Served], batch: &Batch, until: i64) -> usize {
+/// Takes the records of `batch` below `until` through the engine, changing weights, and showing what is known in advance, where
+/// the task's record says that this was done. Returns how many records were taken.
+pub fn batch(engine: &mut Engine, decoders: &mut [Decoder], served: &mut [Served], batch: &Batch, until: i64) -> usize {
     let mut taken = 0;
     for served in served {
         let task = served.task;
         let resumed_at = engine.position(task);
         engine.begin(false);
-        let mut change = engine.next_activation(task, resumed_at);
+        let mut change = next_change(engine, task, resumed_at);
         for record in batch.iter().filter(|record| record.offset >= resumed_at && record.offset < until) {
             while let Some(at) = change.filter(|&at| record.offset >= at) {
                 engine.advance(task, at);
                 engine.finish(0.0);
                 take_up(engine, task, at);
-                change = engine.next_activation(task, at);
+                show(engine, served, at);
+                change = next_change(engine, task, at);
             }
             let decoder = &mut decoders[served.stream];
             // Refusals were dead-lettered the first time.
@@ -44,13 +45,14 @@ pub fn batch(engine: &mut Engine, decoders: &mut [Decoder], served: &[Served], b
 }
 
 /// Brings the tasks to `until`, where serving begins, also past offsets that hold no record (transaction markers).
-pub fn finish(engine: &mut Engine, served: &[Served], until: i64) {
+pub fn finish(engine: &mut Engine, served: &mut [Served], until: i64) {
     engine.begin(false);
     for served in served {
         let task = served.task;
-        while let Some(at) = engine.next_activation(task, engine.position(task)).filter(|&at| at <= until) {
+        while let Some(at) = next_change(engine, task, engine.position(task)).filter(|&at| at <= until) {
             engine.advance(task, at);
             take_up(engine, task, at);
+            show(engine, served, at);
         }
         engine.advance(task, until.max(engine.position(task)));
         engine.finish(0.0);
@@ -62,6 +64,21 @@ pub fn stand(engine: &mut Engine, task: TaskHandle, at: i64) {
     engine.begin(false);
     engine.advance(task, at);
     engine.finish(0.0);
+}
+
+/// Where weights change, or more is seen of what is known in advance, next after `position`.
+fn next_change(engine: &Engine, task: TaskHandle, position: i64) -> Option<i64> {
+    let sighting = engine.sightings_after(task, position).first().map(|sighting| sighting.position);
+    engine.next_activation(task, position).into_iter().chain(sighting).min()
+}
+
+/// Shows what the task's record says was seen from `at` on.
+pub fn show(engine: &mut Engine, served: &mut Served, at: i64) {
+    if let (Some(feed), Some(sighting)) = (&mut served.feed, engine.sighting_at(served.task, at))
+        && engine.seen_until(served.task) < sighting.until
+    {
+        feed.show_again(engine, served.task, sighting);
+    }
 }
 
 /// Changes to the weights that the task's record names, and says so where they cannot be had.

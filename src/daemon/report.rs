@@ -15,7 +15,7 @@ use crate::{
     engine::{Engine, Epoch, StreamSpec},
     forecast::{Expert, Facts},
     telemetry::metrics,
-    wire::Reason,
+    wire::{Reason, Refusal},
 };
 
 /// Ages of records measured per epoch and batch, evenly spread: a histogram needs no more, and every one costs time.
@@ -151,6 +151,11 @@ fn count_input(plan: &Plan, inbox: &[Batch], wall: i64, works: &mut [Work]) {
             }
         }
     }
+}
+
+/// A record of a second topic has gone to the dead letters.
+pub fn letter(stream: &str, refusal: &Refusal) {
+    metrics::DEAD_LETTERS.counter(&[("stream", stream), ("reason", refusal.reason.label())]).increment(1);
 }
 
 fn count_refused(plan: &Plan, refused: &[Refused], works: &mut [Work]) {

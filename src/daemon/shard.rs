@@ -362,6 +362,7 @@ impl Shard {
     /// Takes what was gathered through the engine and commits it.
     fn epoch(&mut self) -> Result<Turn, ShardEnd> {
         let started = self.clock.monotonic_micros();
+        self.foresee()?;
         self.take_in();
         let epoch = self.engine.finish(self.snapshot_share(started));
         let stepped = self.clock.monotonic_micros();
@@ -390,6 +391,7 @@ impl Shard {
                     self.tell();
                 }
                 self.engine.recycle(epoch);
+                self.partitions.values_mut().for_each(|life| life.letters_written(&self.plan));
                 self.inbox.clear();
                 self.refused.clear();
                 Ok(Turn::Committed)
@@ -425,6 +427,24 @@ impl Shard {
             0 => 1.0,
             interval => now.saturating_sub(self.last_commit) as f64 / interval as f64,
         }
+    }
+
+    /// Shows the engine what has come of second topics, before the epoch's first observation.
+    fn foresee(&mut self) -> Result<(), BrokerError> {
+        let Self { engine, partitions, inbox, .. } = self;
+        for (partition, life) in partitions.iter_mut().filter(|(_, life)| life.running()) {
+            let batches = inbox.iter().filter(|batch| batch.partition == *partition);
+            let newest = batches.flat_map(Batch::iter).filter_map(|record| record.timestamp).max();
+            if !inbox.iter().any(|batch| batch.partition == *partition) {
+                continue;
+            }
+            for served in &mut life.served {
+                if let Some(feed) = &mut served.feed {
+                    feed.show(engine, served.task, newest)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn take_in(&mut self) {

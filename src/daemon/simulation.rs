@@ -1,7 +1,7 @@
 //! Simulation from a seed: replicas over the in-memory broker are killed, fenced, put to sleep in the middle of a transaction
 //! and met by faults at chosen points while input, weights, topic growth, compaction and time go on. What is committed in the
 //! end must equal, to the last byte, what one engine makes of the same input, taken one record at a time, with the
-//! recorded changes of weights.
+//! recorded changes of weights, seeing in advance what is recorded as seen.
 //!
 //! `scripts/simulate N --first-seed S` runs N seeds; the test suite runs a few thousand. The environment says which:
 //! `FORETIDE_SIMULATION_SEEDS` (how many), `FORETIDE_SIMULATION_FIRST_SEED`, `FORETIDE_SIMULATION_THREADS`.
@@ -47,6 +47,8 @@ struct Totals {
     refused: u64,
     /// Changes of weights that forecasts show.
     weights: u64,
+    /// Times at which more was seen of what is known in advance.
+    sightings: u64,
 }
 
 impl AddAssign for Totals {
@@ -65,6 +67,7 @@ impl AddAssign for Totals {
         self.forecasts += other.forecasts;
         self.refused += other.refused;
         self.weights += other.weights;
+        self.sightings += other.sightings;
     }
 }
 
@@ -73,7 +76,7 @@ impl fmt::Display for Totals {
         write!(
             f,
             "{} seeds: {} kills, {} crashes in a call, {} fences, {} aborts, {} sleeps in a call, {} expired sessions, \
-             {} orderly leaves, {} outages, {} topic growths, {} changes of weights; {} commits, {} forecasts and {} \
+             {} orderly leaves, {} outages, {} topic growths, {} changes of weights, {} sightings in advance; {} commits, {} forecasts and {} \
              refused records as undisturbed",
             self.seeds,
             self.kills,
@@ -86,6 +89,7 @@ impl fmt::Display for Totals {
             self.outages,
             self.growths,
             self.weights,
+            self.sightings,
             self.commits,
             self.forecasts,
             self.refused
@@ -149,7 +153,7 @@ fn simulation_commits_what_an_undisturbed_run_makes() {
     match simulate(first, seeds, setting("FORETIDE_SIMULATION_THREADS", cores)) {
         Ok(totals) => {
             println!("simulation: {totals}; {:.1} s", clock.monotonic_micros() as f64 / 1e6);
-            assert!(totals.forecasts > 0, "the simulation shows nothing");
+            assert!(totals.forecasts > 0 && totals.sightings > 0, "the simulation shows nothing");
         }
         Err((seed, difference)) => {
             println!("simulation: seed {seed} differs: {difference}");

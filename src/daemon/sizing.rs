@@ -32,11 +32,20 @@ pub fn footprint(settings: &Settings, stream: &Stream) -> Result<Footprint, Spec
         Grid::Irregular => (1_000, spec.series.context_len()),
     };
     let covariates = vec![0.0; spec.series.extra.covariates.len()];
+    let known = spec.series.extra.known.clone();
     let id = TaskId { stream: spec.name.clone(), topic: "sizing".into(), partition: 0 };
     let Ok(mut engine) = Engine::new(vec![spec]) else { return Ok(nothing) };
     let Some(task) = engine.open(id, 0) else { return Ok(nothing) };
     let keys: Vec<String> = (0..SERIES).map(|number| format!("{number:0KEY_LENGTH$}")).collect();
     let mut copied = 0;
+    if known.keyed {
+        // Each key may hold as much as it may.
+        let told = keys.iter().flat_map(|key| (0..known.slots).map(move |slot| (key, slot)));
+        for (offset, (key, slot)) in (0..).zip(told) {
+            let time = EventTime(i64::try_from(slot).unwrap_or(0) * interval);
+            engine.know(task, offset, key, time, &vec![0.0; known.names.len()]);
+        }
+    }
     for step in 0..=steps {
         engine.begin(true);
         let time = EventTime(i64::try_from(step).unwrap_or(0) * interval);

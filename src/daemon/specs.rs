@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::tz::TimeZone;
 
-use super::plan::{Plan, StreamPlan, TrainingPlan};
+use super::plan::{KnownPlan, Plan, StreamPlan, TrainingPlan};
 use crate::{
     broker::kafka::KafkaOptions,
     engine::StreamSpec,
@@ -134,6 +134,10 @@ fn stream_plan(settings: &Settings, stream: &Stream) -> Result<StreamPlan, SpecE
     Ok(StreamPlan {
         engine: engine.map_err(|source| SpecError::Stream { stream: stream.name.clone(), source })?,
         decode: decode_spec(stream, zone(stream.zone_of_stamps())?),
+        known: match (&stream.known.topic, &stream.known.time) {
+            (Some(topic), Some(time)) => Some(known_plan(stream, topic, time, zone(stream.zone_of(time))?)),
+            _ => None,
+        },
         topics: stream.topics.clone(),
         forecasts_topic: settings.forecasts_topic(stream),
         training: stream.training.enabled.then(|| training_plan(stream)),
@@ -192,7 +196,18 @@ fn extra(stream: &Stream, calendar: &Calendar, grid: Grid) -> Extra {
     Extra {
         year_phase: stream.year_phase,
         covariates: stream.covariates.clone().into(),
+        known: known(stream),
         holidays: (!dates.is_empty()).then(|| Holidays::new(calendar, grid, &dates)),
+    }
+}
+
+fn known(stream: &Stream) -> series::Known {
+    let several = stream.values.iter().filter(|_| stream.values.len() > 1);
+    series::Known {
+        names: stream.known.values.clone().into(),
+        keyed: stream.known.key.is_some(),
+        suffixes: several.map(|value| format!(":{value}")).collect(),
+        slots: stream.known_slots() as usize,
     }
 }
 
@@ -227,36 +242,62 @@ fn target(target: settings::Target) -> series::Target {
 }
 
 fn decode_spec(stream: &Stream, zone: TimeZone) -> DecodeSpec {
-    let delimiter = u8::try_from(stream.delimiter).unwrap_or(b',');
     DecodeSpec {
-        format: match stream.format {
-            Format::Json => wire::Format::Json,
-            Format::Csv => wire::Format::Csv { columns: stream.columns.clone(), delimiter },
-        },
-        key: match &stream.key {
-            Key::Record => KeySource::Record,
-            Key::Fields(fields) => KeySource::Fields(fields.clone()),
-        },
-        time: match &stream.time {
-            Time::Record => TimeSource::Record,
-            Time::Field { field, format, .. } => TimeSource::Field {
-                name: field.clone(),
-                format: match format {
-                    TimeFormat::Rfc3339 => wire::TimeFormat::Rfc3339,
-                    TimeFormat::Seconds => wire::TimeFormat::EpochSeconds,
-                    TimeFormat::Milliseconds => wire::TimeFormat::EpochMillis,
-                    TimeFormat::Microseconds => wire::TimeFormat::EpochMicros,
-                    TimeFormat::Nanoseconds => wire::TimeFormat::EpochNanos,
-                    TimeFormat::Pattern(pattern) => wire::TimeFormat::Strftime { pattern: pattern.clone(), zone },
-                },
-            },
-        },
+        format: format(stream.format, &stream.columns, stream.delimiter),
+        key: key_source(&stream.key),
+        time: time_source(&stream.time, zone),
         values: stream.values.clone(),
         covariates: stream.covariates.clone(),
         max_record_bytes: bytes(stream.limits.record_bytes.0),
         max_key_bytes: bytes(stream.limits.key_bytes.0),
         earliest: stream.earliest,
         latest: stream.latest,
+    }
+}
+
+fn known_plan(stream: &Stream, topic: &str, time: &Time, zone: TimeZone) -> KnownPlan {
+    let known = &stream.known;
+    let decode = DecodeSpec {
+        format: format(known.format, &known.columns, known.delimiter),
+        key: known.key.as_ref().map_or(KeySource::Fields(Vec::new()), key_source),
+        time: time_source(time, zone.clone()),
+        values: known.values.clone(),
+        covariates: known.values.clone(),
+        ..decode_spec(stream, zone)
+    };
+    KnownPlan { topic: topic.to_owned(), decode, keyed: known.key.is_some() }
+}
+
+fn format(format: Format, columns: &[String], delimiter: char) -> wire::Format {
+    match format {
+        Format::Json => wire::Format::Json,
+        Format::Csv => {
+            wire::Format::Csv { columns: columns.to_vec(), delimiter: u8::try_from(delimiter).unwrap_or(b',') }
+        }
+    }
+}
+
+fn key_source(key: &Key) -> KeySource {
+    match key {
+        Key::Record => KeySource::Record,
+        Key::Fields(fields) => KeySource::Fields(fields.clone()),
+    }
+}
+
+fn time_source(time: &Time, zone: TimeZone) -> TimeSource {
+    match time {
+        Time::Record => TimeSource::Record,
+        Time::Field { field, format, .. } => TimeSource::Field {
+            name: field.clone(),
+            format: match format {
+                TimeFormat::Rfc3339 => wire::TimeFormat::Rfc3339,
+                TimeFormat::Seconds => wire::TimeFormat::EpochSeconds,
+                TimeFormat::Milliseconds => wire::TimeFormat::EpochMillis,
+                TimeFormat::Microseconds => wire::TimeFormat::EpochMicros,
+                TimeFormat::Nanoseconds => wire::TimeFormat::EpochNanos,
+                TimeFormat::Pattern(pattern) => wire::TimeFormat::Strftime { pattern: pattern.clone(), zone },
+            },
+        },
     }
 }
 

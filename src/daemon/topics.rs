@@ -30,6 +30,17 @@ pub fn prepare(broker: &dyn Broker, plan: &Plan, create: bool) -> Result<Topics,
         let partitions = input_partitions(broker, &topic)?;
         inputs.insert(topic, partitions);
     }
+    for (stream, known) in plan.streams.iter().filter_map(|stream| Some((stream, stream.known.as_ref()?))) {
+        let partitions = broker.partitions(&known.topic)?.ok_or_else(|| {
+            let topic = &known.topic;
+            BrokerError::Retry(format!(
+                "the topic {topic:?} of what is known in advance does not exist yet; create it, or correct its name"
+            ))
+        })?;
+        if let Some(why) = uneven(&known.topic, partitions, stream.topics.iter().map(|topic| (topic, inputs[topic]))) {
+            return Err(BrokerError::Refused(why));
+        }
+    }
     let widest = inputs.values().copied().max().unwrap_or(1);
     for needed in needed(plan, widest) {
         if broker.partitions(&needed.name)?.is_some() {
@@ -53,6 +64,15 @@ pub fn input_partitions(broker: &dyn Broker, topic: &str) -> Result<i32, BrokerE
     broker.partitions(topic)?.ok_or_else(|| {
         BrokerError::Retry(format!("the input topic {topic:?} does not exist; create it, or correct its name"))
     })
+}
+
+/// Why a topic of what is known in advance does not fit its input topics: their records must meet in the same partitions.
+pub fn uneven<'a>(topic: &str, partitions: i32, inputs: impl IntoIterator<Item = (&'a String, i32)>) -> Option<String> {
+    let (input, count) = inputs.into_iter().find(|(_, count)| *count != partitions)?;
+    Some(format!(
+        "the topic {topic:?} of what is known in advance has {partitions} partitions; expected {count}, as the input topic {input:?}: \
+         what is told of a series must lie in its partition"
+    ))
 }
 
 /// The topics that Foretide writes.

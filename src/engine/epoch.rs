@@ -88,7 +88,8 @@ pub struct TaskEpoch {
     pub to: i64,
     /// How many of its series are in [`Epoch::snapshots`].
     pub snapshots: usize,
-    /// Whether the task took up other weights in this epoch: its progress must be written with it.
+    /// Whether the task took up other weights in this epoch, or saw more of the second topic: its progress must be written with
+    /// it.
     pub activated: bool,
     /// Where the task stands once the epoch is committed.
     pub progress: TaskProgress,

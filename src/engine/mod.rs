@@ -6,10 +6,13 @@
 
 mod ahead;
 mod epoch;
+mod outlooks;
 mod snapshot;
 mod table;
 mod waves;
 
+#[cfg(test)]
+mod outlook_tests;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +21,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use rayon::prelude::*;
 
 pub use epoch::{Epoch, ForecastRow, Snapshot, TaskEpoch};
+pub use outlooks::Sighting;
 pub use snapshot::SnapshotError;
 
 use crate::{
@@ -26,6 +30,7 @@ use crate::{
     series::{ClosedSlot, Placed, SeriesSpec},
     time::EventTime,
 };
+use outlooks::Outlooks;
 use table::{Series, Table};
 use waves::{Pending, Waves};
 
@@ -91,6 +96,9 @@ pub struct TaskProgress {
     /// `(position, weights version)`: from this position on the task was served with these weights. The first one
     /// covers `replay_from`.
     pub activations: Vec<(i64, u64)>,
+    /// What was seen of the second topic from which position on, oldest first; the first one covers `replay_from`, where anything had
+    /// been seen by then.
+    pub sightings: Vec<Sighting>,
 }
 
 /// A snapshot as it is read back.
@@ -132,6 +140,10 @@ struct Task {
     /// The next offset to be read, as of the last committed epoch and within the open one.
     position: i64,
     activations: Vec<(i64, u64)>,
+    sightings: Vec<Sighting>,
+    /// Whether one of them is not written down yet.
+    sighted: bool,
+    outlooks: Outlooks,
     table: Table,
     /// What to go back to when the open epoch is rolled back.
     before: Option<Before>,
@@ -223,8 +235,18 @@ impl Engine {
     /// Opens a task with no series yet, standing at `position`. `None` when the stream is unknown.
     pub fn open(&mut self, id: TaskId, position: i64) -> Option<TaskHandle> {
         let stream = self.streams.iter().position(|stream| stream.spec.name == id.stream)?;
-        let activations = Vec::new();
-        let task = Task { id, stream, version: 0, position, activations, table: Table::default(), before: None };
+        let task = Task {
+            id,
+            stream,
+            version: 0,
+            position,
+            activations: Vec::new(),
+            sightings: Vec::new(),
+            sighted: false,
+            outlooks: Outlooks::default(),
+            table: Table::default(),
+            before: None,
+        };
         let free = self.tasks.iter().position(Option::is_none).unwrap_or(self.tasks.len());
         if free == self.tasks.len() {
             self.tasks.push(None);
@@ -259,6 +281,7 @@ impl Engine {
         let open = self.task_mut(task);
         open.position = progress.replay_from;
         open.activations.clone_from(&progress.activations);
+        open.sightings.clone_from(&progress.sightings);
         let recorded = open.recorded_version(progress.replay_from);
         let version = self.streams[stream].networks.range(..=recorded).next_back().map_or(0, |(&version, _)| version);
         self.task_mut(task).version = version;
@@ -359,7 +382,7 @@ impl Engine {
             let Some(task) = task else { continue };
             let Some(before) = &task.before else { continue };
             let from = before.position;
-            let activated = before.activations != task.activations.len();
+            let activated = before.activations != task.activations.len() || task.sighted;
             let due = if self.emit { task.table.due(snapshot_share) } else { 0 };
             let spec = &self.streams[task.stream].spec;
             task.table.oldest_dirty(due).for_each(|series| {
@@ -402,6 +425,8 @@ impl Engine {
             task.table.cleaned(done.snapshots);
             let keep_from = done.progress.activations.first().map_or(0, |&(at, _)| at);
             task.activations.retain(|&(at, _)| at >= keep_from);
+            task.sightings = task.sightings_from(done.progress.replay_from).to_vec();
+            task.sighted = false;
         }
     }
 
@@ -467,9 +492,9 @@ impl Engine {
         (0..self.series_count(task)).map(|series| self.key(task, series as u32).to_owned()).collect()
     }
 
-    /// Bytes of the states of a task's series (inline and heap), added up over every series.
+    /// Bytes of the states of a task's series (inline and heap), added up over every series, and of what it knows in advance.
     pub fn state_bytes(&self, task: TaskHandle) -> usize {
-        self.task(task).table.bytes()
+        self.task(task).table.bytes() + self.task(task).outlooks.bytes()
     }
 
     /// The specification of the stream that `task` belongs to.
@@ -540,6 +565,7 @@ impl Task {
     fn progress(&self, skip: usize) -> TaskProgress {
         let replay_from = self.table.dirty_from(skip).unwrap_or(self.position);
         let first = self.activations.iter().rposition(|&(at, _)| at <= replay_from).unwrap_or(0);
-        TaskProgress { replay_from, activations: self.activations[first..].to_vec() }
+        let sightings = self.sightings_from(replay_from).to_vec();
+        TaskProgress { replay_from, activations: self.activations[first..].to_vec(), sightings }
     }
 }

@@ -71,6 +71,9 @@ fn stream_fingerprint(spec: &StreamSpec) -> u64 {
     if !series.extra.covariates.is_empty() {
         text += &format!(" covariates {:?}", series.extra.covariates);
     }
+    if !series.extra.known.names.is_empty() {
+        text += &format!(" known {:?}", series.extra.known.names);
+    }
     // FNV-1a: any stable hash would do; Rust's own is not stable between versions.
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
@@ -90,17 +93,32 @@ pub(super) fn encode(spec: &StreamSpec, series: &Series) -> Vec<u8> {
         let covariates = series.input.covariates();
         body = postcard::to_extend(covariates, body).unwrap_or_else(|_| unreachable!("{always}"));
     }
+    if !spec.series.extra.known.names.is_empty() {
+        let known = (series.input.foreknown(), series.forecast.foresight());
+        body = postcard::to_extend(&known, body).unwrap_or_else(|_| unreachable!("{always}"));
+    }
     body
 }
 
 pub(super) fn decode(spec: &StreamSpec, key: &str, position: i64, body: &[u8]) -> Result<Series, SnapshotError> {
     let damaged = |source| SnapshotError::Damaged { series: key.to_owned(), source };
-    let (mut read, rest) = postcard::take_from_bytes::<Read>(body).map_err(damaged)?;
-    if read.stream != stream_fingerprint(spec) || !read.forecast.fits(&spec.forecast) {
-        return Err(SnapshotError::OtherStream { series: key.to_owned() });
+    let other_stream = || SnapshotError::OtherStream { series: key.to_owned() };
+    let (mut read, mut rest) = postcard::take_from_bytes::<Read>(body).map_err(damaged)?;
+    if read.stream != stream_fingerprint(spec) {
+        return Err(other_stream());
     }
     if !spec.series.extra.covariates.is_empty() {
-        read.input.put_covariates(postcard::from_bytes(rest).map_err(damaged)?);
+        let covariates;
+        (covariates, rest) = postcard::take_from_bytes(rest).map_err(damaged)?;
+        read.input.put_covariates(covariates);
+    }
+    if !spec.series.extra.known.names.is_empty() {
+        let (foreknown, foresight) = postcard::from_bytes(rest).map_err(damaged)?;
+        read.input.put_foreknown(foreknown);
+        read.forecast.put_foresight(foresight);
+    }
+    if !read.forecast.fits(&spec.forecast) {
+        return Err(other_stream());
     }
     // Another network: the hidden state means nothing to it and is built anew from the context.
     let version = if read.network == spec.network.fingerprint() { read.version } else { UNSTEPPED };

@@ -7,13 +7,13 @@ use rand_pcg::Pcg64Mcg;
 use super::*;
 use crate::{
     nn::{Arrangement, CellKind},
-    series::{Aggregation, Calendar, Extra, FEATURES, Holidays, Target},
+    series::{Aggregation, Calendar, Extra, FEATURES, Holidays, Known, Target},
     time::Grid,
 };
 
-const MINUTE: i64 = 60_000;
+pub(super) const MINUTE: i64 = 60_000;
 
-fn spec(grid: Grid) -> StreamSpec {
+pub(super) fn spec(grid: Grid) -> StreamSpec {
     let forecast = ForecastSpec::new(5, &[0.1, 0.5, 0.9], 6).unwrap();
     StreamSpec {
         name: "stream".into(),
@@ -46,7 +46,7 @@ fn spec(grid: Grid) -> StreamSpec {
 }
 
 /// Weights under which every forecast depends on the hidden state.
-fn loud(spec: &StreamSpec, seed: u64) -> Arc<Network> {
+pub(super) fn loud(spec: &StreamSpec, seed: u64) -> Arc<Network> {
     let mut random = Pcg64Mcg::seed_from_u64(seed);
     let mut tensors = Weights::initial(&spec.network).tensors().clone();
     for tensor in tensors.values_mut() {
@@ -78,12 +78,13 @@ fn arrangements() -> [StreamSpec; 6] {
     ]
 }
 
-/// The same beside holidays, the time of year and covariates.
-fn described(spec: StreamSpec) -> StreamSpec {
+/// The same beside holidays, the time of year, covariates and numbers known in advance.
+pub(super) fn described(spec: StreamSpec) -> StreamSpec {
     let dates = ["1970-01-01".parse().unwrap()];
     let holidays = Some(Holidays::new(&spec.series.calendar, spec.series.grid, &dates));
     let covariates = ["warm", "wind", "sun"].map(String::from).to_vec().into();
-    let extra = Extra { year_phase: true, holidays, covariates };
+    let known = Known { names: ["price".into(), "feast".into()].into(), slots: 2_000, ..Known::default() };
+    let extra = Extra { year_phase: true, holidays, covariates, known };
     let network = NetworkSpec { inputs: FEATURES + extra.features(), ..spec.network };
     let forecast = spec.forecast.with_extra(&extra);
     StreamSpec { series: SeriesSpec { extra, ..spec.series }, network, forecast, ..spec }
@@ -112,14 +113,19 @@ fn engine_of(spec: StreamSpec) -> (Engine, TaskHandle) {
     engine.install("stream", 1, Version { network, prior: None });
     let id = TaskId { stream: "stream".into(), topic: "in".into(), partition: 0 };
     let task = engine.open(id, 0).unwrap();
+    // All that is known in advance is known from the start on here.
+    for slot in 0..1_500 {
+        let numbers = [(slot as f64 * 0.7).sin() * 9.0, if slot % 5 == 0 { f64::NAN } else { 1.0 }];
+        engine.know(task, slot, "", EventTime(slot * MINUTE), &numbers);
+    }
     (engine, task)
 }
 
-type Input = Vec<(u8, i64, f64)>;
+pub(super) type Input = Vec<(u8, i64, f64)>;
 /// The bits of every forecast of every series, in order.
-type Bits = BTreeMap<String, Vec<Vec<u64>>>;
+pub(super) type Bits = BTreeMap<String, Vec<Vec<u64>>>;
 
-fn input(seed: u64, records: usize) -> Input {
+pub(super) fn input(seed: u64, records: usize) -> Input {
     let mut random = Pcg64Mcg::seed_from_u64(seed);
     let mut now = 0;
     (0..records)
@@ -130,7 +136,7 @@ fn input(seed: u64, records: usize) -> Input {
         .collect()
 }
 
-fn take(engine: &mut Engine, task: TaskHandle, from: usize, input: &[(u8, i64, f64)]) {
+pub(super) fn take(engine: &mut Engine, task: TaskHandle, from: usize, input: &[(u8, i64, f64)]) {
     for (place, &(series, time, value)) in input.iter().enumerate() {
         let offset = (from + place) as i64;
         let beside = beside(engine.stream(task), time, value);
@@ -139,7 +145,7 @@ fn take(engine: &mut Engine, task: TaskHandle, from: usize, input: &[(u8, i64, f
     }
 }
 
-fn collect(engine: &Engine, epoch: &Epoch, bits: &mut Bits) {
+pub(super) fn collect(engine: &Engine, epoch: &Epoch, bits: &mut Bits) {
     for row in &epoch.forecasts {
         let spec = engine.stream(row.task);
         let (outputs, levels) = (spec.forecast.outputs(), spec.forecast.levels.len());
@@ -344,7 +350,7 @@ proptest! {
 #[test]
 fn a_task_whose_recorded_weights_are_gone_goes_on_with_older_ones() {
     let (mut engine, task) = engine();
-    engine.resume(task, &TaskProgress { replay_from: 0, activations: vec![(0, 7)] });
+    engine.resume(task, &TaskProgress { replay_from: 0, activations: vec![(0, 7)], sightings: Vec::new() });
     assert_eq!((engine.recorded_version(task, 0), engine.version(task)), (7, 1));
     engine.begin(true);
     take(&mut engine, task, 0, &[(0, 0, 4.0), (0, 2 * MINUTE, 5.0), (0, 4 * MINUTE, 6.0)]);

@@ -88,7 +88,8 @@ impl Waves {
         self.outputs.resize(batch.len() * network.outputs(), 0.0);
         epoch.burned_in[stream] += self.burn_in(batch, version, network, &spec.series, tasks);
         for (row, item) in batch.iter().enumerate() {
-            let series = series_of(tasks, item);
+            let task = task_of(tasks, item);
+            let series = task.table.get_mut(item.series);
             series.queued -= 1;
             if item.slot.reset {
                 series.forecast.reset();
@@ -97,6 +98,8 @@ impl Waves {
             let facts = &mut epoch.facts[stream];
             let anomaly = series.forecast.mature(&spec.forecast, &mut series.input, &item.slot, facts);
             self.anomalies.push(anomaly);
+            let outlook = task.outlooks.of(&spec.series.extra.known, &series.key);
+            series.input.foresee(&spec.series, item.slot.slot, outlook);
             series.input.take(&spec.series, &item.slot);
             series.input.features(&spec.series, &mut self.features[row * inputs..(row + 1) * inputs]);
             self.hidden[row * width..(row + 1) * width].copy_from_slice(&series.hidden);
@@ -190,6 +193,9 @@ impl Waves {
 }
 
 fn series_of<'a>(tasks: &'a mut [Option<Task>], item: &Pending) -> &'a mut Series {
-    let task = tasks[item.task.0].as_mut().unwrap_or_else(|| unreachable!("pending slots belong to open tasks"));
-    task.table.get_mut(item.series)
+    task_of(tasks, item).table.get_mut(item.series)
+}
+
+fn task_of<'a>(tasks: &'a mut [Option<Task>], item: &Pending) -> &'a mut Task {
+    tasks[item.task.0].as_mut().unwrap_or_else(|| unreachable!("pending slots belong to open tasks"))
 }

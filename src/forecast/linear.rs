@@ -3,8 +3,10 @@
 use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
+use super::coming::Coming;
 use super::experts::{FARTHEST, scaled};
 use super::factor::{Factor, REGRESSORS};
+use super::foresight::{Foresight, Matured};
 use super::profile::{Cycle, Profile, Usual};
 use super::ring::{after, back};
 use super::spec::ForecastSpec;
@@ -21,7 +23,7 @@ const AROUND: usize = 3;
 const MEMORIES: [f32; 3] = [12.0, 50.0, 200.0];
 const LONG_MEMORY: u32 = 2000;
 /// What is known counts for so much after one more step.
-const FORGETTING: f32 = 1.0 - 1.0 / 5000.0;
+pub(super) const FORGETTING: f32 = 1.0 - 1.0 / 5000.0;
 /// A regressor or a target counts for at most so many units ...
 const CLIP: f32 = 10.0;
 /// ... a value teaches what is usual as if it were at most so many from it ...
@@ -61,9 +63,13 @@ pub(super) struct Linear {
     values: Vec<f32>,
     profile: Profile,
     models: Vec<Model>,
+    /// Only where numbers are known in advance. Left out here, so that series without keep their bytes: see
+    /// [`Self::foresight`].
+    #[serde(skip)]
+    foresight: Option<Box<Foresight>>,
 }
 
-clone_in_place!(Linear { reference, unit, mean, steps, now, values, profile, models });
+clone_in_place!(Linear { reference, unit, mean, steps, now, values, profile, models, foresight });
 
 /// With one notion of what is usual ([`USUAL`]).
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -102,6 +108,7 @@ impl Linear {
             values: vec![0.0; ring(spec)],
             profile: Profile::new(cycle(spec)),
             models: USUAL[..models(spec)].iter().map(|usual| model(*usual)).collect(),
+            foresight: Foresight::new(spec),
         }
     }
 
@@ -138,6 +145,7 @@ impl Linear {
         let last = usize::from(self.now);
         self.now = after(self.now, self.values.len());
         let now = usize::from(self.now);
+        let foreseen = self.foresight.as_mut().map(|foresight| foresight.mature(spec, series));
         self.values[now] = value.map_or(self.values[last], |value| self.held(value));
         for (model, usual) in self.models.iter_mut().zip(USUAL) {
             let usual = self.profile.ahead(cycle(spec), usual, slot).next().unwrap_or(0.0);
@@ -151,8 +159,9 @@ impl Linear {
             let (reference, values) = (self.reference, &self.values);
             let holds = value.is_some() && !spike;
             let coming = Coming { spec, series, slot, now, reference, values, value: holds, number };
-            for (model, usual) in self.models.iter_mut().zip(USUAL) {
-                model.mature::<R>(usual, &coming, self.unit, self.steps);
+            for (at, (model, usual)) in self.models.iter_mut().zip(USUAL).enumerate() {
+                let weights = self.foresight.as_mut().map(|foresight| foresight.weights_of(spec, at));
+                model.mature::<R>(usual, &coming, self.unit, self.steps, foreseen.as_ref().zip(weights));
             }
         }
         if value.is_none() || spike {
@@ -174,6 +183,23 @@ impl Linear {
             }
         }
         self.steps = self.steps.saturating_add(1);
+    }
+
+    /// Remembers what is told in advance of a forecast that is made at the newest step.
+    pub fn remember(&mut self, spec: &ForecastSpec, series: &SeriesState) {
+        if let Some(foresight) = &mut self.foresight {
+            foresight.remember(spec, series);
+        }
+    }
+
+    /// What a snapshot keeps beside it where numbers are known in advance.
+    pub fn foresight(&self) -> &Option<Box<Foresight>> {
+        &self.foresight
+    }
+
+    /// Puts back what [`Self::foresight`] gave.
+    pub fn put_foresight(&mut self, foresight: Option<Box<Foresight>>) {
+        self.foresight = foresight;
     }
 
     /// Takes the newest step for an empty one.
@@ -224,6 +250,9 @@ impl Linear {
             let apart = between.1 + place.share * (reached.1 - between.1);
             *out = f64::from(self.unit * apart + offset);
         }
+        if let Some(foresight) = &self.foresight {
+            foresight.add(spec, series, model, self.unit, out);
+        }
     }
 
     /// Whether the newest step is the first from which the models forecast; before, the first one smooths exponentially.
@@ -269,6 +298,10 @@ impl Linear {
             && self.models.len() == models(spec)
             && self.models.iter().zip(&USUAL).all(model)
             && self.profile.fits(cycle(spec))
+            && match &self.foresight {
+                Some(foresight) => spec.known > 0 && foresight.fits(spec),
+                None => spec.known == 0,
+            }
     }
 
     /// Heap memory in bytes.
@@ -281,61 +314,24 @@ impl Linear {
                 + model.averages.capacity() * MEMORIES.len();
             size_of::<Model>() + model.factor.heap_bytes() + numbers * size_of::<f32>()
         };
+        let foresight = |foresight: &Foresight| size_of::<Foresight>() + foresight.heap_bytes();
         self.profile.heap_bytes()
+            + self.foresight.as_deref().map_or(0, foresight)
             + self.values.capacity() * size_of::<f32>()
             + self.models.iter().map(model).sum::<usize>()
     }
 }
 
-/// The coming step, which is in the rings already and not yet learnt from.
-struct Coming<'a> {
-    spec: &'a ForecastSpec,
-    series: &'a SeriesState,
-    slot: i64,
-    now: usize,
-    reference: f64,
-    values: &'a [f32],
-    /// Whether it holds a value.
-    value: bool,
-    /// The one number that it completes.
-    number: Option<f32>,
-}
-
-impl Coming<'_> {
-    /// Place in the rings, so many steps before the coming one.
-    fn back(&self, steps: usize) -> usize {
-        back(self.now, steps, self.values.len())
-    }
-
-    /// Whether the step so many before the coming one holds a value.
-    fn holds(&self, back: usize) -> bool {
-        if back == 0 { self.value } else { self.series.value_back(back - 1).is_some() }
-    }
-
-    /// What was usual at `lead` of a forecast made `end` steps before the coming one, as it was known before that value came.
-    /// 0 where the ring is empty, since nothing is usual.
-    fn usual(&self, before: &[f32], end: usize, lead: usize) -> f32 {
-        before.get(self.back(end - lead)).copied().unwrap_or(0.0)
-    }
-
-    /// What came at `lead` of a forecast made `end` steps before the coming one, without what was usual for it then.
-    fn target(&self, before: &[f32], end: usize, lead: usize) -> Option<f32> {
-        match self.spec.target {
-            Some(target) => {
-                let usual = target.of((1..=end).map(|lead| f64::from(self.usual(before, end, lead))))?;
-                Some(self.number? - usual as f32)
-            }
-            None => {
-                let back = end - lead;
-                self.holds(back).then(|| self.values[self.back(back)] - self.usual(before, end, lead))
-            }
-        }
-    }
-}
-
 impl Model {
-    /// Learns from the buckets whose last lead is the coming step.
-    fn mature<const R: usize>(&mut self, usual: Usual, coming: &Coming<'_>, unit: f32, steps: u32) {
+    /// Learns from the buckets whose last lead is the coming step, beside the weights of what was foreseen of them.
+    fn mature<const R: usize>(
+        &mut self,
+        usual: Usual,
+        coming: &Coming<'_>,
+        unit: f32,
+        steps: u32,
+        mut foreseen: Option<(&Matured, &mut [f32])>,
+    ) {
         let spec = coming.spec;
         let mut first = *spec.leads().start();
         for (bucket, &end) in spec.buckets.iter().enumerate() {
@@ -354,13 +350,20 @@ impl Model {
                 let Some(target) = coming.target(&self.before, end, lead) else { continue };
                 let target = ((target - left) / unit).clamp(-CLIP, CLIP);
                 let weights = &mut self.weights[knot * R..][..R];
-                let error = target - dot(weights, &regressors);
+                let mut error = target - dot(weights, &regressors);
+                if let Some((foreseen, weights)) = &foreseen {
+                    error -= foreseen.said(weights, knot);
+                }
                 let usual = &mut self.usual[bucket];
                 let bound = if steps > KNOWN_FROM { CLIP_ERROR * *usual } else { f32::INFINITY };
                 *usual += (error.abs().min(2.0 * bound.max(1e-3)) - *usual) / steps.min(MEMORY) as f32;
                 let error = error.clamp(-bound, bound);
                 for (weight, gain) in weights.iter_mut().zip(gain) {
                     *weight += heed * error * gain;
+                }
+                if let Some((foreseen, weights)) = &mut foreseen {
+                    // From what the step above has left of the error, so that both together do not overshoot.
+                    foreseen.learn(weights, knot, error * (1.0 - heed * dot(&gain, &regressors)));
                 }
             }
         }
@@ -438,7 +441,7 @@ fn known_from(spec: &ForecastSpec) -> u32 {
     KNOWN_FROM.max(u32::try_from(2 * spec.season).unwrap_or(u32::MAX))
 }
 
-fn models(spec: &ForecastSpec) -> usize {
+pub(super) fn models(spec: &ForecastSpec) -> usize {
     spec.linear_experts.min(if spec.season >= 2 { MODELS } else { 1 })
 }
 
@@ -460,7 +463,7 @@ fn around(usual: Usual, spec: &ForecastSpec, series: &SeriesState, reference: f6
 
 /// How much is learnt from such regressors, as a factor of them and of the error: less where one is far out, since it
 /// would outweigh hundreds of others (Mallows' weights; Krasker and Welsch, JASA 1982).
-fn heed(regressors: &[f32]) -> f32 {
+pub(super) fn heed(regressors: &[f32]) -> f32 {
     let farthest = regressors.iter().fold(0.0_f32, |farthest, regressor| farthest.max(regressor.abs()));
     if farthest > HEEDED { HEEDED / farthest } else { 1.0 }
 }
@@ -476,7 +479,7 @@ fn held(value: f64, reference: f64) -> f32 {
 }
 
 /// In four sums, so that it becomes vector instructions; always in the same order.
-fn dot(weights: &[f32], regressors: &[f32]) -> f32 {
+pub(super) fn dot(weights: &[f32], regressors: &[f32]) -> f32 {
     let mut sums = [0.0; 4];
     for (weights, regressors) in weights.chunks_exact(4).zip(regressors.chunks_exact(4)) {
         for (sum, (weight, regressor)) in sums.iter_mut().zip(weights.iter().zip(regressors)) {

@@ -6,10 +6,12 @@
 mod anomaly;
 mod bounds;
 mod calibration;
+mod coming;
 mod drift;
 mod experts;
 mod factor;
 mod facts;
+mod foresight;
 mod linear;
 pub mod measures;
 mod mixture;

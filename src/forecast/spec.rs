@@ -61,6 +61,8 @@ pub struct ForecastSpec {
     pub(super) holidays: Option<Holidays>,
     /// Numbers that come with the values and are not forecast.
     pub(super) covariates: usize,
+    /// Numbers that are known in advance.
+    pub(super) known: usize,
     /// The one number that is forecast of the whole horizon; none: each of its steps.
     pub target: Option<Target>,
     /// What that number may not cross: the forecast tells how probably it does, upwards or, of a minimum, downwards.
@@ -147,6 +149,7 @@ impl ForecastSpec {
             season,
             holidays: None,
             covariates: 0,
+            known: 0,
             target,
             threshold: None,
             alarm: AlarmSpec::default(),
@@ -169,12 +172,12 @@ impl ForecastSpec {
         })
     }
 
-    /// The same of series with these holidays, where a season is a day, and covariates.
+    /// The same of series with these holidays, where a season is a day, covariates, and numbers known in advance.
     #[must_use]
     pub fn with_extra(self, extra: &Extra) -> Self {
         let daily = |holidays: &&Holidays| usize::try_from(holidays.day()).is_ok_and(|day| day == self.season);
         let holidays = extra.holidays.as_ref().filter(daily).cloned();
-        Self { holidays, covariates: extra.covariates.len(), ..self }
+        Self { holidays, covariates: extra.covariates.len(), known: extra.known.names.len(), ..self }
     }
 
     /// Whether there are days that are not taken for their weekday.

@@ -8,6 +8,7 @@ use super::bounds::Bounds;
 use super::calibration::{Calibration, outward};
 use super::experts::{EXPERTS, Expert, FARTHEST, error, held, scaled, seasonal_before, seasonal_path};
 use super::facts::{BucketFacts, Facts};
+use super::foresight::Foresight;
 use super::linear::{Linear, MODELS};
 use super::mixture::{Aim, Mixture};
 use super::pending::{Pending, Points, unhalve};
@@ -94,6 +95,16 @@ impl ForecastState {
             && self.pending.fits(spec)
     }
 
+    /// What a snapshot keeps beside the state itself where numbers are known in advance.
+    pub(crate) fn foresight(&self) -> &Option<Box<Foresight>> {
+        self.linear.foresight()
+    }
+
+    /// Puts back what [`Self::foresight`] gave.
+    pub(crate) fn put_foresight(&mut self, foresight: Option<Box<Foresight>>) {
+        self.linear.put_foresight(foresight);
+    }
+
     /// Scores what has matured at `slot`, before [`SeriesState::take`] takes it in, and learns from it. Returns how unusual its
     /// value is, where the step before made a forecast. The score is 1 minus the share of values that are as unusual: 0.99 says
     /// one in a hundred. Within the outermost quantiles of that forecast they say it (1 minus the two-sided tail probability);
@@ -142,6 +153,7 @@ impl ForecastState {
         for (model, path) in out.linear.iter_mut().enumerate() {
             self.linear.path(spec, series, model, path);
         }
+        self.linear.remember(spec, series);
         out.weights.clear();
         let of_bucket = |bucket| [Aim::Mean, Aim::Median].map(|aim| self.mixture.weights(bucket, aim));
         out.weights.extend((0..spec.buckets.len()).map(of_bucket));

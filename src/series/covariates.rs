@@ -29,9 +29,9 @@ struct OpenSlot {
     means: Vec<(f64, u32)>,
 }
 
-/// One covariate.
+/// One number, as it was.
 #[derive(Debug, PartialEq, Default, Serialize, Deserialize)]
-struct Track {
+pub(super) struct Track {
     scale: Scale,
     /// The newest value there was.
     newest: Option<f64>,
@@ -61,10 +61,7 @@ impl Covariates {
 
     /// The series starts anew.
     pub fn reset(&mut self) {
-        for track in &mut self.tracks {
-            track.context.clear();
-            track.newest = None;
-        }
+        self.tracks.iter_mut().for_each(Track::reset);
     }
 
     /// Takes `slot` as the newest step of `count` covariates; the context holds `length` steps.
@@ -75,11 +72,7 @@ impl Covariates {
         for (place, track) in self.tracks.iter_mut().enumerate() {
             let mean = found.as_ref().and_then(|open| open.means.get(place));
             let value = mean.filter(|(_, readings)| *readings > 0).map(|(mean, _)| *mean);
-            if let Some(value) = value {
-                track.scale.update(value, track.newest, memory);
-                track.newest = Some(value);
-            }
-            track.context.push(length, value, None);
+            track.take(value, length, memory);
         }
     }
 
@@ -116,7 +109,7 @@ impl Covariates {
         self.open.capacity() * size_of::<OpenSlot>()
             + self.open.iter().map(open).sum::<usize>()
             + self.tracks.capacity() * size_of::<Track>()
-            + self.tracks.iter().map(|track| track.context.heap_bytes()).sum::<usize>()
+            + self.tracks.iter().map(Track::heap_bytes).sum::<usize>()
     }
 }
 
@@ -124,13 +117,34 @@ impl Covariates {
 pub(super) const COVARIATE_FEATURES: usize = 2;
 
 impl Track {
+    /// Takes its value at the newest step, where there is one; the context holds `length` steps.
+    pub fn take(&mut self, value: Option<f64>, length: usize, memory: u32) {
+        if let Some(value) = value {
+            self.scale.update(value, self.newest, memory);
+            self.newest = Some(value);
+        }
+        self.context.push(length, value, None);
+    }
+
+    /// The series starts anew.
+    pub fn reset(&mut self) {
+        self.context.clear();
+        self.newest = None;
+    }
+
+    /// Heap memory in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        self.context.heap_bytes()
+    }
+
     /// The value of a step, or the newest one before it, in today's scale.
-    fn scaled(&self, back: usize) -> Option<f32> {
+    pub fn scaled(&self, back: usize) -> Option<f32> {
         let mut values = (back..self.context.len()).map(|back| self.context.back(back));
         values.find(|value| !value.is_nan()).map(|value| self.in_scale(value))
     }
 
-    fn in_scale(&self, value: f64) -> f32 {
+    /// A value in today's scale.
+    pub fn in_scale(&self, value: f64) -> f32 {
         ((value - self.scale.location()) / self.scale.scale()).clamp(-CLIP, CLIP) as f32
     }
 }

@@ -2,13 +2,14 @@
 
 use super::arithmetic::logarithm;
 use super::context::Context;
-use super::covariates::Covariates;
+use super::covariates::{COVARIATE_FEATURES, Covariates};
+use super::foreknown::Foreknown;
 use super::scale::Scale;
 use super::spec::{Extra, SeriesSpec};
 use crate::time::{EventTime, Grid};
 
 /// Features of one step that every series has; those of [`Extra`](super::Extra) follow: time of year,
-/// holidays, covariates.
+/// holidays, covariates, what is known in advance.
 pub const FEATURES: usize = 16;
 
 /// Names of the features, in order. All are finite and within [`CLIP`]; what is unknown is 0.
@@ -49,6 +50,7 @@ pub(super) struct Step<'a> {
     pub context: &'a Context,
     pub scale: &'a Scale,
     pub covariates: Option<&'a Covariates>,
+    pub foreknown: Option<&'a Foreknown>,
     /// Slot of the newest step.
     pub slot: i64,
     /// Steps taken up to the newest one.
@@ -90,7 +92,7 @@ impl Step<'_> {
     }
 
     fn describe_extra(&self, back: usize, out: &mut [f32]) {
-        let Extra { year_phase, holidays, .. } = &self.spec.extra;
+        let Extra { year_phase, holidays, covariates, .. } = &self.spec.extra;
         let mut out = out.iter_mut();
         let mut tell = |features: &[f32]| out.by_ref().zip(features).for_each(|(out, feature)| *out = *feature);
         let time = self.time(back);
@@ -106,10 +108,14 @@ impl Step<'_> {
             let known = [0, -holidays.day(), holidays.day(), ahead];
             tell(&known.map(|apart| f32::from(u8::from(holidays.find(slot.saturating_add(apart)).is_some()))));
         }
-        let covariates = out.into_slice();
+        let (beside, ahead) = out.into_slice().split_at_mut(covariates.len() * COVARIATE_FEATURES);
         match self.covariates {
-            Some(known) => known.describe(back, covariates),
-            None => covariates.fill(0.0),
+            Some(known) => known.describe(back, beside),
+            None => beside.fill(0.0),
+        }
+        match self.foreknown {
+            Some(known) => known.describe(back, self.slot, self.spec.horizon as usize, ahead),
+            None => ahead.fill(0.0),
         }
     }
 

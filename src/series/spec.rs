@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::covariates::COVARIATE_FEATURES;
 use super::features::{FEATURES, HOLIDAY_FEATURES, YEAR_FEATURES};
+use super::foreknown::KNOWN_FEATURES;
 use super::{Calendar, Holidays};
 use crate::time::Grid;
 
@@ -15,6 +16,9 @@ pub const LIMIT: f64 = 1e150;
 
 /// The most covariates of a series.
 pub const MAX_COVARIATES: usize = 8;
+
+/// The most numbers of a series that are known in advance.
+pub const MAX_KNOWN: usize = 8;
 
 /// How the readings of one slot become its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +48,31 @@ pub struct Extra {
     pub holidays: Option<Holidays>,
     /// Names of the covariates: numbers that come with the values and are not forecast; at most [`MAX_COVARIATES`].
     pub covariates: Arc<[String]>,
+    /// Numbers that are known in advance; on a regular grid only.
+    pub known: Known,
+}
+
+/// Numbers that are known in advance, such as a weather forecast, and come by themselves.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Known {
+    /// Their names; at most [`MAX_KNOWN`].
+    pub names: Arc<[String]>,
+    /// Whether they are told of the series of one key; otherwise of all series.
+    pub keyed: bool,
+    /// What may follow the key in the name of a series.
+    pub suffixes: Arc<[String]>,
+    /// The most slots of one key of which they are held, the latest ones.
+    pub slots: usize,
+}
+
+impl Known {
+    /// The key under which numbers are told of a series.
+    pub fn key_of<'a>(&self, series: &'a str) -> &'a str {
+        if !self.keyed {
+            return "";
+        }
+        self.suffixes.iter().find_map(|suffix| series.strip_suffix(suffix.as_str())).unwrap_or(series)
+    }
 }
 
 impl Extra {
@@ -51,7 +80,7 @@ impl Extra {
     pub fn features(&self) -> usize {
         let year = if self.year_phase { YEAR_FEATURES } else { 0 };
         let holidays = if self.holidays.is_some() { HOLIDAY_FEATURES } else { 0 };
-        year + holidays + self.covariates.len() * COVARIATE_FEATURES
+        year + holidays + self.covariates.len() * COVARIATE_FEATURES + self.known.names.len() * KNOWN_FEATURES
     }
 }
 

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::context::Context;
 use super::covariates::Covariates;
 use super::features::Step;
+use super::foreknown::Foreknown;
+use super::outlook::Outlook;
 use super::scale::Scale;
 use super::size::{Size, UsualSize};
 use super::slots::{ClosedSlot, Placed, Slots};
@@ -26,9 +28,12 @@ pub struct SeriesState {
     /// [`Self::covariates`].
     #[serde(skip)]
     covariates: Option<Box<Covariates>>,
+    /// The same of what is known in advance: see [`Self::foreknown`].
+    #[serde(skip)]
+    foreknown: Option<Box<Foreknown>>,
 }
 
-clone_in_place!(SeriesState { slots, context, scale, anchor, slot, steps, covariates });
+clone_in_place!(SeriesState { slots, context, scale, anchor, slot, steps, covariates, foreknown });
 
 impl SeriesState {
     /// A series that nothing is known of.
@@ -71,6 +76,15 @@ impl SeriesState {
         placed
     }
 
+    /// Looks up what is told in advance of `slot`, which is taken next, and of the horizon after it; only where the spec names
+    /// numbers. What is told later is not seen before the next look.
+    pub fn foresee(&mut self, spec: &SeriesSpec, slot: i64, outlook: Option<&Outlook>) {
+        let count = spec.extra.known.names.len();
+        if count > 0 {
+            self.foreknown.get_or_insert_default().look_up(outlook, slot, spec.horizon as usize, count);
+        }
+    }
+
     /// Takes a closed slot in as the newest step. After it [`Self::anchor`], [`Self::scale`] and [`Self::value_back`]
     /// describe that step.
     pub fn take(&mut self, spec: &SeriesSpec, slot: &ClosedSlot) {
@@ -79,6 +93,9 @@ impl SeriesState {
             self.steps = 0;
             if let Some(covariates) = &mut self.covariates {
                 covariates.reset();
+            }
+            if let Some(foreknown) = &mut self.foreknown {
+                foreknown.reset();
             }
         }
         if let Some(value) = slot.value {
@@ -92,6 +109,11 @@ impl SeriesState {
         if count > 0 {
             let covariates = self.covariates.get_or_insert_default();
             covariates.take(slot.slot, count, spec.context_len(), spec.memory());
+        }
+        let count = spec.extra.known.names.len();
+        if count > 0 {
+            let foreknown = self.foreknown.get_or_insert_default();
+            foreknown.take(slot.slot, count, spec.context_len(), spec.memory());
         }
         self.slot = slot.slot;
         self.steps += 1;
@@ -118,6 +140,26 @@ impl SeriesState {
     /// Puts back what [`Self::covariates`] gave.
     pub(crate) fn put_covariates(&mut self, covariates: Option<Box<Covariates>>) {
         self.covariates = covariates;
+    }
+
+    /// What a snapshot keeps beside the state itself where numbers are known in advance.
+    pub(crate) fn foreknown(&self) -> &Option<Box<Foreknown>> {
+        &self.foreknown
+    }
+
+    /// Puts back what [`Self::foreknown`] gave.
+    pub(crate) fn put_foreknown(&mut self, foreknown: Option<Box<Foreknown>>) {
+        self.foreknown = foreknown;
+    }
+
+    /// Of a number that is known in advance: what is told of it `lead` steps after the newest, in its own scale.
+    pub(crate) fn known_ahead(&self, place: usize, lead: usize) -> Option<f32> {
+        self.foreknown.as_ref()?.ahead(place, self.slot, lead)
+    }
+
+    /// Of a number that is known in advance: what it was `back` steps before the newest, in the same scale.
+    pub(crate) fn known_back(&self, place: usize, back: usize) -> Option<f32> {
+        self.foreknown.as_ref()?.back(place, back)
     }
 
     /// Writes [`COVARIATE_LOOKS`](super::COVARIATE_LOOKS) numbers of each covariate at the step `ago` steps before `coming`,
@@ -201,6 +243,7 @@ impl SeriesState {
             + self.slots.heap_bytes()
             + self.context.heap_bytes()
             + self.covariates.as_ref().map_or(0, |covariates| size_of::<Covariates>() + covariates.heap_bytes())
+            + self.foreknown.as_ref().map_or(0, |foreknown| size_of::<Foreknown>() + foreknown.heap_bytes())
     }
 
     fn step<'a>(&'a self, spec: &'a SeriesSpec) -> Step<'a> {
@@ -209,6 +252,7 @@ impl SeriesState {
             context: &self.context,
             scale: &self.scale,
             covariates: self.covariates.as_deref(),
+            foreknown: self.foreknown.as_deref(),
             slot: self.slot,
             steps: self.steps,
         }

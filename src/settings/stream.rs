@@ -224,6 +224,8 @@ table! {
         pub training: Training = Training::default(),
         /// When a series is called anomalous.
         pub anomaly: Anomaly = Anomaly::default(),
+        /// Numbers that are known in advance.
+        pub known: Known = Known::default(),
         /// Where forecasts go.
         pub outputs: Outputs = Outputs::default(),
         /// Bounds of what it takes in.
@@ -338,6 +340,28 @@ table! {
 }
 
 table! {
+    /// `[stream.known]`: numbers that are known in advance, such as a weather forecast, told by the records of a second topic.
+    pub struct Known {
+        /// The topic; absent: nothing is known in advance.
+        pub topic: Option<String> = None,
+        /// How a record's value is written.
+        pub format: Format = Format::Json,
+        /// CSV: the columns' names, in order.
+        pub columns: Vec<String> = Vec::new(),
+        /// CSV: what stands between columns; one ASCII character.
+        pub delimiter: char = ',',
+        /// What names the series that a record tells of; absent: all series.
+        pub key: Option<Key> = None,
+        /// Where the event time comes from of which it tells.
+        pub time: Option<Time> = None,
+        /// The fields that hold the numbers.
+        pub values: Vec<String> = Vec::new(),
+        /// Most slots of one key of which numbers are held; auto: see [`Stream::known_slots`].
+        pub slots: Auto<u32> = Auto::Auto,
+    }
+}
+
+table! {
     /// `[stream.outputs]`: where a stream's forecasts go.
     pub struct Outputs {
         /// Topic of the forecasts; absent: as `topics.forecasts` says.
@@ -398,9 +422,24 @@ impl Stream {
         }
     }
 
+    /// The most slots of one key of which numbers known in advance are held. `auto` is 65,536 where they are told of all series,
+    /// and four horizons, at least 256, where each key has its own.
+    pub fn known_slots(&self) -> u32 {
+        match (self.known.slots, &self.known.key) {
+            (Auto::Set(slots), _) => slots,
+            (Auto::Auto, None) => 65_536,
+            (Auto::Auto, Some(_)) => self.horizon.saturating_mul(4).max(256),
+        }
+    }
+
     /// The time zone of stamps that name none.
     pub fn zone_of_stamps(&self) -> &str {
-        match &self.time {
+        self.zone_of(&self.time)
+    }
+
+    /// The same of stamps in such a field.
+    pub fn zone_of<'a>(&'a self, time: &'a Time) -> &'a str {
+        match time {
             Time::Field { zone: Some(zone), .. } => zone,
             Time::Field { zone: None, .. } | Time::Record => &self.time_zone,
         }

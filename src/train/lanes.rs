@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::nn::{Arrangement, NetworkSpec};
-use crate::series::{ClosedSlot, Placed, SeriesSpec, SeriesState, Size, Target};
+use crate::series::{ClosedSlot, Outlook, Placed, SeriesSpec, SeriesState, Size, Target};
 use crate::time::EventTime;
 
 /// The steps of one series in order.
@@ -55,11 +55,12 @@ impl LaneBuilder {
         Self { spec, state, leads, one, most: most.max(1), steps, features, closed }
     }
 
-    /// Takes a reading in, with the covariates that came with it; what became of it.
-    pub fn observe(&mut self, time: EventTime, value: f64, covariates: &[f64]) -> Placed {
+    /// Takes a reading in, with the covariates that came with it and what is known in advance by then; what became of it.
+    pub fn observe(&mut self, time: EventTime, value: f64, covariates: &[f64], outlook: Option<&Outlook>) -> Placed {
         let mut closed = std::mem::take(&mut self.closed);
         let placed = self.state.observe(&self.spec, time, value, covariates, &mut closed);
         for slot in closed.drain(..) {
+            self.state.foresee(&self.spec, slot.slot, outlook);
             self.take(&slot);
         }
         self.closed = closed;
@@ -174,7 +175,7 @@ mod tests {
     fn builder_for(network: &NetworkSpec, most: usize, readings: &[(i64, f64)]) -> LaneBuilder {
         let mut builder = LaneBuilder::new(spec(), network, most);
         for (second, value) in readings {
-            assert_eq!(builder.observe(EventTime(second * 1000), *value, &[]), Placed::Accepted);
+            assert_eq!(builder.observe(EventTime(second * 1000), *value, &[], None), Placed::Accepted);
         }
         builder
     }
@@ -248,6 +249,6 @@ mod tests {
     #[test]
     fn late_readings_are_told() {
         let mut builder = builder(10, &[(0, 1.0), (5, 2.0)]);
-        assert!(matches!(builder.observe(EventTime(0), 1.0, &[]), Placed::Late { .. }));
+        assert!(matches!(builder.observe(EventTime(0), 1.0, &[], None), Placed::Late { .. }));
     }
 }

@@ -75,7 +75,7 @@ fn lanes_of(network: &NetworkSpec, count: u64, steps: i64, mut value: impl FnMut
         let mut builder = LaneBuilder::new(series.clone(), network, 10_000);
         let mut noise = noise(seed + 1);
         for step in 0..steps {
-            builder.observe(EventTime(step * 60_000), value(step + seed as i64, noise()), &[]);
+            builder.observe(EventTime(step * 60_000), value(step + seed as i64, noise()), &[], None);
         }
         builder.lane()
     };

@@ -15,6 +15,9 @@ pub struct TaskRecord {
     pub fingerprint: u64,
     /// A record of the input, which tells its topic from another of the same name.
     pub mark: Option<Mark>,
+    /// What was seen of a second topic, oldest first: (input position from which on, oldest record held, next record, digest of
+    /// what was held).
+    pub sightings: Vec<(i64, i64, i64, u64)>,
 }
 
 /// A record that was read: where it lay, and its timestamp.
@@ -26,7 +29,7 @@ pub struct Mark {
     pub timestamp: i64,
 }
 
-/// Layout 1: without the mark.
+/// Layout 1: without the mark and the sightings.
 #[derive(Deserialize)]
 struct First {
     replay_from: i64,
@@ -36,7 +39,7 @@ struct First {
 
 impl From<First> for TaskRecord {
     fn from(First { replay_from, activations, fingerprint }: First) -> Self {
-        Self { replay_from, activations, fingerprint, mark: None }
+        Self { replay_from, activations, fingerprint, mark: None, sightings: Vec::new() }
     }
 }
 
@@ -75,7 +78,9 @@ mod tests {
     #[test]
     fn a_task_record_is_read_back_and_nothing_else_is() {
         let mark = Some(Mark { offset: 899, timestamp: -5 });
-        let record = TaskRecord { replay_from: 5, activations: vec![(0, 0), (900, 1)], fingerprint: u64::MAX, mark };
+        let sightings = vec![(5, 0, 7, 1), (9, 3, 12, u64::MAX)];
+        let activations = vec![(0, 0), (900, 1)];
+        let record = TaskRecord { replay_from: 5, activations, fingerprint: u64::MAX, mark, sightings };
         let mut bytes = record.to_bytes().unwrap();
         assert_eq!(TaskRecord::from_bytes(LAYOUT, &bytes).unwrap(), record);
         bytes.push(0);

@@ -85,6 +85,55 @@ fn kill_dash_nine_loses_and_doubles_nothing_and_forecasts_are_those_of_backtest(
     assert_eq!(of_input(&live), of_input(&file), "the daemon forecasts what the backtest does");
 }
 
+/// The temperature is told in advance by a second topic; two kills in the middle; the outcome must be that of `backtest` with
+/// the temperature known in advance, number for number.
+#[test]
+fn what_a_second_topic_tells_is_forecast_from_as_in_backtest_through_kill_dash_nine() {
+    let Some(table) = read_csv("vic_elec.csv.gz") else { return };
+    let (time, demand, warm) = (table.column("Time"), table.column("Demand"), table.column("Temperature"));
+    let rows = &table.rows[..900];
+    let (topic, weather) = (kafka().topic("demand", 1), kafka().topic("weather", 1));
+    let extra = format!(
+        "season = \"24h\"\n[stream.known]\ntopic = {weather:?}\nvalues = [\"warm\"]\ntime = {{ field = \"at\", format = \"milliseconds\" }}"
+    );
+    let stream =
+        Stream { topic: &topic, values: vec!["Demand"], key: "{ fields = [] }", interval: "30m", extra: &extra };
+    let app = unique("known");
+    // What is said first is said otherwise later, and one record is no use.
+    let told = |number: f64, row: &Vec<String>| {
+        Input::new("", format!("{{\"at\":{},\"warm\":{number}}}", support::millis(&row[time]))).at(0)
+    };
+    produce(kafka(), &weather, rows.iter().map(|row| told(-50.0, row)));
+    produce(kafka(), &weather, [Input::new("", "{\"at\":17000").at(0)]);
+    produce(kafka(), &weather, rows.iter().map(|row| told(row[warm].parse().unwrap(), row)));
+    let mut daemon = Daemon::new(&app, &[stream]);
+    let record = |row: &Vec<String>| {
+        Input::new("row", format!("{{\"time\":{},\"Demand\":{}}}", support::millis(&row[time]), row[demand])).at(0)
+    };
+    for (part, name) in rows.chunks(300).zip(["first", "second", "third"]) {
+        daemon.start(name);
+        let before = group_offset(kafka(), &app, &topic, 0).unwrap_or(0);
+        produce(kafka(), &topic, part.iter().map(record));
+        if name != "third" {
+            wait_for("a commit", LIMIT, || group_offset(kafka(), &app, &topic, 0).filter(|&offset| offset > before));
+            daemon.kill(name);
+        }
+    }
+    wait_until_read(&app, &topic, &[rows.len() as i64]);
+    assert!(daemon.stop("third").success());
+    let checked = daemon.check("third");
+    assert!(checked.contains(&format!("known  {weather}: 1 partitions")), "{checked}");
+    let letters = consume(kafka(), &format!("{app}.dead-letters"), IDLE);
+    assert_eq!(letters.iter().map(harness::client::Seen::text).collect::<Vec<_>>(), ["{\"at\":17000"]);
+    let live = forecasts(&consume(kafka(), &format!("{app}.stream.forecasts"), IDLE));
+    assert_eq!(live["Demand"].len(), rows.len(), "one forecast for each row");
+    let arguments = ["--columns", "Demand", "--horizon", "24", "--season", "48"];
+    let blind = backtest("vic_elec.csv.gz", rows.len(), &arguments);
+    let file = backtest("vic_elec.csv.gz", rows.len(), &[&arguments[..], &["--known", "Temperature"]].concat());
+    assert_eq!(of_input(&live), of_input(&file), "the daemon forecasts what the backtest does");
+    assert_ne!(of_input(&blind), of_input(&file));
+}
+
 /// Keyed rows over four partitions; a second replica joins in the middle and the first one leaves.
 #[test]
 fn a_rebalance_hands_series_over_with_their_state() {

@@ -2,24 +2,34 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::stage::{self, DEAD, FORECAST_PARTITIONS, FORECASTS, INPUT, STREAM};
+use super::stage::{self, DEAD, FORECAST_PARTITIONS, FORECASTS, INPUT, KNOWN, STREAM};
 use crate::{
-    broker::{Broker, memory::MemoryCluster},
-    daemon::{forecasts::ForecastWriter, plan::StreamPlan},
-    engine::{Acceptance, Engine, TaskId, Version},
+    broker::{Broker, Record, memory::MemoryCluster},
+    daemon::{
+        forecasts::ForecastWriter,
+        known::{Numbers, Teller},
+        plan::StreamPlan,
+    },
+    engine::{Acceptance, Engine, TaskHandle, TaskId, Version},
     nn::{Network, Weights},
     wire::{Decoder, Refusal, dead_letter},
 };
 
-/// Which weights a partition changed to, by the position at which it did.
-pub type Activations = BTreeMap<i32, BTreeMap<i64, u64>>;
+/// What changed in a partition, by the position at which it did.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// The weights that served from there on.
+    pub activations: BTreeMap<i32, BTreeMap<i64, u64>>,
+    /// Up to which record of the second topic was seen from there on.
+    pub sightings: BTreeMap<i32, BTreeMap<i64, i64>>,
+}
 
 /// What a run commits: the forecasts in order, by input partition and series (a series' key moves to another partition when
 /// the topic grows, and begins anew there); and the refused records.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Output {
     pub forecasts: BTreeMap<(i32, String), Vec<String>>,
-    pub refused: BTreeMap<(i32, i64), String>,
+    pub refused: BTreeMap<(String, i32, i64), String>,
 }
 
 impl Output {
@@ -38,8 +48,10 @@ impl Output {
                 let (_, value) = record.headers.iter().find(|(known, _)| known == name).unwrap();
                 String::from_utf8(value.clone()).unwrap()
             };
-            let place = (header(dead_letter::PARTITION).parse().unwrap(), header(dead_letter::OFFSET).parse().unwrap());
-            let doubled = output.refused.insert(place, header(dead_letter::REASON));
+            let topic = header(dead_letter::TOPIC);
+            let place =
+                (topic, header(dead_letter::PARTITION).parse().unwrap(), header(dead_letter::OFFSET).parse().unwrap());
+            let doubled = output.refused.insert(place.clone(), header(dead_letter::REASON));
             assert_eq!(doubled, None, "a doubled dead letter for {place:?}");
         }
         output
@@ -50,7 +62,7 @@ impl Output {
         cluster: &MemoryCluster,
         stream: &StreamPlan,
         published: &BTreeMap<u64, Weights>,
-        activations: &Activations,
+        changes: &Changes,
     ) -> Self {
         let mut output = Self::default();
         let versions: Vec<_> = published
@@ -63,7 +75,7 @@ impl Output {
                 let prior = stage::prior(&stream.engine.forecast, *version);
                 engine.install(STREAM, *version, Version { network: Arc::clone(network), prior });
             }
-            output.run_partition(&mut engine, cluster, stream, partition, activations.get(&partition));
+            output.run_partition(&mut engine, cluster, stream, partition, changes);
         }
         output
     }
@@ -74,7 +86,7 @@ impl Output {
         cluster: &MemoryCluster,
         stream: &StreamPlan,
         partition: i32,
-        activations: Option<&BTreeMap<i64, u64>>,
+        changes: &Changes,
     ) {
         let id = TaskId { stream: STREAM.into(), topic: INPUT.into(), partition };
         let task = engine.open(id, 0).unwrap();
@@ -82,7 +94,10 @@ impl Output {
         let mut writer = ForecastWriter::default();
         for record in cluster.committed_records(INPUT, partition) {
             engine.begin(true);
-            if let Some(&version) = activations.and_then(|at| at.get(&record.offset)) {
+            if let Some(&until) = changes.sightings.get(&partition).and_then(|at| at.get(&record.offset)) {
+                self.tell(engine, cluster, stream, task, until);
+            }
+            if let Some(&version) = changes.activations.get(&partition).and_then(|at| at.get(&record.offset)) {
                 engine.activate(task, version);
             }
             let mut refusal = None;
@@ -104,7 +119,8 @@ impl Output {
                 },
             );
             if let Some(refusal) = decoded.err().or(refusal) {
-                self.refused.insert((partition, record.offset), refusal.reason.label().to_owned());
+                let place = (INPUT.to_owned(), partition, record.offset);
+                self.refused.insert(place, refusal.reason.label().to_owned());
             }
             engine.advance(task, record.offset + 1);
             let epoch = engine.finish(0.0);
@@ -117,6 +133,34 @@ impl Output {
             }
             engine.committed(&epoch);
         }
+    }
+
+    /// Shows the engine the second topic's records up to `until`.
+    fn tell(
+        &mut self,
+        engine: &mut Engine,
+        cluster: &MemoryCluster,
+        stream: &StreamPlan,
+        task: TaskHandle,
+        until: i64,
+    ) {
+        let (seen, partition) = (engine.seen_until(task), engine.id(task).partition);
+        let mut teller = Teller::new(stream.known.as_ref().unwrap()).unwrap();
+        for record in cluster.committed_records(KNOWN, partition) {
+            if record.offset < seen || record.offset >= until {
+                continue;
+            }
+            let (timestamp, key) = (Some(record.timestamp), record.key.as_deref());
+            let payload = record.payload.as_deref();
+            match teller.told(Record { offset: record.offset, timestamp, key, payload }).what {
+                Ok(Numbers { key, time, numbers }) => assert!(engine.know(task, record.offset, &key, time, &numbers)),
+                Err(letter) => {
+                    let place = (KNOWN.to_owned(), partition, record.offset);
+                    self.refused.insert(place, letter.refusal.reason.label().to_owned());
+                }
+            }
+        }
+        engine.sight(task, until);
     }
 
     /// Panics at the first difference.

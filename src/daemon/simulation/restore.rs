@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
 use super::{
-    outcome::{Activations, Output},
+    outcome::{Changes, Output},
     stage::{self, DEAD, FORECASTS, INPUT, MINUTE, STATE, STREAM},
 };
 use crate::{
@@ -75,7 +75,7 @@ impl Stage {
 
     fn undisturbed(&self) -> Output {
         let stream = &self.plan.streams[0];
-        Output::undisturbed(&self.cluster, stream, &Default::default(), &Activations::default())
+        Output::undisturbed(&self.cluster, stream, &Default::default(), &Changes::default())
     }
 
     /// Keys of the series in the state topic that have not been deleted.

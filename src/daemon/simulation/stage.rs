@@ -7,11 +7,11 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::{
     broker::{Broker, TopicPlan, memory::MemoryCluster},
-    daemon::plan::{Plan, StreamPlan},
+    daemon::plan::{KnownPlan, Plan, StreamPlan},
     engine::StreamSpec,
     forecast::{ForecastSpec, Prior},
     nn::{Arrangement, CellKind, NetworkSpec},
-    series::{Aggregation, Calendar, Extra, FEATURES, SeriesSpec, Size, Target},
+    series::{Aggregation, Calendar, Extra, FEATURES, Known, SeriesSpec, Size, Target},
     time::{EventTime, Grid},
     wire::{DecodeSpec, Format, KeySource, TimeFormat, TimeSource},
 };
@@ -19,6 +19,8 @@ use crate::{
 pub const GROUP: &str = "app";
 pub const STREAM: &str = "load";
 pub const INPUT: &str = "in";
+/// Tells in advance, partitioned as the input.
+pub const KNOWN: &str = "known";
 pub const FORECASTS: &str = "out";
 pub const FORECAST_PARTITIONS: i32 = 2;
 pub const STATE: &str = "state";
@@ -44,6 +46,7 @@ pub fn cluster(random: &mut Pcg64Mcg) -> MemoryCluster {
     let cluster = MemoryCluster::new();
     for (name, partitions, compacted) in [
         (INPUT, partitions, false),
+        (KNOWN, partitions, false),
         (FORECASTS, FORECAST_PARTITIONS, false),
         (STATE, random.random_range(1..=partitions), true),
         (MODELS, 1, true),
@@ -67,6 +70,9 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
         Arrangement::ManyToOne => ForecastSpec::one(steps, &levels, rhythm, target, Some(0.5)),
         _ => ForecastSpec::new(steps, &levels, rhythm),
     };
+    let extra = Extra { known: known(random, irregular), ..Extra::default() };
+    let (inputs, keyed) = (FEATURES + extra.features(), extra.known.keyed);
+    let tells = !extra.known.names.is_empty();
     let engine = StreamSpec {
         name: STREAM.into(),
         series: SeriesSpec {
@@ -80,15 +86,15 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
             horizon,
             burn_in: 5,
             calendar: Calendar::utc(),
-            extra: Extra::default(),
+            extra: extra.clone(),
         },
-        forecast: forecast.unwrap(),
+        forecast: forecast.unwrap().with_extra(&extra),
         network: NetworkSpec {
             cell: *CellKind::ALL.choose(random).unwrap(),
             layers: random.random_range(1..=2),
             hidden: 8,
             context: 4,
-            inputs: FEATURES,
+            inputs,
             horizon: horizon as usize,
             levels: levels.len(),
             seed: 7,
@@ -113,6 +119,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
         app: GROUP.into(),
         streams: vec![StreamPlan {
             engine,
+            known: tells.then(|| known_plan(&decode, keyed)),
             decode,
             topics: vec![INPUT.into()],
             forecasts_topic: FORECASTS.into(),
@@ -129,4 +136,20 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
         max_poll_records: random.random_range(1..20),
         standby_bytes: *[0, 2_000, 1 << 30].choose(random).unwrap(),
     }
+}
+
+/// Half of the streams know something in advance, where their grid lets them.
+fn known(random: &mut Pcg64Mcg, irregular: bool) -> Known {
+    if irregular || random.random_bool(0.5) {
+        return Known::default();
+    }
+    let names = ["warm".into(), "price".into()].into();
+    Known { names, keyed: random.random_bool(0.5), suffixes: [].into(), slots: random.random_range(6..40) }
+}
+
+fn known_plan(decode: &DecodeSpec, keyed: bool) -> KnownPlan {
+    let names = || vec!["warm".to_owned(), "price".to_owned()];
+    let key = if keyed { KeySource::Record } else { KeySource::Fields(Vec::new()) };
+    let decode = DecodeSpec { key, values: names(), covariates: names(), ..decode.clone() };
+    KnownPlan { topic: KNOWN.into(), decode, keyed }
 }

@@ -10,9 +10,9 @@ use rand_pcg::Pcg64Mcg;
 
 use super::{
     Totals,
-    outcome::{Activations, Output},
+    outcome::{Changes, Output},
     replica::{Attempt, Replica, Sleeper},
-    stage::{self, GROUP, INPUT, MINUTE, MODELS, MOST_PARTITIONS, STATE, STREAM},
+    stage::{self, GROUP, INPUT, KNOWN, MINUTE, MODELS, MOST_PARTITIONS, STATE, STREAM},
 };
 use crate::{
     broker::{
@@ -65,7 +65,7 @@ pub struct World {
     started: u32,
     ids: BTreeSet<String>,
     published: BTreeMap<u64, Weights>,
-    activations: Activations,
+    changes: Changes,
     event_time: i64,
     input_left: u32,
     totals: Totals,
@@ -89,7 +89,7 @@ impl World {
             started: 0,
             ids: BTreeSet::new(),
             published: BTreeMap::new(),
-            activations: BTreeMap::new(),
+            changes: Changes::default(),
             event_time: 0,
             input_left,
             totals: Totals { seeds: 1, ..Totals::default() },
@@ -107,10 +107,11 @@ impl World {
         self.settle();
         let committed = Output::committed(&self.cluster);
         let stream = &self.plan.streams[0];
-        committed.assert_is(&Output::undisturbed(&self.cluster, stream, &self.published, &self.activations));
+        committed.assert_is(&Output::undisturbed(&self.cluster, stream, &self.published, &self.changes));
         self.totals.forecasts = committed.forecasts.values().map(Vec::len).sum::<usize>() as u64;
         self.totals.refused = committed.refused.len() as u64;
-        self.totals.weights = self.activations.values().map(BTreeMap::len).sum::<usize>() as u64;
+        self.totals.weights = self.changes.activations.values().map(BTreeMap::len).sum::<usize>() as u64;
+        self.totals.sightings = self.changes.sightings.values().map(BTreeMap::len).sum::<usize>() as u64;
         self.totals
     }
 
@@ -118,6 +119,7 @@ impl World {
         let place = self.random.random_range(0..self.replicas.len());
         match self.random.random_range(0..200) {
             0..=22 => self.append(),
+            165..=174 => self.tell(),
             23..=25 if self.published.len() < 6 => self.publish(),
             26..=39 => self.inject(place),
             40..=41 => self.kill(place),
@@ -127,7 +129,7 @@ impl World {
             44 => self.outage(),
             45 => self.grow(),
             46 => {
-                self.note_activations();
+                self.note_changes();
                 self.cluster.compact(STATE).unwrap();
                 self.cluster.compact(MODELS).unwrap();
             }
@@ -173,6 +175,23 @@ impl World {
             let key = format!("s{series}");
             let payload = payload.as_deref().map(str::as_bytes);
             self.cluster.append(INPUT, partition, Some(key.as_bytes()), payload, self.event_time).unwrap();
+        }
+    }
+
+    /// Tells of a few slots in advance, some of them again; a record may be of no use.
+    fn tell(&mut self) {
+        for _ in 0..self.random.random_range(1..6) {
+            let series = self.random.random_range(0..7);
+            let time = self.event_time + self.random.random_range(-2..12) * MINUTE;
+            let [warm, price] = [0; 2].map(|_| f64::from(self.random.random_range(-100..100)) / 8.0);
+            let payload = match self.random.random_range(0..12) {
+                0 => "{\"time\":".to_owned(),
+                1 => format!("{{\"time\":{time},\"price\":{price}}}"),
+                _ => format!("{{\"time\":{time},\"warm\":{warm},\"price\":{price}}}"),
+            };
+            let (key, partition) = (format!("s{series}"), series % self.partitions());
+            let stamp = self.event_time + self.random.random_range(-1..2) * MINUTE;
+            self.cluster.append(KNOWN, partition, Some(key.as_bytes()), Some(payload.as_bytes()), stamp).unwrap();
         }
     }
 
@@ -314,6 +333,7 @@ impl World {
         let more = self.partitions() + 1;
         if more <= MOST_PARTITIONS && self.random.random_bool(0.5) {
             self.totals.growths += 1;
+            self.cluster.add_partitions(KNOWN, more).unwrap();
             self.cluster.add_partitions(INPUT, more).unwrap();
         }
     }
@@ -388,15 +408,17 @@ impl World {
         self.after_turn(free, replica, turn);
     }
 
-    /// Notes what the state topic says of changes of weights, before compaction can take it away.
-    fn note_activations(&mut self) {
+    /// Notes what the state topic says of changes of weights and of what was seen in advance, before compaction can take it away.
+    fn note_changes(&mut self) {
         for partition in 0..self.plan.state_partitions {
             for record in self.cluster.committed_records(STATE, partition) {
                 let (Some(key), Some(payload)) = (&record.key, &record.payload) else { continue };
                 if let StateKey::Task { partition, .. } = StateKey::parse(key).unwrap() {
                     let envelope = Envelope::decode(payload).unwrap();
                     let task = TaskRecord::from_bytes(envelope.layout, envelope.body).unwrap();
-                    self.activations.entry(partition).or_default().extend(task.activations);
+                    self.changes.activations.entry(partition).or_default().extend(task.activations);
+                    let sightings = task.sightings.into_iter().map(|(position, _, until, _)| (position, until));
+                    self.changes.sightings.entry(partition).or_default().extend(sightings);
                 }
             }
         }
@@ -434,7 +456,7 @@ impl World {
             }
             quiet = if turn == Some(Turn::Idle) { quiet + 1 } else { 0 };
         }
-        self.note_activations();
+        self.note_changes();
         let offsets = self.cluster.group_offsets(GROUP);
         for number in 0..self.partitions() {
             let partition = Partition { topic: INPUT.into(), number };

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::series::{Aggregation, Calendar, Extra, FEATURES, SeriesSpec};
+use crate::series::{Aggregation, Calendar, Extra, Known, Outlook, SeriesSpec};
 use crate::time::Grid;
 
 const LEVELS: [f32; 5] = [0.05, 0.1, 0.5, 0.9, 0.95];
@@ -18,6 +18,8 @@ struct Run {
     /// Size of the network's outputs.
     loud: f32,
     slot: i64,
+    /// What is told in advance.
+    outlook: Outlook,
 }
 
 impl Run {
@@ -47,22 +49,37 @@ impl Run {
             network: vec![0.0; spec.outputs() * LEVELS.len()],
             loud: 0.0,
             slot: 0,
+            outlook: Outlook::default(),
             grid,
             spec,
         }
+    }
+
+    /// The same where numbers are known in advance.
+    fn told(spec: ForecastSpec, numbers: impl IntoIterator<Item = f64>) -> Self {
+        let known = Known { names: ["told".into()].into(), ..Known::default() };
+        let extra = Extra { known, ..Extra::default() };
+        let mut run = Self::of(spec.with_extra(&extra));
+        run.grid.extra = extra;
+        for (slot, number) in (0..).zip(numbers) {
+            run.outlook.tell(slot, slot, &[number], usize::MAX);
+        }
+        run
     }
 
     fn step(&mut self, value: Option<f64>) -> Option<f32> {
         let slot = ClosedSlot { slot: self.slot, value, readings: 1, reset: false };
         self.slot += 1;
         let score = self.state.mature(&self.spec, &mut self.series, &slot, &mut self.facts);
+        self.series.foresee(&self.grid, slot.slot, Some(&self.outlook));
         self.series.take(&self.grid, &slot);
         if value.is_some() {
-            let mut features = [0.0; FEATURES];
+            let mut features = vec![0.0; self.grid.features()];
             self.series.features(&self.grid, &mut features);
             for (at, network) in self.network.iter_mut().enumerate().filter(|_| self.loud != 0.0) {
                 let lead = (at / LEVELS.len()) as f32;
-                *network = self.loud * (features[0] + features[9] * lead + LEVELS[at % LEVELS.len()]);
+                let told = features[features.len() - 1];
+                *network = self.loud * (features[0] + features[9] * lead + told + LEVELS[at % LEVELS.len()]);
             }
             self.state.forecast(&self.spec, &self.series, &self.network, &mut self.out);
         }
@@ -153,6 +170,32 @@ fn a_season_is_found_and_a_walk_is_left_alone() {
         walk.step(Some(at));
     }
     assert!((walk.out.point[0] - at).abs() < 0.3, "{} {at}", walk.out.point[0]);
+}
+
+#[test]
+fn what_is_told_in_advance_is_forecast_from() {
+    let told: Vec<f64> = (0..4100).map(|step| noise(step + 500_000)).collect();
+    for (season, curved) in [(0, false), (24, false), (24, true)] {
+        let daily = |step: u64| if season == 0 { 0.0 } else { (step as f64 / 24.0 * std::f64::consts::TAU).sin() };
+        let moved = |step: u64| if curved { 2.0 * told[step as usize].powi(2) } else { 3.0 * told[step as usize] };
+        let value = |step: u64| 4.0 * daily(step) + moved(step) + 0.2 * noise(step);
+        let errors = |mut run: Run| {
+            let mut errors = [0.0; 24];
+            for step in 0..4000 {
+                run.step(Some(value(step)));
+                for (lead, error) in (1..).zip(&mut errors).filter(|_| step >= 2000) {
+                    *error += (run.out.point[lead - 1] - value(step + lead as u64)).abs() / 2000.0;
+                }
+            }
+            errors
+        };
+        let spec = || ForecastSpec::new(24, &LEVELS, season).unwrap();
+        let (blind, seeing) = (errors(Run::of(spec())), errors(Run::told(spec(), told.iter().copied())));
+        println!("{season} {curved}: {blind:.2?} {seeing:.2?}");
+        for (blind, seeing) in blind.into_iter().zip(seeing) {
+            assert!(seeing < 0.5 * blind, "{season} {curved}: {blind} {seeing}");
+        }
+    }
 }
 
 #[test]
@@ -259,11 +302,19 @@ proptest! {
         other in prop::collection::vec(wild(), 1..60),
         loud in prop_oneof![Just(0.0_f32), Just(1.0)],
         target in prop::option::of(prop::sample::select(&Target::ALL[..])),
+        told in prop::option::of(prop::collection::vec(-9.0..9.0_f64, 100)),
     ) {
         let run = |after: &[Option<f64>]| {
-            let mut run = match target {
-                Some(target) => Run::of(ForecastSpec::one(12, &LEVELS, 7, target, Some(0.5)).unwrap()),
-                None => Run::new(12, 7),
+            let spec = match target {
+                Some(target) => ForecastSpec::one(12, &LEVELS, 7, target, Some(0.5)).unwrap(),
+                None => ForecastSpec::new(12, &LEVELS, 7).unwrap(),
+            };
+            // What is told of slots beyond the horizon of the last forecast differs too.
+            let beyond = before.len() - 1 + 12;
+            let number = |(slot, number): (usize, &f64)| if slot > beyond { number * after.len() as f64 } else { *number };
+            let mut run = match &told {
+                Some(told) => Run::told(spec, told.iter().enumerate().map(number)),
+                None => Run::of(spec),
             };
             run.loud = loud;
             let mut made = Vec::new();

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod http;
+mod known;
 mod names;
 mod stream;
 

@@ -9,7 +9,7 @@ use super::super::stream::{
 };
 use super::super::values::{Auto, Millis, Size};
 use super::super::{Role, Settings};
-use super::{Checker, names};
+use super::{Checker, known, names};
 
 /// Most slots of a series that may be open at once: a reading later than that would need more memory than it is worth.
 const MOST_OPEN_SLOTS: i64 = 1_024;
@@ -46,6 +46,7 @@ pub fn check(stream: &Stream, settings: &Settings, at: &mut Checker<'_>) {
     model(stream, &mut at.within("model", None));
     training(stream, settings, &mut at.within("training", None));
     anomaly(&stream.anomaly, &mut at.within("anomaly", None));
+    known::check(stream, &mut at.within("known", None));
     let limits = &stream.limits;
     let mut within = at.within("limits", None);
     within.range("series", limits.series, 1..=100_000_000, "");

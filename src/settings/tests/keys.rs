@@ -50,7 +50,7 @@ error: unknown key
 10 | horizn
    | ^^^^^^
    = key: stream[0].horizn
-   = expected: one of name, topics, format, columns, delimiter, key, time, values, covariates, interval, aggregation, readings_per_slot, allowed_lateness, max_gap, season, time_zone, year_phase, holidays, horizon, quantiles, earliest, latest, model, training, anomaly, outputs, limits
+   = expected: one of name, topics, format, columns, delimiter, key, time, values, covariates, interval, aggregation, readings_per_slot, allowed_lateness, max_gap, season, time_zone, year_phase, holidays, horizon, quantiles, earliest, latest, model, training, anomaly, known, outputs, limits
    = hint: did you mean `horizon`?
 
 error: unknown key
@@ -59,7 +59,7 @@ error: unknown key
 11 | hidden
    | ^^^^^^
    = key: stream[0].hidden
-   = expected: one of name, topics, format, columns, delimiter, key, time, values, covariates, interval, aggregation, readings_per_slot, allowed_lateness, max_gap, season, time_zone, year_phase, holidays, horizon, quantiles, earliest, latest, model, training, anomaly, outputs, limits
+   = expected: one of name, topics, format, columns, delimiter, key, time, values, covariates, interval, aggregation, readings_per_slot, allowed_lateness, max_gap, season, time_zone, year_phase, holidays, horizon, quantiles, earliest, latest, model, training, anomaly, known, outputs, limits
    = hint: `hidden` belongs in [stream.model]
 
 error: unknown key
@@ -68,7 +68,7 @@ error: unknown key
 12 | zzz
    | ^^^
    = key: stream[0].zzz
-   = expected: one of name, topics, format, columns, delimiter, key, time, values, covariates, interval, aggregation, readings_per_slot, allowed_lateness, max_gap, season, time_zone, year_phase, holidays, horizon, quantiles, earliest, latest, model, training, anomaly, outputs, limits
+   = expected: one of name, topics, format, columns, delimiter, key, time, values, covariates, interval, aggregation, readings_per_slot, allowed_lateness, max_gap, season, time_zone, year_phase, holidays, horizon, quantiles, earliest, latest, model, training, anomaly, known, outputs, limits
 
 error: missing key
   --> f.toml:13:8

@@ -5,6 +5,7 @@ mod fields;
 mod forms;
 mod http;
 mod keys;
+mod known;
 mod layers;
 mod reference;
 mod stream;
