@@ -226,16 +226,11 @@ fn the_check_itself_finds_what_is_wrong() {
 
 /// The book of a task as layout 1 had it, without a mark.
 const TASK_1: &[u8] = b"FTST\x01\x00\x02\xd2\x04\0\0\0\0\0\0\xd0\x0f\x02\0\0\x88\x0e\x01\xcd\xd7\x02\xac\xcfN\xb3";
-const TASK_2: &[u8] = b"FTST\x02\x00\x02\xd2\x04\x00\x00\x00\x00\x00\x00\xd0\x0f\x02\x00\x00\x88\x0e\x01\xcd\xd7\x02\x01\xa2\x13\x80\xa0\xab\xfe\xf9b\xb0\x05\x1dX";
+const TASK_2: &[u8] = b"FTST\x02\x00\x02\xd2\x04\x00\x00\x00\x00\x00\x00\xd0\x0f\x02\x00\x00\x88\x0e\x01\xcd\xd7\x02\x01\xa2\x13\x80\xa0\xab\xfe\xf9b\x01\xd0\x0f\x06\x18\xef\x1b\x82~\xd9)";
 
 fn task(mark: Option<Mark>) -> TaskRecord {
-    TaskRecord {
-        replay_from: 1000,
-        activations: vec![(0, 0), (900, 1)],
-        fingerprint: 0xABCD,
-        mark,
-        sightings: Vec::new(),
-    }
+    let sightings: Vec<_> = mark.iter().map(|_| (1000, 3, 12, 0xDEF)).collect();
+    TaskRecord { replay_from: 1000, activations: vec![(0, 0), (900, 1)], fingerprint: 0xABCD, mark, sightings }
 }
 
 #[test]
