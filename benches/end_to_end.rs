@@ -12,7 +12,7 @@ use std::{
 };
 
 use harness::{
-    client::{Input, group_offset, produce},
+    client::{Input, committed, produce},
     free_port, http_get,
     kafka::kafka,
     process::Process,
@@ -117,10 +117,6 @@ training = {{ enabled = false }}
     )
 }
 
-fn committed(app: &str, topic: &str) -> i64 {
-    (0..PARTITIONS).map(|partition| group_offset(kafka(), app, topic, partition).unwrap_or(0).max(0)).sum()
-}
-
 /// Runs the daemon until everything is committed; returns its output topic.
 fn foretide(app: &str, topic: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
@@ -131,7 +127,7 @@ fn foretide(app: &str, topic: &str) -> String {
     wait_for("the last commit", LIMIT, || {
         assert!(process.runs(), "{}", process.log());
         std::thread::sleep(Duration::from_millis(300));
-        (committed(app, topic) >= total).then_some(())
+        (committed(kafka(), app, topic, PARTITIONS) >= total).then_some(())
     });
     assert!(process.stop(Duration::from_secs(40)).success(), "{}", process.log());
     format!("{app}.stream.forecasts")

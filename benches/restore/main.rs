@@ -16,7 +16,7 @@ use std::{
 };
 
 use harness::{
-    client::{Input, group_offset, produce},
+    client::{Input, committed, produce},
     free_port, http_get,
     kafka::kafka,
     process::Process,
@@ -143,15 +143,11 @@ impl Running {
     }
 }
 
-pub fn committed(app: &str, topic: &str, partitions: i32) -> i64 {
-    (0..partitions).map(|partition| group_offset(kafka(), app, topic, partition).unwrap_or(0).max(0)).sum()
-}
-
 pub fn wait_until_read(daemon: &mut Running, app: &str, topic: &str, partitions: i32, records: i64) {
     wait_for("the last commit", LIMIT, || {
         assert!(daemon.process.runs(), "{}", daemon.process.log());
         std::thread::sleep(Duration::from_millis(300));
-        (committed(app, topic, partitions) >= records).then_some(())
+        (committed(kafka(), app, topic, partitions) >= records).then_some(())
     });
 }
 

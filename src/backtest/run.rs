@@ -288,7 +288,7 @@ impl<'a> Run<'a> {
     ) -> Result<Round, BacktestError> {
         let mut tell = |progress: &Progress| watch.training(row, progress);
         let (stream, weights) = (&self.spec.stream, &self.weights);
-        let round = training::round(most_steps, how, stream, weights, self.table, self.fed, row, &mut tell)?;
+        let round = training::round(most_steps, how, stream, weights, self.table, row, &mut tell)?;
         watch.trained(&round);
         Ok(round)
     }

@@ -60,21 +60,17 @@ pub struct Round {
     pub prior: Option<Arc<Prior>>,
 }
 
-/// Trains from the first `fed` readings, the newest `most_steps` of each series.
-#[expect(clippy::too_many_arguments, reason = "called in one place")]
+/// Trains from what is fed before `row`, the newest `most_steps` of each series.
 pub(super) fn round(
     most_steps: usize,
     spec: &TrainSpec,
     stream: &StreamSpec,
     champion: &Weights,
     table: &Table,
-    fed: usize,
     row: usize,
     tell: &mut dyn FnMut(&Progress),
 ) -> Result<Round, BacktestError> {
-    let (lanes, sizes) = history(stream, table, fed, most_steps);
-    let targets: Vec<&[f32]> = lanes.iter().map(|lane| lane.targets.as_slice()).collect();
-    let prior = Prior::pool(&stream.forecast, &sizes, &targets).map(Arc::new);
+    let (lanes, sizes) = history(stream, table, table.before_row(row), most_steps);
     let mut observe = |progress: &Progress| {
         tell(progress);
         ControlFlow::Continue(())
@@ -96,6 +92,7 @@ pub(super) fn round(
             };
             let (champion_loss, challenger_loss) = (outcome.champion_loss, outcome.challenger_loss);
             let weights = refused.is_none().then_some(outcome.challenger);
+            let prior = weights.as_ref().and_then(|_| train::prior(&stream.forecast, &lanes, &sizes));
             Ok(Round { row, updates: outcome.steps, champion_loss, challenger_loss, refused, weights, prior })
         }
         Err(TrainError::TooLittle(why)) => Ok(nothing(why)),

@@ -8,7 +8,7 @@ use crate::{
     broker::{Broker, BrokerError, From, Partition, kafka::KafkaBroker},
     daemon::{history, http::Door, permissions, plan::Plan, sizing, specs, topics},
     env,
-    settings::{self, Role, Settings},
+    settings::{self, Settings},
 };
 
 /// Newest records of each partition in which seasons are looked for.
@@ -112,8 +112,7 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
         println!("  known  {}: {}", known.topic, what.unwrap_or_else(|why| why));
     }
     for needed in topics::needed(plan, widest) {
-        let serves = settings.role != Role::Train;
-        let read = needed.name == plan.models_topic || (serves && needed.name == plan.state_topic);
+        let read = topics::read_back(plan, settings.role, &needed.name);
         let what = match permitted(partitions(broker, &needed.name, read))? {
             Ok(Some(count)) => format!("{count} partitions"),
             Ok(None) if settings.kafka.create_topics => {

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{forecasts::ForecastWriter, partition::PartitionLife, plan::Plan};
+use super::{
+    forecasts::ForecastWriter,
+    partition::{PartitionLife, Served},
+    plan::Plan,
+};
 use crate::{
     broker::{Batch, BrokerError, Member, Outgoing, Partition},
     engine::{Engine, Epoch, Sighting, TaskHandle, TaskId},
@@ -169,8 +173,7 @@ impl Writing<'_> {
         let mut key = String::new();
         for done in &self.epoch.tasks {
             let id = self.engine.id(done.task);
-            let served = self.partitions.values().flat_map(|life| &life.served).find(|served| served.task == done.task);
-            for series in served.map(|served| served.outlived.clone()).unwrap_or_default() {
+            for series in self.served(done.task).map(|served| served.outlived.clone()).unwrap_or_default() {
                 key.clear();
                 StateKey::write_series(&mut key, &id.stream, &id.topic, id.partition, &series);
                 self.send_state(id.partition, &key, None)?;
@@ -199,11 +202,7 @@ impl Writing<'_> {
     fn task_records(&mut self) -> Result<Vec<(TaskHandle, TaskRecord)>, BrokerError> {
         let mut written = Vec::new();
         for done in &self.epoch.tasks {
-            let Some(served) =
-                self.partitions.values().flat_map(|life| &life.served).find(|served| served.task == done.task)
-            else {
-                continue;
-            };
+            let Some(served) = self.served(done.task) else { continue };
             let old = self.now.saturating_sub(served.written_at) >= self.plan.checkpoint_interval / 10;
             if !(done.activated || old || served.written.is_none()) {
                 continue;
@@ -224,6 +223,10 @@ impl Writing<'_> {
             written.push((done.task, record));
         }
         Ok(written)
+    }
+
+    fn served(&self, task: TaskHandle) -> Option<&Served> {
+        self.partitions.values().flat_map(|life| &life.served).find(|served| served.task == task)
     }
 
     /// The newest record of the task's input that has a timestamp.

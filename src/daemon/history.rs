@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
     time::Duration,
 };
 
@@ -12,7 +11,6 @@ use super::{
 };
 use crate::{
     broker::{Broker, BrokerError, From, Partition},
-    forecast::{ForecastSpec, Prior},
     series::{Known, Outlook, Size, newest_steps},
     time::{EventTime, Grid},
     train::{Lane, LaneBuilder},
@@ -37,14 +35,6 @@ pub struct History {
     pub longest: usize,
     /// The newest event time, in milliseconds since the Unix epoch.
     pub newest: Option<i64>,
-}
-
-impl History {
-    /// Where a new series begins, as far as these tell.
-    pub fn prior(&self, forecast: &ForecastSpec) -> Option<Arc<Prior>> {
-        let targets: Vec<&[f32]> = self.lanes.iter().map(|lane| lane.targets.as_slice()).collect();
-        Prior::pool(forecast, &self.sizes, &targets).map(Arc::new)
-    }
 }
 
 /// Reads the records of the last `training.history` milliseconds (by the records' timestamps) up to now, or until

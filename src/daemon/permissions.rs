@@ -63,7 +63,7 @@ pub fn needed(plan: &Plan, role: Role, create: bool) -> Vec<Permission> {
         plan.topics().iter().map(|topic| permission(Resource::Topic, topic, vec!["Read"])).collect();
     for topic in topics::needed(plan, 1) {
         let mut operations = Vec::new();
-        let read = topic.name == plan.models_topic || (serves && topic.name == plan.state_topic);
+        let read = topics::read_back(plan, role, &topic.name);
         let written = if topic.name == plan.models_topic { trains } else { serves };
         operations.extend(read.then_some("Read"));
         operations.extend(written.then_some("Write"));

@@ -433,11 +433,14 @@ impl Shard {
     fn foresee(&mut self) -> Result<(), BrokerError> {
         let Self { engine, partitions, inbox, .. } = self;
         for (partition, life) in partitions.iter_mut().filter(|(_, life)| life.running()) {
-            let batches = inbox.iter().filter(|batch| batch.partition == *partition);
-            let newest = batches.flat_map(Batch::iter).filter_map(|record| record.timestamp).max();
-            if !inbox.iter().any(|batch| batch.partition == *partition) {
+            if life.served.iter().all(|served| served.feed.is_none()) {
                 continue;
             }
+            let mut batches = inbox.iter().filter(|batch| batch.partition == *partition).peekable();
+            if batches.peek().is_none() {
+                continue;
+            }
+            let newest = batches.flat_map(Batch::iter).filter_map(|record| record.timestamp).max();
             for served in &mut life.served {
                 if let Some(feed) = &mut served.feed {
                     feed.show(engine, served.task, newest)?;

@@ -177,19 +177,16 @@ pub fn run_shard(shared: &Shared, name: &str, transactional_id: &str) -> Result<
 /// # Errors
 /// The error itself, where a new seat would not help.
 fn seat_lost(shared: &Shared, name: &str, error: BrokerError, backoff: &mut Backoff) -> Result<(), String> {
-    let pause = match error {
-        BrokerError::Fenced(_) | BrokerError::Retry(_) | BrokerError::Aborted(_) | BrokerError::Fatal(_) => {
-            let pause = backoff.pause();
-            tracing::warn!(part = name, %error, again_in = ?pause, "the seat is lost; taking a new one");
-            pause
-        }
-        BrokerError::Denied(_) | BrokerError::Forbidden(_) => {
-            let pause = backoff.pause();
-            tracing::error!(part = name, %error, again_in = ?pause, "no seat before somebody mends this");
-            pause
-        }
+    let pause = backoff.pause();
+    match error {
         BrokerError::Refused(_) => return Err(error.to_string()),
-    };
+        BrokerError::Denied(_) | BrokerError::Forbidden(_) => {
+            tracing::error!(part = name, %error, again_in = ?pause, "no seat before somebody mends this");
+        }
+        BrokerError::Fenced(_) | BrokerError::Retry(_) | BrokerError::Aborted(_) | BrokerError::Fatal(_) => {
+            tracing::warn!(part = name, %error, again_in = ?pause, "the seat is lost; taking a new one");
+        }
+    }
     shared.health.set(name, Condition::Waiting(error.to_string()));
     shared.stop.sleep(pause);
     Ok(())

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::plan::Plan;
-use crate::broker::{Broker, BrokerError, TopicPlan};
+use crate::{
+    broker::{Broker, BrokerError, TopicPlan},
+    settings::Role,
+};
 
 /// Records of the models topic hold at most this much, with room for Kafka's own framing.
 const MODEL_RECORD_BYTES: usize = 1 << 20;
@@ -73,6 +76,11 @@ pub fn uneven<'a>(topic: &str, partitions: i32, inputs: impl IntoIterator<Item =
         "the topic {topic:?} of what is known in advance has {partitions} partitions; expected {count}, as the input topic {input:?}: \
          what is told of a series must lie in its partition"
     ))
+}
+
+/// Whether an instance in `role` reads a topic that Foretide writes.
+pub fn read_back(plan: &Plan, role: Role, topic: &str) -> bool {
+    topic == plan.models_topic || (role != Role::Train && topic == plan.state_topic)
 }
 
 /// The topics that Foretide writes.

@@ -228,7 +228,7 @@ impl<'a> Trainer<'a> {
                     challenger_loss: outcome.challenger_loss,
                     trained_until: history.newest,
                     reason: PublishReason::Promotion,
-                    prior: history.prior(&stream.engine.forecast),
+                    prior: train::prior(&stream.engine.forecast, &history.lanes, &history.sizes),
                 };
                 return self.publish(stream, challenger);
             }

@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 
 use super::{Engine, Task, TaskHandle};
 use crate::{
+    nn::fnv_1a,
     series::{Known, Outlook, Telling},
     time::{EventTime, Grid},
 };
@@ -79,9 +80,8 @@ impl Outlooks {
 
 /// Bits that tell one record's number from another's (SplitMix64 over an FNV-1a hash of the key).
 fn mixed(key: &str, slot: i64, offset: i64) -> u64 {
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     let numbers = slot.to_le_bytes().into_iter().chain(offset.to_le_bytes());
-    let mut bits = key.bytes().chain(numbers).fold(0xcbf2_9ce4_8422_2325, step);
+    let mut bits = fnv_1a(key.bytes().chain(numbers));
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ (bits >> 31)

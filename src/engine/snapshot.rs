@@ -6,7 +6,7 @@ use super::{
     StreamSpec,
     table::{Series, UNSTEPPED},
 };
-use crate::{forecast::ForecastState, series::SeriesState};
+use crate::{forecast::ForecastState, nn::fnv_1a, series::SeriesState};
 
 /// Why a snapshot could not be taken up.
 #[derive(Debug, thiserror::Error)]
@@ -74,8 +74,7 @@ fn stream_fingerprint(spec: &StreamSpec) -> u64 {
     if !series.extra.known.names.is_empty() {
         text += &format!(" known {:?}", series.extra.known.names);
     }
-    // FNV-1a: any stable hash would do; Rust's own is not stable between versions.
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    fnv_1a(text.bytes())
 }
 
 pub(super) fn encode(spec: &StreamSpec, series: &Series) -> Vec<u8> {

@@ -89,12 +89,11 @@ impl Calibration {
         let distances = &mut self.distances[bucket * levels..(bucket + 1) * levels];
         let bucket = &mut self.buckets[bucket];
         bucket.count = bucket.count.saturating_add(1);
-        let count = bucket.count as f32;
         let limit = if bucket.count > PRIOR { CLIP * bucket.usual.max(LEAST) } else { f32::INFINITY };
         // What the network knew beforehand is not unrest of the series.
         let usual = residual.abs() / unhalve(issued[spec.median]);
         bucket.usual += (usual.min(limit) - bucket.usual) / bucket.memory();
-        let rate = RATE.max(near).max(1.0 / (PRIOR as f32 + count));
+        let rate = RATE.max(near).max(1.0 / bucket.memory());
         for (level, distance) in distances.iter_mut().enumerate() {
             let below = if residual < unhalve(issued[level]) { 1.0 } else { 0.0 };
             *distance = sided(spec, level, *distance + rate * (spec.levels[level] - below));

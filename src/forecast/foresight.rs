@@ -96,8 +96,7 @@ impl Foresight {
 
     /// The weights of one model, `[knot][regressor]`.
     pub fn weights_of(&mut self, spec: &ForecastSpec, model: usize) -> &mut [f32] {
-        let count = spec.knots.len() * regressors(spec);
-        &mut self.weights[model * count..][..count]
+        &mut self.weights[of_model(spec, model)]
     }
 
     /// Remembers what is told of the knots at the newest step, at which a forecast is made.
@@ -115,7 +114,7 @@ impl Foresight {
     /// Adds to the path of one model, told in `unit`, what is known in advance of each of its leads.
     pub fn add(&self, spec: &ForecastSpec, series: &SeriesState, model: usize, unit: f32, out: &mut [f64]) {
         let count = regressors(spec);
-        let weights = &self.weights[model * spec.knots.len() * count..][..spec.knots.len() * count];
+        let weights = &self.weights[of_model(spec, model)];
         let mut out = out.iter_mut().zip(&spec.of_knots);
         look(spec, series, |_, regressors| {
             let Some((out, Between { below, above, share })) = out.next() else { return };
@@ -182,6 +181,12 @@ fn rings(spec: &ForecastSpec) -> usize {
 /// Numbers of a model, padded with zeros to one of two sizes.
 fn regressors(spec: &ForecastSpec) -> usize {
     if spec.known * LOOKS <= WITH_FEW { WITH_FEW } else { WITH_MANY }
+}
+
+/// Where the weights of a model lie.
+fn of_model(spec: &ForecastSpec, model: usize) -> std::ops::Range<usize> {
+    let count = spec.knots.len() * regressors(spec);
+    model * count..(model + 1) * count
 }
 
 /// Visits what is told at the newest step of each lead that is forecast, in order; where one number is made of all leads, the mean

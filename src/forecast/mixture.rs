@@ -42,8 +42,8 @@ clone_in_place!(Mixture { buckets });
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Bucket {
-    mean: Blend,
-    median: Blend,
+    /// By the [`Aim`].
+    blends: [Blend; 2],
     /// Mean absolute error of the mixture.
     usual: f32,
     /// Forecasts that were learnt from.
@@ -74,6 +74,8 @@ pub(super) enum Aim {
 }
 
 impl Aim {
+    pub const ALL: [Self; 2] = [Self::Mean, Self::Median];
+
     fn loss(self, error: f32) -> f32 {
         match self {
             Self::Mean => error * error,
@@ -91,7 +93,7 @@ impl Mixture {
             losses: [0.0; 3],
             won: 0.0,
         };
-        let bucket = Bucket { mean: blend.clone(), median: blend, usual: 0.0, learnt: 0 };
+        let bucket = Bucket { blends: [blend.clone(), blend], usual: 0.0, learnt: 0 };
         Self { buckets: vec![bucket; spec.buckets.len()] }
     }
 
@@ -99,11 +101,8 @@ impl Mixture {
     /// than a naive forecast, or not by more than chance, the naive forecast has all.
     #[inline]
     pub fn weights(&self, bucket: usize, aim: Aim) -> [f32; EXPERTS] {
-        let bucket = &self.buckets[bucket];
-        let Blend { weights: free, losses: [last, seasonal, weighted], won, .. } = match aim {
-            Aim::Mean => &bucket.mean,
-            Aim::Median => &bucket.median,
-        };
+        let blend = &self.buckets[bucket].blends[aim as usize];
+        let Blend { weights: free, losses: [last, seasonal, weighted], won, .. } = blend;
         if weighted + SURE[aim as usize] * won.sqrt() > last.min(*seasonal) {
             let naive = if last <= seasonal { Expert::Last } else { Expert::Seasonal };
             return std::array::from_fn(|expert| f32::from(u8::from(expert == naive as usize)));
@@ -128,7 +127,7 @@ impl Mixture {
         let target = target / unit;
         let prior = PRIOR / bucket.learnt as f32;
         let near = NEAR * bucket.usual / unit;
-        for (blend, aim) in [(&mut bucket.mean, Aim::Mean), (&mut bucket.median, Aim::Median)] {
+        for (blend, aim) in bucket.blends.iter_mut().zip(Aim::ALL) {
             blend.learn(aim, target, distances, near, prior, first);
         }
     }
@@ -137,7 +136,7 @@ impl Mixture {
     pub fn forget(&mut self, spec: &ForecastSpec, expert: Expert) {
         let Some(free) = (expert as usize).checked_sub(1) else { return };
         let first = first_weights(spec);
-        for blend in self.buckets.iter_mut().flat_map(|bucket| [&mut bucket.mean, &mut bucket.median]) {
+        for blend in self.buckets.iter_mut().flat_map(|bucket| &mut bucket.blends) {
             blend.products[free] = [0.0; FREE];
             blend.products.iter_mut().for_each(|row| row[free] = 0.0);
             (blend.targets[free], blend.weights[free]) = (0.0, first[free]);

@@ -155,13 +155,13 @@ impl ForecastState {
         }
         self.linear.remember(spec, series);
         out.weights.clear();
-        let of_bucket = |bucket| [Aim::Mean, Aim::Median].map(|aim| self.mixture.weights(bucket, aim));
+        let of_bucket = |bucket| Aim::ALL.map(|aim| self.mixture.weights(bucket, aim));
         out.weights.extend((0..spec.buckets.len()).map(of_bucket));
         for (place, point) in out.point.iter_mut().enumerate() {
             let Between { below, above, share } = spec.of_middles[place];
             let (low, high) = (&out.weights[below], &out.weights[above]);
             let seasonal = *point;
-            let [mean, median] = [Aim::Mean, Aim::Median].map(|aim| {
+            let [mean, median] = Aim::ALL.map(|aim| {
                 if spec.network_alone {
                     return anchor + scale * f64::from(network_point(place));
                 }

@@ -355,7 +355,7 @@ impl NetworkSpec {
     }
 
     /// A hash of the architecture that stays the same across builds, machines and seeds: weights fit where
-    /// fingerprints are equal. FNV-1a over a written-out form (Fowler, Noll, Vo; RFC 9923), in which what came with later
+    /// fingerprints are equal. Over a written-out form, in which what came with later
     /// releases stands only where it differs from what was before.
     pub fn fingerprint(&self) -> u64 {
         let mut text = format!(
@@ -377,9 +377,14 @@ impl NetworkSpec {
         for (name, value, _) in later.iter().filter(|(_, _, told)| *told) {
             text += &format!("; {name}={value}");
         }
-        text.bytes()
-            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+        fnv_1a(text.bytes())
     }
+}
+
+/// A hash that stays the same across builds and machines, which Rust's own does not (FNV-1a: Fowler, Noll, Vo; RFC 9923).
+pub(crate) fn fnv_1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 /// Steps that a causal convolution looks at.

@@ -2,10 +2,18 @@
 //! [`SeriesState`] makes them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use crate::forecast::{ForecastSpec, Prior};
 use crate::nn::{Arrangement, NetworkSpec};
 use crate::series::{ClosedSlot, Outlook, Placed, SeriesSpec, SeriesState, Size, Target};
 use crate::time::EventTime;
+
+/// Where a new series of such a stream begins, as far as these lanes and the sizes of their series tell.
+pub fn prior(forecast: &ForecastSpec, lanes: &[Lane], sizes: &[Size]) -> Option<Arc<Prior>> {
+    let targets: Vec<&[f32]> = lanes.iter().map(|lane| lane.targets.as_slice()).collect();
+    Prior::pool(forecast, sizes, &targets).map(Arc::new)
+}
 
 /// The steps of one series in order.
 #[derive(Debug, Clone, PartialEq, Default)]

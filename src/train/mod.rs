@@ -25,7 +25,7 @@ pub use evaluate::{Comparison, compare};
 pub use gaps::{Gaps, Stretch};
 pub use gate::{Refusal, Verdict};
 pub use imputer::{Imputer, ImputerSpec};
-pub use lanes::{Lane, LaneBuilder};
+pub use lanes::{Lane, LaneBuilder, prior};
 pub use optimiser::Moments;
 pub use run::{resume, train};
 pub use spec::{Fit, Outcome, Progress, Replay, TrainError, TrainSpec};

@@ -15,7 +15,7 @@ use super::lanes::Lane;
 use super::optimiser::{AdamW, clip, global_norm, learning_rate, named};
 use super::spec::{Fit, Outcome, Progress, TrainError, TrainSpec};
 use super::tracks::{Cut, Sizes, Tracks, steps};
-use crate::nn::{NamedTensor, NetworkSpec, Weights};
+use crate::nn::{NamedTensor, NetworkSpec, Weights, fnv_1a};
 
 /// The most steps of a window: what is kept for the backward pass grows with it, and so does, elsewhere than on the
 /// processor, the stack that the backward pass needs.
@@ -345,15 +345,11 @@ impl<'a> Run<'a> {
     }
 }
 
-/// A hash of all that the order and the layout of the lanes follow from. FNV-1a (RFC 9923).
+/// A hash of all that the order and the layout of the lanes follow from.
 fn order(spec: &TrainSpec, cuts: &[Cut]) -> u64 {
     let settings = [spec.seed, spec.k1 as u64, spec.k2 as u64, spec.lanes as u64];
     let lanes = cuts.iter().flat_map(|cut| [cut.trained as u64, cut.steps as u64]);
-    settings
-        .into_iter()
-        .chain(lanes)
-        .flat_map(u64::to_le_bytes)
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+    fnv_1a(settings.into_iter().chain(lanes).flat_map(u64::to_le_bytes))
 }
 
 #[cfg(test)]

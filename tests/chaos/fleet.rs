@@ -1,10 +1,10 @@
 //! The daemon's replicas: started, watched, and started again when they end.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use foretide::env::{Clock, SystemClock};
 
-use crate::harness::{guarded::Guarded, http_get, kept_port};
+use crate::harness::{guarded::Guarded, http_get, kept_port, last_lines};
 
 /// How long the group waits for a silent replica.
 pub const SESSION: Duration = Duration::from_secs(3);
@@ -166,16 +166,18 @@ training = {{ enabled = false }}
 
     /// What a replica printed last.
     fn last_words(&self, name: &str) -> String {
-        let log = std::fs::read_to_string(self.folder.path().join(format!("{name}.log"))).unwrap_or_default();
-        log.lines().last().unwrap_or_default().to_owned()
+        last_lines(&self.folder.path().join(format!("{name}.log")), 1)
     }
 
     /// How often `text` stands in what the replicas have printed.
     pub fn said(&self, text: &str) -> usize {
-        let files = std::fs::read_dir(self.folder.path()).expect("the folder is there").flatten();
-        let logs = files.filter(|file| file.path().extension().is_some_and(|end| end == "log"));
-        let read = logs.map(|file| std::fs::read_to_string(file.path()).unwrap_or_default());
+        let read = self.logs().map(|log| std::fs::read_to_string(log).unwrap_or_default());
         read.map(|log| log.matches(text).count()).sum()
+    }
+
+    fn logs(&self) -> impl Iterator<Item = PathBuf> {
+        let files = std::fs::read_dir(self.folder.path()).expect("the folder is there").flatten();
+        files.map(|file| file.path()).filter(|file| file.extension().is_some_and(|end| end == "log"))
     }
 
     /// What each replica says of its health.
@@ -189,20 +191,11 @@ training = {{ enabled = false }}
 
     /// The last lines of every log.
     pub fn ends_of_logs(&self) -> String {
-        let mut ends = String::new();
-        for file in std::fs::read_dir(self.folder.path()).expect("the folder is there").flatten() {
-            if file.path().extension().is_some_and(|end| end == "log") {
-                let log = std::fs::read_to_string(file.path()).unwrap_or_default();
-                let lines: Vec<&str> = log.lines().collect();
-                let end = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
-                ends.push_str(&format!("{}:\n{end}\n", file.file_name().display()));
-            }
-        }
-        ends
+        self.logs().map(|log| format!("{}:\n{}\n", log.display(), last_lines(&log, LAST_LINES))).collect()
     }
 
     /// Keeps the folder with all logs, and tells where it is.
-    pub fn keep_logs(self) -> std::path::PathBuf {
+    pub fn keep_logs(self) -> PathBuf {
         self.folder.keep()
     }
 }

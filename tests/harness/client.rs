@@ -159,6 +159,11 @@ fn header(text: &[u8]) -> Option<(String, Vec<u8>)> {
     Some((String::from_utf8_lossy(&text[..colon]).into_owned(), text[colon + 1..].to_vec()))
 }
 
+/// Records of the first `partitions` of a topic that a group has committed.
+pub fn committed(kafka: &Kafka, group: &str, topic: &str, partitions: i32) -> i64 {
+    (0..partitions).map(|partition| group_offset(kafka, group, topic, partition).unwrap_or(0).max(0)).sum()
+}
+
 /// The committed offset of a group in one partition, as plain rdkafka reads it.
 pub fn group_offset(kafka: &Kafka, group: &str, topic: &str, partition: i32) -> Option<i64> {
     let consumer: BaseConsumer = ClientConfig::new()

@@ -11,7 +11,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
 };
 
-use super::{guarded::Guarded, kafka::jars, kept_port, proxy::Proxy, wait_for};
+use super::{guarded::Guarded, kafka::jars, kept_port, last_lines, proxy::Proxy, wait_for};
 
 /// How many brokers.
 pub const BROKERS: usize = 3;
@@ -100,9 +100,7 @@ impl Cluster {
     pub fn logs(&self) -> String {
         let tail = |number| {
             let log = self.folder.path().join(format!("{number}/kafka.log"));
-            let text = std::fs::read_to_string(log).unwrap_or_default();
-            let lines: Vec<&str> = text.lines().collect();
-            format!("broker {number}:\n{}\n", lines[lines.len().saturating_sub(20)..].join("\n"))
+            format!("broker {number}:\n{}\n", last_lines(&log, 20))
         };
         (0..BROKERS).map(tail).collect()
     }

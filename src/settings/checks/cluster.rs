@@ -189,21 +189,7 @@ fn tls(kafka: &Kafka, at: &mut Checker<'_>) {
         );
     }
     let (certificate, key) = (kafka.ssl_certificate_file.is_some(), kafka.ssl_key_file.is_some());
-    let both = "a certificate and its key";
-    at.contradicts(
-        certificate && !key,
-        &["ssl_certificate_file", "ssl_key_file"],
-        both,
-        "no ssl_key_file",
-        "add ssl_key_file",
-    );
-    at.contradicts(
-        key && !certificate,
-        &["ssl_key_file", "ssl_certificate_file"],
-        both,
-        "no ssl_certificate_file",
-        "add ssl_certificate_file",
-    );
+    together(["ssl_certificate_file", "ssl_key_file"], [certificate, key], at);
     let password = if kafka.ssl_key_password_file.is_some() { "ssl_key_password_file" } else { "ssl_key_password" };
     let useless = kafka.ssl_key_password.is_some() && !key;
     at.contradicts(
@@ -221,6 +207,20 @@ fn tls(kafka: &Kafka, at: &mut Checker<'_>) {
         ] {
             readable(file.as_deref(), key, at);
         }
+    }
+}
+
+/// A certificate and its key come together: their names, and which of them are given.
+pub(super) fn together(names: [&str; 2], given: [bool; 2], at: &mut Checker<'_>) {
+    for (here, there) in [(0, 1), (1, 0)] {
+        let missing = names[there];
+        at.contradicts(
+            given[here] && !given[there],
+            &[names[here], missing],
+            "a certificate and its key",
+            format!("no {missing}"),
+            format!("add {missing}"),
+        );
     }
 }
 

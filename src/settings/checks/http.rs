@@ -2,7 +2,7 @@
 
 use super::super::Http;
 use super::Checker;
-use super::cluster::{readable, secret};
+use super::cluster::{readable, secret, together};
 
 /// A token that is shorter can be guessed.
 const SHORTEST_TOKEN: usize = 16;
@@ -19,19 +19,5 @@ pub fn check(http: &mut Http, at: &mut Checker<'_>) {
     readable(http.tls_certificate_file.as_deref(), "tls_certificate_file", at);
     readable(http.tls_key_file.as_deref(), "tls_key_file", at);
     let given = [http.tls_certificate_file.is_some(), http.tls_key_file.is_some()];
-    let both = "a certificate and its key";
-    at.contradicts(
-        given == [true, false],
-        &["tls_certificate_file", "tls_key_file"],
-        both,
-        "no tls_key_file",
-        "add tls_key_file",
-    );
-    at.contradicts(
-        given == [false, true],
-        &["tls_key_file", "tls_certificate_file"],
-        both,
-        "no tls_certificate_file",
-        "add tls_certificate_file",
-    );
+    together(["tls_certificate_file", "tls_key_file"], given, at);
 }
