@@ -34,6 +34,11 @@ impl Grid {
         }
     }
 
+    /// Whether `slot` lies within event time.
+    pub fn holds(self, slot: i64) -> bool {
+        (self.slot(EventTime::MIN)..=self.slot(EventTime::MAX)).contains(&slot)
+    }
+
     /// The event time at which `slot` begins.
     pub fn start(self, slot: i64) -> EventTime {
         match self {

@@ -25,6 +25,12 @@ pub enum SnapshotError {
         /// The series' key.
         series: String,
     },
+    /// The bytes hold numbers that no series comes to.
+    #[error("the snapshot of series {series:?} holds numbers that no series comes to")]
+    Unsound {
+        /// The series' key.
+        series: String,
+    },
 }
 
 #[derive(Serialize)]
@@ -119,7 +125,13 @@ pub(super) fn decode(spec: &StreamSpec, key: &str, position: i64, body: &[u8]) -
     if !read.forecast.fits(&spec.forecast) {
         return Err(other_stream());
     }
+    let ours = read.network == spec.network.fingerprint();
+    let hidden = !ours || read.version == UNSTEPPED || read.hidden.len() == spec.network.state_len();
+    let sound = hidden && read.hidden.iter().all(|number| number.is_finite());
+    if !(sound && read.input.is_sound(&spec.series) && read.forecast.is_sound(&spec.forecast)) {
+        return Err(SnapshotError::Unsound { series: key.to_owned() });
+    }
     // Another network: the hidden state means nothing to it and is built anew from the context.
-    let version = if read.network == spec.network.fingerprint() { read.version } else { UNSTEPPED };
+    let version = if ours { read.version } else { UNSTEPPED };
     Ok(Series::restored(key, position, version, read.input, read.forecast, read.hidden))
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::experts::all_finite;
 use super::rarity::Rarity;
 use super::ring::after;
 use super::spec::ForecastSpec;
@@ -123,6 +124,14 @@ impl Detector {
         self.near.errors.len() == NEAR && self.far.errors.len() == far_lead(spec)
     }
 
+    /// Whether its places lie within its windows and its numbers can be reckoned with: it may come from outside.
+    pub fn is_sound(&self) -> bool {
+        self.tail.is_sound()
+            && [&self.near, &self.far].into_iter().all(Window::is_sound)
+            && self.views.iter().all(Rarity::is_sound)
+            && self.told.is_finite()
+    }
+
     /// Heap memory in bytes.
     pub fn heap_bytes(&self) -> usize {
         (self.near.errors.capacity() + self.far.errors.capacity()) * size_of::<f32>()
@@ -194,6 +203,12 @@ impl Window {
         self.errors[usize::from(self.now)] = error;
         self.now = after(self.now, self.errors.len());
         self.full |= self.now == 0;
+    }
+
+    fn is_sound(&self) -> bool {
+        let length = self.errors.len();
+        let place = if length == 0 { !self.full } else { usize::from(self.now) < length };
+        place && all_finite(&self.errors)
     }
 
     /// Their mean, once there are enough.

@@ -1,6 +1,6 @@
 //! What a series never goes beyond.
 
-use crate::series::clone_in_place;
+use crate::series::{clone_in_place, is_reachable};
 use serde::{Deserialize, Serialize};
 
 /// A bound is known once values have lain on it so often ...
@@ -39,6 +39,12 @@ impl Bounds {
         self.greatest.take(value, !known || value > self.greatest.value);
     }
 
+    /// Whether these are extremes of values: they may come from outside.
+    pub fn is_sound(&self) -> bool {
+        let (least, greatest) = (self.least.value, self.greatest.value);
+        is_reachable(least) && is_reachable(greatest) && least <= greatest
+    }
+
     /// What is known of them.
     pub fn known(&self) -> Known {
         let enough = LEAST.max(self.count / ONE_IN);
@@ -67,8 +73,10 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// A point forecast, held to the bounds and to a little more than what was ever seen, the newest value included.
+    /// A point forecast, held to the bounds and to a little more than what was ever seen, the newest value included, which
+    /// stands for a forecast that has become no number.
     pub fn hold_point(self, point: f64, newest: f64) -> f64 {
+        let point = if point.is_nan() { newest } else { point };
         self.hold(point.clamp(self.lowest.min(newest), self.highest.max(newest)))
     }
 

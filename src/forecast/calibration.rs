@@ -3,7 +3,7 @@
 use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
-use super::experts::held;
+use super::experts::{all_scaled, held};
 use super::pending::unhalve;
 use super::prior::Prior;
 use super::spec::{ForecastSpec, MAX_LEVELS};
@@ -22,6 +22,8 @@ const HEAD_START: u32 = 2;
 const CLIP: f32 = 8.0;
 /// ... of which one below this, in scales, does not hold back a larger one: the series has been at rest.
 const LEAST: f32 = 0.01;
+/// No residual is larger than [`FARTHEST`](super::experts::FARTHEST), nor is one where an interval was narrowed that much.
+const MOST: f32 = 64.0;
 /// A network's spread may widen or narrow an interval by this factor.
 const SWING: f32 = 3.0;
 /// A spread of the network, in the series' scale, that is none.
@@ -89,7 +91,7 @@ impl Calibration {
         let distances = &mut self.distances[bucket * levels..(bucket + 1) * levels];
         let bucket = &mut self.buckets[bucket];
         bucket.count = bucket.count.saturating_add(1);
-        let limit = if bucket.count > PRIOR { CLIP * bucket.usual.max(LEAST) } else { f32::INFINITY };
+        let limit = if bucket.count > PRIOR { CLIP * bucket.usual.max(LEAST) } else { MOST };
         // What the network knew beforehand is not unrest of the series.
         let usual = residual.abs() / unhalve(issued[spec.median]);
         bucket.usual += (usual.min(limit) - bucket.usual) / bucket.memory();
@@ -168,6 +170,13 @@ impl Calibration {
     pub fn fits(&self, spec: &ForecastSpec) -> bool {
         let cells = spec.buckets.len() * spec.levels.len();
         self.buckets.len() == spec.buckets.len() && self.distances.len() == cells && self.usual_spread.len() == cells
+    }
+
+    /// Whether its numbers can be reckoned with: they may come from outside.
+    pub fn is_sound(&self) -> bool {
+        all_scaled(&self.distances)
+            && all_scaled(&self.usual_spread)
+            && self.buckets.iter().all(|bucket| bucket.usual >= 0.0 && all_scaled(&[bucket.usual]))
     }
 
     /// Heap memory in bytes.

@@ -33,6 +33,9 @@ impl Expert {
 /// A network's output beyond this, in the series' scale, is held to it; one that is no number counts as 0.
 const LIMIT: f32 = 1e6;
 
+/// The largest distance in units of a scale.
+const LARGEST: f64 = 1e12;
+
 /// An error counts for at most this many scales: a larger one says that the scale was not known yet, as when a series at rest wakes up.
 pub(super) const FARTHEST: f32 = 20.0;
 
@@ -79,7 +82,17 @@ pub(super) fn held(network: f32) -> f32 {
 /// A distance in units of `scale`, held to what 32 bits can be reckoned with.
 #[inline]
 pub(super) fn scaled(distance: f64, scale: f64) -> f32 {
-    (distance / scale).clamp(-1e12, 1e12) as f32
+    (distance / scale).clamp(-LARGEST, LARGEST) as f32
+}
+
+/// Whether these are distances in units of a scale, as [`scaled`] gives them.
+pub(super) fn all_scaled(numbers: &[f32]) -> bool {
+    numbers.iter().all(|number| number.abs() <= LARGEST as f32)
+}
+
+/// Whether none of these is infinite or no number.
+pub(super) fn all_finite(numbers: &[f32]) -> bool {
+    numbers.iter().all(|number| number.is_finite())
 }
 
 /// An error in the series' scale, held to [`FARTHEST`].

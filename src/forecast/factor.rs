@@ -3,6 +3,8 @@
 use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
+use super::experts::all_finite;
+
 /// Numbers that a linear forecast is made of, where there are no covariates.
 pub(super) const REGRESSORS: usize = 16;
 
@@ -29,6 +31,11 @@ impl Factor {
     /// Whether this is of so many numbers.
     pub fn fits(&self, regressors: usize) -> bool {
         self.upper.len() == regressors * (regressors - 1) / 2 && self.diagonal.len() == regressors
+    }
+
+    /// Whether its numbers can be reckoned with: they may come from outside.
+    pub fn is_sound(&self) -> bool {
+        all_finite(&self.upper) && all_finite(&self.diagonal)
     }
 
     /// The gain `P x / (1 + xᵀ P x)`: how far each weight moves with an error of one.

@@ -3,7 +3,7 @@
 use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
-use super::experts::FARTHEST;
+use super::experts::{FARTHEST, all_finite};
 use super::factor::Factor;
 use super::linear::{FORGETTING, dot, heed, models};
 use super::pending::{halve, unhalve};
@@ -141,6 +141,13 @@ impl Foresight {
             && self.cursors.len() == spec.buckets.len()
             && self.cursors.iter().zip(&spec.buckets).all(|(cursor, end)| usize::from(*cursor) < *end)
             && self.told.len() == rings(spec)
+    }
+
+    /// Whether its numbers can be reckoned with: they may come from outside.
+    pub fn is_sound(&self) -> bool {
+        self.factors.iter().all(Factor::is_sound)
+            && all_finite(&self.weights)
+            && self.told.iter().all(|half| unhalve(*half).is_finite())
     }
 
     /// Heap memory in bytes.

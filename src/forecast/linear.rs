@@ -4,13 +4,13 @@ use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
 use super::coming::Coming;
-use super::experts::{FARTHEST, scaled};
+use super::experts::{FARTHEST, all_finite, scaled};
 use super::factor::{Factor, REGRESSORS};
 use super::foresight::{Foresight, Matured};
 use super::profile::{Cycle, Profile, Usual};
 use super::ring::{after, back};
 use super::spec::ForecastSpec;
-use crate::series::{COVARIATE_LOOKS, ClosedSlot, MAX_COVARIATES, SeriesState};
+use crate::series::{COVARIATE_LOOKS, ClosedSlot, MAX_COVARIATES, SeriesState, is_reachable};
 
 /// Numbers of a model with some covariates, and with as many as there may be.
 const WITH_FEW: usize = REGRESSORS + 8;
@@ -304,6 +304,18 @@ impl Linear {
             }
     }
 
+    /// Whether its place lies within its rings and its numbers can be reckoned with: it may come from outside.
+    pub fn is_sound(&self) -> bool {
+        usize::from(self.now) < self.values.len()
+            && is_reachable(self.reference)
+            && self.unit >= 0.0
+            && all_finite(&[self.unit, self.mean])
+            && all_finite(&self.values)
+            && self.profile.is_sound()
+            && self.models.iter().all(Model::is_sound)
+            && self.foresight.as_ref().is_none_or(|foresight| foresight.is_sound())
+    }
+
     /// Heap memory in bytes.
     pub fn heap_bytes(&self) -> usize {
         let model = |model: &Model| {
@@ -323,6 +335,14 @@ impl Linear {
 }
 
 impl Model {
+    fn is_sound(&self) -> bool {
+        self.factor.is_sound()
+            && self.usual.iter().all(|usual| *usual >= 0.0)
+            && [&self.weights, &self.usual, &self.left, &self.before].into_iter().all(|numbers| all_finite(numbers))
+            && all_finite(self.averages.as_flattened())
+            && self.level.is_finite()
+    }
+
     /// Learns from the buckets whose last lead is the coming step, beside the weights of what was foreseen of them.
     fn mature<const R: usize>(
         &mut self,
@@ -353,6 +373,9 @@ impl Model {
                 let mut error = target - dot(weights, &regressors);
                 if let Some((foreseen, weights)) = &foreseen {
                     error -= foreseen.said(weights, knot);
+                }
+                if !error.is_finite() {
+                    continue; // the numbers have overflowed: there is nothing to learn from
                 }
                 let usual = &mut self.usual[bucket];
                 let bound = if steps > KNOWN_FROM { CLIP_ERROR * *usual } else { f32::INFINITY };

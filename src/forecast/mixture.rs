@@ -3,7 +3,7 @@
 use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
-use super::experts::{EXPERTS, Expert};
+use super::experts::{EXPERTS, Expert, all_finite};
 use super::spec::ForecastSpec;
 
 /// Experts whose weights are free; the last value, from which all is measured, has the rest.
@@ -146,6 +146,18 @@ impl Mixture {
     /// Whether this is of the shape of `spec`.
     pub fn fits(&self, spec: &ForecastSpec) -> bool {
         self.buckets.len() == spec.buckets.len()
+    }
+
+    /// Whether its numbers can be reckoned with: they may come from outside.
+    pub fn is_sound(&self) -> bool {
+        let blend = |blend: &Blend| {
+            all_finite(&blend.weights)
+                && all_finite(blend.products.as_flattened())
+                && all_finite(&blend.targets)
+                && all_finite(&blend.losses)
+                && blend.won.is_finite()
+        };
+        self.buckets.iter().all(|bucket| bucket.usual.is_finite() && bucket.blends.iter().all(blend))
     }
 
     /// Heap memory in bytes.

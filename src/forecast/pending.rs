@@ -1,9 +1,10 @@
 //! What was forecast and has not matured yet.
 
-use crate::series::clone_in_place;
+use crate::series::{clone_in_place, is_reachable};
 use serde::{Deserialize, Serialize};
 
 use super::calibration::outward;
+use super::experts::all_scaled;
 use super::linear::MODELS;
 use super::ring::{after, back};
 use super::spec::ForecastSpec;
@@ -116,6 +117,25 @@ impl Pending {
             && self.points.len() == spec.middles.iter().sum::<usize>()
             && self.centres.len() == ends
             && self.quantiles.len() == ends * spec.levels.len()
+    }
+
+    /// Whether its places lie within its rings and its numbers can be reckoned with: it may come from outside.
+    pub fn is_sound(&self, spec: &ForecastSpec) -> bool {
+        let within = |((middle, end), (middles, ends)): (&(u16, u16), (&usize, &usize))| {
+            usize::from(*middle) < *middles && usize::from(*end) < *ends
+        };
+        let scale = |bits: &u32| {
+            let scale = f64::from_bits(u64::from(*bits) << 32);
+            *bits == 0 || scale > 0.0 && is_reachable(scale)
+        };
+        let points =
+            |points: &Points| all_scaled(&points.linear) && all_scaled(&[points.network, points.mixed, points.median]);
+        usize::from(self.now) < self.scales.len()
+            && self.cursors.iter().zip(spec.middles.iter().zip(&spec.buckets)).all(within)
+            && self.scales.iter().all(scale)
+            && self.points.iter().all(points)
+            && all_scaled(&self.centres)
+            && self.quantiles.iter().all(|half| unhalve(*half).is_finite())
     }
 
     /// Heap memory in bytes.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::experts::all_scaled;
 use super::spec::ForecastSpec;
 use crate::series::{Size, UsualSize};
 
@@ -53,7 +54,8 @@ impl Prior {
     pub fn fits(&self, spec: &ForecastSpec) -> bool {
         self.usual.len() == spec.buckets.len()
             && self.size.is_sound()
-            && self.usual.iter().all(|usual| usual.is_finite() && *usual >= 0.0)
+            && self.usual.iter().all(|usual| *usual >= 0.0)
+            && all_scaled(&self.usual)
     }
 }
 

@@ -3,6 +3,8 @@
 use crate::series::{Holiday, Holidays, clone_in_place};
 use serde::{Deserialize, Serialize};
 
+use super::experts::all_finite;
+
 /// Most numbers that describe a season; longer ones share them between neighbours.
 const MOST_OF_A_SEASON: usize = 288;
 /// Most numbers that describe one of seven seasons.
@@ -131,6 +133,11 @@ impl Profile {
     pub fn fits(&self, cycle: Cycle<'_>) -> bool {
         let new = Self::new(cycle);
         self.season.len() == new.season.len() && self.week.len() == new.week.len()
+    }
+
+    /// Whether its numbers can be reckoned with: they may come from outside.
+    pub fn is_sound(&self) -> bool {
+        all_finite(&self.season) && all_finite(&self.week)
     }
 
     /// Heap memory in bytes.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::experts::all_finite;
 use crate::series::{exponential, logarithm};
 
 /// Share of sizes that are beyond the tracked quantile.
@@ -48,6 +49,14 @@ impl Rarity {
         let probability = if self.seen < KNOWN_FROM { 1.0 } else { self.probability(size) };
         self.learn(size);
         probability
+    }
+
+    /// Whether its numbers can be reckoned with: they may come from outside.
+    pub fn is_sound(&self) -> bool {
+        self.beyond <= EXCESSES
+            && all_finite(&[self.mean, self.quantile, self.excess])
+            && self.square.is_finite()
+            && all_finite(&self.largest)
     }
 
     fn probability(&self, size: f32) -> f32 {

@@ -95,6 +95,16 @@ impl ForecastState {
             && self.pending.fits(spec)
     }
 
+    /// Whether this state, which [fits](Self::fits) `spec`, is one that a series can come to: it may come from outside.
+    pub fn is_sound(&self, spec: &ForecastSpec) -> bool {
+        self.bounds.is_sound()
+            && self.linear.is_sound()
+            && self.mixture.is_sound()
+            && self.calibration.is_sound()
+            && self.detector.is_sound()
+            && self.pending.is_sound(spec)
+    }
+
     /// What a snapshot keeps beside the state itself where numbers are known in advance.
     pub(crate) fn foresight(&self) -> &Option<Box<Foresight>> {
         self.linear.foresight()

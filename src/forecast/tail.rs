@@ -60,6 +60,11 @@ impl Tail {
         }
     }
 
+    /// Whether its numbers can be reckoned with: they may come from outside.
+    pub fn is_sound(&self) -> bool {
+        self.mean.is_finite() && self.square.is_finite() && self.count <= MEMORY
+    }
+
     fn place(&self, spec: &ForecastSpec, residual: f32, usual: f32, distance: impl Fn(usize) -> f32) -> Placed {
         let above = residual >= 0.0;
         let outward = if above { spec.levels.len() - 1 - spec.median } else { spec.median };

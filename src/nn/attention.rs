@@ -254,7 +254,7 @@ impl PackedLayer for Packed {
         a.resize(rows * hidden, 0.0);
         for (row, out) in a.chunks_exact_mut(hidden).enumerate() {
             let held = &mut data[offset + row * stride];
-            let count = (*held as usize + 1).min(context);
+            let count = (*held as usize).min(context - 1) + 1;
             *held = count.min(context - 1) as f32;
             let window = row * cache.width()..(row + 1) * cache.width();
             self.attended(&attend[row * 3 * hidden..], &keys[window.clone()], &values[window], count, out);

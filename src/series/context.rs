@@ -1,6 +1,6 @@
 //! The recent values of a series.
 
-use super::clone_in_place::clone_in_place;
+use super::{clone_in_place::clone_in_place, spec::is_reachable};
 use serde::{Deserialize, Serialize};
 
 /// A ring of the newest values; an empty slot is a NaN. Laid out at the first push, for as many steps as asked then.
@@ -62,6 +62,14 @@ impl Context {
     /// Steps that the ring holds.
     pub fn len(&self) -> usize {
         self.values.len()
+    }
+
+    /// Whether its place lies within it and its values are some: it may come from outside.
+    pub fn is_sound(&self) -> bool {
+        let length = self.values.len();
+        [0, length].contains(&self.times.len())
+            && (length == 0 || (self.newest as usize) < length)
+            && self.values.iter().all(|value| value.is_nan() || is_reachable(*value))
     }
 
     /// Empties the newest slot.

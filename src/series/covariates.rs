@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::context::Context;
 use super::features::CLIP;
 use super::scale::Scale;
-use super::spec::LIMIT;
+use super::spec::{LIMIT, is_reachable};
 
 /// Numbers that tell of one covariate at a step, where it is looked at beside the values: how it stands, and how far it has
 /// moved in a season, or in a step where there is no season.
@@ -103,6 +103,12 @@ impl Covariates {
         }
     }
 
+    /// Whether its numbers are some: they may come from outside.
+    pub fn is_sound(&self) -> bool {
+        let means = self.open.iter().flat_map(|open| &open.means);
+        means.map(|(mean, _)| *mean).all(is_reachable) && self.tracks.iter().all(Track::is_sound)
+    }
+
     /// Heap memory in bytes.
     pub fn heap_bytes(&self) -> usize {
         let open = |open: &OpenSlot| open.means.capacity() * size_of::<(f64, u32)>();
@@ -130,6 +136,11 @@ impl Track {
     pub fn reset(&mut self) {
         self.context.clear();
         self.newest = None;
+    }
+
+    /// Whether its numbers are some: they may come from outside.
+    pub fn is_sound(&self) -> bool {
+        self.scale.is_sound() && self.newest.is_none_or(is_reachable) && self.context.is_sound()
     }
 
     /// Heap memory in bytes.

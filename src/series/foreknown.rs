@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::covariates::Track;
 use super::outlook::Outlook;
+use super::spec::is_reachable;
+use crate::time::Grid;
 
 /// Features of one number: as it is, and its means over the first quarter, the second one and the second half of the horizon.
 pub(super) const KNOWN_FEATURES: usize = 4;
@@ -90,6 +92,12 @@ impl Foreknown {
                 first = end + 1;
             }
         }
+    }
+
+    /// Whether its paths begin within event time and its numbers are some: it may come from outside.
+    pub fn is_sound(&self, grid: Grid) -> bool {
+        let path = |number: &Number| number.path.iter().all(|value| value.is_nan() || is_reachable(*value));
+        grid.holds(self.from) && self.numbers.iter().all(|number| number.past.is_sound() && path(number))
     }
 
     /// Heap memory in bytes.

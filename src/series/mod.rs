@@ -32,6 +32,7 @@ pub use outlook::{Outlook, Telling};
 pub use season::{newest_steps, seasons};
 pub use size::{Size, UsualSize};
 pub use slots::{ClosedSlot, MAX_OPEN_SLOTS, Placed};
+pub(crate) use spec::is_reachable;
 pub use spec::{Aggregation, Extra, Known, LIMIT, MAX_COVARIATES, MAX_KNOWN, SeriesSpec};
 pub use state::SeriesState;
 pub use target::Target;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::size::UsualSize;
+use super::{size::UsualSize, spec::is_reachable};
 
 /// A deviation counts for at most this many times the usual one (Huber's clipping, Annals of Mathematical Statistics 1964).
 const CLIP: f64 = 4.0;
@@ -96,6 +96,12 @@ impl Scale {
     /// The mean absolute one-step difference: positive, at most the scale.
     pub fn difference(&self) -> f64 {
         round(self.difference.mean.max(self.floor()))
+    }
+
+    /// Whether its sizes are some: they may come from outside.
+    pub fn is_sound(&self) -> bool {
+        let size = |size: f64| size >= 0.0 && is_reachable(size);
+        is_reachable(self.location) && size(self.deviation.mean) && size(self.difference.mean)
     }
 
     fn floor(&self) -> f64 {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::spec::LIMIT;
+
 /// The size of one series that is known.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Size {
@@ -48,12 +50,12 @@ impl UsualSize {
 
     /// Whether these are sizes: they come from outside.
     pub fn is_sound(&self) -> bool {
-        [self.scale, self.difference].iter().all(|size| size.is_finite() && *size > 0.0)
+        self.scale > 0.0 && self.scale <= LIMIT && self.difference > 0.0 && self.difference <= 1.0
     }
 
     /// The scale and the difference that a series probably has whose first value this is.
     pub(super) fn at(&self, value: f64) -> (f64, f64) {
-        let scale = if self.relative { self.scale * value.abs() } else { self.scale };
+        let scale = if self.relative { (self.scale * value.abs()).min(LIMIT) } else { self.scale };
         (scale, self.difference * scale)
     }
 }

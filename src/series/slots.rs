@@ -3,7 +3,7 @@
 use super::clone_in_place::clone_in_place;
 use serde::{Deserialize, Serialize};
 
-use super::spec::{Aggregation, LIMIT, SeriesSpec};
+use super::spec::{Aggregation, LIMIT, SeriesSpec, is_reachable};
 use crate::time::{EventTime, Grid};
 
 /// Open slots that one series may hold; with one more the oldest closes before its time.
@@ -95,6 +95,15 @@ impl Slots {
         let full = self.insert(spec, slot, time.0, value.clamp(-LIMIT, LIMIT));
         self.close(spec, full, closed);
         Placed::Accepted
+    }
+
+    /// Whether its slots and times lie within event time, in order: it may come from outside.
+    pub fn is_sound(&self, grid: Grid) -> bool {
+        let open = |open: &OpenSlot| grid.holds(open.slot) && is_reachable(open.value);
+        self.open.iter().all(open)
+            && self.open.is_sorted_by(|one, next| one.slot < next.slot)
+            && self.newest.is_none_or(|newest| (EventTime::MIN..=EventTime::MAX).contains(&EventTime(newest)))
+            && self.closed_to.is_none_or(|slot| grid.holds(slot))
     }
 
     /// Heap memory in bytes.

@@ -14,6 +14,11 @@ use crate::time::Grid;
 /// anything real comes near it.
 pub const LIMIT: f64 = 1e150;
 
+/// Whether a number can have come of values that are held to [`LIMIT`]: one of them, a difference, a mean, all rounded.
+pub(crate) fn is_reachable(number: f64) -> bool {
+    number.abs() <= 4.0 * LIMIT
+}
+
 /// The most covariates of a series.
 pub const MAX_COVARIATES: usize = 8;
 

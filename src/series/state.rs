@@ -11,7 +11,7 @@ use super::outlook::Outlook;
 use super::scale::Scale;
 use super::size::{Size, UsualSize};
 use super::slots::{ClosedSlot, Placed, Slots};
-use super::spec::SeriesSpec;
+use super::spec::{SeriesSpec, is_reachable};
 use crate::time::{EventTime, Grid};
 
 /// The state of one series: open slots, recent values, scale. A function of the series' own observations only.
@@ -116,7 +116,7 @@ impl SeriesState {
             foreknown.take(slot.slot, count, spec.context_len(), spec.memory());
         }
         self.slot = slot.slot;
-        self.steps += 1;
+        self.steps = self.steps.saturating_add(1);
     }
 
     /// Takes the newest step's value for none, as one that turned out to be a spike.
@@ -235,6 +235,17 @@ impl SeriesState {
     /// [`Self::value_back`] has none, and beyond the newest step.
     pub fn copy_back(&self, steps_back: usize, out: &mut [f64]) {
         self.context.copy_back(steps_back, out);
+    }
+
+    /// Whether it is one that a series can come to: it may come from outside.
+    pub fn is_sound(&self, spec: &SeriesSpec) -> bool {
+        self.slots.is_sound(spec.grid)
+            && self.context.is_sound()
+            && self.scale.is_sound()
+            && is_reachable(self.anchor)
+            && spec.grid.holds(self.slot)
+            && self.covariates.as_ref().is_none_or(|covariates| covariates.is_sound())
+            && self.foreknown.as_ref().is_none_or(|foreknown| foreknown.is_sound(spec.grid))
     }
 
     /// Memory in bytes, inline and on the heap.

@@ -87,7 +87,7 @@ pub enum PublishReason {
 pub struct Release {
     /// The stream's name.
     pub stream: String,
-    /// The version; 1 is the first that was published.
+    /// The version; 1 is the first that was published, and one more must always be possible.
     pub version: u64,
     /// The version it was trained from (or, on a rollback, whose weights it holds); 0 are the initial weights.
     pub parent: u64,
@@ -244,7 +244,7 @@ impl ModelKey {
             let text = std::str::from_utf8(key).ok()?;
             let mut pieces = text.splitn(3, '/');
             let stream = unescape(pieces.next()?)?;
-            let version = pieces.next()?.parse().ok()?;
+            let version = pieces.next()?.parse().ok().filter(|version| (1..u64::MAX).contains(version))?;
             let part = match pieces.next() {
                 Some(rest) => Some(rest.strip_prefix("part/")?.parse().ok()?),
                 None => None,

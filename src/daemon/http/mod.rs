@@ -96,6 +96,11 @@ impl Serving {
     }
 }
 
+/// What answers behind the door.
+pub fn router(door: &Door, window: Window) -> axum::Router {
+    routes::router(window, door.token.clone())
+}
+
 /// Listens at the door and serves until `shutdown` resolves; must be called within a tokio runtime.
 ///
 /// # Errors
@@ -105,7 +110,8 @@ pub async fn serve(
     window: Window,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Serving, ServeError> {
-    let Door { listen, tls, token } = door;
+    let router = router(&door, window.clone());
+    let Door { listen, tls, .. } = door;
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host(&listen)
         .await
         .map_err(|error| ServeError::Address { listen: listen.clone(), reason: error.to_string() })?
@@ -114,10 +120,9 @@ pub async fn serve(
     let listener = tokio::net::TcpListener::bind(addresses.as_slice()).await.map_err(bound)?;
     let address = listener.local_addr().map_err(bound)?;
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let ticker = tokio::spawn(tick(window.clone()));
+    let ticker = tokio::spawn(tick(window));
     let mut asked = stopped.clone();
     let asked = async move { drop(asked.changed().await) };
-    let router = routes::router(window, token);
     let server: Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>> = match tls {
         None => Box::pin(axum::serve(listener, router).with_graceful_shutdown(asked).into_future()),
         Some(config) => {

@@ -1,0 +1,82 @@
+//! Bytes as a JSON record: of a stream, and of what is known in advance.
+
+use std::cell::RefCell;
+
+use foretide::wire::{Decoder, Format, KeySource, TimeFormat, TimeSource};
+use serde::de::IgnoredAny;
+
+use super::decode::{self, spec};
+
+thread_local! {
+    static DECODERS: RefCell<Vec<Decoder>> = RefCell::new(decoders());
+}
+
+/// What is worth putting in between.
+pub const TOKENS: &[&str] = &[
+    "\"ts\":",
+    "\"id\":",
+    "\"m\":{",
+    "\"a\":",
+    "\"b\":",
+    "\"c\":",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "\"",
+    "\\",
+    "\\u0000",
+    "\\ud83d",
+    "\\ude00",
+    "null",
+    "true",
+    "false",
+    "NaN",
+    "1e308",
+    "-1e-400",
+    "0.1",
+    "17e8",
+    "9223372036854775807",
+    "\n",
+    "é",
+    "2024-05-01T12:30:00Z",
+];
+
+/// Records that are good for one of the decoders at least.
+pub fn samples() -> Vec<Vec<u8>> {
+    [
+        r#"{"ts":1700000000,"id":"x","m":{"id":7,"b":2.5},"a":1,"c":-3e2}"#,
+        r#"{"id":true,"ts":1700000000.25,"a":null,"m":{"b":1e-3,"id":"ü/~","more":[1,{"a":2},"\u00e9\\"]}}"#,
+        r#"{"ts":"2024-05-01T12:30:00Z","a":12.5,"b":null,"c":0}"#,
+        " {\"a\": 1 , \"b\":\t-0.0}\n",
+    ]
+    .map(Vec::from)
+    .to_vec()
+}
+
+fn decoders() -> Vec<Decoder> {
+    let field = |format| TimeSource::Field { name: "ts".into(), format };
+    let fields = |names: &[&str]| KeySource::Fields(names.iter().map(ToString::to_string).collect());
+    let all = ["a", "b", "c"];
+    [
+        spec(Format::Json, fields(&["id", "m.id"]), field(TimeFormat::EpochSeconds), &["a", "m.b"], &["c"]),
+        spec(Format::Json, fields(&[]), field(TimeFormat::Rfc3339), &all, &all),
+        spec(Format::Json, KeySource::Record, TimeSource::Record, &["a"], &["b", "c"]),
+    ]
+    .map(|spec| Decoder::new(spec).expect("the spec is sound"))
+    .into()
+}
+
+/// What is delivered is within its limits, a refusal says why, and what is taken for JSON is JSON.
+pub fn check(bytes: &[u8]) {
+    DECODERS.with_borrow_mut(|decoders| {
+        for decoder in decoders {
+            if decode::check(decoder, bytes) {
+                let parsed = serde_json::from_slice::<IgnoredAny>(bytes);
+                assert!(parsed.is_ok(), "{parsed:?}");
+            }
+        }
+    });
+}

@@ -1,0 +1,125 @@
+//! A small engine that is fed what comes from outside, and what its forecasts keep to.
+
+use foretide::{
+    engine::{Engine, Epoch, Frozen, StreamSpec, TaskHandle, TaskId},
+    forecast::ForecastSpec,
+    nn::{Arrangement, CellKind, NetworkSpec, Weights},
+    series::{Aggregation, Calendar, Extra, FEATURES, Holidays, Known, SeriesSpec, Target},
+    time::{EventTime, Grid},
+};
+
+const MINUTE: i64 = 60_000;
+const SEASON: u32 = 6;
+const HORIZON: usize = 5;
+const LEVELS: [f32; 3] = [0.1, 0.5, 0.9];
+/// The one series that is fed.
+const SERIES: &str = "series";
+
+/// Streams that differ in what their series and their networks keep.
+pub fn streams() -> Vec<StreamSpec> {
+    let regular = Grid::Regular { interval: MINUTE };
+    let calendar = Calendar::utc();
+    let described = Extra {
+        year_phase: true,
+        holidays: Some(Holidays::new(&calendar, regular, &["1970-01-01".parse().expect("a date")])),
+        covariates: ["warm".into(), "wind".into()].into(),
+        known: Known { names: ["price".into()].into(), slots: 100, ..Known::default() },
+    };
+    let each = || ForecastSpec::new(HORIZON, &LEVELS, SEASON as usize);
+    let one = ForecastSpec::one(HORIZON, &LEVELS, SEASON as usize, Target::Maximum, Some(3.0));
+    [
+        ("regular", regular, Extra::default(), each(), CellKind::Gru, Arrangement::ManyToMany),
+        ("irregular", Grid::Irregular, Extra::default(), each(), CellKind::Attention, Arrangement::Iterated),
+        ("described", regular, described, each(), CellKind::Lstm, Arrangement::ManyToMany),
+        ("one_number", regular, Extra::default(), one, CellKind::Slstm, Arrangement::ManyToOne),
+    ]
+    .map(|(name, grid, extra, forecast, cell, arrangement)| StreamSpec {
+        name: name.into(),
+        network: NetworkSpec {
+            cell,
+            arrangement,
+            layers: 1,
+            hidden: 8,
+            inputs: FEATURES + extra.features(),
+            horizon: HORIZON,
+            levels: LEVELS.len(),
+            context: 4,
+            ..NetworkSpec::default()
+        },
+        forecast: forecast.expect("the spec is sound").with_extra(&extra),
+        series: SeriesSpec {
+            grid,
+            aggregation: Aggregation::Mean,
+            readings_per_slot: None,
+            allowed_lateness: 0,
+            max_gap: 10,
+            max_gap_millis: 10 * MINUTE,
+            season: SEASON,
+            horizon: HORIZON as u32,
+            burn_in: 4,
+            calendar: calendar.clone(),
+            extra,
+        },
+        max_series: 1,
+    })
+    .into()
+}
+
+/// Weights under which every forecast depends on the hidden state.
+pub fn loud(spec: &NetworkSpec) -> Weights {
+    let mut tensors = Weights::initial(spec).tensors().clone();
+    let values = tensors.values_mut().flat_map(|tensor| &mut tensor.values);
+    values.enumerate().for_each(|(at, value)| *value += 0.3 * (at as f32 * 0.7).sin());
+    Weights::from_tensors(tensors)
+}
+
+/// An engine with [`streams`] and their initial weights.
+pub fn engine() -> Engine {
+    Engine::new(streams()).expect("the streams are sound")
+}
+
+/// Opens a stream's task.
+pub fn open(engine: &mut Engine, stream: &str) -> TaskHandle {
+    let id = TaskId { stream: stream.into(), topic: "in".into(), partition: 0 };
+    engine.open(id, 0).expect("the stream is known")
+}
+
+/// Puts the series back; whether the snapshot was taken.
+pub fn restore(engine: &mut Engine, task: TaskHandle, body: &[u8]) -> bool {
+    let frozen = Frozen { series: SERIES.into(), position: 0, body };
+    engine.restore(task, &[frozen]).into_iter().all(|put| put.is_ok())
+}
+
+/// One observation in each of some minutes.
+pub fn feed(engine: &mut Engine, task: TaskHandle, minutes: std::ops::Range<i64>) -> Epoch {
+    engine.begin(true);
+    for minute in minutes.clone() {
+        let (offset, time) = (minute - minutes.start, EventTime(minute * MINUTE));
+        let value = (minute.rem_euclid(7) * 3 % 5) as f64;
+        let beside = [value + 1.0, f64::NAN];
+        let covariates = &beside[..engine.stream(task).series.extra.covariates.len()];
+        engine.accept(task, offset, SERIES, time, value, covariates);
+    }
+    let end = engine.position(task) + minutes.end - minutes.start;
+    engine.advance(task, end);
+    engine.finish(1.0)
+}
+
+/// Holds the forecasts of an epoch to what a reader relies on, and ends it.
+pub fn commit(engine: &mut Engine, task: TaskHandle, epoch: Epoch) {
+    let ForecastSpec { levels, .. } = &engine.stream(task).forecast;
+    let outputs = engine.stream(task).forecast.outputs();
+    for row in &epoch.forecasts {
+        let points = &epoch.points[row.point..][..outputs];
+        assert!(points.iter().all(|point| point.is_finite()), "points {points:?}");
+        for quantiles in epoch.quantiles[row.quantile..][..outputs * levels.len()].chunks_exact(levels.len()) {
+            assert!(quantiles.iter().all(|quantile| quantile.is_finite()), "quantiles {quantiles:?}");
+            assert!(quantiles.is_sorted(), "quantiles cross: {quantiles:?}");
+        }
+        assert!(row.scale > 0.0 && row.scale.is_finite(), "scale {}", row.scale);
+        let probabilities = row.anomaly.map(|anomaly| anomaly.score).into_iter().chain(row.crossing);
+        probabilities.for_each(|probability| assert!((0.0..=1.0).contains(&probability), "probability {probability}"));
+    }
+    engine.committed(&epoch);
+    engine.recycle(epoch);
+}

@@ -1,0 +1,277 @@
+//! Bytes as what a caller sends to the daemon's window.
+
+use std::{
+    io,
+    net::Ipv4Addr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::serve::Listener;
+use foretide::{
+    daemon::{
+        board::{Board, BoardSpec, SeriesUpdate},
+        http::{Condition, Door, Health, Window, router},
+    },
+    env::SystemClock,
+    settings::{Http, Secret},
+    telemetry::Exposition,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    runtime::Runtime,
+    sync::{mpsc, oneshot},
+};
+
+thread_local! {
+    static SERVER: &'static Server = Box::leak(Box::new(Server::start()));
+}
+
+const TOKEN: &str = "correct-horse-battery";
+
+/// What is worth putting in between.
+pub const TOKENS: &[&str] = &[
+    "GET ",
+    "HEAD ",
+    "POST ",
+    "OPTIONS ",
+    " HTTP/1.1\r\n",
+    " HTTP/1.0\r\n",
+    "\r\n",
+    "\r\n\r\n",
+    "Host: a\r\n",
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/api/overview",
+    "/api/series?",
+    "/api/chart?",
+    "search=",
+    "&stream=s",
+    "&offset=",
+    "&limit=18446744073709551615",
+    "%C3%B6",
+    "%00",
+    "%",
+    "+",
+    "..",
+    "//",
+    "?",
+    "#",
+    "Authorization: Bearer ",
+    "Authorization: Basic ",
+    "correct-horse-battery",
+    "Content-Length: 5\r\n",
+    "Transfer-Encoding: chunked\r\n",
+    "Connection: close\r\n",
+    "Connection: keep-alive\r\n",
+    "Expect: 100-continue\r\n",
+    "Upgrade: websocket\r\n",
+    "5\r\nhello\r\n0\r\n\r\n",
+    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+];
+
+/// Whether a token is asked for, then requests that are answered.
+pub fn samples() -> Vec<Vec<u8>> {
+    let request = |door: u8, line: &str, more: &str| {
+        [&[door][..], line.as_bytes(), b" HTTP/1.1\r\nHost: a\r\n", more.as_bytes(), b"\r\n"].concat()
+    };
+    vec![
+        request(0, "GET /", ""),
+        request(0, "GET /livez", "Connection: close\r\n"),
+        request(0, "GET /metrics", ""),
+        request(0, "GET /api/overview", ""),
+        request(0, "GET /api/series?search=K%C3%B6&stream=s&offset=0&limit=3", ""),
+        request(0, "GET /api/chart?stream=s&series=K%C3%B6ln%2FS%C3%BCd+%26", ""),
+        request(1, "HEAD /readyz", ""),
+        request(1, "GET /api/overview", "Authorization: Bearer correct-horse-battery\r\n"),
+        request(1, "GET /metrics", "Authorization: Basic YTpjb3JyZWN0LWhvcnNlLWJhdHRlcnk=\r\n"),
+        request(1, "POST /page.js", "Content-Length: 0\r\n"),
+    ]
+}
+
+/// Every answer is whole and none says that the daemon failed; every page forbids what pages may not do; and without the
+/// token nobody sees more than the probes.
+pub fn check(bytes: &[u8]) {
+    let Some((door, request)) = bytes.split_first() else { return };
+    let locked = door % 2 == 1;
+    SERVER.with(|server| {
+        let authorised = contains(&request.to_ascii_lowercase(), b"authorization");
+        for Answer { status, head, length } in answers(&server.ask(usize::from(locked), request)) {
+            assert!(status < 500, "{}", head.escape_ascii());
+            if status == 200 {
+                assert!(contains(head, b"\r\nx-content-type-options: nosniff\r\n"), "{}", head.escape_ascii());
+                let seen = !locked || authorised || server.probes.contains(&length);
+                assert!(seen, "without the token: {}", head.escape_ascii());
+            }
+        }
+    });
+}
+
+/// One answer among those to a caller who asked several times.
+struct Answer<'a> {
+    status: u16,
+    head: &'a [u8],
+    /// Of the body, also where only the head was asked for.
+    length: usize,
+}
+
+fn answers(mut rest: &[u8]) -> Vec<Answer<'_>> {
+    let mut answers = Vec::new();
+    while !rest.is_empty() {
+        let end = rest.windows(4).position(|window| window == b"\r\n\r\n").expect("a head ends");
+        let head = &rest[..end + 2];
+        let text = std::str::from_utf8(head).expect("a head is text");
+        let mut lines = text.lines();
+        let first = lines.next().and_then(|line| line.strip_prefix("HTTP/1.")).expect("a head begins with the version");
+        let status = first.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a head names the status");
+        let length = lines.find_map(|line| line.strip_prefix("content-length: "));
+        let length = length.map_or(0, |length| length.parse().expect("a length is a number"));
+        rest = &rest[end + 4..];
+        if !rest.starts_with(b"HTTP/1.") && !rest.is_empty() {
+            rest = rest.get(length..).expect("a body is as long as its head says");
+        }
+        answers.push(Answer { status, head, length });
+    }
+    answers
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+/// The daemon's window behind an open door and behind a locked one.
+struct Server {
+    runtime: Runtime,
+    doors: [mpsc::UnboundedSender<Line>; 2],
+    /// The lengths of what the probes tell.
+    probes: Vec<usize>,
+}
+
+impl Server {
+    fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let locked = Http { bearer_token: Some(Secret::new(TOKEN.into())), ..Http::default() };
+        let doors = [Http::default(), locked].map(|http| {
+            let door = Door::new(&http).expect("no certificate is asked for");
+            let (lines, callers) = mpsc::unbounded_channel();
+            runtime.spawn(axum::serve(Callers(callers), router(&door, window())).into_future());
+            lines
+        });
+        let mut server = Self { runtime, doors, probes: Vec::new() };
+        for probe in ["/livez", "/readyz"] {
+            let answer = server.ask(0, format!("GET {probe} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+            server.probes.extend(answers(&answer).iter().map(|answer| answer.length));
+            assert_eq!(answers(&answer).first().map(|answer| answer.status), Some(200), "a probe is answered");
+        }
+        server
+    }
+
+    /// Everything that is answered to a caller who sends this and then hangs up.
+    fn ask(&self, door: usize, request: &[u8]) -> Vec<u8> {
+        let (answer, answered) = oneshot::channel();
+        let line =
+            Line { request: request.to_vec(), read: 0, answer: Vec::new(), patience: PATIENCE, ended: Some(answer) };
+        assert!(self.doors[door].send(line).is_ok(), "the server has ended");
+        self.runtime.block_on(answered).expect("a line ends with its answer")
+    }
+}
+
+fn window() -> Window {
+    let clock = Arc::new(SystemClock::new());
+    let health = Health::new(clock.clone());
+    health.set("shard-0", Condition::Ready);
+    let board = Board::new(BoardSpec { shown: 3, ..BoardSpec::default() });
+    for series in ["Köln/Süd &", "b", "c"] {
+        board.post(&SeriesUpdate {
+            stream: "s",
+            series,
+            origin: 1,
+            value: f64::INFINITY,
+            times: &[2],
+            point: &[1.5],
+            levels: &[0.5],
+            quantiles: &[1.5],
+            anomaly: Some(1.0),
+        });
+    }
+    Window {
+        board: Arc::new(board),
+        health: Arc::new(health),
+        exposition: Exposition::detached().expect("the metrics can be described"),
+        clock,
+        title: "fuzz".into(),
+    }
+}
+
+/// Callers, as they come.
+struct Callers(mpsc::UnboundedReceiver<Line>);
+
+impl Listener for Callers {
+    type Io = Line;
+    type Addr = Ipv4Addr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        match self.0.recv().await {
+            Some(line) => (line, Ipv4Addr::LOCALHOST),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        Ok(Ipv4Addr::LOCALHOST)
+    }
+}
+
+/// Who hangs up at once is not answered.
+const PATIENCE: u8 = 4;
+
+/// A connection in memory: all is sent at once, and what is answered is handed over when the other side drops it.
+struct Line {
+    request: Vec<u8>,
+    read: usize,
+    answer: Vec<u8>,
+    /// How often it waits for more of the answer before it hangs up.
+    patience: u8,
+    ended: Option<oneshot::Sender<Vec<u8>>>,
+}
+
+impl AsyncRead for Line {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.read == self.request.len() && self.patience > 0 {
+            self.patience -= 1;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let count = room.remaining().min(self.request.len() - self.read);
+        room.put_slice(&self.request[self.read..][..count]);
+        self.read += count;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.patience = PATIENCE;
+        self.answer.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if let Some(ended) = self.ended.take() {
+            // Whoever asked may have given up.
+            let _ = ended.send(std::mem::take(&mut self.answer));
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Bytes as a key or a value of the state topic.
+
+use foretide::wire::{
+    Envelope, Mark, StateKey, StateKind, TaskRecord,
+    state::{LAYOUT, OLDEST_LAYOUT},
+};
+
+/// What is worth putting in between.
+pub const TOKENS: &[&str] =
+    &["1/series/", "1/task/", "/", "%2F", "%25", "%", "-1", "FTST", "\u{1}\0", "\u{2}\0", "\0\0\0\0\0\0\0\0"];
+
+/// A key and an envelope of each kind, and the body of a book.
+pub fn samples() -> Vec<Vec<u8>> {
+    let series = StateKey::Series {
+        stream: "load".into(),
+        topic: "meters.raw".into(),
+        partition: 7,
+        series: "plant/1 100%\n°".into(),
+    };
+    let task = StateKey::Task { stream: "a/b".into(), topic: "t".into(), partition: 0 };
+    let record = TaskRecord {
+        replay_from: 5,
+        activations: vec![(0, 0), (900, 1)],
+        fingerprint: u64::MAX,
+        mark: Some(Mark { offset: 899, timestamp: -5 }),
+        sightings: vec![(5, 0, 7, 1), (9, 3, 12, u64::MAX)],
+    };
+    let body = record.to_bytes().expect("a book in memory can be written");
+    let enveloped = |kind, layout| {
+        let mut bytes = Vec::new();
+        Envelope { layout, ..Envelope::new(kind, 4_711, &body) }.encode(&mut bytes);
+        bytes
+    };
+    vec![
+        series.to_string().into(),
+        task.to_string().into(),
+        enveloped(StateKind::Task, LAYOUT),
+        enveloped(StateKind::Series, OLDEST_LAYOUT),
+        body,
+    ]
+}
+
+/// What can be read is written back as the same bytes; of a book, whose numbers can be written in several ways, the same
+/// book.
+pub fn check(bytes: &[u8]) {
+    if let Ok(key) = StateKey::parse(bytes) {
+        assert_eq!(key.to_string().as_bytes(), bytes);
+    }
+    if let Ok(series) = StateKey::read_series(bytes) {
+        let mut key = String::new();
+        StateKey::write_series(&mut key, "s", "t", 0, &series);
+        assert_eq!(key.as_bytes().strip_prefix(b"1/series/s/t/0/"), Some(bytes));
+    }
+    if let Ok(envelope) = Envelope::decode(bytes) {
+        assert!((OLDEST_LAYOUT..=LAYOUT).contains(&envelope.layout));
+        assert_eq!(encoded(&envelope), bytes);
+    }
+    for layout in OLDEST_LAYOUT..=LAYOUT {
+        let Ok(record) = TaskRecord::from_bytes(layout, bytes) else { continue };
+        let body = record.to_bytes().expect("a book in memory can be written");
+        assert_eq!(TaskRecord::from_bytes(LAYOUT, &body), Ok(record));
+        let envelope = Envelope::new(StateKind::Task, -1, &body);
+        assert_eq!(Envelope::decode(&encoded(&envelope)), Ok(envelope));
+    }
+}
+
+fn encoded(envelope: &Envelope<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    envelope.encode(&mut bytes);
+    bytes
+}
