@@ -17,7 +17,7 @@ use crate::{
     },
     time::Grid,
     train::{DeviceChoice, TrainSpec},
-    wire::{self, DecodeSpec, KeySource, TimeSource},
+    wire::{self, DecodeSpec, DecodeSpecError, Decoder, KeySource, TimeSource},
 };
 
 /// What the settings ask for and cannot be had: mistakes that show only when the rooms look at them.
@@ -40,6 +40,14 @@ pub enum SpecError {
         stream: String,
         /// What is wrong.
         source: StreamError,
+    },
+    /// Fields that cannot be read side by side.
+    #[error("stream {stream:?}: {source}")]
+    Fields {
+        /// The stream.
+        stream: String,
+        /// What is wrong.
+        source: DecodeSpecError,
     },
 }
 
@@ -131,13 +139,18 @@ fn stream_plan(settings: &Settings, stream: &Stream) -> Result<StreamPlan, SpecE
         })
     };
     let engine = engine_spec(stream, Calendar::new(zone(&stream.time_zone)?));
+    let decode = decode_spec(stream, zone(stream.zone_of_stamps())?);
+    let known = match (&stream.known.topic, &stream.known.time) {
+        (Some(topic), Some(time)) => Some(known_plan(stream, topic, time, zone(stream.zone_of(time))?)),
+        _ => None,
+    };
+    for spec in [&decode].into_iter().chain(known.as_ref().map(|known| &known.decode)) {
+        Decoder::new(spec.clone()).map_err(|source| SpecError::Fields { stream: stream.name.clone(), source })?;
+    }
     Ok(StreamPlan {
         engine: engine.map_err(|source| SpecError::Stream { stream: stream.name.clone(), source })?,
-        decode: decode_spec(stream, zone(stream.zone_of_stamps())?),
-        known: match (&stream.known.topic, &stream.known.time) {
-            (Some(topic), Some(time)) => Some(known_plan(stream, topic, time, zone(stream.zone_of(time))?)),
-            _ => None,
-        },
+        decode,
+        known,
         topics: stream.topics.clone(),
         forecasts_topic: settings.forecasts_topic(stream),
         training: stream.training.enabled.then(|| training_plan(stream)),
@@ -380,4 +393,27 @@ pub fn shards(settings: &Settings, cores: usize) -> usize {
 
 fn bytes(size: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the decoder refuses is told by `check` and at the start, not by a shard that cannot work.
+    #[test]
+    fn fields_that_cannot_be_read_are_refused_before_anything_starts() {
+        let refusal = |values: &str, known: &str| {
+            let text = format!(
+                "[[stream]]\nname = \"s\"\ntopics = [\"in\"]\ninterval = \"1m\"\nvalues = [{values}]\n[stream.known]\n\
+                 topic = \"w\"\ntime = {{ field = \"at\" }}\nvalues = [{known}]\n"
+            );
+            let settings = settings::parse("f.toml", &text, []).unwrap();
+            plan(&settings).map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(refusal("\"a.b\"", "\"c\""), Ok(()));
+        for (values, known) in [("\"a.\"", "\"c\""), ("\"a\", \"a.b\"", "\"c\""), ("\"a\"", "\"c..d\"")] {
+            let refusal = refusal(values, known).unwrap_err();
+            assert!(refusal.starts_with("stream \"s\": the field "), "{refusal}");
+        }
+    }
 }

@@ -239,6 +239,39 @@ fn state_bytes_are_those_of_every_series() {
     assert!((500..16_384).contains(&each), "{each} bytes a series");
 }
 
+/// Whatever byte of a snapshot is wrong, it is refused, or its series goes on with forecasts that can be used.
+#[test]
+fn a_snapshot_with_a_wrong_byte_is_refused_or_goes_on() {
+    for mut spec in arrangements() {
+        spec.network.cell = if spec.series.grid == Grid::Irregular { CellKind::Attention } else { spec.network.cell };
+        spec.network.hidden = 8;
+        let (mut engine, task) = engine_of(spec.clone());
+        engine.begin(true);
+        take(&mut engine, task, 0, &(0..70).map(|at| (0, at * MINUTE, (at % 7) as f64)).collect::<Vec<_>>());
+        let Snapshot { body, series, .. } = engine.finish(1.0).snapshots.remove(0);
+        let mut refused = 0;
+        for (at, wrong) in (0..body.len()).flat_map(|at| [0, 0x7f, 0xff].map(|wrong| (at, wrong))) {
+            let mut body = body.clone();
+            body[at] = wrong;
+            let (mut other, restored) = (Engine::new(vec![spec.clone()]).unwrap(), task);
+            other.open(engine.id(task).clone(), 0).unwrap();
+            let frozen = Frozen { series: series.as_ref().into(), position: 0, body: &body };
+            if other.restore(restored, &[frozen])[0].is_err() {
+                refused += 1;
+                continue;
+            }
+            other.begin(true);
+            take(&mut other, restored, 0, &[70, 71, 72, 900, 901].map(|at| (0, at * MINUTE, 3.0)));
+            let epoch = other.finish(0.0);
+            let numbers = epoch.points.iter().chain(&epoch.quantiles);
+            assert!(numbers.into_iter().all(|number| number.is_finite()), "byte {at} is {wrong}");
+            let levels = epoch.quantiles.chunks(spec.forecast.levels.len());
+            assert!(levels.into_iter().all(|levels| levels.is_sorted()), "byte {at} is {wrong}");
+        }
+        assert!(refused > 0);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 

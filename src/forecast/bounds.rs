@@ -126,6 +126,7 @@ mod tests {
         assert_eq!(bounds.known().hold(3.0), 5.0);
         assert_eq!(bounds.known().hold_point(100.0, 20.0), 53.4, "a tenth of the range beyond 49");
         assert_eq!(bounds.known().hold_point(100.0, 70.0), 70.0);
+        assert_eq!(bounds.known().hold_point(f64::NAN, 20.0), 20.0, "the newest value stands for what is no number");
         assert_eq!(bounds.known().hold_quantile(5.5, false), 5.0, "nearly there");
         assert_eq!(bounds.known().hold_quantile(5.5, true), 5.5, "an upper quantile is not drawn to the lower bound");
         assert_eq!(bounds.known().hold_quantile(1e9, true), 1e9);

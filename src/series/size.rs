@@ -83,6 +83,9 @@ mod tests {
         near(alike.at(10_000.0), 5.0);
         let in_parts = UsualSize::of(&sizes(&|at| (100.0 * at, 10.0 * at))).unwrap();
         near(in_parts.at(-10_000.0), 1000.0);
+        let largest = UsualSize { scale: LIMIT, ..in_parts };
+        assert!(in_parts.is_sound() && largest.is_sound() && !UsualSize { scale: 2.0 * LIMIT, ..in_parts }.is_sound());
+        assert_eq!(largest.at(1e100).0, LIMIT, "what is larger could not be reckoned with");
         assert_eq!(UsualSize::of(&[]), None);
         assert_eq!(UsualSize::of(&[Size { location: 1.0, scale: 0.0, difference: 0.0 }]), None);
     }
