@@ -1,9 +1,12 @@
 //! Bytes as what the models topic holds: records, weights, and where new series begin.
 
-use std::{cell::RefCell, sync::Arc};
+use std::{
+    cell::RefCell,
+    sync::{Arc, LazyLock},
+};
 
 use foretide::{
-    engine::{Engine, Version},
+    engine::{Engine, StreamSpec, Version},
     forecast::Prior,
     nn::{Network, Weights},
     wire::{
@@ -19,7 +22,7 @@ thread_local! {
 }
 
 /// The stream whose weights are read.
-const STREAM: usize = 0;
+static STREAM: LazyLock<StreamSpec> = LazyLock::new(|| streams().swap_remove(0));
 
 /// What is worth putting in between.
 pub const TOKENS: &[&str] = &[
@@ -50,8 +53,7 @@ pub const TOKENS: &[&str] = &[
 
 /// Which of the three the rest is, then good bytes of it.
 pub fn samples() -> Vec<Vec<u8>> {
-    let spec = &streams()[STREAM];
-    let weights = loud(&spec.network).to_bytes().expect("the weights fit their shapes");
+    let weights = loud(&STREAM.network).to_bytes().expect("the weights fit their shapes");
     let prior: Prior = serde_json::from_str(PRIOR).expect("a prior");
     let records = |release: Release, weights: &[u8]| {
         let records = Manifest::new(release, weights).records(weights).expect("they belong together");
@@ -133,17 +135,17 @@ fn check_weights(bytes: &[u8]) {
         shelf.take_in(key.as_bytes(), Some(value)).expect("a record that was just made");
     }
     assert_eq!(shelf.weights("s", 1).as_deref(), Ok(bytes));
-    let spec = &streams()[STREAM];
-    let Ok(weights) = Weights::from_bytes(&spec.network, bytes) else { return };
+    let spec = &STREAM.network;
+    let Ok(weights) = Weights::from_bytes(spec, bytes) else { return };
     let again = weights.to_bytes().expect("they were just read");
-    assert_eq!(Weights::from_bytes(&spec.network, &again).as_ref(), Ok(&weights));
-    let network = Network::new(&spec.network, &weights).expect("they fit the network");
+    assert_eq!(Weights::from_bytes(spec, &again).as_ref(), Ok(&weights));
+    let network = Network::new(spec, &weights).expect("they fit the network");
     serve(Version { network: Arc::new(network), prior: None });
 }
 
 fn check_prior(bytes: &[u8]) {
     let Ok(prior) = serde_json::from_slice::<Prior>(bytes) else { return };
-    let spec = &streams()[STREAM].network;
+    let spec = &STREAM.network;
     let network = Network::new(spec, &Weights::initial(spec)).expect("they fit the network");
     serve(Version { network: Arc::new(network), prior: Some(Arc::new(prior)) });
 }
@@ -151,7 +153,7 @@ fn check_prior(bytes: &[u8]) {
 /// A new series under this version.
 fn serve(version: Version) {
     ENGINE.with_borrow_mut(|engine| {
-        let name = &*streams()[STREAM].name;
+        let name = &*STREAM.name;
         engine.install(name, 1, version);
         let task = open(engine, name);
         engine.activate(task, 1);

@@ -20,6 +20,7 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use toml::de::DeTable;
 
@@ -133,7 +134,7 @@ pub fn parse(
     let mut origins = origin::Origins::default();
     origins.index(document.get_ref());
     let (merged, findings) = layers::merge(document.get_ref(), environment, &mut origins);
-    let mut reader = Reader::new(origins, findings, homes());
+    let mut reader = Reader::new(origins, findings, &HOMES);
     let mut settings = Settings::read(Found::root(merged), &mut reader).unwrap_or_default();
     if errors.is_empty() {
         checks::check(&mut settings, &mut reader);
@@ -147,6 +148,8 @@ pub fn parse(
 }
 
 /// In which tables each key belongs: for hints.
+static HOMES: LazyLock<BTreeMap<String, Vec<String>>> = LazyLock::new(homes);
+
 fn homes() -> BTreeMap<String, Vec<String>> {
     fn collect(table: &serde_json::Value, path: &str, homes: &mut BTreeMap<String, Vec<String>>) {
         for (key, value) in table.as_object().into_iter().flatten() {

@@ -56,21 +56,21 @@ impl Found {
 }
 
 /// Reads values and collects what is wrong with them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reader {
     /// Where everything stands.
     pub origins: Origins,
     findings: Vec<Finding>,
     refused: BTreeSet<Path>,
     alternatives: Vec<String>,
-    homes: BTreeMap<String, Vec<String>>,
+    homes: &'static BTreeMap<String, Vec<String>>,
 }
 
 impl Reader {
     /// A reader of what stands at `origins`.
     ///
     /// `findings` are known already. `homes` says for each key in which tables it belongs, such as `[kafka]`.
-    pub fn new(origins: Origins, findings: Vec<Finding>, homes: BTreeMap<String, Vec<String>>) -> Self {
+    pub fn new(origins: Origins, findings: Vec<Finding>, homes: &'static BTreeMap<String, Vec<String>>) -> Self {
         let refused = findings.iter().map(|finding| finding.path.clone()).collect();
         Self { origins, findings, refused, alternatives: Vec::new(), homes }
     }
@@ -270,8 +270,8 @@ impl Reader {
         let entries = self.entries(found)?;
         for (key, entry) in entries.iter().filter(|(key, _)| !keys.contains(&key.as_str())) {
             let elsewhere = || self.homes.get(key).map(|homes| format!("`{key}` belongs in {}", homes.join(" or ")));
-            let near = closest(key, keys.iter().copied()).map(|key| format!("did you mean `{key}`?"));
-            let hint = elsewhere().or(near);
+            let near = || closest(key, keys.iter().copied()).map(|key| format!("did you mean `{key}`?"));
+            let hint = elsewhere().or_else(near);
             self.report(Finding {
                 kind: Kind::UnknownKey,
                 path: entry.path.clone(),
