@@ -22,7 +22,7 @@ mod fuzz;
 use fuzz::{TARGETS, Target};
 
 /// Inputs of each target, where nothing else is said.
-const INPUTS: u64 = 20_000;
+const INPUTS: u64 = 50_000;
 /// Changes that one input has seen at most.
 const MOST_CHANGES: usize = 4;
 /// A piece that is copied or taken out is no longer.

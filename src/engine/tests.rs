@@ -249,15 +249,15 @@ fn a_snapshot_with_a_wrong_byte_is_refused_or_goes_on() {
         engine.begin(true);
         take(&mut engine, task, 0, &(0..70).map(|at| (0, at * MINUTE, (at % 7) as f64)).collect::<Vec<_>>());
         let Snapshot { body, series, .. } = engine.finish(1.0).snapshots.remove(0);
-        let mut refused = 0;
+        let (mut other, mut refused) = (Engine::new(vec![spec.clone()]).unwrap(), 0);
         for (at, wrong) in (0..body.len()).flat_map(|at| [0, 0x7f, 0xff].map(|wrong| (at, wrong))) {
             let mut body = body.clone();
             body[at] = wrong;
-            let (mut other, restored) = (Engine::new(vec![spec.clone()]).unwrap(), task);
-            other.open(engine.id(task).clone(), 0).unwrap();
+            let restored = other.open(engine.id(task).clone(), 0).unwrap();
             let frozen = Frozen { series: series.as_ref().into(), position: 0, body: &body };
             if other.restore(restored, &[frozen])[0].is_err() {
                 refused += 1;
+                other.close(restored);
                 continue;
             }
             other.begin(true);
@@ -267,6 +267,8 @@ fn a_snapshot_with_a_wrong_byte_is_refused_or_goes_on() {
             assert!(numbers.into_iter().all(|number| number.is_finite()), "byte {at} is {wrong}");
             let levels = epoch.quantiles.chunks(spec.forecast.levels.len());
             assert!(levels.into_iter().all(|levels| levels.is_sorted()), "byte {at} is {wrong}");
+            other.committed(&epoch);
+            other.close(restored);
         }
         assert!(refused > 0);
     }
