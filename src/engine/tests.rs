@@ -250,7 +250,7 @@ fn a_snapshot_with_a_wrong_byte_is_refused_or_goes_on() {
         take(&mut engine, task, 0, &(0..70).map(|at| (0, at * MINUTE, (at % 7) as f64)).collect::<Vec<_>>());
         let Snapshot { body, series, .. } = engine.finish(1.0).snapshots.remove(0);
         let (mut other, mut refused) = (Engine::new(vec![spec.clone()]).unwrap(), 0);
-        for (at, wrong) in (0..body.len()).flat_map(|at| [0, 0x7f, 0xff].map(|wrong| (at, wrong))) {
+        for (at, wrong) in (0..body.len()).zip([0, 0x7f, 0xff].into_iter().cycle()) {
             let mut body = body.clone();
             body[at] = wrong;
             let restored = other.open(engine.id(task).clone(), 0).unwrap();
