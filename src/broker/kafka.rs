@@ -215,7 +215,8 @@ impl Probe {
             topic = topic.set("max.message.bytes", &bytes);
         }
         if plan.compacted {
-            topic = topic.set("cleanup.policy", "compact");
+            // The broker packs it anew: a sixth less than what comes from the producer, which packs for speed.
+            topic = topic.set("cleanup.policy", "compact").set("compression.type", "zstd");
         }
         let options = AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout));
         let answer = block_on(admin.create_topics([&topic], &options)).map_err(|error| map(&error))?;
