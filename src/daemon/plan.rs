@@ -93,6 +93,15 @@ impl Plan {
         topics
     }
 
+    /// The same, and the topics of what is known in advance.
+    pub fn topics_read(&self) -> Vec<String> {
+        let known = self.streams.iter().filter_map(|stream| Some(stream.known.as_ref()?.topic.clone()));
+        let mut topics: Vec<String> = self.topics().into_iter().chain(known).collect();
+        topics.sort();
+        topics.dedup();
+        topics
+    }
+
     /// The streams that read `topic`.
     pub fn streams_of(&self, topic: &str) -> impl Iterator<Item = (usize, Arc<str>)> {
         self.streams

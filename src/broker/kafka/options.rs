@@ -1,6 +1,6 @@
 //! What the Kafka clients are told.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 
@@ -29,6 +29,9 @@ const RESERVED: [&str; 19] = [
     "transactional.id",
 ];
 
+/// Tells properties and their values.
+pub type Properties = Arc<dyn Fn() -> BTreeMap<String, String> + Send + Sync>;
+
 /// How to reach and use a cluster.
 #[derive(Clone)]
 pub struct KafkaOptions {
@@ -40,6 +43,8 @@ pub struct KafkaOptions {
     /// Any further librdkafka properties: `security.protocol`, `sasl.*`, `ssl.*`, tuning. They override what the seam
     /// sets by itself, but not what the delivery promise rests on (such as `isolation.level`): that is refused.
     pub properties: BTreeMap<String, String>,
+    /// Further properties, asked for anew whenever a client is made: secrets that may have been replaced since.
+    pub renewed: Properties,
     /// After this long without a sign of life a member loses its partitions to the others.
     pub session_timeout: Duration,
     /// Whether a member is known to its group by its transactional id: it then comes back within the session timeout
@@ -71,6 +76,7 @@ impl KafkaOptions {
             bootstrap_servers: bootstrap_servers.into(),
             client_id: "foretide".into(),
             properties: BTreeMap::new(),
+            renewed: Arc::new(BTreeMap::new),
             session_timeout: Duration::from_secs(10),
             static_membership: false,
             poll_interval: Duration::from_secs(300),
@@ -106,7 +112,7 @@ impl KafkaOptions {
         for (name, value) in settings {
             config.set(*name, value);
         }
-        for (name, value) in &self.properties {
+        for (name, value) in self.properties.clone().into_iter().chain((self.renewed)()) {
             config.set(name, value);
         }
         config
@@ -225,6 +231,19 @@ mod tests {
         options.check().unwrap();
         options.properties.insert("isolation.level".into(), "read_uncommitted".into());
         assert!(options.check().unwrap_err().to_string().contains("isolation.level"));
+    }
+
+    #[test]
+    fn what_is_renewed_is_asked_for_with_each_client() {
+        let passwords = std::sync::Mutex::new(vec!["second", "first"]);
+        let mut options = options();
+        options.renewed = Arc::new(move || {
+            let next = passwords.lock().unwrap().pop().unwrap_or("third");
+            BTreeMap::from([("sasl.password".to_owned(), next.to_owned())])
+        });
+        for password in ["first", "second", "third"] {
+            assert_eq!(options.probe().get("sasl.password"), Some(password));
+        }
     }
 
     #[test]

@@ -239,11 +239,8 @@ pub(super) fn secret(
         format!("{key} and {file_key}"),
         "take one of them out",
     );
-    match std::fs::read_to_string(file) {
-        Ok(text) => {
-            let line = text.strip_suffix('\n').unwrap_or(&text);
-            *secret = Some(Secret::new(line.strip_suffix('\r').unwrap_or(line).to_owned()));
-        }
+    match Secret::from_file(file) {
+        Ok(read) => *secret = Some(read),
         Err(error) => {
             // The secret counts as given, so that its absence is not reported as well.
             *secret = Some(Secret::new(String::new()));
