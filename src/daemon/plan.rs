@@ -25,7 +25,7 @@ pub struct Plan {
     pub checkpoint_interval: u64,
     /// The most records of one epoch.
     pub max_epoch_records: usize,
-    /// The most bytes of input of one epoch.
+    /// The most bytes of input, and of slots and forecasts, of one epoch.
     pub max_epoch_bytes: usize,
     /// The most records that one poll brings.
     pub max_poll_records: usize,

@@ -80,8 +80,6 @@ pub fn plan(settings: &Settings) -> Result<Plan, SpecError> {
 pub fn kafka_options(settings: &Settings, instance: &str) -> KafkaOptions {
     let kafka = &settings.kafka;
     let mut properties = security(kafka);
-    properties
-        .insert("queued.max.messages.kbytes".into(), (settings.limits.fetch_ahead_bytes.0 / 1024).max(1).to_string());
     properties.extend(kafka.properties.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())));
     KafkaOptions {
         client_id: format!("{}.{instance}", settings.app),
@@ -90,6 +88,9 @@ pub fn kafka_options(settings: &Settings, instance: &str) -> KafkaOptions {
         session_timeout: kafka.session_timeout.duration(),
         static_membership: kafka.static_membership,
         transaction_timeout: kafka.transaction_timeout.duration(),
+        fetch_ahead_bytes: bytes(settings.limits.fetch_ahead_bytes.0),
+        reader_ahead_bytes: bytes(settings.limits.reader_ahead_bytes.0),
+        send_ahead_bytes: bytes(settings.limits.send_ahead_bytes.0),
         compression: kafka.compression.to_string(),
         replication: match kafka.replication {
             Auto::Auto => None,
