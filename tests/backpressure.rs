@@ -6,10 +6,7 @@ mod harness;
 
 use std::{cell::Cell, collections::BTreeMap, io::Write, net::TcpStream, path::Path, time::Duration};
 
-use foretide::{
-    broker::Broker,
-    env::{Clock, SystemClock},
-};
+use foretide::env::{Clock, SystemClock};
 use harness::{
     client::{Input, committed, consume, produce},
     free_port, http_get,
@@ -28,7 +25,7 @@ const LIMITS: &str = "[limits]\npoll_records = 500\nepoch_bytes = \"4MiB\"\nfetc
                       reader_ahead_bytes = \"1MiB\"\nsend_ahead_bytes = \"1MiB\"\n";
 const STATED: f64 = (4.0 + 1.0 + 1.0 + 4.0 + 4.0 + 1.0) * MIB;
 /// What allocators and clients may take beside what is counted.
-const SLACK: f64 = 24.0 * MIB;
+const SLACK: f64 = 40.0 * MIB;
 
 /// A broker that is reached directly, and behind a proxy by whom knows only that.
 fn broker_behind_a_proxy() -> (Kafka, Proxy) {
@@ -159,9 +156,9 @@ fn a_slow_broker_and_one_that_stands_still_let_the_lag_grow_and_nothing_else() {
     let (before, bound) = (daemon.memory(), STATED + SLACK);
 
     proxy.slow(200_000);
-    produce(&kafka, &topic, readings(partitions, series, 10..200, 8_000));
+    produce(&kafka, &topic, readings(partitions, series, 10..200, 12_000));
     let first = wait_for("the lag to be seen", LIMIT, || Some(daemon.lag()).filter(|lag| *lag > 3_000.0));
-    produce(&kafka, &topic, readings(partitions, series, 200..400, 8_000));
+    produce(&kafka, &topic, readings(partitions, series, 200..400, 12_000));
     let most = daemon.most_memory(Duration::from_secs(8)) - before;
     let second = wait_for("the lag to grow", LIMIT, || Some(daemon.lag()).filter(|lag| *lag > first + 3_000.0));
     println!("slow: lag {first}, then {second}; at most {:.1} MiB more, by {:.1} MiB", most / MIB, bound / MIB);
@@ -193,7 +190,7 @@ fn a_slow_trainer_and_callers_who_do_not_read_hold_nothing_up() {
     let kafka = harness::kafka::kafka();
     let (series, topic) = (200, kafka.topic("busy", 1));
     produce(kafka, &topic, readings(1, series, 0..100, 0));
-    let training = "every = \"1s\", min_steps = 50, max_series = 50, cpu_share = 0.02, epochs = 100";
+    let training = "every = \"1s\", min_steps = 50, max_series = 50, cpu_share = 0.05, epochs = 100";
     let mut daemon = Daemon::start(&kafka.servers, &topic, "all", "connections = 8", training);
     daemon.waits_until_committed(kafka, &topic, 1, 100 * series);
     let left_out = wait_for("training to leave series out", LIMIT, || {

@@ -38,6 +38,7 @@ const HEARING: Duration = Duration::from_millis(50);
 pub struct KafkaBroker {
     options: KafkaOptions,
     probe: Mutex<Arc<Probe>>,
+    idle: Arc<reader::Idle>,
 }
 
 impl KafkaBroker {
@@ -46,12 +47,13 @@ impl KafkaBroker {
     pub fn new(options: KafkaOptions) -> Result<Self, BrokerError> {
         options.check()?;
         let probe = Mutex::new(Arc::new(Probe::new(&options)?));
-        Ok(Self { options, probe })
+        Ok(Self { options, probe, idle: Arc::default() })
     }
 
     /// The client to ask. One that was turned away is given up for another, which reads files of secrets, keys and
     /// certificates anew.
     fn probe(&self) -> Arc<Probe> {
+        self.idle.tidy();
         let mut probe = self.probe.lock().unwrap_or_else(PoisonError::into_inner);
         if probe.denied.load(Ordering::Relaxed) {
             match Probe::new(&self.options) {
@@ -69,7 +71,7 @@ impl Broker for KafkaBroker {
     }
 
     fn reader(&self, partition: &Partition, from: From) -> Result<Box<dyn Reader>, BrokerError> {
-        Ok(Box::new(reader::KafkaReader::open(&self.options, self.probe(), partition, from)?))
+        Ok(Box::new(reader::KafkaReader::open(&self.options, (self.probe(), Arc::clone(&self.idle)), partition, from)?))
     }
 
     fn publisher(&self, transactional_id: &str) -> Result<Box<dyn Publisher>, BrokerError> {

@@ -221,7 +221,10 @@ impl PartitionLife {
             Phase::Waiting if !may_begin => Ok(Slice::Nothing),
             Phase::Suspended { until } if !may_begin || now < *until => Ok(Slice::Nothing),
             Phase::Waiting | Phase::Suspended { .. } => {
-                self.phase = self.begin_loading(plan, broker, partition)?;
+                match self.begin_loading(plan, broker, partition)? {
+                    Some(loading) => self.phase = loading,
+                    None => return self.loaded(plan, broker, engine, partition, now),
+                }
                 Ok(Slice::More)
             }
             Phase::Loading { reader, copied, next, end } => {
@@ -261,17 +264,26 @@ impl PartitionLife {
         }
     }
 
-    fn begin_loading(&mut self, plan: &Plan, broker: &dyn Broker, partition: &Partition) -> Result<Phase, BrokerError> {
+    /// Opens the states of a partition; none where there are none.
+    fn begin_loading(
+        &mut self,
+        plan: &Plan,
+        broker: &dyn Broker,
+        partition: &Partition,
+    ) -> Result<Option<Phase>, BrokerError> {
         let number = partition.number % plan.state_partitions;
         let state = Partition { topic: plan.state_topic.as_str().into(), number };
-        let (_, end) = broker.offsets(&state)?;
+        let (oldest, end) = broker.offsets(&state)?;
         // A topic that ends before the copy does is another one.
         self.warm = self.warm.take().filter(|warm| warm.next() <= end);
+        if self.warm.is_none() && oldest == end {
+            return Ok(None);
+        }
         let (from, next) = match &self.warm {
             Some(warm) => (From::Offset(warm.next()), warm.next()),
             None => (From::Beginning, 0),
         };
-        Ok(Phase::Loading { reader: broker.reader(&state, from)?, copied: 0, next, end })
+        Ok(Some(Phase::Loading { reader: broker.reader(&state, from)?, copied: 0, next, end }))
     }
 
     /// All snapshots are in: finds out where serving begins, and from where the input must be read again for that.

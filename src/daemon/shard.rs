@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    board::PartitionState,
     commit::{self, Refused},
     forecasts::ForecastWriter,
     intake::{self, Taken},
@@ -32,8 +33,8 @@ use crate::{
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 /// How long a restore that met passing trouble waits before it is tried again, in microseconds.
 const BACKOFF: u64 = 200_000;
-/// Partitions that are restored at the same time: each has clients of its own, and fetches ahead.
-const RESTORED_AT_ONCE: usize = 4;
+/// Partitions that are restored at the same time, or begun in one turn: each has a client of its own, and fetches ahead.
+const RESTORED_AT_ONCE: usize = 8;
 /// How often the shard tells the outside where its tasks are, in microseconds: adding up the states' memory visits every
 /// series (20 ms for a million).
 const TELL_EVERY: u64 = 5_000_000;
@@ -320,7 +321,7 @@ impl Shard {
         let (mut moved, mut ready) = (false, false);
         let mut at_once = self.partitions.values().filter(|life| life.restoring()).count();
         for (partition, life) in &mut self.partitions {
-            let began = life.restoring();
+            let before = life.state();
             let slice = life.restore_slice(
                 &self.plan,
                 &*self.broker,
@@ -329,7 +330,8 @@ impl Shard {
                 partition,
                 (now, at_once < RESTORED_AT_ONCE),
             );
-            at_once += usize::from(!began && life.restoring());
+            // One that has nothing to read has taken its time as well.
+            at_once += usize::from(before != PartitionState::Restoring && before != life.state());
             match slice {
                 Ok(Slice::Nothing) => continue,
                 Ok(Slice::More) => {}

@@ -201,9 +201,9 @@ table! {
         pub epoch_bytes: Size = Size::mebibytes(64),
         /// Most bytes that the client fetches ahead of the engine.
         pub fetch_ahead_bytes: Size = Size::mebibytes(64),
-        /// Most bytes that each reader beside the group fetches ahead: of the weights, of at most four restores, of each
+        /// Most bytes that each reader beside the group fetches ahead: of the weights, of at most eight restores, of each
         /// partition that a standby follows or that tells in advance.
-        pub reader_ahead_bytes: Size = Size::mebibytes(16),
+        pub reader_ahead_bytes: Size = Size::mebibytes(8),
         /// Most output bytes that wait for the brokers; beyond them serving waits as well.
         pub send_ahead_bytes: Size = Size::mebibytes(64),
         /// Most bytes of other instances' states that are kept, so that a takeover restores only what is new; 0: none.

@@ -94,7 +94,7 @@ impl KafkaOptions {
             compression: "lz4".into(),
             max_record_bytes: 16 << 20,
             fetch_ahead_bytes: 64 << 20,
-            reader_ahead_bytes: 16 << 20,
+            reader_ahead_bytes: 8 << 20,
             send_ahead_bytes: 64 << 20,
             replication: None,
             fetch_wait: Duration::from_millis(100),
