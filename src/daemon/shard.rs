@@ -13,7 +13,7 @@ use super::{
     forecasts::ForecastWriter,
     intake::{self, Taken},
     models::ModelWatch,
-    partition::{PartitionLife, Slice},
+    partition::{PartitionLife, SLICE_WAIT, Slice},
     plan::Plan,
     report,
     snapshots::RestoreFacts,
@@ -320,6 +320,7 @@ impl Shard {
         let now = self.clock.monotonic_micros();
         let (mut moved, mut ready) = (false, false);
         let mut at_once = self.partitions.values().filter(|life| life.restoring()).count();
+        let wait = SLICE_WAIT / u32::try_from(at_once.max(1)).unwrap_or(1);
         for (partition, life) in &mut self.partitions {
             let before = life.state();
             let slice = life.restore_slice(
@@ -328,7 +329,7 @@ impl Shard {
                 &mut self.engine,
                 &mut self.decoders,
                 partition,
-                (now, at_once < RESTORED_AT_ONCE),
+                (now, at_once < RESTORED_AT_ONCE, wait),
             );
             // One that has nothing to read has taken its time as well.
             at_once += usize::from(before != PartitionState::Restoring && before != life.state());
