@@ -2,6 +2,7 @@
 
 mod door;
 mod health;
+mod limited;
 mod routes;
 mod tls;
 mod token;
@@ -20,6 +21,7 @@ pub use health::{Condition, Health, Verdict};
 use super::board::Board;
 use crate::env::Clock;
 use crate::telemetry::Exposition;
+use limited::Limited;
 
 /// How often the board's rates and curves are sampled.
 const TICK: Duration = Duration::from_secs(1);
@@ -105,7 +107,7 @@ pub async fn serve(
     window: Window,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Serving, ServeError> {
-    let Door { listen, tls, token } = door;
+    let Door { listen, tls, token, connections, body_bytes } = door;
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host(&listen)
         .await
         .map_err(|error| ServeError::Address { listen: listen.clone(), reason: error.to_string() })?
@@ -117,12 +119,16 @@ pub async fn serve(
     let ticker = tokio::spawn(tick(window.clone()));
     let mut asked = stopped.clone();
     let asked = async move { drop(asked.changed().await) };
-    let router = routes::router(window, token);
+    let router = routes::router(window, token, body_bytes);
     let server: Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>> = match tls {
-        None => Box::pin(axum::serve(listener, router).with_graceful_shutdown(asked).into_future()),
+        None => Box::pin(
+            axum::serve(Limited::new(listener, connections), router).with_graceful_shutdown(asked).into_future(),
+        ),
         Some(config) => {
             let listener = tls::TlsListener::start(listener, address, config);
-            Box::pin(axum::serve(listener, router).with_graceful_shutdown(asked).into_future())
+            Box::pin(
+                axum::serve(Limited::new(listener, connections), router).with_graceful_shutdown(asked).into_future(),
+            )
         }
     };
     let task = tokio::spawn(async move {
