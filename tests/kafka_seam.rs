@@ -404,6 +404,7 @@ fn a_reader_passes_a_tail_that_compaction_took() {
     kafka.tool("kafka.admin.ConfigCommand", &alter);
     let described = kafka.tool("kafka.admin.ConfigCommand", &[entity.as_slice(), &["--describe"]].concat());
     let described = String::from_utf8_lossy(&described).into_owned();
+    assert!(described.contains("compression.type=zstd"), "{described}");
     assert!(described.contains("cleanup.policy=compact") && described.contains("max.message.bytes=42"), "{described}");
 
     for round in 0..20 {

@@ -227,6 +227,7 @@ fn the_check_itself_finds_what_is_wrong() {
 /// The book of a task as layout 1 had it, without a mark.
 const TASK_1: &[u8] = b"FTST\x01\x00\x02\xd2\x04\0\0\0\0\0\0\xd0\x0f\x02\0\0\x88\x0e\x01\xcd\xd7\x02\xac\xcfN\xb3";
 const TASK_2: &[u8] = b"FTST\x02\x00\x02\xd2\x04\x00\x00\x00\x00\x00\x00\xd0\x0f\x02\x00\x00\x88\x0e\x01\xcd\xd7\x02\x01\xa2\x13\x80\xa0\xab\xfe\xf9b\x01\xd0\x0f\x06\x18\xef\x1b\x82~\xd9)";
+const TASK_3: &[u8] = b"FTST\x03\x00\x02\xd2\x04\x00\x00\x00\x00\x00\x00\xd0\x0f\x02\x00\x00\x88\x0e\x01\xcd\xd7\x02\x01\xa2\x13\x80\xa0\xab\xfe\xf9b\x01\xd0\x0f\x06\x18\xef\x1b`\x83Q\xa4";
 
 fn task(mark: Option<Mark>) -> TaskRecord {
     let sightings: Vec<_> = mark.iter().map(|_| (1000, 3, 12, 0xDEF)).collect();
@@ -234,19 +235,27 @@ fn task(mark: Option<Mark>) -> TaskRecord {
 }
 
 #[test]
-fn state_of_layout_2_keeps_its_bytes() {
+fn state_of_layout_3_keeps_its_bytes() {
     let record = task(Some(Mark { offset: 1233, timestamp: 1_700_000_000_000 }));
     let body = record.to_bytes().expect("a task record can be written");
     let mut bytes = Vec::new();
     Envelope::new(StateKind::Task, 1234, &body).encode(&mut bytes);
-    assert_eq!(bytes.escape_ascii().to_string(), TASK_2.escape_ascii().to_string());
-    let envelope = Envelope::decode(TASK_2).expect("stored state can be read");
-    assert_eq!((envelope.layout, envelope.kind, envelope.position), (2, StateKind::Task, 1234));
+    assert_eq!(bytes.escape_ascii().to_string(), TASK_3.escape_ascii().to_string());
+    let envelope = Envelope::decode(TASK_3).expect("stored state can be read");
+    assert_eq!((envelope.layout, envelope.kind, envelope.position), (3, StateKind::Task, 1234));
     assert_eq!(TaskRecord::from_bytes(envelope.layout, envelope.body), Ok(record));
     let key = StateKey::parse(b"1/series/load/meters/7/plant%2F1").expect("a stored key can be read");
     let series =
         StateKey::Series { stream: "load".into(), topic: "meters".into(), partition: 7, series: "plant/1".into() };
     assert_eq!(key, series);
+}
+
+#[test]
+fn a_book_of_layout_2_is_read() {
+    let envelope = Envelope::decode(TASK_2).expect("stored state can be read");
+    assert_eq!((envelope.layout, envelope.kind, envelope.position), (2, StateKind::Task, 1234));
+    let mark = Some(Mark { offset: 1233, timestamp: 1_700_000_000_000 });
+    assert_eq!(TaskRecord::from_bytes(envelope.layout, envelope.body), Ok(task(mark)));
 }
 
 #[test]

@@ -2,16 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Asked, configuration, record, start};
+use super::{Asked, configuration, record, start, wait_until_read};
 use crate::harness::{client::produce, kafka::kafka, unique};
 
 const SERIES: i64 = 5_000;
 const PARTITIONS: i32 = 4;
 const INTERVAL: i64 = 5_000;
-/// Steps before measuring begins: everything has been snapshotted once.
-const WARM_UP: i64 = 15;
-/// Steps that are measured: two checkpoint intervals.
-const MEASURED: i64 = 24;
+/// Steps that lie in the topic already: a series' snapshot grows until it has seen a day's lead or so.
+const BEFORE: i64 = 100;
+/// Steps in real time before measuring begins: everything has been snapshotted once.
+const WARM_UP: i64 = 13;
+/// Steps that are measured: a checkpoint interval.
+const MEASURED: i64 = 12;
 
 /// Bytes of a topic's partitions on the broker's disk.
 pub fn topic_bytes(topic: &str) -> u64 {
@@ -37,6 +39,10 @@ pub fn run(_asked: &Asked) -> serde_json::Value {
         configuration(&app, "bench", &topic, port, "checkpoint_interval = \"60s\"", "interval = \"5s\"")
     });
     daemon.ready();
+    for step in 0..BEFORE {
+        produce(kafka(), &topic, (0..SERIES).map(|series| record(series, step, INTERVAL, PARTITIONS)));
+    }
+    wait_until_read(&mut daemon, &app, &topic, PARTITIONS, BEFORE * SERIES);
     let topics = [topic.clone(), format!("{app}.stream.forecasts"), format!("{app}.state")];
     let bytes = || topics.each_ref().map(|topic| topic_bytes(topic));
     let begun = Instant::now();
@@ -48,7 +54,7 @@ pub fn run(_asked: &Asked) -> serde_json::Value {
         }
         let due = Duration::from_millis(tenth as u64 * 500);
         std::thread::sleep(due.saturating_sub(begun.elapsed()));
-        let (step, part) = (tenth / 10, tenth % 10);
+        let (step, part) = (BEFORE + tenth / 10, tenth % 10);
         let series = (0..SERIES).filter(|series| series / i64::from(PARTITIONS) % 10 == part);
         produce(kafka(), &topic, series.map(|series| record(series, step, INTERVAL, PARTITIONS)));
     }

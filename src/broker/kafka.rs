@@ -8,7 +8,13 @@ mod options;
 mod producer;
 mod reader;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
@@ -17,7 +23,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode as C},
 };
 
-pub use options::KafkaOptions;
+pub use options::{KafkaOptions, Properties};
 
 use super::{Broker, BrokerError, From, Member, Partition, Publisher, Reader, TopicPlan};
 use context::{ConsumerNotes, Deadline};
@@ -31,7 +37,8 @@ const HEARING: Duration = Duration::from_millis(50);
 /// A Kafka cluster (3.0 or newer).
 pub struct KafkaBroker {
     options: KafkaOptions,
-    probe: Arc<Probe>,
+    probe: Mutex<Arc<Probe>>,
+    idle: Arc<reader::Idle>,
 }
 
 impl KafkaBroker {
@@ -39,19 +46,32 @@ impl KafkaBroker {
     /// librdkafka does not know or that may not be set.
     pub fn new(options: KafkaOptions) -> Result<Self, BrokerError> {
         options.check()?;
-        let probe = Arc::new(Probe::new(&options)?);
-        Ok(Self { options, probe })
+        let probe = Mutex::new(Arc::new(Probe::new(&options)?));
+        Ok(Self { options, probe, idle: Arc::default() })
+    }
+
+    /// The client to ask. One that was turned away is given up for another, which reads files of secrets, keys and
+    /// certificates anew.
+    fn probe(&self) -> Arc<Probe> {
+        self.idle.tidy();
+        let mut probe = self.probe.lock().unwrap_or_else(PoisonError::into_inner);
+        if probe.denied.load(Ordering::Relaxed) {
+            match Probe::new(&self.options) {
+                Ok(renewed) => *probe = Arc::new(renewed),
+                Err(error) => tracing::warn!(target: "kafka", "what the files hold now makes no client: {error}"),
+            }
+        }
+        Arc::clone(&probe)
     }
 }
 
 impl Broker for KafkaBroker {
     fn join(&self, group: &str, transactional_id: &str, topics: &[String]) -> Result<Box<dyn Member>, BrokerError> {
-        let probe = Arc::clone(&self.probe);
-        Ok(Box::new(member::KafkaMember::join(&self.options, probe, group, transactional_id, topics)?))
+        Ok(Box::new(member::KafkaMember::join(&self.options, self.probe(), group, transactional_id, topics)?))
     }
 
     fn reader(&self, partition: &Partition, from: From) -> Result<Box<dyn Reader>, BrokerError> {
-        Ok(Box::new(reader::KafkaReader::open(&self.options, Arc::clone(&self.probe), partition, from)?))
+        Ok(Box::new(reader::KafkaReader::open(&self.options, (self.probe(), Arc::clone(&self.idle)), partition, from)?))
     }
 
     fn publisher(&self, transactional_id: &str) -> Result<Box<dyn Publisher>, BrokerError> {
@@ -60,15 +80,15 @@ impl Broker for KafkaBroker {
     }
 
     fn offsets(&self, partition: &Partition) -> Result<(i64, i64), BrokerError> {
-        self.probe.offsets(partition)
+        self.probe().offsets(partition)
     }
 
     fn partitions(&self, topic: &str) -> Result<Option<i32>, BrokerError> {
-        self.probe.partitions(topic)
+        self.probe().partitions(topic)
     }
 
     fn create(&self, plan: &TopicPlan) -> Result<(), BrokerError> {
-        self.probe.create(plan)
+        self.probe().create(plan)
     }
 }
 
@@ -79,6 +99,8 @@ struct Probe {
     servers: String,
     timeout: Duration,
     replication: Option<i32>,
+    /// Whether the cluster has turned it away.
+    denied: AtomicBool,
 }
 
 impl Probe {
@@ -92,6 +114,7 @@ impl Probe {
             servers: options.bootstrap_servers.clone(),
             timeout: options.request_timeout,
             replication: options.replication,
+            denied: AtomicBool::new(false),
         })
     }
 
@@ -106,7 +129,10 @@ impl Probe {
                     self.servers, self.timeout
                 )))
             }
-            other => other,
+            other => {
+                self.denied.fetch_or(matches!(other, BrokerError::Denied(_)), Ordering::Relaxed);
+                other
+            }
         }
     }
 
@@ -215,7 +241,8 @@ impl Probe {
             topic = topic.set("max.message.bytes", &bytes);
         }
         if plan.compacted {
-            topic = topic.set("cleanup.policy", "compact");
+            // The broker packs it anew: a sixth less than what comes from the producer, which packs for speed.
+            topic = topic.set("cleanup.policy", "compact").set("compression.type", "zstd");
         }
         let options = AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout));
         let answer = block_on(admin.create_topics([&topic], &options)).map_err(|error| map(&error))?;

@@ -75,6 +75,11 @@ impl Batch {
         });
     }
 
+    /// Keeps the first `count` records only.
+    pub fn truncate(&mut self, count: usize) {
+        self.entries.truncate(count);
+    }
+
     /// The records, in offset order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Record<'_>> {
         self.entries.iter().map(|entry| self.view(entry))

@@ -1,6 +1,6 @@
 //! `foretide check`: the configuration, without starting anything.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Duration};
 
 use super::data::{SAMPLE, common_seasons, seasons_text};
 use super::failure::{UNAVAILABLE, WRONG_CONFIGURATION};
@@ -77,12 +77,12 @@ fn rooms(settings: &Settings) -> anyhow::Result<(Plan, KafkaBroker)> {
 /// Prints what the cluster has of each topic, and what it permits; whether that will do.
 fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Result<bool> {
     let mut good = true;
-    let mut widest = 1;
+    let mut inputs = BTreeMap::new();
     println!("cluster");
     for topic in plan.topics() {
         let what = match permitted(partitions(broker, &topic, true))? {
             Ok(Some(count)) => {
-                widest = widest.max(count);
+                inputs.insert(topic.clone(), count);
                 format!("{count} partitions")
             }
             Ok(None) => {
@@ -100,17 +100,15 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
         let what = match permitted(partitions(broker, &known.topic, true))? {
             Ok(None) => Err("MISSING: create it, or correct its name".to_owned()),
             Ok(Some(count)) => {
-                let mut inputs = Vec::new();
-                for topic in &stream.topics {
-                    inputs.extend(broker.partitions(topic)?.map(|count| (topic, count)));
-                }
-                topics::uneven(&known.topic, count, inputs).map_or(Ok(format!("{count} partitions")), Err)
+                let beside = stream.topics.iter().filter_map(|topic| Some((topic, *inputs.get(topic)?)));
+                topics::uneven(&known.topic, count, beside).map_or(Ok(format!("{count} partitions")), Err)
             }
             Err(why) => Err(why),
         };
         good &= what.is_ok();
         println!("  known  {}: {}", known.topic, what.unwrap_or_else(|why| why));
     }
+    let widest = inputs.values().copied().max().unwrap_or(1);
     for needed in topics::needed(plan, widest) {
         let read = topics::read_back(plan, settings.role, &needed.name);
         let what = match permitted(partitions(broker, &needed.name, read))? {

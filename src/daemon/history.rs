@@ -10,7 +10,7 @@ use super::{
     plan::{StreamPlan, TrainingPlan},
 };
 use crate::{
-    broker::{Broker, BrokerError, From, Partition},
+    broker::{Broker, BrokerError, From, Partition, Reader},
     series::{Known, Outlook, Size, newest_steps},
     time::{EventTime, Grid},
     train::{Lane, LaneBuilder},
@@ -33,6 +33,8 @@ pub struct History {
     pub steps: usize,
     /// Steps of the longest series, long enough or not.
     pub longest: usize,
+    /// Observations of series that there was no room for.
+    pub left_out: u64,
     /// The newest event time, in milliseconds since the Unix epoch.
     pub newest: Option<i64>,
 }
@@ -55,7 +57,7 @@ pub fn read(
             let partition = Partition { topic: topic.as_str().into(), number };
             let room = training.max_series.saturating_sub(history.lanes.len());
             let mut builders: BTreeMap<String, LaneBuilder> = BTreeMap::new();
-            let mut foreseen = Foreseen::read(broker, stream, number, stopped)?;
+            let mut foreseen = Foreseen::open(broker, stream, number, stopped)?;
             let since = now - training.history;
             let from = if since > 0 { From::Time(since) } else { From::Beginning };
             scan(broker, stream, &partition, from, stopped, &mut |timestamp, series, time, value, covariates| {
@@ -68,8 +70,11 @@ pub fn read(
                     let mut builder = LaneBuilder::new(spec, network, training.max_steps_per_series);
                     builder.observe(time, value, covariates, outlook);
                     builders.insert(series.to_owned(), builder);
+                } else {
+                    history.left_out += 1;
                 }
             })?;
+            foreseen.trouble.take().map_or(Ok(()), Err)?;
             let long_enough = |builder: &&LaneBuilder| builder.len() >= training.min_steps;
             history.lanes.extend(builders.values().filter(long_enough).map(LaneBuilder::lane));
             history.sizes.extend(builders.values().filter(long_enough).filter_map(LaneBuilder::size));
@@ -133,32 +138,61 @@ fn scan(
     Ok(())
 }
 
-/// What was told in advance by the time of each record, by the timestamps of both.
-struct Foreseen {
+/// What was told in advance by the time of each record, by the timestamps of both. The second topic is read beside the
+/// first, so that little of it waits.
+struct Foreseen<'a> {
     known: Known,
     grid: Grid,
+    most_keys: usize,
+    source: Option<Source>,
+    stopped: &'a dyn Fn() -> bool,
     told: VecDeque<Told>,
     by_key: BTreeMap<String, Outlook>,
+    /// Why reading has ended before its time.
+    trouble: Option<BrokerError>,
 }
 
-impl Foreseen {
-    /// All that the second topic holds of a partition; nothing where there is no such topic.
-    fn read(
+/// A partition of the second topic, up to where it ended at first.
+struct Source {
+    reader: Box<dyn Reader>,
+    teller: Teller,
+    end: i64,
+}
+
+impl Source {
+    fn read(&mut self, stopped: &dyn Fn() -> bool) -> Result<Option<Vec<Told>>, BrokerError> {
+        while !stopped() && !self.reader.reached(self.end)? {
+            let Some(batch) = self.reader.read(READ_WAIT, READ_RECORDS)? else { continue };
+            let before = batch.iter().filter(|record| record.offset < self.end);
+            return Ok(Some(before.map(|record| self.teller.told(record)).collect()));
+        }
+        Ok(None)
+    }
+}
+
+impl<'a> Foreseen<'a> {
+    /// Opens what the second topic tells of a partition; nothing where there is no such topic.
+    fn open(
         broker: &dyn Broker,
         stream: &StreamPlan,
         number: i32,
-        stopped: &dyn Fn() -> bool,
+        stopped: &'a dyn Fn() -> bool,
     ) -> Result<Self, BrokerError> {
-        let (known, grid) = (stream.engine.series.extra.known.clone(), stream.engine.series.grid);
-        let mut foreseen = Self { known, grid, told: VecDeque::new(), by_key: BTreeMap::new() };
-        let Some(plan) = &stream.known else { return Ok(foreseen) };
-        let mut teller = Teller::new(plan).map_err(|error| BrokerError::Refused(error.to_string()))?;
-        let partition = Partition { topic: plan.topic.as_str().into(), number };
-        let (_, end) = broker.offsets(&partition)?;
-        let mut reader = broker.reader(&partition, From::Beginning)?;
-        while !stopped() && !reader.reached(end)? {
-            let Some(batch) = reader.read(READ_WAIT, READ_RECORDS)? else { continue };
-            foreseen.told.extend(batch.iter().filter(|record| record.offset < end).map(|record| teller.told(record)));
+        let mut foreseen = Self {
+            known: stream.engine.series.extra.known.clone(),
+            grid: stream.engine.series.grid,
+            most_keys: stream.engine.max_series,
+            source: None,
+            stopped,
+            told: VecDeque::new(),
+            by_key: BTreeMap::new(),
+            trouble: None,
+        };
+        if let Some(plan) = &stream.known {
+            let teller = Teller::new(plan).map_err(|error| BrokerError::Refused(error.to_string()))?;
+            let partition = Partition { topic: plan.topic.as_str().into(), number };
+            let (_, end) = broker.offsets(&partition)?;
+            foreseen.source = Some(Source { reader: broker.reader(&partition, From::Beginning)?, teller, end });
         }
         Ok(foreseen)
     }
@@ -166,13 +200,30 @@ impl Foreseen {
     /// What is told of a series by the time of a record.
     fn by(&mut self, timestamp: Option<i64>, series: &str) -> Option<&Outlook> {
         let later = |told: &Told| told.timestamp.zip(timestamp).is_some_and(|(told, now)| told > now);
-        while self.told.front().is_some_and(|told| !later(told)) {
+        while self.told.front().map_or_else(|| self.source.is_some(), |told| !later(told)) {
+            if self.told.is_empty() {
+                self.read_on();
+                continue;
+            }
             let Some(Told { offset, what: Ok(Numbers { key, time, numbers }), .. }) = self.told.pop_front() else {
                 continue;
             };
-            let outlook = self.by_key.entry(key).or_default();
-            outlook.tell(self.grid.slot(time), offset, &numbers, self.known.slots);
+            if self.by_key.len() < self.most_keys || self.by_key.contains_key(&key) {
+                let outlook = self.by_key.entry(key).or_default();
+                outlook.tell(self.grid.slot(time), offset, &numbers, self.known.slots);
+            }
         }
         self.by_key.get(self.known.key_of(series))
+    }
+
+    /// Reads more of the second topic, if there is more.
+    fn read_on(&mut self) {
+        match self.source.as_mut().map(|source| source.read(self.stopped)) {
+            Some(Ok(Some(told))) => self.told.extend(told),
+            end => {
+                self.source = None;
+                self.trouble = end.and_then(Result::err);
+            }
+        }
     }
 }

@@ -1,12 +1,15 @@
 //! A slow look around beside the shards: consumer lag, where partitions are, the states' memory.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     board::{PartitionNote, PartitionState},
     supervise::Shared,
 };
-use crate::{broker::Partition, telemetry::metrics};
+use crate::{broker::Partition, engine::TaskId, telemetry::metrics};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(2);
@@ -16,19 +19,31 @@ const EVERY: Duration = Duration::from_secs(2);
 /// # Errors
 /// None: trouble with the broker shows in the shards, which must deal with it.
 pub fn run(shared: &Shared) -> Result<(), String> {
+    let mut ends = BTreeMap::new();
     while !shared.stop.asked() {
-        look(shared);
+        look(shared, &mut ends);
         shared.stop.sleep(EVERY);
     }
     Ok(())
 }
 
-fn look(shared: &Shared) {
+/// Looks once. While the brokers do not answer, the ends that they told last go on to be true.
+fn look(shared: &Shared, ends: &mut BTreeMap<Partition, i64>) {
+    let tasks = shared.status.tasks();
+    let partitions: BTreeSet<Partition> = tasks.iter().map(|(task, _)| partition(task)).collect();
+    ends.retain(|partition, _| partitions.contains(partition));
+    for partition in partitions {
+        if shared.stop.asked() {
+            return;
+        }
+        // One question without an answer takes long enough.
+        let Ok((_, end)) = shared.broker.offsets(&partition) else { break };
+        ends.insert(partition, end);
+    }
     let mut sums: BTreeMap<String, (u64, u64, BTreeMap<&str, u64>)> =
         shared.plan.streams.iter().map(|stream| (stream.engine.name.to_string(), Default::default())).collect();
-    for (task, status) in shared.status.tasks() {
-        let partition = Partition { topic: task.topic.clone(), number: task.partition };
-        let end = shared.broker.offsets(&partition).map_or(status.position, |(_, end)| end);
+    for (task, status) in tasks {
+        let end = ends.get(&partition(&task)).copied().unwrap_or(status.position);
         let lag = u64::try_from(end - status.position).unwrap_or(0);
         let number = task.partition.to_string();
         let labels = [("stream", &*task.stream), ("topic", &*task.topic), ("partition", &*number)];
@@ -59,6 +74,10 @@ fn look(shared: &Shared) {
             metrics::PARTITIONS.gauge(&[("stream", &stream), ("state", state)]).set(count as f64);
         }
     }
+}
+
+fn partition(task: &TaskId) -> Partition {
+    Partition { topic: task.topic.clone(), number: task.partition }
 }
 
 fn word(state: PartitionState) -> &'static str {

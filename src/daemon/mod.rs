@@ -6,6 +6,7 @@ pub mod demo_data;
 pub mod forecasts;
 pub mod history;
 pub mod http;
+mod intake;
 mod known;
 mod lookout;
 mod models;

@@ -28,8 +28,8 @@ use crate::{
 
 /// Records read from the state topic or replayed in one slice, between two looks at the other partitions.
 const SLICE_RECORDS: usize = 20_000;
-/// How long a slice waits for records.
-const SLICE_WAIT: Duration = Duration::from_millis(20);
+/// How long the slices of one turn wait for records, all together.
+pub const SLICE_WAIT: Duration = Duration::from_millis(20);
 /// How long a topic must have ended before what was read of it to be taken for another one, in microseconds.
 const DOUBT: u64 = 5_000_000;
 /// How often a record is looked for that tells a topic from another.
@@ -203,7 +203,8 @@ impl PartitionLife {
         self.facts = RestoreFacts::default();
     }
 
-    /// Does a bounded piece of the restore, at `now`; `may_begin` says whether one that waits has its turn.
+    /// Does a bounded piece of the restore, at `now`; `may_begin` says whether one that waits has its turn,
+    /// `wait` how long one that goes on may wait for records.
     ///
     /// # Errors
     /// What the broker answers.
@@ -214,14 +215,17 @@ impl PartitionLife {
         engine: &mut Engine,
         decoders: &mut [Decoder],
         partition: &Partition,
-        (now, may_begin): (u64, bool),
+        (now, may_begin, wait): (u64, bool, Duration),
     ) -> Result<Slice, BrokerError> {
         match &mut self.phase {
             Phase::Running => Ok(Slice::Nothing),
             Phase::Waiting if !may_begin => Ok(Slice::Nothing),
             Phase::Suspended { until } if !may_begin || now < *until => Ok(Slice::Nothing),
             Phase::Waiting | Phase::Suspended { .. } => {
-                self.phase = self.begin_loading(plan, broker, partition)?;
+                match self.begin_loading(plan, broker, partition)? {
+                    Some(loading) => self.phase = loading,
+                    None => return self.loaded(plan, broker, engine, partition, now),
+                }
                 Ok(Slice::More)
             }
             Phase::Loading { reader, copied, next, end } => {
@@ -230,7 +234,7 @@ impl PartitionLife {
                     snapshots.take(warm.map(|(key, value)| (Some(key), Some(value))));
                     self.facts.warm = self.facts.snapshots;
                     *copied += SLICE_RECORDS;
-                } else if let Some(batch) = reader.read(SLICE_WAIT, SLICE_RECORDS)? {
+                } else if let Some(batch) = reader.read(wait, SLICE_RECORDS)? {
                     snapshots.take(batch.iter().map(|record| (record.key, record.payload)));
                     *next = batch.next_offset().unwrap_or(*next);
                 } else if reader.reached(*end)? {
@@ -241,14 +245,14 @@ impl PartitionLife {
             Phase::Foreseeing { from } => {
                 let from = *from;
                 for feed in self.served.iter_mut().filter_map(|served| served.feed.as_mut()) {
-                    if !feed.fill(SLICE_WAIT)? {
+                    if !feed.fill(wait)? {
                         return Ok(Slice::More);
                     }
                 }
                 self.foreseen(broker, engine, partition, from)
             }
             Phase::Replaying { reader } => {
-                let batch = reader.read(SLICE_WAIT, SLICE_RECORDS)?;
+                let batch = reader.read(wait, SLICE_RECORDS)?;
                 let done = match &batch {
                     Some(batch) => batch.next_offset().is_some_and(|next| next >= self.begin),
                     None => reader.reached(self.begin)?,
@@ -261,17 +265,26 @@ impl PartitionLife {
         }
     }
 
-    fn begin_loading(&mut self, plan: &Plan, broker: &dyn Broker, partition: &Partition) -> Result<Phase, BrokerError> {
+    /// Opens the states of a partition; none where there are none.
+    fn begin_loading(
+        &mut self,
+        plan: &Plan,
+        broker: &dyn Broker,
+        partition: &Partition,
+    ) -> Result<Option<Phase>, BrokerError> {
         let number = partition.number % plan.state_partitions;
         let state = Partition { topic: plan.state_topic.as_str().into(), number };
-        let (_, end) = broker.offsets(&state)?;
+        let (oldest, end) = broker.offsets(&state)?;
         // A topic that ends before the copy does is another one.
         self.warm = self.warm.take().filter(|warm| warm.next() <= end);
+        if self.warm.is_none() && oldest == end {
+            return Ok(None);
+        }
         let (from, next) = match &self.warm {
             Some(warm) => (From::Offset(warm.next()), warm.next()),
             None => (From::Beginning, 0),
         };
-        Ok(Phase::Loading { reader: broker.reader(&state, from)?, copied: 0, next, end })
+        Ok(Some(Phase::Loading { reader: broker.reader(&state, from)?, copied: 0, next, end }))
     }
 
     /// All snapshots are in: finds out where serving begins, and from where the input must be read again for that.

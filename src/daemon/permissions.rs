@@ -60,7 +60,7 @@ pub fn needed(plan: &Plan, role: Role, create: bool) -> Vec<Permission> {
     let trains = role != Role::Score && plan.streams.iter().any(|stream| stream.training.is_some());
     let permission = |resource, name: &str, operations| Permission { resource, name: name.to_owned(), operations };
     let mut all: Vec<Permission> =
-        plan.topics().iter().map(|topic| permission(Resource::Topic, topic, vec!["Read"])).collect();
+        plan.topics_read().iter().map(|topic| permission(Resource::Topic, topic, vec!["Read"])).collect();
     for topic in topics::needed(plan, 1) {
         let mut operations = Vec::new();
         let read = topics::read_back(plan, role, &topic.name);
@@ -93,7 +93,11 @@ mod tests {
     const CONFIGURATION: &str = "[[stream]]\nname = \"s\"\ntopics = [\"in\"]\nvalues = [\"v\"]\ninterval = \"1m\"\n";
 
     fn lines(role: Role, create: bool) -> Vec<String> {
-        let settings = settings::parse("f.toml", CONFIGURATION, []).unwrap();
+        lines_of(CONFIGURATION, role, create)
+    }
+
+    fn lines_of(configuration: &str, role: Role, create: bool) -> Vec<String> {
+        let settings = settings::parse("f.toml", configuration, []).unwrap();
         let all = needed(&specs::plan(&settings).unwrap(), role, create);
         all.iter().map(|one| format!("{:?} {} {}", one.resource, one.name, one.operations.join("+"))).collect()
     }
@@ -123,6 +127,16 @@ mod tests {
         ];
         assert_eq!(lines(Role::Train, true), trainer);
         assert_eq!(lines(Role::All, false).len(), scorer.len() + 1);
+    }
+
+    #[test]
+    fn what_is_known_in_advance_is_read_too() {
+        let known =
+            "known = { topic = \"weather\", values = [\"t\"], time = { field = \"at\", format = \"rfc3339\" } }\n";
+        for role in [Role::All, Role::Score, Role::Train] {
+            let lines = lines_of(&format!("{CONFIGURATION}{known}"), role, false);
+            assert_eq!(lines[..2], ["Topic in Read", "Topic weather Read"], "{role}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct Plan {
     pub checkpoint_interval: u64,
     /// The most records of one epoch.
     pub max_epoch_records: usize,
-    /// The most bytes of input of one epoch.
+    /// The most bytes of input, and of slots and forecasts, of one epoch.
     pub max_epoch_bytes: usize,
     /// The most records that one poll brings.
     pub max_poll_records: usize,
@@ -88,6 +88,15 @@ impl Plan {
     /// The input topics of all streams, each once.
     pub fn topics(&self) -> Vec<String> {
         let mut topics: Vec<String> = self.streams.iter().flat_map(|stream| stream.topics.clone()).collect();
+        topics.sort();
+        topics.dedup();
+        topics
+    }
+
+    /// The same, and the topics of what is known in advance.
+    pub fn topics_read(&self) -> Vec<String> {
+        let known = self.streams.iter().filter_map(|stream| Some(stream.known.as_ref()?.topic.clone()));
+        let mut topics: Vec<String> = self.topics().into_iter().chain(known).collect();
         topics.sort();
         topics.dedup();
         topics

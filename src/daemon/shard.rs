@@ -8,10 +8,12 @@ use std::{
 };
 
 use super::{
+    board::PartitionState,
     commit::{self, Refused},
     forecasts::ForecastWriter,
+    intake::{self, Taken},
     models::ModelWatch,
-    partition::{PartitionLife, Slice},
+    partition::{PartitionLife, SLICE_WAIT, Slice},
     plan::Plan,
     report,
     snapshots::RestoreFacts,
@@ -21,18 +23,18 @@ use super::{
 };
 use crate::{
     broker::{Batch, Broker, BrokerError, Member, MemberEvent, Partition},
-    engine::{Acceptance, Engine},
+    engine::Engine,
     env::Clock,
     nn::NetworkError,
-    wire::{DecodeSpecError, Decoder, Refusal},
+    wire::{DecodeSpecError, Decoder},
 };
 
 /// How long a turn waits for something to happen.
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 /// How long a restore that met passing trouble waits before it is tried again, in microseconds.
 const BACKOFF: u64 = 200_000;
-/// Partitions that are restored at the same time: each has clients of its own, and fetches ahead.
-const RESTORED_AT_ONCE: usize = 4;
+/// Partitions that are restored at the same time, or begun in one turn: each has a client of its own, and fetches ahead.
+const RESTORED_AT_ONCE: usize = 8;
 /// How often the shard tells the outside where its tasks are, in microseconds: adding up the states' memory visits every
 /// series (20 ms for a million).
 const TELL_EVERY: u64 = 5_000_000;
@@ -81,6 +83,10 @@ pub struct Shard {
     partitions: BTreeMap<Partition, PartitionLife>,
     inbox: Vec<Batch>,
     refused: Vec<Refused>,
+    /// Partitions of which records were left out of the epoch, to be read again.
+    left: BTreeSet<Partition>,
+    /// Bytes of the last epoch for each of its records.
+    record_weight: f64,
     transactional_id: String,
     standby: Standby,
     last_commit: u64,
@@ -140,6 +146,8 @@ impl Shard {
             partitions: BTreeMap::new(),
             inbox: Vec::new(),
             refused: Vec::new(),
+            left: BTreeSet::new(),
+            record_weight: 0.0,
             transactional_id: transactional_id.to_owned(),
             standby,
             last_commit,
@@ -236,7 +244,10 @@ impl Shard {
         let (mut records, mut bytes, mut moved) = (0, 0, false);
         loop {
             let left = deadline.saturating_sub(self.clock.monotonic_micros());
-            match self.member.poll(Duration::from_micros(left), self.plan.max_poll_records)? {
+            // An epoch of more than half its bytes is not filled up: what does not fit would be read again.
+            let room = (self.plan.max_epoch_bytes as f64 / 2.0 / self.record_weight) as usize;
+            let most = room.saturating_sub(records).clamp(1, self.plan.max_poll_records);
+            match self.member.poll(Duration::from_micros(left), most)? {
                 None => break,
                 Some(MemberEvent::Records(batch)) => {
                     if self.inbox.is_empty() {
@@ -257,7 +268,7 @@ impl Shard {
                     self.close(&partitions)?;
                 }
             }
-            if records >= self.plan.max_epoch_records
+            if records >= self.plan.max_epoch_records.min(room)
                 || bytes >= self.plan.max_epoch_bytes
                 || self.clock.monotonic_micros() >= deadline
             {
@@ -309,17 +320,19 @@ impl Shard {
         let now = self.clock.monotonic_micros();
         let (mut moved, mut ready) = (false, false);
         let mut at_once = self.partitions.values().filter(|life| life.restoring()).count();
+        let wait = SLICE_WAIT / u32::try_from(at_once.max(1)).unwrap_or(1);
         for (partition, life) in &mut self.partitions {
-            let began = life.restoring();
+            let before = life.state();
             let slice = life.restore_slice(
                 &self.plan,
                 &*self.broker,
                 &mut self.engine,
                 &mut self.decoders,
                 partition,
-                (now, at_once < RESTORED_AT_ONCE),
+                (now, at_once < RESTORED_AT_ONCE, wait),
             );
-            at_once += usize::from(!began && life.restoring());
+            // One that has nothing to read has taken its time as well.
+            at_once += usize::from(before != PartitionState::Restoring && before != life.state());
             match slice {
                 Ok(Slice::Nothing) => continue,
                 Ok(Slice::More) => {}
@@ -394,6 +407,8 @@ impl Shard {
                 self.partitions.values_mut().for_each(|life| life.letters_written(&self.plan));
                 self.inbox.clear();
                 self.refused.clear();
+                let left = std::mem::take(&mut self.left);
+                self.read_again(left)?;
                 Ok(Turn::Committed)
             }
             Err(error @ (BrokerError::Retry(_) | BrokerError::Aborted(_))) => {
@@ -409,12 +424,19 @@ impl Shard {
 
     /// Every touched partition goes back to its last commit and is read from there again.
     fn roll_back(&mut self) -> Result<(), BrokerError> {
-        let positions: BTreeMap<_, _> = self.engine.roll_back().into_iter().collect();
-        let touched: BTreeSet<_> = self.inbox.drain(..).map(|batch| batch.partition).collect();
+        self.engine.roll_back();
         self.refused.clear();
-        for (partition, life) in self.partitions.iter().filter(|(partition, _)| touched.contains(*partition)) {
-            if let Some(position) = life.served.iter().find_map(|served| positions.get(&served.task)) {
-                self.member.start(partition, *position)?;
+        let mut touched = std::mem::take(&mut self.left);
+        touched.extend(self.inbox.drain(..).map(|batch| batch.partition));
+        self.read_again(touched)
+    }
+
+    /// Reads partitions again from where their tasks stand.
+    fn read_again(&mut self, partitions: BTreeSet<Partition>) -> Result<(), BrokerError> {
+        for partition in partitions {
+            let life = self.partitions.get(&partition).filter(|life| life.running());
+            if let Some(served) = life.and_then(|life| life.served.first()) {
+                self.member.start(&partition, self.engine.position(served.task))?;
             }
         }
         Ok(())
@@ -452,43 +474,8 @@ impl Shard {
 
     fn take_in(&mut self) {
         let Self { plan, engine, decoders, partitions, inbox, refused, .. } = self;
-        engine.begin(true);
-        for (place, batch) in inbox.iter().enumerate() {
-            let Some(life) = partitions.get(&batch.partition).filter(|life| life.running()) else { continue };
-            for served in &life.served {
-                let task = served.task;
-                engine.activate(task, engine.newest_version(&plan.streams[served.stream].engine.name));
-                for (index, record) in batch.iter().enumerate() {
-                    let mut turned_away = None;
-                    let decoded = decoders[served.stream].decode(
-                        record.key,
-                        record.timestamp,
-                        record.payload,
-                        &mut |series: &str, time, value, covariates| match engine.accept(
-                            task,
-                            record.offset,
-                            series,
-                            time,
-                            value,
-                            covariates,
-                        ) {
-                            Acceptance::Taken | Acceptance::Known => {}
-                            Acceptance::Late { by } => turned_away = Some(Refusal::late(series, by)),
-                            Acceptance::Duplicate => turned_away = Some(Refusal::duplicate(series)),
-                            Acceptance::SeriesLimit => {
-                                let most = plan.streams[served.stream].engine.max_series;
-                                turned_away = Some(Refusal::series_limit(series, most));
-                            }
-                        },
-                    );
-                    if let Some(refusal) = decoded.err().or(turned_away) {
-                        refused.push(Refused { batch: place, record: index, stream: served.stream, refusal });
-                    }
-                }
-                if let Some(next) = batch.next_offset() {
-                    engine.advance(task, next);
-                }
-            }
-        }
+        let Taken { records, left } = intake::take_in(plan, engine, decoders, partitions, inbox, refused);
+        self.left = left;
+        self.record_weight = engine.open_bytes() as f64 / records.max(1) as f64;
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     engine::{Engine, Frozen, SnapshotError},
     wire::{
         TaskRecord,
-        state::{Envelope, StateError, StateKey, StateKind},
+        state::{Envelope, OLDEST_SERIES_LAYOUT, StateError, StateKey, StateKind},
     },
 };
 
@@ -93,6 +93,9 @@ impl<'a> Snapshots<'a> {
             if envelope.kind != StateKind::Series {
                 return Err(StateRefusal::Kind(String::from_utf8_lossy(key).into_owned()));
             }
+            if envelope.layout < OLDEST_SERIES_LAYOUT {
+                return Err(StateRefusal::Old { series: name.into_owned(), found: envelope.layout });
+            }
             self.facts.furthest = self.facts.furthest.max(Some(envelope.position));
             series[place].push(Frozen { series: name, position: envelope.position, body: envelope.body });
             return Ok(());
@@ -122,6 +125,8 @@ enum StateRefusal {
     Record(#[from] StateError),
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    #[error("the state of series {series:?} has layout {found}, this build reads those from {OLDEST_SERIES_LAYOUT} on")]
+    Old { series: String, found: u16 },
     #[error("the record under key {0} holds a state of another kind than its key says")]
     Kind(String),
 }

@@ -1,12 +1,12 @@
 //! The settings, turned into each room's own specification. Each room gets what it needs and nothing else.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use jiff::tz::TimeZone;
 
 use super::plan::{KnownPlan, Plan, StreamPlan, TrainingPlan};
 use crate::{
-    broker::kafka::KafkaOptions,
+    broker::kafka::{KafkaOptions, Properties},
     engine::StreamSpec,
     forecast::{AlarmSpec, ForecastSpec, ForecastSpecError},
     nn::{self, NetworkSpec},
@@ -88,15 +88,17 @@ pub fn plan(settings: &Settings) -> Result<Plan, SpecError> {
 pub fn kafka_options(settings: &Settings, instance: &str) -> KafkaOptions {
     let kafka = &settings.kafka;
     let mut properties = security(kafka);
-    properties
-        .insert("queued.max.messages.kbytes".into(), (settings.limits.fetch_ahead_bytes.0 / 1024).max(1).to_string());
     properties.extend(kafka.properties.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())));
     KafkaOptions {
         client_id: format!("{}.{instance}", settings.app),
         properties,
+        renewed: renewed(kafka),
         session_timeout: kafka.session_timeout.duration(),
         static_membership: kafka.static_membership,
         transaction_timeout: kafka.transaction_timeout.duration(),
+        fetch_ahead_bytes: bytes(settings.limits.fetch_ahead_bytes.0),
+        reader_ahead_bytes: bytes(settings.limits.reader_ahead_bytes.0),
+        send_ahead_bytes: bytes(settings.limits.send_ahead_bytes.0),
         compression: kafka.compression.to_string(),
         replication: match kafka.replication {
             Auto::Auto => None,
@@ -106,6 +108,23 @@ pub fn kafka_options(settings: &Settings, instance: &str) -> KafkaOptions {
     }
 }
 
+/// The secrets that files hold, read anew for each client. Where a file cannot be read, what it held at the start remains.
+fn renewed(kafka: &Kafka) -> Properties {
+    let files = [("sasl.password", &kafka.sasl_password_file), ("ssl.key.password", &kafka.ssl_key_password_file)];
+    let files: Vec<(&str, PathBuf)> =
+        files.into_iter().filter_map(|(name, file)| Some((name, file.clone()?))).collect();
+    Arc::new(move || {
+        let read = |(name, file): &(&str, PathBuf)| match Secret::from_file(file) {
+            Ok(secret) => Some(((*name).to_owned(), secret.reveal().to_owned())),
+            Err(error) => {
+                tracing::warn!(file = %file.display(), %error, "a secret cannot be read anew; what it was remains");
+                None
+            }
+        };
+        files.iter().filter_map(read).collect()
+    })
+}
+
 fn security(kafka: &Kafka) -> BTreeMap<String, String> {
     let mut properties = BTreeMap::from([("security.protocol".to_owned(), kafka.security_protocol.to_string())]);
     let mut set = |name: &str, value: Option<String>| {
@@ -113,7 +132,7 @@ fn security(kafka: &Kafka) -> BTreeMap<String, String> {
             properties.insert(name.to_owned(), value);
         }
     };
-    let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
     let secret = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.reveal().to_owned());
     if kafka.security_protocol.uses_sasl() {
         set("sasl.mechanism", Some(kafka.sasl_mechanism.to_string()));

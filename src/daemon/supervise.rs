@@ -27,6 +27,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long passing trouble is given before a rolled-back epoch is read again; well within the session's timeout.
 const ROLLED_BACK_WAIT: Duration = Duration::from_millis(200);
+/// Served for so long without trouble, a shard that had nothing to write counts as permitted what was denied before.
+const QUIET: u64 = 10_000_000;
 /// A turn takes this long at the most while all is well: poll, a commit interval, a transaction with its timeouts.
 const BEAT: Duration = Duration::from_secs(120);
 
@@ -73,6 +75,14 @@ impl Backoff {
         self.0 = (pause * 2).min(LONGEST_PAUSE);
         pause
     }
+}
+
+/// What a part remembers from one seat to the next.
+#[derive(Debug, Default)]
+struct Seats {
+    backoff: Backoff,
+    /// What the cluster has denied, until a commit or a quiet while shows that it no longer does: a new seat alone shows nothing.
+    denied: Option<String>,
 }
 
 /// What every thread of a process shares.
@@ -154,17 +164,18 @@ impl Drop for StopOnDrop {
 /// # Errors
 /// When a new seat would not help.
 pub fn run_shard(shared: &Shared, name: &str, transactional_id: &str) -> Result<(), String> {
-    let mut backoff = Backoff::default();
+    let mut seats = Seats::default();
     shared.health.expect_beats(name, BEAT);
     while !shared.stop.asked() {
-        shared.health.set(name, Condition::Waiting("taking a seat in the consumer group".into()));
-        match serve(shared, name, transactional_id, &mut backoff) {
+        let why = seats.denied.clone().unwrap_or_else(|| "taking a seat in the consumer group".into());
+        shared.health.set(name, Condition::Waiting(why));
+        match serve(shared, name, transactional_id, &mut seats) {
             Ok(()) | Err(ShardEnd::Stopped) => return Ok(()),
             Err(ShardEnd::Broker(error)) => {
                 if matches!(error, BrokerError::Fenced(_)) {
                     report::fenced();
                 }
-                seat_lost(shared, name, error, &mut backoff)?;
+                seat_lost(shared, name, error, &mut seats)?;
             }
             Err(error) => return Err(error.to_string()),
         }
@@ -176,12 +187,13 @@ pub fn run_shard(shared: &Shared, name: &str, transactional_id: &str) -> Result<
 ///
 /// # Errors
 /// The error itself, where a new seat would not help.
-fn seat_lost(shared: &Shared, name: &str, error: BrokerError, backoff: &mut Backoff) -> Result<(), String> {
-    let pause = backoff.pause();
+fn seat_lost(shared: &Shared, name: &str, error: BrokerError, seats: &mut Seats) -> Result<(), String> {
+    let pause = seats.backoff.pause();
     match error {
         BrokerError::Refused(_) => return Err(error.to_string()),
         BrokerError::Denied(_) | BrokerError::Forbidden(_) => {
             tracing::error!(part = name, %error, again_in = ?pause, "no seat before somebody mends this");
+            seats.denied = Some(error.to_string());
         }
         BrokerError::Fenced(_) | BrokerError::Retry(_) | BrokerError::Aborted(_) | BrokerError::Fatal(_) => {
             tracing::warn!(part = name, %error, again_in = ?pause, "the seat is lost; taking a new one");
@@ -192,7 +204,7 @@ fn seat_lost(shared: &Shared, name: &str, error: BrokerError, backoff: &mut Back
     Ok(())
 }
 
-fn serve(shared: &Shared, name: &str, transactional_id: &str, backoff: &mut Backoff) -> Result<(), ShardEnd> {
+fn serve(shared: &Shared, name: &str, transactional_id: &str, seats: &mut Seats) -> Result<(), ShardEnd> {
     let mut shard = Shard::join(
         Arc::clone(&shared.plan),
         Arc::clone(&shared.broker),
@@ -201,18 +213,27 @@ fn serve(shared: &Shared, name: &str, transactional_id: &str, backoff: &mut Back
         transactional_id,
         &|| shared.stop.asked(),
     )?;
+    let mut served_since = None;
     while !shared.stop.asked() {
         let turn = shard.turn()?;
-        shared.health.beat(name);
-        if shard.serving() {
-            shared.health.set(name, Condition::Ready);
-        } else {
-            shared.health.set(name, Condition::Waiting("restoring partitions".into()));
+        let now = shared.clock.monotonic_micros();
+        let serving = shard.serving();
+        served_since = served_since.filter(|_| serving).or(serving.then_some(now));
+        if turn == Turn::Committed {
+            *seats = Seats::default();
+        } else if served_since.is_some_and(|since| now - since >= QUIET) {
+            seats.denied = None;
         }
-        match turn {
-            Turn::Committed => *backoff = Backoff::default(),
-            Turn::RolledBack => shared.stop.sleep(ROLLED_BACK_WAIT),
-            Turn::Idle | Turn::Moved => {}
+        shared.health.set(
+            name,
+            match &seats.denied {
+                Some(denied) => Condition::Waiting(denied.clone()),
+                None if serving => Condition::Ready,
+                None => Condition::Waiting("restoring partitions".into()),
+            },
+        );
+        if turn == Turn::RolledBack {
+            shared.stop.sleep(ROLLED_BACK_WAIT);
         }
     }
     Ok(shard.leave()?)
@@ -223,11 +244,11 @@ fn serve(shared: &Shared, name: &str, transactional_id: &str, backoff: &mut Back
 /// # Errors
 /// When a new seat would not help.
 pub fn run_trainer(shared: &Shared, name: &str, transactional_id: &str) -> Result<(), String> {
-    let mut backoff = Backoff::default();
+    let mut seats = Seats::default();
     while !shared.stop.asked() {
         match train(shared, name, transactional_id) {
             Ok(()) => return Ok(()),
-            Err(error) => seat_lost(shared, name, error, &mut backoff)?,
+            Err(error) => seat_lost(shared, name, error, &mut seats)?,
         }
     }
     Ok(())

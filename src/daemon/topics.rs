@@ -106,7 +106,7 @@ pub fn needed(plan: &Plan, partitions: i32) -> Vec<TopicPlan> {
 
 /// What to run for a topic that is missing and may not be made.
 pub fn missing(topic: &TopicPlan) -> String {
-    let policy = if topic.compacted { "compact" } else { "delete" };
+    let policy = if topic.compacted { "compact --config compression.type=zstd" } else { "delete" };
     format!(
         "the topic {:?} does not exist and kafka.create_topics is false; run: kafka-topics.sh --create --topic {} --partitions {} --config cleanup.policy={policy}",
         topic.name, topic.name, topic.partitions

@@ -198,6 +198,7 @@ impl<'a> Trainer<'a> {
         let champion = champion(&leading.models, stream)?;
         let now = self.shared.clock.wall_millis();
         let history = history::read(&*self.shared.broker, stream, training, now, &|| stop.asked())?;
+        metrics::TRAINING_LEFT_OUT.counter(&[("stream", name)]).increment(history.left_out);
         if history.lanes.is_empty() {
             return Err(RoundError::TooLittle { steps: history.longest, least: training.min_steps });
         }
@@ -210,6 +211,7 @@ impl<'a> Trainer<'a> {
             stream = name,
             series = history.lanes.len(),
             steps = history.steps,
+            left_out = history.left_out,
             version = champion.version,
             updates = how.max_steps,
             "training"

@@ -49,6 +49,15 @@ pub struct StreamSpec {
     pub max_series: usize,
 }
 
+impl StreamSpec {
+    /// About what a forecast takes: its row and numbers in an epoch, and as a record, in which numbers have some 9 bytes and
+    /// times 14.
+    fn forecast_bytes(&self) -> usize {
+        let (outputs, levels) = (self.forecast.outputs(), self.forecast.levels.len());
+        size_of::<ForecastRow>() + 512 + outputs * (levels + 1) * (size_of::<f64>() + 9) + outputs * 14
+    }
+}
+
 /// The unit of assignment and of state: the series of one stream in one partition of one input topic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId {
@@ -162,6 +171,8 @@ pub struct Engine {
     streams: Vec<Stream>,
     tasks: Vec<Option<Task>>,
     pending: Vec<Pending>,
+    /// Bytes of the forecasts that they will make.
+    promised: usize,
     closed: Vec<ClosedSlot>,
     images: Vec<(TaskHandle, u32, Series)>,
     /// Images that are done with, whose memory the next ones use.
@@ -194,6 +205,7 @@ impl Engine {
             streams,
             tasks: Vec::new(),
             pending: Vec::new(),
+            promised: 0,
             closed: Vec::new(),
             images: Vec::new(),
             spare_images: Vec::new(),
@@ -351,6 +363,7 @@ impl Engine {
         let state = open.table.get_mut(index);
         let placed = state.input.observe(&spec.series, time, value, covariates, &mut self.closed);
         for slot in self.closed.drain(..) {
+            self.promised += slot.value.map_or(0, |_| spec.forecast_bytes());
             self.pending.push(Pending { wave: state.queued, task, series: index, offset, slot });
             state.queued += 1;
         }
@@ -362,6 +375,11 @@ impl Engine {
             Placed::Late { by } => Acceptance::Late { by },
             Placed::Duplicate => Acceptance::Duplicate,
         }
+    }
+
+    /// About the bytes that the open epoch takes: slots that have closed, and their forecasts as numbers and as records.
+    pub fn open_bytes(&self) -> usize {
+        self.pending.len() * size_of::<Pending>() + self.promised
     }
 
     /// Says that the task's input has been taken up to (not including) `position`.
@@ -377,6 +395,7 @@ impl Engine {
         let mut epoch = self.spare.take().unwrap_or_else(|| Epoch::new(&self.streams));
         epoch.observations.copy_from_slice(&self.observations);
         self.observations.fill(0);
+        self.promised = 0;
         self.waves.run(&mut self.pending, &self.streams, &mut self.tasks, self.emit, &mut epoch);
         for (index, task) in self.tasks.iter_mut().enumerate() {
             let Some(task) = task else { continue };
@@ -440,6 +459,7 @@ impl Engine {
     /// read from again.
     pub fn roll_back(&mut self) -> Vec<(TaskHandle, i64)> {
         self.pending.clear();
+        self.promised = 0;
         self.observations.fill(0);
         while let Some((task, series, image)) = self.images.pop() {
             *self.task_mut(task).table.get_mut(series) = image;

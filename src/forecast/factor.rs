@@ -4,6 +4,7 @@ use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
 use super::experts::all_finite;
+use super::planes;
 
 /// Numbers that a linear forecast is made of, where there are no covariates.
 pub(super) const REGRESSORS: usize = 16;
@@ -16,6 +17,7 @@ const DIFFUSE: f32 = 1.0;
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Factor {
     /// Columns of `U` above its diagonal, one after the other.
+    #[serde(with = "planes")]
     upper: Vec<f32>,
     diagonal: Vec<f32>,
 }

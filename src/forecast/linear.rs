@@ -3,10 +3,12 @@
 use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
+use super::averages::{self, Averages, towards};
 use super::coming::Coming;
 use super::experts::{FARTHEST, all_finite, scaled};
 use super::factor::{Factor, REGRESSORS};
 use super::foresight::{Foresight, Matured};
+use super::planes;
 use super::profile::{Cycle, Profile, Usual};
 use super::ring::{after, back};
 use super::spec::ForecastSpec;
@@ -20,7 +22,7 @@ const LAGS: usize = 11;
 /// The oldest of these make room for so many around one season ago where nothing is taken for usual.
 const AROUND: usize = 3;
 /// Memories of the averages that are looked at beside them, in steps; and of the level and the unit.
-const MEMORIES: [f32; 3] = [12.0, 50.0, 200.0];
+pub(super) const MEMORIES: [f32; 3] = [12.0, 50.0, 200.0];
 const LONG_MEMORY: u32 = 2000;
 /// What is known counts for so much after one more step.
 pub(super) const FORGETTING: f32 = 1.0 - 1.0 / 5000.0;
@@ -73,6 +75,7 @@ clone_in_place!(Linear { reference, unit, mean, steps, now, values, profile, mod
 
 /// With one notion of what is usual ([`USUAL`]).
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Frozen", into = "Frozen")]
 struct Model {
     factor: Factor,
     /// `[knot][regressor]`
@@ -83,10 +86,42 @@ struct Model {
     /// Rings: what is left of each value, what was usual before it came, and averages of what is left.
     left: Vec<f32>,
     before: Vec<f32>,
-    averages: Vec<[f32; MEMORIES.len()]>,
+    averages: Vec<Averages>,
 }
 
 clone_in_place!(Model { factor, weights, usual, level, left, before, averages });
+
+/// A model as a snapshot keeps it.
+#[derive(Serialize, Deserialize)]
+struct Frozen {
+    factor: Factor,
+    #[serde(with = "planes")]
+    weights: Vec<f32>,
+    usual: Vec<f32>,
+    level: f32,
+    left: Vec<f32>,
+    before: Vec<f32>,
+    /// See [`averages::told`].
+    averages: (Vec<u8>, Vec<Averages>),
+}
+
+impl From<Model> for Frozen {
+    fn from(model: Model) -> Self {
+        let averages = averages::told(&model.left, &model.averages);
+        let Model { factor, weights, usual, level, left, before, .. } = model;
+        Self { factor, weights, usual, level, left, before, averages }
+    }
+}
+
+impl TryFrom<Frozen> for Model {
+    type Error = &'static str;
+
+    fn try_from(frozen: Frozen) -> Result<Self, Self::Error> {
+        let Frozen { factor, weights, usual, level, left, before, averages: (how, told) } = frozen;
+        let averages = averages::heard(&left, &how, &told).ok_or("averages that no ring has")?;
+        Ok(Self { factor, weights, usual, level, left, before, averages })
+    }
+}
 
 impl Linear {
     pub fn new(spec: &ForecastSpec) -> Self {
@@ -97,7 +132,7 @@ impl Linear {
             level: 0.0,
             left: vec![0.0; ring(spec)],
             before: vec![0.0; before(spec, usual)],
-            averages: vec![[0.0; MEMORIES.len()]; ring(spec)],
+            averages: vec![Averages::default(); ring(spec)],
         };
         Self {
             reference: 0.0,
@@ -396,12 +431,10 @@ impl Model {
     fn take(&mut self, now: usize, left: f32, unit: f32, steps: u32) {
         self.left[now] = left;
         let bound = farthest(unit, steps);
-        let towards = |mean: f32, memory: f32| {
-            if steps == 0 { left } else { mean + (left - mean).clamp(-bound, bound) / memory }
-        };
-        self.level = towards(self.level, steps.clamp(1, LONG_MEMORY) as f32);
+        let after = |mean: f32, memory: f32| if steps == 0 { left } else { towards(mean, left, bound, memory) };
+        self.level = after(self.level, steps.clamp(1, LONG_MEMORY) as f32);
         let averages = self.averages[now];
-        self.averages[now] = std::array::from_fn(|at| towards(averages[at], MEMORIES[at]));
+        self.averages[now] = std::array::from_fn(|at| after(averages[at], MEMORIES[at]));
     }
 
     /// A one, the newest differences from what is left at `place` in the rings, those from `around`, the averages', and what

@@ -56,12 +56,40 @@ struct Bucket {
 struct Blend {
     weights: [f32; FREE],
     /// Mean products of the experts' distances from the last value, and of these with the target's.
+    #[serde(with = "halved")]
     products: [[f32; FREE]; FREE],
     targets: [f32; FREE],
     /// Discounted sums of losses: of the last value, the seasonal naive forecast and the weighted experts.
     losses: [f32; 3],
     /// Discounted sum of squares of what the weighted experts won, or lost, against the better naive forecast.
     won: f32,
+}
+
+/// Products in a snapshot: each pair once, since they are the same both ways round.
+mod halved {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::FREE;
+
+    type Pairs = [f32; FREE * (FREE + 1) / 2];
+
+    fn pairs() -> impl Iterator<Item = (usize, usize)> {
+        (0..FREE).flat_map(|one| (0..=one).map(move |other| (one, other)))
+    }
+
+    pub fn serialize<S: Serializer>(products: &[[f32; FREE]; FREE], serializer: S) -> Result<S::Ok, S::Error> {
+        let mut halved = Pairs::default();
+        halved.iter_mut().zip(pairs()).for_each(|(half, (one, other))| *half = products[one][other]);
+        halved.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[[f32; FREE]; FREE], D::Error> {
+        let mut products = [[0.0; FREE]; FREE];
+        for (half, (one, other)) in Pairs::deserialize(deserializer)?.into_iter().zip(pairs()) {
+            (products[one][other], products[other][one]) = (half, half);
+        }
+        Ok(products)
+    }
 }
 
 /// What a blend aims at, by the loss that is least there.
@@ -183,7 +211,7 @@ impl Blend {
         self.won = keep * self.won + won * won;
         for (row, one) in self.products.iter_mut().zip(distances) {
             for (product, other) in row.iter_mut().zip(distances) {
-                *product = keep * *product + heed * one * other;
+                *product = keep * *product + heed * (one * other); // the same both ways round
             }
         }
         for (sum, distance) in self.targets.iter_mut().zip(distances) {

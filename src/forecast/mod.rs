@@ -4,6 +4,7 @@
 //! [`ForecastState::forecast`] makes the next forecast. Nothing is learnt from a target before its slot has closed.
 
 mod anomaly;
+mod averages;
 mod bounds;
 mod calibration;
 mod coming;
@@ -16,6 +17,7 @@ mod linear;
 pub mod measures;
 mod mixture;
 mod pending;
+mod planes;
 mod prior;
 mod profile;
 mod rarity;

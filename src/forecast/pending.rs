@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 use super::calibration::outward;
 use super::experts::all_scaled;
 use super::linear::MODELS;
+use super::planes;
 use super::ring::{after, back};
 use super::spec::ForecastSpec;
 
 /// A point forecast at a bucket's middle: distance from the last value then, in the scale then.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Points {
     pub linear: [f32; MODELS],
     pub network: f32,
@@ -18,21 +19,53 @@ pub(super) struct Points {
     pub median: f32,
 }
 
+/// Points in a snapshot: those of each expert side by side.
+mod columns {
+    use serde::{Deserializer, Serializer, de::Error};
+
+    use super::{MODELS, Points, planes};
+
+    pub fn serialize<S: Serializer>(points: &[Points], serializer: S) -> Result<S::Ok, S::Error> {
+        let linear = (0..MODELS).flat_map(|model| points.iter().map(move |point| point.linear[model]));
+        let others = [|point: &Points| point.network, |point: &Points| point.mixed, |point: &Points| point.median];
+        let others = others.iter().flat_map(|other| points.iter().map(other));
+        planes::serialize::<f32, S>(&linear.chain(others).collect::<Vec<_>>(), serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Points>, D::Error> {
+        let numbers: Vec<f32> = planes::deserialize(deserializer)?;
+        let count = numbers.len() / (MODELS + 3);
+        if count * (MODELS + 3) != numbers.len() {
+            return Err(D::Error::invalid_length(numbers.len(), &"as many points of each expert"));
+        }
+        let point = |at: usize| {
+            let of = |column: usize| numbers[column * count + at];
+            let linear = std::array::from_fn(of);
+            Points { linear, network: of(MODELS), mixed: of(MODELS + 1), median: of(MODELS + 2) }
+        };
+        Ok((0..count).map(point).collect())
+    }
+}
+
 /// Only what cannot be worked out again from the series' context, in rings: for each bucket its middle and its end.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Pending {
     /// `[horizon + 1]` scales at the newest steps, upper halves of their bits; 0 where no forecast was made.
+    #[serde(with = "planes")]
     scales: Vec<u32>,
     /// Where this step lies in `scales`.
     now: u16,
     /// Where this step lies in the rings of each bucket: at its middle, at its end.
     cursors: Vec<(u16, u16)>,
     /// Rings of the middles, one after the other.
+    #[serde(with = "columns")]
     points: Vec<Points>,
     /// Rings of the ends, one after the other: the median, as in [`Points`].
+    #[serde(with = "planes")]
     centres: Vec<f32>,
     /// Beside `centres`, `[levels]` each: distances of the quantiles from it, upper halves of their bits; at the median,
     /// whose distance is 0, how much wider than usual they are.
+    #[serde(with = "planes")]
     quantiles: Vec<u16>,
 }
 

@@ -154,6 +154,10 @@ table! {
         pub bearer_token: Option<Secret> = None,
         /// A file whose content, less one line end, is the token.
         pub bearer_token_file: Option<PathBuf> = None,
+        /// Most connections that are open at a time; further ones are closed at once.
+        pub connections: u32 = 64,
+        /// Largest body of a request; nothing that is answered here has one.
+        pub body_bytes: Size = Size::bytes(4_096),
     }
 }
 
@@ -192,12 +196,16 @@ table! {
         pub poll_records: u32 = 4_096,
         /// Most input records that one transaction takes in; reaching it commits before `commit_interval` is over.
         pub epoch_records: u32 = 50_000,
-        /// Most output bytes that one transaction holds; reaching it commits before `commit_interval` is over.
-        pub epoch_bytes: Size = Size::mebibytes(32),
+        /// Most bytes of input, and of forecasts with the slots that they take, that one transaction holds; coming near it
+        /// commits before `commit_interval` is over.
+        pub epoch_bytes: Size = Size::mebibytes(64),
         /// Most bytes that the client fetches ahead of the engine.
         pub fetch_ahead_bytes: Size = Size::mebibytes(64),
-        /// Most events (assignments, promotions, ticks) that wait for a shard's loop.
-        pub queue_events: u32 = 1_024,
+        /// Most bytes that each reader beside the group fetches ahead: of the weights, of at most eight restores, of each
+        /// partition that a standby follows or that tells in advance.
+        pub reader_ahead_bytes: Size = Size::mebibytes(8),
+        /// Most output bytes that wait for the brokers; beyond them serving waits as well.
+        pub send_ahead_bytes: Size = Size::mebibytes(64),
         /// Most bytes of other instances' states that are kept, so that a takeover restores only what is new; 0: none.
         pub standby_bytes: Size = Size::bytes(0),
     }

@@ -1,6 +1,6 @@
 //! A value that never shows itself.
 
-use std::fmt;
+use std::{fmt, io, path::Path};
 
 use serde::{Serialize, Serializer};
 
@@ -12,6 +12,16 @@ impl Secret {
     /// Hides `value`.
     pub fn new(value: String) -> Self {
         Self(value)
+    }
+
+    /// Reads it from the file that holds it; one line end at its end does not belong to it.
+    ///
+    /// # Errors
+    /// When the file cannot be read as text.
+    pub fn from_file(file: &Path) -> io::Result<Self> {
+        let text = std::fs::read_to_string(file)?;
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        Ok(Self(line.strip_suffix('\r').unwrap_or(line).to_owned()))
     }
 
     /// The value itself: only for handing it to a client.

@@ -372,7 +372,7 @@ table! {
 table! {
     /// `[stream.limits]`: bounds of what a stream takes in; what exceeds them becomes a dead letter.
     pub struct StreamLimits {
-        /// Most series of the stream in one process.
+        /// Most series of the stream in one partition.
         pub series: u64 = 1_000_000,
         /// Largest value of a record.
         pub record_bytes: Size = Size::mebibytes(1),

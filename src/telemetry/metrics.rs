@@ -202,6 +202,8 @@ metrics! {
     // Learning.
     TRAINING_ROUNDS = "foretide_training_rounds_total", C, Count, ["stream", "outcome"],
         "Rounds of training by how they ended: promoted, refused, failed or skipped.";
+    TRAINING_LEFT_OUT = "foretide_training_left_out_observations_total", C, Count, ["stream"],
+        "Observations of history that rounds of training left out: those of more series than stream.training.max_series.";
     TRAINING_SECONDS = "foretide_training_seconds_total", S, Seconds, ["stream"],
         "Time spent in training.";
     TRAINING_STEPS = "foretide_training_steps_total", C, Count, ["stream"],
@@ -236,6 +238,8 @@ metrics! {
         "Always 1; the labels say what runs.";
     QUEUE_RECORDS = "foretide_queue_records", G, Count, ["queue"],
         "Entries waiting in the daemon's bounded queues.";
+    HTTP_REFUSED = "foretide_http_refused_total", C, Count, ["reason"],
+        "Connections and requests refused because they exceed a bound, by the reason: connections, query or body.";
     RESIDENT_BYTES = "process_resident_memory_bytes", G, Bytes, [],
         "Resident memory of the process.";
     VIRTUAL_BYTES = "process_virtual_memory_bytes", G, Bytes, [],

@@ -9,9 +9,11 @@ use std::{borrow::Cow, fmt::Write as _};
 /// The first four bytes of every value.
 pub const MAGIC: [u8; 4] = *b"FTST";
 /// The layout that this build writes; any change to an envelope or a body counts it up.
-pub const LAYOUT: u16 = 2;
+pub const LAYOUT: u16 = 3;
 /// The oldest layout that this build reads: what is older than [`LAYOUT`] is migrated by whoever reads the body.
 pub const OLDEST_LAYOUT: u16 = 1;
+/// The oldest layout in which series' states are read: of older ones the series are rebuilt from the input.
+pub const OLDEST_SERIES_LAYOUT: u16 = 3;
 
 const KEY_VERSION: &str = "1";
 /// Magic, layout, kind, position.
@@ -341,7 +343,7 @@ mod tests {
     #[test]
     fn the_layout_is_as_documented() {
         let bytes = encoded(StateKind::Series, 0x0102, b"body");
-        assert_eq!(&bytes[..15], b"FTST\x02\x00\x01\x02\x01\0\0\0\0\0\0");
+        assert_eq!(&bytes[..15], b"FTST\x03\x00\x01\x02\x01\0\0\0\0\0\0");
         assert_eq!(&bytes[15..19], b"body");
         assert_eq!(bytes.len(), 23);
         assert_eq!(Envelope::decode(&bytes).unwrap(), Envelope::new(StateKind::Series, 0x0102, b"body"));

@@ -1,11 +1,11 @@
-//! A TCP proxy between clients and a broker, whose connections can be cut and held up.
+//! A TCP proxy between clients and a broker, whose connections can be cut, held up and slowed down.
 
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -23,6 +23,8 @@ pub struct Proxy {
 #[derive(Default)]
 struct Shared {
     held: AtomicBool,
+    /// Bytes that each connection passes on in a second; 0: as many as come.
+    pace: AtomicU32,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -56,6 +58,11 @@ impl Proxy {
     pub fn hold(&self, held: bool) {
         self.shared.held.store(held, Ordering::Relaxed);
     }
+
+    /// From now on each connection passes so many bytes a second, either way; 0: as many as come.
+    pub fn slow(&self, bytes_per_second: u32) {
+        self.shared.pace.store(bytes_per_second, Ordering::Relaxed);
+    }
 }
 
 impl Shared {
@@ -81,8 +88,11 @@ impl Shared {
     fn pass(&self, mut from: TcpStream, mut to: TcpStream) {
         // Small requests wait for nothing.
         let _ = to.set_nodelay(true);
-        let mut buffer = vec![0; 64 << 10];
+        let mut buffer = vec![0; 16 << 10];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
+            if let Some(pace) = std::num::NonZeroU32::new(self.pace.load(Ordering::Relaxed)) {
+                std::thread::sleep(Duration::from_secs_f64(count as f64 / f64::from(pace.get())));
+            }
             while self.held.load(Ordering::Relaxed) {
                 std::thread::sleep(LOOK);
             }

@@ -22,6 +22,8 @@ pub const LEAST: (&str, &str) = ("least", "least-password-e08c");
 pub const LEARNER: (&str, &str) = ("learner", "learner-password-2b6f");
 /// May do everything once it has a password; it has none at the beginning.
 pub const LATE: &str = "late";
+/// The same, for whose password changes.
+pub const ROTATED: &str = "rotated";
 /// The name in the client's certificate; may do everything.
 pub const CLIENT: &str = "client";
 /// Opens the client's encrypted key.
@@ -77,7 +79,8 @@ fn guarded(plain: &str, keys: &Path, [port, controller, tls, sasl]: [u16; 4]) ->
     let kept: String = kept.map(|line| format!("{line}\n")).collect();
     let users: String =
         [PLAIN, LEAST, LEARNER].iter().map(|(user, password)| format!(" user_{user}=\"{password}\"")).collect();
-    let super_users = format!("User:ANONYMOUS;User:{};User:{};User:{LATE};User:CN={CLIENT}", PLAIN.0, SCRAM.0);
+    let super_users =
+        format!("User:ANONYMOUS;User:{};User:{};User:{LATE};User:{ROTATED};User:CN={CLIENT}", PLAIN.0, SCRAM.0);
     let open = format!("PLAINTEXT://127.0.0.1:{port},TLS://127.0.0.1:{tls},SASL://127.0.0.1:{sasl}");
     let (keys, login) = (keys.display(), "org.apache.kafka.common.security");
     format!(

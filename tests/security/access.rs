@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::{
-    secured::{KEY_PASSWORD, LATE, PLAIN, SCRAM, secured},
+    secured::{KEY_PASSWORD, LATE, PLAIN, ROTATED, SCRAM, secured},
     unique, wait_for,
 };
 use crate::support::{Daemon, LIMIT, Setup, feed, foretide, printed, with_certificate};
@@ -51,6 +51,29 @@ fn a_wrong_password_is_waited_out_and_the_right_one_goes_on_by_itself() {
     kafka.set_password(LATE, "comes-later-5d2e");
     daemon.ready();
     daemon.forecasts(&setup, 20);
+}
+
+/// What a file held at the start is refused; what it holds later lets the same process in.
+#[test]
+fn a_password_file_that_was_replaced_is_read_anew_at_the_next_try() {
+    let kafka = secured();
+    let (topic, app) = (kafka.kafka.topic("rotated", 1), unique("rotated"));
+    feed(&topic, 0..20);
+    kafka.set_password(ROTATED, "new-3c41");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "old-9b20\n").unwrap();
+    let section = kafka.with_password("SCRAM-SHA-512", (ROTATED, "stands-in-a-file"));
+    let section = section.replace("sasl_password = \"stands-in-a-file\"", &format!("sasl_password_file = {file:?}"));
+    let setup = Setup::new(&app, &section, &topic);
+    let mut daemon = Daemon::start(&setup);
+    daemon.waits_for(&["does not let us in", "kafka.sasl_password"]);
+    std::fs::remove_file(&file).unwrap();
+    daemon.process.wait_for_log("cannot be read anew", LIMIT);
+    std::fs::write(&file, "new-3c41\n").unwrap();
+    daemon.ready();
+    daemon.forecasts(&setup, 20);
+    assert!(daemon.process.stop(LIMIT).success(), "{}", daemon.process.log());
 }
 
 #[test]

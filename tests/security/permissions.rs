@@ -1,5 +1,7 @@
 //! The least that must be permitted is enough, and less is explained.
 
+use std::time::Duration;
+
 use crate::harness::{
     http_get,
     secured::{LEARNER, LEAST, secured},
@@ -23,6 +25,32 @@ fn grant(config: &str, user: &str, without: &str) {
         granted += 1;
     }
     assert!(output.status.success() && granted >= 5, "{text}");
+}
+
+/// A topic that may not be read is listed, also beside one that is known in advance and may be.
+#[test]
+fn check_goes_on_past_what_is_forbidden() {
+    let kafka = secured();
+    let (input, weather) = (kafka.kafka.topic("closed", 1), kafka.kafka.topic("weather", 1));
+    let section = kafka.with_password("PLAIN", LEAST);
+    let app = unique("past");
+    let known = format!(
+        "known = {{ topic = {weather:?}, values = [\"t\"], time = {{ field = \"at\", format = \"rfc3339\" }} }}\n"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("foretide.toml");
+    std::fs::write(&config, Setup::new(&app, &section, &input).toml(0) + &known).unwrap();
+    let check = || printed(&foretide(&["check", "--connect", "--config", config.to_str().unwrap()]));
+    let text = check();
+    assert!(text.contains(&format!("known  {weather}: FORBIDDEN")), "{text}");
+
+    let user = format!("User:{}", LEAST.0);
+    kafka.acls(&["--add", "--allow-principal", &user, "--operation", "Read", "--topic", &weather]);
+    let text = wait_for("the permission to be heard of", LIMIT, || {
+        Some(check()).filter(|text| text.contains(&format!("known  {weather}: 1 partitions")))
+    });
+    assert!(text.contains(&format!("in     {input}: FORBIDDEN")), "{text}");
+    assert!(text.contains(&format!("out    {app}.state: FORBIDDEN")), "it goes on: {text}");
 }
 
 /// A scorer and a trainer under users of their own.
@@ -53,6 +81,11 @@ fn the_least_permissions_are_enough_and_a_missing_one_is_named_and_waited_for() 
     kafka.acls(&[&see[..], &["--topic", &forecasts]].concat());
     daemon.waits_for(&["writing", &forecasts, "Topic authorization failed", "check --acls"]);
     assert!(daemon.process.log().contains("again_in="), "{}", daemon.process.log());
+    for _ in 0..200 {
+        let (status, body) = http_get(daemon.port, "/readyz").unwrap();
+        assert!(status == 503 && body.contains(&forecasts), "a new seat alone does not make it ready: {body}");
+        std::thread::sleep(Duration::from_millis(25));
+    }
 
     kafka.acls(&["--add", "--allow-principal", &scorer, "--operation", "Write", "--topic", &forecasts]);
     daemon.ready();

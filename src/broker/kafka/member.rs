@@ -18,6 +18,9 @@ use super::{
 };
 use crate::broker::{Batch, BrokerError, Member, MemberEvent, Outgoing, Partition, Record};
 
+/// A batch is full with so many bytes, however few records that are.
+const BATCH_BYTES: usize = 1 << 20;
+
 /// A partition that the group has given us.
 #[derive(Debug, Clone, Copy, Default)]
 struct Seat {
@@ -192,7 +195,7 @@ impl Member for KafkaMember {
         let deadline = Deadline::after(timeout);
         let mut batch = self.ahead.take();
         loop {
-            if batch.as_ref().is_some_and(|batch| batch.len() >= max_records.max(1)) {
+            if batch.as_ref().is_some_and(|batch| batch.len() >= max_records.max(1) || batch.bytes() >= BATCH_BYTES) {
                 return Ok(batch.map(|batch| self.delivered(batch)));
             }
             let wait = if batch.is_some() { Duration::ZERO } else { deadline.left() };

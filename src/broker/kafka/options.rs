@@ -1,13 +1,13 @@
 //! What the Kafka clients are told.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 
 use crate::broker::BrokerError;
 
 /// Properties on which the delivery promise rests, or that have an option of their own.
-const RESERVED: [&str; 19] = [
+const RESERVED: [&str; 21] = [
     "acks",
     "auto.offset.reset",
     "client.id",
@@ -24,10 +24,15 @@ const RESERVED: [&str; 19] = [
     "isolation.level",
     "max.poll.interval.ms",
     "partition.assignment.strategy",
+    "queue.buffering.max.kbytes",
+    "queued.max.messages.kbytes",
     "session.timeout.ms",
     "transaction.timeout.ms",
     "transactional.id",
 ];
+
+/// Tells properties and their values.
+pub type Properties = Arc<dyn Fn() -> BTreeMap<String, String> + Send + Sync>;
 
 /// How to reach and use a cluster.
 #[derive(Clone)]
@@ -40,6 +45,8 @@ pub struct KafkaOptions {
     /// Any further librdkafka properties: `security.protocol`, `sasl.*`, `ssl.*`, tuning. They override what the seam
     /// sets by itself, but not what the delivery promise rests on (such as `isolation.level`): that is refused.
     pub properties: BTreeMap<String, String>,
+    /// Further properties, asked for anew whenever a client is made: secrets that may have been replaced since.
+    pub renewed: Properties,
     /// After this long without a sign of life a member loses its partitions to the others.
     pub session_timeout: Duration,
     /// Whether a member is known to its group by its transactional id: it then comes back within the session timeout
@@ -57,6 +64,12 @@ pub struct KafkaOptions {
     pub compression: String,
     /// The largest record that may be written, in bytes.
     pub max_record_bytes: usize,
+    /// Most bytes that a member fetches ahead of its owner; one answer of each broker may come on top.
+    pub fetch_ahead_bytes: usize,
+    /// The same for each reader outside of any group.
+    pub reader_ahead_bytes: usize,
+    /// Most bytes that wait in a producer for the brokers.
+    pub send_ahead_bytes: usize,
     /// How many copies a topic gets that is created; `None` leaves it to the cluster.
     pub replication: Option<i32>,
     /// The longest that a broker holds a fetch request back while there is nothing new: the pace at which an idle
@@ -71,6 +84,7 @@ impl KafkaOptions {
             bootstrap_servers: bootstrap_servers.into(),
             client_id: "foretide".into(),
             properties: BTreeMap::new(),
+            renewed: Arc::new(BTreeMap::new),
             session_timeout: Duration::from_secs(10),
             static_membership: false,
             poll_interval: Duration::from_secs(300),
@@ -79,6 +93,9 @@ impl KafkaOptions {
             linger: Duration::from_millis(1),
             compression: "lz4".into(),
             max_record_bytes: 16 << 20,
+            fetch_ahead_bytes: 64 << 20,
+            reader_ahead_bytes: 8 << 20,
+            send_ahead_bytes: 64 << 20,
             replication: None,
             fetch_wait: Duration::from_millis(100),
         }
@@ -106,7 +123,7 @@ impl KafkaOptions {
         for (name, value) in settings {
             config.set(*name, value);
         }
-        for (name, value) in &self.properties {
+        for (name, value) in self.properties.clone().into_iter().chain((self.renewed)()) {
             config.set(name, value);
         }
         config
@@ -117,7 +134,7 @@ impl KafkaOptions {
         self.with(&[("isolation.level", "read_uncommitted".into())])
     }
 
-    fn consumer(&self, group: &str) -> Vec<(&'static str, String)> {
+    fn consumer(&self, group: &str, ahead_bytes: usize) -> Vec<(&'static str, String)> {
         vec![
             ("group.id", group.into()),
             ("isolation.level", "read_committed".into()),
@@ -127,21 +144,23 @@ impl KafkaOptions {
             ("fetch.wait.max.ms", millis(self.fetch_wait)),
             // A full queue is looked at again after this long; the default of a second starves fast readers.
             ("fetch.queue.backoff.ms", "10".into()),
-            // Per partition.
-            ("queued.max.messages.kbytes", "16384".into()),
+            // Of all partitions together, since they share the member's queue.
+            ("queued.max.messages.kbytes", kibibytes(ahead_bytes)),
+            // An answer is asked for while the queue has room, however little.
+            ("fetch.max.bytes", (ahead_bytes / 4).clamp(1 << 20, 50 << 20).to_string()),
         ]
     }
 
     /// For a consumer of one partition outside of any group.
     pub(super) fn reader(&self) -> ClientConfig {
-        let mut settings = self.consumer(&self.client_id);
+        let mut settings = self.consumer(&self.client_id, self.reader_ahead_bytes);
         settings.push(("enable.partition.eof", "true".into()));
         self.with(&settings)
     }
 
     /// For a group member's consumer.
     pub(super) fn member(&self, group: &str, transactional_id: &str) -> ClientConfig {
-        let mut settings = self.consumer(group);
+        let mut settings = self.consumer(group, self.fetch_ahead_bytes);
         if self.static_membership {
             settings.push(("group.instance.id", transactional_id.into()));
         }
@@ -165,7 +184,7 @@ impl KafkaOptions {
             ("linger.ms", millis(self.linger)),
             ("compression.type", self.compression.clone()),
             ("message.max.bytes", self.max_record_bytes.clamp(1000, 1_000_000_000).to_string()),
-            ("queue.buffering.max.kbytes", "131072".into()),
+            ("queue.buffering.max.kbytes", kibibytes(self.send_ahead_bytes)),
             // A transaction begun while the last one's markers are still being written is turned away for a moment; the
             // default backoff of 100 ms is what that then costs. It grows with every further attempt, up to 1 s.
             ("retry.backoff.ms", "5".into()),
@@ -175,6 +194,10 @@ impl KafkaOptions {
             ("delivery.report.only.error", "true".into()),
         ])
     }
+}
+
+fn kibibytes(bytes: usize) -> String {
+    (bytes / 1024).max(1).to_string()
 }
 
 fn millis(duration: Duration) -> String {
@@ -225,6 +248,19 @@ mod tests {
         options.check().unwrap();
         options.properties.insert("isolation.level".into(), "read_uncommitted".into());
         assert!(options.check().unwrap_err().to_string().contains("isolation.level"));
+    }
+
+    #[test]
+    fn what_is_renewed_is_asked_for_with_each_client() {
+        let passwords = std::sync::Mutex::new(vec!["second", "first"]);
+        let mut options = options();
+        options.renewed = Arc::new(move || {
+            let next = passwords.lock().unwrap().pop().unwrap_or("third");
+            BTreeMap::from([("sasl.password".to_owned(), next.to_owned())])
+        });
+        for password in ["first", "second", "third"] {
+            assert_eq!(options.probe().get("sasl.password"), Some(password));
+        }
     }
 
     #[test]

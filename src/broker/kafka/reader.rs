@@ -1,8 +1,12 @@
 //! A reader on one partition.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use rdkafka::{
+    Message,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
     topic_partition_list::Offset,
@@ -17,12 +21,54 @@ use super::{
 };
 use crate::broker::{Batch, BrokerError, From, Partition, Reader};
 
+/// A batch is full with so many bytes, however few records that are.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// Most clients that are kept for the next reader.
+const MOST_IDLE: usize = 8;
+/// One that no reader has wanted for so long is let go.
+const IDLE: Duration = Duration::from_secs(30);
+
+type Client = BaseConsumer<ConsumerNotes>;
+
+/// Clients whose readers are done. Making one, with its connections and threads, takes longer than reading a small
+/// partition, and a restore may read thousands.
+#[derive(Default)]
+pub(super) struct Idle(Mutex<Vec<(Arc<Client>, Deadline)>>);
+
+impl Idle {
+    fn take(&self) -> Option<Arc<Client>> {
+        let (client, _) = self.clients().pop()?;
+        client.context().complaints.forget();
+        Some(client)
+    }
+
+    fn keep(&self, client: Arc<Client>) {
+        let mut clients = self.clients();
+        if clients.len() < MOST_IDLE {
+            clients.push((client, Deadline::after(IDLE)));
+        }
+    }
+
+    /// Lets those go that nobody has wanted for a while.
+    pub(super) fn tidy(&self) {
+        let gone: Vec<_> = self.clients().extract_if(.., |(_, until)| until.passed()).collect();
+        // Its end takes a while: not under the lock.
+        drop(gone);
+    }
+
+    fn clients(&self) -> std::sync::MutexGuard<'_, Vec<(Arc<Client>, Deadline)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Tells the end of a partition by librdkafka's end-of-partition event, which comes when a fetch has reached the last
 /// stable offset, whatever markers, aborted records or gaps lie before it. The event does not say at which offset, so
 /// the last stable offset is asked for *before* the fetching begins: the first event after it proves that everything
 /// below has been passed.
 pub(super) struct KafkaReader {
-    consumer: BaseConsumer<ConsumerNotes>,
+    consumer: Arc<Client>,
+    idle: Arc<Idle>,
     probe: Arc<Probe>,
     partition: Partition,
     request_timeout: Duration,
@@ -34,21 +80,24 @@ pub(super) struct KafkaReader {
     stable: i64,
     /// Whether that event has come.
     ended: bool,
+    /// It met trouble: its client is of no use to another reader.
+    troubled: bool,
 }
 
 impl KafkaReader {
     pub(super) fn open(
         options: &KafkaOptions,
-        probe: Arc<Probe>,
+        (probe, idle): (Arc<Probe>, Arc<Idle>),
         partition: &Partition,
         from: From,
     ) -> Result<Self, BrokerError> {
         let (oldest, _) = probe.offsets(partition)?;
         let what = format!("reading {partition}");
-        let created = options.reader().create_with_context(ConsumerNotes::default());
-        let consumer: BaseConsumer<ConsumerNotes> = created.map_err(|error| errors::map(&what, &error))?;
+        let created = || options.reader().create_with_context(ConsumerNotes::default()).map(Arc::new);
+        let consumer = idle.take().map_or_else(created, Ok).map_err(|error| errors::map(&what, &error))?;
         let mut reader = Self {
             consumer,
+            idle,
             probe,
             partition: partition.clone(),
             request_timeout: options.request_timeout,
@@ -56,6 +105,7 @@ impl KafkaReader {
             passed: 0,
             stable: 0,
             ended: false,
+            troubled: true,
         };
         let start = match from {
             From::Beginning => oldest,
@@ -63,6 +113,7 @@ impl KafkaReader {
             From::Time(millis) => reader.at_time(millis)?,
         };
         reader.fetch_from(start)?;
+        reader.troubled = false;
         Ok(reader)
     }
 
@@ -109,12 +160,15 @@ impl KafkaReader {
     fn fill(&mut self, timeout: Duration, max_records: usize) -> Result<Option<Batch>, BrokerError> {
         let deadline = Deadline::after(timeout);
         let mut batch: Option<Batch> = None;
-        while batch.as_ref().is_none_or(|batch| batch.len() < max_records.max(1)) {
+        let room = |batch: &Batch| batch.len() < max_records.max(1) && batch.bytes() < BATCH_BYTES;
+        while batch.as_ref().is_none_or(room) {
             let wait = if batch.is_some() { Duration::ZERO } else { deadline.left() };
             match self.consumer.poll(wait) {
+                Some(Ok(message)) if message.partition() != self.partition.number => {}
                 Some(Ok(message)) => {
                     push(batch.get_or_insert_with(|| Batch::new(self.partition.clone())), &message);
                 }
+                Some(Err(KafkaError::PartitionEOF(number))) if number != self.partition.number => {}
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     self.passed = self.passed.max(self.stable);
                     self.ended = true;
@@ -151,10 +205,26 @@ impl KafkaReader {
 
 impl Reader for KafkaReader {
     fn read(&mut self, timeout: Duration, max_records: usize) -> Result<Option<Batch>, BrokerError> {
-        self.fill(timeout, max_records)
+        self.fill(timeout, max_records).inspect_err(|_| self.troubled = true)
     }
 
     fn reached(&mut self, end: i64) -> Result<bool, BrokerError> {
+        self.passes(end).inspect_err(|_| self.troubled = true)
+    }
+}
+
+impl Drop for KafkaReader {
+    /// Keeps the client for another reader, with nothing of this one left in it.
+    fn drop(&mut self) {
+        if !self.troubled && self.consumer.unassign().is_ok() {
+            while self.consumer.poll(Duration::ZERO).is_some() {}
+            self.idle.keep(Arc::clone(&self.consumer));
+        }
+    }
+}
+
+impl KafkaReader {
+    fn passes(&mut self, end: i64) -> Result<bool, BrokerError> {
         if self.passed >= end {
             return Ok(true);
         }

@@ -13,12 +13,21 @@ pub struct Door {
     pub(super) listen: String,
     pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) token: Option<Token>,
+    pub(super) connections: usize,
+    pub(super) body_bytes: u64,
 }
 
 impl Door {
     /// A plain door without a lock at `listen` (`ADDRESS:PORT`).
     pub fn open(listen: impl Into<String>) -> Self {
-        Self { listen: listen.into(), tls: None, token: None }
+        let settings::Http { connections, body_bytes, .. } = settings::Http::default();
+        Self {
+            listen: listen.into(),
+            tls: None,
+            token: None,
+            connections: connections as usize,
+            body_bytes: body_bytes.0,
+        }
     }
 
     /// The door that `[http]` asks for.
@@ -30,7 +39,13 @@ impl Door {
             (Some(certificate), Some(key)) => Some(tls::load(certificate, key)?),
             _ => None,
         };
-        Ok(Self { listen: http.listen.to_string(), tls, token: http.bearer_token.clone().map(Token::new) })
+        Ok(Self {
+            listen: http.listen.to_string(),
+            tls,
+            token: http.bearer_token.clone().map(Token::new),
+            connections: http.connections as usize,
+            body_bytes: http.body_bytes.0,
+        })
     }
 
     /// `https` or `http`.

@@ -2,6 +2,7 @@
 
 mod door;
 mod health;
+mod limited;
 mod routes;
 mod tls;
 mod token;
@@ -20,6 +21,7 @@ pub use health::{Condition, Health, Verdict};
 use super::board::Board;
 use crate::env::Clock;
 use crate::telemetry::Exposition;
+use limited::Limited;
 
 /// How often the board's rates and curves are sampled.
 const TICK: Duration = Duration::from_secs(1);
@@ -98,7 +100,7 @@ impl Serving {
 
 /// What answers behind the door.
 pub fn router(door: &Door, window: Window) -> axum::Router {
-    routes::router(window, door.token.clone())
+    routes::router(window, door.token.clone(), door.body_bytes)
 }
 
 /// Listens at the door and serves until `shutdown` resolves; must be called within a tokio runtime.
@@ -111,7 +113,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Serving, ServeError> {
     let router = router(&door, window.clone());
-    let Door { listen, tls, .. } = door;
+    let Door { listen, tls, connections, .. } = door;
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host(&listen)
         .await
         .map_err(|error| ServeError::Address { listen: listen.clone(), reason: error.to_string() })?
@@ -124,10 +126,14 @@ pub async fn serve(
     let mut asked = stopped.clone();
     let asked = async move { drop(asked.changed().await) };
     let server: Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>> = match tls {
-        None => Box::pin(axum::serve(listener, router).with_graceful_shutdown(asked).into_future()),
+        None => Box::pin(
+            axum::serve(Limited::new(listener, connections), router).with_graceful_shutdown(asked).into_future(),
+        ),
         Some(config) => {
             let listener = tls::TlsListener::start(listener, address, config);
-            Box::pin(axum::serve(listener, router).with_graceful_shutdown(asked).into_future())
+            Box::pin(
+                axum::serve(Limited::new(listener, connections), router).with_graceful_shutdown(asked).into_future(),
+            )
         }
     };
     let task = tokio::spawn(async move {

@@ -2,14 +2,14 @@
 
 use axum::Router;
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::{Deserialize, Serialize};
 
 use super::{Verdict, Window, token::Token};
-use crate::daemon::board::Filter;
+use crate::{daemon::board::Filter, telemetry::metrics::HTTP_REFUSED};
 
 /// Longer paths with queries are refused.
 const LONGEST_QUERY: usize = 4096;
@@ -21,7 +21,7 @@ const SCRIPT: &str = include_str!("page/page.js");
 const ICON: &str = include_str!("page/icon.svg");
 
 /// Everything asks for `token`, where there is one, but for the probes: an orchestrator knows no secrets.
-pub(super) fn router(window: Window, token: Option<Token>) -> Router {
+pub(super) fn router(window: Window, token: Option<Token>, body_bytes: u64) -> Router {
     Router::new()
         .route("/", get(async || text("text/html; charset=utf-8", PAGE)))
         .route("/style.css", get(async || text("text/css; charset=utf-8", STYLE)))
@@ -36,18 +36,21 @@ pub(super) fn router(window: Window, token: Option<Token>) -> Router {
         .layer(middleware::from_fn_with_state(token, ask_for_token))
         .route("/livez", get(live))
         .route("/readyz", get(ready))
-        .layer(middleware::from_fn(guard))
+        .layer(middleware::from_fn_with_state(body_bytes, guard))
         .with_state(window)
 }
 
-/// Reading only, short queries only, and headers that let the page load nothing from elsewhere.
-async fn guard(request: Request, next: Next) -> Response {
+/// Reading only, short queries and bodies only, and headers that let the page load nothing from elsewhere.
+async fn guard(State(body_bytes): State<u64>, request: Request, next: Next) -> Response {
     let mut response = if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refused = told(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here");
         refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         refused
     } else if request.uri().query().is_some_and(|query| query.len() > LONGEST_QUERY) {
-        told(StatusCode::URI_TOO_LONG, "the query is longer than 4096 bytes")
+        refused(StatusCode::URI_TOO_LONG, "query", "the query is longer than 4096 bytes")
+    } else if body_length(request.headers()) > body_bytes {
+        let why = format!("the body is longer than {body_bytes} bytes (http.body_bytes); nothing here takes one");
+        refused(StatusCode::PAYLOAD_TOO_LARGE, "body", &why)
     } else {
         next.run(request).await
     };
@@ -65,6 +68,21 @@ async fn guard(request: Request, next: Next) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// How long a request's body says it is; of one that does not say, that it has no end.
+fn body_length(headers: &HeaderMap) -> u64 {
+    match headers.get(header::CONTENT_LENGTH) {
+        Some(length) => length.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX),
+        None if headers.contains_key(header::TRANSFER_ENCODING) => u64::MAX,
+        None => 0,
+    }
+}
+
+/// An answer to what exceeds a bound, counted.
+fn refused(status: StatusCode, reason: &str, why: &str) -> Response {
+    HTTP_REFUSED.counter(&[("reason", reason)]).increment(1);
+    told(status, why)
 }
 
 async fn ask_for_token(State(token): State<Option<Token>>, request: Request, next: Next) -> Response {

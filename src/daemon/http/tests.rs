@@ -85,6 +85,8 @@ fn the_page_loads_nothing_from_elsewhere_and_nothing_can_be_changed() {
         let (status, head, _) = ask(address, "POST /api/series");
         assert_eq!((status, head.contains("allow: get, head")), (405, true));
         assert_eq!(ask(address, &format!("GET /api/series?search={}", "x".repeat(5000))).0, 414);
+        assert_eq!(ask(address, "GET /livez HTTP/1.1\r\nContent-Length: 4097\r\nX: ").0, 413);
+        assert_eq!(ask(address, "GET /livez HTTP/1.1\r\nTransfer-Encoding: chunked\r\nX: ").0, 413);
         assert_eq!(ask(address, "GET /api/series?offset=minus").0, 400);
         assert_eq!(ask(address, "GET /api/chart?stream=s").0, 400);
     });

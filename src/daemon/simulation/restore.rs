@@ -92,6 +92,23 @@ impl Stage {
     }
 }
 
+/// An epoch holds little more than it may; what was polled beyond that is read again, and nothing of it is lost or doubled.
+#[test]
+fn what_one_epoch_cannot_hold_is_read_again() {
+    let stage = Stage::new(|plan| {
+        (plan.max_epoch_records, plan.max_poll_records, plan.max_epoch_bytes) = (10_000, 10_000, 8_000);
+    });
+    stage.append(0..60);
+    let (mut shard, _) = stage.join("only");
+    let mut epochs = 0;
+    for _ in 0..500 {
+        stage.clock.advance_millis(500);
+        epochs += usize::from(shard.turn().unwrap() == Turn::Committed);
+    }
+    assert!(epochs > 12, "360 forecasts of a kilobyte are no {epochs} epochs of 8 kB and sixteen records");
+    Output::committed(&stage.cluster).assert_is(&stage.undisturbed());
+}
+
 /// What a standby has copied it does not read again, and what is served then is what would have been.
 #[test]
 fn a_takeover_by_a_warm_standby_reads_only_what_is_new() {

@@ -132,7 +132,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
         commit_interval: 10_000,
         checkpoint_interval: *[0, 1_000_000, 20_000_000].choose(random).unwrap(),
         max_epoch_records: random.random_range(1..60),
-        max_epoch_bytes: 1 << 20,
+        max_epoch_bytes: random.random_range(1_000..200_000),
         max_poll_records: random.random_range(1..20),
         standby_bytes: *[0, 2_000, 1 << 30].choose(random).unwrap(),
     }

@@ -26,6 +26,7 @@ const RESERVED: &[(&str, &str)] = &[
     ("compression.type", "use kafka.compression"),
     ("compression.codec", "use kafka.compression"),
     ("queued.max.messages.kbytes", "use limits.fetch_ahead_bytes"),
+    ("queue.buffering.max.kbytes", "use limits.send_ahead_bytes"),
     ("max.poll.interval.ms", "Foretide sets it by itself"),
     ("enable.partition.eof", "Foretide sets it by itself"),
     ("delivery.report.only.error", "Foretide sets it by itself"),
@@ -239,11 +240,8 @@ pub(super) fn secret(
         format!("{key} and {file_key}"),
         "take one of them out",
     );
-    match std::fs::read_to_string(file) {
-        Ok(text) => {
-            let line = text.strip_suffix('\n').unwrap_or(&text);
-            *secret = Some(Secret::new(line.strip_suffix('\r').unwrap_or(line).to_owned()));
-        }
+    match Secret::from_file(file) {
+        Ok(read) => *secret = Some(read),
         Err(error) => {
             // The secret counts as given, so that its absence is not reported as well.
             *secret = Some(Secret::new(String::new()));
@@ -270,13 +268,13 @@ fn limits(limits: &Limits, at: &mut Checker<'_>) {
     at.range("poll_records", limits.poll_records, 1..=1_000_000, "");
     at.range("epoch_records", limits.epoch_records, 1..=10_000_000, "");
     at.range("epoch_bytes", limits.epoch_bytes, Size::bytes(64 << 10)..=Size::mebibytes(2_048), "");
-    at.range(
-        "fetch_ahead_bytes",
-        limits.fetch_ahead_bytes,
-        Size::mebibytes(1)..=Size::mebibytes(2_047),
-        "librdkafka takes no more",
-    );
-    at.range("queue_events", limits.queue_events, 16..=1_000_000, "");
+    for (key, bytes) in [
+        ("fetch_ahead_bytes", limits.fetch_ahead_bytes),
+        ("reader_ahead_bytes", limits.reader_ahead_bytes),
+        ("send_ahead_bytes", limits.send_ahead_bytes),
+    ] {
+        at.range(key, bytes, Size::mebibytes(1)..=Size::mebibytes(2_047), "librdkafka takes no more");
+    }
     at.range("standby_bytes", limits.standby_bytes, Size::bytes(0)..=Size::mebibytes(1 << 20), "\"0B\" keeps nothing");
     let (expected, hint) =
         (format!("at least poll_records, {}", limits.poll_records), "a transaction takes in whole polls");

@@ -1,6 +1,6 @@
 //! Checks of `[http]`.
 
-use super::super::Http;
+use super::super::{Http, Size};
 use super::Checker;
 use super::cluster::{readable, secret, together};
 
@@ -16,6 +16,8 @@ pub fn check(http: &mut Http, at: &mut Checker<'_>) {
         let expected = format!("at least {SHORTEST_TOKEN} printable ASCII characters without spaces");
         at.expect(fine, key, expected, "a token that is not shown", "such as what `openssl rand -hex 32` prints");
     }
+    at.range("connections", http.connections, 1..=10_000, "");
+    at.range("body_bytes", http.body_bytes, Size::bytes(0)..=Size::mebibytes(1), "");
     readable(http.tls_certificate_file.as_deref(), "tls_certificate_file", at);
     readable(http.tls_key_file.as_deref(), "tls_key_file", at);
     let given = [http.tls_certificate_file.is_some(), http.tls_key_file.is_some()];

@@ -332,7 +332,7 @@ replication = 0
 [limits]
 poll_records = -1
 fetch_ahead_bytes = "2GiB"
-queue_events = 99999999999999999999"#;
+epoch_records = 99999999999999999999"#;
     let report = r#"error: wrong value
  --> f.toml:1:7
   |
@@ -432,11 +432,11 @@ error: wrong value
    = hint: librdkafka takes no more
 
 error: wrong value
-  --> f.toml:13:16
+  --> f.toml:13:17
    |
-13 | queue_events = 99999999999999999999
-   |                ^^^^^^^^^^^^^^^^^^^^
-   = key: limits.queue_events
+13 | epoch_records = 99999999999999999999
+   |                 ^^^^^^^^^^^^^^^^^^^^
+   = key: limits.epoch_records
    = expected: a whole number from 0 to 4294967295
    = found: a number that is too large
 

@@ -34,7 +34,7 @@ error: unknown key
 4 | tls_certificate
   | ^^^^^^^^^^^^^^^
   = key: http.tls_certificate
-  = expected: one of listen, tls_certificate_file, tls_key_file, bearer_token, bearer_token_file
+  = expected: one of listen, tls_certificate_file, tls_key_file, bearer_token, bearer_token_file, connections, body_bytes
   = hint: did you mean `tls_certificate_file`?
 
 f.toml: 3 problems; nothing was started"#;
