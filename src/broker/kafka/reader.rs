@@ -9,6 +9,7 @@ use rdkafka::{
     Message,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
+    message::BorrowedMessage,
     topic_partition_list::Offset,
 };
 
@@ -164,7 +165,8 @@ impl KafkaReader {
         while batch.as_ref().is_none_or(room) {
             let wait = if batch.is_some() { Duration::ZERO } else { deadline.left() };
             match self.consumer.poll(wait) {
-                Some(Ok(message)) if message.partition() != self.partition.number => {}
+                // What the reader before had asked for.
+                Some(Ok(message)) if !self.asked(&message) => {}
                 Some(Ok(message)) => {
                     push(batch.get_or_insert_with(|| Batch::new(self.partition.clone())), &message);
                 }
@@ -224,6 +226,10 @@ impl Drop for KafkaReader {
 }
 
 impl KafkaReader {
+    fn asked(&self, message: &BorrowedMessage<'_>) -> bool {
+        message.partition() == self.partition.number && message.topic() == &*self.partition.topic
+    }
+
     fn passes(&mut self, end: i64) -> Result<bool, BrokerError> {
         if self.passed >= end {
             return Ok(true);
