@@ -404,7 +404,8 @@ impl Shard {
                     self.tell();
                 }
                 self.engine.recycle(epoch);
-                self.partitions.values_mut().for_each(|life| life.letters_written(&self.plan));
+                let held = self.partitions.iter_mut().filter(|(partition, _)| commit::holds(&self.inbox, partition));
+                held.for_each(|(_, life)| life.letters_written(&self.plan));
                 self.inbox.clear();
                 self.refused.clear();
                 let left = std::mem::take(&mut self.left);

@@ -12,8 +12,10 @@ use super::spec::{ForecastSpec, MAX_LEVELS};
 /// residuals tell more since they do not overlap: by this over the root of the lead.
 const RATE: f32 = 0.05;
 const NEAR_RATE: f32 = 0.1;
-/// Memory of the usual residual and of the network's usual spread, in forecasts.
+/// Memory of the usual residual and of the network's usual spread, in forecasts; of the residual at short leads, whose
+/// errors follow each other less, no more than this times the root of the lead.
 const MEMORY: f32 = 64.0;
+const NEAR_MEMORY: f32 = 16.0;
 /// What is assumed before anything has matured counts for this many forecasts.
 const PRIOR: u32 = 4;
 /// What the series of the stream have in common counts for so many more.
@@ -87,15 +89,15 @@ impl Calibration {
     /// Learns from the residual at a bucket's end and the quantiles that were issued for it.
     pub fn learn(&mut self, spec: &ForecastSpec, bucket: usize, residual: f32, issued: &[u16]) {
         let levels = spec.levels.len();
-        let near = NEAR_RATE / (spec.buckets[bucket] as f32).sqrt();
+        let root = (spec.buckets[bucket] as f32).sqrt();
         let distances = &mut self.distances[bucket * levels..(bucket + 1) * levels];
         let bucket = &mut self.buckets[bucket];
         bucket.count = bucket.count.saturating_add(1);
         let limit = if bucket.count > PRIOR { CLIP * bucket.usual.max(LEAST) } else { MOST };
         // What the network knew beforehand is not unrest of the series.
         let usual = residual.abs() / unhalve(issued[spec.median]);
-        bucket.usual += (usual.min(limit) - bucket.usual) / bucket.memory();
-        let rate = RATE.max(near).max(1.0 / bucket.memory());
+        bucket.usual += (usual.min(limit) - bucket.usual) / bucket.memory().min(NEAR_MEMORY * root);
+        let rate = RATE.max(NEAR_RATE / root).max(1.0 / bucket.memory());
         for (level, distance) in distances.iter_mut().enumerate() {
             let below = if residual < unhalve(issued[level]) { 1.0 } else { 0.0 };
             *distance = sided(spec, level, *distance + rate * (spec.levels[level] - below));

@@ -14,7 +14,7 @@ const LEADS: [usize; 2] = [1, 24];
 /// the series as it is, shifted, and with tripled deviations. The errors of lead 24 overlap: a window of 500 slots holds
 /// some 20 that do not, which alone makes 5 points.
 const BOUNDS: [[(f64, f64); 3]; 2] =
-    [[(0.03, 1.01), (0.07, 1.02), (0.03, 1.01)], [(0.06, 1.1), (0.1, 1.45), (0.07, 1.0)]];
+    [[(0.03, 1.01), (0.03, 1.02), (0.03, 1.01)], [(0.06, 1.1), (0.1, 1.45), (0.07, 1.0)]];
 /// Steps before a series is judged.
 const WARM: usize = 500;
 const WINDOW: usize = 500;
