@@ -55,7 +55,7 @@ pub struct Writing<'a> {
 
 /// Whether an epoch of this input has records of a partition.
 pub fn holds(inbox: &[Batch], partition: &Partition) -> bool {
-    inbox.iter().any(|batch| batch.partition == *partition && batch.len() > 0)
+    inbox.iter().any(|batch| batch.partition == *partition && !batch.is_empty())
 }
 
 /// Writes the epoch in one transaction and returns the bytes of forecasts, by the stream's index. On an error nothing
