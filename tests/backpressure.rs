@@ -85,9 +85,7 @@ impl Daemon {
 
     /// The sum of a metric over its labels.
     fn metric(&self, name: &str) -> Option<f64> {
-        let (_, text) = http_get(self.port, "/metrics")?;
-        let of_it = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
-        Some(text.lines().filter(of_it).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+        harness::metric(self.port, name)
     }
 
     fn lag(&self) -> f64 {

@@ -39,9 +39,7 @@ fn feed(topic: &str, minutes: std::ops::Range<i64>) {
 }
 
 fn metric(port: u16, name: &str) -> f64 {
-    let (_, text) = http_get(port, "/metrics").unwrap();
-    let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
-    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
+    harness::metric(port, name).unwrap()
 }
 
 #[test]

@@ -133,9 +133,7 @@ impl Running {
 
     /// The sum of a metric over its labels.
     pub fn metric(&self, name: &str) -> f64 {
-        let (_, text) = http_get(self.port, "/metrics").expect("metrics");
-        let of = |line: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
-        text.lines().filter(|line| of(line)).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        harness::metric(self.port, name).expect("metrics")
     }
 
     pub fn stop(&mut self) {

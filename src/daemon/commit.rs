@@ -53,11 +53,6 @@ pub struct Writing<'a> {
     pub state: Vec<u8>,
 }
 
-/// Whether an epoch of this input has records of a partition.
-pub fn holds(inbox: &[Batch], partition: &Partition) -> bool {
-    inbox.iter().any(|batch| batch.partition == *partition && !batch.is_empty())
-}
-
 /// Writes the epoch in one transaction and returns the bytes of forecasts, by the stream's index. On an error nothing
 /// of it is visible, and the caller aborts and rolls back.
 ///
@@ -139,11 +134,10 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// Those of second topics, of partitions whose books this epoch writes: there it says that they were seen.
+    /// Those of second topics, of tasks that this epoch moves on: their books say that they were seen.
     fn letters_of_known(&mut self) -> Result<(), BrokerError> {
-        let held = self.partitions.iter().filter(|(partition, _)| holds(self.inbox, partition));
-        for served in held.flat_map(|(_, life)| &life.served) {
-            let Some(feed) = &served.feed else { continue };
+        for served in self.partitions.values().flat_map(|life| &life.served) {
+            let Some(feed) = served.feed.as_ref().filter(|_| self.epoch.moved(served.task)) else { continue };
             for (offset, timestamp, letter) in &feed.letters {
                 let letter = DeadLetter {
                     refusal: &letter.refusal,

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     broker::{Broker, BrokerError, From, Partition, Reader},
-    engine::{Engine, Sighting, TaskHandle, TaskId, TaskProgress},
+    engine::{Engine, Epoch, Sighting, TaskHandle, TaskId, TaskProgress},
     wire::{Decoder, TaskRecord},
 };
 
@@ -148,10 +148,11 @@ impl PartitionLife {
     }
 
     /// The dead letters of what is known in advance are written.
-    pub fn letters_written(&mut self, plan: &Plan) {
+    pub fn letters_written(&mut self, plan: &Plan, epoch: &Epoch) {
         for served in &mut self.served {
             let stream: &str = &plan.streams[served.stream].engine.name;
-            let letters = served.feed.iter_mut().flat_map(|feed| feed.letters.drain(..));
+            let feed = served.feed.as_mut().filter(|_| epoch.moved(served.task));
+            let letters = feed.into_iter().flat_map(|feed| feed.letters.drain(..));
             letters.for_each(|(_, _, letter)| report::letter(stream, &letter.refusal));
         }
     }

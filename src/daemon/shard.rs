@@ -403,9 +403,8 @@ impl Shard {
                 if now.saturating_sub(self.told) >= TELL_EVERY {
                     self.tell();
                 }
+                self.partitions.values_mut().for_each(|life| life.letters_written(&self.plan, &epoch));
                 self.engine.recycle(epoch);
-                let held = self.partitions.iter_mut().filter(|(partition, _)| commit::holds(&self.inbox, partition));
-                held.for_each(|(_, life)| life.letters_written(&self.plan));
                 self.inbox.clear();
                 self.refused.clear();
                 let left = std::mem::take(&mut self.left);

@@ -35,6 +35,13 @@ pub struct Epoch {
     pub burned_in: Vec<u64>,
 }
 
+impl Epoch {
+    /// Whether the input of a task moved on.
+    pub fn moved(&self, task: TaskHandle) -> bool {
+        self.tasks.iter().any(|done| done.task == task)
+    }
+}
+
 /// One forecast of an [`Epoch`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct ForecastRow {

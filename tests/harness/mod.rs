@@ -43,6 +43,13 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<
     }
 }
 
+/// The sum of a daemon's metric over its labels; `None` where the daemon does not answer.
+pub fn metric(port: u16, name: &str) -> Option<f64> {
+    let (_, text) = http_get(port, "/metrics")?;
+    let of_it = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
+    Some(text.lines().filter(of_it).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+}
+
 /// The last `count` lines of a file; nothing where it cannot be read.
 pub fn last_lines(file: &Path, count: usize) -> String {
     let text = std::fs::read_to_string(file).unwrap_or_default();

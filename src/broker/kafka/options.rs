@@ -123,7 +123,7 @@ impl KafkaOptions {
         for (name, value) in settings {
             config.set(*name, value);
         }
-        for (name, value) in self.properties.clone().into_iter().chain((self.renewed)()) {
+        for (name, value) in self.properties.iter().chain(&(self.renewed)()) {
             config.set(name, value);
         }
         config

@@ -103,6 +103,15 @@ pub fn router(door: &Door, window: Window) -> axum::Router {
     routes::router(window, door.token.clone(), door.body_bytes)
 }
 
+/// Answers those who come until `asked` to stop.
+fn answer(
+    listener: impl axum::serve::Listener<Addr = SocketAddr>,
+    router: axum::Router,
+    asked: impl Future<Output = ()> + Send + 'static,
+) -> Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>> {
+    Box::pin(axum::serve(listener, router).with_graceful_shutdown(asked).into_future())
+}
+
 /// Listens at the door and serves until `shutdown` resolves; must be called within a tokio runtime.
 ///
 /// # Errors
@@ -125,15 +134,11 @@ pub async fn serve(
     let ticker = tokio::spawn(tick(window));
     let mut asked = stopped.clone();
     let asked = async move { drop(asked.changed().await) };
-    let server: Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>> = match tls {
-        None => Box::pin(
-            axum::serve(Limited::new(listener, connections), router).with_graceful_shutdown(asked).into_future(),
-        ),
+    let server = match tls {
+        None => answer(Limited::new(listener, connections), router, asked),
         Some(config) => {
             let listener = tls::TlsListener::start(listener, address, config);
-            Box::pin(
-                axum::serve(Limited::new(listener, connections), router).with_graceful_shutdown(asked).into_future(),
-            )
+            answer(Limited::new(listener, connections), router, asked)
         }
     };
     let task = tokio::spawn(async move {
