@@ -1,6 +1,6 @@
 //! Writing an epoch: forecasts, dead letters, due snapshots and input offsets in one transaction.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     forecasts::ForecastWriter,
@@ -65,23 +65,16 @@ pub fn write(mut writing: Writing<'_>) -> Result<Vec<u64>, BrokerError> {
     writing.outlived()?;
     writing.snapshots()?;
     let records = writing.task_records()?;
-    let positions: Vec<_> = writing
-        .partitions
-        .iter()
-        .filter_map(|(partition, life)| {
-            let done =
-                writing.epoch.tasks.iter().find(|done| life.served.iter().any(|served| served.task == done.task))?;
-            Some((partition.clone(), done.to))
-        })
-        .collect();
-    writing.member.commit(&positions)?;
+    // All tasks of a partition have read as far.
+    let moved = writing.epoch.tasks.iter().filter(|done| writing.served(done.task).is_some());
+    let positions: BTreeMap<_, _> = moved.map(|done| (input(writing.engine.id(done.task)), done.to)).collect();
+    writing.member.commit(&positions.into_iter().collect::<Vec<_>>())?;
     for (task, record) in records {
-        for served in writing.partitions.values_mut().flat_map(|life| &mut life.served) {
-            if served.task == task {
-                served.written = Some(record.clone());
-                served.written_at = writing.now;
-                served.outlived.clear();
-            }
+        let life = writing.partitions.get_mut(&input(writing.engine.id(task)));
+        if let Some(served) = life.and_then(|life| life.served.iter_mut().find(|served| served.task == task)) {
+            served.written = Some(record);
+            served.written_at = writing.now;
+            served.outlived.clear();
         }
     }
     Ok(bytes)
@@ -226,7 +219,8 @@ impl Writing<'_> {
     }
 
     fn served(&self, task: TaskHandle) -> Option<&Served> {
-        self.partitions.values().flat_map(|life| &life.served).find(|served| served.task == task)
+        let life = self.partitions.get(&input(self.engine.id(task)))?;
+        life.served.iter().find(|served| served.task == task)
     }
 
     /// The newest record of the task's input that has a timestamp.
@@ -236,6 +230,11 @@ impl Writing<'_> {
         let record = batch.get(batch.len().checked_sub(1)?)?;
         record.timestamp.map(|timestamp| Mark { offset: record.offset, timestamp })
     }
+}
+
+/// The partition that a task reads.
+fn input(id: &TaskId) -> Partition {
+    Partition { topic: Arc::clone(&id.topic), number: id.partition }
 }
 
 fn send_letter(member: &mut dyn Member, topic: &str, letter: &DeadLetter<'_>) -> Result<(), BrokerError> {

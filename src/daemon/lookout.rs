@@ -29,8 +29,7 @@ pub fn run(shared: &Shared) -> Result<(), String> {
 
 /// Looks once. While the brokers do not answer, the ends that they told last go on to be true.
 fn look(shared: &Shared, ends: &mut BTreeMap<Partition, i64>) {
-    let tasks = shared.status.tasks();
-    let partitions: BTreeSet<Partition> = tasks.iter().map(|(task, _)| partition(task)).collect();
+    let partitions: BTreeSet<Partition> = shared.status.tasks().iter().map(|(task, _)| partition(task)).collect();
     ends.retain(|partition, _| partitions.contains(partition));
     for partition in partitions {
         if shared.stop.asked() {
@@ -42,7 +41,8 @@ fn look(shared: &Shared, ends: &mut BTreeMap<Partition, i64>) {
     }
     let mut sums: BTreeMap<String, (u64, u64, BTreeMap<&str, u64>)> =
         shared.plan.streams.iter().map(|stream| (stream.engine.name.to_string(), Default::default())).collect();
-    for (task, status) in tasks {
+    // Where the tasks stand is read last: what was served while the brokers answered is no lag.
+    for (task, status) in shared.status.tasks() {
         let end = ends.get(&partition(&task)).copied().unwrap_or(status.position);
         let lag = u64::try_from(end - status.position).unwrap_or(0);
         let number = task.partition.to_string();

@@ -35,8 +35,8 @@ const IDLE_WAIT: Duration = Duration::from_millis(50);
 const BACKOFF: u64 = 200_000;
 /// Partitions that are restored at the same time, or begun in one turn: each has a client of its own, and fetches ahead.
 const RESTORED_AT_ONCE: usize = 8;
-/// How often the shard tells the outside where its tasks are, in microseconds: adding up the states' memory visits every
-/// series (20 ms for a million).
+/// How often the shard tells the outside how its tasks are, in microseconds: adding up the states' memory visits every
+/// series (20 ms for a million). Where they stand is told with each commit.
 const TELL_EVERY: u64 = 5_000_000;
 
 /// Why a shard cannot go on. It is dropped; whoever runs it decides whether to take a new seat.
@@ -91,6 +91,8 @@ pub struct Shard {
     standby: Standby,
     last_commit: u64,
     told: u64,
+    /// Whether something has changed since.
+    untold: bool,
     seat: SeatState,
     /// Whether the last look at what the standby follows found something new.
     behind: bool,
@@ -152,6 +154,7 @@ impl Shard {
             standby,
             last_commit,
             told: 0,
+            untold: false,
             seat: SeatState::Waiting,
             behind: false,
         })
@@ -168,6 +171,7 @@ impl Shard {
         let restored = self.restore()?;
         let copied = self.look_around()?;
         if self.inbox.is_empty() {
+            self.tell_in_time(self.clock.monotonic_micros());
             return Ok(if moved || restored || copied { Turn::Moved } else { Turn::Idle });
         }
         self.epoch()
@@ -219,9 +223,16 @@ impl Shard {
         Ok(behind)
     }
 
-    /// Tells the outside where every task is.
+    /// Tells what has changed once the last telling is old enough.
+    fn tell_in_time(&mut self, now: u64) {
+        if self.untold && now.saturating_sub(self.told) >= TELL_EVERY {
+            self.tell();
+        }
+    }
+
+    /// Tells the outside how every task is.
     fn tell(&mut self) {
-        self.told = self.clock.monotonic_micros();
+        (self.told, self.untold) = (self.clock.monotonic_micros(), false);
         for life in self.partitions.values() {
             for served in &life.served {
                 let status = TaskStatus {
@@ -400,9 +411,9 @@ impl Shard {
                 let times = report::Times { started, stepped, committed: now, wall: self.clock.wall_millis() };
                 report::committed(&self.plan, &self.engine, &epoch, &self.inbox, &self.refused, times, &self.status);
                 report::show(&self.status, &self.engine, &epoch);
-                if now.saturating_sub(self.told) >= TELL_EVERY {
-                    self.tell();
-                }
+                epoch.tasks.iter().for_each(|done| self.status.moved(self.engine.id(done.task), done.to));
+                self.untold = true;
+                self.tell_in_time(now);
                 self.partitions.values_mut().for_each(|life| life.letters_written(&self.plan, &epoch));
                 self.engine.recycle(epoch);
                 self.inbox.clear();

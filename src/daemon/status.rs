@@ -43,6 +43,13 @@ impl Status {
         self.lock().insert(task.clone(), status);
     }
 
+    /// A task has moved on to this input offset.
+    pub fn moved(&self, task: &TaskId, position: i64) {
+        if let Some(status) = self.lock().get_mut(task) {
+            status.position = position;
+        }
+    }
+
     /// The task has gone to another owner.
     pub fn remove(&self, task: &TaskId) {
         self.lock().remove(task);

@@ -455,26 +455,22 @@ impl Engine {
         self.spare = Some(epoch);
     }
 
-    /// The epoch did not happen: every touched series goes back to its image from before it. Returns where each touched task has to be
-    /// read from again.
-    pub fn roll_back(&mut self) -> Vec<(TaskHandle, i64)> {
+    /// The epoch did not happen: every touched series goes back to its image from before it, and every touched task to the
+    /// position from which it has to be read again.
+    pub fn roll_back(&mut self) {
         self.pending.clear();
         self.promised = 0;
         self.observations.fill(0);
         while let Some((task, series, image)) = self.images.pop() {
             *self.task_mut(task).table.get_mut(series) = image;
         }
-        let mut positions = Vec::new();
-        for (index, task) in self.tasks.iter_mut().enumerate() {
-            let Some(task) = task else { continue };
+        for task in self.tasks.iter_mut().flatten() {
             let Some(before) = task.before.take() else { continue };
             task.version = before.version;
             task.position = before.position;
             task.activations.truncate(before.activations);
             task.table.truncate(before.series, before.dirty);
-            positions.push((TaskHandle(index), before.position));
         }
-        positions
     }
 
     /// The task's identity.

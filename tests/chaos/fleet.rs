@@ -119,8 +119,9 @@ training = {{ enabled = false }}
         }
     }
 
-    /// Lets a replica leave in good order.
+    /// Lets a replica leave in good order. One that sleeps is woken, since it does not hear that it is to stop.
     pub fn leave(&mut self, name: &str) {
+        self.wake(name);
         if let Some(replica) = self.replicas.remove(name) {
             replica.process.ask_to_stop();
             self.leaving.push(replica.process);

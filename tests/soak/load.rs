@@ -1,0 +1,130 @@
+//! What goes in: series that move on one step at a time, first as a backlog, then at a steady pace.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use foretide::env::{Clock, SystemClock};
+use rdkafka::{
+    ClientConfig,
+    producer::{BaseProducer, BaseRecord, Producer},
+    types::RDKafkaErrorCode,
+};
+
+/// The event time of the first step, in milliseconds.
+const BEGIN: i64 = 1_767_225_600_000;
+/// Of a step, in milliseconds.
+const INTERVAL: i64 = 100;
+
+/// How the records are numbered: of each series in turn one step, then the next step.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    pub series: u64,
+}
+
+impl Load {
+    fn key(series: u64) -> String {
+        format!("s{series:06}")
+    }
+
+    /// The series of a key.
+    pub fn series(key: &str) -> Option<u64> {
+        key.strip_prefix('s')?.parse().ok()
+    }
+
+    /// The step of an event time.
+    pub fn step(origin: i64) -> u64 {
+        u64::try_from((origin - BEGIN) / INTERVAL).expect("no forecast is older than the first record")
+    }
+
+    /// The number of the record of a series at a step.
+    pub fn number(self, series: u64, step: u64) -> u64 {
+        step * self.series + series
+    }
+}
+
+/// A client that writes the records of a [`Load`] in order.
+pub struct Feed {
+    load: Load,
+    topic: String,
+    producer: BaseProducer,
+    /// Records sent.
+    sent: u64,
+}
+
+impl Feed {
+    pub fn new(servers: &str, topic: &str, load: Load) -> Self {
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", servers)
+            .set("enable.idempotence", "true")
+            // As the daemon's own: a series is in the same partition before and behind it.
+            .set("partitioner", "murmur2_random")
+            .set("linger.ms", "5")
+            .create()
+            .expect("a producer");
+        Self { load, topic: topic.to_owned(), producer, sent: 0 }
+    }
+
+    /// Sends all records up to `until`.
+    pub fn send(&mut self, until: u64) {
+        for number in self.sent..until {
+            let (series, step) = (number % self.load.series, number / self.load.series);
+            let wave = ((step + 7 * series) as f64 / 60.0 * std::f64::consts::TAU).sin();
+            let noise = (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f64 / f64::from(1 << 24);
+            let time = BEGIN + i64::try_from(step).expect("it is small") * INTERVAL;
+            let payload = format!("{{\"time\":{time},\"value\":{:.3}}}", 20.0 + 5.0 * wave + noise);
+            let key = Load::key(series);
+            let mut record = BaseRecord::to(&self.topic).key(&key).payload(&payload);
+            while let Err((error, same)) = self.producer.send(record) {
+                assert_eq!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::QueueFull), "{error}");
+                self.producer.poll(Duration::from_millis(5));
+                record = same;
+            }
+            if number % 1000 == 0 {
+                self.producer.poll(Duration::ZERO);
+            }
+        }
+        self.sent = self.sent.max(until);
+    }
+
+    /// Waits until the broker has all.
+    pub fn flush(&self) {
+        self.producer.flush(Duration::from_secs(60)).expect("the broker takes the records");
+    }
+
+    /// Goes on in a thread with so many records a second from the microsecond `start` of `clock` on.
+    pub fn keep_pace(mut self, clock: SystemClock, start: u64, rate: f64) -> Paced {
+        let stop = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&stop);
+        let before = self.sent;
+        let thread = std::thread::spawn(move || {
+            while !asked.load(Ordering::Relaxed) {
+                let passed = clock.monotonic_micros().saturating_sub(start) as f64 / 1e6;
+                self.send(before + (passed * rate) as u64);
+                self.producer.poll(Duration::from_millis(5));
+            }
+            self.flush();
+            self.sent
+        });
+        Paced { stop, thread }
+    }
+}
+
+/// A feed that keeps its pace until it is stopped.
+pub struct Paced {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<u64>,
+}
+
+impl Paced {
+    /// Stops it; returns how many records there were in all.
+    pub fn stop(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}

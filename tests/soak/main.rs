@@ -1,0 +1,181 @@
+//! A real daemon that trains while it serves half of what it could, for a long time: memory, threads, open files, lag and
+//! latencies in the end are what they were in the beginning, and each record has its one forecast.
+//!
+//! `scripts/soak --minutes M` runs an hour of it; here it is under a minute of fewer series, in which only threads and
+//! files must be flat. `FORETIDE_SOAK_MINUTES`, `FORETIDE_SOAK_SERIES` and `FORETIDE_SOAK_REPORT` (a folder for
+//! `report.json`, `report.txt` and `soak.svg`) are what the script passes on.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+mod load;
+mod report;
+mod watch;
+
+use std::{path::Path, time::Duration};
+
+use foretide::{
+    broker::{Broker, Partition, TopicPlan},
+    env::{Clock, SystemClock},
+};
+use harness::{
+    client::committed,
+    free_port,
+    kafka::{Kafka, properties},
+    metric,
+    process::Process,
+    wait_for,
+};
+use load::{Feed, Load};
+use report::{Curve, Look, Report};
+use watch::{Pace, Watch};
+
+const APP: &str = "soak";
+const INPUT: &str = "readings";
+const PARTITIONS: i32 = 4;
+const LIMIT: Duration = Duration::from_secs(300);
+/// Steps of each series that are there before the daemon is: enough for a first training.
+const BACKLOG: u64 = 300;
+/// From so many minutes on everything must be flat; before that series and history still grow.
+const LONG: f64 = 10.0;
+/// Looks at everything.
+const LOOKS: u32 = 240;
+
+/// A broker that keeps little, so that an hour fits on the disk.
+fn broker() -> Kafka {
+    let kept = "log.retention.bytes=536870912\nlog.segment.bytes=67108864\nlog.retention.check.interval.ms=10000\n";
+    Kafka::start(&|folder, port, controller| properties(folder, port, controller) + kept, &[])
+}
+
+/// Trains all the time on what the last two minutes brought.
+fn configuration(kafka: &Kafka, port: u16) -> String {
+    format!(
+        r#"app = {APP:?}
+instance = "one"
+[kafka]
+brokers = [{:?}]
+[http]
+listen = "127.0.0.1:{port}"
+[[stream]]
+name = "stream"
+topics = [{INPUT:?}]
+time = {{ field = "time", format = "milliseconds" }}
+values = ["value"]
+interval = "100ms"
+readings_per_slot = 1
+season = "6s"
+horizon = 24
+[stream.training]
+every = "5m"
+refresh = "30s"
+history = "2m"
+cpu_share = 0.5
+lanes = 16
+max_updates = 60
+max_steps_per_series = 2000
+"#,
+        kafka.servers
+    )
+}
+
+fn setting(name: &str, default: f64) -> f64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}: a number")))
+}
+
+/// Records a second at which the daemon works off the backlog; the first quarter, with warming up, does not count.
+fn peak(clock: &SystemClock, daemon: &mut Process, port: u16, backlog: u64) -> f64 {
+    let mut quarter = None;
+    wait_for("the backlog to be worked off", LIMIT, || {
+        assert!(daemon.runs(), "it has ended:\n{}", daemon.log());
+        let (now, done) = (clock.monotonic_micros(), metric(port, "foretide_records_total")?);
+        if quarter.is_none() && done >= backlog as f64 / 4.0 {
+            quarter = Some((now, done));
+        }
+        let (since, before) = quarter?;
+        std::thread::sleep(Duration::from_millis(50));
+        (done >= backlog as f64).then(|| (done - before) / ((now - since) as f64 / 1e6))
+    })
+}
+
+fn soak(minutes: f64, series: u64) -> Report {
+    let clock = SystemClock::new();
+    let kafka = broker();
+    let plan = TopicPlan { name: INPUT.into(), partitions: PARTITIONS, compacted: false, max_record_bytes: 1 << 20 };
+    kafka.broker().create(&plan).unwrap();
+    let load = Load { series };
+    let mut feed = Feed::new(&kafka.servers, INPUT, load);
+    let backlog = BACKLOG * series;
+    feed.send(backlog);
+    feed.flush();
+    let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+    let path = folder.path().join("foretide.toml");
+    std::fs::write(&path, configuration(&kafka, port)).unwrap();
+    let mut daemon = Process::foretide(folder.path(), "soak", ["run", "--config", path.to_str().unwrap()]);
+    let peak = peak(&clock, &mut daemon, port, backlog);
+    let rate = peak / 2.0;
+    println!("{peak:.0} records a second at most; goes on with {rate:.0}");
+    let watch = Watch::start(&kafka.servers, &format!("{APP}.stream.forecasts"), load, clock.clone());
+    let begun = clock.monotonic_micros();
+    watch.seen.lock().unwrap().pace = Some(Pace { start: begun, first: backlog, rate });
+    let paced = feed.keep_pace(clock.clone(), begun, rate);
+    wait_for("a first training", LIMIT, || {
+        std::thread::sleep(Duration::from_millis(200));
+        (metric(port, "foretide_training_seconds_total")? > 0.0).then_some(())
+    });
+    watch.seen.lock().unwrap().take_latencies();
+    let start = clock.monotonic_micros();
+    let looks = (1..=LOOKS)
+        .map(|number| {
+            let at = minutes * 60.0 * f64::from(number) / f64::from(LOOKS);
+            let now = (clock.monotonic_micros() - start) as f64 / 1e6;
+            std::thread::sleep(Duration::from_secs_f64((at - now).max(0.0)));
+            assert!(daemon.runs(), "it has ended:\n{}", daemon.log());
+            let figure = |name| metric(port, name).unwrap();
+            let latencies = watch.seen.lock().unwrap().take_latencies();
+            // Where nothing came, it took longer than since the look before.
+            let [median, late] = latencies.unwrap_or([minutes * 60_000.0 / f64::from(LOOKS); 2]);
+            let memory = figure("process_resident_memory_bytes") / f64::from(1 << 20);
+            let lag = figure("foretide_consumer_lag_records");
+            let values = [memory, figure("process_threads"), figure("process_open_fds"), lag, median, late];
+            Look { at, values }
+        })
+        .collect();
+    let records_in = paced.stop();
+    wait_for("everything to be committed", LIMIT, || {
+        std::thread::sleep(Duration::from_millis(300));
+        (committed(&kafka, APP, INPUT, PARTITIONS) as u64 == records_in).then_some(())
+    });
+    wait_for("the lag to be told as none", LIMIT, || {
+        (metric(port, "foretide_consumer_lag_records")? == 0.0).then_some(())
+    });
+    let watched = Partition { topic: INPUT.into(), number: watch::PARTITION };
+    let expected = kafka.broker().offsets(&watched).unwrap().1 as u64;
+    let until = clock.monotonic_micros() + 20_000_000;
+    while watch.seen.lock().unwrap().forecasts < expected && clock.monotonic_micros() < until {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let trainings = metric(port, "foretide_training_rounds_total").unwrap();
+    let promotions = metric(port, "foretide_promotions_total").unwrap_or(0.0);
+    assert!(daemon.stop(Duration::from_secs(40)).success(), "{}", daemon.log());
+    let seen = watch.stop();
+    let (forecasts, doubled) = (seen.forecasts, seen.doubled);
+    let lost = seen.skipped.max(expected.saturating_sub(forecasts));
+    Report { minutes, series, peak, rate, looks, records_in, forecasts, lost, doubled, trainings, promotions }
+}
+
+#[test]
+fn nothing_grows_while_it_serves_and_trains() {
+    let minutes = setting("FORETIDE_SOAK_MINUTES", 0.75);
+    let report = soak(minutes, setting("FORETIDE_SOAK_SERIES", 400.0) as u64);
+    println!("{}", report.table());
+    if let Ok(folder) = std::env::var("FORETIDE_SOAK_REPORT") {
+        let folder = Path::new(&folder);
+        std::fs::write(folder.join("report.txt"), report.table()).unwrap();
+        std::fs::write(folder.join("report.json"), format!("{}\n", report.json())).unwrap();
+        report.draw(&folder.join("soak.svg")).unwrap();
+    }
+    assert_eq!((report.lost, report.doubled), (0, 0), "each record has one forecast");
+    assert!(report.trainings > 0.0, "it trained meanwhile");
+    let flat: &[Curve] = if minutes < LONG { &[Curve::Threads, Curve::Files] } else { &Curve::ALL };
+    assert_eq!(report.rising(flat), Vec::<String>::new());
+}
