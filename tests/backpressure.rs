@@ -162,7 +162,8 @@ fn a_slow_broker_and_one_that_stands_still_let_the_lag_grow_and_nothing_else() {
     println!("slow: lag {first}, then {second}; at most {:.1} MiB more, by {:.1} MiB", most / MIB, bound / MIB);
     assert!(most < bound, "{most} bytes");
 
-    proxy.slow(0);
+    // Not so fast that everything is served before the broker stands still.
+    proxy.slow(4_000_000);
     let caught_up = 3_000.max(committed(&kafka, &daemon.app, &topic, partitions) + 500);
     wait_for("the backlog to be worked on", LIMIT, || {
         (committed(&kafka, &daemon.app, &topic, partitions) > caught_up).then_some(())
@@ -174,6 +175,7 @@ fn a_slow_broker_and_one_that_stands_still_let_the_lag_grow_and_nothing_else() {
     assert!(most < bound && held > 0.0, "{most} bytes, a lag of {held}");
     assert_eq!(http_get(daemon.port, "/livez").unwrap().0, 200);
 
+    proxy.slow(0);
     proxy.hold(false);
     daemon.waits_until_committed(&kafka, &topic, partitions, 400 * series);
     let most = daemon.memory() - before;

@@ -3,6 +3,7 @@
 //! transactions against the same daemon writing without them. `scripts/bench-restore` runs it; `--json` prints one object.
 #![allow(missing_docs, clippy::disallowed_methods)]
 
+mod copies;
 #[path = "../../tests/harness/mod.rs"]
 mod harness;
 mod plain;
@@ -30,6 +31,8 @@ pub const START: i64 = 1_700_000_040_000;
 pub struct Asked {
     series: i64,
     steps: i64,
+    /// Of each series' state, the one that was fed included.
+    copies: i64,
     partitions: i32,
     season: String,
     json: bool,
@@ -48,6 +51,7 @@ fn main() {
     let asked = Asked {
         series: number("--series", 100_000),
         steps: number("--steps", 12),
+        copies: number("--copies", 1),
         partitions: i32::try_from(number("--partitions", 4)).expect("it is small"),
         season: value("--season").unwrap_or_else(|| "none".into()),
         json: arguments.iter().any(|argument| argument == "--json"),
@@ -149,7 +153,8 @@ pub fn wait_until_read(daemon: &mut Running, app: &str, topic: &str, partitions:
     });
 }
 
-/// Fills the state of many series, lets all snapshots be written, stops, starts anew, and measures until it is ready.
+/// Fills the state of many series, lets all snapshots be written, stops, copies them where that is asked for, starts anew,
+/// and measures until it is ready.
 fn restore(asked: &Asked) -> serde_json::Value {
     let (app, partitions) = (unique("restore"), asked.partitions);
     let topic = kafka().topic("restore", partitions);
@@ -177,6 +182,7 @@ fn restore(asked: &Asked) -> serde_json::Value {
     let resident = daemon.metric("process_resident_memory_bytes");
     let state = daemon.metric("foretide_state_bytes");
     daemon.stop();
+    copies::write(&app, partitions, asked.copies);
     let mut times = Vec::new();
     let mut last = (0.0, 0.0);
     for round in 0..2 {
@@ -187,7 +193,7 @@ fn restore(asked: &Asked) -> serde_json::Value {
     }
     let bytes = share::topic_bytes(&format!("{app}.state"));
     serde_json::json!({
-        "series": asked.series, "seconds": times, "snapshots": last.0, "replayed": last.1,
+        "series": asked.series * asked.copies, "seconds": times, "snapshots": last.0, "replayed": last.1,
         "state_topic_bytes": bytes, "state_bytes_a_series": state / asked.series as f64,
         "resident_bytes": resident,
     })

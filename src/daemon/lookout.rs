@@ -19,18 +19,18 @@ const EVERY: Duration = Duration::from_secs(2);
 /// # Errors
 /// None: trouble with the broker shows in the shards, which must deal with it.
 pub fn run(shared: &Shared) -> Result<(), String> {
-    let mut ends = BTreeMap::new();
+    let mut lags = BTreeMap::new();
     while !shared.stop.asked() {
-        look(shared, &mut ends);
+        look(shared, &mut lags);
         shared.stop.sleep(EVERY);
     }
     Ok(())
 }
 
-/// Looks once. While the brokers do not answer, the ends that they told last go on to be true.
-fn look(shared: &Shared, ends: &mut BTreeMap<Partition, i64>) {
+/// Looks once. While the brokers do not answer, the lags that were told last stay as they are.
+fn look(shared: &Shared, lags: &mut BTreeMap<TaskId, u64>) {
     let partitions: BTreeSet<Partition> = shared.status.tasks().iter().map(|(task, _)| partition(task)).collect();
-    ends.retain(|partition, _| partitions.contains(partition));
+    let mut ends = BTreeMap::new();
     for partition in partitions {
         if shared.stop.asked() {
             return;
@@ -39,12 +39,15 @@ fn look(shared: &Shared, ends: &mut BTreeMap<Partition, i64>) {
         let Ok((_, end)) = shared.broker.offsets(&partition) else { break };
         ends.insert(partition, end);
     }
+    let before = std::mem::take(lags);
     let mut sums: BTreeMap<String, (u64, u64, BTreeMap<&str, u64>)> =
         shared.plan.streams.iter().map(|stream| (stream.engine.name.to_string(), Default::default())).collect();
     // Where the tasks stand is read last: what was served while the brokers answered is no lag.
     for (task, status) in shared.status.tasks() {
-        let end = ends.get(&partition(&task)).copied().unwrap_or(status.position);
-        let lag = u64::try_from(end - status.position).unwrap_or(0);
+        let end = ends.get(&partition(&task));
+        let now = end.map(|end| u64::try_from(end - status.position).unwrap_or(0));
+        let lag = now.or_else(|| before.get(&task).copied()).unwrap_or(0);
+        lags.insert(task.clone(), lag);
         let number = task.partition.to_string();
         let labels = [("stream", &*task.stream), ("topic", &*task.topic), ("partition", &*number)];
         metrics::LAG.gauge(&labels).set(lag as f64);

@@ -100,13 +100,20 @@ fn peak(clock: &SystemClock, daemon: &mut Process, port: u16, backlog: u64) -> f
 fn soak(minutes: f64, series: u64) -> Report {
     let clock = SystemClock::new();
     let kafka = broker();
-    let plan = TopicPlan { name: INPUT.into(), partitions: PARTITIONS, compacted: false, max_record_bytes: 1 << 20 };
-    kafka.broker().create(&plan).unwrap();
+    let forecasts = format!("{APP}.stream.forecasts");
+    for name in [INPUT, &forecasts] {
+        let (partitions, max_record_bytes) = (PARTITIONS, 1 << 20);
+        kafka
+            .broker()
+            .create(&TopicPlan { name: name.into(), partitions, compacted: false, max_record_bytes })
+            .unwrap();
+    }
     let load = Load { series };
     let mut feed = Feed::new(&kafka.servers, INPUT, load);
     let backlog = BACKLOG * series;
     feed.send(backlog);
     feed.flush();
+    let watch = Watch::start(&kafka.servers, &forecasts, load, clock.clone());
     let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
     let path = folder.path().join("foretide.toml");
     std::fs::write(&path, configuration(&kafka, port)).unwrap();
@@ -114,7 +121,6 @@ fn soak(minutes: f64, series: u64) -> Report {
     let peak = peak(&clock, &mut daemon, port, backlog);
     let rate = peak / 2.0;
     println!("{peak:.0} records a second at most; goes on with {rate:.0}");
-    let watch = Watch::start(&kafka.servers, &format!("{APP}.stream.forecasts"), load, clock.clone());
     let begun = clock.monotonic_micros();
     watch.seen.lock().unwrap().pace = Some(Pace { start: begun, first: backlog, rate });
     let paced = feed.keep_pace(clock.clone(), begun, rate);

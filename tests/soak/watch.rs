@@ -93,6 +93,8 @@ impl Watch {
             .set("isolation.level", "read_committed")
             .set("enable.auto.commit", "false")
             .set("fetch.wait.max.ms", "20")
+            // What retention takes before it was seen is no loss of the daemon's.
+            .set("auto.offset.reset", "error")
             .create()
             .expect("a consumer");
         let mut assignment = TopicPartitionList::new();
