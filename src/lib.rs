@@ -19,7 +19,6 @@ pub mod time;
 pub mod train;
 pub mod wire;
 
-/// Epochs allocate and free the same megabytes again and again; glibc gives those back to the system each time. C code has
-/// it too (`override`): librdkafka's clients filled 16 of glibc's arenas one after the other, 44 MB each, for good.
+/// Epochs allocate and free the same megabytes again and again; glibc gives those back to the system each time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
