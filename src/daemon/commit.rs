@@ -1,10 +1,10 @@
 //! Writing an epoch: forecasts, dead letters, due snapshots and input offsets in one transaction.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use super::{
     forecasts::ForecastWriter,
-    partition::{PartitionLife, Served},
+    partition::{PartitionLife, Served, input},
     plan::Plan,
 };
 use crate::{
@@ -230,11 +230,6 @@ impl Writing<'_> {
         let record = batch.get(batch.len().checked_sub(1)?)?;
         record.timestamp.map(|timestamp| Mark { offset: record.offset, timestamp })
     }
-}
-
-/// The partition that a task reads.
-fn input(id: &TaskId) -> Partition {
-    Partition { topic: Arc::clone(&id.topic), number: id.partition }
 }
 
 fn send_letter(member: &mut dyn Member, topic: &str, letter: &DeadLetter<'_>) -> Result<(), BrokerError> {

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     board::{PartitionNote, PartitionState},
+    partition::input,
     supervise::Shared,
 };
 use crate::{broker::Partition, engine::TaskId, telemetry::metrics};
@@ -29,7 +30,7 @@ pub fn run(shared: &Shared) -> Result<(), String> {
 
 /// Looks once. While the brokers do not answer, the lags that were told last stay as they are.
 fn look(shared: &Shared, lags: &mut BTreeMap<TaskId, u64>) {
-    let partitions: BTreeSet<Partition> = shared.status.tasks().iter().map(|(task, _)| partition(task)).collect();
+    let partitions: BTreeSet<Partition> = shared.status.tasks().iter().map(|(task, _)| input(task)).collect();
     let mut ends = BTreeMap::new();
     for partition in partitions {
         if shared.stop.asked() {
@@ -44,7 +45,7 @@ fn look(shared: &Shared, lags: &mut BTreeMap<TaskId, u64>) {
         shared.plan.streams.iter().map(|stream| (stream.engine.name.to_string(), Default::default())).collect();
     // Where the tasks stand is read last: what was served while the brokers answered is no lag.
     for (task, status) in shared.status.tasks() {
-        let end = ends.get(&partition(&task));
+        let end = ends.get(&input(&task));
         let now = end.map(|end| u64::try_from(end - status.position).unwrap_or(0));
         let lag = now.or_else(|| before.get(&task).copied()).unwrap_or(0);
         lags.insert(task.clone(), lag);
@@ -77,10 +78,6 @@ fn look(shared: &Shared, lags: &mut BTreeMap<TaskId, u64>) {
             metrics::PARTITIONS.gauge(&[("stream", &stream), ("state", state)]).set(count as f64);
         }
     }
-}
-
-fn partition(task: &TaskId) -> Partition {
-    Partition { topic: task.topic.clone(), number: task.partition }
 }
 
 fn word(state: PartitionState) -> &'static str {

@@ -35,6 +35,11 @@ const DOUBT: u64 = 5_000_000;
 /// How often a record is looked for that tells a topic from another.
 const MARK_LOOKS: usize = 250;
 
+/// The partition that a task reads.
+pub fn input(task: &TaskId) -> Partition {
+    Partition { topic: Arc::clone(&task.topic), number: task.partition }
+}
+
 /// A task of a partition, with the index of its stream in the plan.
 pub struct Served {
     /// The task in the engine.

@@ -4,11 +4,7 @@ use std::{
     fs::File,
     io::{BufWriter, Write},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::JoinHandle,
+    sync::atomic::Ordering,
     time::Duration,
 };
 
@@ -22,6 +18,8 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 
+use crate::harness::background::Background;
+
 /// How many series there are.
 const SERIES: usize = 120;
 /// Records in a second.
@@ -31,26 +29,6 @@ const BEGIN: i64 = 1_767_225_600_000;
 
 /// A gap that is told as it ends, in microseconds.
 const WORTH_TELLING: u64 = 5_000_000;
-
-/// Something that goes on in a thread until it is told to stop.
-pub struct Background<T> {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<T>,
-}
-
-impl<T: Send + 'static> Background<T> {
-    fn start(work: impl FnOnce(&AtomicBool) -> T + Send + 'static) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let own = Arc::clone(&stop);
-        Self { stop, thread: std::thread::spawn(move || work(&own)) }
-    }
-
-    /// Stops it and returns what it has found.
-    pub fn stop(self) -> T {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    }
-}
 
 /// Writes records at a steady pace until it is stopped, and the same into a CSV file; tells how many there were.
 pub fn produce(servers: &str, topic: &str, file: &Path, seed: u64) -> Background<u64> {

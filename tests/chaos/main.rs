@@ -23,7 +23,7 @@ use harness::{
     client::group_offset,
     cluster::{BROKERS, Cluster},
     kafka::Kafka,
-    wait_for,
+    setting, wait_for,
 };
 use schedule::{Fault, Kind, Schedule};
 use verdict::{Differences, Report};
@@ -252,10 +252,6 @@ fn chaos(minutes: f64, seed: u64) -> Report {
     }
     assert!(ended_well, "SIGTERM ends every replica in good order");
     report
-}
-
-fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
-    std::env::var(name).map_or(default, |text| text.parse().ok().unwrap_or_else(|| panic!("{name}={text}: a number")))
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! install. `FORETIDE_TEST_BROKERS=host:port` names a cluster to use instead.
 #![allow(dead_code, reason = "no test file needs all of it")]
 
+pub mod background;
 pub mod certificates;
 pub mod client;
 pub mod cluster;
@@ -41,6 +42,11 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<
         assert!(passed < limit, "waited {passed:?} in vain for {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// A number from the environment; `default` where there is none. Panics where it is no number.
+pub fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
+    std::env::var(name).map_or(default, |text| text.parse().ok().unwrap_or_else(|| panic!("{name}={text}: a number")))
 }
 
 /// The sum of a daemon's metric over its labels; `None` where the daemon does not answer.

@@ -1,13 +1,6 @@
 //! What goes in: series that move on one step at a time, first as a backlog, then at a steady pace.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use foretide::env::{Clock, SystemClock};
 use rdkafka::{
@@ -15,6 +8,8 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer},
     types::RDKafkaErrorCode,
 };
+
+use crate::harness::background::Background;
 
 /// The event time of the first step, in milliseconds.
 const BEGIN: i64 = 1_767_225_600_000;
@@ -97,34 +92,18 @@ impl Feed {
         self.producer.flush(Duration::from_secs(60)).expect("the broker takes the records");
     }
 
-    /// Goes on in a thread with so many records a second from the microsecond `start` of `clock` on.
-    pub fn keep_pace(mut self, clock: SystemClock, start: u64, rate: f64) -> Paced {
-        let stop = Arc::new(AtomicBool::new(false));
-        let asked = Arc::clone(&stop);
-        let before = self.sent;
-        let thread = std::thread::spawn(move || {
-            while !asked.load(Ordering::Relaxed) {
+    /// Goes on in a thread with so many records a second from the microsecond `start` of `clock` on, until it is stopped;
+    /// then tells how many records there were in all.
+    pub fn keep_pace(mut self, clock: SystemClock, start: u64, rate: f64) -> Background<u64> {
+        Background::start(move |stop| {
+            let before = self.sent;
+            while !stop.load(Ordering::Relaxed) {
                 let passed = clock.monotonic_micros().saturating_sub(start) as f64 / 1e6;
                 self.send(before + (passed * rate) as u64);
                 self.producer.poll(Duration::from_millis(5));
             }
             self.flush();
             self.sent
-        });
-        Paced { stop, thread }
-    }
-}
-
-/// A feed that keeps its pace until it is stopped.
-pub struct Paced {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<u64>,
-}
-
-impl Paced {
-    /// Stops it; returns how many records there were in all.
-    pub fn stop(self) -> u64 {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 }

@@ -24,7 +24,7 @@ use harness::{
     kafka::{Kafka, properties},
     metric,
     process::Process,
-    wait_for,
+    setting, wait_for,
 };
 use load::{Feed, Load};
 use report::{Curve, Look, Report};
@@ -76,10 +76,6 @@ max_steps_per_series = 2000
 "#,
         kafka.servers
     )
-}
-
-fn setting(name: &str, default: f64) -> f64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}: a number")))
 }
 
 /// Records a second at which the daemon works off the backlog; the first quarter, with warming up, does not count.
@@ -172,7 +168,7 @@ fn soak(minutes: f64, series: u64) -> Report {
 #[test]
 fn nothing_grows_while_it_serves_and_trains() {
     let minutes = setting("FORETIDE_SOAK_MINUTES", 0.75);
-    let report = soak(minutes, setting("FORETIDE_SOAK_SERIES", 400.0) as u64);
+    let report = soak(minutes, setting("FORETIDE_SOAK_SERIES", 400));
     println!("{}", report.table());
     if let Ok(folder) = std::env::var("FORETIDE_SOAK_REPORT") {
         let folder = Path::new(&folder);

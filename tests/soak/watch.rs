@@ -1,11 +1,7 @@
 //! What comes out of one partition: each step of each series once and in order, and how long it took.
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::JoinHandle,
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 
@@ -16,7 +12,7 @@ use rdkafka::{
 };
 use serde::Deserialize;
 
-use crate::load::Load;
+use crate::{harness::background::Background, load::Load};
 
 /// The partition that is watched.
 pub const PARTITION: i32 = 0;
@@ -75,8 +71,7 @@ impl Seen {
 /// A reader of committed forecasts in a thread.
 pub struct Watch {
     pub seen: Arc<Mutex<Seen>>,
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    reading: Background<()>,
 }
 
 #[derive(Deserialize)]
@@ -102,10 +97,9 @@ impl Watch {
         reader.assign(&assignment).expect("the partition can be read");
         let series = usize::try_from(load.series).expect("it is small");
         let seen = Arc::new(Mutex::new(Seen { next: vec![0; series], ..Seen::default() }));
-        let stop = Arc::new(AtomicBool::new(false));
-        let (own, asked) = (Arc::clone(&seen), Arc::clone(&stop));
-        let thread = std::thread::spawn(move || {
-            while !asked.load(Ordering::Relaxed) {
+        let own = Arc::clone(&seen);
+        let reading = Background::start(move |stop| {
+            while !stop.load(Ordering::Relaxed) {
                 let Some(message) = reader.poll(Duration::from_millis(50)) else { continue };
                 let message = message.expect("forecasts can be read");
                 let forecast: Forecast<'_> =
@@ -115,13 +109,12 @@ impl Watch {
                 own.lock().expect("no holder panics").note(load, series, Load::step(forecast.origin), now);
             }
         });
-        Self { seen, stop, thread }
+        Self { seen, reading }
     }
 
     /// Ends it, and returns what has come.
     pub fn stop(self) -> Seen {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        self.reading.stop();
         std::mem::take(&mut *self.seen.lock().expect("no holder panics"))
     }
 }
