@@ -84,9 +84,9 @@ pub fn open(engine: &mut Engine, stream: &str) -> TaskHandle {
     engine.open(id, 0).expect("the stream is known")
 }
 
-/// Puts the series back; whether the snapshot was taken.
-pub fn restore(engine: &mut Engine, task: TaskHandle, body: &[u8]) -> bool {
-    let frozen = Frozen { series: SERIES.into(), position: 0, body };
+/// Puts the series back; whether the snapshot, of this layout, was taken.
+pub fn restore(engine: &mut Engine, task: TaskHandle, (layout, body): (u16, &[u8])) -> bool {
+    let frozen = Frozen { series: SERIES.into(), position: 0, layout, body };
     engine.restore(task, &[frozen]).into_iter().all(|put| put.is_ok())
 }
 

@@ -24,6 +24,12 @@ thread_local! {
 /// The stream whose weights are read.
 static STREAM: LazyLock<StreamSpec> = LazyLock::new(|| streams().swap_remove(0));
 
+/// What serves where only the beginning of a series is read.
+static NETWORK: LazyLock<Arc<Network>> = LazyLock::new(|| {
+    let spec = &STREAM.network;
+    Arc::new(Network::new(spec, &Weights::initial(spec)).expect("they fit the network"))
+});
+
 /// What is worth putting in between.
 pub const TOKENS: &[&str] = &[
     "s/1",
@@ -145,9 +151,7 @@ fn check_weights(bytes: &[u8]) {
 
 fn check_prior(bytes: &[u8]) {
     let Ok(prior) = serde_json::from_slice::<Prior>(bytes) else { return };
-    let spec = &STREAM.network;
-    let network = Network::new(spec, &Weights::initial(spec)).expect("they fit the network");
-    serve(Version { network: Arc::new(network), prior: Some(Arc::new(prior)) });
+    serve(Version { network: Arc::clone(&NETWORK), prior: Some(Arc::new(prior)) });
 }
 
 /// A new series under this version.

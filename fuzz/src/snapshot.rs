@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use foretide::engine::Engine;
+use foretide::engine::{Engine, SNAPSHOT_LAYOUT};
 
 use super::forecasting::{commit, engine, feed, open, restore, streams};
 
@@ -21,6 +21,11 @@ pub const TOKENS: &[&str] = &[
     "\0\0\0\0\0\0\0\u{7f}",
 ];
 
+/// States of layout 2 that two of the streams could have written.
+const LAYOUT_2: &str = include_str!("../../tests/old_states/layout_2.json");
+/// What tells one of these from one of this layout, beside the stream's number.
+const OLD: u8 = 0x80;
+
 /// The stream's number, then what was kept of a series after so many observations.
 pub fn samples() -> Vec<Vec<u8>> {
     let mut samples = Vec::new();
@@ -34,6 +39,12 @@ pub fn samples() -> Vec<Vec<u8>> {
             commit(&mut engine, task, epoch);
         }
     }
+    let old: serde_json::Value = serde_json::from_str(LAYOUT_2).expect("the samples are JSON");
+    for (number, name) in [(0, "plain"), (2, "all")] {
+        let hex = old[name]["body"].as_str().expect("a body in hexadecimal");
+        let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("two digits"));
+        samples.push([OLD | number].into_iter().chain(bytes).collect());
+    }
     samples
 }
 
@@ -41,9 +52,10 @@ pub fn samples() -> Vec<Vec<u8>> {
 pub fn check(bytes: &[u8]) {
     let Some((number, body)) = bytes.split_first() else { return };
     let streams = ["regular", "irregular", "described", "one_number"];
+    let layout = if number & OLD == 0 { SNAPSHOT_LAYOUT } else { 2 };
     ENGINE.with_borrow_mut(|engine| {
-        let task = open(engine, streams[usize::from(*number) % streams.len()]);
-        if restore(engine, task, body) {
+        let task = open(engine, streams[usize::from(number & !OLD) % streams.len()]);
+        if restore(engine, task, (layout, body)) {
             for minutes in [70..74, 4_000_000_000..4_000_000_004] {
                 let epoch = feed(engine, task, minutes);
                 commit(engine, task, epoch);

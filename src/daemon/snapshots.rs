@@ -3,12 +3,15 @@
 use super::partition::Served;
 use crate::{
     broker::Partition,
-    engine::{Engine, Frozen, SnapshotError},
+    engine::{Engine, Frozen, SNAPSHOT_LAYOUT, SnapshotError},
     wire::{
         TaskRecord,
-        state::{Envelope, OLDEST_SERIES_LAYOUT, StateError, StateKey, StateKind},
+        state::{Envelope, LAYOUT, StateError, StateKey, StateKind},
     },
 };
+
+// The topic counts its layouts, and the engine reads those of its bodies.
+const _: () = assert!(LAYOUT == SNAPSHOT_LAYOUT);
 
 /// What a restore met.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -93,11 +96,9 @@ impl<'a> Snapshots<'a> {
             if envelope.kind != StateKind::Series {
                 return Err(StateRefusal::Kind(String::from_utf8_lossy(key).into_owned()));
             }
-            if envelope.layout < OLDEST_SERIES_LAYOUT {
-                return Err(StateRefusal::Old { series: name.into_owned(), found: envelope.layout });
-            }
             self.facts.furthest = self.facts.furthest.max(Some(envelope.position));
-            series[place].push(Frozen { series: name, position: envelope.position, body: envelope.body });
+            let Envelope { layout, position, body, .. } = envelope;
+            series[place].push(Frozen { series: name, position, layout, body });
             return Ok(());
         }
         let StateKey::Task { stream, topic, partition } = StateKey::parse(key)? else { return Ok(()) };
@@ -125,8 +126,6 @@ enum StateRefusal {
     Record(#[from] StateError),
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    #[error("the state of series {series:?} has layout {found}, this build reads those from {OLDEST_SERIES_LAYOUT} on")]
-    Old { series: String, found: u16 },
     #[error("the record under key {0} holds a state of another kind than its key says")]
     Kind(String),
 }

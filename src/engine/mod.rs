@@ -6,6 +6,7 @@
 
 mod ahead;
 mod epoch;
+mod layout_2;
 mod outlooks;
 mod snapshot;
 mod table;
@@ -22,7 +23,7 @@ use rayon::prelude::*;
 
 pub use epoch::{Epoch, ForecastRow, Snapshot, TaskEpoch};
 pub use outlooks::Sighting;
-pub use snapshot::SnapshotError;
+pub use snapshot::{SNAPSHOT_LAYOUT, SnapshotError};
 
 use crate::{
     forecast::{ForecastSpec, Prior},
@@ -117,6 +118,8 @@ pub struct Frozen<'a> {
     pub series: Cow<'a, str>,
     /// Input before this offset is in it.
     pub position: i64,
+    /// The layout of the body: [`SNAPSHOT_LAYOUT`], or that of an older build.
+    pub layout: u16,
     /// What [`Snapshot::body`] was.
     pub body: &'a [u8],
 }
@@ -274,13 +277,13 @@ impl Engine {
     }
 
     /// Puts series back from snapshots, of which later ones replace earlier ones of the same series. What became of each, in
-    /// order: where one is not a snapshot of this layout, its series is rebuilt from the input alone.
+    /// order: where one cannot be taken up, its series is rebuilt from the input alone.
     pub fn restore(&mut self, task: TaskHandle, snapshots: &[Frozen<'_>]) -> Vec<Result<(), SnapshotError>> {
         let stream = &self.streams[self.task(task).stream].spec;
         let restored: Vec<_> = snapshots
             .par_iter()
             .with_min_len(RESTORED_AT_ONCE)
-            .map(|frozen| snapshot::decode(stream, &frozen.series, frozen.position, frozen.body))
+            .map(|frozen| snapshot::decode(stream, frozen))
             .collect();
         let table = &mut self.task_mut(task).table;
         restored.into_iter().map(|series| series.map(|series| _ = table.put(series))).collect()

@@ -138,7 +138,7 @@ proptest! {
         let (mut other, restored) = engine_of(keyed, slots);
         for snapshot in newest.values() {
             let series = (&*snapshot.series).into();
-            let put = other.restore(restored, &[Frozen { series, position: snapshot.position, body: &snapshot.body }]);
+            let put = other.restore(restored, &[Frozen { series, position: snapshot.position, layout: SNAPSHOT_LAYOUT, body: &snapshot.body }]);
             put.into_iter().for_each(|put| put.unwrap());
         }
         other.resume(restored, &progress);

@@ -1,12 +1,17 @@
 //! A series' state as bytes. The envelope around them (version, position, checksum) is the wire's.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
-    StreamSpec,
+    Frozen, StreamSpec, layout_2,
     table::{Series, UNSTEPPED},
 };
 use crate::{forecast::ForecastState, nn::fnv_1a, series::SeriesState};
+
+/// The layout of [`Snapshot::body`](super::Snapshot): that of the whole state topic.
+pub const SNAPSHOT_LAYOUT: u16 = 3;
 
 /// Why a snapshot could not be taken up.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +29,14 @@ pub enum SnapshotError {
     OtherStream {
         /// The series' key.
         series: String,
+    },
+    /// It is of a layout that is read no more, or not yet.
+    #[error("the snapshot of series {series:?} has layout {layout}, this build reads those of 2 and {SNAPSHOT_LAYOUT}")]
+    Layout {
+        /// The series' key.
+        series: String,
+        /// Its layout.
+        layout: u16,
     },
     /// The bytes hold numbers that no series comes to.
     #[error("the snapshot of series {series:?} holds numbers that no series comes to")]
@@ -105,10 +118,17 @@ pub(super) fn encode(spec: &StreamSpec, series: &Series) -> Vec<u8> {
     body
 }
 
-pub(super) fn decode(spec: &StreamSpec, key: &str, position: i64, body: &[u8]) -> Result<Series, SnapshotError> {
+pub(super) fn decode(spec: &StreamSpec, frozen: &Frozen<'_>) -> Result<Series, SnapshotError> {
+    let Frozen { series: key, position, layout, body } = frozen;
+    let key: &str = key;
     let damaged = |source| SnapshotError::Damaged { series: key.to_owned(), source };
     let other_stream = || SnapshotError::OtherStream { series: key.to_owned() };
-    let (mut read, mut rest) = postcard::take_from_bytes::<Read>(body).map_err(damaged)?;
+    let body = match *layout {
+        SNAPSHOT_LAYOUT => Cow::Borrowed(*body),
+        2 => Cow::Owned(layout_2::migrated(spec, body).map_err(damaged)?),
+        layout => return Err(SnapshotError::Layout { series: key.to_owned(), layout }),
+    };
+    let (mut read, mut rest) = postcard::take_from_bytes::<Read>(&body).map_err(damaged)?;
     if read.stream != stream_fingerprint(spec) {
         return Err(other_stream());
     }
@@ -133,5 +153,5 @@ pub(super) fn decode(spec: &StreamSpec, key: &str, position: i64, body: &[u8]) -
     }
     // Another network: the hidden state means nothing to it and is built anew from the context.
     let version = if ours { read.version } else { UNSTEPPED };
-    Ok(Series::restored(key, position, version, read.input, read.forecast, read.hidden))
+    Ok(Series::restored(key, *position, version, read.input, read.forecast, read.hidden))
 }

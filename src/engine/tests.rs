@@ -254,7 +254,7 @@ fn a_snapshot_with_a_wrong_byte_is_refused_or_goes_on() {
             let mut body = body.clone();
             body[at] = wrong;
             let restored = other.open(engine.id(task).clone(), 0).unwrap();
-            let frozen = Frozen { series: series.as_ref().into(), position: 0, body: &body };
+            let frozen = Frozen { series: series.as_ref().into(), position: 0, layout: SNAPSHOT_LAYOUT, body: &body };
             if other.restore(restored, &[frozen])[0].is_err() {
                 refused += 1;
                 other.close(restored);
@@ -354,7 +354,7 @@ proptest! {
         let (mut other, restored) = engine_of(spec);
         for snapshot in newest.values() {
             let (series, body) = (snapshot.series.as_ref().into(), snapshot.body.as_slice());
-            let put = other.restore(restored, &[Frozen { series, position: snapshot.position, body }]);
+            let put = other.restore(restored, &[Frozen { series, position: snapshot.position, layout: SNAPSHOT_LAYOUT, body }]);
             prop_assert!(put.iter().all(Result::is_ok), "{:?}", put);
         }
         other.resume(restored, &progress);

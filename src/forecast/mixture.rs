@@ -7,7 +7,7 @@ use super::experts::{EXPERTS, Expert, all_finite};
 use super::spec::ForecastSpec;
 
 /// Experts whose weights are free; the last value, from which all is measured, has the rest.
-const FREE: usize = EXPERTS - 1;
+pub(super) const FREE: usize = EXPERTS - 1;
 /// Memory of what the weights are learnt from, in forecasts, by the aim: absolute errors tell sooner.
 const MEMORY: [f32; 2] = [1000.0, 500.0];
 /// How many forecasts the first weights count for.
@@ -66,7 +66,7 @@ struct Blend {
 }
 
 /// Products in a snapshot: each pair once, since they are the same both ways round.
-mod halved {
+pub(super) mod halved {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     use super::FREE;

@@ -20,7 +20,7 @@ pub(super) struct Points {
 }
 
 /// Points in a snapshot: those of each expert side by side.
-mod columns {
+pub(super) mod columns {
     use serde::{Deserializer, Serializer, de::Error};
 
     use super::{MODELS, Points, planes};

@@ -12,8 +12,6 @@ pub const MAGIC: [u8; 4] = *b"FTST";
 pub const LAYOUT: u16 = 3;
 /// The oldest layout that this build reads: what is older than [`LAYOUT`] is migrated by whoever reads the body.
 pub const OLDEST_LAYOUT: u16 = 1;
-/// The oldest layout in which series' states are read: of older ones the series are rebuilt from the input.
-pub const OLDEST_SERIES_LAYOUT: u16 = 3;
 
 const KEY_VERSION: &str = "1";
 /// Magic, layout, kind, position.
