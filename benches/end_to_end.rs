@@ -12,7 +12,7 @@ use std::{
 };
 
 use harness::{
-    client::{Input, committed, produce},
+    client::{Input, committed, produce, reader},
     free_port, http_get,
     kafka::kafka,
     process::Process,
@@ -133,28 +133,10 @@ fn foretide(app: &str, topic: &str) -> String {
     format!("{app}.stream.forecasts")
 }
 
-fn consumer(group: &str) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config
-        .set("bootstrap.servers", &kafka().servers)
-        .set("group.id", group)
-        .set("enable.auto.commit", "false")
-        .set("isolation.level", "read_committed")
-        .set("auto.offset.reset", "earliest")
-        .set("fetch.wait.max.ms", "100")
-        .set_log_level(RDKafkaLogLevel::Error);
-    config
-}
-
 /// Records per second of a steady run, from the times at which its records were sent: the first quarter, with joining
 /// and warming up, does not count. And some of the records.
 fn measured(topic: &str) -> (f64, Vec<Vec<u8>>) {
-    let reader: BaseConsumer = consumer(&unique("measure")).create().expect("a consumer");
-    let mut assignment = TopicPartitionList::new();
-    for partition in 0..PARTITIONS {
-        assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("a partition");
-    }
-    reader.assign(&assignment).expect("an assignment");
+    let reader = reader(&kafka().servers, topic, 0..PARTITIONS);
     let (mut samples, mut sent) = (Vec::new(), Vec::new());
     let total = (SERIES * STEPS) as usize;
     wait_for("all records", LIMIT, || {
@@ -175,7 +157,16 @@ fn measured(topic: &str) -> (f64, Vec<Vec<u8>>) {
 fn bare(topic: &str, samples: &[Vec<u8>]) -> String {
     let group = unique("bare");
     let out = kafka().topic("bare-out", PARTITIONS);
-    let reader: BaseConsumer = consumer(&group).create().expect("a consumer");
+    let reader: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &kafka().servers)
+        .set("group.id", &group)
+        .set("enable.auto.commit", "false")
+        .set("isolation.level", "read_committed")
+        .set("auto.offset.reset", "earliest")
+        .set("fetch.wait.max.ms", "100")
+        .set_log_level(RDKafkaLogLevel::Error)
+        .create()
+        .expect("a consumer");
     let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
         .set("bootstrap.servers", &kafka().servers)
         .set("transactional.id", &group)
@@ -230,13 +221,7 @@ fn latency() -> Vec<f64> {
     std::fs::write(&path, configuration(&app, &topic, port, "10ms", 1)).expect("the configuration");
     let mut process = Process::foretide(folder.path(), "latency", ["run", "--config", path.to_str().expect("a path")]);
     wait_for("readiness", LIMIT, || http_get(port, "/readyz").filter(|(status, _)| *status == 200));
-    let reader: BaseConsumer =
-        consumer(&unique("latency")).set("fetch.wait.max.ms", "10").create().expect("a consumer");
-    let mut assignment = TopicPartitionList::new();
-    for partition in 0..PARTITIONS {
-        let _ = assignment.add_partition_offset(&format!("{app}.stream.forecasts"), partition, Offset::Beginning);
-    }
-    reader.assign(&assignment).expect("an assignment");
+    let reader = reader(&kafka().servers, &format!("{app}.stream.forecasts"), 0..PARTITIONS);
     let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
         .set("bootstrap.servers", &kafka().servers)
         .set("linger.ms", "0")

@@ -12,13 +12,12 @@ use foretide::env::{Clock, SystemClock};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use rdkafka::{
-    ClientConfig, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
+    ClientConfig,
     producer::{BaseProducer, BaseRecord, Producer},
     types::RDKafkaErrorCode,
 };
 
-use crate::harness::background::Background;
+use crate::harness::{background::Background, client::reader};
 
 /// How many series there are.
 const SERIES: usize = 120;
@@ -76,18 +75,7 @@ pub fn produce(servers: &str, topic: &str, file: &Path, seed: u64) -> Background
 pub fn watch_gaps(servers: &str, topic: &str, partitions: i32) -> Background<f64> {
     let (servers, topic) = (servers.to_owned(), topic.to_owned());
     Background::start(move |stop| {
-        let reader: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", servers)
-            .set("group.id", "gaps")
-            .set("isolation.level", "read_committed")
-            .set("enable.auto.commit", "false")
-            .create()
-            .expect("a consumer");
-        let mut all = TopicPartitionList::new();
-        for partition in 0..partitions {
-            all.add_partition_offset(&topic, partition, Offset::Beginning).expect("a valid offset");
-        }
-        reader.assign(&all).expect("the partitions can be read");
+        let reader = reader(&servers, &topic, 0..partitions);
         let clock = SystemClock::new();
         let (mut longest, mut last) = (0, clock.monotonic_micros());
         while !stop.load(Ordering::Relaxed) {

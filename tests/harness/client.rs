@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     producer::{BaseProducer, BaseRecord, Producer},
 };
@@ -61,6 +61,27 @@ pub fn produce(kafka: &Kafka, topic: &str, records: impl IntoIterator<Item = Inp
         producer.poll(Duration::ZERO);
     }
     producer.flush(Duration::from_secs(30)).expect("the broker takes the records");
+}
+
+/// A consumer of the committed records of some partitions, from their beginnings on, in no group.
+pub fn reader(servers: &str, topic: &str, partitions: impl IntoIterator<Item = i32>) -> BaseConsumer {
+    let reader: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", servers)
+        // Wanted by the client, and asked for nothing.
+        .set("group.id", "reader")
+        .set("isolation.level", "read_committed")
+        .set("enable.auto.commit", "false")
+        .set("fetch.wait.max.ms", "20")
+        // Where retention takes what was not read yet, its caller must know.
+        .set("auto.offset.reset", "error")
+        .create()
+        .expect("a consumer");
+    let mut assignment = TopicPartitionList::new();
+    for partition in partitions {
+        assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("a valid offset");
+    }
+    reader.assign(&assignment).expect("the partitions can be read");
+    reader
 }
 
 /// A record as the console consumer printed it.

@@ -6,13 +6,13 @@ use std::{
 };
 
 use foretide::env::{Clock, SystemClock};
-use rdkafka::{
-    ClientConfig, Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
-};
+use rdkafka::Message;
 use serde::Deserialize;
 
-use crate::{harness::background::Background, load::Load};
+use crate::{
+    harness::{background::Background, client::reader},
+    load::Load,
+};
 
 /// The partition that is watched.
 pub const PARTITION: i32 = 0;
@@ -82,19 +82,7 @@ struct Forecast<'a> {
 
 impl Watch {
     pub fn start(servers: &str, topic: &str, load: Load, clock: SystemClock) -> Self {
-        let reader: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", servers)
-            .set("group.id", "watch")
-            .set("isolation.level", "read_committed")
-            .set("enable.auto.commit", "false")
-            .set("fetch.wait.max.ms", "20")
-            // What retention takes before it was seen is no loss of the daemon's.
-            .set("auto.offset.reset", "error")
-            .create()
-            .expect("a consumer");
-        let mut assignment = TopicPartitionList::new();
-        assignment.add_partition_offset(topic, PARTITION, Offset::Beginning).expect("a valid offset");
-        reader.assign(&assignment).expect("the partition can be read");
+        let reader = reader(servers, topic, [PARTITION]);
         let series = usize::try_from(load.series).expect("it is small");
         let seen = Arc::new(Mutex::new(Seen { next: vec![0; series], ..Seen::default() }));
         let own = Arc::clone(&seen);

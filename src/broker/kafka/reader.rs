@@ -27,13 +27,16 @@ const BATCH_BYTES: usize = 8 << 20;
 
 /// Most clients that are kept for the next reader.
 const MOST_IDLE: usize = 8;
-/// One that no reader has wanted for so long is let go.
+/// One that no reader has wanted for so long is let go,
 const IDLE: Duration = Duration::from_secs(30);
+/// but for as many as the trainer needs at once: for the input, and for what is known in advance beside it.
+const KEPT: usize = 2;
 
 type Client = BaseConsumer<ConsumerNotes>;
 
 /// Clients whose readers are done. Making one, with its connections and threads, takes longer than reading a small
-/// partition, and a restore may read thousands.
+/// partition, and a restore may read thousands. The trainer reads history now and then, and the threads of ever new
+/// clients would fill all of glibc's arenas one after the other (docs/BENCHMARKS.md, "An hour's soak").
 #[derive(Default)]
 pub(super) struct Idle(Mutex<Vec<(Arc<Client>, Deadline)>>);
 
@@ -53,7 +56,11 @@ impl Idle {
 
     /// Lets those go that nobody has wanted for a while.
     pub(super) fn tidy(&self) {
-        let gone: Vec<_> = self.clients().extract_if(.., |(_, until)| until.passed()).collect();
+        let gone: Vec<_> = {
+            let mut clients = self.clients();
+            let from = clients.len().min(KEPT);
+            clients.extract_if(from.., |(_, until)| until.passed()).collect()
+        };
         // Its end takes a while: not under the lock.
         drop(gone);
     }
