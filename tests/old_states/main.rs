@@ -1,14 +1,25 @@
 //! What an older build left in the state topic is taken up by this one, and goes on as it would have there.
 
-use foretide::engine::Frozen;
+use std::collections::BTreeMap;
+
+use foretide::{
+    engine::{Engine, Epoch, Frozen, StreamSpec, TaskHandle, TaskId},
+    time::EventTime,
+};
 use serde::Deserialize;
 
-mod stream;
+#[path = "../../fuzz/src/forecasting.rs"]
+#[allow(dead_code, reason = "only its streams are wanted")]
+mod forecasting;
 
-use stream::{END, SERIES, Told, WRITTEN, specs};
+/// The states were written after so many minutes, and the stored forecasts go on to the end.
+const WRITTEN: i64 = 90;
+const END: i64 = 100;
+const MINUTE: i64 = 60_000;
+const SERIES: &str = "series";
 
-/// Written by the last build with layout 2 (its commit begins with 5e6791c), fed by [`stream`]: for each stream the body of
-/// a snapshot, in hexadecimal, and the points and the quantiles of the forecasts after it.
+/// Written by the last build with layout 2 (its commit begins with 5e6791c), which was told the same ([`Told`]): for some
+/// streams the body of a snapshot, in hexadecimal, and the points and the quantiles of the forecasts after it.
 const LAYOUT_2: &str = include_str!("layout_2.json");
 
 #[derive(Deserialize)]
@@ -19,9 +30,14 @@ struct Sample {
 }
 
 impl Sample {
-    fn of(stream: &str) -> Self {
-        let mut all: std::collections::BTreeMap<String, Self> = serde_json::from_str(LAYOUT_2).expect("samples");
-        all.remove(stream).expect("a sample of each stream")
+    /// Those that there are, with their streams.
+    fn all() -> Vec<(StreamSpec, Self)> {
+        let mut samples: BTreeMap<String, Self> = serde_json::from_str(LAYOUT_2).expect("the samples are JSON");
+        let streams = forecasting::streams().into_iter();
+        let found: Vec<_> =
+            streams.filter_map(|spec| samples.remove(&*spec.name).map(|sample| (spec, sample))).collect();
+        assert_eq!((found.len(), samples.len()), (2, 0), "each sample has its stream");
+        found
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -30,10 +46,57 @@ impl Sample {
     }
 }
 
+/// What is known in advance is told for so many minutes more.
+const AHEAD: i64 = 5;
+
+/// A task of one series that is told its input by the minute.
+struct Told {
+    engine: Engine,
+    task: TaskHandle,
+}
+
+impl Told {
+    /// With what is known in advance told as well.
+    fn new(spec: StreamSpec) -> Self {
+        let known = !spec.series.extra.known.names.is_empty();
+        let id = TaskId { stream: spec.name.clone(), topic: "in".into(), partition: 0 };
+        let mut engine = Engine::new(vec![spec]).expect("the stream is sound");
+        let task = engine.open(id, 0).expect("the stream is there");
+        if known {
+            for minute in 0..END + AHEAD {
+                engine.know(task, minute, "", EventTime(minute * MINUTE), &[price(minute)]);
+            }
+            engine.sight(task, END + AHEAD);
+        }
+        Self { engine, task }
+    }
+
+    /// The forecasts of some minutes, in an epoch that is still open.
+    fn feed(&mut self, minutes: std::ops::Range<i64>) -> Epoch {
+        let beside = |minute: i64| [(minute % 4) as f64, f64::NAN];
+        let covariates = self.engine.stream(self.task).series.extra.covariates.len();
+        self.engine.begin(true);
+        for minute in minutes.clone() {
+            let (time, value) = (EventTime(minute * MINUTE), value(minute));
+            self.engine.accept(self.task, minute, SERIES, time, value, &beside(minute)[..covariates]);
+        }
+        self.engine.advance(self.task, minutes.end);
+        self.engine.finish(1.0)
+    }
+}
+
+fn price(minute: i64) -> f64 {
+    (minute * 5 % 7) as f64
+}
+
+fn value(minute: i64) -> f64 {
+    10.0 + (minute % 6) as f64 + price(minute) / 2.0 + (minute * 11 % 13) as f64 / 4.0
+}
+
 #[test]
 fn series_of_layout_2_go_on() {
-    for spec in specs() {
-        let (name, sample) = (spec.name.clone(), Sample::of(&spec.name));
+    for (spec, sample) in Sample::all() {
+        let name = spec.name.clone();
         let mut told = Told::new(spec);
         let body = sample.bytes();
         let frozen = Frozen { series: SERIES.into(), position: WRITTEN, layout: 2, body: &body };
@@ -56,8 +119,8 @@ fn series_of_layout_2_go_on() {
 
 #[test]
 fn what_is_cut_or_of_another_layout_is_refused() {
-    for spec in specs() {
-        let body = Sample::of(&spec.name).bytes();
+    for (spec, sample) in Sample::all() {
+        let body = sample.bytes();
         let mut told = Told::new(spec);
         let mut put = |layout, body: &[u8]| {
             let frozen = Frozen { series: SERIES.into(), position: WRITTEN, layout, body };
