@@ -17,18 +17,17 @@ pub fn write(app: &str, partitions: i32, copies: i64) {
     let topic = format!("{app}.state");
     for number in 0..partitions {
         let states = newest(&Partition { topic: topic.as_str().into(), number });
-        produce(kafka(), &topic, states.iter().flat_map(|(key, state)| of(key, state, copies, number)));
+        // Copies of one state lie far apart: side by side a compressor would find them.
+        let copy = |copy| states.iter().filter_map(move |(key, state)| of(key, state, copy, number));
+        produce(kafka(), &topic, (1..copies).flat_map(copy));
     }
 }
 
-/// The copies of one state; none of a task's book.
-fn of(key: &[u8], state: &[u8], copies: i64, number: i32) -> Vec<Input> {
-    let Ok(StateKey::Series { stream, topic, partition, series }) = StateKey::parse(key) else { return Vec::new() };
-    let key = |copy| {
-        let series = format!("{series}#{copy}");
-        StateKey::Series { stream: stream.clone(), topic: topic.clone(), partition, series }.to_string()
-    };
-    (1..copies).map(|copy| Input::new(key(copy), state).at(number)).collect()
+/// One copy of a state; none of a task's book.
+fn of(key: &[u8], state: &[u8], copy: i64, number: i32) -> Option<Input> {
+    let Ok(StateKey::Series { stream, topic, partition, series }) = StateKey::parse(key) else { return None };
+    let key = StateKey::Series { stream, topic, partition, series: format!("{series}#{copy}") };
+    Some(Input::new(key.to_string(), state).at(number))
 }
 
 /// The newest value of each key.

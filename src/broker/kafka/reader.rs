@@ -248,3 +248,23 @@ impl KafkaReader {
         Ok(false)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_idle_clients_stay_and_the_others_go() {
+        let idle = Idle::default();
+        let client = || {
+            let config = KafkaOptions::new("127.0.0.1:1").reader();
+            Arc::new(config.create_with_context(ConsumerNotes::default()).expect("a client"))
+        };
+        for kept in [0, 1, KEPT, KEPT + 2] {
+            idle.clients().clear();
+            idle.clients().extend((0..kept).map(|_| (client(), Deadline::after(Duration::ZERO))));
+            idle.tidy();
+            assert_eq!(idle.clients().len(), kept.min(KEPT));
+        }
+    }
+}
