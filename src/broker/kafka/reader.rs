@@ -65,6 +65,12 @@ impl Idle {
         drop(gone);
     }
 
+    /// Lets all go: what one met, such as a password that was changed, the others would meet as well.
+    fn give_up(&self) {
+        let gone = std::mem::take(&mut *self.clients());
+        drop(gone);
+    }
+
     fn clients(&self) -> std::sync::MutexGuard<'_, Vec<(Arc<Client>, Deadline)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -225,7 +231,9 @@ impl Reader for KafkaReader {
 impl Drop for KafkaReader {
     /// Keeps the client for another reader, with nothing of this one left in it.
     fn drop(&mut self) {
-        if !self.troubled && self.consumer.unassign().is_ok() {
+        if self.troubled {
+            self.idle.give_up();
+        } else if self.consumer.unassign().is_ok() {
             while self.consumer.poll(Duration::ZERO).is_some() {}
             self.idle.keep(Arc::clone(&self.consumer));
         }
