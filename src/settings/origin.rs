@@ -81,6 +81,9 @@ impl fmt::Display for Path {
     }
 }
 
+/// Nothing that can be configured lies so deep: what does is told with the place of what holds it.
+const DEEPEST: usize = 16;
+
 /// Byte ranges of a key and its value in the file.
 #[derive(Debug, Clone)]
 struct Spot {
@@ -138,6 +141,7 @@ impl Origins {
 
     fn index_value(&mut self, path: Path, key: Range<usize>, value: &Spanned<DeValue<'_>>) {
         match value.get_ref() {
+            _ if path.0.len() >= DEEPEST => {}
             DeValue::Table(table) => self.index_table(&path, table),
             DeValue::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
@@ -190,5 +194,21 @@ impl Origins {
             (Some(spot), Some(_)) if spot.holds => Some(spot.place(part)),
             (_, Some((_, variable))) => Some(Place::Variable(variable.clone())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_too_deep_has_the_place_of_what_holds_it() {
+        let text = format!("a{} = 1", ".a".repeat(DEEPEST + 3));
+        let mut origins = Origins::default();
+        origins.index(DeTable::parse(&text).expect("valid TOML").get_ref());
+        let path = |steps: usize| (0..steps).fold(Path::default(), |path, _| path.key("a"));
+        assert_eq!(origins.spots.len(), DEEPEST);
+        assert_eq!(origins.place(&path(DEEPEST + 4), Part::Key), origins.exact_place(&path(DEEPEST)));
+        assert_ne!(origins.exact_place(&path(DEEPEST)), Place::Default);
     }
 }

@@ -192,12 +192,12 @@ pub fn group_offset(kafka: &Kafka, group: &str, topic: &str, partition: i32) -> 
         .set("group.id", group)
         .create()
         .expect("a consumer");
-    let mut asked = rdkafka::TopicPartitionList::new();
+    let mut asked = TopicPartitionList::new();
     asked.add_partition(topic, partition);
     // A broker that has just started may have no coordinator for the group yet.
     let answer = consumer.committed_offsets(asked, Duration::from_secs(10)).ok()?;
     match answer.elements().first()?.offset() {
-        rdkafka::Offset::Offset(offset) => Some(offset),
+        Offset::Offset(offset) => Some(offset),
         _ => None,
     }
 }
