@@ -6,6 +6,10 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 
 use crate::broker::BrokerError;
 
+/// How often a member asks after its group. It hears of a rebalance no sooner, and until all have heard of it a member
+/// that is alone keeps all partitions.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
 /// Properties on which the delivery promise rests, or that have an option of their own.
 const RESERVED: [&str; 21] = [
     "acks",
@@ -167,7 +171,7 @@ impl KafkaOptions {
         settings.extend([
             ("partition.assignment.strategy", "cooperative-sticky".into()),
             ("session.timeout.ms", millis(self.session_timeout)),
-            ("heartbeat.interval.ms", millis(self.session_timeout / 3)),
+            ("heartbeat.interval.ms", millis(HEARTBEAT.min(self.session_timeout / 3))),
             // librdkafka wants it to be no shorter than the session.
             ("max.poll.interval.ms", millis(self.poll_interval.max(self.session_timeout))),
             // New partitions of a topic are found at this pace.
@@ -240,6 +244,17 @@ mod tests {
         assert_eq!(config.get("group.instance.id"), None);
         assert_eq!(config.get("sasl.password"), Some("hunter2"));
         assert_eq!(config.get("max.poll.interval.ms"), Some("300000"));
+    }
+
+    #[test]
+    fn a_member_asks_after_its_group_each_second_and_thrice_a_session_at_least() {
+        let mut options = options();
+        let mut beats = |session| {
+            options.session_timeout = Duration::from_millis(session);
+            options.member("group", "id").get("heartbeat.interval.ms").map(str::to_owned)
+        };
+        assert_eq!(beats(45_000).as_deref(), Some("1000"));
+        assert_eq!(beats(1_500).as_deref(), Some("500"));
     }
 
     #[test]
