@@ -161,16 +161,23 @@ impl Transactions {
                 }
                 // The transaction broke down behind our back.
                 Some(RDKafkaErrorCode::State) if self.producer.client().fatal_error().is_none() => {
-                    // Another thread hears why, from the client's log.
-                    let heard = Deadline::after(HEARSAY);
-                    while !heard.passed() {
-                        notes.failure().map_or(Ok(()), Err)?;
-                        std::thread::sleep(NAP);
-                    }
-                    return Err(BrokerError::Aborted(format!("{}: {error}", place())));
+                    let void = || BrokerError::Aborted(format!("{}: {error}", place()));
+                    return Err(self.heard().unwrap_or_else(void));
                 }
                 _ => return Err(self.explain(&place(), &error)),
             }
+        }
+    }
+
+    /// Why the transaction broke down: another thread hears it, from the client's log.
+    fn heard(&self) -> Option<BrokerError> {
+        let deadline = Deadline::after(HEARSAY);
+        loop {
+            let failure = self.producer.context().failure();
+            if failure.is_some() || deadline.passed() {
+                return failure;
+            }
+            std::thread::sleep(NAP);
         }
     }
 
@@ -198,7 +205,12 @@ impl Transactions {
             };
             // The records are on their way meanwhile.
             let list = Arc::new(list(offsets.iter().map(|(partition, offset)| (partition, Offset::Offset(*offset))))?);
-            self.insist("committing offsets", &deadline, |left| self.send_offsets(&list, metadata, left))?;
+            let added = self.insist("committing offsets", &deadline, |left| self.send_offsets(&list, metadata, left));
+            added.map_err(|error| match error {
+                // This call does not say which topic; the log does.
+                BrokerError::Forbidden(_) => self.heard().unwrap_or(error),
+                error => error,
+            })?;
         }
         let notes = self.producer.context();
         while self.producer.in_flight_count() > 0 {
