@@ -22,7 +22,10 @@ pub const TOKENS: &[&str] = &[
 ];
 
 /// States of layout 2 that two of the streams could have written.
-const LAYOUT_2: &str = include_str!("../../tests/old_states/layout_2.json");
+const LAYOUT_2: [(u8, &[u8]); 2] = [
+    (0, include_bytes!("../../tests/old_states/regular.layout_2")),
+    (2, include_bytes!("../../tests/old_states/described.layout_2")),
+];
 /// What tells one of these from one of this layout, beside the stream's number.
 const OLD: u8 = 0x80;
 
@@ -39,12 +42,7 @@ pub fn samples() -> Vec<Vec<u8>> {
             commit(&mut engine, task, epoch);
         }
     }
-    let old: serde_json::Value = serde_json::from_str(LAYOUT_2).expect("the samples are JSON");
-    for (number, spec) in (0_u8..).zip(streams()) {
-        let Some(hex) = old[&*spec.name]["body"].as_str() else { continue };
-        let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("two digits"));
-        samples.push([OLD | number].into_iter().chain(bytes).collect());
-    }
+    samples.extend(LAYOUT_2.map(|(number, body)| [&[OLD | number][..], body].concat()));
     samples
 }
 

@@ -18,32 +18,25 @@ const END: i64 = 100;
 const MINUTE: i64 = 60_000;
 const SERIES: &str = "series";
 
-/// Written by the last build with layout 2 (its commit begins with 5e6791c), which was told the same ([`Told`]): for some
-/// streams the body of a snapshot, in hexadecimal, and the points and the quantiles of the forecasts after it.
-const LAYOUT_2: &str = include_str!("layout_2.json");
+/// Bodies of snapshots that the last build with layout 2 (its commit begins with 5e6791c) wrote, which was told the same
+/// ([`Told`]), by the stream.
+const BODIES: [(&str, &[u8]); 2] =
+    [("regular", include_bytes!("regular.layout_2")), ("described", include_bytes!("described.layout_2"))];
+/// What it forecast after each of them.
+const FORECASTS: &str = include_str!("layout_2.json");
 
 #[derive(Deserialize)]
-struct Sample {
-    body: String,
+struct Forecasts {
     points: Vec<f32>,
     quantiles: Vec<[f32; 3]>,
 }
 
-impl Sample {
-    /// Those that there are, with their streams.
-    fn all() -> Vec<(StreamSpec, Self)> {
-        let mut samples: BTreeMap<String, Self> = serde_json::from_str(LAYOUT_2).expect("the samples are JSON");
-        let streams = forecasting::streams().into_iter();
-        let found: Vec<_> =
-            streams.filter_map(|spec| samples.remove(&*spec.name).map(|sample| (spec, sample))).collect();
-        assert_eq!((found.len(), samples.len()), (2, 0), "each sample has its stream");
-        found
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        let byte = |at| u8::from_str_radix(&self.body[at..at + 2], 16).expect("hexadecimal digits");
-        (0..self.body.len()).step_by(2).map(byte).collect()
-    }
+/// [`BODIES`] with their streams.
+fn samples() -> [(StreamSpec, &'static [u8]); 2] {
+    BODIES.map(|(name, body)| {
+        let spec = forecasting::streams().into_iter().find(|spec| *spec.name == *name);
+        (spec.expect("each sample has its stream"), body)
+    })
 }
 
 /// What is known in advance is told for so many minutes more.
@@ -95,11 +88,12 @@ fn value(minute: i64) -> f64 {
 
 #[test]
 fn series_of_layout_2_go_on() {
-    for (spec, sample) in Sample::all() {
+    let mut forecasts: BTreeMap<String, Forecasts> = serde_json::from_str(FORECASTS).expect("they are JSON");
+    for (spec, body) in samples() {
         let name = spec.name.clone();
+        let sample = forecasts.remove(&*name).expect("forecasts of each stream");
         let mut told = Told::new(spec);
-        let body = sample.bytes();
-        let frozen = Frozen { series: SERIES.into(), position: WRITTEN, layout: 2, body: &body };
+        let frozen = Frozen { series: SERIES.into(), position: WRITTEN, layout: 2, body };
         told.engine.restore(told.task, &[frozen]).into_iter().for_each(|put| put.expect("it is taken up"));
         let epoch = told.feed(WRITTEN..END);
         let close = |ours: f64, theirs: f32, by: f32| (ours - f64::from(theirs)).abs() < f64::from(by);
@@ -115,19 +109,19 @@ fn series_of_layout_2_go_on() {
             assert!(all, "{name}, quantiles {at}: {ours:?}, there they were {theirs:?}");
         }
     }
+    assert!(forecasts.is_empty(), "each has its stream");
 }
 
 #[test]
 fn what_is_cut_or_of_another_layout_is_refused() {
-    for (spec, sample) in Sample::all() {
-        let body = sample.bytes();
+    for (spec, body) in samples() {
         let mut told = Told::new(spec);
         let mut put = |layout, body: &[u8]| {
             let frozen = Frozen { series: SERIES.into(), position: WRITTEN, layout, body };
             told.engine.restore(told.task, &[frozen]).remove(0).map_err(|error| error.to_string())
         };
         assert!(put(2, &body[..body.len() - 1]).unwrap_err().contains("damaged"));
-        assert!(put(3, &body).is_err(), "it is not taken for one of another layout");
-        assert!(put(1, &body).unwrap_err().contains("layout 1, this build reads those of 2 and 3"));
+        assert!(put(3, body).is_err(), "it is not taken for one of another layout");
+        assert!(put(1, body).unwrap_err().contains("layout 1, this build reads those of 2 and 3"));
     }
 }
