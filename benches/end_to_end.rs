@@ -12,7 +12,7 @@ use std::{
 };
 
 use harness::{
-    client::{Input, committed, produce, reader},
+    client::{Input, committed, produce, reader, steady_rate},
     free_port, http_get,
     kafka::kafka,
     process::Process,
@@ -133,8 +133,7 @@ fn foretide(app: &str, topic: &str) -> String {
     format!("{app}.stream.forecasts")
 }
 
-/// Records per second of a steady run, from the times at which its records were sent: the first quarter, with joining
-/// and warming up, does not count. And some of the records.
+/// Records per second ([`steady_rate`]), and some of the records.
 fn measured(topic: &str) -> (f64, Vec<Vec<u8>>) {
     let reader = reader(&kafka().servers, topic, 0..PARTITIONS);
     let (mut samples, mut sent) = (Vec::new(), Vec::new());
@@ -148,9 +147,7 @@ fn measured(topic: &str) -> (f64, Vec<Vec<u8>>) {
         }
         (sent.len() >= total).then_some(())
     });
-    sent.sort_unstable();
-    let (from, last) = (sent.len() / 4, sent.len() - 1);
-    ((last - from) as f64 / ((sent[last] - sent[from]) as f64 / 1000.0), samples)
+    (steady_rate(sent), samples)
 }
 
 /// The limit: consume, copy, produce a forecast's bytes, commit offsets in transactions; one thread. Returns its output topic.

@@ -14,7 +14,12 @@ use rdkafka::{
 };
 
 use super::{LIMIT, configuration, plain::Plain, record};
-use crate::harness::{client::produce, free_port, kafka::kafka, unique, wait_for};
+use crate::harness::{
+    client::{produce, steady_rate},
+    free_port,
+    kafka::kafka,
+    unique, wait_for,
+};
 
 const PARTITIONS: i32 = 4;
 const SERIES: i64 = 10_000;
@@ -63,7 +68,7 @@ fn once(topic: &str, transactional: bool) -> f64 {
     })
 }
 
-/// From the times at which the records were sent, without the first quarter, in which it joins and warms up.
+/// Of the forecasts: [`steady_rate`].
 fn rate(topic: &str) -> f64 {
     let total = (SERIES * STEPS) as usize;
     let reader: BaseConsumer = ClientConfig::new()
@@ -92,7 +97,5 @@ fn rate(topic: &str) -> f64 {
         }
         (sent.len() >= total).then_some(())
     });
-    sent.sort_unstable();
-    let (from, last) = (sent.len() / 4, sent.len() - 1);
-    (last - from) as f64 / ((sent[last] - sent[from]) as f64 / 1000.0)
+    steady_rate(sent)
 }

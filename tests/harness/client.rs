@@ -84,6 +84,14 @@ pub fn reader(servers: &str, topic: &str, partitions: impl IntoIterator<Item = i
     reader
 }
 
+/// Records per second of a steady run, from the times in milliseconds at which its records were sent: the first quarter,
+/// with joining and warming up, does not count.
+pub fn steady_rate(mut sent: Vec<i64>) -> f64 {
+    sent.sort_unstable();
+    let (from, last) = (sent.len() / 4, sent.len() - 1);
+    (last - from) as f64 / ((sent[last] - sent[from]) as f64 / 1000.0)
+}
+
 /// A record as the console consumer printed it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seen {
