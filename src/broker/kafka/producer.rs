@@ -188,7 +188,11 @@ impl Transactions {
         metadata: Option<&Arc<ConsumerGroupMetadata>>,
     ) -> Result<(), BrokerError> {
         self.require_open()?;
-        let done = self.try_commit(offsets, metadata);
+        let done = self.try_commit(offsets, metadata).map_err(|error| match error {
+            // Neither call says which topic; the log does.
+            BrokerError::Forbidden(_) => self.heard().unwrap_or(error),
+            error => error,
+        });
         self.open = if done.is_ok() { Open::No } else { Open::Void };
         done
     }
@@ -205,12 +209,7 @@ impl Transactions {
             };
             // The records are on their way meanwhile.
             let list = Arc::new(list(offsets.iter().map(|(partition, offset)| (partition, Offset::Offset(*offset))))?);
-            let added = self.insist("committing offsets", &deadline, |left| self.send_offsets(&list, metadata, left));
-            added.map_err(|error| match error {
-                // This call does not say which topic; the log does.
-                BrokerError::Forbidden(_) => self.heard().unwrap_or(error),
-                error => error,
-            })?;
+            self.insist("committing offsets", &deadline, |left| self.send_offsets(&list, metadata, left))?;
         }
         let notes = self.producer.context();
         while self.producer.in_flight_count() > 0 {
