@@ -7,8 +7,8 @@ mod feed;
 
 use std::{sync::Arc, time::Duration};
 
-use foretide::daemon::board::{Board, BoardSpec};
-use foretide::daemon::http::{Condition, Door, Health, Window, serve};
+use foretide::dashboard::http::{Condition, Door, Health, Window, serve};
+use foretide::dashboard::state::{Board, BoardSpec};
 use foretide::env::{Clock, SystemClock};
 use foretide::telemetry::Exposition;
 

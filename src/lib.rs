@@ -8,6 +8,7 @@ pub mod backtest;
 pub mod broker;
 pub mod cli;
 pub mod daemon;
+pub mod dashboard;
 pub mod engine;
 pub mod env;
 pub mod forecast;

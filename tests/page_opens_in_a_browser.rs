@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
-use foretide::daemon::board::{Board, BoardSpec, PartitionNote, PartitionState};
-use foretide::daemon::http::{Condition, Door, Health, Window, serve};
+use foretide::dashboard::http::{Condition, Door, Health, Window, serve};
+use foretide::dashboard::state::{Board, BoardSpec, PartitionNote, PartitionState};
 use foretide::env::{Clock, SystemClock};
 use foretide::settings::{Http, Secret};
 use foretide::telemetry::Exposition;

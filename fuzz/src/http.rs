@@ -10,9 +10,9 @@ use std::{
 
 use axum::serve::Listener;
 use foretide::{
-    daemon::{
-        board::{Board, BoardSpec, SeriesUpdate},
+    dashboard::{
         http::{Condition, Door, Health, Window, router},
+        state::{Board, BoardSpec, SeriesUpdate},
     },
     env::SystemClock,
     settings::{Http, Secret},

@@ -6,7 +6,8 @@ use super::data::{SAMPLE, common_seasons, seasons_text};
 use super::failure::{UNAVAILABLE, WRONG_CONFIGURATION};
 use crate::{
     broker::{Broker, BrokerError, From, Partition, kafka::KafkaBroker},
-    daemon::{history, http::Door, permissions, plan::Plan, sizing, specs, topics},
+    daemon::{history, permissions, plan::Plan, sizing, specs, topics},
+    dashboard::http::Door,
     env,
     settings::{self, Settings},
 };

@@ -1,5 +1,6 @@
 //! `foretide demo`: broker, live data, the daemon and its page in one process.
 
+pub mod data;
 mod feed;
 mod summary;
 

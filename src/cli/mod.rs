@@ -3,7 +3,7 @@
 mod backtest;
 mod check;
 mod data;
-mod demo;
+pub mod demo;
 mod failure;
 mod files;
 mod interrupt;

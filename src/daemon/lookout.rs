@@ -5,11 +5,8 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    board::{PartitionNote, PartitionState},
-    partition::input,
-    supervise::Shared,
-};
+use super::{partition::input, supervise::Shared};
+use crate::dashboard::state::{PartitionNote, PartitionState};
 use crate::{broker::Partition, engine::TaskId, telemetry::metrics};
 
 /// How often it looks.

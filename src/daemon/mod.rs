@@ -1,11 +1,8 @@
 //! Wiring, the event loop, commit, a partition's life.
 
-pub mod board;
 mod commit;
-pub mod demo_data;
 pub mod forecasts;
 pub mod history;
-pub mod http;
 mod intake;
 mod known;
 mod lookout;
@@ -29,13 +26,13 @@ mod trainer;
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
+use crate::dashboard::http::{Condition, Door, Health, Serving, Window};
 use crate::{
     broker::{Broker, BrokerError},
     env::{Clock, SystemClock},
     settings::{Role, Settings},
     telemetry::Exposition,
 };
-use http::{Condition, Door, Health, Serving, Window};
 use plan::Plan;
 use status::Status;
 use supervise::{Backoff, Shared, Stop, Worker};
@@ -61,7 +58,7 @@ pub enum DaemonError {
     Client(BrokerError),
     /// The page cannot be served.
     #[error(transparent)]
-    Http(#[from] http::ServeError),
+    Http(#[from] crate::dashboard::http::ServeError),
     /// The cluster refuses.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -79,7 +76,10 @@ pub enum DaemonError {
 impl DaemonError {
     /// Whether the configuration must be changed: trying again would not help.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Spec(_) | Self::Client(_) | Self::Http(http::ServeError::Certificate { .. }))
+        matches!(
+            self,
+            Self::Spec(_) | Self::Client(_) | Self::Http(crate::dashboard::http::ServeError::Certificate { .. })
+        )
     }
 }
 
@@ -120,7 +120,7 @@ impl Daemon {
         if let Some(caution) = settings.http.caution() {
             tracing::warn!("{caution}");
         }
-        let serving = http::serve(door, window, async {
+        let serving = crate::dashboard::http::serve(door, window, async {
             // Dropping the sender asks as well.
             let _ = closed.await;
         })

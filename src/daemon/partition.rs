@@ -13,7 +13,6 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    board::PartitionState,
     known::Feed,
     plan::Plan,
     replay, report,
@@ -22,6 +21,7 @@ use super::{
 };
 use crate::{
     broker::{Broker, BrokerError, From, Partition, Reader},
+    dashboard::state::PartitionState,
     engine::{Engine, Epoch, Sighting, TaskHandle, TaskId, TaskProgress},
     wire::{Decoder, TaskRecord},
 };

@@ -2,16 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    board::{Accuracy, SeriesUpdate, Work},
-    commit::Refused,
-    forecasts::ForecastTimes,
-    plan::Plan,
-    snapshots::RestoreFacts,
-    status::Status,
-};
+use super::{commit::Refused, forecasts::ForecastTimes, plan::Plan, snapshots::RestoreFacts, status::Status};
 use crate::{
     broker::Batch,
+    dashboard::state::{Accuracy, SeriesUpdate, Work},
     engine::{Engine, Epoch, StreamSpec},
     forecast::{Expert, Facts},
     telemetry::metrics,

@@ -8,7 +8,6 @@ use std::{
 };
 
 use super::{
-    board::PartitionState,
     commit::{self, Refused},
     forecasts::ForecastWriter,
     intake::{self, Taken},
@@ -23,6 +22,7 @@ use super::{
 };
 use crate::{
     broker::{Batch, Broker, BrokerError, Member, MemberEvent, Partition},
+    dashboard::state::PartitionState,
     engine::Engine,
     env::Clock,
     nn::NetworkError,

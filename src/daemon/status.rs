@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::board::{Board, PartitionState};
+use crate::dashboard::state::{Board, PartitionState};
 use crate::{
     engine::TaskId,
     forecast::{Drift, Facts},

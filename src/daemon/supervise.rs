@@ -10,7 +10,6 @@ use std::{
 };
 
 use super::{
-    http::{Condition, Health},
     plan::Plan,
     report,
     shard::{Shard, ShardEnd, Turn},
@@ -19,6 +18,7 @@ use super::{
 };
 use crate::{
     broker::{Broker, BrokerError},
+    dashboard::http::{Condition, Health},
     env::Clock,
 };
 

@@ -7,7 +7,6 @@
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use super::{
-    board::{Promotion, TrainingStep, Verdict as Shown},
     history,
     models::{ModelWatch, VERSIONS_KEPT},
     plan::{StreamPlan, TrainingPlan},
@@ -15,6 +14,7 @@ use super::{
 };
 use crate::{
     broker::{BrokerError, Member, MemberEvent, Outgoing, Publisher},
+    dashboard::state::{Promotion, TrainingStep, Verdict as Shown},
     forecast::Prior,
     nn::Weights,
     telemetry::metrics,

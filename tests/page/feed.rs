@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use foretide::daemon::board::{
+use foretide::cli::demo::data::{Simulation, SimulationSpec};
+use foretide::dashboard::state::{
     Accuracy, Board, PartitionNote, PartitionState, Promotion, SeriesUpdate, TrainingStep, Verdict, Work,
 };
-use foretide::daemon::demo_data::{Simulation, SimulationSpec};
 
 const STREAM: &str = "simulated";
 const INTERVAL: i64 = 300_000;

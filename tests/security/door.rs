@@ -4,9 +4,9 @@ use std::{net::TcpStream, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use foretide::{
-    daemon::{
-        board::Board,
+    dashboard::{
         http::{Door, Health, Window, serve},
+        state::Board,
     },
     env::{Clock, SystemClock},
     settings::{Http, Secret},

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     broker::{Broker, BrokerError, Outgoing, Publisher},
-    daemon::demo_data::{Machine, Simulation, SimulationSpec, encode},
+    cli::demo::data::{Machine, Simulation, SimulationSpec, encode},
     env::{Clock, SystemClock},
 };
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::daemon::board::{Overview, Verdict};
+use crate::dashboard::state::{Overview, Verdict};
 
 /// The summary of a run.
 pub fn text(overview: &Overview) -> String {

@@ -1,7 +1,7 @@
 use std::io::{Read, Write};
 
 use super::*;
-use crate::daemon::board::SeriesUpdate;
+use crate::dashboard::state::SeriesUpdate;
 use crate::env::SystemClock;
 
 fn window() -> Window {

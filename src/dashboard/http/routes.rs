@@ -9,7 +9,7 @@ use axum::routing::get;
 use serde::{Deserialize, Serialize};
 
 use super::{Verdict, Window, token::Token};
-use crate::{daemon::board::Filter, telemetry::metrics::HTTP_REFUSED};
+use crate::{dashboard::state::Filter, telemetry::metrics::HTTP_REFUSED};
 
 /// Longer paths with queries are refused.
 const LONGEST_QUERY: usize = 4096;
@@ -118,7 +118,7 @@ async fn overview(State(window): State<Window>) -> Response {
         now: i64,
         ready: Verdict,
         #[serde(flatten)]
-        overview: crate::daemon::board::Overview,
+        overview: crate::dashboard::state::Overview,
     }
     json(
         StatusCode::OK,

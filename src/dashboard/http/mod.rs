@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 pub use door::Door;
 pub use health::{Condition, Health, Verdict};
 
-use super::board::Board;
+use super::state::Board;
 use crate::env::Clock;
 use crate::telemetry::Exposition;
 use limited::Limited;
