@@ -64,7 +64,7 @@ impl Bench {
         let epoch = self.engine.finish(0.0);
         assert_eq!(epoch.forecasts.len(), if emit { self.keys.len() } else { 0 });
         if emit {
-            self.engine.committed(&epoch);
+            self.engine.commit(&epoch);
         }
         black_box(&epoch);
         self.engine.recycle(epoch);

@@ -5,8 +5,8 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use foretide::forecast::{Facts, Forecast, ForecastSpec, ForecastState};
-use foretide::series::{Aggregation, Calendar, ClosedSlot, Extra, FEATURES, SeriesSpec, SeriesState};
+use foretide::forecast::{AccuracySums, Forecast, ForecastSpec, ForecastState};
+use foretide::series::{Aggregation, Calendar, ClosedSlot, ExtraFeatures, FEATURES, SeriesSpec, SeriesState};
 use foretide::time::{EventTime, Grid};
 
 const HOUR: i64 = 3_600_000;
@@ -25,7 +25,7 @@ fn series_spec() -> SeriesSpec {
         horizon: HORIZON as u32,
         burn_in: 32,
         calendar: Calendar::utc(),
-        extra: Extra::default(),
+        extra: ExtraFeatures::default(),
     }
 }
 
@@ -43,7 +43,7 @@ fn series(bench: &mut Criterion) {
             slot += 1;
             state.observe(&spec, EventTime(slot * HOUR), value(slot), &[], &mut closed);
             for slot in closed.drain(..) {
-                state.take(&spec, &slot);
+                state.update(&spec, &slot);
                 state.features(&spec, &mut features);
                 black_box(&features);
             }
@@ -65,14 +65,14 @@ fn forecast(bench: &mut Criterion) {
     for (name, spread) in [("untrained network", 0.0), ("trained network", 0.3)] {
         let (spec, grid) = (ForecastSpec::new(HORIZON, &LEVELS, 24).expect("a valid forecast"), series_spec());
         let (mut series, mut state, mut slot) = (SeriesState::new(), ForecastState::new(&spec), 400_000);
-        let (mut facts, mut out) = (Facts::new(&spec), Forecast::new(&spec));
+        let (mut facts, mut out) = (AccuracySums::new(&spec), Forecast::new(&spec));
         let network: Vec<_> = (0..HORIZON * 5).map(|at| spread * (at % 5) as f32).collect();
         group.bench_function(format!("mature, forecast, {name}"), |bencher| {
             bencher.iter(|| {
                 slot += 1;
                 let closed = ClosedSlot { slot, value: Some(value(slot)), readings: 1, reset: false };
                 black_box(state.mature(&spec, &mut series, &closed, &mut facts));
-                series.take(&grid, &closed);
+                series.update(&grid, &closed);
                 state.forecast(&spec, &series, black_box(&network), &mut out);
                 black_box(&out);
             });

@@ -16,8 +16,8 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use foretide::nn::minimal::MinGru;
 use foretide::nn::recurrent::Gates;
 use foretide::nn::sequence::{self, Sequence, SequenceOutput, Starts};
-use foretide::nn::{CellKind, Instructions, Network, NetworkSpec, Scratch, Weights};
-use foretide::train::{DeviceChoice, Lane, TrainSpec, train};
+use foretide::nn::{CellKind, InstructionSet, Network, NetworkSpec, Scratch, Weights};
+use foretide::train::{DeviceChoice, TrainSpec, TrainingSequence, train};
 use serde_json::{Map, Value, json};
 
 const HIDDEN: usize = 64;
@@ -51,10 +51,10 @@ struct Contender<'a> {
 }
 
 fn ours<'a>(kind: CellKind, rows: usize) -> Result<Contender<'a>, AnyError> {
-    ours_on(Instructions::best(), kind, rows)
+    ours_on(InstructionSet::best(), kind, rows)
 }
 
-fn ours_on<'a>(on: Instructions, kind: CellKind, rows: usize) -> Result<Contender<'a>, AnyError> {
+fn ours_on<'a>(on: InstructionSet, kind: CellKind, rows: usize) -> Result<Contender<'a>, AnyError> {
     let spec = network(kind);
     let network = Network::with_instructions(&spec, &Weights::initial(&spec), on)?;
     let (x, mut state, mut scratch) = (wave(rows * INPUTS), vec![0.0; rows * network.state_len()], Scratch::default());
@@ -168,12 +168,12 @@ fn trained(kind: CellKind, steps: usize, rows: usize) -> Result<f64, AnyError> {
     // Four fifths of a lane are trained on.
     let count = steps * updates * 4 / 3;
     let (features, targets) = (wave(count * INPUTS), wave(count * network.horizon));
-    let lane = Lane { features, targets, leads_skipped: 0, starts: vec![0] };
+    let lane = TrainingSequence { features, targets, leads_skipped: 0, resets: vec![0] };
     let spec = TrainSpec {
         k1: steps,
         k2: steps,
-        lanes: rows,
-        max_steps: updates,
+        batch_size: rows,
+        max_updates: updates,
         evaluate_every: 1_000_000,
         levels: vec![0.5],
         device: DeviceChoice::Cpu,
@@ -240,7 +240,7 @@ fn pair(name: &str) -> Result<Value, AnyError> {
         ["train", cell, rows] => Ok(json!({ "ours": trained(cell.parse()?, 64, rows.parse()?)? })),
         ["bf16", cell, rows] => {
             let (kind, rows): (CellKind, usize) = (cell.parse()?, rows.parse()?);
-            let Some(rounding) = Instructions::rounding() else { return Ok(Value::Null) };
+            let Some(rounding) = InstructionSet::rounding() else { return Ok(Value::Null) };
             let speed = medians(&mut [ours_on(rounding, kind, rows)?, ours(kind, rows)?], LONG_TURN);
             Ok(json!({ "ours": speed[0], "peer": speed[1] }))
         }

@@ -4,7 +4,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use foretide::{
     time::EventTime,
-    wire::{DecodeSpec, Decoder, Encoder, ForecastRecord, Format, KeySource, TimeFormat, TimeSource},
+    wire::{DecodeSpec, Decoder, ForecastEncoder, ForecastRecord, Format, KeySource, TimeFormat, TimeSource},
 };
 use std::hint::black_box;
 
@@ -90,14 +90,14 @@ fn encode(criterion: &mut Criterion) {
         quantiles: &quantiles,
         anomaly: Some(0.731),
         anomalous: Some(false),
-        one: None,
+        aggregate: None,
         weights_version: 3,
         topic: "meters",
         partition: 7,
         offset: 123_456,
         scale: 1.5,
     };
-    let (mut encoder, mut out) = (Encoder::new(), Vec::new());
+    let (mut encoder, mut out) = (ForecastEncoder::new(), Vec::new());
     encoder.encode(&record, &mut out);
     let mut group = criterion.benchmark_group("encode");
     group.throughput(Throughput::Bytes(out.len() as u64));

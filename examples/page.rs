@@ -7,8 +7,8 @@ mod feed;
 
 use std::{sync::Arc, time::Duration};
 
-use foretide::dashboard::http::{Condition, Door, Health, Window, serve};
-use foretide::dashboard::state::{Board, BoardSpec};
+use foretide::dashboard::http::{Condition, Health, ListenerSpec, Window, serve};
+use foretide::dashboard::state::{DashboardLimits, DashboardState};
 use foretide::env::{Clock, SystemClock};
 use foretide::telemetry::Exposition;
 
@@ -16,16 +16,17 @@ use foretide::telemetry::Exposition;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listen = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9464".to_owned());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let board = Arc::new(Board::new(BoardSpec { anomaly_threshold: 0.999, ..BoardSpec::default() }));
+    let board =
+        Arc::new(DashboardState::new(DashboardLimits { anomaly_threshold: 0.999, ..DashboardLimits::default() }));
     let health = Arc::new(Health::new(clock.clone()));
     let window = Window {
-        board: board.clone(),
+        dashboard: board.clone(),
         health: health.clone(),
         exposition: Exposition::install()?,
         clock: clock.clone(),
         title: "simulated, without a broker".into(),
     };
-    let serving = serve(Door::open(listen), window, async { drop(tokio::signal::ctrl_c().await) }).await?;
+    let serving = serve(ListenerSpec::plain(listen), window, async { drop(tokio::signal::ctrl_c().await) }).await?;
     println!("http://{}", serving.address);
     std::thread::spawn(move || {
         let mut feed = feed::Feed::new(210, 3, clock.wall_millis() - 400_000);
@@ -36,6 +37,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             feed.step(&board);
         }
     });
-    serving.ended().await;
+    serving.wait().await;
     Ok(())
 }

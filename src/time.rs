@@ -35,7 +35,7 @@ impl Grid {
     }
 
     /// Whether `slot` lies within event time.
-    pub fn holds(self, slot: i64) -> bool {
+    pub fn contains(self, slot: i64) -> bool {
         (self.slot(EventTime::MIN)..=self.slot(EventTime::MAX)).contains(&slot)
     }
 

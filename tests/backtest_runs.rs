@@ -6,13 +6,14 @@ use std::{io, ops::Range, path::PathBuf, sync::Arc};
 
 use foretide::{
     backtest::{
-        self, BacktestSpec, Layout, Measured, Method, ReadSpec, Report, Silent, Table, TimeColumn, TrainingPlan, Watch,
+        self, BacktestSpec, Layout, Method, MethodErrors, NoObserver, Observer, ReadSpec, Report, Table, TimeColumn,
+        TrainingPlan,
     },
     daemon::forecasts::ForecastWriter,
-    engine::{Engine, Epoch, StreamSpec},
+    engine::{Engine, StreamSpec, Transaction},
     forecast::ForecastSpec,
-    nn::{Arrangement, CellKind, NetworkSpec},
-    series::{Aggregation, Calendar, Extra, FEATURES, SeriesSpec, Target},
+    nn::{CellKind, NetworkSpec, Strategy},
+    series::{Aggregation, Calendar, ExtraFeatures, FEATURES, SeriesSpec, Target},
     time::Grid,
     train::{DeviceChoice, TrainSpec},
 };
@@ -44,7 +45,7 @@ fn spec(table: &Table, horizon: usize, season: usize, score_rows: Range<usize>) 
                 horizon: horizon as u32,
                 burn_in: 16,
                 calendar: Calendar::utc(),
-                extra: Extra::default(),
+                extra: ExtraFeatures::default(),
             },
             network: NetworkSpec {
                 cell: CellKind::Gru,
@@ -61,16 +62,16 @@ fn spec(table: &Table, horizon: usize, season: usize, score_rows: Range<usize>) 
         },
         topic: Arc::from("test"),
         partition: 0,
-        report: vec![1, horizon],
+        report_horizons: vec![1, horizon],
         scale_rows: None,
         score_rows,
         training: None,
-        block: 64,
-        shown: None,
+        rows_per_transaction: 64,
+        plot_series: None,
     }
 }
 
-fn of(report: &Report, method: Method, horizon: usize) -> &Measured {
+fn of(report: &Report, method: Method, horizon: usize) -> &MethodErrors {
     report.results.iter().find(|row| row.method == method && row.horizon == horizon).unwrap()
 }
 
@@ -81,8 +82,8 @@ struct Emitted {
     records: Vec<(i64, Vec<u8>)>,
 }
 
-impl Watch for Emitted {
-    fn epoch(&mut self, engine: &Engine, epoch: &Epoch) -> io::Result<()> {
+impl Observer for Emitted {
+    fn on_transaction(&mut self, engine: &Engine, epoch: &Transaction) -> io::Result<()> {
         for row in &epoch.forecasts {
             let mut record = Vec::new();
             self.writer.write(engine, epoch, row, &mut record);
@@ -121,18 +122,18 @@ fn small_training(rows: Vec<usize>) -> TrainingPlan {
     let spec = TrainSpec {
         k1: 16,
         k2: 16,
-        lanes: 8,
-        max_steps: 30,
+        batch_size: 8,
+        max_updates: 30,
         epochs: 30,
         evaluate_every: 10,
         warm_up: 3,
         device: DeviceChoice::Cpu,
         levels: LEVELS.to_vec(),
-        least_judged: 50,
+        min_judged: 50,
         margin: 0.0,
         ..TrainSpec::default()
     };
-    TrainingPlan { rows, refreshes: (Vec::new(), 0), most_steps: 10_000, spec }
+    TrainingPlan { rows, refreshes: (Vec::new(), 0), max_history: 10_000, spec }
 }
 
 /// Holds the mean squared errors of last value and seasonal naive at H = 1, 24, 48 against those that were published.
@@ -147,11 +148,11 @@ fn published(
     let Some(path) = data(name) else { return };
     let table = backtest::read_file(&path, &ReadSpec::default()).unwrap();
     let mut spec = spec(&table, 48, season, score.clone());
-    (spec.report, spec.scale_rows) = (vec![1, 24, 48], Some(scale));
+    (spec.report_horizons, spec.scale_rows) = (vec![1, 24, 48], Some(scale));
     // Our own forecasts are not looked at: as few quantiles as there may be.
     spec.stream.forecast = ForecastSpec::new(48, &[0.5], season).unwrap();
     (spec.stream.network.levels, spec.stream.network.hidden) = (1, 1);
-    let report = backtest::run(&spec, &table, &mut Silent).unwrap();
+    let report = backtest::run(&spec, &table, &mut NoObserver).unwrap();
     assert_eq!(report.origins, score.len() - 48 + 1);
     let naive = [(Method::LastValue, Some(last)), (Method::SeasonalNaive, seasonal)];
     for (method, published) in naive.into_iter().filter_map(|(method, published)| Some((method, published?))) {
@@ -193,16 +194,16 @@ fn blocks_change_no_bit() {
     let table = made_up(400);
     let mut spec = spec(&table, 6, 12, 100..400);
     spec.training = Some(small_training(vec![150, 260]));
-    spec.shown = Some("b".to_owned());
+    spec.plot_series = Some("b".to_owned());
     let mut runs = [1, 7, 400].map(|block| {
-        spec.block = block;
+        spec.rows_per_transaction = block;
         emitted(&spec, &table)
     });
     let (report, records) = &runs[0];
     let counts = report.counts;
-    assert!(counts.doubled >= 2 && counts.late >= 2 && records.len() as u64 == counts.taken, "{counts:?}");
+    assert!(counts.duplicate >= 2 && counts.late >= 2 && records.len() as u64 == counts.accepted, "{counts:?}");
     assert!(
-        report.rounds.iter().any(|round| round.refused.is_none()),
+        report.rounds.iter().any(|round| round.rejection.is_none()),
         "weights change on the way: {:?}",
         report.rounds
     );
@@ -232,21 +233,21 @@ fn a_network_that_is_fed_its_own_median_follows_a_wave() {
     let mut spec = spec(&table, 8, 0, 500..700);
     spec.training = Some(small_training(vec![400]));
     if let Some(plan) = &mut spec.training {
-        (plan.spec.max_steps, plan.spec.learning_rate) = (400, 1e-2);
+        (plan.spec.max_updates, plan.spec.learning_rate) = (400, 1e-2);
     }
     spec.stream.forecast.network_alone = true;
-    let direct = backtest::run(&spec, &table, &mut Silent).unwrap();
-    spec.stream.network.arrangement = Arrangement::Iterated;
-    let [(iterated, records), other] = [64, 5].map(|block| {
-        spec.block = block;
+    let direct = backtest::run(&spec, &table, &mut NoObserver).unwrap();
+    spec.stream.network.strategy = Strategy::Recursive;
+    let [(recursive, records), other] = [64, 5].map(|block| {
+        spec.rows_per_transaction = block;
         emitted(&spec, &table)
     });
-    assert_eq!(other, (iterated.clone(), records), "the block changes no bit");
+    assert_eq!(other, (recursive.clone(), records), "the block changes no bit");
     let mae = |report: &Report, method, horizon| of(report, method, horizon).mae.unwrap();
     for horizon in [1, 8] {
-        let ours = [&direct, &iterated].map(|report| mae(report, Method::Foretide, horizon));
-        let last = mae(&iterated, Method::LastValue, horizon);
-        println!("MAE to lead {horizon}: direct {:.4}, iterated {:.4}, last value {last:.4}", ours[0], ours[1]);
+        let ours = [&direct, &recursive].map(|report| mae(report, Method::Foretide, horizon));
+        let last = mae(&recursive, Method::LastValue, horizon);
+        println!("MAE to lead {horizon}: direct {:.4}, recursive {:.4}, last value {last:.4}", ours[0], ours[1]);
         assert!(ours[1] < 0.75 * last, "to lead {horizon}: {} against {last}", ours[1]);
     }
 }
@@ -255,14 +256,14 @@ fn a_network_that_is_fed_its_own_median_follows_a_wave() {
 fn the_largest_value_to_come_is_forecast_and_how_probably_it_is_too_large() {
     let table = waves(900);
     let mut spec = spec(&table, 10, 0, 500..900);
-    spec.stream.forecast = ForecastSpec::one(10, &LEVELS, 0, Target::Maximum, Some(11.5)).unwrap();
-    (spec.stream.network.arrangement, spec.report) = (Arrangement::ManyToOne, vec![10]);
+    spec.stream.forecast = ForecastSpec::aggregate(10, &LEVELS, 0, Target::Maximum, Some(11.5)).unwrap();
+    (spec.stream.network.strategy, spec.report_horizons) = (Strategy::ManyToOne, vec![10]);
     spec.training = Some(small_training(vec![400]));
     if let Some(plan) = &mut spec.training {
-        (plan.spec.max_steps, plan.spec.learning_rate) = (300, 1e-2);
+        (plan.spec.max_updates, plan.spec.learning_rate) = (300, 1e-2);
     }
     let [(report, records), other] = [64, 5].map(|block| {
-        spec.block = block;
+        spec.rows_per_transaction = block;
         emitted(&spec, &table)
     });
     assert_eq!(other, (report.clone(), records.clone()), "the block changes no bit");
@@ -279,8 +280,8 @@ fn the_largest_value_to_come_is_forecast_and_how_probably_it_is_too_large() {
     assert_eq!(["times", "point"].map(|member| record[member].as_array().unwrap().len()), [1, 1]);
     let ahead = record["times"][0].as_i64().unwrap() - record["origin"].as_i64().unwrap();
     assert_eq!(ahead, 10 * table.interval, "the time when the number is known");
-    spec.report = vec![1, 10];
-    let said = backtest::run(&spec, &table, &mut Silent).unwrap_err().to_string();
+    spec.report_horizons = vec![1, 10];
+    let said = backtest::run(&spec, &table, &mut NoObserver).unwrap_err().to_string();
     assert_eq!(said, "one number of 10 steps has the horizon 10 only; expected no other to report");
 }
 
@@ -315,7 +316,7 @@ fn a_long_file_is_forecast_series_by_series() {
     assert_eq!((table.series.len(), table.readings.len(), table.interval), (4, 66037, 3_600_000));
     let mut spec = spec(&table, 24, 24, 3000..12000);
     spec.scale_rows = Some(0..3000);
-    let report = backtest::run(&spec, &table, &mut Silent).unwrap();
+    let report = backtest::run(&spec, &table, &mut NoObserver).unwrap();
     let (ours, last) = (of(&report, Method::Foretide, 24).mse, of(&report, Method::LastValue, 24).mse);
     assert!(ours.unwrap() < 0.7 * last.unwrap(), "{ours:?} {last:?}");
     for (nominal, inside) in &of(&report, Method::Foretide, 24).coverage {
@@ -327,13 +328,13 @@ fn a_long_file_is_forecast_series_by_series() {
 fn what_does_not_fit_the_file_is_said() {
     let table = made_up(100);
     let good = spec(&table, 6, 12, 10..100);
-    let said = |spec: &BacktestSpec| backtest::run(spec, &table, &mut Silent).unwrap_err().to_string();
-    let report = BacktestSpec { report: vec![7], ..good.clone() };
+    let said = |spec: &BacktestSpec| backtest::run(spec, &table, &mut NoObserver).unwrap_err().to_string();
+    let report = BacktestSpec { report_horizons: vec![7], ..good.clone() };
     assert_eq!(said(&report), "horizon 7 cannot be reported; expected 1 to 6, the horizon that is forecast");
     let scale = BacktestSpec { scale_rows: Some(0..200), ..good.clone() };
     assert_eq!(said(&scale), "the errors cannot be scaled by rows 0..200; expected rows within 0..100");
     let score = BacktestSpec { score_rows: 97..100, ..good.clone() };
     assert_eq!(said(&score), "rows 97..100 cannot be scored; expected at least 6 rows (the horizon) within 0..100");
-    let shown = BacktestSpec { shown: Some("z".into()), ..good };
+    let shown = BacktestSpec { plot_series: Some("z".into()), ..good };
     assert_eq!(said(&shown), "there is no series \"z\" to plot");
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use foretide::{
     broker::{
-        Batch, Broker, BrokerError, From, Member, MemberEvent, Outgoing, Partition, TopicPlan,
+        Batch, Broker, BrokerError, From, Member, MemberEvent, Partition, ProducerRecord, TopicSpec,
         kafka::{KafkaBroker, KafkaOptions},
     },
     env::{Clock, SystemClock},
@@ -59,7 +59,7 @@ fn wait_for_end(broker: &KafkaBroker, partition: &Partition, end: i64) {
 }
 
 /// Commits, after as many aborted attempts as the group's changes make necessary.
-fn commit(member: &mut dyn Member, record: Option<Outgoing<'_>>, positions: &[(Partition, i64)]) {
+fn commit(member: &mut dyn Member, record: Option<ProducerRecord<'_>>, positions: &[(Partition, i64)]) {
     wait_for("a commit", LIMIT, || {
         member.begin().unwrap();
         let done = record.map_or(Ok(()), |record| member.send(record)).and_then(|()| member.commit(positions));
@@ -81,8 +81,8 @@ fn values(batch: &Batch) -> Vec<String> {
     batch.iter().map(|record| String::from_utf8_lossy(record.payload.unwrap()).into_owned()).collect()
 }
 
-fn out<'a>(topic: &'a str, payload: &'a [u8]) -> Outgoing<'a> {
-    Outgoing {
+fn out<'a>(topic: &'a str, payload: &'a [u8]) -> ProducerRecord<'a> {
+    ProducerRecord {
         topic,
         partition: Some(0),
         key: Some(b"key"),
@@ -99,7 +99,7 @@ fn records_and_offsets_of_a_transaction_appear_together_or_not_at_all() {
     let broker = kafka.broker();
     let mut member = join(&broker, &group, &unique("id"), &source);
     assert_eq!(assigned(&mut *member), [at(&source, 0)]);
-    assert_eq!(member.committed(&[at(&source, 0)]).unwrap(), [None]);
+    assert_eq!(member.committed_offsets(&[at(&source, 0)]).unwrap(), [None]);
     assert!(member.poll(SOON, 10).unwrap().is_none(), "nothing before the start");
     member.start(&at(&source, 0), 0).unwrap();
     let batch = records(&mut *member);
@@ -117,7 +117,7 @@ fn records_and_offsets_of_a_transaction_appear_together_or_not_at_all() {
     member.send(out(&sink, b"kept")).unwrap();
     assert_eq!(group_offset(kafka, &group, &source, 0), None);
     member.commit(&[(at(&source, 0), 2)]).unwrap();
-    assert_eq!(member.committed(&[at(&source, 0)]).unwrap(), [Some(2)]);
+    assert_eq!(member.committed_offsets(&[at(&source, 0)]).unwrap(), [Some(2)]);
     assert_eq!(group_offset(kafka, &group, &source, 0), Some(2));
     member.leave().unwrap();
 
@@ -227,7 +227,7 @@ fn partitions_move_to_a_new_member_only_after_their_release() {
         second.poll(SOON, 10).unwrap()
     });
     assert_eq!(moved, MemberEvent::Assigned(leaving.clone()));
-    assert_eq!(second.committed(&leaving).unwrap(), [Some(7)]);
+    assert_eq!(second.committed_offsets(&leaving).unwrap(), [Some(7)]);
     second.start(&leaving[0], 0).unwrap();
     // Both may commit in the new generation, each its own.
     let kept = at(&source, 1 - leaving[0].number);
@@ -305,7 +305,7 @@ fn a_reader_knows_the_end_behind_markers_aborts_and_open_transactions() {
     let broker = kafka.broker();
     let place = at(&sink, 0);
     let mut empty = broker.reader(&place, From::Beginning).unwrap();
-    assert!(empty.reached(0).unwrap(), "an empty partition has no records below its end");
+    assert!(empty.has_reached(0).unwrap(), "an empty partition has no records below its end");
 
     let mut member = join(&broker, &unique("group"), &unique("id"), &source);
     member.begin().unwrap();
@@ -319,9 +319,9 @@ fn a_reader_knows_the_end_behind_markers_aborts_and_open_transactions() {
     wait_for_end(&broker, &place, 4);
     let end = 4;
     let mut reader = broker.reader(&place, From::Beginning).unwrap();
-    assert!(!reader.reached(end).unwrap(), "nothing has been read yet");
+    assert!(!reader.has_reached(end).unwrap(), "nothing has been read yet");
     assert_eq!(drain(&mut *reader), ["one"]);
-    assert!(reader.reached(end).unwrap(), "an aborted record and markers lie at the end");
+    assert!(reader.has_reached(end).unwrap(), "an aborted record and markers lie at the end");
 
     member.begin().unwrap();
     member.send(out(&sink, b"open")).unwrap();
@@ -329,21 +329,21 @@ fn a_reader_knows_the_end_behind_markers_aborts_and_open_transactions() {
     let mut late = broker.reader(&place, From::Offset(1)).unwrap();
     for reader in [&mut reader, &mut late] {
         assert!(drain(&mut **reader).is_empty());
-        assert!(!reader.reached(5).unwrap(), "the open transaction holds it back");
-        assert!(reader.reached(4).unwrap());
+        assert!(!reader.has_reached(5).unwrap(), "the open transaction holds it back");
+        assert!(reader.has_reached(4).unwrap());
     }
     member.abort().unwrap();
     for reader in [&mut reader, &mut late] {
         wait_for("the end", LIMIT, || {
             assert_eq!(reader.read(SOON, 10).unwrap(), None);
-            reader.reached(5).unwrap().then_some(())
+            reader.has_reached(5).unwrap().then_some(())
         });
     }
     member.begin().unwrap();
     member.send(out(&sink, b"two")).unwrap();
     member.commit(&[]).unwrap();
     assert_eq!(drain(&mut *late), ["two"], "a reader goes on after the end");
-    assert!(late.reached(7).unwrap());
+    assert!(late.has_reached(7).unwrap());
 }
 
 #[test]
@@ -361,7 +361,7 @@ fn readers_start_where_they_are_told() {
     assert_eq!(read(From::Time(start + 1001)), ["2000", "3000"]);
     assert!(read(From::Time(start + 4000)).is_empty());
     let beyond = broker.reader(&at(&topic, 0), From::Offset(9)).err().unwrap();
-    assert!(matches!(beyond, BrokerError::Refused(_)), "{beyond:?}");
+    assert!(matches!(beyond, BrokerError::Rejected(_)), "{beyond:?}");
 
     // Retention takes the first two records.
     let group = unique("group");
@@ -395,7 +395,7 @@ fn a_reader_passes_a_tail_that_compaction_took() {
     let broker = kafka.broker();
     let name = unique("compacted");
     broker
-        .create(&TopicPlan { name: name.clone(), partitions: 1, compacted: true, max_record_bytes: 4 << 20 })
+        .create(&TopicSpec { name: name.clone(), partitions: 1, compacted: true, max_record_bytes: 4 << 20 })
         .unwrap();
     let config = "segment.ms=100,min.cleanable.dirty.ratio=0.001,delete.retention.ms=0,min.compaction.lag.ms=0";
     let servers = &kafka.servers;
@@ -419,11 +419,11 @@ fn a_reader_passes_a_tail_that_compaction_took() {
     let end = broker.offsets(&at(&name, 0)).unwrap().1;
     let mut reader = broker.reader(&at(&name, 0), From::Beginning).unwrap();
     drain(&mut *reader);
-    assert!(reader.reached(end).unwrap());
+    assert!(reader.has_reached(end).unwrap());
     let mut middle = broker.reader(&at(&name, 0), From::Offset(3)).unwrap();
     wait_for("the hole to be passed", LIMIT, || {
         middle.read(SOON, 1).unwrap();
-        middle.reached(4).unwrap().then_some(())
+        middle.has_reached(4).unwrap().then_some(())
     });
 }
 
@@ -439,7 +439,7 @@ fn a_record_too_large_is_refused_and_the_member_goes_on() {
         member.begin().unwrap();
         let sent = member.send(out(&sink, &noise[..bytes]));
         let error = sent.and_then(|()| member.commit(&[])).unwrap_err();
-        assert!(matches!(error, BrokerError::Refused(_)), "{error:?}");
+        assert!(matches!(error, BrokerError::Rejected(_)), "{error:?}");
         let text = error.to_string();
         assert!(text.contains(&sink) && text.contains(&format!("{} bytes", bytes + 3)), "{text}");
         member.abort().unwrap();
@@ -447,7 +447,7 @@ fn a_record_too_large_is_refused_and_the_member_goes_on() {
     commit(&mut *member, Some(out(&sink, b"fits")), &[]);
     let large = unique("large");
     broker
-        .create(&TopicPlan { name: large.clone(), partitions: 1, compacted: false, max_record_bytes: 10 << 20 })
+        .create(&TopicSpec { name: large.clone(), partitions: 1, compacted: false, max_record_bytes: 10 << 20 })
         .unwrap();
     let mut publisher = broker.publisher(&unique("id")).unwrap();
     publisher.publish(&[out(&large, &noise[..10_000_000])]).unwrap();
@@ -463,17 +463,17 @@ fn what_does_not_exist_is_refused_by_name() {
     assert_eq!(broker.partitions(&source).unwrap(), Some(1));
     assert_eq!(broker.partitions("no-such-topic").unwrap(), None);
     let error = broker.join(&unique("group"), &unique("id"), &["no-such-topic".into()]).err().unwrap();
-    assert!(matches!(&error, BrokerError::Refused(text) if text.contains("no-such-topic")), "{error:?}");
+    assert!(matches!(&error, BrokerError::Rejected(text) if text.contains("no-such-topic")), "{error:?}");
     let mut member = join(&broker, &unique("group"), &unique("id"), &source);
-    assert!(matches!(member.start(&at(&source, 0), 0), Err(BrokerError::Refused(_))), "not assigned yet");
-    assert!(matches!(member.commit(&[]), Err(BrokerError::Refused(_))), "nothing is open");
+    assert!(matches!(member.start(&at(&source, 0), 0), Err(BrokerError::Rejected(_))), "not assigned yet");
+    assert!(matches!(member.commit(&[]), Err(BrokerError::Rejected(_))), "nothing is open");
     member.begin().unwrap();
     let sent = member.send(out("no-such-topic", b"x")).and_then(|()| member.commit(&[]));
     let error = sent.unwrap_err();
-    assert!(matches!(&error, BrokerError::Refused(text) if text.contains("no-such-topic")), "{error:?}");
+    assert!(matches!(&error, BrokerError::Rejected(text) if text.contains("no-such-topic")), "{error:?}");
     member.abort().unwrap();
     // Creating it again is no error and changes nothing.
-    broker.create(&TopicPlan { name: source.clone(), partitions: 9, compacted: true, max_record_bytes: 1 }).unwrap();
+    broker.create(&TopicSpec { name: source.clone(), partitions: 9, compacted: true, max_record_bytes: 1 }).unwrap();
     assert_eq!(broker.partitions(&source).unwrap(), Some(1));
 }
 
@@ -482,12 +482,12 @@ fn a_topic_gets_as_many_copies_as_were_asked_for() {
     let create = |copies| {
         let mut options = kafka().options();
         options.replication = Some(copies);
-        let plan = TopicPlan { name: unique("copies"), partitions: 1, compacted: false, max_record_bytes: 1 << 20 };
+        let plan = TopicSpec { name: unique("copies"), partitions: 1, compacted: false, max_record_bytes: 1 << 20 };
         KafkaBroker::new(options).unwrap().create(&plan)
     };
     create(1).unwrap();
     // No cluster of tests has so many brokers.
-    assert!(matches!(create(100), Err(BrokerError::Refused(_))));
+    assert!(matches!(create(100), Err(BrokerError::Rejected(_))));
 }
 
 #[test]
@@ -501,12 +501,12 @@ fn an_unknown_broker_gives_a_clear_error_in_time() {
     errors.extend(broker.join("group", "id", &["any".into()]).err());
     errors.extend(broker.reader(&at("any", 0), From::Beginning).err());
     errors.extend(
-        broker.create(&TopicPlan { name: "any".into(), partitions: 1, compacted: false, max_record_bytes: 1 }).err(),
+        broker.create(&TopicSpec { name: "any".into(), partitions: 1, compacted: false, max_record_bytes: 1 }).err(),
     );
     assert_eq!(errors.len(), 6);
     for error in errors {
         let text = error.to_string();
-        assert!(matches!(error, BrokerError::Retry(_)), "{error:?}");
+        assert!(matches!(error, BrokerError::Retriable(_)), "{error:?}");
         assert!(text.contains("127.0.0.1:1") && text.contains("refused"), "{text}");
     }
     assert!(clock.monotonic_micros() < 20_000_000);

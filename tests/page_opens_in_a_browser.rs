@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
-use foretide::dashboard::http::{Condition, Door, Health, Window, serve};
-use foretide::dashboard::state::{Board, BoardSpec, PartitionNote, PartitionState};
+use foretide::dashboard::http::{Condition, Health, ListenerSpec, Window, serve};
+use foretide::dashboard::state::{DashboardLimits, DashboardState, PartitionState, PartitionStatus};
 use foretide::env::{Clock, SystemClock};
 use foretide::settings::{Http, Secret};
 use foretide::telemetry::Exposition;
@@ -71,21 +71,22 @@ fn hidden(page: &str, id: &str) -> bool {
 
 struct Daemon {
     address: SocketAddr,
-    board: Arc<Board>,
+    board: Arc<DashboardState>,
     health: Arc<Health>,
     _runtime: tokio::runtime::Runtime,
 }
 
 fn daemon() -> Daemon {
-    daemon_behind(Door::open("127.0.0.1:0"))
+    daemon_behind(ListenerSpec::plain("127.0.0.1:0"))
 }
 
-fn daemon_behind(door: Door) -> Daemon {
+fn daemon_behind(door: ListenerSpec) -> Daemon {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let (board, health) = (Arc::new(Board::new(BoardSpec::default())), Arc::new(Health::new(clock.clone())));
+    let (board, health) =
+        (Arc::new(DashboardState::new(DashboardLimits::default())), Arc::new(Health::new(clock.clone())));
     let exposition = Exposition::detached().unwrap();
-    let window = Window { board: board.clone(), health: health.clone(), exposition, clock, title: "a test".into() };
+    let window = Window { dashboard: board.clone(), health: health.clone(), exposition, clock, title: "a test".into() };
     let serving = runtime.block_on(serve(door, window, std::future::pending())).unwrap();
     Daemon { address: serving.address, board, health, _runtime: runtime }
 }
@@ -96,7 +97,7 @@ fn behind_a_token_the_page_opens_for_whoever_gives_it_as_a_password() {
     let token = "correct-horse-battery";
     let mut http = Http { bearer_token: Some(Secret::new(token.into())), ..Http::default() };
     http.listen.set_port(0);
-    let daemon = daemon_behind(Door::new(&http).unwrap());
+    let daemon = daemon_behind(ListenerSpec::from_settings(&http).unwrap());
     daemon.health.set("shard-0", Condition::Ready);
     let (page, _) = open(&format!("http://anybody:{token}@{}/", daemon.address), "1280,1000");
     assert_eq!(text(&page, "status"), "live", "{page}");
@@ -156,8 +157,8 @@ fn series_charts_anomalies_skill_and_training_are_shown() {
 #[test]
 fn what_is_missing_is_said() {
     let daemon = daemon();
-    let note = PartitionNote { state: PartitionState::Restoring, series: 0, state_bytes: 0, lag: 9, remaining: 1234 };
-    daemon.board.note_partition("meters", "in", 0, Some(note));
+    let note = PartitionStatus { state: PartitionState::Restoring, series: 0, state_bytes: 0, lag: 9, remaining: 1234 };
+    daemon.board.set_partition("meters", "in", 0, Some(note));
     daemon.health.set("shard-0", Condition::Waiting("restoring in[0]".into()));
     let (page, console) = open(&format!("http://{}/#/meters/unknown", daemon.address), "1280,1000");
     // A series that is not shown answers 404, which a browser notes by itself; nothing else may be said.

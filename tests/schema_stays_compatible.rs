@@ -3,7 +3,7 @@
 
 use foretide::{
     time::EventTime,
-    wire::{Encoder, Envelope, ForecastRecord, Mark, OneNumber, StateKey, StateKind, TaskRecord},
+    wire::{Envelope, ForecastEncoder, ForecastRecord, HorizonAggregate, Mark, StateKey, StateKind, TaskCheckpoint},
 };
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ fn regular() -> ForecastRecord<'static> {
         quantiles: &[19.0, 20.13, 21.0, -18.5, -0.245_678, 22.0],
         anomaly: Some(0.731_28),
         anomalous: None,
-        one: None,
+        aggregate: None,
         weights_version: 3,
         topic: "meters",
         partition: 7,
@@ -41,7 +41,7 @@ fn one_number() -> ForecastRecord<'static> {
         times: Some(&[1_700_086_400_000]),
         point: &[20.13],
         quantiles: &[19.0, 20.13, 21.0],
-        one: Some(OneNumber { of: "maximum", steps: 24, crossing: Some((80.5, 0.031_24)) }),
+        aggregate: Some(HorizonAggregate { of: "maximum", steps: 24, crossing: Some((80.5, 0.031_24)) }),
         ..regular()
     }
 }
@@ -59,7 +59,7 @@ fn irregular() -> ForecastRecord<'static> {
         quantiles: &[-1e21, 1_200_345.5],
         anomaly: None,
         anomalous: None,
-        one: None,
+        aggregate: None,
         weights_version: 0,
         topic: "t",
         partition: 0,
@@ -70,7 +70,7 @@ fn irregular() -> ForecastRecord<'static> {
 
 fn encode(record: &ForecastRecord<'_>) -> String {
     let mut out = Vec::new();
-    Encoder::new().encode(record, &mut out);
+    ForecastEncoder::new().encode(record, &mut out);
     String::from_utf8(out).expect("the record is UTF-8")
 }
 
@@ -229,9 +229,15 @@ const TASK_1: &[u8] = b"FTST\x01\x00\x02\xd2\x04\0\0\0\0\0\0\xd0\x0f\x02\0\0\x88
 const TASK_2: &[u8] = b"FTST\x02\x00\x02\xd2\x04\x00\x00\x00\x00\x00\x00\xd0\x0f\x02\x00\x00\x88\x0e\x01\xcd\xd7\x02\x01\xa2\x13\x80\xa0\xab\xfe\xf9b\x01\xd0\x0f\x06\x18\xef\x1b\x82~\xd9)";
 const TASK_3: &[u8] = b"FTST\x03\x00\x02\xd2\x04\x00\x00\x00\x00\x00\x00\xd0\x0f\x02\x00\x00\x88\x0e\x01\xcd\xd7\x02\x01\xa2\x13\x80\xa0\xab\xfe\xf9b\x01\xd0\x0f\x06\x18\xef\x1b`\x83Q\xa4";
 
-fn task(mark: Option<Mark>) -> TaskRecord {
-    let sightings: Vec<_> = mark.iter().map(|_| (1000, 3, 12, 0xDEF)).collect();
-    TaskRecord { replay_from: 1000, activations: vec![(0, 0), (900, 1)], fingerprint: 0xABCD, mark, sightings }
+fn task(mark: Option<Mark>) -> TaskCheckpoint {
+    let watermarks: Vec<_> = mark.iter().map(|_| (1000, 3, 12, 0xDEF)).collect();
+    TaskCheckpoint {
+        replay_from: 1000,
+        activations: vec![(0, 0), (900, 1)],
+        fingerprint: 0xABCD,
+        topic_fingerprint: mark,
+        watermarks,
+    }
 }
 
 #[test]
@@ -243,7 +249,7 @@ fn state_of_layout_3_keeps_its_bytes() {
     assert_eq!(bytes.escape_ascii().to_string(), TASK_3.escape_ascii().to_string());
     let envelope = Envelope::decode(TASK_3).expect("stored state can be read");
     assert_eq!((envelope.layout, envelope.kind, envelope.position), (3, StateKind::Task, 1234));
-    assert_eq!(TaskRecord::from_bytes(envelope.layout, envelope.body), Ok(record));
+    assert_eq!(TaskCheckpoint::from_bytes(envelope.layout, envelope.body), Ok(record));
     let key = StateKey::parse(b"1/series/load/meters/7/plant%2F1").expect("a stored key can be read");
     let series =
         StateKey::Series { stream: "load".into(), topic: "meters".into(), partition: 7, series: "plant/1".into() };
@@ -255,13 +261,13 @@ fn a_book_of_layout_2_is_read() {
     let envelope = Envelope::decode(TASK_2).expect("stored state can be read");
     assert_eq!((envelope.layout, envelope.kind, envelope.position), (2, StateKind::Task, 1234));
     let mark = Some(Mark { offset: 1233, timestamp: 1_700_000_000_000 });
-    assert_eq!(TaskRecord::from_bytes(envelope.layout, envelope.body), Ok(task(mark)));
+    assert_eq!(TaskCheckpoint::from_bytes(envelope.layout, envelope.body), Ok(task(mark)));
 }
 
 #[test]
 fn state_of_layout_1_is_migrated() {
     let envelope = Envelope::decode(TASK_1).expect("stored state can be read");
     assert_eq!((envelope.layout, envelope.kind, envelope.position), (1, StateKind::Task, 1234));
-    assert_eq!(TaskRecord::from_bytes(envelope.layout, envelope.body), Ok(task(None)));
-    assert!(TaskRecord::from_bytes(2, envelope.body).is_err(), "and is not taken for the newer one");
+    assert_eq!(TaskCheckpoint::from_bytes(envelope.layout, envelope.body), Ok(task(None)));
+    assert!(TaskCheckpoint::from_bytes(2, envelope.body).is_err(), "and is not taken for the newer one");
 }

@@ -45,7 +45,7 @@ fn newest(partition: &Partition) -> BTreeMap<Vec<u8>, Vec<u8>> {
                     None => newest.remove(key),
                 };
             }
-        } else if reader.reached(end).expect("it can be read") {
+        } else if reader.has_reached(end).expect("it can be read") {
             return newest;
         }
     }

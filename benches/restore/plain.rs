@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use foretide::broker::{
-    Broker, BrokerError, From, Member, MemberEvent, Outgoing, Partition, Publisher, Reader, TopicPlan,
+    Broker, BrokerError, From, Member, MemberEvent, Partition, ProducerRecord, Publisher, Reader, TopicSpec,
     kafka::KafkaBroker,
 };
 use rdkafka::{
@@ -67,7 +67,7 @@ impl Broker for Plain {
         self.inner.partitions(topic)
     }
 
-    fn create(&self, plan: &TopicPlan) -> Result<(), BrokerError> {
+    fn create(&self, plan: &TopicSpec) -> Result<(), BrokerError> {
         self.inner.create(plan)
     }
 }
@@ -83,8 +83,8 @@ impl Member for PlainMember {
         self.inner.poll(timeout, max_records)
     }
 
-    fn committed(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>, BrokerError> {
-        self.inner.committed(partitions)
+    fn committed_offsets(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>, BrokerError> {
+        self.inner.committed_offsets(partitions)
     }
 
     fn start(&mut self, partition: &Partition, offset: i64) -> Result<(), BrokerError> {
@@ -103,7 +103,7 @@ impl Member for PlainMember {
         Ok(())
     }
 
-    fn send(&mut self, record: Outgoing<'_>) -> Result<(), BrokerError> {
+    fn send(&mut self, record: ProducerRecord<'_>) -> Result<(), BrokerError> {
         let mut rest = BaseRecord::<[u8], [u8]>::to(record.topic);
         rest.partition = record.partition;
         rest.key = record.key;
@@ -115,7 +115,7 @@ impl Member for PlainMember {
                     std::thread::sleep(Duration::from_micros(200));
                     rest = same;
                 }
-                Err((error, _)) => return Err(BrokerError::Refused(error.to_string())),
+                Err((error, _)) => return Err(BrokerError::Rejected(error.to_string())),
             }
         }
     }
@@ -131,7 +131,7 @@ impl Member for PlainMember {
         }
         if !positions.is_empty() {
             let done = self.offsets.commit(&list, CommitMode::Async);
-            done.map_err(|error| BrokerError::Retry(error.to_string()))?;
+            done.map_err(|error| BrokerError::Retriable(error.to_string()))?;
         }
         Ok(())
     }
@@ -141,7 +141,7 @@ impl Member for PlainMember {
     }
 
     fn leave(&mut self) -> Result<(), BrokerError> {
-        self.producer.flush(LIMIT).map_err(|error| BrokerError::Retry(error.to_string()))?;
+        self.producer.flush(LIMIT).map_err(|error| BrokerError::Retriable(error.to_string()))?;
         self.inner.leave()
     }
 }

@@ -2,7 +2,7 @@
 
 use foretide::{
     time::EventTime,
-    wire::{DecodeSpec, Decoder, Format, KeySource, Refusal, TimeSource, decode::MAX_MAGNITUDE, refusal},
+    wire::{DecodeSpec, Decoder, Format, KeySource, Rejection, TimeSource, decode::MAX_MAGNITUDE, refusal},
 };
 
 const LONGEST_KEY: usize = 64;
@@ -24,7 +24,7 @@ pub fn spec(format: Format, key: KeySource, time: TimeSource, values: &[&str], c
 }
 
 /// What was delivered, by its bits, and whether the record was refused.
-type Decoded = (Vec<(String, i64, u64, Vec<u64>)>, Result<(), Refusal>);
+type Decoded = (Vec<(String, i64, u64, Vec<u64>)>, Result<(), Rejection>);
 
 /// Decodes `payload` under a key and at a time that are made of it, and holds what is delivered and what is refused to
 /// their limits; whether the record as a whole was good. `used` has read other records before, which must not show.

@@ -1,10 +1,10 @@
 //! A small engine that is fed what comes from outside, and what its forecasts keep to.
 
 use foretide::{
-    engine::{Engine, Epoch, Frozen, StreamSpec, TaskHandle, TaskId},
+    engine::{Engine, Frozen, StreamSpec, TaskHandle, TaskId, Transaction},
     forecast::ForecastSpec,
-    nn::{Arrangement, CellKind, NetworkSpec, Weights},
-    series::{Aggregation, Calendar, Extra, FEATURES, Holidays, Known, SeriesSpec, Target},
+    nn::{CellKind, NetworkSpec, Strategy, Weights},
+    series::{Aggregation, Calendar, ExtraFeatures, FEATURES, Holidays, Known, SeriesSpec, Target},
     time::{EventTime, Grid},
 };
 
@@ -19,25 +19,25 @@ const SERIES: &str = "series";
 pub fn streams() -> Vec<StreamSpec> {
     let regular = Grid::Regular { interval: MINUTE };
     let calendar = Calendar::utc();
-    let described = Extra {
+    let described = ExtraFeatures {
         year_phase: true,
         holidays: Some(Holidays::new(&calendar, regular, &["1970-01-01".parse().expect("a date")])),
-        covariates: ["warm".into(), "wind".into()].into(),
-        known: Known { names: ["price".into()].into(), slots: 100, ..Known::default() },
+        past_covariates: ["warm".into(), "wind".into()].into(),
+        future_covariates: Known { names: ["price".into()].into(), max_slots: 100, ..Known::default() },
     };
     let each = || ForecastSpec::new(HORIZON, &LEVELS, SEASON as usize);
-    let one = ForecastSpec::one(HORIZON, &LEVELS, SEASON as usize, Target::Maximum, Some(3.0));
+    let one = ForecastSpec::aggregate(HORIZON, &LEVELS, SEASON as usize, Target::Maximum, Some(3.0));
     [
-        ("regular", regular, Extra::default(), each(), CellKind::Gru, Arrangement::ManyToMany),
-        ("irregular", Grid::Irregular, Extra::default(), each(), CellKind::Attention, Arrangement::Iterated),
-        ("described", regular, described, each(), CellKind::Lstm, Arrangement::ManyToMany),
-        ("one_number", regular, Extra::default(), one, CellKind::Slstm, Arrangement::ManyToOne),
+        ("regular", regular, ExtraFeatures::default(), each(), CellKind::Gru, Strategy::Direct),
+        ("irregular", Grid::Irregular, ExtraFeatures::default(), each(), CellKind::Attention, Strategy::Recursive),
+        ("described", regular, described, each(), CellKind::Lstm, Strategy::Direct),
+        ("one_number", regular, ExtraFeatures::default(), one, CellKind::Slstm, Strategy::ManyToOne),
     ]
-    .map(|(name, grid, extra, forecast, cell, arrangement)| StreamSpec {
+    .map(|(name, grid, extra, forecast, cell, strategy)| StreamSpec {
         name: name.into(),
         network: NetworkSpec {
             cell,
-            arrangement,
+            strategy,
             layers: 1,
             hidden: 8,
             inputs: FEATURES + extra.features(),
@@ -91,13 +91,13 @@ pub fn restore(engine: &mut Engine, task: TaskHandle, (layout, body): (u16, &[u8
 }
 
 /// One observation in each of some minutes.
-pub fn feed(engine: &mut Engine, task: TaskHandle, minutes: std::ops::Range<i64>) -> Epoch {
+pub fn feed(engine: &mut Engine, task: TaskHandle, minutes: std::ops::Range<i64>) -> Transaction {
     engine.begin(true);
     for minute in minutes.clone() {
         let (offset, time) = (minute - minutes.start, EventTime(minute * MINUTE));
         let value = (minute.rem_euclid(7) * 3 % 5) as f64;
         let beside = [value + 1.0, f64::NAN];
-        let covariates = &beside[..engine.stream(task).series.extra.covariates.len()];
+        let covariates = &beside[..engine.stream(task).series.extra.past_covariates.len()];
         engine.accept(task, offset, SERIES, time, value, covariates);
     }
     let end = engine.position(task) + minutes.end - minutes.start;
@@ -106,7 +106,7 @@ pub fn feed(engine: &mut Engine, task: TaskHandle, minutes: std::ops::Range<i64>
 }
 
 /// Holds the forecasts of an epoch to what a reader relies on, and ends it.
-pub fn commit(engine: &mut Engine, task: TaskHandle, epoch: Epoch) {
+pub fn commit(engine: &mut Engine, task: TaskHandle, epoch: Transaction) {
     let ForecastSpec { levels, .. } = &engine.stream(task).forecast;
     let outputs = engine.stream(task).forecast.outputs();
     for row in &epoch.forecasts {
@@ -120,6 +120,6 @@ pub fn commit(engine: &mut Engine, task: TaskHandle, epoch: Epoch) {
         let probabilities = row.anomaly.map(|anomaly| anomaly.score).into_iter().chain(row.crossing);
         probabilities.for_each(|probability| assert!((0.0..=1.0).contains(&probability), "probability {probability}"));
     }
-    engine.committed(&epoch);
+    engine.commit(&epoch);
     engine.recycle(epoch);
 }

@@ -11,8 +11,8 @@ use std::{
 use axum::serve::Listener;
 use foretide::{
     dashboard::{
-        http::{Condition, Door, Health, Window, router},
-        state::{Board, BoardSpec, SeriesUpdate},
+        http::{Condition, Health, ListenerSpec, Window, router},
+        state::{DashboardLimits, DashboardState, SeriesUpdate},
     },
     env::SystemClock,
     settings::{Http, Secret},
@@ -154,7 +154,7 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let locked = Http { bearer_token: Some(Secret::new(TOKEN.into())), ..Http::default() };
         let doors = [Http::default(), locked].map(|http| {
-            let door = Door::new(&http).expect("no certificate is asked for");
+            let door = ListenerSpec::from_settings(&http).expect("no certificate is asked for");
             let (lines, callers) = mpsc::unbounded_channel();
             runtime.spawn(axum::serve(Callers(callers), router(&door, window())).into_future());
             lines
@@ -182,9 +182,9 @@ fn window() -> Window {
     let clock = Arc::new(SystemClock::new());
     let health = Health::new(clock.clone());
     health.set("shard-0", Condition::Ready);
-    let board = Board::new(BoardSpec { shown: 3, ..BoardSpec::default() });
+    let board = DashboardState::new(DashboardLimits { shown: 3, ..DashboardLimits::default() });
     for series in ["Köln/Süd &", "b", "c"] {
-        board.post(&SeriesUpdate {
+        board.record_forecast(&SeriesUpdate {
             stream: "s",
             series,
             origin: 1,
@@ -197,7 +197,7 @@ fn window() -> Window {
         });
     }
     Window {
-        board: Arc::new(board),
+        dashboard: Arc::new(board),
         health: Arc::new(health),
         exposition: Exposition::detached().expect("the metrics can be described"),
         clock,

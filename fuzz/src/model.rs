@@ -7,10 +7,10 @@ use std::{
 
 use foretide::{
     engine::{Engine, StreamSpec, Version},
-    forecast::Prior,
+    forecast::StreamPrior,
     nn::{Network, Weights},
     wire::{
-        Manifest, ModelShelf, Release,
+        Manifest, ModelRegistry, Release,
         model::{ModelKey, PublishReason},
     },
 };
@@ -60,7 +60,7 @@ pub const TOKENS: &[&str] = &[
 /// Which of the three the rest is, then good bytes of it.
 pub fn samples() -> Vec<Vec<u8>> {
     let weights = loud(&STREAM.network).to_bytes().expect("the weights fit their shapes");
-    let prior: Prior = serde_json::from_str(PRIOR).expect("a prior");
+    let prior: StreamPrior = serde_json::from_str(PRIOR).expect("a prior");
     let records = |release: Release, weights: &[u8]| {
         let records = Manifest::new(release, weights).records(weights).expect("they belong together");
         let framed = records.iter().flat_map(|(key, value)| {
@@ -79,7 +79,7 @@ pub fn samples() -> Vec<Vec<u8>> {
 
 const PRIOR: &str = r#"{"size":{"scale":2.5,"difference":0.5,"relative":false},"usual":[1.0,1.5,2.0]}"#;
 
-fn release(prior: Option<Prior>) -> Release {
+fn release(prior: Option<StreamPrior>) -> Release {
     Release {
         stream: "s".into(),
         version: 1,
@@ -106,14 +106,14 @@ pub fn check(bytes: &[u8]) {
 
 /// Records one after the other: a key up to the end of its line, the length of the value in two bytes, the value.
 fn check_records(bytes: &[u8]) {
-    let (mut shelf, mut rest) = (ModelShelf::new(), bytes);
+    let (mut shelf, mut rest) = (ModelRegistry::new(), bytes);
     while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
         let (key, after) = (&rest[..end], &rest[end + 1..]);
         let Some((length, after)) = after.split_first_chunk() else { return };
         let (value, after) = after.split_at(after.len().min(usize::from(u16::from_le_bytes(*length))));
         rest = after;
         let Ok(parsed) = ModelKey::parse(key) else {
-            assert!(shelf.take_in(key, Some(value)).is_err());
+            assert!(shelf.apply(key, Some(value)).is_err());
             continue;
         };
         assert_eq!(parsed.to_string().as_bytes(), key);
@@ -124,7 +124,7 @@ fn check_records(bytes: &[u8]) {
                 assert_eq!(Manifest::from_json(&parsed, &json), Ok(manifest));
             }
         }
-        if let Ok(Some(manifest)) = shelf.take_in(key, Some(value)) {
+        if let Ok(Some(manifest)) = shelf.apply(key, Some(value)) {
             let Release { stream, version, .. } = manifest.release.clone();
             let weights = shelf.weights(&stream, version).expect("a complete version has its weights");
             let known = shelf.versions(&stream).find(|manifest| manifest.release.version == version);
@@ -136,9 +136,9 @@ fn check_records(bytes: &[u8]) {
 
 fn check_weights(bytes: &[u8]) {
     let published = Manifest::new(release(None), bytes).records(bytes).expect("they belong together");
-    let mut shelf = ModelShelf::new();
+    let mut shelf = ModelRegistry::new();
     for (key, value) in &published {
-        shelf.take_in(key.as_bytes(), Some(value)).expect("a record that was just made");
+        shelf.apply(key.as_bytes(), Some(value)).expect("a record that was just made");
     }
     assert_eq!(shelf.weights("s", 1).as_deref(), Ok(bytes));
     let spec = &STREAM.network;
@@ -150,7 +150,7 @@ fn check_weights(bytes: &[u8]) {
 }
 
 fn check_prior(bytes: &[u8]) {
-    let Ok(prior) = serde_json::from_slice::<Prior>(bytes) else { return };
+    let Ok(prior) = serde_json::from_slice::<StreamPrior>(bytes) else { return };
     serve(Version { network: Arc::clone(&NETWORK), prior: Some(Arc::new(prior)) });
 }
 

@@ -82,7 +82,7 @@ values = ["v"]
 interval = "irregular"
 [stream.model]
 cell = "attention"
-arrangement = "many_to_one"
+strategy = "many_to_one"
 threshold = 1.5
 [stream.training]
 k1 = 64
@@ -107,7 +107,7 @@ pub fn check(bytes: &[u8]) {
             assert!(settings::summary(&settings, |_| None).starts_with("app "));
             let Ok(plan) = specs::plan(&settings) else { return };
             for stream in plan.streams {
-                let decodings = [stream.decode].into_iter().chain(stream.known.map(|known| known.decode));
+                let decodings = [stream.decode].into_iter().chain(stream.future_covariates.map(|known| known.decode));
                 decodings.for_each(|spec| drop(Decoder::new(spec).expect("what was checked can be decoded")));
             }
         }

@@ -1,7 +1,7 @@
 //! Bytes as a key or a value of the state topic.
 
 use foretide::wire::{
-    Envelope, Mark, StateKey, StateKind, TaskRecord,
+    Envelope, Mark, StateKey, StateKind, TaskCheckpoint,
     state::{LAYOUT, OLDEST_LAYOUT},
 };
 
@@ -18,12 +18,12 @@ pub fn samples() -> Vec<Vec<u8>> {
         series: "plant/1 100%\n°".into(),
     };
     let task = StateKey::Task { stream: "a/b".into(), topic: "t".into(), partition: 0 };
-    let record = TaskRecord {
+    let record = TaskCheckpoint {
         replay_from: 5,
         activations: vec![(0, 0), (900, 1)],
         fingerprint: u64::MAX,
-        mark: Some(Mark { offset: 899, timestamp: -5 }),
-        sightings: vec![(5, 0, 7, 1), (9, 3, 12, u64::MAX)],
+        topic_fingerprint: Some(Mark { offset: 899, timestamp: -5 }),
+        watermarks: vec![(5, 0, 7, 1), (9, 3, 12, u64::MAX)],
     };
     let body = record.to_bytes().expect("a book in memory can be written");
     let enveloped = |kind, layout| {
@@ -56,9 +56,9 @@ pub fn check(bytes: &[u8]) {
         assert_eq!(encoded(&envelope), bytes);
     }
     for layout in OLDEST_LAYOUT..=LAYOUT {
-        let Ok(record) = TaskRecord::from_bytes(layout, bytes) else { continue };
+        let Ok(record) = TaskCheckpoint::from_bytes(layout, bytes) else { continue };
         let body = record.to_bytes().expect("a book in memory can be written");
-        assert_eq!(TaskRecord::from_bytes(LAYOUT, &body), Ok(record));
+        assert_eq!(TaskCheckpoint::from_bytes(LAYOUT, &body), Ok(record));
         let envelope = Envelope::new(StateKind::Task, -1, &body);
         assert_eq!(Envelope::decode(&encoded(&envelope)), Ok(envelope));
     }

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{
     error::BacktestError,
-    report::{Measured, Method, Report, heads, significant},
-    run::{BacktestSpec, Watch, run, run_as_trained},
+    report::{Method, MethodErrors, Report, heads, significant},
+    run::{BacktestSpec, Observer, run, run_as_trained},
     table::Table,
 };
 
@@ -57,16 +57,16 @@ pub struct Comparison {
 }
 
 /// A [`Watch`] that knows how long the forecasts of a run took.
-pub trait Timed: Watch {
+pub trait TimedObserver: Observer {
     /// Mean time of one forecast since the last call, in microseconds; none where there was none.
-    fn microseconds(&mut self) -> Option<f64>;
+    fn microseconds_per_forecast(&mut self) -> Option<f64>;
 }
 
 /// Runs the table through the engine as a whole and through each of its parts. Training takes place once.
 ///
 /// # Errors
 /// As [`run`].
-pub fn compare(spec: &BacktestSpec, table: &Table, watch: &mut dyn Timed) -> Result<Comparison, BacktestError> {
+pub fn compare(spec: &BacktestSpec, table: &Table, watch: &mut dyn TimedObserver) -> Result<Comparison, BacktestError> {
     let mut tried: Vec<Tried> = Vec::new();
     for &part in Part::of(spec) {
         let mut of_part = spec.clone();
@@ -76,7 +76,7 @@ pub fn compare(spec: &BacktestSpec, table: &Table, watch: &mut dyn Timed) -> Res
             (Part::Untrained, _) => run(&BacktestSpec { training: None, ..of_part }, table, watch)?,
             _ => run(&of_part, table, watch)?,
         };
-        tried.push(Tried { part, report, microseconds: watch.microseconds() });
+        tried.push(Tried { part, report, microseconds: watch.microseconds_per_forecast() });
     }
     Ok(Comparison { tried })
 }
@@ -85,30 +85,30 @@ pub fn compare(spec: &BacktestSpec, table: &Table, watch: &mut dyn Timed) -> Res
 struct Row<'a> {
     name: &'static str,
     title: &'static str,
-    measured: &'a Measured,
+    measured: &'a MethodErrors,
     microseconds: Option<f64>,
 }
 
 impl Comparison {
     /// What became of the whole.
-    pub fn whole(&self) -> Option<&Report> {
+    pub fn full_report(&self) -> Option<&Report> {
         self.tried.first().map(|whole| &whole.report)
     }
 
     /// By reported horizon: the parts of the engine, then the naive methods.
     fn rows(&self) -> Vec<Row<'_>> {
-        let Some(whole) = self.whole() else { return Vec::new() };
+        let Some(whole) = self.full_report() else { return Vec::new() };
         let mut horizons: Vec<usize> = whole.results.iter().map(|row| row.horizon).collect();
         horizons.dedup();
         let mut rows = Vec::new();
         for horizon in horizons {
             for Tried { part, report, microseconds } in &self.tried {
-                let ours = |row: &&Measured| row.horizon == horizon && row.method == Method::Foretide;
+                let ours = |row: &&MethodErrors| row.horizon == horizon && row.method == Method::Foretide;
                 let (name, title, microseconds) = (part.name(), part.title(), *microseconds);
                 let measured = report.results.iter().filter(ours);
                 rows.extend(measured.map(|measured| Row { name, title, measured, microseconds }));
             }
-            let naive = |row: &&Measured| row.horizon == horizon && row.method != Method::Foretide;
+            let naive = |row: &&MethodErrors| row.horizon == horizon && row.method != Method::Foretide;
             rows.extend(whole.results.iter().filter(naive).map(|measured| {
                 let (name, title) = (measured.method.name(), measured.method.title());
                 Row { name, title, measured, microseconds: None }
@@ -126,14 +126,14 @@ impl Comparison {
             result
         };
         let results: Vec<Value> = self.rows().into_iter().map(result).collect();
-        let (series, origins) = self.whole().map_or((0, 0), |whole| (whole.series, whole.origins));
+        let (series, origins) = self.full_report().map_or((0, 0), |whole| (whole.series, whole.origins));
         json!({"series": series, "origins": origins, "seconds": seconds, "results": results}).to_string()
     }
 
     /// A table.
     pub fn table(&self) -> String {
         let mut out = String::new();
-        let Some(whole) = self.whole() else { return out };
+        let Some(whole) = self.full_report() else { return out };
         // Writing to a string cannot fail.
         let _ = writeln!(out, "{}\n", whole.what());
         let heads = heads(&whole.results);

@@ -56,7 +56,7 @@ pub enum BacktestError {
     Train(#[from] TrainError),
     /// What was asked for does not fit the file.
     #[error("{0}")]
-    Asked(String),
+    InvalidSpec(String),
     /// What is written out on the way cannot be.
     #[error("cannot write the forecasts: {0}")]
     Write(#[from] io::Error),

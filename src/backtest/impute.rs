@@ -23,11 +23,11 @@ const BATCH: usize = 256;
 
 /// What is hidden, filled and scored.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ImputeSpec {
+pub struct ImputationSpec {
     /// The imputer, and the gaps.
     pub imputer: ImputerSpec,
     /// The most steps of a stretch that the imputer learns from, the newest ones.
-    pub most_steps: usize,
+    pub max_history: usize,
     /// Rows whose mean and deviation are the unit of the errors; `None`: the series' own unit.
     pub scale_rows: Option<Range<usize>>,
     /// Rows in which values are hidden; the imputer learns from those before.
@@ -94,25 +94,29 @@ impl Imputed {
 ///
 /// # Errors
 /// Where what was asked for does not fit the table, or training fails.
-pub fn impute(spec: &ImputeSpec, table: &Table, observe: &mut dyn FnMut(usize, f64)) -> Result<Imputed, BacktestError> {
+pub fn impute(
+    spec: &ImputationSpec,
+    table: &Table,
+    observe: &mut dyn FnMut(usize, f64),
+) -> Result<Imputed, BacktestError> {
     let (score, rows) = (&spec.score_rows, table.rows);
     let beyond = |range: &&Range<usize>| range.start >= range.end || range.end > rows;
     if let Some(Range { start, end }) = [Some(score), spec.scale_rows.as_ref()].into_iter().flatten().find(beyond) {
-        return Err(BacktestError::Asked(format!(
+        return Err(BacktestError::InvalidSpec(format!(
             "rows {start}..{end} were asked for; expected rows within 0..{rows}"
         )));
     }
     let asked = |error: TrainError| match error {
         TrainError::Network(error) => BacktestError::Network(error),
-        TrainError::Invalid(why) => BacktestError::Asked(why),
+        TrainError::Invalid(why) => BacktestError::InvalidSpec(why),
         TrainError::TooLittle(why) => {
-            BacktestError::Asked(format!("{why}; these are the rows before row {}", score.start))
+            BacktestError::InvalidSpec(format!("{why}; these are the rows before row {}", score.start))
         }
         other => BacktestError::Train(other),
     };
     let mut imputer = Imputer::new(&spec.imputer).map_err(asked)?;
     let stretches = stretches(table, score, spec.imputer.gaps.window());
-    let before: Vec<Stretch> = stretches.iter().map(|placed| placed.before(spec.most_steps)).collect();
+    let before: Vec<Stretch> = stretches.iter().map(|placed| placed.before(spec.max_history)).collect();
     imputer.train(&before, observe).map_err(asked)?;
     let filled = filled(spec, &imputer, &stretches)?;
     let units = units(table, spec.scale_rows.as_ref(), 0..score.start, 0);
@@ -130,7 +134,7 @@ pub fn impute(spec: &ImputeSpec, table: &Table, observe: &mut dyn FnMut(usize, f
     let gaps = spec.imputer.gaps;
     if errors[0].count() == 0 {
         let (start, end, window) = (score.start, score.end, gaps.window());
-        return Err(BacktestError::Asked(format!(
+        return Err(BacktestError::InvalidSpec(format!(
             "rows {start}..{end} hold no gap of {} to {} steps between values; expected stretches of at least {window} \
              steps, and more rows or shorter gaps",
             gaps.shortest, gaps.longest
@@ -140,13 +144,13 @@ pub fn impute(spec: &ImputeSpec, table: &Table, observe: &mut dyn FnMut(usize, f
 }
 
 /// A stretch of a series, and where in it the scored rows lie.
-struct Placed {
+struct Placement {
     series: usize,
     stretch: Stretch,
     scored: Range<usize>,
 }
 
-impl Placed {
+impl Placement {
     /// The newest steps, at most `most`, before the scored rows.
     fn before(&self, most: usize) -> Stretch {
         let begin = self.scored.start.saturating_sub(most);
@@ -157,13 +161,13 @@ impl Placed {
 
 /// The series on the grid; where more slots than `window` are empty a new stretch begins. What is late or doubled is left
 /// out, as in serving.
-fn stretches(table: &Table, score: &Range<usize>, window: usize) -> Vec<Placed> {
+fn stretches(table: &Table, score: &Range<usize>, window: usize) -> Vec<Placement> {
     let grid = Grid::Regular { interval: table.interval };
-    let mut open: Vec<Option<Placed>> = table.series.iter().map(|_| None).collect();
+    let mut open: Vec<Option<Placement>> = table.series.iter().map(|_| None).collect();
     let mut done = Vec::new();
     for reading in &table.readings {
         let (series, slot, row) = (reading.series as usize, grid.slot(reading.time), reading.row as usize);
-        let newest = |placed: &Placed| placed.stretch.first + placed.stretch.values.len() as i64 - 1;
+        let newest = |placed: &Placement| placed.stretch.first + placed.stretch.values.len() as i64 - 1;
         let step = open[series].as_ref().map(|placed| slot - newest(placed));
         if step.is_some_and(|step| step <= 0) {
             continue;
@@ -171,7 +175,7 @@ fn stretches(table: &Table, score: &Range<usize>, window: usize) -> Vec<Placed> 
         if step.is_some_and(|step| step > window as i64) {
             done.extend(open[series].take());
         }
-        let begin = || Placed { series, stretch: Stretch { first: slot, values: Vec::new() }, scored: 0..0 };
+        let begin = || Placement { series, stretch: Stretch { first: slot, values: Vec::new() }, scored: 0..0 };
         let placed = open[series].get_or_insert_with(begin);
         let place = (slot - placed.stretch.first) as usize;
         placed.stretch.values.resize(place, f64::NAN);
@@ -196,12 +200,12 @@ struct Filled {
 }
 
 /// Hides values in the scored rows of every stretch and fills the gaps.
-fn filled(spec: &ImputeSpec, imputer: &Imputer, stretches: &[Placed]) -> Result<Vec<Filled>, BacktestError> {
+fn filled(spec: &ImputationSpec, imputer: &Imputer, stretches: &[Placement]) -> Result<Vec<Filled>, BacktestError> {
     let ImputerSpec { gaps, season, seed, .. } = spec.imputer;
     let steps = gaps.window();
     let mut random = Pcg64::seed_from_u64(seed ^ SCORED);
     let (mut all, mut windows, mut begins) = (Vec::new(), Vec::new(), Vec::new());
-    for (stretch, Placed { stretch: Stretch { first, values }, scored, .. }) in stretches.iter().enumerate() {
+    for (stretch, Placement { stretch: Stretch { first, values }, scored, .. }) in stretches.iter().enumerate() {
         if values.len() < steps {
             continue;
         }
@@ -256,7 +260,7 @@ mod tests {
         Table { series, readings, rows: rows as usize, interval: 1000, ..Table::default() }
     }
 
-    fn spec(updates: usize) -> ImputeSpec {
+    fn spec(updates: usize) -> ImputationSpec {
         let imputer = ImputerSpec {
             cell: CellKind::Gru,
             hidden: 4,
@@ -267,7 +271,7 @@ mod tests {
             learning_rate: 0.01,
             seed: 1,
         };
-        ImputeSpec { imputer, most_steps: 200, scale_rows: None, score_rows: 250..380 }
+        ImputationSpec { imputer, max_history: 200, scale_rows: None, score_rows: 250..380 }
     }
 
     #[test]
@@ -325,14 +329,14 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let refuse = |spec: ImputeSpec, rows| impute(&spec, &table(rows), &mut |_, _| {}).unwrap_err().to_string();
+        let refuse = |spec: ImputationSpec, rows| impute(&spec, &table(rows), &mut |_, _| {}).unwrap_err().to_string();
         assert!(refuse(spec(0), 300).contains("rows 250..380 were asked for; expected rows within 0..300"));
-        let early = ImputeSpec { score_rows: 20..300, ..spec(1) };
+        let early = ImputationSpec { score_rows: 20..300, ..spec(1) };
         assert!(
             refuse(early, 300)
                 .contains("has 20 steps, expected at least 48, a window; these are the rows before row 20")
         );
-        let short = ImputeSpec { score_rows: 250..252, ..spec(0) };
+        let short = ImputationSpec { score_rows: 250..252, ..spec(0) };
         assert!(refuse(short, 300).contains("rows 250..252 hold no gap of 2 to 6 steps"));
     }
 }

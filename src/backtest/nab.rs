@@ -26,7 +26,7 @@ pub struct Labels {
 
 /// One file's scores, row by row, and its windows as first and last row.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Judged {
+pub struct FileScores {
     /// A score for each row; 0 where there is none.
     pub scores: Vec<f32>,
     /// Windows in order, none overlapping.
@@ -84,13 +84,13 @@ impl Labels {
     }
 
     /// The windows of the file at `path`, whose end is its name in the labels; none where it has no entry.
-    pub fn of(&self, path: &Path) -> Option<&[[EventTime; 2]]> {
+    pub fn windows_of(&self, path: &Path) -> Option<&[[EventTime; 2]]> {
         let named = |name: &&String| path.ends_with(Path::new(name.as_str()));
         self.windows.keys().find(named).and_then(|name| self.windows.get(name)).map(Vec::as_slice)
     }
 }
 
-impl Judged {
+impl FileScores {
     /// The scores of a file's rows and its windows; one in which no row lies is left out.
     pub fn new(table: &Table, scores: Vec<f32>, windows: &[[EventTime; 2]]) -> Self {
         let rows = |[start, end]: &[EventTime; 2]| {
@@ -138,7 +138,7 @@ fn sigmoid(place: f64) -> f64 {
 }
 
 /// The score with the best threshold; none where no window is to be found.
-pub fn nab_score(files: &[Judged]) -> Option<NabScore> {
+pub fn nab_score(files: &[FileScores]) -> Option<NabScore> {
     // (score, file, window, worth)
     let mut rows: Vec<(f32, usize, Option<usize>, f64)> = Vec::new();
     let mut windows = 0;
@@ -200,12 +200,12 @@ impl NabScore {
 mod tests {
     use super::*;
 
-    fn file(rows: usize, detections: &[usize], windows: &[[usize; 2]]) -> Judged {
+    fn file(rows: usize, detections: &[usize], windows: &[[usize; 2]]) -> FileScores {
         let score = |row: usize| if detections.contains(&row) { 0.9 } else { 0.0 };
-        Judged { scores: (0..rows).map(score).collect(), windows: windows.to_vec() }
+        FileScores { scores: (0..rows).map(score).collect(), windows: windows.to_vec() }
     }
 
-    fn score(files: &[Judged]) -> f64 {
+    fn score(files: &[FileScores]) -> f64 {
         nab_score(files).unwrap().score
     }
 
@@ -247,10 +247,10 @@ mod tests {
     fn labels_are_read_and_found_by_the_end_of_a_path() {
         let text = r#"{"a/b.csv": [["2014-04-10 07:15:00.000000", "2014-04-11 16:45:00.000000"]], "a/c.csv": []}"#;
         let labels = Labels::parse(text, &TimeZone::UTC).unwrap();
-        let windows = labels.of(Path::new("data/a/b.csv")).unwrap();
+        let windows = labels.windows_of(Path::new("data/a/b.csv")).unwrap();
         assert_eq!(windows, [[EventTime(1_397_114_100_000), EventTime(1_397_234_700_000)]]);
-        assert_eq!(labels.of(Path::new("a/c.csv")), Some(&[][..]));
-        assert_eq!(labels.of(Path::new("c.csv")), None);
+        assert_eq!(labels.windows_of(Path::new("a/c.csv")), Some(&[][..]));
+        assert_eq!(labels.windows_of(Path::new("c.csv")), None);
         for wrong in ["[]", r#"{"a": [["x", "y"]]}"#, r#"{"a": [["2014-04-10 07:15:00", "2014-04-09 07:15:00"]]}"#] {
             assert!(Labels::parse(wrong, &TimeZone::UTC).is_err(), "{wrong}");
         }

@@ -13,7 +13,7 @@ use plotters::{
 
 use super::{
     gallery::{Gallery, Shown},
-    report::{Measured, Method, Report},
+    report::{Method, MethodErrors, Report},
 };
 use crate::time::Grid;
 
@@ -251,7 +251,7 @@ fn fans<B: DrawingBackend>(area: &Area<'_, B>, pen: Pen, gallery: &Gallery) -> R
 }
 
 fn errors<B: DrawingBackend>(area: &Area<'_, B>, pen: Pen, report: &Report) -> Result<(), String> {
-    let lead_error = |row: &Measured| Some((row.horizon as f64, row.mae?));
+    let lead_error = |row: &MethodErrors| Some((row.horizon as f64, row.mae?));
     let lines =
         Method::ALL.map(|method| report.by_lead[method as usize].iter().filter_map(lead_error).collect::<Vec<_>>());
     let highest = lines.iter().flatten().map(|(_, error)| *error).fold(0.0, f64::max);

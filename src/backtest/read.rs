@@ -64,9 +64,9 @@ pub struct ReadSpec {
     /// How the series lie in it.
     pub layout: Layout,
     /// Wide layout: columns that are looked at and not forecast.
-    pub covariates: Vec<String>,
+    pub past_covariates: Vec<String>,
     /// Wide layout: columns whose numbers are known in advance, and not forecast.
-    pub known: Vec<String>,
+    pub future_covariates: Vec<String>,
     /// Where the event time stands.
     pub time: TimeColumn,
     /// The form of the time stamps; `None`: found out from the first rows.
@@ -87,8 +87,8 @@ impl Default for ReadSpec {
     fn default() -> Self {
         Self {
             layout: Layout::Wide { columns: Vec::new() },
-            covariates: Vec::new(),
-            known: Vec::new(),
+            past_covariates: Vec::new(),
+            future_covariates: Vec::new(),
             time: TimeColumn::First,
             time_format: None,
             zone: TimeZone::UTC,
@@ -267,7 +267,7 @@ impl<'a> Rows<'a> {
             roles[time] = Role::Other;
         }
         let columns = |named: &[String]| named.iter().map(|name| find(name)).collect::<Result<Vec<_>, _>>();
-        let (covariates, known) = (columns(&spec.covariates)?, columns(&spec.known)?);
+        let (covariates, known) = (columns(&spec.past_covariates)?, columns(&spec.future_covariates)?);
         let kinds = [("covariate", "covariates"), ("column known in advance", "columns known in advance")];
         for ((one, all), named) in kinds.into_iter().zip([&covariates, &known]) {
             for &column in named {
@@ -437,12 +437,12 @@ impl<'a> Rows<'a> {
             rows,
             interval,
             gaps: self.gaps,
-            covariates: self.spec.covariates.clone(),
+            past_covariates: self.spec.past_covariates.clone(),
             beside: self.beside,
-            known: self.spec.known.clone(),
+            future_covariates: self.spec.future_covariates.clone(),
             ahead: self.ahead,
             ahead_at: self.ahead_at,
-            left_out,
+            ignored_columns: left_out,
         })
     }
 

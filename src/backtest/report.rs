@@ -4,7 +4,7 @@ use std::{fmt::Write, ops::Range};
 
 use serde_json::{Map, Value, json};
 
-use super::{crossing::Crossing, gallery::Gallery, run::Counts, training::Round};
+use super::{crossing::Crossing, gallery::Gallery, run::Counts, training::TrainingRound};
 use crate::series::Target;
 
 /// Number of methods.
@@ -39,7 +39,7 @@ impl Method {
 
 /// Mean errors of one method; `None` where nothing was scored.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Measured {
+pub struct MethodErrors {
     /// Whose.
     pub method: Method,
     /// Over leads 1 to this one.
@@ -58,7 +58,7 @@ pub struct Measured {
     pub coverage: Vec<(f64, f64)>,
 }
 
-impl Measured {
+impl MethodErrors {
     /// One JSON object.
     pub(super) fn json(&self) -> Value {
         let coverage: Map<String, Value> =
@@ -90,7 +90,7 @@ impl Measured {
 }
 
 /// The heads of the columns that [`Measured::cells`] fills, of which `rows` are to come.
-pub(super) fn heads(rows: &[Measured]) -> String {
+pub(super) fn heads(rows: &[MethodErrors]) -> String {
     let mut out = String::new();
     for name in ["MSE", "MAE", "MASE", "sMAPE", "WQL"] {
         let _ = write!(out, "{name:>10}");
@@ -110,9 +110,9 @@ pub struct Report {
     /// Distinct slots from which a scored forecast was made.
     pub origins: usize,
     /// By reported horizon, then by method.
-    pub results: Vec<Measured>,
+    pub results: Vec<MethodErrors>,
     /// By method, each lead alone: `[method][lead]`.
-    pub by_lead: [Vec<Measured>; METHODS],
+    pub by_lead: [Vec<MethodErrors>; METHODS],
     /// The rows whose deviation is the unit of the errors.
     pub scaled: Option<Range<usize>>,
     /// What became of the readings.
@@ -122,7 +122,7 @@ pub struct Report {
     /// How well its crossing of the threshold was told, where there is one.
     pub crossing: Option<Crossing>,
     /// The trainings, in order.
-    pub rounds: Vec<Round>,
+    pub rounds: Vec<TrainingRound>,
     /// The last part of the series to be plotted.
     pub gallery: Option<Gallery>,
 }
@@ -130,7 +130,7 @@ pub struct Report {
 impl Report {
     /// One JSON object; `microseconds` is the time of one forecast. What is unknown is `null`.
     pub fn json(&self, seconds: f64, microseconds: Option<f64>) -> String {
-        let results: Vec<Value> = self.results.iter().map(Measured::json).collect();
+        let results: Vec<Value> = self.results.iter().map(MethodErrors::json).collect();
         let mut whole = json!({
             "series": self.series,
             "origins": self.origins,

@@ -8,11 +8,11 @@ use super::{
     report::{Method, Report},
     score::{Made, Scorer},
     table::Table,
-    training::{self, Round, TrainingPlan},
+    training::{self, TrainingPlan, TrainingRound},
     units::units,
 };
 use crate::{
-    engine::{Acceptance, Engine, Epoch, StreamSpec, TaskHandle, TaskId, Version},
+    engine::{Acceptance, Engine, StreamSpec, TaskHandle, TaskId, Transaction, Version},
     nn::{Network, Weights},
     train::{Progress, TrainSpec},
 };
@@ -28,7 +28,7 @@ pub struct BacktestSpec {
     /// Its partition.
     pub partition: i32,
     /// Horizons to report; each at most the stream's, or where one number is forecast that alone.
-    pub report: Vec<usize>,
+    pub report_horizons: Vec<usize>,
     /// Rows whose mean and deviation are the unit of the errors; `None`: the series' own unit.
     pub scale_rows: Option<Range<usize>>,
     /// What is scored: for each reported horizon, the forecasts all of whose targets up to it lie in these rows.
@@ -36,55 +36,55 @@ pub struct BacktestSpec {
     /// When and how the network learns; `None`: it stays at its initial weights, which add nothing to the last value.
     pub training: Option<TrainingPlan>,
     /// Rows that make up one epoch of the engine, at least 1. A matter of speed: it changes no bit of the outcome.
-    pub block: usize,
+    pub rows_per_transaction: usize,
     /// The series whose last part is kept for a plot.
-    pub shown: Option<String>,
+    pub plot_series: Option<String>,
 }
 
 /// Watches a backtest.
-pub trait Watch {
+pub trait Observer {
     /// So many of all readings have been fed.
-    fn fed(&mut self, _readings: usize, _of: usize) {}
+    fn on_progress(&mut self, _readings: usize, _of: usize) {}
 
     /// An epoch of the engine begins; it ends with [`Watch::epoch`].
-    fn begin(&mut self) {}
+    fn on_transaction_start(&mut self) {}
 
     /// The forecasts of an epoch, ordered by position and series.
     ///
     /// # Errors
     /// Those of writing them; they end the backtest.
-    fn epoch(&mut self, _engine: &Engine, _epoch: &Epoch) -> io::Result<()> {
+    fn on_transaction(&mut self, _engine: &Engine, _epoch: &Transaction) -> io::Result<()> {
         Ok(())
     }
 
     /// Training goes on before `row`.
-    fn training(&mut self, _row: usize, _progress: &Progress) {}
+    fn on_training_progress(&mut self, _row: usize, _progress: &Progress) {}
 
     /// A training has ended.
-    fn trained(&mut self, _round: &Round) {}
+    fn on_training_end(&mut self, _round: &TrainingRound) {}
 }
 
 /// Does not watch.
-pub struct Silent;
+pub struct NoObserver;
 
-impl Watch for Silent {}
+impl Observer for NoObserver {}
 
 /// What became of the readings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     /// On the grid.
-    pub taken: u64,
+    pub accepted: u64,
     /// Refused: their slot had passed.
     pub late: u64,
     /// Refused: their slot held a reading.
-    pub doubled: u64,
+    pub duplicate: u64,
 }
 
 /// Feeds the table row by row, scores, and trains where the plan says so.
 ///
 /// # Errors
 /// When what was asked for does not fit the table, training fails, or the forecasts cannot be written.
-pub fn run(spec: &BacktestSpec, table: &Table, watch: &mut dyn Watch) -> Result<Report, BacktestError> {
+pub fn run(spec: &BacktestSpec, table: &Table, watch: &mut dyn Observer) -> Result<Report, BacktestError> {
     check(spec, table)?;
     let mut run = Run::new(spec, table)?;
     if let Some(plan) = &spec.training {
@@ -92,7 +92,7 @@ pub fn run(spec: &BacktestSpec, table: &Table, watch: &mut dyn Watch) -> Result<
             let until = table.before_row(row);
             if until > 0 && until < table.readings.len() {
                 run.feed_until(until, watch)?;
-                let round = run.train(plan.most_steps, &how, row, watch)?;
+                let round = run.train(plan.max_history, &how, row, watch)?;
                 run.take_up(round)?;
             }
         }
@@ -108,8 +108,8 @@ pub fn run(spec: &BacktestSpec, table: &Table, watch: &mut dyn Watch) -> Result<
 pub(super) fn run_as_trained(
     spec: &BacktestSpec,
     table: &Table,
-    rounds: &[Round],
-    watch: &mut dyn Watch,
+    rounds: &[TrainingRound],
+    watch: &mut dyn Observer,
 ) -> Result<Report, BacktestError> {
     check(spec, table)?;
     let mut run = Run::new(spec, table)?;
@@ -122,14 +122,14 @@ pub(super) fn run_as_trained(
 }
 
 fn check(spec: &BacktestSpec, table: &Table) -> Result<(), BacktestError> {
-    let asked = |what: String| Err(BacktestError::Asked(what));
+    let asked = |what: String| Err(BacktestError::InvalidSpec(what));
     let (horizon, score) = (spec.stream.forecast.horizon, &spec.score_rows);
-    if spec.stream.forecast.target.is_some() && spec.report.iter().any(|report| *report != horizon) {
+    if spec.stream.forecast.target.is_some() && spec.report_horizons.iter().any(|report| *report != horizon) {
         return asked(format!(
             "one number of {horizon} steps has the horizon {horizon} only; expected no other to report"
         ));
     }
-    if let Some(beyond) = spec.report.iter().find(|report| **report == 0 || **report > horizon) {
+    if let Some(beyond) = spec.report_horizons.iter().find(|report| **report == 0 || **report > horizon) {
         return asked(format!(
             "horizon {beyond} cannot be reported; expected 1 to {horizon}, the horizon that is forecast"
         ));
@@ -164,7 +164,7 @@ struct Run<'a> {
     scorer: Scorer,
     counts: Counts,
     weights: Weights,
-    rounds: Vec<Round>,
+    rounds: Vec<TrainingRound>,
     gallery: Option<Gallery>,
     /// Readings so far.
     fed: usize,
@@ -176,15 +176,15 @@ impl<'a> Run<'a> {
         let stream = &spec.stream;
         let mut engine = Engine::new(vec![stream.clone()])?;
         let id = TaskId { stream: Arc::clone(&stream.name), topic: Arc::clone(&spec.topic), partition: spec.partition };
-        let unknown = || BacktestError::Asked(format!("there is no stream {}", stream.name));
+        let unknown = || BacktestError::InvalidSpec(format!("there is no stream {}", stream.name));
         let task = engine.open(id, 0).ok_or_else(unknown)?;
         for (row, time, numbers) in table.ahead() {
-            engine.know(task, row, "", time, numbers);
+            engine.update_future_covariates(task, row, "", time, numbers);
         }
         let units = units(table, spec.scale_rows.as_ref(), 0..spec.score_rows.start, stream.forecast.season);
-        let gallery = match &spec.shown {
+        let gallery = match &spec.plot_series {
             Some(name) => {
-                let missing = || BacktestError::Asked(format!("there is no series \"{name}\" to plot"));
+                let missing = || BacktestError::InvalidSpec(format!("there is no series \"{name}\" to plot"));
                 let series = table.find(name).ok_or_else(missing)?;
                 Some(Gallery::new(name, series, stream.series.grid, &stream.forecast))
             }
@@ -196,7 +196,7 @@ impl<'a> Run<'a> {
             engine,
             task,
             order: Vec::new(),
-            scorer: Scorer::new(&stream.forecast, &spec.report, spec.score_rows.clone(), units),
+            scorer: Scorer::new(&stream.forecast, &spec.report_horizons, spec.score_rows.clone(), units),
             counts: Counts::default(),
             weights: Weights::initial(&stream.network),
             rounds: Vec::new(),
@@ -207,19 +207,19 @@ impl<'a> Run<'a> {
     }
 
     /// Feeds the readings before `until`, block by block.
-    fn feed_until(&mut self, until: usize, watch: &mut dyn Watch) -> Result<(), BacktestError> {
+    fn feed_until(&mut self, until: usize, watch: &mut dyn Observer) -> Result<(), BacktestError> {
         while self.fed < until {
-            let end = block_end(self.table, self.fed, self.spec.block).min(until);
+            let end = block_end(self.table, self.fed, self.spec.rows_per_transaction).min(until);
             self.feed(self.fed..end, watch)?;
             self.fed = end;
-            watch.fed(end, self.table.readings.len());
+            watch.on_progress(end, self.table.readings.len());
         }
         Ok(())
     }
 
     /// One epoch.
-    fn feed(&mut self, readings: Range<usize>, watch: &mut dyn Watch) -> Result<(), BacktestError> {
-        watch.begin();
+    fn feed(&mut self, readings: Range<usize>, watch: &mut dyn Observer) -> Result<(), BacktestError> {
+        watch.on_transaction_start();
         self.engine.begin(true);
         self.taken.clear();
         for at in readings.clone() {
@@ -228,16 +228,16 @@ impl<'a> Run<'a> {
             let (position, beside) = (i64::from(reading.position), self.table.beside(reading));
             let accepted = self.engine.accept(self.task, position, name, reading.time, reading.value, beside);
             match accepted {
-                Acceptance::Taken => {
+                Acceptance::Accepted => {
                     self.taken.push(at);
-                    self.counts.taken += 1;
+                    self.counts.accepted += 1;
                 }
                 Acceptance::Late { .. } => self.counts.late += 1,
-                Acceptance::Duplicate => self.counts.doubled += 1,
-                Acceptance::Known => {}
+                Acceptance::Duplicate => self.counts.duplicate += 1,
+                Acceptance::AlreadyApplied => {}
                 Acceptance::SeriesLimit => {
                     let most = self.spec.stream.max_series;
-                    return Err(BacktestError::Asked(format!("the file holds more than {most} series")));
+                    return Err(BacktestError::InvalidSpec(format!("the file holds more than {most} series")));
                 }
             }
             if self.engine.series_count(self.task) > self.order.len() {
@@ -249,14 +249,14 @@ impl<'a> Run<'a> {
         let mut epoch = self.engine.finish(0.0);
         // The engine's own order follows its waves, which depend on the size of the block.
         epoch.forecasts.sort_by_key(|row| (row.offset, self.order[row.series as usize]));
-        self.engine.committed(&epoch);
-        watch.epoch(&self.engine, &epoch)?;
+        self.engine.commit(&epoch);
+        watch.on_transaction(&self.engine, &epoch)?;
         self.score(&epoch);
         Ok(())
     }
 
     /// Row by row: first what targets the row, then the forecasts made from it.
-    fn score(&mut self, epoch: &Epoch) {
+    fn score(&mut self, epoch: &Transaction) {
         let forecast = &self.spec.stream.forecast;
         let (grid, outputs) = (self.spec.stream.series.grid, forecast.outputs());
         let mut made = epoch.forecasts.iter().peekable();
@@ -284,17 +284,17 @@ impl<'a> Run<'a> {
         most_steps: usize,
         how: &TrainSpec,
         row: usize,
-        watch: &mut dyn Watch,
-    ) -> Result<Round, BacktestError> {
-        let mut tell = |progress: &Progress| watch.training(row, progress);
+        watch: &mut dyn Observer,
+    ) -> Result<TrainingRound, BacktestError> {
+        let mut tell = |progress: &Progress| watch.on_training_progress(row, progress);
         let (stream, weights) = (&self.spec.stream, &self.weights);
         let round = training::round(most_steps, how, stream, weights, self.table, row, &mut tell)?;
-        watch.trained(&round);
+        watch.on_training_end(&round);
         Ok(round)
     }
 
     /// Promoted weights serve from the next row on.
-    fn take_up(&mut self, round: Round) -> Result<(), BacktestError> {
+    fn take_up(&mut self, round: TrainingRound) -> Result<(), BacktestError> {
         if let Some(weights) = &round.weights {
             let stream = &self.spec.stream;
             let network = Network::new(&stream.network, weights)?;
@@ -302,7 +302,7 @@ impl<'a> Run<'a> {
             let prior = round.prior.clone();
             self.engine.install(&stream.name, version, Version { network: Arc::new(network), prior });
             self.engine.activate(self.task, version);
-            self.engine.forget(&stream.name, version);
+            self.engine.drop_weights_below(&stream.name, version);
             self.weights = weights.clone();
         }
         self.rounds.push(round);

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     crossing::{Crossing, Crossings, Known},
-    report::{METHODS, Measured, Method},
+    report::{METHODS, Method, MethodErrors},
     units::Unit,
 };
 use crate::{
@@ -254,20 +254,20 @@ impl Scorer {
     }
 
     /// For each reported horizon and each method the means over leads 1 to the horizon.
-    pub fn measured(&self) -> Vec<Measured> {
+    pub fn measured(&self) -> Vec<MethodErrors> {
         let rows = self.report.iter().zip(&self.rest).flat_map(|(&horizon, rest)| {
-            let leads = &self.leads[..=self.spec.place(horizon)];
+            let leads = &self.leads[..=self.spec.output_index(horizon)];
             Method::ALL.map(|method| self.mean(leads.iter().chain([rest]), horizon, method))
         });
         rows.collect()
     }
 
     /// The means at each lead alone.
-    pub fn by_lead(&self, method: Method) -> Vec<Measured> {
+    pub fn by_lead(&self, method: Method) -> Vec<MethodErrors> {
         self.spec.leads().zip(&self.leads).map(|(lead, errors)| self.mean([errors], lead, method)).collect()
     }
 
-    fn mean<'a>(&self, parts: impl IntoIterator<Item = &'a Errors>, horizon: usize, method: Method) -> Measured {
+    fn mean<'a>(&self, parts: impl IntoIterator<Item = &'a Errors>, horizon: usize, method: Method) -> MethodErrors {
         let mut points = PointMeasures::default();
         let mut quantiles = QuantileMeasures::new(&self.spec.levels);
         for part in parts {
@@ -278,7 +278,7 @@ impl Scorer {
         if method == Method::Foretide && points.count() > 0 {
             coverage.extend(quantiles.coverage().into_iter().map(|(nominal, inside, _)| (nominal, inside)));
         }
-        Measured {
+        MethodErrors {
             method,
             horizon,
             mse: points.mse(),
@@ -335,7 +335,7 @@ mod tests {
 
     #[test]
     fn one_number_by_hand() {
-        let spec = ForecastSpec::one(3, &[0.1, 0.5, 0.9], 2, Target::Maximum, Some(5.0)).unwrap();
+        let spec = ForecastSpec::aggregate(3, &[0.1, 0.5, 0.9], 2, Target::Maximum, Some(5.0)).unwrap();
         let unit = Unit { centre: 1.0, scale: 2.0, naive: None };
         let mut scorer = Scorer::new(&spec, &[3], 1..8, vec![unit]);
         for (row, value) in [(0, 1.0), (1, 3.0), (2, 5.0), (4, 9.0), (5, 1.0), (7, 1.0)] {

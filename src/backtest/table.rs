@@ -1,7 +1,7 @@
 //! A file's readings in memory.
 
 use crate::{
-    series::{Outlook, newest_steps},
+    series::{FutureCovariateTable, values_on_grid},
     time::{EventTime, Grid},
 };
 
@@ -36,17 +36,17 @@ pub struct Table {
     /// Cells that hold no number: gaps.
     pub gaps: u64,
     /// The names of the covariates, in order.
-    pub covariates: Vec<String>,
+    pub past_covariates: Vec<String>,
     /// Wide layout, `[rows, covariates]`: what comes with every reading of a row; NaN for a gap.
     pub beside: Vec<f64>,
     /// The names of the numbers that are known in advance, in order.
-    pub known: Vec<String>,
+    pub future_covariates: Vec<String>,
     /// Wide layout, `[rows, known]`: what is known in advance of the time of a row; NaN for a gap.
     pub ahead: Vec<f64>,
     /// The times of the rows of which something is known in advance.
     pub ahead_at: Vec<EventTime>,
     /// Columns that hold no numbers and are left out.
-    pub left_out: Vec<String>,
+    pub ignored_columns: Vec<String>,
 }
 
 impl Table {
@@ -55,30 +55,30 @@ impl Table {
         self.series.iter().position(|known| known == name)
     }
 
-    /// The newest values of a series, one step of the grid apart; see [`newest_steps`].
+    /// The newest values of a series, one step of the grid apart; see [`values_on_grid`].
     pub fn on_grid(&self, series: usize) -> Vec<f64> {
         let of_series = self.readings.iter().filter(|reading| reading.series as usize == series);
-        newest_steps(of_series.map(|reading| (reading.time.0.div_euclid(self.interval.max(1)), reading.value)))
+        values_on_grid(of_series.map(|reading| (reading.time.0.div_euclid(self.interval.max(1)), reading.value)))
     }
 
     /// The covariates that come with a reading.
     pub fn beside(&self, reading: &Reading) -> &[f64] {
-        let count = self.covariates.len();
+        let count = self.past_covariates.len();
         let from = reading.row as usize * count;
         self.beside.get(from..from + count).unwrap_or_default()
     }
 
     /// What is known in advance of the time of each row, with the number of the row.
     pub fn ahead(&self) -> impl Iterator<Item = (i64, EventTime, &[f64])> {
-        let numbers = self.ahead.chunks_exact(self.known.len().max(1));
+        let numbers = self.ahead.chunks_exact(self.future_covariates.len().max(1));
         (0..).zip(&self.ahead_at).zip(numbers).map(|((row, time), numbers)| (row, *time, numbers))
     }
 
     /// The same as an outlook on a grid.
-    pub fn outlook(&self, grid: Grid) -> Outlook {
-        let mut outlook = Outlook::default();
+    pub fn outlook(&self, grid: Grid) -> FutureCovariateTable {
+        let mut outlook = FutureCovariateTable::default();
         self.ahead().for_each(|(row, time, numbers)| {
-            outlook.tell(grid.slot(time), row, numbers, usize::MAX);
+            outlook.insert(grid.slot(time), row, numbers, usize::MAX);
         });
         outlook
     }

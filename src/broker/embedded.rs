@@ -12,11 +12,11 @@ use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
 use super::{BrokerError, kafka::KafkaOptions};
 
 /// A running embedded broker; it ends when this is dropped.
-pub struct Embedded {
+pub struct EmbeddedBroker {
     cluster: MockCluster<'static, DefaultProducerContext>,
 }
 
-impl Embedded {
+impl EmbeddedBroker {
     /// Starts it on a free port of this machine, with no topics.
     pub fn start() -> Result<Self, BrokerError> {
         let cluster = MockCluster::new(1);
@@ -27,7 +27,7 @@ impl Embedded {
     /// Creates a topic. (It cannot be asked for that as a cluster is, with [`Broker::create`](super::Broker::create).)
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<(), BrokerError> {
         let created = self.cluster.create_topic(name, partitions, 1);
-        created.map_err(|error| BrokerError::Refused(format!("creating topic {name} on the embedded broker: {error}")))
+        created.map_err(|error| BrokerError::Rejected(format!("creating topic {name} on the embedded broker: {error}")))
     }
 
     /// Where clients find it: `host:port`.
@@ -47,18 +47,23 @@ impl Embedded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::{Broker, From, MemberEvent, Outgoing, Partition, kafka::KafkaBroker};
+    use crate::broker::{Broker, From, MemberEvent, Partition, ProducerRecord, kafka::KafkaBroker};
 
     #[test]
     fn our_own_clients_get_along_with_it() {
-        let embedded = Embedded::start().unwrap();
+        let embedded = EmbeddedBroker::start().unwrap();
         embedded.create_topic("in", 2).unwrap();
         let broker = KafkaBroker::new(embedded.options()).unwrap();
         assert_eq!(broker.partitions("in").unwrap(), Some(2));
         let mut member = broker.join("group", "member", &["in".into()]).unwrap();
         let mut publisher = broker.publisher("publisher").unwrap();
-        let record =
-            |payload| Outgoing { topic: "in", partition: Some(1), key: None, payload: Some(payload), headers: &[] };
+        let record = |payload| ProducerRecord {
+            topic: "in",
+            partition: Some(1),
+            key: None,
+            payload: Some(payload),
+            headers: &[],
+        };
         publisher.publish(&[record(b"one"), record(b"two")]).unwrap();
         let place = Partition { topic: "in".into(), number: 1 };
 
@@ -67,7 +72,7 @@ mod tests {
             match member.poll(Duration::from_millis(20), 100).unwrap() {
                 Some(MemberEvent::Assigned(partitions)) => {
                     assert_eq!(partitions.len(), 2);
-                    assert_eq!(member.committed(&partitions).unwrap(), [None, None]);
+                    assert_eq!(member.committed_offsets(&partitions).unwrap(), [None, None]);
                     partitions.iter().for_each(|partition| member.start(partition, 0).unwrap());
                 }
                 Some(MemberEvent::Records(batch)) => {
@@ -89,12 +94,12 @@ mod tests {
         let mut count = 0;
         for _ in 0..100 {
             count += reader.read(Duration::from_millis(20), 100).unwrap().map_or(0, |batch| batch.len());
-            if reader.reached(end).unwrap() {
+            if reader.has_reached(end).unwrap() {
                 break;
             }
         }
         assert_eq!(count, 3);
-        assert!(reader.reached(end).unwrap());
+        assert!(reader.has_reached(end).unwrap());
         member.leave().unwrap();
     }
 }

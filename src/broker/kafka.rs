@@ -23,9 +23,9 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode as C},
 };
 
-pub use options::{KafkaOptions, Properties};
+pub use options::{KafkaOptions, PropertySource};
 
-use super::{Broker, BrokerError, From, Member, Partition, Publisher, Reader, TopicPlan};
+use super::{Broker, BrokerError, From, Member, Partition, Publisher, Reader, TopicSpec};
 use context::{ConsumerNotes, Deadline};
 
 /// Longer than the client's pause between two attempts to connect: a broker that turned us away may let us in by then.
@@ -87,7 +87,7 @@ impl Broker for KafkaBroker {
         self.probe().partitions(topic)
     }
 
-    fn create(&self, plan: &TopicPlan) -> Result<(), BrokerError> {
+    fn create(&self, plan: &TopicSpec) -> Result<(), BrokerError> {
         self.probe().create(plan)
     }
 }
@@ -122,15 +122,15 @@ impl Probe {
     fn explain(&self, what: &str, error: &KafkaError) -> BrokerError {
         self.hear();
         match self.consumer.context().complaints.explain(what, error) {
-            BrokerError::Retry(text) => {
+            BrokerError::Retriable(text) => {
                 let complaint = self.consumer.context().complaints.last();
-                BrokerError::Retry(denial::advised(format!(
+                BrokerError::Retriable(denial::advised(format!(
                     "{text}: no answer from {} within {:?}{complaint}",
                     self.servers, self.timeout
                 )))
             }
             other => {
-                self.denied.fetch_or(matches!(other, BrokerError::Denied(_)), Ordering::Relaxed);
+                self.denied.fetch_or(matches!(other, BrokerError::Authentication(_)), Ordering::Relaxed);
                 other
             }
         }
@@ -187,7 +187,7 @@ impl Probe {
             // The client's picture of the cluster may be older than the topic.
             let have = self.partitions(topic)?.unwrap_or(0);
             if *number >= have {
-                return Err(BrokerError::Refused(format!(
+                return Err(BrokerError::Rejected(format!(
                     "{partition} does not exist; the topic has {have} partitions"
                 )));
             }
@@ -199,7 +199,7 @@ impl Probe {
     fn inside(&self, partition: &Partition, offset: i64) -> Result<i64, BrokerError> {
         let (oldest, end) = self.offsets(partition)?;
         if offset > end {
-            return Err(BrokerError::Refused(format!(
+            return Err(BrokerError::Rejected(format!(
                 "{partition} ends at offset {end}, before the position {offset}: its records are gone or it was made \
                  anew; reset the group's offsets to go on"
             )));
@@ -227,7 +227,7 @@ impl Probe {
         }
     }
 
-    fn create(&self, plan: &TopicPlan) -> Result<(), BrokerError> {
+    fn create(&self, plan: &TopicSpec) -> Result<(), BrokerError> {
         let what = format!("creating topic {}", plan.name);
         let map = |error: &KafkaError| self.explain(&what, error);
         let admin: AdminClient<ConsumerNotes> =
@@ -254,7 +254,10 @@ impl Probe {
         let deadline = Deadline::after(self.timeout);
         while self.partitions(&plan.name)?.is_none() {
             if deadline.passed() {
-                return Err(BrokerError::Retry(format!("{what}: no broker has heard of it after {:?}", self.timeout)));
+                return Err(BrokerError::Retriable(format!(
+                    "{what}: no broker has heard of it after {:?}",
+                    self.timeout
+                )));
             }
             std::thread::sleep(Duration::from_millis(20));
         }

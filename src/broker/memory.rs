@@ -27,7 +27,7 @@ use std::{
 pub use faults::{Delivery, Fault, Faults, Operation, Pause};
 pub use log::StoredRecord;
 
-use super::{Broker, BrokerError, From, Member, Partition, Publisher, Reader, TopicPlan};
+use super::{Broker, BrokerError, From, Member, Partition, Publisher, Reader, TopicSpec};
 use cluster::Cluster;
 
 /// A process' handle on a cluster in memory; cheap to clone. See the module's description.
@@ -120,7 +120,7 @@ impl MemoryCluster {
 
     /// Deletes a topic and makes it again with as many partitions; where `forget_offsets`, the groups' offsets in it go as
     /// well, as they do once the brokers have come to it.
-    pub fn make_anew(&self, topic: &str, forget_offsets: bool) -> Result<(), BrokerError> {
+    pub fn recreate_topic(&self, topic: &str, forget_offsets: bool) -> Result<(), BrokerError> {
         let mut cluster = self.lock();
         cluster.topic_mut(topic)?.logs.iter_mut().for_each(|log| *log = log::Log::default());
         if forget_offsets {
@@ -188,7 +188,7 @@ impl Broker for MemoryCluster {
         Ok(self.lock().topics.get(topic).map(cluster::Topic::partitions))
     }
 
-    fn create(&self, plan: &TopicPlan) -> Result<(), BrokerError> {
+    fn create(&self, plan: &TopicSpec) -> Result<(), BrokerError> {
         self.faults.alive()?;
         self.lock().create(plan)
     }

@@ -123,7 +123,7 @@ impl Batch {
 
 /// A record to be written.
 #[derive(Debug, Clone, Copy)]
-pub struct Outgoing<'a> {
+pub struct ProducerRecord<'a> {
     /// The topic to write to.
     pub topic: &'a str,
     /// The partition; `None` lets the client choose it by the key (murmur2, as Kafka's own client does).
@@ -155,7 +155,7 @@ pub enum MemberEvent {
 pub enum BrokerError {
     /// Passing trouble: try again later. A transaction that met it must be rolled back with [`Member::abort`] first.
     #[error("the broker did not take it this time ({0}); it will be tried again")]
-    Retry(String),
+    Retriable(String),
     /// The open transaction is void: abort it, roll the state back to before it and read its input again.
     #[error("the transaction was aborted ({0}); its input will be read again")]
     Aborted(String),
@@ -166,13 +166,13 @@ pub enum BrokerError {
     /// The cluster does not let us in: a certificate, a password or the protocol is wrong. Somebody has to mend that,
     /// there or here: drop the client and try again with a new one, less and less often.
     #[error("the cluster does not let us in ({0})")]
-    Denied(String),
+    Authentication(String),
     /// The cluster lets us in, and does not permit what was asked. To be dealt with as [`BrokerError::Denied`].
     #[error("the cluster does not permit it ({0})")]
-    Forbidden(String),
+    Authorization(String),
     /// What was asked can never work as it stands (unknown topic, record too large).
     #[error("{0}")]
-    Refused(String),
+    Rejected(String),
     /// The client is beyond repair: drop it, and join anew with another.
     #[error("the Kafka client failed for good: {0}")]
     Fatal(String),
@@ -190,7 +190,7 @@ pub trait Member: Send {
     /// `max_records` records of one partition.
     fn poll(&mut self, timeout: Duration, max_records: usize) -> Result<Option<MemberEvent>, BrokerError>;
     /// The group's committed offsets (the next to be read), read so that no open transaction can still move them.
-    fn committed(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>, BrokerError>;
+    fn committed_offsets(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>, BrokerError>;
     /// Lets an assigned partition deliver from `offset` on; also used to go back after a rollback. Where retention has
     /// taken `offset`, delivery begins at the oldest record kept. [`BrokerError::Refused`], here or at the next
     /// [`Member::poll`], where the partition ends before `offset`: it was made anew, or its cluster lost records.
@@ -203,7 +203,7 @@ pub trait Member: Send {
     /// Opens a transaction.
     fn begin(&mut self) -> Result<(), BrokerError>;
     /// Adds a record to the open transaction. Blocks (bounded) while the client's queue is full.
-    fn send(&mut self, record: Outgoing<'_>) -> Result<(), BrokerError>;
+    fn send(&mut self, record: ProducerRecord<'_>) -> Result<(), BrokerError>;
     /// Commits the open transaction together with the input positions (next offset to be read of each partition). After
     /// [`BrokerError::Fatal`] it may or may not have been committed: only the committed offsets, read anew, tell.
     fn commit(&mut self, positions: &[(Partition, i64)]) -> Result<(), BrokerError>;
@@ -219,13 +219,13 @@ pub trait Reader: Send {
     fn read(&mut self, timeout: Duration, max_records: usize) -> Result<Option<Batch>, BrokerError>;
     /// Whether every record below `end` has been passed (offsets of markers, of aborted records and of what compaction
     /// or retention removed count as passed; those of a transaction that is still open do not).
-    fn reached(&mut self, end: i64) -> Result<bool, BrokerError>;
+    fn has_reached(&mut self, end: i64) -> Result<bool, BrokerError>;
 }
 
 /// Writes outside of the serving transaction, itself in transactions: weights to the models topic.
 pub trait Publisher: Send {
     /// Writes all records in one transaction, or none. Fenced when another publisher has started under the same id.
-    fn publish(&mut self, records: &[Outgoing<'_>]) -> Result<(), BrokerError>;
+    fn publish(&mut self, records: &[ProducerRecord<'_>]) -> Result<(), BrokerError>;
 }
 
 /// Where a reader starts.
@@ -241,7 +241,7 @@ pub enum From {
 
 /// A topic that must exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopicPlan {
+pub struct TopicSpec {
     /// Its name.
     pub name: String,
     /// How many partitions it must have (at least).
@@ -266,5 +266,5 @@ pub trait Broker: Send + Sync {
     /// The number of partitions of a topic; `None` where it does not exist.
     fn partitions(&self, topic: &str) -> Result<Option<i32>, BrokerError>;
     /// Creates a topic; one that exists already is left as it is, which is not an error.
-    fn create(&self, plan: &TopicPlan) -> Result<(), BrokerError>;
+    fn create(&self, plan: &TopicSpec) -> Result<(), BrokerError>;
 }

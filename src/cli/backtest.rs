@@ -23,9 +23,12 @@ use super::{
     training::TrainingArguments,
 };
 use crate::{
-    backtest::{self, BacktestSpec, Report, Round, Table, Timed, TrainingPlan, Watch, plot, schedule},
+    backtest::{
+        self, BacktestSpec, Observer, Report, Table, TimedObserver, TrainingPlan, TrainingRound, default_training_rows,
+        plot,
+    },
     daemon::{forecasts::ForecastWriter, specs},
-    engine::{Engine, Epoch},
+    engine::{Engine, Transaction},
     env::{Clock, SystemClock},
     settings::{Stream, Training},
     train::{DeviceChoice, Progress, TrainSpec},
@@ -152,14 +155,14 @@ fn whole(arguments: &Arguments) -> Result<(), Failure> {
         return impute::run(arguments, &table, score_rows);
     }
     let spec = backtest_spec(arguments, &table, first, score_rows)?;
-    let updates = spec.training.as_ref().map_or(0, |plan| plan.spec.max_steps);
+    let updates = spec.training.as_ref().map_or(0, |plan| plan.spec.max_updates);
     let mut screen = Screen::open(arguments.emit.as_ref(), updates)?;
     screen.say(&what_it_is(&spec.stream, &table));
     if arguments.compare.compare {
         return compare::run(&spec, &table, arguments.json, screen, &clock);
     }
     let report = backtest::run(&spec, &table, &mut screen)?;
-    let microseconds = screen.microseconds();
+    let microseconds = screen.microseconds_per_forecast();
     screen.close(arguments.emit.as_ref())?;
     tell_counts(&report, &table);
     let seconds = clock.monotonic_micros() as f64 / 1e6;
@@ -204,12 +207,12 @@ fn backtest_spec(
         stream,
         topic: Arc::from(arguments.topic.as_str()),
         partition: arguments.partition,
-        report,
+        report_horizons: report,
         scale_rows: arguments.scale_rows.clone(),
         score_rows,
         training: (!arguments.no_training).then(|| training_plan(arguments, first, table.rows)),
-        block: (READINGS_PER_EPOCH / table.series.len().max(1)).clamp(1, 256),
-        shown: arguments.plot.as_ref().and(shown),
+        rows_per_transaction: (READINGS_PER_EPOCH / table.series.len().max(1)).clamp(1, 256),
+        plot_series: arguments.plot.as_ref().and(shown),
     })
 }
 
@@ -220,25 +223,25 @@ fn training_plan(arguments: &Arguments, first: usize, last: usize) -> TrainingPl
     let rows = match arguments.train_every {
         _ if !at.is_empty() => at,
         Some(every) => (first..last).step_by(every.get()).collect(),
-        None => schedule(first, last),
+        None => default_training_rows(first, last),
     };
     let defaults = specs::train_spec(&Training::default(), arguments.seed, arguments.forecast.levels());
     let (max_steps, device) = (arguments.train_updates, arguments.device);
-    let mut spec = TrainSpec { max_steps, epochs: usize::MAX, device, ..defaults };
+    let mut spec = TrainSpec { max_updates: max_steps, epochs: usize::MAX, device, ..defaults };
     arguments.training.apply(&mut spec);
     let from = rows.first().copied().unwrap_or(last);
     let refreshes = arguments.refresh_every.map(|every| (from..last).step_by(every.get()).skip(1).collect());
     let refreshes = (refreshes.unwrap_or_default(), arguments.refresh_updates);
-    TrainingPlan { rows, refreshes, most_steps: arguments.train_history, spec }
+    TrainingPlan { rows, refreshes, max_history: arguments.train_history, spec }
 }
 
 fn tell_counts(report: &Report, table: &Table) {
     let counts = report.counts;
-    let all = [(table.gaps, "gaps"), (counts.doubled, "doubled and refused"), (counts.late, "late and refused")];
+    let all = [(table.gaps, "gaps"), (counts.duplicate, "doubled and refused"), (counts.late, "late and refused")];
     let parts: Vec<String> =
         all.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
     if !parts.is_empty() {
-        eprintln!("{} readings taken; {}", counts.taken, parts.join(", "));
+        eprintln!("{} readings taken; {}", counts.accepted, parts.join(", "));
     }
 }
 
@@ -292,24 +295,24 @@ impl Screen {
     }
 }
 
-impl Timed for Screen {
-    fn microseconds(&mut self) -> Option<f64> {
+impl TimedObserver for Screen {
+    fn microseconds_per_forecast(&mut self) -> Option<f64> {
         let (spent, forecasts) = (std::mem::take(&mut self.spent), std::mem::take(&mut self.forecasts));
         (forecasts > 0).then(|| spent as f64 / forecasts as f64)
     }
 }
 
-impl Watch for Screen {
-    fn fed(&mut self, readings: usize, of: usize) {
+impl Observer for Screen {
+    fn on_progress(&mut self, readings: usize, of: usize) {
         self.bar.set_length(of as u64);
         self.bar.set_position(readings as u64);
     }
 
-    fn begin(&mut self) {
+    fn on_transaction_start(&mut self) {
         self.begun = self.clock.monotonic_micros();
     }
 
-    fn epoch(&mut self, engine: &Engine, epoch: &Epoch) -> io::Result<()> {
+    fn on_transaction(&mut self, engine: &Engine, epoch: &Transaction) -> io::Result<()> {
         self.spent += self.clock.monotonic_micros() - self.begun;
         self.forecasts += epoch.forecasts.len() as u64;
         let Some((writer, out)) = &mut self.emit else { return Ok(()) };
@@ -321,17 +324,17 @@ impl Watch for Screen {
         Ok(())
     }
 
-    fn training(&mut self, row: usize, progress: &Progress) {
-        let (step, of, loss) = (progress.step, self.updates, progress.loss);
+    fn on_training_progress(&mut self, row: usize, progress: &Progress) {
+        let (step, of, loss) = (progress.update, self.updates, progress.loss);
         self.bar.set_message(format!("training before row {row}: update {step} of {of}, loss {loss:.4}"));
         self.bar.tick();
     }
 
-    fn trained(&mut self, round: &Round) {
+    fn on_training_end(&mut self, round: &TrainingRound) {
         self.bar.set_message("");
         let losses = format!("held-out loss {:.4} to {:.4}", round.champion_loss, round.challenger_loss);
         let (row, updates) = (round.row, round.updates);
-        self.say(&match &round.refused {
+        self.say(&match &round.rejection {
             None => format!("trained before row {row}, {updates} updates: promoted, {losses}"),
             Some(why) => format!("trained before row {row}, {updates} updates: refused, {why}"),
         });

@@ -7,7 +7,7 @@ use super::failure::{UNAVAILABLE, WRONG_CONFIGURATION};
 use crate::{
     broker::{Broker, BrokerError, From, Partition, kafka::KafkaBroker},
     daemon::{history, permissions, plan::Plan, sizing, specs, topics},
-    dashboard::http::Door,
+    dashboard::http::ListenerSpec,
     env,
     settings::{self, Settings},
 };
@@ -51,7 +51,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     if let Some(user) = &arguments.acls {
         println!("acls");
         let servers = settings.kafka.brokers.join(",");
-        let needed = permissions::needed(&plan, settings.role, settings.kafka.create_topics);
+        let needed = permissions::required(&plan, settings.role, settings.kafka.create_topics);
         permissions::commands(&needed, &servers, user).iter().for_each(|command| println!("  {command}"));
     }
     if !arguments.connect {
@@ -71,7 +71,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 /// certificate.
 fn rooms(settings: &Settings) -> anyhow::Result<(Plan, KafkaBroker)> {
     let plan = specs::plan(settings)?;
-    Door::new(&settings.http)?;
+    ListenerSpec::from_settings(&settings.http)?;
     Ok((plan, KafkaBroker::new(specs::kafka_options(settings, "check"))?))
 }
 
@@ -97,12 +97,13 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
         };
         println!("  in     {topic}: {what}");
     }
-    for (stream, known) in plan.streams.iter().filter_map(|stream| Some((stream, stream.known.as_ref()?))) {
+    for (stream, known) in plan.streams.iter().filter_map(|stream| Some((stream, stream.future_covariates.as_ref()?))) {
         let what = match permitted(partitions(broker, &known.topic, true))? {
             Ok(None) => Err("MISSING: create it, or correct its name".to_owned()),
             Ok(Some(count)) => {
                 let beside = stream.topics.iter().filter_map(|topic| Some((topic, *inputs.get(topic)?)));
-                topics::uneven(&known.topic, count, beside).map_or(Ok(format!("{count} partitions")), Err)
+                topics::partition_count_mismatch(&known.topic, count, beside)
+                    .map_or(Ok(format!("{count} partitions")), Err)
             }
             Err(why) => Err(why),
         };
@@ -110,8 +111,8 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
         println!("  known  {}: {}", known.topic, what.unwrap_or_else(|why| why));
     }
     let widest = inputs.values().copied().max().unwrap_or(1);
-    for needed in topics::needed(plan, widest) {
-        let read = topics::read_back(plan, settings.role, &needed.name);
+    for needed in topics::output_topics(plan, widest) {
+        let read = topics::reads_own_topic(plan, settings.role, &needed.name);
         let what = match permitted(partitions(broker, &needed.name, read))? {
             Ok(Some(count)) => format!("{count} partitions"),
             Ok(None) if settings.kafka.create_topics => {
@@ -119,7 +120,7 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
             }
             Ok(None) => {
                 good = false;
-                topics::missing(&needed)
+                topics::missing_topic_message(&needed)
             }
             Err(why) => {
                 good = false;
@@ -159,7 +160,7 @@ fn partitions(broker: &KafkaBroker, topic: &str, read: bool) -> Result<Option<i3
 fn permitted<T>(answer: Result<T, BrokerError>) -> Result<Result<T, String>, BrokerError> {
     match answer {
         Ok(answer) => Ok(Ok(answer)),
-        Err(BrokerError::Forbidden(why)) => Ok(Err(format!("FORBIDDEN: {why}"))),
+        Err(BrokerError::Authorization(why)) => Ok(Err(format!("FORBIDDEN: {why}"))),
         Err(error) => Err(error),
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     backtest::{Layout, ReadSpec, Table, TimeColumn},
     daemon::specs,
     engine::StreamSpec,
-    series::{Calendar, MAX_COVARIATES, MAX_KNOWN, seasons},
+    series::{Calendar, MAX_FUTURE_COVARIATES, MAX_PAST_COVARIATES, seasons},
     settings::{self, Aggregation, Date, Interval, Millis, Model, Season, Stream, StreamLimits},
     wire::TimeFormat,
 };
@@ -35,10 +35,10 @@ pub(super) struct FileArguments {
     columns: Vec<String>,
     /// Wide: columns that are looked at and not forecast
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "long", help_heading = "File")]
-    covariates: Vec<String>,
+    past_covariates: Vec<String>,
     /// Wide: columns whose numbers are known in advance, over the whole horizon, and not forecast
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "long", help_heading = "File")]
-    known: Vec<String>,
+    future_covariates: Vec<String>,
     /// The column of the time stamp [default: the first one]
     #[arg(long, value_name = "COLUMN", help_heading = "File")]
     time: Option<String>,
@@ -112,8 +112,8 @@ impl FileArguments {
         });
         ReadSpec {
             layout,
-            covariates: self.covariates.clone(),
-            known: self.known.clone(),
+            past_covariates: self.past_covariates.clone(),
+            future_covariates: self.future_covariates.clone(),
             time,
             time_format,
             zone: self.time_zone.clone(),
@@ -144,13 +144,16 @@ impl ForecastArguments {
         reading: &FileArguments,
         table: &Table,
     ) -> Result<StreamSpec, Failure> {
-        let (interval, covariates) = (table.interval, table.covariates.len());
-        if covariates > MAX_COVARIATES {
-            let what = format!("{covariates} covariates; expected at most {MAX_COVARIATES}");
+        let (interval, covariates) = (table.interval, table.past_covariates.len());
+        if covariates > MAX_PAST_COVARIATES {
+            let what = format!("{covariates} covariates; expected at most {MAX_PAST_COVARIATES}");
             return Err(Failure(USAGE, what));
         }
-        if table.known.len() > MAX_KNOWN {
-            let what = format!("{} columns known in advance; expected at most {MAX_KNOWN}", table.known.len());
+        if table.future_covariates.len() > MAX_FUTURE_COVARIATES {
+            let what = format!(
+                "{} columns known in advance; expected at most {MAX_FUTURE_COVARIATES}",
+                table.future_covariates.len()
+            );
             return Err(Failure(USAGE, what));
         }
         let season = match self.season {
@@ -168,9 +171,9 @@ impl ForecastArguments {
             quantiles: self.quantiles.clone(),
             holidays: self.holidays.clone(),
             year_phase: self.year_phase,
-            covariates: table.covariates.clone(),
-            known: settings::Known {
-                values: table.known.clone(),
+            past_covariates: table.past_covariates.clone(),
+            future_covariates: settings::Known {
+                values: table.future_covariates.clone(),
                 slots: settings::Auto::Set(u32::MAX),
                 ..settings::Known::default()
             },
@@ -195,8 +198,8 @@ pub(super) fn what_it_is(stream: &StreamSpec, table: &Table) -> String {
         found if found.is_empty() => " (the data show none)".to_owned(),
         found => format!(" (the data show {})", seasons_text(&found)),
     };
-    if !table.left_out.is_empty() {
-        text += &format!("; left out, no numbers: {}", table.left_out.join(", "));
+    if !table.ignored_columns.is_empty() {
+        text += &format!("; left out, no numbers: {}", table.ignored_columns.join(", "));
     }
     text
 }

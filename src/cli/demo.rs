@@ -10,8 +10,8 @@ use anyhow::{Context, anyhow};
 
 use crate::{
     broker::{
-        Broker, TopicPlan,
-        embedded::Embedded,
+        Broker, TopicSpec,
+        embedded::EmbeddedBroker,
         kafka::{KafkaBroker, KafkaOptions},
     },
     daemon::{Daemon, specs, topics},
@@ -78,7 +78,7 @@ fn show(arguments: &Arguments) -> anyhow::Result<()> {
         }
         let feed = feed::start(Arc::clone(&broker), arguments.seed, usize::from(arguments.series))
             .context("the demo's data")?;
-        let board = Arc::clone(&daemon.status().board);
+        let board = Arc::clone(&daemon.status().dashboard);
         let stop = super::asked_to_stop()?;
         let ended = daemon
             .run(async {
@@ -107,15 +107,15 @@ fn configuration(arguments: &Arguments) -> anyhow::Result<Settings> {
 }
 
 /// The broker that the demo runs on, with every topic it needs.
-fn cluster(arguments: &Arguments, settings: &Settings) -> anyhow::Result<(Option<Embedded>, Arc<dyn Broker>)> {
+fn cluster(arguments: &Arguments, settings: &Settings) -> anyhow::Result<(Option<EmbeddedBroker>, Arc<dyn Broker>)> {
     let plan = specs::plan(settings)?;
-    let inputs = [(feed::SIMULATED, PARTITIONS), (feed::MACHINE, 1)].map(|(name, partitions)| TopicPlan {
+    let inputs = [(feed::SIMULATED, PARTITIONS), (feed::MACHINE, 1)].map(|(name, partitions)| TopicSpec {
         name: name.to_owned(),
         partitions,
         compacted: false,
         max_record_bytes: 1 << 20,
     });
-    let all = inputs.into_iter().chain(topics::needed(&plan, PARTITIONS));
+    let all = inputs.into_iter().chain(topics::output_topics(&plan, PARTITIONS));
     if arguments.brokers.is_some() {
         let options: KafkaOptions = specs::kafka_options(settings, "demo");
         let broker: Arc<dyn Broker> = Arc::new(KafkaBroker::new(options)?);
@@ -124,7 +124,7 @@ fn cluster(arguments: &Arguments, settings: &Settings) -> anyhow::Result<(Option
         }
         return Ok((None, broker));
     }
-    let embedded = Embedded::start()?;
+    let embedded = EmbeddedBroker::start()?;
     for topic in all {
         embedded.create_topic(&topic.name, topic.partitions)?;
     }

@@ -22,7 +22,7 @@ pub(super) struct Failure(pub(super) u8, pub(super) String);
 impl From<BacktestError> for Failure {
     fn from(error: BacktestError) -> Self {
         let code = match &error {
-            BacktestError::Asked(_) | BacktestError::Network(_) => USAGE,
+            BacktestError::InvalidSpec(_) | BacktestError::Network(_) => USAGE,
             BacktestError::Write(_) => CANNOT_WRITE,
             BacktestError::Train(_) => SOFTWARE,
         };

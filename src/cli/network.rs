@@ -1,7 +1,7 @@
 //! What the network looks like, on the command line.
 
 use super::failure::{Failure, USAGE};
-use crate::settings::{Arrangement, Cell, Model, Stream, Target};
+use crate::settings::{Cell, Model, Strategy, Stream, Target};
 
 /// The network; what is not asked for has the daemon's own default.
 #[derive(Debug, Clone, clap::Args)]
@@ -15,9 +15,9 @@ pub(super) struct NetworkArguments {
     /// Layers
     #[arg(long, value_name = "LAYERS", default_value_t = Stream::default().model.layers, help_heading = "Network")]
     layers: u32,
-    /// What goes in and what comes out: many_to_many, iterated, many_to_one, one_to_many or one_to_one
-    #[arg(long, value_name = "WORD", default_value = Stream::default().model.arrangement.word(), value_parser = arrangement, help_heading = "Network")]
-    arrangement: Arrangement,
+    /// What goes in and what comes out: direct, recursive, many_to_one, one_to_many or one_to_one
+    #[arg(long, value_name = "WORD", default_value = Stream::default().model.strategy.word(), value_parser = strategy, help_heading = "Network")]
+    strategy: Strategy,
     /// What many_to_one tells of the steps ahead: maximum, minimum, mean or last
     #[arg(long, value_name = "WORD", default_value = Stream::default().model.target.word(), value_parser = target, help_heading = "Network")]
     target: Target,
@@ -44,7 +44,7 @@ pub(super) struct NetworkArguments {
     segment: u32,
     /// Serve recurrent layers with weights rounded to bfloat16, where the processor can
     #[arg(long, help_heading = "Network")]
-    rounded: bool,
+    bf16: bool,
     /// The longest memory that the gates' first biases spread over, in steps; 0: a forget bias of one
     #[arg(long, value_name = "STEPS", default_value_t = Stream::default().model.chrono, help_heading = "Network")]
     chrono: u32,
@@ -56,8 +56,8 @@ impl NetworkArguments {
     /// # Errors
     /// A threshold that nothing can cross.
     pub(super) fn model(&self, seed: u64) -> Result<Model, Failure> {
-        if self.threshold.is_some() && self.arrangement != Arrangement::ManyToOne {
-            let needs = format!("--threshold needs --arrangement {}", Arrangement::ManyToOne);
+        if self.threshold.is_some() && self.strategy != Strategy::ManyToOne {
+            let needs = format!("--threshold needs --strategy {}", Strategy::ManyToOne);
             return Err(Failure(USAGE, needs));
         }
         Ok(Model {
@@ -65,7 +65,7 @@ impl NetworkArguments {
             layers: self.layers,
             hidden: self.hidden,
             seed,
-            arrangement: self.arrangement,
+            strategy: self.strategy,
             target: self.target,
             threshold: self.threshold,
             residual: self.residual,
@@ -74,7 +74,7 @@ impl NetworkArguments {
             context: self.context,
             window: self.window,
             segment: self.segment,
-            rounded: self.rounded,
+            bf16: self.bf16,
             chrono: self.chrono,
             ..Model::default()
         })
@@ -93,8 +93,8 @@ fn cell(text: &str) -> Result<Cell, String> {
     word(Cell::from_word, Cell::WORDS)(text)
 }
 
-fn arrangement(text: &str) -> Result<Arrangement, String> {
-    word(Arrangement::from_word, Arrangement::WORDS)(text)
+fn strategy(text: &str) -> Result<Strategy, String> {
+    word(Strategy::from_word, Strategy::WORDS)(text)
 }
 
 fn target(text: &str) -> Result<Target, String> {

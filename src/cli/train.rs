@@ -107,7 +107,7 @@ impl Arguments {
     fn apply(&self, spec: &mut TrainSpec) {
         if let Some(updates) = self.updates {
             // So many updates were asked for, however many passes they take.
-            (spec.max_steps, spec.epochs) = (updates, usize::MAX);
+            (spec.max_updates, spec.epochs) = (updates, usize::MAX);
         }
         spec.device = self.device.unwrap_or(spec.device);
         self.training.apply(spec);
@@ -149,7 +149,7 @@ fn whole(arguments: &Arguments) -> Result<(), Failure> {
     files::write(&arguments.out, &to_bytes(outcome.challenger.to_bytes())?)?;
     arguments.checkpoint.as_deref().map_or(Ok(()), |path| keep(path, &outcome.checkpoint))?;
     if outcome.interrupted {
-        eprintln!("interrupted after {} updates; the best weights so far were judged and kept", outcome.steps);
+        eprintln!("interrupted after {} updates; the best weights so far were judged and kept", outcome.updates);
     }
     let seconds = clock.monotonic_micros() as f64 / 1e6;
     tell(&if arguments.json { json(arguments, &outcome, seconds) } else { table(arguments, &outcome, seconds) })
@@ -186,7 +186,7 @@ fn to_bytes(bytes: Result<Vec<u8>, WeightsError>) -> Result<Vec<u8>, Failure> {
 fn refusal(outcome: &Outcome) -> Option<(&'static str, String)> {
     match &outcome.verdict {
         Verdict::Promote => None,
-        Verdict::Refuse(refusal) => Some((refusal.name(), refusal.to_string())),
+        Verdict::Reject(refusal) => Some((refusal.name(), refusal.to_string())),
     }
 }
 
@@ -206,7 +206,7 @@ fn json(arguments: &Arguments, outcome: &Outcome, seconds: f64) -> String {
             "newest": outcome.fit.newest,
         },
         "training_loss": outcome.training_loss,
-        "updates": outcome.steps,
+        "updates": outcome.updates,
         "clipped": outcome.clipped,
         "skipped_non_finite": outcome.skipped_non_finite,
         "gradient_norm": outcome.gradient_norm,
@@ -221,7 +221,8 @@ fn json(arguments: &Arguments, outcome: &Outcome, seconds: f64) -> String {
 }
 
 fn table(arguments: &Arguments, outcome: &Outcome, seconds: f64) -> String {
-    let Outcome { champion_loss, challenger_loss, judged, steps, clipped, skipped_non_finite, fit, .. } = outcome;
+    let Outcome { champion_loss, challenger_loss, judged, updates: steps, clipped, skipped_non_finite, fit, .. } =
+        outcome;
     let verdict = match refusal(outcome) {
         None => "a clear win".to_owned(),
         Some((_, why)) => format!("no win: {why}"),

@@ -8,10 +8,10 @@ use super::{
     plan::Plan,
 };
 use crate::{
-    broker::{Batch, BrokerError, Member, Outgoing, Partition},
-    engine::{Engine, Epoch, Sighting, TaskHandle, TaskId},
+    broker::{Batch, BrokerError, Member, Partition, ProducerRecord},
+    engine::{CovariateWatermark, Engine, TaskHandle, TaskId, Transaction},
     wire::{
-        DeadLetter, Mark, Refusal, TaskRecord,
+        DeadLetter, Mark, Rejection, TaskCheckpoint,
         state::{Envelope, StateKey, StateKind},
     },
 };
@@ -26,7 +26,7 @@ pub struct Refused {
     /// The stream that refused it, by its index in the plan.
     pub stream: usize,
     /// Why.
-    pub refusal: Refusal,
+    pub refusal: Rejection,
 }
 
 /// What [`write`] needs.
@@ -46,7 +46,7 @@ pub struct Writing<'a> {
     /// Which of it was refused.
     pub refused: &'a [Refused],
     /// What is to be written.
-    pub epoch: &'a Epoch,
+    pub epoch: &'a Transaction,
     /// Microseconds of the monotonic clock.
     pub now: u64,
     /// Room for the bytes of a state record.
@@ -96,7 +96,7 @@ impl Writing<'_> {
             }
             forecasts.write(engine, epoch, row, &mut payload);
             bytes[stream] += payload.len() as u64;
-            member.send(Outgoing {
+            member.send(ProducerRecord {
                 topic: topic.1,
                 partition: None,
                 key: Some(engine.key(row.task, row.series).as_bytes()),
@@ -181,7 +181,7 @@ impl Writing<'_> {
         if let Some(state) = state {
             state.encode(&mut self.state);
         }
-        self.member.send(Outgoing {
+        self.member.send(ProducerRecord {
             topic: &self.plan.state_topic,
             partition: Some(partition % self.plan.state_partitions),
             key: Some(key.as_bytes()),
@@ -192,25 +192,25 @@ impl Writing<'_> {
 
     /// Where each task stands. An older record is never wrong, it only makes a successor replay more: so it is written when
     /// weights change, and else ten times in a checkpoint interval.
-    fn task_records(&mut self) -> Result<Vec<(TaskHandle, TaskRecord)>, BrokerError> {
+    fn task_records(&mut self) -> Result<Vec<(TaskHandle, TaskCheckpoint)>, BrokerError> {
         let mut written = Vec::new();
         for done in &self.epoch.tasks {
             let Some(served) = self.served(done.task) else { continue };
             let old = self.now.saturating_sub(served.written_at) >= self.plan.checkpoint_interval / 10;
-            if !(done.activated || old || served.written.is_none()) {
+            if !(done.checkpoint_due || old || served.written.is_none()) {
                 continue;
             }
             let id = self.engine.id(done.task);
-            let record = TaskRecord {
+            let record = TaskCheckpoint {
                 replay_from: done.progress.replay_from,
                 activations: done.progress.activations.clone(),
-                sightings: sightings(&done.progress.sightings),
+                watermarks: watermarks(&done.progress.watermarks),
                 fingerprint: self.plan.streams[served.stream].engine.network.fingerprint(),
-                mark: self.mark(id),
+                topic_fingerprint: self.mark(id),
             };
             let mut key = String::new();
             StateKey::write_task(&mut key, &id.stream, &id.topic, id.partition);
-            let body = record.to_bytes().map_err(|error| BrokerError::Refused(error.to_string()))?;
+            let body = record.to_bytes().map_err(|error| BrokerError::Rejected(error.to_string()))?;
             let state = Envelope::new(StateKind::Task, done.to, &body);
             self.send_state(id.partition, &key, Some(&state))?;
             written.push((done.task, record));
@@ -235,17 +235,19 @@ impl Writing<'_> {
 fn send_letter(member: &mut dyn Member, topic: &str, letter: &DeadLetter<'_>) -> Result<(), BrokerError> {
     let headers = letter.headers();
     let headers: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (*name, value.as_slice())).collect();
-    member.send(Outgoing {
+    member.send(ProducerRecord {
         topic,
         partition: None,
-        key: letter.kept_key(),
-        payload: letter.kept_payload(),
+        key: letter.truncated_key(),
+        payload: letter.truncated_payload(),
         headers: &headers,
     })
 }
 
 /// As the task record has them.
-fn sightings(sightings: &[Sighting]) -> Vec<(i64, i64, i64, u64)> {
-    let tuple = |Sighting { position, from, until, digest }: &Sighting| (*position, *from, *until, *digest);
-    sightings.iter().map(tuple).collect()
+fn watermarks(watermarks: &[CovariateWatermark]) -> Vec<(i64, i64, i64, u64)> {
+    let tuple = |CovariateWatermark { position, oldest: from, next: until, digest }: &CovariateWatermark| {
+        (*position, *from, *until, *digest)
+    };
+    watermarks.iter().map(tuple).collect()
 }

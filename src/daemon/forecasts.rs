@@ -1,9 +1,9 @@
 //! The rows of an epoch as forecast records.
 
 use crate::{
-    engine::{Engine, Epoch, ForecastRow, TaskHandle},
+    engine::{Engine, ForecastRow, TaskHandle, Transaction},
     time::{EventTime, Grid},
-    wire::{Encoder, ForecastRecord, OneNumber},
+    wire::{ForecastEncoder, ForecastRecord, HorizonAggregate},
 };
 
 /// The times that a forecast is for. Many rows of an epoch share them.
@@ -34,13 +34,13 @@ impl ForecastTimes {
 /// Encodes forecasts; keeps what many of them share.
 #[derive(Debug, Default)]
 pub struct ForecastWriter {
-    encoder: Encoder,
+    encoder: ForecastEncoder,
     times: ForecastTimes,
 }
 
 impl ForecastWriter {
     /// Writes the record of `row` to `out`, which is emptied first.
-    pub fn write(&mut self, engine: &Engine, epoch: &Epoch, row: &ForecastRow, out: &mut Vec<u8>) {
+    pub fn write(&mut self, engine: &Engine, epoch: &Transaction, row: &ForecastRow, out: &mut Vec<u8>) {
         let id = engine.id(row.task);
         let spec = engine.stream(row.task);
         let (forecast, outputs) = (&spec.forecast, spec.forecast.outputs());
@@ -58,7 +58,7 @@ impl ForecastWriter {
             quantiles: &epoch.quantiles[row.quantile..row.quantile + outputs * forecast.levels.len()],
             anomaly: row.anomaly.map(|anomaly| anomaly.score),
             anomalous: row.anomaly.map(|anomaly| anomaly.anomalous),
-            one: forecast.target.map(|target| OneNumber {
+            aggregate: forecast.target.map(|target| HorizonAggregate {
                 of: target.name(),
                 steps: forecast.horizon,
                 crossing: forecast.threshold.zip(row.crossing),

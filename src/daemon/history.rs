@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     broker::{Broker, BrokerError, From, Partition, Reader},
-    series::{Known, Outlook, Size, newest_steps},
+    series::{FutureCovariateTable, Known, Size, values_on_grid},
     time::{EventTime, Grid},
-    train::{Lane, LaneBuilder},
+    train::{SequenceBuilder, TrainingSequence},
     wire::Decoder,
 };
 
@@ -26,7 +26,7 @@ const READ_WAIT: Duration = Duration::from_millis(200);
 #[derive(Debug, Default)]
 pub struct History {
     /// One lane for each series whose history is long enough.
-    pub lanes: Vec<Lane>,
+    pub lanes: Vec<TrainingSequence>,
     /// How large the values of each are.
     pub sizes: Vec<Size>,
     /// Steps of all lanes together.
@@ -56,7 +56,7 @@ pub fn read(
         for number in 0..broker.partitions(topic)?.unwrap_or(0) {
             let partition = Partition { topic: topic.as_str().into(), number };
             let room = training.max_series.saturating_sub(history.lanes.len());
-            let mut builders: BTreeMap<String, LaneBuilder> = BTreeMap::new();
+            let mut builders: BTreeMap<String, SequenceBuilder> = BTreeMap::new();
             let mut foreseen = Foreseen::open(broker, stream, number, stopped)?;
             let since = now - training.history;
             let from = if since > 0 { From::Time(since) } else { From::Beginning };
@@ -67,7 +67,7 @@ pub fn read(
                     builder.observe(time, value, covariates, outlook);
                 } else if builders.len() < room {
                     let (spec, network) = (stream.engine.series.clone(), &stream.engine.network);
-                    let mut builder = LaneBuilder::new(spec, network, training.max_steps_per_series);
+                    let mut builder = SequenceBuilder::new(spec, network, training.max_steps_per_series);
                     builder.observe(time, value, covariates, outlook);
                     builders.insert(series.to_owned(), builder);
                 } else {
@@ -75,17 +75,17 @@ pub fn read(
                 }
             })?;
             foreseen.trouble.take().map_or(Ok(()), Err)?;
-            let long_enough = |builder: &&LaneBuilder| builder.len() >= training.min_steps;
-            history.lanes.extend(builders.values().filter(long_enough).map(LaneBuilder::lane));
-            history.sizes.extend(builders.values().filter(long_enough).filter_map(LaneBuilder::size));
-            history.steps += builders.values().filter(long_enough).map(LaneBuilder::len).sum::<usize>();
-            history.longest = history.longest.max(builders.values().map(LaneBuilder::len).max().unwrap_or(0));
+            let long_enough = |builder: &&SequenceBuilder| builder.len() >= training.min_steps;
+            history.lanes.extend(builders.values().filter(long_enough).map(SequenceBuilder::to_sequence));
+            history.sizes.extend(builders.values().filter(long_enough).filter_map(SequenceBuilder::scale_estimate));
+            history.steps += builders.values().filter(long_enough).map(SequenceBuilder::len).sum::<usize>();
+            history.longest = history.longest.max(builders.values().map(SequenceBuilder::len).max().unwrap_or(0));
         }
     }
     Ok(history)
 }
 
-/// The newest values of some series of a stream, each laid out by [`newest_steps`], from the last `records` records
+/// The newest values of some series of a stream, each laid out by [`values_on_grid`], from the last `records` records
 /// of each partition of its first topic, at most `series` of them.
 ///
 /// # Errors
@@ -109,7 +109,7 @@ pub fn newest_values(
             })?;
         }
     }
-    Ok(found.into_values().map(newest_steps).collect())
+    Ok(found.into_values().map(values_on_grid).collect())
 }
 
 /// Visits the observations of a partition's records, each with its record's timestamp, from a place on to its end, or until
@@ -122,10 +122,10 @@ fn scan(
     stopped: &dyn Fn() -> bool,
     visit: &mut impl FnMut(Option<i64>, &str, EventTime, f64, &[f64]),
 ) -> Result<(), BrokerError> {
-    let mut decoder = Decoder::new(stream.decode.clone()).map_err(|error| BrokerError::Refused(error.to_string()))?;
+    let mut decoder = Decoder::new(stream.decode.clone()).map_err(|error| BrokerError::Rejected(error.to_string()))?;
     let (_, end) = broker.offsets(partition)?;
     let mut reader = broker.reader(partition, from)?;
-    while !stopped() && !reader.reached(end)? {
+    while !stopped() && !reader.has_reached(end)? {
         let Some(batch) = reader.read(READ_WAIT, READ_RECORDS)? else { continue };
         for record in batch.iter().filter(|record| record.offset < end) {
             // What serving refuses is not learnt from either.
@@ -147,7 +147,7 @@ struct Foreseen<'a> {
     source: Option<Source>,
     stopped: &'a dyn Fn() -> bool,
     told: VecDeque<Told>,
-    by_key: BTreeMap<String, Outlook>,
+    by_key: BTreeMap<String, FutureCovariateTable>,
     /// Why reading has ended before its time.
     trouble: Option<BrokerError>,
 }
@@ -161,7 +161,7 @@ struct Source {
 
 impl Source {
     fn read(&mut self, stopped: &dyn Fn() -> bool) -> Result<Option<Vec<Told>>, BrokerError> {
-        while !stopped() && !self.reader.reached(self.end)? {
+        while !stopped() && !self.reader.has_reached(self.end)? {
             let Some(batch) = self.reader.read(READ_WAIT, READ_RECORDS)? else { continue };
             let before = batch.iter().filter(|record| record.offset < self.end);
             return Ok(Some(before.map(|record| self.teller.told(record)).collect()));
@@ -179,7 +179,7 @@ impl<'a> Foreseen<'a> {
         stopped: &'a dyn Fn() -> bool,
     ) -> Result<Self, BrokerError> {
         let mut foreseen = Self {
-            known: stream.engine.series.extra.known.clone(),
+            known: stream.engine.series.extra.future_covariates.clone(),
             grid: stream.engine.series.grid,
             most_keys: stream.engine.max_series,
             source: None,
@@ -188,8 +188,8 @@ impl<'a> Foreseen<'a> {
             by_key: BTreeMap::new(),
             trouble: None,
         };
-        if let Some(plan) = &stream.known {
-            let teller = Teller::new(plan).map_err(|error| BrokerError::Refused(error.to_string()))?;
+        if let Some(plan) = &stream.future_covariates {
+            let teller = Teller::new(plan).map_err(|error| BrokerError::Rejected(error.to_string()))?;
             let partition = Partition { topic: plan.topic.as_str().into(), number };
             let (_, end) = broker.offsets(&partition)?;
             foreseen.source = Some(Source { reader: broker.reader(&partition, From::Beginning)?, teller, end });
@@ -198,7 +198,7 @@ impl<'a> Foreseen<'a> {
     }
 
     /// What is told of a series by the time of a record.
-    fn by(&mut self, timestamp: Option<i64>, series: &str) -> Option<&Outlook> {
+    fn by(&mut self, timestamp: Option<i64>, series: &str) -> Option<&FutureCovariateTable> {
         let later = |told: &Told| told.timestamp.zip(timestamp).is_some_and(|(told, now)| told > now);
         while self.told.front().map_or_else(|| self.source.is_some(), |told| !later(told)) {
             if self.told.is_empty() {
@@ -210,7 +210,7 @@ impl<'a> Foreseen<'a> {
             };
             if self.by_key.len() < self.most_keys || self.by_key.contains_key(&key) {
                 let outlook = self.by_key.entry(key).or_default();
-                outlook.tell(self.grid.slot(time), offset, &numbers, self.known.slots);
+                outlook.insert(self.grid.slot(time), offset, &numbers, self.known.max_slots);
             }
         }
         self.by_key.get(self.known.key_of(series))

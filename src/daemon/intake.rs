@@ -10,7 +10,7 @@ use super::{
 use crate::{
     broker::{Batch, Partition},
     engine::{Acceptance, Engine, TaskHandle},
-    wire::{Decoder, Refusal},
+    wire::{Decoder, Rejection},
 };
 
 /// Records between two looks at how large the epoch has become: one that ends a gap closes all slots of the gap.
@@ -44,7 +44,7 @@ pub fn take_in(
         }
         let mut next = 0;
         while next < batch.len() {
-            if engine.open_bytes() >= plan.max_epoch_bytes {
+            if engine.open_bytes() >= plan.max_transaction_bytes {
                 batch.truncate(next);
                 taken.left.insert(batch.partition.clone());
                 taken.left.extend(inbox.drain(place + 1..).map(|batch| batch.partition));
@@ -77,17 +77,17 @@ fn take_record(
     decoder: &mut Decoder,
     batch: &Batch,
     index: usize,
-) -> Option<Refusal> {
+) -> Option<Rejection> {
     let record = batch.get(index)?;
     let mut turned_away = None;
     let decoded =
         decoder.decode(record.key, record.timestamp, record.payload, &mut |series: &str, time, value, covariates| {
             match engine.accept(task, record.offset, series, time, value, covariates) {
-                Acceptance::Taken | Acceptance::Known => {}
-                Acceptance::Late { by } => turned_away = Some(Refusal::late(series, by)),
-                Acceptance::Duplicate => turned_away = Some(Refusal::duplicate(series)),
+                Acceptance::Accepted | Acceptance::AlreadyApplied => {}
+                Acceptance::Late { by } => turned_away = Some(Rejection::late(series, by)),
+                Acceptance::Duplicate => turned_away = Some(Rejection::duplicate(series)),
                 Acceptance::SeriesLimit => {
-                    turned_away = Some(Refusal::series_limit(series, stream.engine.max_series));
+                    turned_away = Some(Rejection::series_limit(series, stream.engine.max_series));
                 }
             }
         });

@@ -6,12 +6,12 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::plan::KnownPlan;
+use super::plan::FutureCovariatesPlan;
 use crate::{
     broker::{Batch, Broker, BrokerError, From, Partition, Reader, Record},
-    engine::{Engine, Sighting, TaskHandle},
+    engine::{CovariateWatermark, Engine, TaskHandle},
     time::EventTime,
-    wire::{DecodeSpecError, Decoder, Refusal},
+    wire::{DecodeSpecError, Decoder, Rejection},
 };
 
 /// Records that one look takes, at most.
@@ -45,7 +45,7 @@ pub struct Numbers {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Letter {
     /// Why.
-    pub refusal: Refusal,
+    pub refusal: Rejection,
     /// Its key.
     pub key: Option<Vec<u8>>,
     /// Its value.
@@ -64,7 +64,7 @@ impl Teller {
     ///
     /// # Errors
     /// Where the plan contradicts itself.
-    pub fn new(plan: &KnownPlan) -> Result<Self, DecodeSpecError> {
+    pub fn new(plan: &FutureCovariatesPlan) -> Result<Self, DecodeSpecError> {
         Ok(Self { decoder: Decoder::new(plan.decode.clone())?, keyed: plan.keyed })
     }
 
@@ -91,7 +91,7 @@ impl Teller {
     }
 }
 
-fn letter(refusal: Refusal, record: Record<'_>) -> Letter {
+fn letter(refusal: Rejection, record: Record<'_>) -> Letter {
     Letter { refusal, key: record.key.map(<[u8]>::to_vec), payload: record.payload.map(<[u8]>::to_vec) }
 }
 
@@ -120,13 +120,13 @@ impl Feed {
     /// What the broker answers, or a decoding that contradicts itself.
     pub fn open(
         broker: &dyn Broker,
-        plan: &KnownPlan,
+        plan: &FutureCovariatesPlan,
         input: &Partition,
-        recorded: &mut Vec<Sighting>,
+        recorded: &mut Vec<CovariateWatermark>,
     ) -> Result<Self, BrokerError> {
         let partition = Partition { topic: plan.topic.as_str().into(), number: input.number };
         let (oldest, end) = broker.offsets(&partition)?;
-        let mut needed = recorded.last().map_or(0, |sighting| sighting.until);
+        let mut needed = recorded.last().map_or(0, |watermark| watermark.next);
         if needed > end {
             tracing::warn!(
                 %partition, needed, end,
@@ -135,7 +135,7 @@ impl Feed {
             recorded.clear();
             needed = 0;
         }
-        let from = recorded.first().map(|sighting| sighting.from);
+        let from = recorded.first().map(|watermark| watermark.oldest);
         if let Some(from) = from.filter(|from| *from < oldest) {
             tracing::warn!(
                 %partition, from, oldest,
@@ -143,7 +143,7 @@ impl Feed {
             );
         }
         let reader = broker.reader(&partition, from.map_or(From::Beginning, From::Offset))?;
-        let teller = Teller::new(plan).map_err(|error| BrokerError::Refused(error.to_string()))?;
+        let teller = Teller::new(plan).map_err(|error| BrokerError::Rejected(error.to_string()))?;
         let (waiting, letters) = (VecDeque::new(), Vec::new());
         Ok(Self { partition, reader, teller, waiting, next: from.unwrap_or(oldest), needed, end, letters })
     }
@@ -156,7 +156,7 @@ impl Feed {
         if self.waiting.len() >= MOST_WAITING && self.next >= self.needed {
             return Ok(true);
         }
-        let Some(batch) = self.reader.read(wait, READ_RECORDS)? else { return self.reader.reached(self.end) };
+        let Some(batch) = self.reader.read(wait, READ_RECORDS)? else { return self.reader.has_reached(self.end) };
         self.take(&batch);
         Ok(self.next >= self.end)
     }
@@ -174,7 +174,7 @@ impl Feed {
     pub fn show(&mut self, engine: &mut Engine, task: TaskHandle, newest: Option<i64>) -> Result<(), BrokerError> {
         match self.fill(Duration::ZERO) {
             // Passing trouble: it is seen by a later epoch.
-            Err(BrokerError::Retry(why)) => {
+            Err(BrokerError::Retriable(why)) => {
                 tracing::warn!(partition = %self.partition, why, "nothing is read of it now")
             }
             read => drop(read?),
@@ -187,22 +187,22 @@ impl Feed {
             self.tell(engine, task, told);
         }
         if let Some(until) = until {
-            engine.sight(task, until);
+            engine.advance_watermark(task, until);
         }
         Ok(())
     }
 
     /// Shows the engine what a replay must see now. It has been read already.
-    pub fn show_again(&mut self, engine: &mut Engine, task: TaskHandle, sighting: Sighting) {
-        while self.waiting.front().is_some_and(|told| told.offset < sighting.until) {
+    pub fn show_again(&mut self, engine: &mut Engine, task: TaskHandle, watermark: CovariateWatermark) {
+        while self.waiting.front().is_some_and(|told| told.offset < watermark.next) {
             let Some(told) = self.waiting.pop_front() else { break };
             self.tell(engine, task, told);
         }
         // Those were written the first time.
         self.letters.clear();
-        if !engine.shown(task, sighting) {
+        if !engine.confirm_watermark(task, watermark) {
             tracing::warn!(
-                partition = %self.partition, until = sighting.until,
+                partition = %self.partition, until = watermark.next,
                 "numbers known in advance that were seen here are not in the topic any more; what the restore rebuilds may differ \
                  from before. Let the topic keep its records for longer than checkpoint_interval and the slots that they tell of, \
                  without compaction"
@@ -214,8 +214,8 @@ impl Feed {
         let Told { offset, timestamp, what } = told;
         match what {
             Ok(Numbers { key, time, numbers }) => {
-                if !engine.know(task, offset, &key, time, &numbers) {
-                    let refusal = Refusal::series_limit(&key, engine.stream(task).max_series);
+                if !engine.update_future_covariates(task, offset, &key, time, &numbers) {
+                    let refusal = Rejection::series_limit(&key, engine.stream(task).max_series);
                     self.letters.push((
                         offset,
                         timestamp,

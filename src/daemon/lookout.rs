@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{partition::input, supervise::Shared};
-use crate::dashboard::state::{PartitionNote, PartitionState};
+use crate::dashboard::state::{PartitionState, PartitionStatus};
 use crate::{broker::Partition, engine::TaskId, telemetry::metrics};
 
 /// How often it looks.
@@ -50,11 +50,11 @@ fn look(shared: &Shared, lags: &mut BTreeMap<TaskId, u64>) {
         let labels = [("stream", &*task.stream), ("topic", &*task.topic), ("partition", &*number)];
         metrics::LAG.gauge(&labels).set(lag as f64);
         metrics::RESTORE_REMAINING.gauge(&labels).set(status.remaining as f64);
-        shared.status.board.note_partition(
+        shared.status.dashboard.set_partition(
             &task.stream,
             &task.topic,
             task.partition,
-            Some(PartitionNote {
+            Some(PartitionStatus {
                 state: status.state,
                 series: status.series,
                 state_bytes: status.state_bytes,

@@ -26,7 +26,7 @@ mod trainer;
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use crate::dashboard::http::{Condition, Door, Health, Serving, Window};
+use crate::dashboard::http::{Condition, Health, ListenerSpec, Serving, Window};
 use crate::{
     broker::{Broker, BrokerError},
     env::{Clock, SystemClock},
@@ -110,14 +110,14 @@ impl Daemon {
         let status = Arc::new(Status::default());
         let (close_http, closed) = tokio::sync::oneshot::channel();
         let window = Window {
-            board: Arc::clone(&status.board),
+            dashboard: Arc::clone(&status.dashboard),
             health: Arc::clone(&health),
             exposition,
             clock: Arc::clone(&clock),
             title: title.into(),
         };
-        let door = Door::new(&settings.http)?;
-        if let Some(caution) = settings.http.caution() {
+        let door = ListenerSpec::from_settings(&settings.http)?;
+        if let Some(caution) = settings.http.security_warning() {
             tracing::warn!("{caution}");
         }
         let serving = crate::dashboard::http::serve(door, window, async {
@@ -219,7 +219,7 @@ impl Daemon {
         let died: Vec<String> = self.workers.into_iter().filter_map(|worker| worker.join().err()).collect();
         // A receiver that is gone has closed already.
         let _ = self.close_http.send(());
-        self.serving.ended().await;
+        self.serving.wait().await;
         if died.is_empty() { Ok(()) } else { Err(DaemonError::Died(died.join("; "))) }
     }
 }
@@ -236,7 +236,7 @@ fn wait_for_topics(shared: &Shared, create: bool) -> Result<Option<Plan>, String
                 let plan = Plan { state_partitions: found.state_partitions, ..(*shared.plan).clone() };
                 return Ok(Some(plan));
             }
-            Err(BrokerError::Retry(why) | BrokerError::Aborted(why) | BrokerError::Fenced(why)) => {
+            Err(BrokerError::Retriable(why) | BrokerError::Aborted(why) | BrokerError::Fenced(why)) => {
                 if said != why {
                     tracing::warn!("{why}");
                     shared.health.set("topics", Condition::Waiting(why.clone()));
@@ -244,7 +244,7 @@ fn wait_for_topics(shared: &Shared, create: bool) -> Result<Option<Plan>, String
                 }
                 shared.stop.sleep(TOPICS_WAIT);
             }
-            Err(error @ (BrokerError::Denied(_) | BrokerError::Forbidden(_))) => {
+            Err(error @ (BrokerError::Authentication(_) | BrokerError::Authorization(_))) => {
                 let pause = backoff.pause();
                 tracing::error!(%error, again_in = ?pause, "nothing is served before somebody mends this");
                 shared.health.set("topics", Condition::Waiting(error.to_string()));

@@ -7,7 +7,7 @@ use crate::{
     broker::{Broker, BrokerError, From, Partition, Reader},
     engine::{Engine, Version},
     nn::{Network, NetworkSpec, Weights},
-    wire::model::ModelShelf,
+    wire::model::ModelRegistry,
 };
 
 /// Records read from the models topic at a time.
@@ -27,7 +27,7 @@ pub struct ModelWatch {
     partition: Partition,
     reader: Box<dyn Reader>,
     /// The versions read so far.
-    pub shelf: ModelShelf,
+    pub shelf: ModelRegistry,
 }
 
 impl ModelWatch {
@@ -38,7 +38,7 @@ impl ModelWatch {
     pub fn open(models_topic: &str, broker: &dyn Broker) -> Result<Self, BrokerError> {
         let partition = Partition { topic: models_topic.into(), number: 0 };
         let reader = broker.reader(&partition, From::Beginning)?;
-        Ok(Self { partition, reader, shelf: ModelShelf::new() })
+        Ok(Self { partition, reader, shelf: ModelRegistry::new() })
     }
 
     /// Reads everything that is published by now and returns what came complete, in order; `None` once `stopped`: a
@@ -55,7 +55,7 @@ impl ModelWatch {
         let mut completed = Vec::new();
         while !stopped() {
             let came = self.read(CATCH_UP_WAIT, &mut completed)?;
-            if !came && self.reader.reached(end)? {
+            if !came && self.reader.has_reached(end)? {
                 return Ok(Some(completed));
             }
         }
@@ -69,7 +69,7 @@ impl ModelWatch {
     pub fn look(&mut self) -> Result<Vec<Completed>, BrokerError> {
         let mut completed = Vec::new();
         match self.read(Duration::ZERO, &mut completed) {
-            Ok(_) | Err(BrokerError::Retry(_)) => Ok(completed),
+            Ok(_) | Err(BrokerError::Retriable(_)) => Ok(completed),
             Err(error) => Err(error),
         }
     }
@@ -86,7 +86,7 @@ impl ModelWatch {
     fn read(&mut self, wait: Duration, completed: &mut Vec<Completed>) -> Result<bool, BrokerError> {
         let Some(batch) = self.reader.read(wait, READ_RECORDS)? else { return Ok(false) };
         for record in batch.iter() {
-            match self.shelf.take_in(record.key.unwrap_or_default(), record.payload) {
+            match self.shelf.apply(record.key.unwrap_or_default(), record.payload) {
                 Ok(Some(manifest)) => completed.push((manifest.release.stream.clone(), manifest.release.version)),
                 Ok(None) => {}
                 Err(error) => {
@@ -124,12 +124,12 @@ impl ModelWatch {
                 Ok(network) => {
                     let prior = release.prior.clone();
                     engine.install(stream, version, Version { network: Arc::new(network), prior });
-                    engine.forget(stream, version.saturating_sub(VERSIONS_KEPT));
+                    engine.drop_weights_below(stream, version.saturating_sub(VERSIONS_KEPT));
                     status.published(stream, version, release.created);
                 }
                 Err(error) => tracing::error!(stream, version, error, "published weights are refused"),
             }
-            self.shelf.forget_weights_below(stream, version + 1);
+            self.shelf.drop_weights_below(stream, version + 1);
         }
     }
 }
@@ -139,17 +139,17 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::broker::{Outgoing, TopicPlan, memory::MemoryCluster};
+    use crate::broker::{ProducerRecord, TopicSpec, memory::MemoryCluster};
 
     /// Whoever waits for a transaction that nobody ends can still be stopped, and reads on once it is ended.
     #[test]
     fn an_open_transaction_on_the_models_topic_does_not_keep_it_from_stopping() {
         let cluster = MemoryCluster::new();
-        let plan = TopicPlan { name: "models".into(), partitions: 1, compacted: true, max_record_bytes: 1 << 20 };
+        let plan = TopicSpec { name: "models".into(), partitions: 1, compacted: true, max_record_bytes: 1 << 20 };
         cluster.create(&plan).unwrap();
         cluster.delay_markers(true);
         let record =
-            Outgoing { topic: "models", partition: Some(0), key: Some(b"k"), payload: Some(b"v"), headers: &[] };
+            ProducerRecord { topic: "models", partition: Some(0), key: Some(b"k"), payload: Some(b"v"), headers: &[] };
         cluster.publisher("trainer").unwrap().publish(&[record]).unwrap();
         let mut watch = ModelWatch::open("models", &cluster).unwrap();
         let looks = Cell::new(0);

@@ -22,8 +22,8 @@ use super::{
 use crate::{
     broker::{Broker, BrokerError, From, Partition, Reader},
     dashboard::state::PartitionState,
-    engine::{Engine, Epoch, Sighting, TaskHandle, TaskId, TaskProgress},
-    wire::{Decoder, TaskRecord},
+    engine::{CovariateWatermark, Engine, TaskHandle, TaskId, TaskProgress, Transaction},
+    wire::{Decoder, TaskCheckpoint},
 };
 
 /// Records read from the state topic or replayed in one slice, between two looks at the other partitions.
@@ -47,7 +47,7 @@ pub struct Served {
     /// The stream's index in the plan.
     pub stream: usize,
     /// What the state topic says of the task, as far as this shard knows.
-    pub written: Option<TaskRecord>,
+    pub written: Option<TaskCheckpoint>,
     /// When that was written, in microseconds of the monotonic clock.
     pub written_at: u64,
     /// Series of a former life of the topic, whose snapshots are to be deleted with the next commit.
@@ -153,7 +153,7 @@ impl PartitionLife {
     }
 
     /// The dead letters of what is known in advance are written.
-    pub fn letters_written(&mut self, plan: &Plan, epoch: &Epoch) {
+    pub fn letters_written(&mut self, plan: &Plan, epoch: &Transaction) {
         for served in &mut self.served {
             let stream: &str = &plan.streams[served.stream].engine.name;
             let feed = served.feed.as_mut().filter(|_| epoch.moved(served.task));
@@ -243,7 +243,7 @@ impl PartitionLife {
                 } else if let Some(batch) = reader.read(wait, SLICE_RECORDS)? {
                     snapshots.take(batch.iter().map(|record| (record.key, record.payload)));
                     *next = batch.next_offset().unwrap_or(*next);
-                } else if reader.reached(*end)? {
+                } else if reader.has_reached(*end)? {
                     return self.loaded(plan, broker, engine, partition, now);
                 }
                 Ok(Slice::More)
@@ -261,7 +261,7 @@ impl PartitionLife {
                 let batch = reader.read(wait, SLICE_RECORDS)?;
                 let done = match &batch {
                     Some(batch) => batch.next_offset().is_some_and(|next| next >= self.begin),
-                    None => reader.reached(self.begin)?,
+                    None => reader.has_reached(self.begin)?,
                 };
                 if let Some(batch) = batch {
                     self.facts.replayed += replay::batch(engine, decoders, &mut self.served, &batch, self.begin);
@@ -324,15 +324,16 @@ impl PartitionLife {
         }
         let mut from = self.begin;
         for served in &mut self.served {
-            let sighting = |&(position, from, until, digest)| Sighting { position, from, until, digest };
-            let recorded = served.written.iter().flat_map(|record| &record.sightings);
-            let mut sightings: Vec<Sighting> = recorded.map(sighting).collect();
-            if let Some(known) = &plan.streams[served.stream].known {
-                served.feed = Some(Feed::open(broker, known, partition, &mut sightings)?);
+            let watermark =
+                |&(position, from, until, digest)| CovariateWatermark { position, oldest: from, next: until, digest };
+            let recorded = served.written.iter().flat_map(|record| &record.watermarks);
+            let mut watermarks: Vec<CovariateWatermark> = recorded.map(watermark).collect();
+            if let Some(known) = &plan.streams[served.stream].future_covariates {
+                served.feed = Some(Feed::open(broker, known, partition, &mut watermarks)?);
             }
             if let Some(record) = &served.written {
                 let (replay_from, activations) = (record.replay_from, record.activations.clone());
-                engine.resume(served.task, &TaskProgress { replay_from, activations, sightings });
+                engine.resume(served.task, &TaskProgress { replay_from, activations, watermarks });
                 replay::take_up(engine, served.task, record.replay_from);
                 from = from.min(record.replay_from);
             } else {
@@ -378,7 +379,7 @@ impl PartitionLife {
 
     /// Whether the topic still holds the record that was read of it last, or no longer reaches back to it.
     fn recognised(&self, broker: &dyn Broker, partition: &Partition, oldest: i64) -> Result<bool, BrokerError> {
-        let mark = self.served.iter().find_map(|served| served.written.as_ref()?.mark);
+        let mark = self.served.iter().find_map(|served| served.written.as_ref()?.topic_fingerprint);
         let Some(mark) = mark.filter(|mark| mark.offset >= oldest) else { return Ok(true) };
         let mut reader = broker.reader(partition, From::Offset(mark.offset))?;
         for _ in 0..MARK_LOOKS {
@@ -386,11 +387,11 @@ impl PartitionLife {
                 let found = batch.get(0).map(|record| (record.offset, record.timestamp));
                 return Ok(found == Some((mark.offset, Some(mark.timestamp))));
             }
-            if reader.reached(mark.offset + 1)? {
+            if reader.has_reached(mark.offset + 1)? {
                 return Ok(false);
             }
         }
-        Err(BrokerError::Retry(format!("{partition}: no answer to whether it is still the topic that was read")))
+        Err(BrokerError::Retriable(format!("{partition}: no answer to whether it is still the topic that was read")))
     }
 
     /// The topic is not the one that was read: it was deleted and made again. Its positions and states mean nothing for

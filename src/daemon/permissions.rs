@@ -55,15 +55,15 @@ pub fn commands(permissions: &[Permission], servers: &str, user: &str) -> Vec<St
 }
 
 /// Everything that an instance in `role` needs; with `create` also to make the topics that it writes.
-pub fn needed(plan: &Plan, role: Role, create: bool) -> Vec<Permission> {
+pub fn required(plan: &Plan, role: Role, create: bool) -> Vec<Permission> {
     let serves = role != Role::Train;
     let trains = role != Role::Score && plan.streams.iter().any(|stream| stream.training.is_some());
     let permission = |resource, name: &str, operations| Permission { resource, name: name.to_owned(), operations };
     let mut all: Vec<Permission> =
         plan.topics_read().iter().map(|topic| permission(Resource::Topic, topic, vec!["Read"])).collect();
-    for topic in topics::needed(plan, 1) {
+    for topic in topics::output_topics(plan, 1) {
         let mut operations = Vec::new();
-        let read = topics::read_back(plan, role, &topic.name);
+        let read = topics::reads_own_topic(plan, role, &topic.name);
         let written = if topic.name == plan.models_topic { trains } else { serves };
         operations.extend(read.then_some("Read"));
         operations.extend(written.then_some("Write"));
@@ -98,7 +98,7 @@ mod tests {
 
     fn lines_of(configuration: &str, role: Role, create: bool) -> Vec<String> {
         let settings = settings::parse("f.toml", configuration, []).unwrap();
-        let all = needed(&specs::plan(&settings).unwrap(), role, create);
+        let all = required(&specs::plan(&settings).unwrap(), role, create);
         all.iter().map(|one| format!("{:?} {} {}", one.resource, one.name, one.operations.join("+"))).collect()
     }
 

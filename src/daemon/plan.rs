@@ -24,9 +24,9 @@ pub struct Plan {
     /// Within how long every changed series is snapshotted, in microseconds; 0: at every commit.
     pub checkpoint_interval: u64,
     /// The most records of one epoch.
-    pub max_epoch_records: usize,
+    pub max_transaction_records: usize,
     /// The most bytes of input, and of slots and forecasts, of one epoch.
-    pub max_epoch_bytes: usize,
+    pub max_transaction_bytes: usize,
     /// The most records that one poll brings.
     pub max_poll_records: usize,
     /// The most bytes of others' states that are kept for a takeover; 0: none.
@@ -43,7 +43,7 @@ pub struct StreamPlan {
     /// The input topics.
     pub topics: Vec<String>,
     /// Numbers that are known in advance; `None` where there are none.
-    pub known: Option<KnownPlan>,
+    pub future_covariates: Option<FutureCovariatesPlan>,
     /// The topic of the forecasts.
     pub forecasts_topic: String,
     /// How its network learns; `None` where it does not.
@@ -52,7 +52,7 @@ pub struct StreamPlan {
 
 /// Where the numbers of a stream come from that are known in advance.
 #[derive(Debug, Clone)]
-pub struct KnownPlan {
+pub struct FutureCovariatesPlan {
     /// The topic, partitioned as the input.
     pub topic: String,
     /// How its records are read: every number is a value and a covariate, so that all come with each.
@@ -95,7 +95,7 @@ impl Plan {
 
     /// The same, and the topics of what is known in advance.
     pub fn topics_read(&self) -> Vec<String> {
-        let known = self.streams.iter().filter_map(|stream| Some(stream.known.as_ref()?.topic.clone()));
+        let known = self.streams.iter().filter_map(|stream| Some(stream.future_covariates.as_ref()?.topic.clone()));
         let mut topics: Vec<String> = self.topics().into_iter().chain(known).collect();
         topics.sort();
         topics.dedup();

@@ -68,16 +68,16 @@ pub fn stand(engine: &mut Engine, task: TaskHandle, at: i64) {
 
 /// Where weights change, or more is seen of what is known in advance, next after `position`.
 fn next_change(engine: &Engine, task: TaskHandle, position: i64) -> Option<i64> {
-    let sighting = engine.sightings_after(task, position).first().map(|sighting| sighting.position);
-    engine.next_activation(task, position).into_iter().chain(sighting).min()
+    let watermark = engine.watermarks_after(task, position).first().map(|watermark| watermark.position);
+    engine.next_activation(task, position).into_iter().chain(watermark).min()
 }
 
 /// Shows what the task's record says was seen from `at` on.
 pub fn show(engine: &mut Engine, served: &mut Served, at: i64) {
-    if let (Some(feed), Some(sighting)) = (&mut served.feed, engine.sighting_at(served.task, at))
-        && engine.seen_until(served.task) < sighting.until
+    if let (Some(feed), Some(watermark)) = (&mut served.feed, engine.watermark_at(served.task, at))
+        && engine.covariate_offset(served.task) < watermark.next
     {
-        feed.show_again(engine, served.task, sighting);
+        feed.show_again(engine, served.task, watermark);
     }
 }
 

@@ -6,10 +6,10 @@ use super::{commit::Refused, forecasts::ForecastTimes, plan::Plan, snapshots::Re
 use crate::{
     broker::Batch,
     dashboard::state::{Accuracy, SeriesUpdate, Work},
-    engine::{Engine, Epoch, StreamSpec},
-    forecast::{Expert, Facts},
+    engine::{Engine, StreamSpec, Transaction},
+    forecast::{AccuracySums, Expert},
     telemetry::metrics,
-    wire::{Reason, Refusal},
+    wire::{Reason, Rejection},
 };
 
 /// Ages of records measured per epoch and batch, evenly spread: a histogram needs no more, and every one costs time.
@@ -32,13 +32,13 @@ pub struct Times {
 pub fn committed(
     plan: &Plan,
     engine: &Engine,
-    epoch: &Epoch,
+    epoch: &Transaction,
     inbox: &[Batch],
     refused: &[Refused],
     times: Times,
     status: &Status,
 ) {
-    metrics::EPOCH_SECONDS.histogram(&[]).record(seconds(times.started, times.stepped));
+    metrics::TRANSACTION_COMPUTE_SECONDS.histogram(&[]).record(seconds(times.started, times.stepped));
     metrics::COMMIT_SECONDS.histogram(&[]).record(seconds(times.stepped, times.committed));
     metrics::TRANSACTIONS.counter(&[("outcome", "committed")]).increment(1);
     let mut works: Vec<Work> = vec![Work::default(); plan.streams.len()];
@@ -48,15 +48,15 @@ pub fn committed(
         let name: &str = &stream.engine.name;
         let label = [("stream", name)];
         work.observations = epoch.observations[index];
-        work.forecasts = epoch.forecasts_of[index];
+        work.forecasts = epoch.forecast_counts[index];
         metrics::OBSERVATIONS.counter(&label).increment(work.observations);
         metrics::FORECASTS.counter(&label).increment(work.forecasts);
         metrics::STEPS.counter(&label).increment(epoch.steps[index]);
-        metrics::BURN_INS.counter(&label).increment(epoch.burned_in[index]);
-        let rows = metrics::WAVE_ROWS.histogram(&label);
+        metrics::BURN_INS.counter(&label).increment(epoch.burn_ins[index]);
+        let rows = metrics::MICRO_BATCH_ROWS.histogram(&label);
         epoch.batches.iter().filter(|&&(of, _)| of == index).for_each(|&(_, size)| rows.record(size as f64));
-        count_accuracy(&stream.engine, &epoch.facts[index], status);
-        status.board.note_work(name, *work);
+        count_accuracy(&stream.engine, &epoch.accuracy[index], status);
+        status.dashboard.record_work(name, *work);
     }
     let mut written: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for snapshot in &epoch.snapshots {
@@ -110,13 +110,13 @@ pub fn restored(stream: &str, facts: RestoreFacts, took: u64) {
 }
 
 /// Shows the newest forecast of each series on the page.
-pub fn show(status: &Status, engine: &Engine, epoch: &Epoch) {
+pub fn show(status: &Status, engine: &Engine, epoch: &Transaction) {
     let mut times = ForecastTimes::default();
     for row in &epoch.forecasts {
         let id = engine.id(row.task);
         let spec = engine.stream(row.task);
         let (outputs, levels) = (spec.forecast.outputs(), &spec.forecast.levels);
-        status.board.post(&SeriesUpdate {
+        status.dashboard.record_forecast(&SeriesUpdate {
             stream: &id.stream,
             series: engine.key(row.task, row.series),
             origin: row.origin.0,
@@ -148,7 +148,7 @@ fn count_input(plan: &Plan, inbox: &[Batch], wall: i64, works: &mut [Work]) {
 }
 
 /// A record of a second topic has gone to the dead letters.
-pub fn letter(stream: &str, refusal: &Refusal) {
+pub fn letter(stream: &str, refusal: &Rejection) {
     metrics::DEAD_LETTERS.counter(&[("stream", stream), ("reason", refusal.reason.label())]).increment(1);
 }
 
@@ -169,10 +169,10 @@ fn count_refused(plan: &Plan, refused: &[Refused], works: &mut [Work]) {
     }
 }
 
-fn count_accuracy(spec: &StreamSpec, facts: &Facts, status: &Status) {
+fn count_accuracy(spec: &StreamSpec, facts: &AccuracySums, status: &Status) {
     let name: &str = &spec.name;
     let stream = ("stream", name);
-    metrics::ANOMALIES.counter(&[stream]).increment(facts.unusual);
+    metrics::ANOMALIES.counter(&[stream]).increment(facts.anomalous);
     status.matured(name, facts);
     let levels = &spec.forecast.levels;
     for (bucket, &last_lead) in facts.buckets.iter().zip(&spec.forecast.buckets) {
@@ -180,12 +180,12 @@ fn count_accuracy(spec: &StreamSpec, facts: &Facts, status: &Status) {
         let labels = [stream, ("horizon", &*horizon)];
         metrics::MATURED.counter(&labels).increment(bucket.points);
         metrics::PINBALL.sum(&labels).increment(bucket.pinball);
-        let last = bucket.experts[Expert::Last as usize];
-        let seasonal = bucket.experts[Expert::Seasonal as usize];
-        for (method, sum) in [("foretide", bucket.absolute), ("last_value", last), ("seasonal_naive", seasonal)] {
+        let last = bucket.expert_errors[Expert::LastValue as usize];
+        let seasonal = bucket.expert_errors[Expert::SeasonalNaive as usize];
+        for (method, sum) in [("foretide", bucket.absolute_error), ("last_value", last), ("seasonal_naive", seasonal)] {
             metrics::ABSOLUTE_ERROR.sum(&[stream, ("horizon", &*horizon), ("method", method)]).increment(sum);
         }
-        for (expert, weight) in Expert::NAMES.into_iter().zip(bucket.weights) {
+        for (expert, weight) in Expert::NAMES.into_iter().zip(bucket.expert_weights) {
             metrics::EXPERT_WEIGHT.sum(&[stream, ("horizon", &*horizon), ("expert", expert)]).increment(weight);
         }
         let mut intervals = Vec::new();
@@ -200,13 +200,13 @@ fn count_accuracy(spec: &StreamSpec, facts: &Facts, status: &Status) {
         if bucket.points > 0 {
             let accuracy = Accuracy {
                 count: bucket.points,
-                foretide: bucket.absolute,
+                foretide: bucket.absolute_error,
                 last_value: last,
                 seasonal_naive: seasonal,
                 intervals,
-                weights: bucket.weights,
+                weights: bucket.expert_weights,
             };
-            status.board.note_accuracy(name, u32::try_from(last_lead).unwrap_or(u32::MAX), &accuracy);
+            status.dashboard.record_accuracy(name, u32::try_from(last_lead).unwrap_or(u32::MAX), &accuracy);
         }
     }
 }

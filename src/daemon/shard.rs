@@ -186,7 +186,7 @@ impl Shard {
     }
 
     /// Bytes of others' states that it keeps for a takeover.
-    pub fn copied_bytes(&self) -> usize {
+    pub fn standby_copy_bytes(&self) -> usize {
         self.standby.bytes()
     }
 
@@ -256,7 +256,7 @@ impl Shard {
         loop {
             let left = deadline.saturating_sub(self.clock.monotonic_micros());
             // An epoch of more than half its bytes is not filled up: what does not fit would be read again.
-            let room = (self.plan.max_epoch_bytes as f64 / 2.0 / self.record_weight) as usize;
+            let room = (self.plan.max_transaction_bytes as f64 / 2.0 / self.record_weight) as usize;
             let most = room.saturating_sub(records).clamp(1, self.plan.max_poll_records);
             match self.member.poll(Duration::from_micros(left), most)? {
                 None => break,
@@ -279,8 +279,8 @@ impl Shard {
                     self.close(&partitions)?;
                 }
             }
-            if records >= self.plan.max_epoch_records.min(room)
-                || bytes >= self.plan.max_epoch_bytes
+            if records >= self.plan.max_transaction_records.min(room)
+                || bytes >= self.plan.max_transaction_bytes
                 || self.clock.monotonic_micros() >= deadline
             {
                 break;
@@ -291,7 +291,7 @@ impl Shard {
     }
 
     fn assigned(&mut self, partitions: &[Partition]) -> Result<(), BrokerError> {
-        let committed = self.member.committed(partitions)?;
+        let committed = self.member.committed_offsets(partitions)?;
         let now = self.clock.monotonic_micros();
         let state = |partition: &Partition| partition.number % self.plan.state_partitions;
         let warm = self.standby.take(partitions.iter().map(state));
@@ -357,7 +357,7 @@ impl Shard {
                     ready = true;
                 }
                 // What is refused may be a topic that is being made anew.
-                Err(BrokerError::Retry(why) | BrokerError::Refused(why)) => {
+                Err(BrokerError::Retriable(why) | BrokerError::Rejected(why)) => {
                     tracing::warn!(%partition, why, "the restore is put off");
                     life.suspend(&mut self.engine, now + BACKOFF);
                 }
@@ -365,7 +365,7 @@ impl Shard {
             }
             moved = true;
         }
-        // Telling adds up every series' memory: not after each slice.
+        // Insertion adds up every series' memory: not after each slice.
         if ready || moved && now.saturating_sub(self.told) >= TELL_EVERY {
             self.tell();
             self.log_progress();
@@ -405,7 +405,7 @@ impl Shard {
         let now = self.clock.monotonic_micros();
         match written {
             Ok(bytes) => {
-                self.engine.committed(&epoch);
+                self.engine.commit(&epoch);
                 report::written(&self.plan, &bytes);
                 self.last_commit = now;
                 let times = report::Times { started, stepped, committed: now, wall: self.clock.wall_millis() };
@@ -422,7 +422,7 @@ impl Shard {
                 self.read_again(left)?;
                 Ok(Turn::Committed)
             }
-            Err(error @ (BrokerError::Retry(_) | BrokerError::Aborted(_))) => {
+            Err(error @ (BrokerError::Retriable(_) | BrokerError::Aborted(_))) => {
                 tracing::warn!(%error, "the epoch is rolled back");
                 report::aborted();
                 self.member.abort()?;

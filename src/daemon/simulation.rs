@@ -48,7 +48,7 @@ struct Totals {
     /// Changes of weights that forecasts show.
     weights: u64,
     /// Times at which more was seen of what is known in advance.
-    sightings: u64,
+    watermarks: u64,
 }
 
 impl AddAssign for Totals {
@@ -67,7 +67,7 @@ impl AddAssign for Totals {
         self.forecasts += other.forecasts;
         self.refused += other.refused;
         self.weights += other.weights;
-        self.sightings += other.sightings;
+        self.watermarks += other.watermarks;
     }
 }
 
@@ -76,7 +76,7 @@ impl fmt::Display for Totals {
         write!(
             f,
             "{} seeds: {} kills, {} crashes in a call, {} fences, {} aborts, {} sleeps in a call, {} expired sessions, \
-             {} orderly leaves, {} outages, {} topic growths, {} changes of weights, {} sightings in advance; {} commits, {} forecasts and {} \
+             {} orderly leaves, {} outages, {} topic growths, {} changes of weights, {} watermarks in advance; {} commits, {} forecasts and {} \
              refused records as undisturbed",
             self.seeds,
             self.kills,
@@ -89,7 +89,7 @@ impl fmt::Display for Totals {
             self.outages,
             self.growths,
             self.weights,
-            self.sightings,
+            self.watermarks,
             self.commits,
             self.forecasts,
             self.refused
@@ -153,7 +153,7 @@ fn simulation_commits_what_an_undisturbed_run_makes() {
     match simulate(first, seeds, setting("FORETIDE_SIMULATION_THREADS", cores)) {
         Ok(totals) => {
             println!("simulation: {totals}; {:.1} s", clock.monotonic_micros() as f64 / 1e6);
-            assert!(totals.forecasts > 0 && totals.sightings > 0, "the simulation shows nothing");
+            assert!(totals.forecasts > 0 && totals.watermarks > 0, "the simulation shows nothing");
         }
         Err((seed, difference)) => {
             println!("simulation: seed {seed} differs: {difference}");

@@ -31,8 +31,8 @@ pub fn footprint(settings: &Settings, stream: &Stream) -> Result<Footprint, Spec
         Grid::Regular { interval } => (interval, spec.series.context_len()),
         Grid::Irregular => (1_000, spec.series.context_len()),
     };
-    let covariates = vec![0.0; spec.series.extra.covariates.len()];
-    let known = spec.series.extra.known.clone();
+    let covariates = vec![0.0; spec.series.extra.past_covariates.len()];
+    let known = spec.series.extra.future_covariates.clone();
     let id = TaskId { stream: spec.name.clone(), topic: "sizing".into(), partition: 0 };
     let Ok(mut engine) = Engine::new(vec![spec]) else { return Ok(nothing) };
     let Some(task) = engine.open(id, 0) else { return Ok(nothing) };
@@ -40,10 +40,10 @@ pub fn footprint(settings: &Settings, stream: &Stream) -> Result<Footprint, Spec
     let mut copied = 0;
     if known.keyed {
         // Each key may hold as much as it may.
-        let told = keys.iter().flat_map(|key| (0..known.slots).map(move |slot| (key, slot)));
+        let told = keys.iter().flat_map(|key| (0..known.max_slots).map(move |slot| (key, slot)));
         for (offset, (key, slot)) in (0..).zip(told) {
             let time = EventTime(i64::try_from(slot).unwrap_or(0) * interval);
-            engine.know(task, offset, key, time, &vec![0.0; known.names.len()]);
+            engine.update_future_covariates(task, offset, key, time, &vec![0.0; known.names.len()]);
         }
     }
     for step in 0..=steps {
@@ -54,8 +54,8 @@ pub fn footprint(settings: &Settings, stream: &Stream) -> Result<Footprint, Spec
         }
         engine.advance(task, i64::try_from(step).unwrap_or(0));
         let epoch = engine.finish(1.0);
-        engine.committed(&epoch);
-        copied = epoch.snapshots.iter().map(|snapshot| standby::copied_bytes(&snapshot.body, KEY_LENGTH)).sum();
+        engine.commit(&epoch);
+        copied = epoch.snapshots.iter().map(|snapshot| standby::standby_copy_bytes(&snapshot.body, KEY_LENGTH)).sum();
     }
     let each = |bytes: usize| (bytes / SERIES * (100 + ROUNDING) / 100) as u64;
     Ok(Footprint { state: each(engine.state_bytes(task)), copy: each(copied) })

@@ -5,7 +5,7 @@ use crate::{
     broker::Partition,
     engine::{Engine, Frozen, SNAPSHOT_LAYOUT, SnapshotError},
     wire::{
-        TaskRecord,
+        TaskCheckpoint,
         state::{Envelope, LAYOUT, StateError, StateKey, StateKind},
     },
 };
@@ -114,7 +114,7 @@ impl<'a> Snapshots<'a> {
             return Err(StateRefusal::Kind(String::from_utf8_lossy(key).into_owned()));
         }
         self.facts.furthest = self.facts.furthest.max(Some(envelope.position));
-        served.written = Some(TaskRecord::from_bytes(envelope.layout, envelope.body)?);
+        served.written = Some(TaskCheckpoint::from_bytes(envelope.layout, envelope.body)?);
         Ok(())
     }
 }

@@ -4,15 +4,15 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use jiff::tz::TimeZone;
 
-use super::plan::{KnownPlan, Plan, StreamPlan, TrainingPlan};
+use super::plan::{FutureCovariatesPlan, Plan, StreamPlan, TrainingPlan};
 use crate::{
-    broker::kafka::{KafkaOptions, Properties},
+    broker::kafka::{KafkaOptions, PropertySource},
     engine::StreamSpec,
-    forecast::{AlarmSpec, ForecastSpec, ForecastSpecError},
+    forecast::{AnomalyThresholds, ForecastSpec, ForecastSpecError},
     nn::{self, NetworkSpec},
-    series::{self, Calendar, Extra, FEATURES, Holidays, SeriesSpec},
+    series::{self, Calendar, ExtraFeatures, FEATURES, Holidays, SeriesSpec},
     settings::{
-        self, Aggregation, Arrangement, Auto, Device, Format, Interval, Kafka, Key, Millis, Secret, Settings, Stream,
+        self, Aggregation, Auto, Device, Format, Interval, Kafka, Key, Millis, Secret, Settings, Strategy, Stream,
         Time, TimeFormat, Training,
     },
     time::Grid,
@@ -77,8 +77,8 @@ pub fn plan(settings: &Settings) -> Result<Plan, SpecError> {
         dead_letter_topic: settings.dead_letters_topic(),
         commit_interval: micros(settings.commit_interval),
         checkpoint_interval: micros(settings.checkpoint_interval),
-        max_epoch_records: settings.limits.epoch_records as usize,
-        max_epoch_bytes: bytes(settings.limits.epoch_bytes.0),
+        max_transaction_records: settings.limits.transaction_records as usize,
+        max_transaction_bytes: bytes(settings.limits.transaction_bytes.0),
         max_poll_records: settings.limits.poll_records as usize,
         standby_bytes: bytes(settings.limits.standby_bytes.0),
     })
@@ -92,7 +92,7 @@ pub fn kafka_options(settings: &Settings, instance: &str) -> KafkaOptions {
     KafkaOptions {
         client_id: format!("{}.{instance}", settings.app),
         properties,
-        renewed: renewed(kafka),
+        renewed_properties: renewed(kafka),
         session_timeout: kafka.session_timeout.duration(),
         static_membership: kafka.static_membership,
         transaction_timeout: kafka.transaction_timeout.duration(),
@@ -109,7 +109,7 @@ pub fn kafka_options(settings: &Settings, instance: &str) -> KafkaOptions {
 }
 
 /// The secrets that files hold, read anew for each client. Where a file cannot be read, what it held at the start remains.
-fn renewed(kafka: &Kafka) -> Properties {
+fn renewed(kafka: &Kafka) -> PropertySource {
     let files = [("sasl.password", &kafka.sasl_password_file), ("ssl.key.password", &kafka.ssl_key_password_file)];
     let files: Vec<(&str, PathBuf)> =
         files.into_iter().filter_map(|(name, file)| Some((name, file.clone()?))).collect();
@@ -158,9 +158,9 @@ fn stream_plan(settings: &Settings, stream: &Stream) -> Result<StreamPlan, SpecE
         })
     };
     let engine = engine_spec(stream, Calendar::new(zone(&stream.time_zone)?));
-    let decode = decode_spec(stream, zone(stream.zone_of_stamps())?);
-    let known = match (&stream.known.topic, &stream.known.time) {
-        (Some(topic), Some(time)) => Some(known_plan(stream, topic, time, zone(stream.zone_of(time))?)),
+    let decode = decode_spec(stream, zone(stream.timestamp_zone())?);
+    let known = match (&stream.future_covariates.topic, &stream.future_covariates.time) {
+        (Some(topic), Some(time)) => Some(future_covariates_plan(stream, topic, time, zone(stream.zone_of(time))?)),
         _ => None,
     };
     for spec in [&decode].into_iter().chain(known.as_ref().map(|known| &known.decode)) {
@@ -169,7 +169,7 @@ fn stream_plan(settings: &Settings, stream: &Stream) -> Result<StreamPlan, SpecE
     Ok(StreamPlan {
         engine: engine.map_err(|source| SpecError::Stream { stream: stream.name.clone(), source })?,
         decode,
-        known,
+        future_covariates: known,
         topics: stream.topics.clone(),
         forecasts_topic: settings.forecasts_topic(stream),
         training: stream.training.enabled.then(|| training_plan(stream)),
@@ -223,12 +223,12 @@ pub fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, St
     })
 }
 
-fn extra(stream: &Stream, calendar: &Calendar, grid: Grid) -> Extra {
+fn extra(stream: &Stream, calendar: &Calendar, grid: Grid) -> ExtraFeatures {
     let dates: Vec<_> = stream.holidays.iter().map(|date| date.0).collect();
-    Extra {
+    ExtraFeatures {
         year_phase: stream.year_phase,
-        covariates: stream.covariates.clone().into(),
-        known: known(stream),
+        past_covariates: stream.past_covariates.clone().into(),
+        future_covariates: known(stream),
         holidays: (!dates.is_empty()).then(|| Holidays::new(calendar, grid, &dates)),
     }
 }
@@ -236,10 +236,10 @@ fn extra(stream: &Stream, calendar: &Calendar, grid: Grid) -> Extra {
 fn known(stream: &Stream) -> series::Known {
     let several = stream.values.iter().filter(|_| stream.values.len() > 1);
     series::Known {
-        names: stream.known.values.clone().into(),
-        keyed: stream.known.key.is_some(),
+        names: stream.future_covariates.values.clone().into(),
+        keyed: stream.future_covariates.key.is_some(),
         suffixes: several.map(|value| format!(":{value}")).collect(),
-        slots: stream.known_slots() as usize,
+        max_slots: stream.future_covariate_slots() as usize,
     }
 }
 
@@ -250,13 +250,15 @@ fn known(stream: &Stream) -> series::Known {
 pub fn forecast_spec(stream: &Stream) -> Result<ForecastSpec, ForecastSpecError> {
     let (horizon, season) = (stream.horizon as usize, stream.season_steps() as usize);
     let (levels, model) = (levels(stream), &stream.model);
-    let mut spec = match model.arrangement {
-        Arrangement::ManyToOne => ForecastSpec::one(horizon, &levels, season, target(model.target), model.threshold)?,
+    let mut spec = match model.strategy {
+        Strategy::ManyToOne => {
+            ForecastSpec::aggregate(horizon, &levels, season, target(model.target), model.threshold)?
+        }
         _ => ForecastSpec::new(horizon, &levels, season)?,
     };
-    let settings::Anomaly { start, end, calm } = stream.anomaly;
+    let settings::Anomaly { start, end, clear_after: calm } = stream.anomaly;
     spec.linear_experts = model.linear_experts as usize;
-    spec.alarm = AlarmSpec { start: start as f32, end: end as f32, calm };
+    spec.anomaly = AnomalyThresholds { start: start as f32, end: end as f32, clear_after: calm };
     Ok(spec)
 }
 
@@ -279,7 +281,7 @@ fn decode_spec(stream: &Stream, zone: TimeZone) -> DecodeSpec {
         key: key_source(&stream.key),
         time: time_source(&stream.time, zone),
         values: stream.values.clone(),
-        covariates: stream.covariates.clone(),
+        covariates: stream.past_covariates.clone(),
         max_record_bytes: bytes(stream.limits.record_bytes.0),
         max_key_bytes: bytes(stream.limits.key_bytes.0),
         earliest: stream.earliest,
@@ -287,8 +289,8 @@ fn decode_spec(stream: &Stream, zone: TimeZone) -> DecodeSpec {
     }
 }
 
-fn known_plan(stream: &Stream, topic: &str, time: &Time, zone: TimeZone) -> KnownPlan {
-    let known = &stream.known;
+fn future_covariates_plan(stream: &Stream, topic: &str, time: &Time, zone: TimeZone) -> FutureCovariatesPlan {
+    let known = &stream.future_covariates;
     let decode = DecodeSpec {
         format: format(known.format, &known.columns, known.delimiter),
         key: known.key.as_ref().map_or(KeySource::Fields(Vec::new()), key_source),
@@ -297,7 +299,7 @@ fn known_plan(stream: &Stream, topic: &str, time: &Time, zone: TimeZone) -> Know
         covariates: known.values.clone(),
         ..decode_spec(stream, zone)
     };
-    KnownPlan { topic: topic.to_owned(), decode, keyed: known.key.is_some() }
+    FutureCovariatesPlan { topic: topic.to_owned(), decode, keyed: known.key.is_some() }
 }
 
 fn format(format: Format, columns: &[String], delimiter: char) -> wire::Format {
@@ -347,7 +349,7 @@ pub fn network_spec(stream: &Stream, forecast: &ForecastSpec, inputs: usize) -> 
         horizon: forecast.horizon,
         levels: forecast.levels.len(),
         seed: model.seed,
-        arrangement: model.arrangement.word().parse()?,
+        strategy: model.strategy.word().parse()?,
         target: target(model.target),
         residual: model.residual,
         layer_norm: model.layer_norm,
@@ -355,7 +357,7 @@ pub fn network_spec(stream: &Stream, forecast: &ForecastSpec, inputs: usize) -> 
         context: model.context as usize,
         window: model.window as usize,
         segment: model.segment as usize,
-        rounded: model.rounded,
+        bf16: model.bf16,
         chrono: model.chrono as usize,
     };
     network.check()?;
@@ -386,10 +388,10 @@ pub fn train_spec(training: &Training, seed: u64, levels: Vec<f32>) -> TrainSpec
         clip: training.clip,
         huber: training.huber,
         burn_in: training.burn_in as usize,
-        lanes: training.lanes as usize,
-        max_steps: training.max_updates as usize,
+        batch_size: training.batch_size as usize,
+        max_updates: training.max_updates as usize,
         epochs: training.epochs as usize,
-        held_out: training.held_out,
+        validation_share: training.validation_share,
         seed,
         device: match training.device {
             Device::Auto => DeviceChoice::Auto,

@@ -24,7 +24,7 @@ const SETTLING: u64 = 5_000_000;
 const RECORD_OVERHEAD: usize = 96;
 
 /// What a copy of a series' state takes, whose key in the state topic is longer than its own by the names of its stream and topic.
-pub fn copied_bytes(body: &[u8], key_length: usize) -> usize {
+pub fn standby_copy_bytes(body: &[u8], key_length: usize) -> usize {
     body.len() + key_length + 32 + RECORD_OVERHEAD
 }
 

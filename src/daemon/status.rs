@@ -6,10 +6,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::dashboard::state::{Board, PartitionState};
+use crate::dashboard::state::{DashboardState, PartitionState};
 use crate::{
     engine::TaskId,
-    forecast::{Drift, Facts},
+    forecast::{AccuracySums, Drift},
     telemetry::metrics,
 };
 
@@ -32,7 +32,7 @@ pub struct TaskStatus {
 #[derive(Debug, Default)]
 pub struct Status {
     /// The picture behind the page.
-    pub board: Arc<Board>,
+    pub dashboard: Arc<DashboardState>,
     tasks: Mutex<BTreeMap<TaskId, TaskStatus>>,
     drifts: Mutex<BTreeMap<String, (Drift, bool)>>,
 }
@@ -58,24 +58,24 @@ impl Status {
         let labels = [("stream", &*task.stream), ("topic", &*task.topic), ("partition", &*number)];
         metrics::LAG.gauge(&labels).set(0.0);
         metrics::RESTORE_REMAINING.gauge(&labels).set(0.0);
-        self.board.note_partition(&task.stream, &task.topic, task.partition, None);
+        self.dashboard.set_partition(&task.stream, &task.topic, task.partition, None);
     }
 
     /// Weights are ready to serve: their version and when they were published (milliseconds since the Unix epoch).
     pub fn published(&self, stream: &str, version: u64, created: i64) {
-        self.board.note_weights(stream, version, Some(created));
+        self.dashboard.set_weights(stream, version, Some(created));
         metrics::WEIGHTS_VERSION.gauge(&[("stream", stream)]).set(version as f64);
         metrics::WEIGHTS_TIMESTAMP.gauge(&[("stream", stream)]).set(created as f64 / 1000.0);
     }
 
     /// Takes in what matured of a stream, and tells the trainer when its forecasts have become lastingly worse.
-    pub fn matured(&self, stream: &str, facts: &Facts) {
+    pub fn matured(&self, stream: &str, facts: &AccuracySums) {
         let mut drifts = lock(&self.drifts);
         if !drifts.contains_key(stream) {
             drifts.insert(stream.to_owned(), Default::default());
         }
         let Some((drift, told)) = drifts.get_mut(stream) else { return };
-        if drift.take(facts) {
+        if drift.update(facts) {
             *told = true;
             metrics::DRIFTS.counter(&[("stream", stream)]).increment(1);
             tracing::info!(stream, "the forecasts have become lastingly worse");

@@ -190,12 +190,12 @@ pub fn run_shard(shared: &Shared, name: &str, transactional_id: &str) -> Result<
 fn seat_lost(shared: &Shared, name: &str, error: BrokerError, seats: &mut Seats) -> Result<(), String> {
     let pause = seats.backoff.pause();
     match error {
-        BrokerError::Refused(_) => return Err(error.to_string()),
-        BrokerError::Denied(_) | BrokerError::Forbidden(_) => {
+        BrokerError::Rejected(_) => return Err(error.to_string()),
+        BrokerError::Authentication(_) | BrokerError::Authorization(_) => {
             tracing::error!(part = name, %error, again_in = ?pause, "no seat before somebody mends this");
             seats.denied = Some(error.to_string());
         }
-        BrokerError::Fenced(_) | BrokerError::Retry(_) | BrokerError::Aborted(_) | BrokerError::Fatal(_) => {
+        BrokerError::Fenced(_) | BrokerError::Retriable(_) | BrokerError::Aborted(_) | BrokerError::Fatal(_) => {
             tracing::warn!(part = name, %error, again_in = ?pause, "the seat is lost; taking a new one");
         }
     }

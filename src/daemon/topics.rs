@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::plan::Plan;
 use crate::{
-    broker::{Broker, BrokerError, TopicPlan},
+    broker::{Broker, BrokerError, TopicSpec},
     settings::Role,
 };
 
@@ -33,24 +33,26 @@ pub fn prepare(broker: &dyn Broker, plan: &Plan, create: bool) -> Result<Topics,
         let partitions = input_partitions(broker, &topic)?;
         inputs.insert(topic, partitions);
     }
-    for (stream, known) in plan.streams.iter().filter_map(|stream| Some((stream, stream.known.as_ref()?))) {
+    for (stream, known) in plan.streams.iter().filter_map(|stream| Some((stream, stream.future_covariates.as_ref()?))) {
         let partitions = broker.partitions(&known.topic)?.ok_or_else(|| {
             let topic = &known.topic;
-            BrokerError::Retry(format!(
+            BrokerError::Retriable(format!(
                 "the topic {topic:?} of what is known in advance does not exist yet; create it, or correct its name"
             ))
         })?;
-        if let Some(why) = uneven(&known.topic, partitions, stream.topics.iter().map(|topic| (topic, inputs[topic]))) {
-            return Err(BrokerError::Refused(why));
+        if let Some(why) =
+            partition_count_mismatch(&known.topic, partitions, stream.topics.iter().map(|topic| (topic, inputs[topic])))
+        {
+            return Err(BrokerError::Rejected(why));
         }
     }
     let widest = inputs.values().copied().max().unwrap_or(1);
-    for needed in needed(plan, widest) {
+    for needed in output_topics(plan, widest) {
         if broker.partitions(&needed.name)?.is_some() {
             continue;
         }
         if !create {
-            return Err(BrokerError::Refused(missing(&needed)));
+            return Err(BrokerError::Rejected(missing_topic_message(&needed)));
         }
         tracing::info!(topic = needed.name, partitions = needed.partitions, compacted = needed.compacted, "creating");
         broker.create(&needed)?;
@@ -65,12 +67,16 @@ pub fn prepare(broker: &dyn Broker, plan: &Plan, create: bool) -> Result<Topics,
 /// [`BrokerError::Retry`] while it does not exist: it may be on its way to being made, or made anew.
 pub fn input_partitions(broker: &dyn Broker, topic: &str) -> Result<i32, BrokerError> {
     broker.partitions(topic)?.ok_or_else(|| {
-        BrokerError::Retry(format!("the input topic {topic:?} does not exist; create it, or correct its name"))
+        BrokerError::Retriable(format!("the input topic {topic:?} does not exist; create it, or correct its name"))
     })
 }
 
 /// Why a topic of what is known in advance does not fit its input topics: their records must meet in the same partitions.
-pub fn uneven<'a>(topic: &str, partitions: i32, inputs: impl IntoIterator<Item = (&'a String, i32)>) -> Option<String> {
+pub fn partition_count_mismatch<'a>(
+    topic: &str,
+    partitions: i32,
+    inputs: impl IntoIterator<Item = (&'a String, i32)>,
+) -> Option<String> {
     let (input, count) = inputs.into_iter().find(|(_, count)| *count != partitions)?;
     Some(format!(
         "the topic {topic:?} of what is known in advance has {partitions} partitions; expected {count}, as the input topic {input:?}: \
@@ -79,13 +85,13 @@ pub fn uneven<'a>(topic: &str, partitions: i32, inputs: impl IntoIterator<Item =
 }
 
 /// Whether an instance in `role` reads a topic that Foretide writes.
-pub fn read_back(plan: &Plan, role: Role, topic: &str) -> bool {
+pub fn reads_own_topic(plan: &Plan, role: Role, topic: &str) -> bool {
     topic == plan.models_topic || (role != Role::Train && topic == plan.state_topic)
 }
 
 /// The topics that Foretide writes.
-pub fn needed(plan: &Plan, partitions: i32) -> Vec<TopicPlan> {
-    let topic = |name: &str, partitions, compacted, max_record_bytes| TopicPlan {
+pub fn output_topics(plan: &Plan, partitions: i32) -> Vec<TopicSpec> {
+    let topic = |name: &str, partitions, compacted, max_record_bytes| TopicSpec {
         name: name.to_owned(),
         partitions,
         compacted,
@@ -105,7 +111,7 @@ pub fn needed(plan: &Plan, partitions: i32) -> Vec<TopicPlan> {
 }
 
 /// What to run for a topic that is missing and may not be made.
-pub fn missing(topic: &TopicPlan) -> String {
+pub fn missing_topic_message(topic: &TopicSpec) -> String {
     let policy = if topic.compacted { "compact --config compression.type=zstd" } else { "delete" };
     format!(
         "the topic {:?} does not exist and kafka.create_topics is false; run: kafka-topics.sh --create --topic {} --partitions {} --config cleanup.policy={policy}",

@@ -13,12 +13,12 @@ use super::{
     supervise::Shared,
 };
 use crate::{
-    broker::{BrokerError, Member, MemberEvent, Outgoing, Publisher},
+    broker::{BrokerError, Member, MemberEvent, ProducerRecord, Publisher},
     dashboard::state::{Promotion, TrainingStep, Verdict as Shown},
-    forecast::Prior,
+    forecast::StreamPrior,
     nn::Weights,
     telemetry::metrics,
-    train::{self, Lane, Outcome, Progress, TrainError, TrainSpec, Verdict},
+    train::{self, Outcome, Progress, TrainError, TrainSpec, TrainingSequence, Verdict},
     wire::model::{Manifest, PublishReason, Release},
 };
 
@@ -78,7 +78,7 @@ impl Schedule {
         if now >= self.whole {
             Some(spec())
         } else if now >= self.refresh && !training.refresh.is_zero() {
-            Some(spec().refreshing(training.refresh_updates))
+            Some(spec().incremental(training.refresh_updates))
         } else {
             None
         }
@@ -141,8 +141,8 @@ impl<'a> Trainer<'a> {
                 }
                 Err(RoundError::Broker(
                     error @ (BrokerError::Fenced(_)
-                    | BrokerError::Denied(_)
-                    | BrokerError::Forbidden(_)
+                    | BrokerError::Authentication(_)
+                    | BrokerError::Authorization(_)
                     | BrokerError::Fatal(_)),
                 )) => return Err(error),
                 Err(error) => {
@@ -213,7 +213,7 @@ impl<'a> Trainer<'a> {
             steps = history.steps,
             left_out = history.left_out,
             version = champion.version,
-            updates = how.max_steps,
+            updates = how.max_updates,
             "training"
         );
         let outcome = self.train(stream, training.cpu_share, how, &champion.weights, &history.lanes)?;
@@ -234,12 +234,12 @@ impl<'a> Trainer<'a> {
                 };
                 return self.publish(stream, challenger);
             }
-            Verdict::Refuse(why) => why,
+            Verdict::Reject(why) => why,
         };
         tracing::info!(stream = name, %verdict, "the challenger is refused");
         metrics::REFUSALS.counter(&[("stream", name), ("reason", verdict.name())]).increment(1);
         count(stream, "refused");
-        self.shared.status.board.note_promotion(Promotion {
+        self.shared.status.dashboard.record_training_outcome(Promotion {
             stream: name.to_owned(),
             at: self.shared.clock.wall_millis(),
             version: champion.version,
@@ -258,7 +258,7 @@ impl<'a> Trainer<'a> {
         cpu_share: f64,
         how: &TrainSpec,
         champion: &Weights,
-        lanes: &[Lane],
+        lanes: &[TrainingSequence],
     ) -> Result<Outcome, TrainError> {
         let name: &str = &stream.engine.name;
         let round = self.rounds;
@@ -269,19 +269,19 @@ impl<'a> Trainer<'a> {
             metrics::TRAINING_LOSS.gauge(&[("stream", name)]).set(progress.loss);
             metrics::GRADIENT_NORM.gauge(&[("stream", name)]).set(progress.gradient_norm);
             metrics::CLIPPED_GRADIENT_NORM.gauge(&[("stream", name)]).set(progress.clipped_gradient_norm);
-            let counts = [progress.step, progress.clipped, progress.skipped_non_finite];
+            let counts = [progress.update, progress.clipped, progress.skipped_non_finite];
             let counters = [metrics::TRAINING_STEPS, metrics::TRAINING_CLIPPED, metrics::TRAINING_SKIPPED];
             for ((metric, count), told) in counters.iter().zip(counts).zip(&mut told) {
                 metric.counter(&[("stream", name)]).increment((count - *told) as u64);
                 *told = count;
             }
-            shared.status.board.note_training(
+            shared.status.dashboard.record_training_step(
                 name,
                 TrainingStep {
                     at: shared.clock.wall_millis(),
                     round,
-                    step: progress.step as u64,
-                    of: progress.max_steps as u64,
+                    step: progress.update as u64,
+                    of: progress.max_updates as u64,
                     loss: progress.loss,
                     gradient_norm: progress.gradient_norm,
                 },
@@ -303,7 +303,7 @@ impl<'a> Trainer<'a> {
         stream: &StreamPlan,
         training: &TrainingPlan,
         champion: Champion,
-        lanes: &[Lane],
+        lanes: &[TrainingSequence],
     ) -> Result<Result<Champion, Challenger>, RoundError> {
         let (Some(parent), Some(leading)) = (champion.promoted_from, &self.leading) else { return Ok(Ok(champion)) };
         let network = &stream.engine.network;
@@ -363,9 +363,9 @@ impl<'a> Trainer<'a> {
             .flat_map(Manifest::keys)
             .collect();
         let new = records.iter().map(|(key, payload)| (key, Some(payload.as_slice())));
-        let outgoing: Vec<Outgoing<'_>> = new
+        let outgoing: Vec<ProducerRecord<'_>> = new
             .chain(gone.iter().map(|key| (key, None)))
-            .map(|(key, payload)| Outgoing {
+            .map(|(key, payload)| ProducerRecord {
                 topic: &self.shared.plan.models_topic,
                 partition: Some(0),
                 key: Some(key.as_bytes()),
@@ -382,7 +382,7 @@ impl<'a> Trainer<'a> {
         count(stream, outcome);
         let (champion_loss, challenger_loss) = (challenger.champion_loss, challenger.challenger_loss);
         tracing::info!(stream = name, version, champion_loss, challenger_loss, outcome, "weights published");
-        self.shared.status.board.note_promotion(Promotion {
+        self.shared.status.dashboard.record_training_outcome(Promotion {
             stream: name.to_owned(),
             at,
             version,
@@ -417,7 +417,7 @@ struct Champion {
     weights: Weights,
     /// Where it is a promotion: the version it was trained from.
     promoted_from: Option<u64>,
-    prior: Option<Arc<Prior>>,
+    prior: Option<Arc<StreamPrior>>,
 }
 
 struct Challenger {
@@ -427,7 +427,7 @@ struct Challenger {
     challenger_loss: f64,
     trained_until: Option<i64>,
     reason: PublishReason,
-    prior: Option<Arc<Prior>>,
+    prior: Option<Arc<StreamPrior>>,
 }
 
 /// The weights that serve: the newest published for the configured network, or the initial ones.
@@ -470,7 +470,7 @@ mod tests {
         };
         let second = 1_000_000;
         let updates = |schedule: &Schedule, training: &TrainingPlan, at: u64| {
-            schedule.due(training, at * second, 0).map(|how| how.max_steps)
+            schedule.due(training, at * second, 0).map(|how| how.max_updates)
         };
         let mut schedule = Schedule::default();
         assert_eq!(updates(&schedule, &training, 0), Some(1000), "first a whole one");

@@ -1,6 +1,6 @@
 //! What the page shows: a bounded picture of what the daemon does, posted after each commit and read by [`super::http`].
 //!
-//! Everything here has a limit ([`BoardSpec`]); nothing here is ever read back by a forecast.
+//! Everything here has a limit ([`DashboardLimits`]); nothing here is ever read back by a forecast.
 
 mod store;
 mod timeline;
@@ -19,7 +19,7 @@ use crate::forecast::EXPERTS;
 
 /// The board's limits.
 #[derive(Debug, Clone, PartialEq)]
-pub struct BoardSpec {
+pub struct DashboardLimits {
     /// Series shown: the first to come.
     pub shown: usize,
     /// Room for series that are shown because a value of theirs was anomalous; the longest quiet one gives way.
@@ -36,7 +36,7 @@ pub struct BoardSpec {
     pub anomaly_threshold: f32,
 }
 
-impl Default for BoardSpec {
+impl Default for DashboardLimits {
     fn default() -> Self {
         Self {
             shown: 500,
@@ -121,7 +121,7 @@ pub enum PartitionState {
 
 /// What is known of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct PartitionNote {
+pub struct PartitionStatus {
     /// Where it is in its life.
     pub state: PartitionState,
     /// Series held.
@@ -184,61 +184,61 @@ pub struct Promotion {
 
 /// The board. Shared by reference; every method locks it for a short, bounded time.
 #[derive(Debug)]
-pub struct Board {
+pub struct DashboardState {
     store: Mutex<Store>,
 }
 
-impl Default for Board {
+impl Default for DashboardState {
     fn default() -> Self {
-        Self::new(BoardSpec::default())
+        Self::new(DashboardLimits::default())
     }
 }
 
-impl Board {
+impl DashboardState {
     /// An empty board.
-    pub fn new(spec: BoardSpec) -> Self {
+    pub fn new(spec: DashboardLimits) -> Self {
         Self { store: Mutex::new(Store::new(spec)) }
     }
 
     /// Takes a committed forecast in. Cheap where the series is not shown.
-    pub fn post(&self, update: &SeriesUpdate<'_>) {
-        self.lock().post(update);
+    pub fn record_forecast(&self, update: &SeriesUpdate<'_>) {
+        self.lock().record_forecast(update);
     }
 
     /// Takes many committed forecasts in under one lock.
     pub fn post_all<'a>(&self, updates: impl IntoIterator<Item = SeriesUpdate<'a>>) {
         let mut store = self.lock();
-        updates.into_iter().for_each(|update| store.post(&update));
+        updates.into_iter().for_each(|update| store.record_forecast(&update));
     }
 
     /// Adds work done for a stream.
-    pub fn note_work(&self, stream: &str, work: Work) {
-        self.lock().note_work(stream, work);
+    pub fn record_work(&self, stream: &str, work: Work) {
+        self.lock().record_work(stream, work);
     }
 
     /// Adds what matured in the horizon bucket whose last lead is `horizon` steps.
-    pub fn note_accuracy(&self, stream: &str, horizon: u32, accuracy: &Accuracy) {
-        self.lock().note_accuracy(stream, horizon, accuracy);
+    pub fn record_accuracy(&self, stream: &str, horizon: u32, accuracy: &Accuracy) {
+        self.lock().record_accuracy(stream, horizon, accuracy);
     }
 
     /// Sets what is known of a partition; `None` when it is no longer ours.
-    pub fn note_partition(&self, stream: &str, topic: &str, partition: i32, note: Option<PartitionNote>) {
-        self.lock().note_partition(stream, topic, partition, note);
+    pub fn set_partition(&self, stream: &str, topic: &str, partition: i32, note: Option<PartitionStatus>) {
+        self.lock().set_partition(stream, topic, partition, note);
     }
 
     /// Sets the serving weights of a stream and when they were published (wall milliseconds; `None` for initial ones).
-    pub fn note_weights(&self, stream: &str, version: u64, published: Option<i64>) {
-        self.lock().note_weights(stream, version, published);
+    pub fn set_weights(&self, stream: &str, version: u64, published: Option<i64>) {
+        self.lock().set_weights(stream, version, published);
     }
 
     /// Takes a step of the optimiser in.
-    pub fn note_training(&self, stream: &str, step: TrainingStep) {
-        self.lock().note_training(stream, step);
+    pub fn record_training_step(&self, stream: &str, step: TrainingStep) {
+        self.lock().record_training_step(stream, step);
     }
 
     /// Takes the end of a training round in, or a promotion taken back.
-    pub fn note_promotion(&self, promotion: Promotion) {
-        self.lock().note_promotion(promotion);
+    pub fn record_training_outcome(&self, promotion: Promotion) {
+        self.lock().record_training_outcome(promotion);
     }
 
     /// Lets a moment pass: rates and the skill curve are sampled here. The page's server calls it once a second.

@@ -35,8 +35,8 @@ impl Ahead {
             Some(room) => room.clone_from(series),
             None => self.series.push(series.clone()),
         }
-        self.series[place].forget_open();
-        self.origins.push((row, series.anchor(), series.scale()));
+        self.series[place].discard_open_covariates();
+        self.origins.push((row, series.last_value(), series.scale()));
         self.hidden.extend_from_slice(hidden);
         self.next.extend_from_slice(next);
     }
@@ -57,7 +57,7 @@ impl Ahead {
             for ((series, (row, anchor, scale)), next) in self.series.iter().zip(&self.origins).zip(next) {
                 let outputs = &mut outputs[(row * horizon + lead) * levels..][..levels];
                 for (output, next) in outputs.iter_mut().zip(next) {
-                    *output = ((series.anchor() - anchor + series.scale() * f64::from(*next)) / scale) as f32;
+                    *output = ((series.last_value() - anchor + series.scale() * f64::from(*next)) / scale) as f32;
                 }
             }
         }
@@ -70,9 +70,9 @@ impl Ahead {
         for ((series, next), features) in rows.zip(self.features.chunks_exact_mut(spec.series.features())) {
             let median = f64::from(next[spec.forecast.median()]);
             let median = if median.is_nan() { 0.0 } else { median };
-            let value = (series.anchor() + series.scale() * median).clamp(-LIMIT, LIMIT);
+            let value = (series.last_value() + series.scale() * median).clamp(-LIMIT, LIMIT);
             let slot = series.next_slot(&spec.series);
-            series.take(&spec.series, &ClosedSlot { slot, value: Some(value), readings: 1, reset: false });
+            series.update(&spec.series, &ClosedSlot { slot, value: Some(value), readings: 1, reset: false });
             series.features(&spec.series, features);
         }
     }
@@ -83,8 +83,8 @@ mod tests {
     use super::*;
     use crate::{
         forecast::ForecastSpec,
-        nn::{Arrangement, NetworkSpec, Weights},
-        series::{Aggregation, Calendar, Extra, FEATURES, SeriesSpec},
+        nn::{NetworkSpec, Strategy, Weights},
+        series::{Aggregation, Calendar, ExtraFeatures, FEATURES, SeriesSpec},
         time::Grid,
     };
 
@@ -105,13 +105,13 @@ mod tests {
                 horizon: HORIZON as u32,
                 burn_in: 4,
                 calendar: Calendar::utc(),
-                extra: Extra::default(),
+                extra: ExtraFeatures::default(),
             },
             forecast: ForecastSpec::new(HORIZON, &LEVELS, 3).unwrap(),
             network: NetworkSpec {
                 hidden: 8,
                 horizon: HORIZON,
-                arrangement: Arrangement::Iterated,
+                strategy: Strategy::Recursive,
                 ..NetworkSpec::default()
             },
             max_series: 10,
@@ -140,7 +140,7 @@ mod tests {
 
         fn live(&mut self, network: &Network, spec: &StreamSpec, slot: i64, value: f64) {
             let slot = ClosedSlot { slot, value: Some(value), readings: 1, reset: false };
-            self.series.take(&spec.series, &slot);
+            self.series.update(&spec.series, &slot);
             let mut features = [0.0; FEATURES];
             self.series.features(&spec.series, &mut features);
             network.step(&mut Scratch::default(), 1, &features, &mut self.hidden, &mut self.next);
@@ -178,13 +178,13 @@ mod tests {
             let network = network(&spec);
             let mut lived = lived(&network, &spec, &slots);
             let path = paths(&mut Ahead::default(), &network, &spec, 1, &[(0, &lived)]);
-            let (anchor, scale) = (lived.series.anchor(), lived.series.scale());
+            let (anchor, scale) = (lived.series.last_value(), lived.series.scale());
             assert_eq!(path[..3], lived.next);
             for (lead, slot) in (1..).zip(later) {
-                let came = lived.series.anchor() + lived.series.scale() * f64::from(lived.next[1]);
+                let came = lived.series.last_value() + lived.series.scale() * f64::from(lived.next[1]);
                 lived.live(&network, &spec, slot, came);
                 for (level, next) in lived.next.iter().enumerate() {
-                    let expected = lived.series.anchor() + lived.series.scale() * f64::from(*next);
+                    let expected = lived.series.last_value() + lived.series.scale() * f64::from(*next);
                     let said = anchor + scale * f64::from(path[lead * 3 + level]);
                     assert!((said - expected).abs() < 1e-5, "lead {}: {said} for {expected}", lead + 1);
                     assert_ne!(*next, 0.0);

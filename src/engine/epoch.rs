@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::{Stream, TaskHandle, TaskProgress};
 use crate::{
-    forecast::{Anomaly, Facts},
+    forecast::{AccuracySums, Anomaly},
     time::EventTime,
 };
 
 /// Outputs, state changes and positions of one epoch.
 #[derive(Debug)]
-pub struct Epoch {
+pub struct Transaction {
     /// The forecasts, each series' in event-time order.
     pub forecasts: Vec<ForecastRow>,
     /// `[forecasts, outputs]` of each row in turn (rows of different streams may differ in how many there are).
@@ -20,29 +20,29 @@ pub struct Epoch {
     /// Snapshots of changed series that are due.
     pub snapshots: Vec<Snapshot>,
     /// The tasks whose input moved on.
-    pub tasks: Vec<TaskEpoch>,
+    pub tasks: Vec<TaskAdvance>,
     /// Sums over what matured, by the stream's index.
-    pub facts: Vec<Facts>,
+    pub accuracy: Vec<AccuracySums>,
     /// `(stream's index, series stepped at once)`, one entry a batch.
     pub batches: Vec<(usize, usize)>,
     /// Observations taken onto the grid, by the stream's index.
     pub observations: Vec<u64>,
     /// Forecasts made, by the stream's index.
-    pub forecasts_of: Vec<u64>,
+    pub forecast_counts: Vec<u64>,
     /// Closed slots that were stepped, empty ones included, by the stream's index.
     pub steps: Vec<u64>,
     /// Series that re-ran their context through new weights, by the stream's index.
-    pub burned_in: Vec<u64>,
+    pub burn_ins: Vec<u64>,
 }
 
-impl Epoch {
+impl Transaction {
     /// Whether the input of a task moved on.
     pub fn moved(&self, task: TaskHandle) -> bool {
         self.tasks.iter().any(|done| done.task == task)
     }
 }
 
-/// One forecast of an [`Epoch`].
+/// One forecast of an [`Transaction`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct ForecastRow {
     /// Its task.
@@ -65,9 +65,9 @@ pub struct ForecastRow {
     pub weights_version: u64,
     /// The record that closed the slot.
     pub offset: i64,
-    /// Where its path begins in [`Epoch::points`].
+    /// Where its path begins in [`Transaction::points`].
     pub point: usize,
-    /// Where its quantiles begin in [`Epoch::quantiles`].
+    /// Where its quantiles begin in [`Transaction::quantiles`].
     pub quantile: usize,
 }
 
@@ -86,23 +86,23 @@ pub struct Snapshot {
 
 /// What an epoch did to one task.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TaskEpoch {
+pub struct TaskAdvance {
     /// The task.
     pub task: TaskHandle,
     /// The first offset that the epoch took.
     pub from: i64,
     /// The offset after the last one.
     pub to: i64,
-    /// How many of its series are in [`Epoch::snapshots`].
+    /// How many of its series are in [`Transaction::snapshots`].
     pub snapshots: usize,
     /// Whether the task took up other weights in this epoch, or saw more of the second topic: its progress must be written with
     /// it.
-    pub activated: bool,
+    pub checkpoint_due: bool,
     /// Where the task stands once the epoch is committed.
     pub progress: TaskProgress,
 }
 
-impl Epoch {
+impl Transaction {
     pub(super) fn new(streams: &[Stream]) -> Self {
         let zeros = vec![0; streams.len()];
         Self {
@@ -111,12 +111,12 @@ impl Epoch {
             quantiles: Vec::new(),
             snapshots: Vec::new(),
             tasks: Vec::new(),
-            facts: streams.iter().map(|stream| Facts::new(&stream.spec.forecast)).collect(),
+            accuracy: streams.iter().map(|stream| AccuracySums::new(&stream.spec.forecast)).collect(),
             batches: Vec::new(),
             observations: zeros.clone(),
-            forecasts_of: zeros.clone(),
+            forecast_counts: zeros.clone(),
             steps: zeros.clone(),
-            burned_in: zeros,
+            burn_ins: zeros,
         }
     }
 
@@ -127,9 +127,9 @@ impl Epoch {
         self.quantiles.clear();
         self.snapshots.clear();
         self.tasks.clear();
-        self.facts.iter_mut().for_each(Facts::clear);
+        self.accuracy.iter_mut().for_each(AccuracySums::clear);
         self.batches.clear();
-        for sums in [&mut self.observations, &mut self.forecasts_of, &mut self.steps, &mut self.burned_in] {
+        for sums in [&mut self.observations, &mut self.forecast_counts, &mut self.steps, &mut self.burn_ins] {
             sums.fill(0);
         }
     }

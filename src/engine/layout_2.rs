@@ -22,13 +22,13 @@ struct Body {
 pub(super) fn migrated(spec: &StreamSpec, body: &[u8]) -> postcard::Result<Vec<u8>> {
     let (mut then, mut rest) = postcard::take_from_bytes::<Body>(body)?;
     let mut now = postcard::to_allocvec(&then)?;
-    if !spec.series.extra.covariates.is_empty() {
+    if !spec.series.extra.past_covariates.is_empty() {
         let covariates;
         (covariates, rest) = postcard::take_from_bytes(rest)?;
         then.input.put_covariates(covariates);
         now = postcard::to_extend(then.input.covariates(), now)?;
     }
-    if !spec.series.extra.known.names.is_empty() {
+    if !spec.series.extra.future_covariates.names.is_empty() {
         let (foreknown, foresight) = postcard::from_bytes::<(_, Option<Box<layout_2::Foresight>>)>(rest)?;
         then.input.put_foreknown(foreknown);
         now = postcard::to_extend(&(then.input.foreknown(), foresight), now)?;

@@ -1,7 +1,7 @@
 //! One shard's forecasting: a table of series states for each task, stepped in batches over many series.
 //!
 //! The engine is a deterministic function of what it is told: it reads no clock, no network and no randomness. The
-//! shell gives it observations with their positions; [`Engine::finish`] closes an [`Epoch`], a value that holds
+//! shell gives it observations with their positions; [`Engine::finish`] closes an [`Transaction`], a value that holds
 //! everything to be written. The shell then calls [`Engine::committed`] or [`Engine::roll_back`].
 
 mod ahead;
@@ -21,14 +21,14 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use rayon::prelude::*;
 
-pub use epoch::{Epoch, ForecastRow, Snapshot, TaskEpoch};
-pub use outlooks::Sighting;
+pub use epoch::{ForecastRow, Snapshot, TaskAdvance, Transaction};
+pub use outlooks::CovariateWatermark;
 pub use snapshot::{SNAPSHOT_LAYOUT, SnapshotError};
 
 use crate::{
-    forecast::{ForecastSpec, Prior},
+    forecast::{ForecastSpec, StreamPrior},
     nn::{Network, NetworkError, NetworkSpec, Weights},
-    series::{ClosedSlot, Placed, SeriesSpec},
+    series::{ClosedSlot, Placement, SeriesSpec},
     time::EventTime,
 };
 use outlooks::Outlooks;
@@ -84,9 +84,9 @@ pub struct TaskHandle(usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acceptance {
     /// It is on the grid.
-    Taken,
+    Accepted,
     /// The series' state holds it already (replay from before the series' snapshot).
-    Known,
+    AlreadyApplied,
     /// It came after its slot had closed.
     Late {
         /// How far behind the series' watermark, in milliseconds.
@@ -108,7 +108,7 @@ pub struct TaskProgress {
     pub activations: Vec<(i64, u64)>,
     /// What was seen of the second topic from which position on, oldest first; the first one covers `replay_from`, where anything had
     /// been seen by then.
-    pub sightings: Vec<Sighting>,
+    pub watermarks: Vec<CovariateWatermark>,
 }
 
 /// A snapshot as it is read back.
@@ -141,7 +141,7 @@ pub struct Version {
     /// The network with its weights.
     pub network: Arc<Network>,
     /// Where a new series begins, if that is known.
-    pub prior: Option<Arc<Prior>>,
+    pub prior: Option<Arc<StreamPrior>>,
 }
 
 struct Task {
@@ -152,7 +152,7 @@ struct Task {
     /// The next offset to be read, as of the last committed epoch and within the open one.
     position: i64,
     activations: Vec<(i64, u64)>,
-    sightings: Vec<Sighting>,
+    watermarks: Vec<CovariateWatermark>,
     /// Whether one of them is not written down yet.
     sighted: bool,
     outlooks: Outlooks,
@@ -184,7 +184,7 @@ pub struct Engine {
     /// Observations taken in the open epoch, by the stream's index.
     observations: Vec<u64>,
     emit: bool,
-    spare: Option<Epoch>,
+    spare: Option<Transaction>,
 }
 
 impl Engine {
@@ -229,7 +229,7 @@ impl Engine {
     }
 
     /// Forgets weights that no task serves and none will be asked to replay: versions below `oldest`, but for the initial ones.
-    pub fn forget(&mut self, stream: &str, oldest: u64) {
+    pub fn drop_weights_below(&mut self, stream: &str, oldest: u64) {
         let Some(index) = self.streams.iter().position(|known| &*known.spec.name == stream) else { return };
         let serving: Vec<u64> =
             self.tasks.iter().flatten().filter(|task| task.stream == index).map(|task| task.version).collect();
@@ -256,7 +256,7 @@ impl Engine {
             version: 0,
             position,
             activations: Vec::new(),
-            sightings: Vec::new(),
+            watermarks: Vec::new(),
             sighted: false,
             outlooks: Outlooks::default(),
             table: Table::default(),
@@ -296,7 +296,7 @@ impl Engine {
         let open = self.task_mut(task);
         open.position = progress.replay_from;
         open.activations.clone_from(&progress.activations);
-        open.sightings.clone_from(&progress.sightings);
+        open.watermarks.clone_from(&progress.watermarks);
         let recorded = open.recorded_version(progress.replay_from);
         let version = self.streams[stream].networks.range(..=recorded).next_back().map_or(0, |(&version, _)| version);
         self.task_mut(task).version = version;
@@ -346,7 +346,7 @@ impl Engine {
         value: f64,
         covariates: &[f64],
     ) -> Acceptance {
-        let Some(open) = self.tasks[task.0].as_mut() else { return Acceptance::Known };
+        let Some(open) = self.tasks[task.0].as_mut() else { return Acceptance::AlreadyApplied };
         let Stream { spec, networks } = &self.streams[open.stream];
         let index = match open.table.find(series) {
             Some(index) => index,
@@ -359,7 +359,7 @@ impl Engine {
         };
         let state = open.table.get_mut(index);
         if offset < state.position {
-            return Acceptance::Known;
+            return Acceptance::AlreadyApplied;
         }
         let spares = &mut self.spare_images;
         open.touch(task, index, offset, self.emit, &mut self.images, spares);
@@ -371,12 +371,12 @@ impl Engine {
             state.queued += 1;
         }
         match placed {
-            Placed::Accepted => {
+            Placement::Accepted => {
                 self.observations[open.stream] += 1;
-                Acceptance::Taken
+                Acceptance::Accepted
             }
-            Placed::Late { by } => Acceptance::Late { by },
-            Placed::Duplicate => Acceptance::Duplicate,
+            Placement::Late { by } => Acceptance::Late { by },
+            Placement::Duplicate => Acceptance::Duplicate,
         }
     }
 
@@ -394,8 +394,8 @@ impl Engine {
 
     /// Steps every closed slot through the network and closes the epoch. `snapshot_share` (0 to 1) is the share of the changed series to
     /// snapshot now, oldest change first.
-    pub fn finish(&mut self, snapshot_share: f64) -> Epoch {
-        let mut epoch = self.spare.take().unwrap_or_else(|| Epoch::new(&self.streams));
+    pub fn finish(&mut self, snapshot_share: f64) -> Transaction {
+        let mut epoch = self.spare.take().unwrap_or_else(|| Transaction::new(&self.streams));
         epoch.observations.copy_from_slice(&self.observations);
         self.observations.fill(0);
         self.promised = 0;
@@ -416,12 +416,12 @@ impl Engine {
                 });
             });
             let progress = task.progress(due);
-            epoch.tasks.push(TaskEpoch {
+            epoch.tasks.push(TaskAdvance {
                 task: TaskHandle(index),
                 from,
                 to: task.position,
                 snapshots: due,
-                activated,
+                checkpoint_due: activated,
                 progress,
             });
             if !self.emit {
@@ -432,7 +432,7 @@ impl Engine {
     }
 
     /// The epoch is in Kafka: memory becomes the truth.
-    pub fn committed(&mut self, epoch: &Epoch) {
+    pub fn commit(&mut self, epoch: &Transaction) {
         let mut images = std::mem::take(&mut self.images);
         for (task, series, image) in images.drain(..) {
             self.task_mut(task).table.get_mut(series).imaged = false;
@@ -447,13 +447,13 @@ impl Engine {
             task.table.cleaned(done.snapshots);
             let keep_from = done.progress.activations.first().map_or(0, |&(at, _)| at);
             task.activations.retain(|&(at, _)| at >= keep_from);
-            task.sightings = task.sightings_from(done.progress.replay_from).to_vec();
+            task.watermarks = task.sightings_from(done.progress.replay_from).to_vec();
             task.sighted = false;
         }
     }
 
     /// Takes an epoch that is done with, so that the next one can use its memory (a megabyte for each 1,000 forecasts).
-    pub fn recycle(&mut self, mut epoch: Epoch) {
+    pub fn recycle(&mut self, mut epoch: Transaction) {
         epoch.clear();
         self.spare = Some(epoch);
     }
@@ -584,7 +584,7 @@ impl Task {
     fn progress(&self, skip: usize) -> TaskProgress {
         let replay_from = self.table.dirty_from(skip).unwrap_or(self.position);
         let first = self.activations.iter().rposition(|&(at, _)| at <= replay_from).unwrap_or(0);
-        let sightings = self.sightings_from(replay_from).to_vec();
-        TaskProgress { replay_from, activations: self.activations[first..].to_vec(), sightings }
+        let watermarks = self.sightings_from(replay_from).to_vec();
+        TaskProgress { replay_from, activations: self.activations[first..].to_vec(), watermarks }
     }
 }

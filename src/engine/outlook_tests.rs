@@ -34,7 +34,7 @@ fn words(seed: u64) -> Vec<Word> {
 
 fn engine_of(keyed: bool, slots: usize) -> (Engine, TaskHandle) {
     let mut spec = described(spec(Grid::Regular { interval: MINUTE }));
-    spec.series.extra.known = Known { keyed, slots, ..spec.series.extra.known };
+    spec.series.extra.future_covariates = Known { keyed, max_slots: slots, ..spec.series.extra.future_covariates };
     let network = loud(&spec, 1);
     let mut engine = Engine::new(vec![spec]).unwrap();
     engine.install("stream", 1, Version { network, prior: None });
@@ -44,16 +44,22 @@ fn engine_of(keyed: bool, slots: usize) -> (Engine, TaskHandle) {
 
 fn tell(engine: &mut Engine, task: TaskHandle, words: &[Word], from: usize, until: usize) {
     for (offset, Word(series, slot, numbers)) in words.iter().enumerate().take(until).skip(from) {
-        engine.know(task, offset as i64, &format!("s{series}"), EventTime(slot * MINUTE + 7), numbers);
+        engine.update_future_covariates(
+            task,
+            offset as i64,
+            &format!("s{series}"),
+            EventTime(slot * MINUTE + 7),
+            numbers,
+        );
     }
 }
 
 /// One epoch of the input, after the words that come before it.
-fn epoch(engine: &mut Engine, task: TaskHandle, input: &Input, words: &[Word], from: usize, share: f64) -> Epoch {
+fn epoch(engine: &mut Engine, task: TaskHandle, input: &Input, words: &[Word], from: usize, share: f64) -> Transaction {
     engine.begin(true);
     let until = (from / EPOCH * WORDS).min(words.len());
-    tell(engine, task, words, engine.seen_until(task) as usize, until);
-    engine.sight(task, until as i64);
+    tell(engine, task, words, engine.covariate_offset(task) as usize, until);
+    engine.advance_watermark(task, until as i64);
     take(engine, task, from, &input[from..from + EPOCH]);
     engine.finish(share)
 }
@@ -67,7 +73,7 @@ fn lived(keyed: bool, input: &Input, words: &[Word]) -> Bits {
         }
         let epoch = epoch(&mut engine, task, input, words, from, 0.0);
         collect(&engine, &epoch, &mut bits);
-        engine.committed(&epoch);
+        engine.commit(&epoch);
     }
     bits
 }
@@ -113,9 +119,9 @@ proptest! {
                 engine.roll_back();
             }
             let epoch = epoch(&mut engine, task, &input, &words, from, 0.5);
-            prop_assert!(epoch.tasks[0].activated || from == 0 || from / EPOCH * WORDS > words.len());
+            prop_assert!(epoch.tasks[0].checkpoint_due || from == 0 || from / EPOCH * WORDS > words.len());
             collect(&engine, &epoch, &mut bits);
-            engine.committed(&epoch);
+            engine.commit(&epoch);
         }
         prop_assert_eq!(bits, lived(true, &input, &words));
     }
@@ -133,7 +139,7 @@ proptest! {
             let epoch = epoch(&mut engine, task, &input, &words, from, share);
             newest.extend(epoch.snapshots.iter().map(|snapshot| (snapshot.series.clone(), snapshot.clone())));
             progress = epoch.tasks[0].progress.clone();
-            engine.committed(&epoch);
+            engine.commit(&epoch);
         }
         let (mut other, restored) = engine_of(keyed, slots);
         for snapshot in newest.values() {
@@ -144,16 +150,16 @@ proptest! {
         other.resume(restored, &progress);
         let mut again = true;
         let mut show = |other: &mut Engine, at: i64| {
-            let Some(sighting) = other.sighting_at(restored, at) else { return };
-            let seen = other.seen_until(restored).max(progress.sightings[0].from) + i64::from(lost);
-            tell(other, restored, &words, seen as usize, sighting.until as usize);
-            again &= other.shown(restored, sighting);
+            let Some(watermark) = other.watermark_at(restored, at) else { return };
+            let seen = other.covariate_offset(restored).max(progress.watermarks[0].oldest) + i64::from(lost);
+            tell(other, restored, &words, seen as usize, watermark.next as usize);
+            again &= other.confirm_watermark(restored, watermark);
         };
         other.begin(false);
         show(&mut other, progress.replay_from);
         let mut from = progress.replay_from as usize;
         while from < cut {
-            let next = other.sightings_after(restored, from as i64).first().map(|sighting| sighting.position as usize);
+            let next = other.watermarks_after(restored, from as i64).first().map(|watermark| watermark.position as usize);
             let to = next.unwrap_or(cut).min(cut);
             take(&mut other, restored, from, &input[from..to]);
             other.finish(0.0);
@@ -171,7 +177,7 @@ proptest! {
             for from in (cut..input.len()).step_by(EPOCH) {
                 let epoch = epoch(engine, task, &input, &words, from, 0.0);
                 collect(engine, &epoch, bits);
-                engine.committed(&epoch);
+                engine.commit(&epoch);
             }
         }
         let [lived, restored] = bits;

@@ -7,19 +7,19 @@ use hashbrown::HashMap;
 use super::{Engine, Task, TaskHandle};
 use crate::{
     nn::fnv_1a,
-    series::{Known, Outlook, Telling},
+    series::{FutureCovariateTable, Insertion, Known},
     time::{EventTime, Grid},
 };
 
 /// From which input on how much of the second topic was seen. A replay shows the same at the same place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sighting {
+pub struct CovariateWatermark {
     /// The input position from which on it was seen.
     pub position: i64,
     /// The oldest record of the second topic of which something was still held then.
-    pub from: i64,
+    pub oldest: i64,
     /// The next record of the second topic, which was not seen yet.
-    pub until: i64,
+    pub next: i64,
     /// A digest of what was held then: a replay that comes to another lacks something.
     pub digest: u64,
 }
@@ -27,7 +27,7 @@ pub struct Sighting {
 /// What is told in advance, by key; one key, the empty one, where it is told of all series.
 #[derive(Debug, Default)]
 pub(super) struct Outlooks {
-    by_key: HashMap<Arc<str>, Outlook>,
+    by_key: HashMap<Arc<str>, FutureCovariateTable>,
     /// Offsets of the records of which something is held.
     held: BTreeSet<i64>,
     digest: u64,
@@ -36,7 +36,7 @@ pub(super) struct Outlooks {
 }
 
 impl Outlooks {
-    pub fn of(&self, known: &Known, series: &str) -> Option<&Outlook> {
+    pub fn of(&self, known: &Known, series: &str) -> Option<&FutureCovariateTable> {
         self.by_key.get(known.key_of(series))
     }
 
@@ -52,7 +52,7 @@ impl Outlooks {
             None if keys >= most_keys => return false,
             None => self.by_key.entry(key.into()).or_default(),
         };
-        let Telling { held, replaced } = outlook.tell(slot, offset, numbers, known.slots);
+        let Insertion { stored: held, replaced } = outlook.insert(slot, offset, numbers, known.max_slots);
         if let Some((slot, offset)) = replaced {
             self.held.remove(&offset);
             self.digest ^= mixed(key, slot, offset);
@@ -64,14 +64,15 @@ impl Outlooks {
         true
     }
 
-    fn sighting(&self, position: i64) -> Sighting {
+    fn watermark(&self, position: i64) -> CovariateWatermark {
         let from = self.held.first().copied().unwrap_or(self.until);
-        Sighting { position, from, until: self.until, digest: self.digest }
+        CovariateWatermark { position, oldest: from, next: self.until, digest: self.digest }
     }
 
     pub fn bytes(&self) -> usize {
-        let outlooks =
-            |(key, outlook): (&Arc<str>, &Outlook)| key.len() + 2 * size_of::<usize>() + outlook.heap_bytes();
+        let outlooks = |(key, outlook): (&Arc<str>, &FutureCovariateTable)| {
+            key.len() + 2 * size_of::<usize>() + outlook.heap_bytes()
+        };
         self.by_key.allocation_size()
             + self.by_key.iter().map(outlooks).sum::<usize>()
             + self.held.len() * 2 * size_of::<i64>()
@@ -92,59 +93,66 @@ impl Engine {
     /// the spec, NaN where one is missing. Only between two epochs, or before the first observation of one: it is seen
     /// by every step after it. A rollback does not take it back; what is seen is noted by [`Engine::sight`]. `false` where the task
     /// holds as many keys as it may hold series already.
-    pub fn know(&mut self, task: TaskHandle, offset: i64, key: &str, time: EventTime, numbers: &[f64]) -> bool {
+    pub fn update_future_covariates(
+        &mut self,
+        task: TaskHandle,
+        offset: i64,
+        key: &str,
+        time: EventTime,
+        numbers: &[f64],
+    ) -> bool {
         debug_assert!(self.pending.is_empty(), "steps wait that must not see it");
         let Some(open) = self.tasks[task.0].as_mut() else { return true };
         let spec = &self.streams[open.stream].spec;
         let Grid::Regular { .. } = spec.series.grid else { return true };
         let slot = spec.series.grid.slot(time);
-        open.outlooks.tell(&spec.series.extra.known, spec.max_series, offset, key, slot, numbers)
+        open.outlooks.tell(&spec.series.extra.future_covariates, spec.max_series, offset, key, slot, numbers)
     }
 
     /// Says that the second topic has been taken up to (not including) `until`, and notes that the input from the task's position
     /// on sees it. Written down with the epoch's progress.
-    pub fn sight(&mut self, task: TaskHandle, until: i64) {
+    pub fn advance_watermark(&mut self, task: TaskHandle, until: i64) {
         let open = self.task_mut(task);
         if until <= open.outlooks.until {
             return;
         }
         open.remember();
         open.outlooks.until = until;
-        open.sightings.retain(|sighting| sighting.position < open.position);
-        open.sightings.push(open.outlooks.sighting(open.position));
+        open.watermarks.retain(|watermark| watermark.position < open.position);
+        open.watermarks.push(open.outlooks.watermark(open.position));
         open.sighted = true;
     }
 
     /// The next record of the second topic.
-    pub fn seen_until(&self, task: TaskHandle) -> i64 {
+    pub fn covariate_offset(&self, task: TaskHandle) -> i64 {
         self.task(task).outlooks.until
     }
 
-    /// The recorded sightings of a replay that goes on at `position`, the next one first.
-    pub fn sightings_after(&self, task: TaskHandle, position: i64) -> &[Sighting] {
-        let sightings = &self.task(task).sightings;
-        &sightings[sightings.partition_point(|sighting| sighting.position <= position)..]
+    /// The recorded watermarks of a replay that goes on at `position`, the next one first.
+    pub fn watermarks_after(&self, task: TaskHandle, position: i64) -> &[CovariateWatermark] {
+        let watermarks = &self.task(task).watermarks;
+        &watermarks[watermarks.partition_point(|watermark| watermark.position <= position)..]
     }
 
     /// What a replay sees that begins at `position`; none where nothing had been seen yet.
-    pub fn sighting_at(&self, task: TaskHandle, position: i64) -> Option<Sighting> {
-        let sightings = &self.task(task).sightings;
-        sightings[..sightings.partition_point(|sighting| sighting.position <= position)].last().copied()
+    pub fn watermark_at(&self, task: TaskHandle, position: i64) -> Option<CovariateWatermark> {
+        let watermarks = &self.task(task).watermarks;
+        watermarks[..watermarks.partition_point(|watermark| watermark.position <= position)].last().copied()
     }
 
-    /// Says that a replay has shown what `sighting` tells of. `false` where that is not what was seen the first time: the second
+    /// Says that a replay has shown what `watermark` tells of. `false` where that is not what was seen the first time: the second
     /// topic has lost records since.
-    pub fn shown(&mut self, task: TaskHandle, sighting: Sighting) -> bool {
+    pub fn confirm_watermark(&mut self, task: TaskHandle, watermark: CovariateWatermark) -> bool {
         let outlooks = &mut self.task_mut(task).outlooks;
-        outlooks.until = sighting.until;
-        outlooks.digest == sighting.digest
+        outlooks.until = watermark.next;
+        outlooks.digest == watermark.digest
     }
 }
 
 impl Task {
-    /// The sightings that a replay from `position` needs.
-    pub(super) fn sightings_from(&self, position: i64) -> &[Sighting] {
-        let first = self.sightings.iter().rposition(|sighting| sighting.position <= position).unwrap_or(0);
-        &self.sightings[first..]
+    /// The watermarks that a replay from `position` needs.
+    pub(super) fn sightings_from(&self, position: i64) -> &[CovariateWatermark] {
+        let first = self.watermarks.iter().rposition(|watermark| watermark.position <= position).unwrap_or(0);
+        &self.watermarks[first..]
     }
 }

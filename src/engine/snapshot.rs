@@ -87,11 +87,11 @@ fn stream_fingerprint(spec: &StreamSpec) -> u64 {
     if spec.forecast.holidays() {
         text += " holidays";
     }
-    if !series.extra.covariates.is_empty() {
-        text += &format!(" covariates {:?}", series.extra.covariates);
+    if !series.extra.past_covariates.is_empty() {
+        text += &format!(" covariates {:?}", series.extra.past_covariates);
     }
-    if !series.extra.known.names.is_empty() {
-        text += &format!(" known {:?}", series.extra.known.names);
+    if !series.extra.future_covariates.names.is_empty() {
+        text += &format!(" known {:?}", series.extra.future_covariates.names);
     }
     fnv_1a(text.bytes())
 }
@@ -107,11 +107,11 @@ pub(super) fn encode(spec: &StreamSpec, series: &Series) -> Vec<u8> {
     };
     let always = "plain data in memory always encodes";
     let mut body = postcard::to_allocvec(&written).unwrap_or_else(|_| unreachable!("{always}"));
-    if !spec.series.extra.covariates.is_empty() {
+    if !spec.series.extra.past_covariates.is_empty() {
         let covariates = series.input.covariates();
         body = postcard::to_extend(covariates, body).unwrap_or_else(|_| unreachable!("{always}"));
     }
-    if !spec.series.extra.known.names.is_empty() {
+    if !spec.series.extra.future_covariates.names.is_empty() {
         let known = (series.input.foreknown(), series.forecast.foresight());
         body = postcard::to_extend(&known, body).unwrap_or_else(|_| unreachable!("{always}"));
     }
@@ -132,12 +132,12 @@ pub(super) fn decode(spec: &StreamSpec, frozen: &Frozen<'_>) -> Result<Series, S
     if read.stream != stream_fingerprint(spec) {
         return Err(other_stream());
     }
-    if !spec.series.extra.covariates.is_empty() {
+    if !spec.series.extra.past_covariates.is_empty() {
         let covariates;
         (covariates, rest) = postcard::take_from_bytes(rest).map_err(damaged)?;
         read.input.put_covariates(covariates);
     }
-    if !spec.series.extra.known.names.is_empty() {
+    if !spec.series.extra.future_covariates.names.is_empty() {
         let (foreknown, foresight) = postcard::from_bytes(rest).map_err(damaged)?;
         read.input.put_foreknown(foreknown);
         read.forecast.put_foresight(foresight);

@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 
 use super::StreamSpec;
 use crate::{
-    forecast::{ForecastState, Prior},
+    forecast::{ForecastState, StreamPrior},
     series::{SeriesState, clone_in_place},
 };
 
@@ -35,9 +35,11 @@ pub(super) const UNSTEPPED: u64 = u64::MAX;
 
 impl Series {
     /// A series whose first value this is.
-    pub fn starting(key: &str, spec: &StreamSpec, prior: Option<&Prior>, value: f64) -> Self {
+    pub fn starting(key: &str, spec: &StreamSpec, prior: Option<&StreamPrior>, value: f64) -> Self {
         let (input, forecast) = match prior {
-            Some(prior) => (SeriesState::starting(&prior.size, value), ForecastState::starting(&spec.forecast, prior)),
+            Some(prior) => {
+                (SeriesState::with_scale_prior(&prior.size, value), ForecastState::cold_start(&spec.forecast, prior))
+            }
             None => (SeriesState::new(), ForecastState::new(&spec.forecast)),
         };
         Self::restored(key, i64::MIN, UNSTEPPED, input, forecast, Box::default())

@@ -6,8 +6,8 @@ use rand_pcg::Pcg64Mcg;
 
 use super::*;
 use crate::{
-    nn::{Arrangement, CellKind},
-    series::{Aggregation, Calendar, Extra, FEATURES, Holidays, Known, Target},
+    nn::{CellKind, Strategy},
+    series::{Aggregation, Calendar, ExtraFeatures, FEATURES, Holidays, Known, Target},
     time::Grid,
 };
 
@@ -28,7 +28,7 @@ pub(super) fn spec(grid: Grid) -> StreamSpec {
             horizon: 5,
             burn_in: 8,
             calendar: Calendar::utc(),
-            extra: Extra::default(),
+            extra: ExtraFeatures::default(),
         },
         network: NetworkSpec {
             cell: CellKind::Gru,
@@ -62,19 +62,19 @@ fn engine() -> (Engine, TaskHandle) {
 /// Networks that tell all steps ahead at once, that are fed their own median, and that tell one number; some beside
 /// covariates.
 fn arrangements() -> [StreamSpec; 6] {
-    let iterated = |grid| {
+    let recursive = |grid| {
         let spec = spec(grid);
-        let network = NetworkSpec { arrangement: Arrangement::Iterated, ..spec.network.clone() };
+        let network = NetworkSpec { strategy: Strategy::Recursive, ..spec.network.clone() };
         StreamSpec { network, ..spec }
     };
     let regular = Grid::Regular { interval: MINUTE };
     [
         spec(regular),
-        iterated(regular),
-        iterated(Grid::Irregular),
+        recursive(regular),
+        recursive(Grid::Irregular),
         one_number(Target::Minimum),
         described(spec(regular)),
-        described(iterated(regular)),
+        described(recursive(regular)),
     ]
 }
 
@@ -83,8 +83,8 @@ pub(super) fn described(spec: StreamSpec) -> StreamSpec {
     let dates = ["1970-01-01".parse().unwrap()];
     let holidays = Some(Holidays::new(&spec.series.calendar, spec.series.grid, &dates));
     let covariates = ["warm", "wind", "sun"].map(String::from).to_vec().into();
-    let known = Known { names: ["price".into(), "feast".into()].into(), slots: 2_000, ..Known::default() };
-    let extra = Extra { year_phase: true, holidays, covariates, known };
+    let known = Known { names: ["price".into(), "feast".into()].into(), max_slots: 2_000, ..Known::default() };
+    let extra = ExtraFeatures { year_phase: true, holidays, past_covariates: covariates, future_covariates: known };
     let network = NetworkSpec { inputs: FEATURES + extra.features(), ..spec.network };
     let forecast = spec.forecast.with_extra(&extra);
     StreamSpec { series: SeriesSpec { extra, ..spec.series }, network, forecast, ..spec }
@@ -96,14 +96,14 @@ fn beside(spec: &StreamSpec, time: i64, value: f64) -> Vec<f64> {
         0 => f64::NAN,
         _ => (value * (1.3 + place as f64)).sin() * 20.0 + value,
     };
-    (0..spec.series.extra.covariates.len() as i64).map(covariate).collect()
+    (0..spec.series.extra.past_covariates.len() as i64).map(covariate).collect()
 }
 
 /// Forecasts of one number, with a threshold.
 fn one_number(target: Target) -> StreamSpec {
     let spec = spec(Grid::Regular { interval: MINUTE });
-    let network = NetworkSpec { arrangement: Arrangement::ManyToOne, target, ..spec.network.clone() };
-    let forecast = ForecastSpec::one(5, &spec.forecast.levels, 6, target, Some(-10.0)).unwrap();
+    let network = NetworkSpec { strategy: Strategy::ManyToOne, target, ..spec.network.clone() };
+    let forecast = ForecastSpec::aggregate(5, &spec.forecast.levels, 6, target, Some(-10.0)).unwrap();
     StreamSpec { network, forecast, ..spec }
 }
 
@@ -116,7 +116,7 @@ fn engine_of(spec: StreamSpec) -> (Engine, TaskHandle) {
     // All that is known in advance is known from the start on here.
     for slot in 0..1_500 {
         let numbers = [(slot as f64 * 0.7).sin() * 9.0, if slot % 5 == 0 { f64::NAN } else { 1.0 }];
-        engine.know(task, slot, "", EventTime(slot * MINUTE), &numbers);
+        engine.update_future_covariates(task, slot, "", EventTime(slot * MINUTE), &numbers);
     }
     (engine, task)
 }
@@ -145,7 +145,7 @@ pub(super) fn take(engine: &mut Engine, task: TaskHandle, from: usize, input: &[
     }
 }
 
-pub(super) fn collect(engine: &Engine, epoch: &Epoch, bits: &mut Bits) {
+pub(super) fn collect(engine: &Engine, epoch: &Transaction, bits: &mut Bits) {
     for row in &epoch.forecasts {
         let spec = engine.stream(row.task);
         let (outputs, levels) = (spec.forecast.outputs(), spec.forecast.levels.len());
@@ -176,7 +176,7 @@ fn run_of(spec: &StreamSpec, input: &Input, sizes: &[usize], promoted: usize) ->
         take(&mut engine, task, at, &input[at..to]);
         let epoch = engine.finish(0.3);
         collect(&engine, &epoch, &mut bits);
-        engine.committed(&epoch);
+        engine.commit(&epoch);
         at = to;
     }
     bits
@@ -220,10 +220,10 @@ fn a_series_over_the_limit_is_refused_and_the_others_go_on() {
     let task = engine.open(TaskId { stream: "stream".into(), topic: "in".into(), partition: 0 }, 0).unwrap();
     engine.begin(true);
     let mut accept = |series: &str, time| engine.accept(task, 0, series, EventTime(time), 1.0, &[]);
-    assert_eq!(accept("a", 0), Acceptance::Taken);
-    assert_eq!(accept("b", 0), Acceptance::Taken);
+    assert_eq!(accept("a", 0), Acceptance::Accepted);
+    assert_eq!(accept("b", 0), Acceptance::Accepted);
     assert_eq!(accept("c", 0), Acceptance::SeriesLimit);
-    assert_eq!(accept("a", 2 * MINUTE), Acceptance::Taken);
+    assert_eq!(accept("a", 2 * MINUTE), Acceptance::Accepted);
     assert_eq!(engine.finish(0.0).forecasts.len(), 1);
 }
 
@@ -233,7 +233,7 @@ fn state_bytes_are_those_of_every_series() {
     engine.begin(true);
     take(&mut engine, task, 0, &input(1, 400));
     let epoch = engine.finish(0.0);
-    engine.committed(&epoch);
+    engine.commit(&epoch);
     assert_eq!(engine.series_count(task), 6);
     let each = engine.state_bytes(task) / 6;
     assert!((500..16_384).contains(&each), "{each} bytes a series");
@@ -267,7 +267,7 @@ fn a_snapshot_with_a_wrong_byte_is_refused_or_goes_on() {
             assert!(numbers.into_iter().all(|number| number.is_finite()), "byte {at} is {wrong}");
             let levels = epoch.quantiles.chunks(spec.forecast.levels.len());
             assert!(levels.into_iter().all(|levels| levels.is_sorted()), "byte {at} is {wrong}");
-            other.committed(&epoch);
+            other.commit(&epoch);
             other.close(restored);
         }
         assert!(refused > 0);
@@ -324,7 +324,7 @@ proptest! {
                 prop_assert_eq!(engine.version(task), 0);
             } else {
                 collect(&engine, &epoch, &mut bits);
-                engine.committed(&epoch);
+                engine.commit(&epoch);
             }
         }
         prop_assert_eq!(bits, run_of(&spec, &input, &[500], first));
@@ -349,7 +349,7 @@ proptest! {
                 newest.insert(snapshot.series.clone(), snapshot.clone());
             }
             progress = epoch.tasks[0].progress.clone();
-            engine.committed(&epoch);
+            engine.commit(&epoch);
         }
         let (mut other, restored) = engine_of(spec);
         for snapshot in newest.values() {
@@ -385,7 +385,7 @@ proptest! {
 #[test]
 fn a_task_whose_recorded_weights_are_gone_goes_on_with_older_ones() {
     let (mut engine, task) = engine();
-    engine.resume(task, &TaskProgress { replay_from: 0, activations: vec![(0, 7)], sightings: Vec::new() });
+    engine.resume(task, &TaskProgress { replay_from: 0, activations: vec![(0, 7)], watermarks: Vec::new() });
     assert_eq!((engine.recorded_version(task, 0), engine.version(task)), (7, 1));
     engine.begin(true);
     take(&mut engine, task, 0, &[(0, 0, 4.0), (0, 2 * MINUTE, 5.0), (0, 4 * MINUTE, 6.0)]);

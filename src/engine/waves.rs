@@ -1,10 +1,10 @@
 //! Stepping many series at once. The first closed slot of every series makes up the first wave, the second slots the
 //! second wave, and so on; a wave is cut into batches of series that are served by the same weights.
 
-use super::{Epoch, ForecastRow, Stream, StreamSpec, Task, TaskHandle, Version, ahead::Ahead, table::Series};
+use super::{ForecastRow, Stream, StreamSpec, Task, TaskHandle, Transaction, Version, ahead::Ahead, table::Series};
 use crate::{
     forecast::{Anomaly, Forecast},
-    nn::{Arrangement, Network, Scratch},
+    nn::{Network, Scratch, Strategy},
     series::{ClosedSlot, SeriesSpec},
 };
 
@@ -44,7 +44,7 @@ impl Waves {
         streams: &[Stream],
         tasks: &mut [Option<Task>],
         emit: bool,
-        epoch: &mut Epoch,
+        epoch: &mut Transaction,
     ) {
         let group = |tasks: &[Option<Task>], item: &Pending| {
             let task = tasks[item.task.0].as_ref();
@@ -77,7 +77,7 @@ impl Waves {
         spec: &StreamSpec,
         tasks: &mut [Option<Task>],
         emit: bool,
-        epoch: &mut Epoch,
+        epoch: &mut Transaction,
     ) {
         let mut forecast = Forecast::new(&spec.forecast);
         let width = network.state_len();
@@ -86,7 +86,7 @@ impl Waves {
         self.features.resize(batch.len() * inputs, 0.0);
         self.hidden.resize(batch.len() * width, 0.0);
         self.outputs.resize(batch.len() * network.outputs(), 0.0);
-        epoch.burned_in[stream] += self.burn_in(batch, version, network, &spec.series, tasks);
+        epoch.burn_ins[stream] += self.burn_in(batch, version, network, &spec.series, tasks);
         for (row, item) in batch.iter().enumerate() {
             let task = task_of(tasks, item);
             let series = task.table.get_mut(item.series);
@@ -95,17 +95,17 @@ impl Waves {
                 series.forecast.reset();
                 series.hidden.fill(0.0);
             }
-            let facts = &mut epoch.facts[stream];
+            let facts = &mut epoch.accuracy[stream];
             let anomaly = series.forecast.mature(&spec.forecast, &mut series.input, &item.slot, facts);
             self.anomalies.push(anomaly);
-            let outlook = task.outlooks.of(&spec.series.extra.known, &series.key);
-            series.input.foresee(&spec.series, item.slot.slot, outlook);
-            series.input.take(&spec.series, &item.slot);
+            let outlook = task.outlooks.of(&spec.series.extra.future_covariates, &series.key);
+            series.input.look_up_future_covariates(&spec.series, item.slot.slot, outlook);
+            series.input.update(&spec.series, &item.slot);
             series.input.features(&spec.series, &mut self.features[row * inputs..(row + 1) * inputs]);
             self.hidden[row * width..(row + 1) * width].copy_from_slice(&series.hidden);
         }
         network.step(&mut self.scratch, batch.len(), &self.features, &mut self.hidden, &mut self.outputs);
-        if spec.network.arrangement == Arrangement::Iterated {
+        if spec.network.strategy == Strategy::Recursive {
             self.go_ahead(batch, network, spec, tasks);
         }
         let outputs = spec.forecast.outputs() * spec.forecast.levels.len();
@@ -116,7 +116,7 @@ impl Waves {
             let output = &self.outputs[row * outputs..(row + 1) * outputs];
             series.forecast.forecast(&spec.forecast, &series.input, output, &mut forecast);
             if emit {
-                epoch.forecasts_of[stream] += 1;
+                epoch.forecast_counts[stream] += 1;
                 epoch.forecasts.push(ForecastRow {
                     task: item.task,
                     series: item.series,
@@ -172,7 +172,7 @@ impl Waves {
                 series.hidden = vec![0.0; width].into();
             }
         }
-        let burned_in = self.context.iter().filter(|(_, context)| !context.is_empty()).count();
+        let burn_ins = self.context.iter().filter(|(_, context)| !context.is_empty()).count();
         self.context.sort_by_key(|(_, context)| std::cmp::Reverse(context.len()));
         let rows = self.context.len();
         self.hidden[..rows * width].fill(0.0);
@@ -188,7 +188,7 @@ impl Waves {
         for (row, (place, _)) in self.context.drain(..).enumerate() {
             series_of(tasks, &batch[place]).hidden.copy_from_slice(&self.hidden[row * width..(row + 1) * width]);
         }
-        burned_in as u64
+        burn_ins as u64
     }
 }
 

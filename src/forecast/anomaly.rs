@@ -28,18 +28,18 @@ const FARTHEST: f64 = 1e30;
 
 /// When a series is called anomalous.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AlarmSpec {
+pub struct AnomalyThresholds {
     /// From this score on, until ...
     pub start: f32,
     /// ... the score has been below this one ...
     pub end: f32,
     /// ... for so many values in a row.
-    pub calm: u32,
+    pub clear_after: u32,
 }
 
-impl Default for AlarmSpec {
+impl Default for AnomalyThresholds {
     fn default() -> Self {
-        Self { start: 0.999, end: 0.99, calm: 3 }
+        Self { start: 0.999, end: 0.99, clear_after: 3 }
     }
 }
 
@@ -48,11 +48,11 @@ impl Default for AlarmSpec {
 pub struct Anomaly {
     /// In `0..=1`, see [`ForecastState::mature`](super::ForecastState::mature).
     pub score: f32,
-    /// Whether the series is in an anomaly, by [`AlarmSpec`].
+    /// Whether the series is in an anomaly, by [`AnomalyThresholds`].
     pub anomalous: bool,
     /// Whether nothing so unusual came in the last while: an operator who was told of an anomaly is not told again unless
     /// it gets worse.
-    pub news: bool,
+    pub is_new: bool,
 }
 
 /// Judges each value by the error of its forecasts: the newest error, the mean of the newest few, and the mean of those of a
@@ -116,7 +116,7 @@ impl Detector {
         let usual = predictive(&mut self.tail).min(1.0 - 2.0 * outermost.min(0.5));
         let rare = 1.0 - VIEWS as f32 * rarest;
         let score = if rare >= RARE { rare } else { usual };
-        Anomaly { score, anomalous: self.label(spec.alarm, score), news: self.is_news(score) }
+        Anomaly { score, anomalous: self.label(spec.anomaly, score), is_new: self.is_news(score) }
     }
 
     /// Whether this is of the shape of `spec`.
@@ -152,9 +152,9 @@ impl Detector {
         }
     }
 
-    fn label(&mut self, alarm: AlarmSpec, score: f32) -> bool {
+    fn label(&mut self, alarm: AnomalyThresholds, score: f32) -> bool {
         self.calm = if score < alarm.end { self.calm.saturating_add(1) } else { 0 };
-        self.anomalous = score >= alarm.start || self.anomalous && self.calm < alarm.calm;
+        self.anomalous = score >= alarm.start || self.anomalous && self.calm < alarm.clear_after;
         self.anomalous
     }
 
@@ -224,7 +224,8 @@ mod tests {
     fn detector(scores: &[f32]) -> (Detector, Vec<(bool, bool)>) {
         let spec = ForecastSpec::new(24, &[0.05, 0.5, 0.95], 0).unwrap();
         let mut detector = Detector::new(&spec);
-        let told = scores.iter().map(|score| (detector.label(spec.alarm, *score), detector.is_news(*score))).collect();
+        let told =
+            scores.iter().map(|score| (detector.label(spec.anomaly, *score), detector.is_news(*score))).collect();
         (detector, told)
     }
 

@@ -1,6 +1,6 @@
 //! What a series never goes beyond.
 
-use crate::series::{clone_in_place, is_reachable};
+use crate::series::{clone_in_place, is_within_limit};
 use serde::{Deserialize, Serialize};
 
 /// A bound is known once values have lain on it so often ...
@@ -42,7 +42,7 @@ impl Bounds {
     /// Whether these are extremes of values: they may come from outside.
     pub fn is_sound(&self) -> bool {
         let (least, greatest) = (self.least.value, self.greatest.value);
-        is_reachable(least) && is_reachable(greatest) && least <= greatest
+        is_within_limit(least) && is_within_limit(greatest) && least <= greatest
     }
 
     /// What is known of them.

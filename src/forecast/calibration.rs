@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::experts::{all_scaled, held};
 use super::pending::unhalve;
-use super::prior::Prior;
+use super::prior::StreamPrior;
 use super::spec::{ForecastSpec, MAX_LEVELS};
 
 /// How far a quantile moves with one forecast, in usual residuals; more in the beginning, and at short leads, whose
@@ -76,7 +76,7 @@ impl Calibration {
     }
 
     /// The same where what the series of the stream have in common is known.
-    pub fn starting(spec: &ForecastSpec, prior: &Prior) -> Self {
+    pub fn starting(spec: &ForecastSpec, prior: &StreamPrior) -> Self {
         let bucket = |usual: &f32| Bucket { usual: *usual, count: HEAD_START };
         Self { buckets: prior.usual.iter().map(bucket).collect(), ..Self::new(spec) }
     }
@@ -131,7 +131,7 @@ impl Calibration {
         self.blocks(levels, 0, &mut ends[1]);
         let mut from = 0;
         for (bucket, end) in spec.buckets.iter().enumerate() {
-            let end = spec.place(*end) + 1;
+            let end = spec.output_index(*end) + 1;
             let [even, odd] = &mut ends;
             let (low, high) = if bucket % 2 == 0 { (odd, even) } else { (even, odd) };
             self.blocks(levels, bucket, high);
@@ -193,7 +193,7 @@ impl Calibration {
         let buckets = self.buckets.iter().zip(&spec.buckets);
         for (usual, (bucket, end)) in self.usual_spread.chunks_exact_mut(levels).zip(buckets) {
             let memory = bucket.memory();
-            let network = &network[spec.place(*end) * levels..][..levels];
+            let network = &network[spec.output_index(*end) * levels..][..levels];
             let middle = held(network[spec.median]);
             for (usual, network) in usual.iter_mut().zip(network) {
                 let spread = (held(*network) - middle).abs();

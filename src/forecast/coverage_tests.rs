@@ -44,12 +44,13 @@ fn intervals(values: &[Option<f64>], season: usize) -> Vec<Vec<Option<Interval>>
     let spec = ForecastSpec::new(HORIZON, &LEVELS, season).unwrap();
     let grid = hourly(&spec);
     let (mut series, mut state) = (SeriesState::new(), ForecastState::new(&spec));
-    let (mut facts, mut out, network) = (Facts::new(&spec), Forecast::new(&spec), vec![0.0; HORIZON * LEVELS.len()]);
+    let (mut facts, mut out, network) =
+        (AccuracySums::new(&spec), Forecast::new(&spec), vec![0.0; HORIZON * LEVELS.len()]);
     let mut all = vec![vec![None; values.len()]; LEADS.len()];
     for (step, value) in values.iter().enumerate() {
         let slot = ClosedSlot { slot: step as i64, value: *value, readings: 1, reset: false };
         state.mature(&spec, &mut series, &slot, &mut facts);
-        series.take(&grid, &slot);
+        series.update(&grid, &slot);
         if value.is_none() {
             continue;
         }

@@ -6,7 +6,7 @@ use std::io::Read;
 
 use super::measures::{PointMeasures, QuantileMeasures};
 use super::*;
-use crate::series::{Aggregation, Calendar, ClosedSlot, Extra, SeriesSpec, SeriesState};
+use crate::series::{Aggregation, Calendar, ClosedSlot, ExtraFeatures, SeriesSpec, SeriesState};
 use crate::time::Grid;
 
 const HORIZON: usize = 24;
@@ -95,7 +95,7 @@ pub(super) fn hourly(spec: &ForecastSpec) -> SeriesSpec {
         horizon: spec.horizon as u32,
         burn_in: 32,
         calendar: Calendar::utc(),
-        extra: Extra::default(),
+        extra: ExtraFeatures::default(),
     }
 }
 
@@ -106,11 +106,12 @@ fn run(spec: &ForecastSpec, values: &[Option<f64>], buckets: &mut [(Bucket, Quan
     let deviation = (known.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / known.len() as f64).sqrt();
     let unit = if deviation > 0.0 { deviation } else { 1.0 };
     let (mut series, mut state) = (SeriesState::new(), ForecastState::new(spec));
-    let (mut facts, mut out, network) = (Facts::new(spec), Forecast::new(spec), vec![0.0; HORIZON * LEVELS.len()]);
+    let (mut facts, mut out, network) =
+        (AccuracySums::new(spec), Forecast::new(spec), vec![0.0; HORIZON * LEVELS.len()]);
     for (step, value) in values.iter().enumerate() {
         let slot = ClosedSlot { slot: step as i64, value: *value, readings: 1, reset: false };
         state.mature(spec, &mut series, &slot, &mut facts);
-        series.take(&grid, &slot);
+        series.update(&grid, &slot);
         let Some(value) = *value else { continue };
         state.forecast(spec, &series, &network, &mut out);
         for lead in (1..=HORIZON).filter(|_| step >= WARM.max(spec.season)) {

@@ -1,6 +1,6 @@
 //! Whether the forecasts have become lastingly worse.
 
-use super::facts::Facts;
+use super::facts::AccuracySums;
 
 /// Matured forecasts whose mean error makes up one sample.
 const SAMPLE: u64 = 500;
@@ -30,9 +30,9 @@ pub struct Drift {
 
 impl Drift {
     /// Takes in what matured; returns whether the errors have become lastingly larger.
-    pub fn take(&mut self, facts: &Facts) -> bool {
+    pub fn update(&mut self, facts: &AccuracySums) -> bool {
         self.forecasts += facts.buckets.iter().map(|bucket| bucket.points).sum::<u64>();
-        self.errors += facts.buckets.iter().map(|bucket| bucket.absolute).sum::<f64>();
+        self.errors += facts.buckets.iter().map(|bucket| bucket.absolute_error).sum::<f64>();
         if self.forecasts < SAMPLE {
             return false;
         }
@@ -68,7 +68,7 @@ mod tests {
     /// 1000 on.
     fn told(factor: f64) -> Vec<u32> {
         let spec = ForecastSpec::new(1, &[0.5], 0).unwrap();
-        let (mut drift, mut facts) = (Drift::default(), Facts::new(&spec));
+        let (mut drift, mut facts) = (Drift::default(), AccuracySums::new(&spec));
         let noise = |step: u32| f64::from(step.wrapping_mul(2_654_435_761) >> 8) / f64::from(1 << 24);
         let sample = |step: u32| {
             let day = 1.0 + 0.3 * (f64::from(step) / 24.0 * std::f64::consts::TAU).sin();
@@ -76,8 +76,8 @@ mod tests {
         };
         let mut of = |step: u32| {
             facts.buckets[0].points = SAMPLE;
-            facts.buckets[0].absolute = sample(step) * SAMPLE as f64;
-            drift.take(&facts)
+            facts.buckets[0].absolute_error = sample(step) * SAMPLE as f64;
+            drift.update(&facts)
         };
         (0..2000).filter(|step| of(*step)).collect()
     }
@@ -93,9 +93,9 @@ mod tests {
     #[test]
     fn few_forecasts_wait_for_more() {
         let spec = ForecastSpec::new(1, &[0.5], 0).unwrap();
-        let (mut drift, mut facts) = (Drift::default(), Facts::new(&spec));
-        (facts.buckets[0].points, facts.buckets[0].absolute) = (SAMPLE / 2, 1.0);
-        assert!(!drift.take(&facts) && drift.samples == 0);
-        assert!(!drift.take(&facts) && drift.samples == 1);
+        let (mut drift, mut facts) = (Drift::default(), AccuracySums::new(&spec));
+        (facts.buckets[0].points, facts.buckets[0].absolute_error) = (SAMPLE / 2, 1.0);
+        assert!(!drift.update(&facts) && drift.samples == 0);
+        assert!(!drift.update(&facts) && drift.samples == 1);
     }
 }

@@ -7,10 +7,10 @@ use crate::series::{SeriesState, Target};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expert {
     /// The last value, for all leads.
-    Last,
+    LastValue,
     /// The value one season before the target (or two, and so on, for leads beyond a season); the last value where that is
     /// not known.
-    Seasonal,
+    SeasonalNaive,
     /// Least squares on recent values.
     Linear,
     /// The same on what is left without the season; only where there is one.

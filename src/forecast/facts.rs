@@ -6,28 +6,28 @@ use super::spec::ForecastSpec;
 /// Sums over matured forecasts, per bucket of leads. Errors are in units of their series' own scale, held to 20 of them, so that they add up
 /// over series of any size; ratios of them are what tells: `foretide / last` below 1 is better than the last value.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Facts {
+pub struct AccuracySums {
     /// One per bucket of the [`ForecastSpec`].
-    pub buckets: Vec<BucketFacts>,
+    pub buckets: Vec<BucketSums>,
     /// Values that got an anomaly score.
     pub scored: u64,
     /// Of these, scores of 0.99 and more; well calibrated, one in a hundred.
-    pub unusual: u64,
+    pub anomalous: u64,
 }
 
 /// Sums over the matured forecasts of one bucket.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct BucketFacts {
+pub struct BucketSums {
     /// Point forecasts that matured, at the bucket's middle.
     pub points: u64,
     /// Sum of the absolute errors of the median.
-    pub absolute: f64,
+    pub absolute_error: f64,
     /// Sum of the squared errors of the mean.
-    pub squared: f64,
+    pub squared_error: f64,
     /// Sum of the absolute errors of each expert for the same targets, in the order of [`Expert`](super::Expert).
-    pub experts: [f64; EXPERTS],
+    pub expert_errors: [f64; EXPERTS],
     /// Sum of the weight that each expert had when the forecast matured.
-    pub weights: [f64; EXPERTS],
+    pub expert_weights: [f64; EXPERTS],
     /// Quantile forecasts that matured, at the bucket's end.
     pub intervals: u64,
     /// Sum of the pinball losses over all levels (mean over the levels per forecast).
@@ -36,17 +36,17 @@ pub struct BucketFacts {
     pub covered: Vec<u64>,
 }
 
-impl Facts {
+impl AccuracySums {
     /// Empty sums.
     pub fn new(spec: &ForecastSpec) -> Self {
-        let bucket = BucketFacts { covered: vec![0; spec.intervals().count()], ..BucketFacts::default() };
-        Self { buckets: vec![bucket; spec.buckets.len()], scored: 0, unusual: 0 }
+        let bucket = BucketSums { covered: vec![0; spec.intervals().count()], ..BucketSums::default() };
+        Self { buckets: vec![bucket; spec.buckets.len()], scored: 0, anomalous: 0 }
     }
 
     /// Adds what `other` holds; both are of the same [`ForecastSpec`].
     pub fn merge(&mut self, other: &Self) {
         self.scored += other.scored;
-        self.unusual += other.unusual;
+        self.anomalous += other.anomalous;
         for (mine, theirs) in self.buckets.iter_mut().zip(&other.buckets) {
             mine.merge(theirs);
         }
@@ -55,25 +55,25 @@ impl Facts {
     /// Back to empty sums, keeping the memory.
     pub fn clear(&mut self) {
         self.scored = 0;
-        self.unusual = 0;
+        self.anomalous = 0;
         for bucket in &mut self.buckets {
             let mut covered = std::mem::take(&mut bucket.covered);
             covered.fill(0);
-            *bucket = BucketFacts { covered, ..BucketFacts::default() };
+            *bucket = BucketSums { covered, ..BucketSums::default() };
         }
     }
 }
 
-impl BucketFacts {
+impl BucketSums {
     fn merge(&mut self, other: &Self) {
         self.points += other.points;
-        self.absolute += other.absolute;
-        self.squared += other.squared;
+        self.absolute_error += other.absolute_error;
+        self.squared_error += other.squared_error;
         self.intervals += other.intervals;
         self.pinball += other.pinball;
         for expert in 0..EXPERTS {
-            self.experts[expert] += other.experts[expert];
-            self.weights[expert] += other.weights[expert];
+            self.expert_errors[expert] += other.expert_errors[expert];
+            self.expert_weights[expert] += other.expert_weights[expert];
         }
         for (mine, theirs) in self.covered.iter_mut().zip(&other.covered) {
             *mine += theirs;
@@ -88,19 +88,19 @@ mod tests {
     #[test]
     fn facts_add_up_and_clear() {
         let spec = ForecastSpec::new(3, &[0.1, 0.5, 0.9], 0).unwrap();
-        let mut one = Facts::new(&spec);
+        let mut one = AccuracySums::new(&spec);
         one.scored = 2;
-        one.buckets[1] = BucketFacts {
+        one.buckets[1] = BucketSums {
             points: 1,
-            experts: [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+            expert_errors: [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
             covered: vec![1],
             ..one.buckets[1].clone()
         };
         let mut sum = one.clone();
         sum.merge(&one);
-        assert_eq!((sum.scored, sum.buckets[1].points, sum.buckets[1].experts[2]), (4, 2, 6.0));
+        assert_eq!((sum.scored, sum.buckets[1].points, sum.buckets[1].expert_errors[2]), (4, 2, 6.0));
         assert_eq!(sum.buckets[1].covered, [2]);
         sum.clear();
-        assert_eq!(sum, Facts::new(&spec));
+        assert_eq!(sum, AccuracySums::new(&spec));
     }
 }

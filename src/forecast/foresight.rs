@@ -9,14 +9,14 @@ use super::linear::{FORGETTING, dot, heed, models};
 use super::pending::{halve, unhalve};
 use super::ring::after;
 use super::spec::{Between, ForecastSpec};
-use crate::series::{MAX_KNOWN, SeriesState, Target};
+use crate::series::{MAX_FUTURE_COVARIATES, SeriesState, Target};
 
 /// Numbers that tell of one known number at a lead: how far it will have moved, the same of its square, since what heats and
 /// what cools pull the same way, and both again of its mean over a season, since walls and people are slow.
 const LOOKS: usize = 4;
 /// Numbers of a model with some known ones, and with as many as there may be.
 const WITH_FEW: usize = 2 * LOOKS;
-const WITH_MANY: usize = MAX_KNOWN * LOOKS;
+const WITH_MANY: usize = MAX_FUTURE_COVARIATES * LOOKS;
 /// A square counts for so much beside what it is the square of.
 const CURVED: f32 = 0.25;
 /// Most steps of a season over which a mean is taken.
@@ -231,20 +231,20 @@ struct Number<'a> {
 
 impl<'a> Number<'a> {
     fn new(spec: &ForecastSpec, series: &'a SeriesState, place: usize) -> Self {
-        let now = series.known_back(place, 0);
+        let now = series.future_covariate_back(place, 0);
         let season = if spec.season >= 2 && now.is_some() { spec.season.min(MOST_OF_A_SEASON) } else { 0 };
-        let sum: f32 = (0..season).map(|back| series.known_back(place, back).or(now).unwrap_or(0.0)).sum();
+        let sum: f32 = (0..season).map(|back| series.future_covariate_back(place, back).or(now).unwrap_or(0.0)).sum();
         Self { series, place, now, season, sum, slow: sum / season.max(1) as f32 }
     }
 
     /// What is told of the next lead.
     fn look(&mut self, lead: usize) -> [f32; LOOKS] {
         let Some(now) = self.now else { return [0.0; LOOKS] };
-        let told = self.series.known_ahead(self.place, lead);
+        let told = self.series.future_covariate_ahead(self.place, lead);
         if self.season > 0 {
             let left = match lead.checked_sub(self.season) {
-                Some(lead) if lead > 0 => self.series.known_ahead(self.place, lead),
-                _ => self.series.known_back(self.place, self.season - lead),
+                Some(lead) if lead > 0 => self.series.future_covariate_ahead(self.place, lead),
+                _ => self.series.future_covariate_back(self.place, self.season - lead),
             };
             self.sum += told.unwrap_or(now) - left.unwrap_or(now);
         }

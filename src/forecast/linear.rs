@@ -12,11 +12,11 @@ use super::planes;
 use super::profile::{Cycle, Profile, Usual};
 use super::ring::{after, back};
 use super::spec::ForecastSpec;
-use crate::series::{COVARIATE_LOOKS, ClosedSlot, MAX_COVARIATES, SeriesState, is_reachable};
+use crate::series::{ClosedSlot, MAX_PAST_COVARIATES, PAST_COVARIATE_REGRESSORS, SeriesState, is_within_limit};
 
 /// Numbers of a model with some covariates, and with as many as there may be.
 const WITH_FEW: usize = REGRESSORS + 8;
-const WITH_MANY: usize = REGRESSORS + COVARIATE_LOOKS * MAX_COVARIATES;
+const WITH_MANY: usize = REGRESSORS + PAST_COVARIATE_REGRESSORS * MAX_PAST_COVARIATES;
 /// Newest differences that are looked at.
 const LAGS: usize = 11;
 /// The oldest of these make room for so many around one season ago where nothing is taken for usual.
@@ -238,7 +238,7 @@ impl Linear {
     }
 
     /// Takes the newest step for an empty one.
-    pub fn forget_newest(&mut self) {
+    pub fn mark_newest_missing(&mut self) {
         let now = usize::from(self.now);
         let last = back(now, 1, self.values.len());
         self.values[now] = self.values[last];
@@ -342,7 +342,7 @@ impl Linear {
     /// Whether its place lies within its rings and its numbers can be reckoned with: it may come from outside.
     pub fn is_sound(&self) -> bool {
         usize::from(self.now) < self.values.len()
-            && is_reachable(self.reference)
+            && is_within_limit(self.reference)
             && self.unit >= 0.0
             && all_finite(&[self.unit, self.mean])
             && all_finite(&self.values)
@@ -476,7 +476,7 @@ type Beside = [f32; WITH_MANY - REGRESSORS];
 fn look(spec: &ForecastSpec, series: &SeriesState, coming: i64, ago: usize) -> Beside {
     let mut beside = [0.0; WITH_MANY - REGRESSORS];
     if spec.looks() > 0 {
-        series.look_at_covariates(coming, ago, spec.season.max(1), &mut beside[..spec.looks()]);
+        series.past_covariate_regressors(coming, ago, spec.season.max(1), &mut beside[..spec.looks()]);
     }
     beside
 }

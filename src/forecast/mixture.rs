@@ -132,7 +132,7 @@ impl Mixture {
         let blend = &self.buckets[bucket].blends[aim as usize];
         let Blend { weights: free, losses: [last, seasonal, weighted], won, .. } = blend;
         if weighted + SURE[aim as usize] * won.sqrt() > last.min(*seasonal) {
-            let naive = if last <= seasonal { Expert::Last } else { Expert::Seasonal };
+            let naive = if last <= seasonal { Expert::LastValue } else { Expert::SeasonalNaive };
             return std::array::from_fn(|expert| f32::from(u8::from(expert == naive as usize)));
         }
         let mut weights = [1.0 - free.iter().sum::<f32>(); EXPERTS];

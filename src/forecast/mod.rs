@@ -27,11 +27,11 @@ mod spec;
 mod state;
 mod tail;
 
-pub use anomaly::{AlarmSpec, Anomaly};
+pub use anomaly::{Anomaly, AnomalyThresholds};
 pub use drift::Drift;
 pub use experts::{EXPERTS, Expert};
-pub use facts::{BucketFacts, Facts};
-pub use prior::Prior;
+pub use facts::{AccuracySums, BucketSums};
+pub use prior::StreamPrior;
 pub use spec::{ForecastSpec, ForecastSpecError, MAX_HORIZON, MAX_LEVELS};
 pub use state::{Forecast, ForecastState};
 

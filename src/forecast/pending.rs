@@ -1,6 +1,6 @@
 //! What was forecast and has not matured yet.
 
-use crate::series::{clone_in_place, is_reachable};
+use crate::series::{clone_in_place, is_within_limit};
 use serde::{Deserialize, Serialize};
 
 use super::calibration::outward;
@@ -159,7 +159,7 @@ impl Pending {
         };
         let scale = |bits: &u32| {
             let scale = f64::from_bits(u64::from(*bits) << 32);
-            *bits == 0 || scale > 0.0 && is_reachable(scale)
+            *bits == 0 || scale > 0.0 && is_within_limit(scale)
         };
         let points =
             |points: &Points| all_scaled(&points.linear) && all_scaled(&[points.network, points.mixed, points.median]);

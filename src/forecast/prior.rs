@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::experts::all_scaled;
 use super::spec::ForecastSpec;
-use crate::series::{Size, UsualSize};
+use crate::series::{ScalePrior, Size};
 
 /// Origins that are looked at, at most.
 const MOST: usize = 20_000;
@@ -15,15 +15,15 @@ const NARROWEST: f32 = 0.1;
 
 /// Pooled over the series that training has read; it travels with the weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Prior {
+pub struct StreamPrior {
     /// How large values usually are.
-    pub size: UsualSize,
+    pub size: ScalePrior,
     /// `[bucket]`: the mean absolute distance of the value at the bucket's end from the last one, in the series' scale, with
     /// which the outermost quantiles hold over all series what they say: some swing far more than others.
     pub(super) usual: Vec<f32>,
 }
 
-impl Prior {
+impl StreamPrior {
     /// What series of these `sizes` have in common; `lanes` are the targets of each, `[steps][outputs]`, in scales from the
     /// value at the step, NaN where none is known. `None` where too little is known.
     pub fn pool(spec: &ForecastSpec, sizes: &[Size], lanes: &[&[f32]]) -> Option<Self> {
@@ -35,7 +35,7 @@ impl Prior {
         let every = steps.div_ceil(MOST).max(1);
         let usual = spec.buckets.iter().map(|end| {
             let rows = lanes.iter().flat_map(|targets| targets.chunks_exact(outputs));
-            let known = rows.map(|targets| targets[spec.place(*end)]).filter(|target| !target.is_nan());
+            let known = rows.map(|targets| targets[spec.output_index(*end)]).filter(|target| !target.is_nan());
             let mut apart: Vec<f32> = known.step_by(every).collect();
             if apart.len() < LEAST {
                 return None;
@@ -47,7 +47,7 @@ impl Prior {
             Some((quantile(spec.levels[high]) - quantile(spec.levels[low])) / width)
         });
         let usual = usual.collect::<Option<_>>()?;
-        Some(Self { size: UsualSize::of(sizes)?, usual })
+        Some(Self { size: ScalePrior::of(sizes)?, usual })
     }
 
     /// Whether this is of the shape of `spec`, in numbers that can be reckoned with: it comes from outside.
@@ -74,13 +74,13 @@ mod tests {
                 [apart, if step % 2 == 0 { 3.0 * apart } else { f32::NAN }]
             })
             .collect();
-        let prior = Prior::pool(&spec, &[size], &[&lane, &lane]).unwrap();
+        let prior = StreamPrior::pool(&spec, &[size], &[&lane, &lane]).unwrap();
         assert!(prior.fits(&spec) && !prior.fits(&ForecastSpec::new(13, &[0.1, 0.5, 0.9], 0).unwrap()));
         // Outer quantiles at 0.8, where normal ones with a mean absolute distance of 1 lie at 1.606.
         let near = |left: f32, right: f32| assert!((left - right).abs() < 0.02, "{prior:?}");
         near(prior.usual[0], 0.8 / 1.606);
         near(prior.usual[1], 2.4 / 1.606);
-        assert_eq!(Prior::pool(&spec, &[size], &[&lane[..40]]), None, "too little");
-        assert_eq!(Prior::pool(&spec, &[size], &[&lane[..3]]), None, "of another shape");
+        assert_eq!(StreamPrior::pool(&spec, &[size], &[&lane[..40]]), None, "too little");
+        assert_eq!(StreamPrior::pool(&spec, &[size], &[&lane[..3]]), None, "of another shape");
     }
 }

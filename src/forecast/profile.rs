@@ -149,7 +149,7 @@ impl Profile {
 /// Where among the numbers of a week that of a Sunday stands at this time of day, and what a holiday differs by from it.
 fn of_holiday(holiday: Holiday, season: usize, slot: i64) -> (usize, usize) {
     let (_, wide) = widths(season);
-    let days = i64::try_from(season).unwrap_or(i64::MAX).saturating_mul(holiday.to_sunday);
+    let days = i64::try_from(season).unwrap_or(i64::MAX).saturating_mul(holiday.days_to_sunday);
     let sunday = Phase::new(season, slot.saturating_add(days));
     (sunday.in_week(season, wide), WEEK * season.div_ceil(wide) + sunday.of_season(season) / wide)
 }

@@ -4,10 +4,10 @@ use std::ops::RangeInclusive;
 
 use thiserror::Error;
 
-use super::anomaly::AlarmSpec;
+use super::anomaly::AnomalyThresholds;
 use super::linear::MODELS;
 use super::profile::Cycle;
-use crate::series::{COVARIATE_LOOKS, Extra, Holidays, Target};
+use crate::series::{ExtraFeatures, Holidays, PAST_COVARIATE_REGRESSORS, Target};
 
 /// Quantile levels that a forecast may have.
 pub const MAX_LEVELS: usize = 32;
@@ -68,7 +68,7 @@ pub struct ForecastSpec {
     /// What that number may not cross: the forecast tells how probably it does, upwards or, of a minimum, downwards.
     pub threshold: Option<f64>,
     /// When a series is called anomalous.
-    pub alarm: AlarmSpec,
+    pub anomaly: AnomalyThresholds,
     /// Last lead of each bucket, ascending; the last one is `horizon`.
     pub buckets: Vec<usize>,
     /// Lead of each bucket at which points are judged. Never a whole season: the two naive forecasts coincide there.
@@ -112,7 +112,7 @@ impl ForecastSpec {
     ///
     /// # Errors
     /// Where the horizon, the levels or the threshold are out of their range.
-    pub fn one(
+    pub fn aggregate(
         horizon: usize,
         levels: &[f32],
         season: usize,
@@ -152,7 +152,7 @@ impl ForecastSpec {
             known: 0,
             target,
             threshold: None,
-            alarm: AlarmSpec::default(),
+            anomaly: AnomalyThresholds::default(),
             linear_experts: MODELS,
             network_alone: false,
             rings: (0..buckets.len())
@@ -174,10 +174,10 @@ impl ForecastSpec {
 
     /// The same of series with these holidays, where a season is a day, covariates, and numbers known in advance.
     #[must_use]
-    pub fn with_extra(self, extra: &Extra) -> Self {
+    pub fn with_extra(self, extra: &ExtraFeatures) -> Self {
         let daily = |holidays: &&Holidays| usize::try_from(holidays.day()).is_ok_and(|day| day == self.season);
         let holidays = extra.holidays.as_ref().filter(daily).cloned();
-        Self { holidays, covariates: extra.covariates.len(), known: extra.known.names.len(), ..self }
+        Self { holidays, covariates: extra.past_covariates.len(), known: extra.future_covariates.names.len(), ..self }
     }
 
     /// Whether there are days that are not taken for their weekday.
@@ -187,7 +187,7 @@ impl ForecastSpec {
 
     /// Numbers that tell of the covariates at a step.
     pub(super) fn looks(&self) -> usize {
-        self.covariates * COVARIATE_LOOKS
+        self.covariates * PAST_COVARIATE_REGRESSORS
     }
 
     /// What repeats.
@@ -206,7 +206,7 @@ impl ForecastSpec {
     }
 
     /// Where a lead stands among the numbers that are told.
-    pub fn place(&self, lead: usize) -> usize {
+    pub fn output_index(&self, lead: usize) -> usize {
         lead - self.first
     }
 
@@ -339,14 +339,14 @@ mod tests {
     #[test]
     fn one_number_is_told_where_it_is_known() {
         for horizon in [1, 2, 24, 100] {
-            let spec = ForecastSpec::one(horizon, &LEVELS, 24, Target::Mean, Some(3.0)).unwrap();
+            let spec = ForecastSpec::aggregate(horizon, &LEVELS, 24, Target::Mean, Some(3.0)).unwrap();
             assert_eq!((spec.buckets.as_slice(), spec.middles.as_slice()), (&[horizon][..], &[horizon][..]));
-            assert_eq!((spec.outputs(), spec.place(horizon)), (1, 0));
+            assert_eq!((spec.outputs(), spec.output_index(horizon)), (1, 0));
             assert_eq!((spec.of_middles.len(), spec.of_ends.len()), (1, 1));
         }
         let path = ForecastSpec::new(24, &LEVELS, 24).unwrap();
-        assert_eq!((path.outputs(), path.place(1), path.place(24)), (24, 0, 23));
-        let wrong = ForecastSpec::one(1, &LEVELS, 0, Target::Last, Some(f64::NAN));
+        assert_eq!((path.outputs(), path.output_index(1), path.output_index(24)), (24, 0, 23));
+        let wrong = ForecastSpec::aggregate(1, &LEVELS, 0, Target::Last, Some(f64::NAN));
         assert!(matches!(wrong, Err(ForecastSpecError::Threshold(_))));
     }
 

@@ -7,12 +7,12 @@ use super::anomaly::{Anomaly, Detector, far_bucket};
 use super::bounds::Bounds;
 use super::calibration::{Calibration, outward};
 use super::experts::{EXPERTS, Expert, FARTHEST, error, held, scaled, seasonal_before, seasonal_path};
-use super::facts::{BucketFacts, Facts};
+use super::facts::{AccuracySums, BucketSums};
 use super::foresight::Foresight;
 use super::linear::{Linear, MODELS};
 use super::mixture::{Aim, Mixture};
 use super::pending::{Pending, Points, unhalve};
-use super::prior::Prior;
+use super::prior::StreamPrior;
 use super::spec::{Between, ForecastSpec};
 use crate::series::{ClosedSlot, SeriesState, Target};
 
@@ -71,8 +71,8 @@ impl ForecastState {
         }
     }
 
-    /// The same where what the series of the stream have in common is known; it must [fit](Prior::fits) `spec`.
-    pub fn starting(spec: &ForecastSpec, prior: &Prior) -> Self {
+    /// The same where what the series of the stream have in common is known; it must [fit](StreamPrior::fits) `spec`.
+    pub fn cold_start(spec: &ForecastSpec, prior: &StreamPrior) -> Self {
         Self { calibration: Calibration::starting(spec, prior), ..Self::new(spec) }
     }
 
@@ -127,11 +127,11 @@ impl ForecastState {
         spec: &ForecastSpec,
         series: &mut SeriesState,
         slot: &ClosedSlot,
-        facts: &mut Facts,
+        facts: &mut AccuracySums,
     ) -> Option<Anomaly> {
         if self.detector.spike_is_over(series.value_back(1), series.value_back(0), slot.value) {
-            series.forget_newest();
-            self.linear.forget_newest();
+            series.mark_newest_missing();
+            self.linear.mark_newest_missing();
         }
         self.pending.advance(spec);
         let value = completed(spec, series, slot.value);
@@ -153,7 +153,7 @@ impl ForecastState {
     /// Makes the forecast of the newest step, after [`SeriesState::take`] and the network's step, and remembers what must
     /// mature. `network` is `[output][level]` in the series' scale; `out` is of [`Forecast::new`].
     pub fn forecast(&mut self, spec: &ForecastSpec, series: &SeriesState, network: &[f32], out: &mut Forecast) {
-        let (anchor, scale, levels) = (series.anchor(), series.scale(), spec.levels.len());
+        let (anchor, scale, levels) = (series.last_value(), series.scale(), spec.levels.len());
         let network_point = |place: usize| {
             let quantiles = &network[place * levels..(place + 1) * levels];
             held(if spec.network_alone { quantiles[spec.median] } else { spec.mean(quantiles) })
@@ -183,7 +183,7 @@ impl ForecastState {
                 let linear =
                     [Expert::Linear, Expert::LinearSeasonal, Expert::LinearWeekly].into_iter().zip(&out.linear);
                 let mixed = anchor
-                    + weight(Expert::Seasonal) * seasonal
+                    + weight(Expert::SeasonalNaive) * seasonal
                     + linear.map(|(expert, path)| weight(expert) * path[place]).sum::<f64>()
                     + weight(Expert::Network) * scale * f64::from(network_point(place));
                 bounds.hold_point(mixed, anchor)
@@ -194,14 +194,14 @@ impl ForecastState {
         self.pending.open(scale);
         let median_at = |quantiles: &[f64], place: usize| quantiles[place * levels + spec.median];
         for (bucket, (middle, end)) in spec.middles.iter().zip(&spec.buckets).enumerate() {
-            let (at, end) = (spec.place(*middle), spec.place(*end));
+            let (at, end) = (spec.output_index(*middle), spec.output_index(*end));
             let linear = std::array::from_fn(|model| scaled(out.linear[model][at], scale));
             let apart = |value: f64| scaled(value - anchor, scale);
             let (mixed, median) = (apart(out.point[at]), apart(median_at(&out.quantiles, at)));
             let points = Points { linear, network: network_point(at), mixed, median };
             self.pending.remember_points(spec, bucket, points, apart(median_at(&out.quantiles, end)));
         }
-        self.calibration.prepare(spec, (series.difference_scale() / scale) as f32);
+        self.calibration.prepare(spec, (series.mean_absolute_difference() / scale) as f32);
         let pending = &mut self.pending;
         self.calibration.spread(spec, network, |place, distances, at_end| {
             let quantiles = &mut out.quantiles[place * levels..(place + 1) * levels];
@@ -233,7 +233,13 @@ impl ForecastState {
     }
 
     /// How unusual `value` is after the newest forecast for it, if there was one.
-    fn judge(&mut self, spec: &ForecastSpec, series: &SeriesState, value: f64, facts: &mut Facts) -> Option<Anomaly> {
+    fn judge(
+        &mut self,
+        spec: &ForecastSpec,
+        series: &SeriesState,
+        value: f64,
+        facts: &mut AccuracySums,
+    ) -> Option<Anomaly> {
         let apart = |bucket: usize| {
             let (anchor, scale) = self.origin(series, spec.buckets[bucket])?;
             Some((scaled(value - anchor, scale), scale))
@@ -252,7 +258,7 @@ impl ForecastState {
             .detector
             .judge(spec, newest, far, |tail| tail.score(spec, residual, usual, |level| unhalve(issued[level])));
         facts.scored += 1;
-        facts.unusual += u64::from(anomaly.score >= 0.99);
+        facts.anomalous += u64::from(anomaly.score >= 0.99);
         Some(anomaly)
     }
 
@@ -263,7 +269,7 @@ impl ForecastState {
         series: &SeriesState,
         value: f64,
         bucket: usize,
-        facts: &mut BucketFacts,
+        facts: &mut BucketSums,
     ) {
         let lead = spec.middles[bucket];
         let Some((anchor, scale)) = self.origin(series, lead) else { return };
@@ -274,11 +280,11 @@ impl ForecastState {
         let experts: [f32; EXPERTS] = [0.0, seasonal, linear, without_season, without_week, points.network];
         let mixed = error(target, points.mixed);
         facts.points += 1;
-        facts.absolute += f64::from(error(target, points.median).abs());
-        facts.squared += f64::from(mixed) * f64::from(mixed);
+        facts.absolute_error += f64::from(error(target, points.median).abs());
+        facts.squared_error += f64::from(mixed) * f64::from(mixed);
         for (expert, weight) in self.mixture.weights(bucket, Aim::Mean).into_iter().enumerate() {
-            facts.experts[expert] += f64::from(error(target, experts[expert]).abs());
-            facts.weights[expert] += f64::from(weight);
+            facts.expert_errors[expert] += f64::from(error(target, experts[expert]).abs());
+            facts.expert_weights[expert] += f64::from(weight);
         }
         let units = self.linear.units(scale);
         let far = |distance: f32| (distance * units).clamp(-FARTHEST, FARTHEST);
@@ -292,7 +298,7 @@ impl ForecastState {
         series: &SeriesState,
         value: f64,
         bucket: usize,
-        facts: &mut BucketFacts,
+        facts: &mut BucketSums,
     ) {
         let lead = spec.buckets[bucket];
         let Some((anchor, scale)) = self.origin(series, lead) else { return };

@@ -24,7 +24,7 @@ pub(super) struct Tail {
 }
 
 /// Where a residual lies among the quantiles on its side.
-enum Placed {
+enum Placement {
     /// Between two of them: its tail probability.
     Within(f32),
     /// Beyond the outermost, whose tail probability this is, by so many usual residuals.
@@ -43,8 +43,8 @@ impl Tail {
             return 0.0; // exactly as forecast, also with intervals of no width
         }
         match self.place(spec, residual, usual, distance) {
-            Placed::Within(probability) => 1.0 - 2.0 * probability,
-            Placed::Beyond { outermost, excess } => {
+            Placement::Within(probability) => 1.0 - 2.0 * probability,
+            Placement::Beyond { outermost, excess } => {
                 let score = 1.0 - 2.0 * outermost * self.survival(excess);
                 self.learn(excess.min(CLIP));
                 score.clamp(0.0, 1.0)
@@ -55,8 +55,8 @@ impl Tail {
     /// The tail probability beyond `residual`, on its side of the point forecast: 0.5 there, less farther out.
     pub fn probability(&self, spec: &ForecastSpec, residual: f32, usual: f32, distance: impl Fn(usize) -> f32) -> f32 {
         match self.place(spec, residual, usual, distance) {
-            Placed::Within(probability) => probability,
-            Placed::Beyond { outermost, excess } => outermost * self.survival(excess),
+            Placement::Within(probability) => probability,
+            Placement::Beyond { outermost, excess } => outermost * self.survival(excess),
         }
     }
 
@@ -65,7 +65,7 @@ impl Tail {
         self.mean.is_finite() && self.square.is_finite() && self.count <= MEMORY
     }
 
-    fn place(&self, spec: &ForecastSpec, residual: f32, usual: f32, distance: impl Fn(usize) -> f32) -> Placed {
+    fn place(&self, spec: &ForecastSpec, residual: f32, usual: f32, distance: impl Fn(usize) -> f32) -> Placement {
         let above = residual >= 0.0;
         let outward = if above { spec.levels.len() - 1 - spec.median } else { spec.median };
         let size = residual.abs();
@@ -76,12 +76,12 @@ impl Tail {
             let tail = if above { 1.0 - spec.levels[level] } else { spec.levels[level] };
             if size < outer {
                 let share = (size - inner) / (outer - inner);
-                return Placed::Within(probability + share * (tail - probability));
+                return Placement::Within(probability + share * (tail - probability));
             }
             (inner, probability) = (outer, tail);
         }
         let excess = if usual > 0.0 { ((size - inner) / usual).min(1e6) } else { 1e6 };
-        Placed::Beyond { outermost: probability, excess }
+        Placement::Beyond { outermost: probability, excess }
     }
 
     fn learn(&mut self, excess: f32) {

@@ -17,7 +17,7 @@
 use candle_core::{D, Result, Tensor};
 
 use super::cell::{Cell, Memory, PackedLayer, Parameter, Shape};
-use super::kernel::{Input, Instructions, LANES, Panel, Rows, States, dense_rows, padded};
+use super::kernel::{Input, InstructionSet, LANES, Panel, Rows, States, dense_rows, padded};
 use super::sequence::{Sequence, SequenceOutput};
 use super::window::{Unfolded, Window};
 use crate::series::exponential;
@@ -230,7 +230,7 @@ impl Packed {
 }
 
 impl PackedLayer for Packed {
-    fn step(&self, on: Instructions, rows: usize, input: Input<'_>, states: States<'_>, memory: &mut Memory) {
+    fn step(&self, on: InstructionSet, rows: usize, input: Input<'_>, states: States<'_>, memory: &mut Memory) {
         let Shape { hidden, context, .. } = self.shape;
         let States { data, stride, offset } = states;
         let Memory { windows, rows: [u, attend, wide, a], .. } = memory;

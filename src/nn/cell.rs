@@ -6,7 +6,7 @@ use super::attention::Attention;
 use super::convolution::Convolution;
 use super::elman::Elman;
 use super::gru::{Gru, GruResetBefore};
-use super::kernel::{Input, Instructions, Line, States};
+use super::kernel::{Input, InstructionSet, Line, States};
 use super::lstm::Lstm;
 use super::minimal::{MinGru, MinLstm};
 use super::recurrent::Recurrent;
@@ -55,7 +55,7 @@ pub trait Cell: Send + Sync {
 /// A layer packed for serving.
 pub trait PackedLayer: Send + Sync {
     /// Moves the states of rows `0..rows` on by their inputs, in place.
-    fn step(&self, on: Instructions, rows: usize, input: Input<'_>, states: States<'_>, memory: &mut Memory);
+    fn step(&self, on: InstructionSet, rows: usize, input: Input<'_>, states: States<'_>, memory: &mut Memory);
 
     /// Where in a row's state the layer's newest outputs stand.
     fn output_at(&self) -> usize;

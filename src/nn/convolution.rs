@@ -14,7 +14,7 @@
 use candle_core::{Result, Tensor};
 
 use super::cell::{Cell, Memory, PackedLayer, Parameter, Shape};
-use super::kernel::{Input, Instructions, Panel, Rows, States, dense_rows, padded};
+use super::kernel::{Input, InstructionSet, Panel, Rows, States, dense_rows, padded};
 use super::sequence::{Sequence, SequenceOutput};
 use super::window::{Unfolded, Window};
 
@@ -61,7 +61,7 @@ struct Packed {
 }
 
 impl PackedLayer for Packed {
-    fn step(&self, on: Instructions, rows: usize, input: Input<'_>, mut states: States<'_>, memory: &mut Memory) {
+    fn step(&self, on: InstructionSet, rows: usize, input: Input<'_>, mut states: States<'_>, memory: &mut Memory) {
         self.window.gather(rows, input, &mut states, &mut memory.windows);
         let windows = Rows { data: &memory.windows, stride: self.window.width(), offset: 0 };
         let outputs = &mut states.data[states.offset + self.output_at()..];

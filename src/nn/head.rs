@@ -14,7 +14,7 @@ use candle_core::{Result, Tensor};
 
 use super::cell::{Memory, Parameter, Start};
 use super::gru::Gru;
-use super::kernel::{self, Input, Instructions, Layer, Panel, Rows, States, padded};
+use super::kernel::{self, Input, InstructionSet, Layer, Panel, Rows, States, padded};
 use super::recurrent::{Gates, pack};
 use super::sequence::{self, Sequence, Starts};
 use super::spec::NetworkSpec;
@@ -73,7 +73,7 @@ impl Head {
     }
 
     /// The quantiles `y` `[rows, outputs]` from the top layer's outputs.
-    pub fn step(&self, on: Instructions, rows: usize, top: Rows<'_>, y: &mut [f32], memory: &mut Memory) {
+    pub fn step(&self, on: InstructionSet, rows: usize, top: Rows<'_>, y: &mut [f32], memory: &mut Memory) {
         let Some(Decoder { layer, positions }) = &self.decoder else {
             return kernel::dense_rows(on, &self.panel, rows, top, y, self.outputs);
         };

@@ -31,9 +31,9 @@ mod window;
 
 pub use bidirectional::Bidirectional;
 pub use cell::{Cell, cell};
-pub use kernel::Instructions;
+pub use kernel::InstructionSet;
 pub use network::{Network, NetworkError, Scratch};
 pub(crate) use spec::fnv_1a;
-pub use spec::{Arrangement, CellKind, NetworkSpec, SpecError};
+pub use spec::{CellKind, NetworkSpec, SpecError, Strategy};
 pub use weights::{NamedTensor, Weights, WeightsError};
 pub(crate) use weights::{tensors_from_bytes, tensors_to_bytes};

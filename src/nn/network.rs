@@ -2,7 +2,7 @@
 
 use super::cell::{self, Memory, PackedLayer};
 use super::head::Head;
-use super::kernel::{Input, Instructions, Rows, States};
+use super::kernel::{Input, InstructionSet, Rows, States};
 use super::norm::normalise;
 use super::spec::{CellKind, NetworkSpec, SpecError};
 use super::weights::{Weights, WeightsError};
@@ -43,7 +43,7 @@ pub struct Network {
     state_len: usize,
     residual: bool,
     forgets: bool,
-    instructions: Instructions,
+    instructions: InstructionSet,
 }
 
 struct Layer {
@@ -60,8 +60,11 @@ impl Network {
     /// # Errors
     /// Where the architecture is outside its limits or the weights do not fit it.
     pub fn new(spec: &NetworkSpec, weights: &Weights) -> Result<Self, NetworkError> {
-        let instructions =
-            if spec.rounded { Instructions::rounding().ok_or(NetworkError::NoRounding)? } else { Instructions::best() };
+        let instructions = if spec.bf16 {
+            InstructionSet::rounding().ok_or(NetworkError::NoRounding)?
+        } else {
+            InstructionSet::best()
+        };
         Self::with_instructions(spec, weights, instructions)
     }
 
@@ -72,7 +75,7 @@ impl Network {
     pub fn with_instructions(
         spec: &NetworkSpec,
         weights: &Weights,
-        instructions: Instructions,
+        instructions: InstructionSet,
     ) -> Result<Self, NetworkError> {
         spec.check()?;
         weights.check(spec)?;
@@ -93,7 +96,7 @@ impl Network {
             hidden: spec.hidden,
             state_len: spec.state_len(),
             residual: spec.residual,
-            forgets: spec.arrangement.forgets(),
+            forgets: spec.strategy.forgets(),
             instructions,
         })
     }
@@ -114,7 +117,7 @@ impl Network {
     }
 
     /// The instructions that serve it.
-    pub fn instructions(&self) -> Instructions {
+    pub fn instructions(&self) -> InstructionSet {
         self.instructions
     }
 
@@ -256,7 +259,7 @@ mod tests {
             let (rows, width) = (53, spec.state_len());
             let mut scratch = Scratch::default();
             let mut seen: Vec<(Vec<f32>, Vec<f32>)> = Vec::new();
-            for kind in Instructions::available() {
+            for kind in InstructionSet::available() {
                 let network = Network::with_instructions(&spec, &weights(&spec), kind).unwrap();
                 let (mut state, mut y) = (vec![0.0; rows * width], vec![0.0; rows * 9]);
                 let (mut alone, mut own) = (vec![0.0; width], vec![0.0; 9]);
@@ -289,7 +292,7 @@ mod tests {
     #[test]
     fn rounded_weights_serve_where_the_processor_can() {
         let exact = spec(CellKind::Gru);
-        let rounded = NetworkSpec { rounded: true, ..exact.clone() };
+        let rounded = NetworkSpec { bf16: true, ..exact.clone() };
         let forecast = |spec: &NetworkSpec| {
             Network::new(spec, &weights(spec)).map(|network| {
                 let (mut state, mut y) = (vec![0.0; 7 * network.state_len()], vec![0.0; 7 * 9]);
@@ -297,7 +300,7 @@ mod tests {
                 y
             })
         };
-        match (forecast(&rounded), Instructions::rounding()) {
+        match (forecast(&rounded), InstructionSet::rounding()) {
             (Ok(rounded), Some(_)) => {
                 let exact = forecast(&exact).unwrap();
                 assert_ne!(rounded, exact);

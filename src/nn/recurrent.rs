@@ -6,7 +6,7 @@ use std::ops::Range;
 use candle_core::{Result, Tensor};
 
 use super::cell::{Cell, Memory, PackedLayer, Parameter, Shape, Start};
-use super::kernel::{self, Combination, Input, Instructions, Layer, Panel, Rows, States, padded};
+use super::kernel::{self, Combination, Input, InstructionSet, Layer, Panel, Rows, States, padded};
 use super::sequence::{self, Sequence, SequenceOutput, Starts};
 use super::window::{Unfolded, Window};
 
@@ -150,7 +150,7 @@ struct Packed {
 }
 
 impl PackedLayer for Packed {
-    fn step(&self, on: Instructions, rows: usize, input: Input<'_>, mut states: States<'_>, memory: &mut Memory) {
+    fn step(&self, on: InstructionSet, rows: usize, input: Input<'_>, mut states: States<'_>, memory: &mut Memory) {
         let input = if self.window.taps == 1 {
             input
         } else {

@@ -80,12 +80,12 @@ impl CellKind {
 /// Which observations go into a forecast and which targets come out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Arrangement {
+pub enum Strategy {
     /// All steps so far, to every step of the horizon at once.
     #[default]
-    ManyToMany,
+    Direct,
     /// All steps so far, to the next step; the steps after it by feeding the network its own median.
-    Iterated,
+    Recursive,
     /// All steps so far, to one number made of the next `horizon` steps: the network's [`target`](NetworkSpec::target).
     ManyToOne,
     /// The newest step alone, to every step of the horizon by a decoder.
@@ -94,15 +94,15 @@ pub enum Arrangement {
     OneToOne,
 }
 
-impl Arrangement {
+impl Strategy {
     /// Every one.
-    pub const ALL: [Self; 5] = [Self::ManyToMany, Self::Iterated, Self::ManyToOne, Self::OneToMany, Self::OneToOne];
+    pub const ALL: [Self; 5] = [Self::Direct, Self::Recursive, Self::ManyToOne, Self::OneToMany, Self::OneToOne];
 
     /// The name in settings, in fingerprints and in messages.
     pub fn name(self) -> &'static str {
         match self {
-            Self::ManyToMany => "many_to_many",
-            Self::Iterated => "iterated",
+            Self::Direct => "direct",
+            Self::Recursive => "recursive",
             Self::ManyToOne => "many_to_one",
             Self::OneToMany => "one_to_many",
             Self::OneToOne => "one_to_one",
@@ -115,18 +115,18 @@ impl Arrangement {
     }
 }
 
-impl fmt::Display for Arrangement {
+impl fmt::Display for Strategy {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
     }
 }
 
-impl FromStr for Arrangement {
+impl FromStr for Strategy {
     type Err = SpecError;
 
     fn from_str(name: &str) -> Result<Self, SpecError> {
         Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| SpecError::Unknown {
-            what: "arrangement",
+            what: "strategy",
             name: name.to_owned(),
             known: Self::ALL.map(Self::name).join(", "),
         })
@@ -200,8 +200,8 @@ pub struct NetworkSpec {
     /// Seed of the initial weights; no part of the [`fingerprint`](Self::fingerprint).
     pub seed: u64,
     /// What goes in and what comes out.
-    pub arrangement: Arrangement,
-    /// What the one number of [`Arrangement::ManyToOne`] is made of; of no meaning to the others.
+    pub strategy: Strategy,
+    /// What the one number of [`Strategy::ManyToOne`] is made of; of no meaning to the others.
     #[serde(default)]
     pub target: Target,
     /// Whether a layer's outputs are added to those of the one below it, from the second layer on (He et al., CVPR 2016).
@@ -222,7 +222,7 @@ pub struct NetworkSpec {
     pub segment: usize,
     /// Whether recurrent layers serve with weights and inputs rounded to bfloat16: about 1.5 times as fast, on processors
     /// that have the instructions only. Training is not rounded.
-    pub rounded: bool,
+    pub bf16: bool,
     /// The longest memory, in steps, that the gates' first biases spread over (Tallec, Ollivier, ICLR 2018,
     /// arXiv:1804.11188); 0: a forget bias of one. Like the seed no part of the fingerprint.
     pub chrono: usize,
@@ -238,7 +238,7 @@ impl Default for NetworkSpec {
             horizon: 24,
             levels: 3,
             seed: 1,
-            arrangement: Arrangement::ManyToMany,
+            strategy: Strategy::Direct,
             target: Target::default(),
             residual: false,
             layer_norm: false,
@@ -246,7 +246,7 @@ impl Default for NetworkSpec {
             context: 32,
             window: 1,
             segment: 0,
-            rounded: false,
+            bf16: false,
             chrono: 0,
         }
     }
@@ -282,7 +282,7 @@ impl NetworkSpec {
         if self.cell == CellKind::Attention && !self.hidden.is_multiple_of(8) {
             return apart(format!("hidden is {}, expected a multiple of 8 for attention", self.hidden));
         }
-        if self.segment == 0 && self.arrangement == Arrangement::OneToMany {
+        if self.segment == 0 && self.strategy == Strategy::OneToMany {
             return apart("one_to_many decodes segments: expected segment of at least 1".to_owned());
         }
         if self.segment > 0 && !self.targets().is_multiple_of(self.segment) {
@@ -302,16 +302,16 @@ impl NetworkSpec {
 
     /// Targets that the head gives quantiles for.
     pub fn targets(&self) -> usize {
-        match self.arrangement {
-            Arrangement::ManyToOne | Arrangement::Iterated => 1,
-            Arrangement::ManyToMany | Arrangement::OneToMany | Arrangement::OneToOne => self.horizon,
+        match self.strategy {
+            Strategy::ManyToOne | Strategy::Recursive => 1,
+            Strategy::Direct | Strategy::OneToMany | Strategy::OneToOne => self.horizon,
         }
     }
 
     /// Leads before that of the first target: none for a path; all but the last where the one target is known only with
     /// the whole horizon.
     pub fn leads_skipped(&self) -> usize {
-        if self.arrangement == Arrangement::ManyToOne { self.horizon - 1 } else { 0 }
+        if self.strategy == Strategy::ManyToOne { self.horizon - 1 } else { 0 }
     }
 
     /// Outputs of the head per step: `targets * levels`, laid out `[target][level]`.
@@ -364,15 +364,15 @@ impl NetworkSpec {
         );
         let window = matches!(self.cell, CellKind::Feedforward | CellKind::Attention);
         let later = [
-            ("arrangement", self.arrangement.to_string(), self.arrangement != Arrangement::default()),
-            ("target", self.target.to_string(), self.arrangement == Arrangement::ManyToOne),
+            ("strategy", self.strategy.to_string(), self.strategy != Strategy::default()),
+            ("target", self.target.to_string(), self.strategy == Strategy::ManyToOne),
             ("residual", self.residual.to_string(), self.residual),
             ("layer_norm", self.layer_norm.to_string(), self.layer_norm),
             ("dilations", format!("{:?}", self.dilations), !self.dilations.is_empty()),
             ("context", self.context.to_string(), window),
             ("window", self.window.to_string(), self.window > 1 && self.cell.is_recurrent()),
             ("segment", self.segment.to_string(), self.segment > 0),
-            ("rounded", self.rounded.to_string(), self.rounded),
+            ("rounded", self.bf16.to_string(), self.bf16),
         ];
         for (name, value, _) in later.iter().filter(|(_, _, told)| *told) {
             text += &format!("; {name}={value}");
@@ -411,13 +411,13 @@ mod tests {
             NetworkSpec { inputs: 9, ..spec() },
             NetworkSpec { horizon: 4, ..spec() },
             NetworkSpec { levels: 6, ..spec() },
-            NetworkSpec { arrangement: Arrangement::Iterated, ..spec() },
+            NetworkSpec { strategy: Strategy::Recursive, ..spec() },
             NetworkSpec { residual: true, ..spec() },
             NetworkSpec { layer_norm: true, ..spec() },
             NetworkSpec { dilations: vec![1, 2], ..spec() },
             NetworkSpec { segment: 3, ..spec() },
             NetworkSpec { window: 2, ..spec() },
-            NetworkSpec { rounded: true, ..spec() },
+            NetworkSpec { bf16: true, ..spec() },
         ] {
             assert_ne!(other.fingerprint(), spec().fingerprint(), "{other:?}");
         }
@@ -436,7 +436,7 @@ mod tests {
         assert!(refuse(NetworkSpec { dilations: vec![1], ..spec() }).contains("1 dilations for 2 layers"));
         assert!(refuse(NetworkSpec { dilations: vec![1, 65], ..spec() }).contains("dilation is 65, expected 1 to 64"));
         assert!(refuse(NetworkSpec { cell: CellKind::Attention, ..spec() }).contains("a multiple of 8"));
-        assert!(refuse(NetworkSpec { arrangement: Arrangement::OneToMany, ..spec() }).contains("at least 1"));
+        assert!(refuse(NetworkSpec { strategy: Strategy::OneToMany, ..spec() }).contains("at least 1"));
         let tcn = NetworkSpec { cell: CellKind::Tcn, segment: 3, ..spec() };
         assert!(refuse(tcn).contains("segments need a recurrent cell"));
     }

@@ -47,7 +47,7 @@ pub fn run(
     starts: &Starts,
 ) -> Result<StackOutput> {
     let (steps, rows, _) = inputs.dims3()?;
-    let forgetful = spec.arrangement.forgets().then(|| Starts::new(rows, vec![true; steps * rows]));
+    let forgetful = spec.strategy.forgets().then(|| Starts::new(rows, vec![true; steps * rows]));
     let starts = forgetful.as_ref().unwrap_or(starts);
     let (mut outputs, mut layers) = (inputs.clone(), Vec::with_capacity(spec.layers));
     for (layer, states) in states.iter().enumerate() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::Var;
 use serde_json::Value;
 
-use super::super::{Arrangement, CellKind, Network, Scratch, Weights, head};
+use super::super::{CellKind, Network, Scratch, Strategy, Weights, head};
 use super::*;
 
 const STEPS: usize = 11;
@@ -34,14 +34,14 @@ fn specs() -> Vec<NetworkSpec> {
     let mut specs: Vec<_> = CellKind::ALL.map(|cell| NetworkSpec { cell, ..base.clone() }).into();
     for cell in [CellKind::Lstm, CellKind::MinGru, CellKind::GruResetBefore, CellKind::Tcn, CellKind::Attention] {
         specs.push(NetworkSpec { cell, residual: true, layer_norm: true, layers: 3, ..base.clone() });
-        specs.push(NetworkSpec { cell, arrangement: Arrangement::OneToOne, ..base.clone() });
+        specs.push(NetworkSpec { cell, strategy: Strategy::OneToOne, ..base.clone() });
         specs.push(NetworkSpec { cell, dilations: vec![2, 3], ..base.clone() });
     }
     for cell in [CellKind::Gru, CellKind::Slstm] {
         specs.push(NetworkSpec { cell, segment: 3, ..base.clone() });
         specs.push(NetworkSpec { cell, window: 4, ..base.clone() });
-        specs.push(NetworkSpec { cell, segment: 2, arrangement: Arrangement::OneToMany, layers: 1, ..base.clone() });
-        specs.push(NetworkSpec { cell, arrangement: Arrangement::ManyToOne, ..base.clone() });
+        specs.push(NetworkSpec { cell, segment: 2, strategy: Strategy::OneToMany, layers: 1, ..base.clone() });
+        specs.push(NetworkSpec { cell, strategy: Strategy::ManyToOne, ..base.clone() });
     }
     specs
 }

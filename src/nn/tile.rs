@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use super::buffer::Buffer;
 use super::kernel::{
-    Input, Instructions, LANES, Layer, Line, Panel, Results, Rows, Scan, States, Step, dense_rows, dense_vectors, flat,
-    flat_mut, layer_reverse, layer_step_kept, outer_rows, padded, scan_forward, scan_reverse,
+    Input, InstructionSet, LANES, Layer, Line, Panel, Results, Rows, Scan, States, Step, dense_rows, dense_vectors,
+    flat, flat_mut, layer_reverse, layer_step_kept, outer_rows, padded, scan_forward, scan_reverse,
 };
 use super::recurrent::Gates;
 use super::sequence::Starts;
@@ -130,7 +130,7 @@ impl Whole<'_> {
         mut outputs: Vec<&mut [f32]>,
     ) {
         let Sizes { inputs: wide, hidden, .. } = self.sizes;
-        let (rows, width, on) = (self.rows(from), self.sizes.width(), Instructions::best());
+        let (rows, width, on) = (self.rows(from), self.sizes.width(), InstructionSet::best());
         let (count, state) = (rows.len(), rows.len() * width);
         let kept = count * self.sizes.gate_width() / LANES;
         let mut inputs = Vec::new();
@@ -218,7 +218,7 @@ impl<'a> Reverse<'a> {
     ) {
         let sizes = self.whole.sizes;
         let (rows, width, gate_width, wide) = (self.whole.rows(from), sizes.width(), sizes.gate_width(), sizes.inputs);
-        let (count, state, on) = (rows.len(), rows.len() * width, Instructions::best());
+        let (count, state, on) = (rows.len(), rows.len() * width, InstructionSet::best());
         let most = count * GROUP.div_ceil(count);
         let mut sums = Buffer::stale(most * gate_width / LANES);
         let sums = flat_mut(&mut sums);
@@ -278,7 +278,7 @@ impl<'a> Reverse<'a> {
     /// Adds the products of what went into the sums of `all` rows and the gradient by these sums.
     fn add(&self, all: usize, inputs: &[f32], before: &[f32], sums: &[f32], products: &mut [f32]) {
         let Whole { sizes, gates, .. } = self.whole;
-        let (gate, stride, on) = (sizes.padded(), sizes.gate_width(), Instructions::best());
+        let (gate, stride, on) = (sizes.padded(), sizes.gate_width(), InstructionSet::best());
         let one = Rows { data: &[1.0], stride: 0, offset: 0 };
         let inputs = Rows { data: inputs, stride: sizes.inputs, offset: 0 };
         let before = Rows { data: before, stride: sizes.width(), offset: 0 };

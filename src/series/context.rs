@@ -1,6 +1,6 @@
 //! The recent values of a series.
 
-use super::{clone_in_place::clone_in_place, spec::is_reachable};
+use super::{clone_in_place::clone_in_place, spec::is_within_limit};
 use serde::{Deserialize, Serialize};
 
 /// A ring of the newest values; an empty slot is a NaN. Laid out at the first push, for as many steps as asked then.
@@ -69,11 +69,11 @@ impl Context {
         let length = self.values.len();
         [0, length].contains(&self.times.len())
             && (length == 0 || (self.newest as usize) < length)
-            && self.values.iter().all(|value| value.is_nan() || is_reachable(*value))
+            && self.values.iter().all(|value| value.is_nan() || is_within_limit(*value))
     }
 
     /// Empties the newest slot.
-    pub fn forget_newest(&mut self) {
+    pub fn mark_newest_missing(&mut self) {
         if let Some(newest) = self.values.get_mut(self.newest as usize) {
             *newest = f64::NAN;
         }

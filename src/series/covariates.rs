@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use super::context::Context;
 use super::features::CLIP;
 use super::scale::Scale;
-use super::spec::{LIMIT, is_reachable};
+use super::spec::{LIMIT, is_within_limit};
 
 /// Numbers that tell of one covariate at a step, where it is looked at beside the values: how it stands, and how far it has
 /// moved in a season, or in a step where there is no season.
-pub(crate) const COVARIATE_LOOKS: usize = 2;
+pub(crate) const PAST_COVARIATE_REGRESSORS: usize = 2;
 
 /// The covariates of a series.
 #[derive(Debug, PartialEq, Default, Serialize, Deserialize)]
@@ -55,7 +55,7 @@ impl Covariates {
     }
 
     /// What is not taken yet is not known: a copy that is led on must not see it.
-    pub fn forget_open(&mut self) {
+    pub fn discard_open_covariates(&mut self) {
         self.open.clear();
     }
 
@@ -86,12 +86,12 @@ impl Covariates {
         }
     }
 
-    /// Writes [`COVARIATE_LOOKS`] of each covariate at the step `ago` steps before `coming`, the slot that is taken next, beside
+    /// Writes [`PAST_COVARIATE_REGRESSORS`] of each covariate at the step `ago` steps before `coming`, the slot that is taken next, beside
     /// that `apart` steps earlier. 0 where nothing is known.
     pub fn look(&self, coming: i64, ago: usize, apart: usize, out: &mut [f32]) {
         out.fill(0.0);
         let open = self.open.iter().find(|open| open.slot == coming).filter(|_| ago == 0);
-        for (place, (out, track)) in out.chunks_exact_mut(COVARIATE_LOOKS).zip(&self.tracks).enumerate() {
+        for (place, (out, track)) in out.chunks_exact_mut(PAST_COVARIATE_REGRESSORS).zip(&self.tracks).enumerate() {
             let mean = open.and_then(|open| open.means.get(place)).filter(|(_, readings)| *readings > 0);
             let here = match mean {
                 Some((mean, _)) => Some(track.in_scale(*mean)),
@@ -106,7 +106,7 @@ impl Covariates {
     /// Whether its numbers are some: they may come from outside.
     pub fn is_sound(&self) -> bool {
         let means = self.open.iter().flat_map(|open| &open.means);
-        means.map(|(mean, _)| *mean).all(is_reachable) && self.tracks.iter().all(Track::is_sound)
+        means.map(|(mean, _)| *mean).all(is_within_limit) && self.tracks.iter().all(Track::is_sound)
     }
 
     /// Heap memory in bytes.
@@ -140,7 +140,7 @@ impl Track {
 
     /// Whether its numbers are some: they may come from outside.
     pub fn is_sound(&self) -> bool {
-        self.scale.is_sound() && self.newest.is_none_or(is_reachable) && self.context.is_sound()
+        self.scale.is_sound() && self.newest.is_none_or(is_within_limit) && self.context.is_sound()
     }
 
     /// Heap memory in bytes.
@@ -225,7 +225,7 @@ mod tests {
         covariates.take(0, 1, LENGTH, 128);
         assert_eq!((covariates.open.len(), covariates.tracks[0].newest), (2, None));
         let mut led_on = covariates.clone();
-        led_on.forget_open();
+        led_on.discard_open_covariates();
         led_on.take(1, 1, LENGTH, 128);
         assert_eq!(led_on.tracks[0].newest, None);
         covariates.take(1, 1, LENGTH, 128);

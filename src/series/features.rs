@@ -5,10 +5,10 @@ use super::context::Context;
 use super::covariates::{COVARIATE_FEATURES, Covariates};
 use super::foreknown::Foreknown;
 use super::scale::Scale;
-use super::spec::{Extra, SeriesSpec};
+use super::spec::{ExtraFeatures, SeriesSpec};
 use crate::time::{EventTime, Grid};
 
-/// Features of one step that every series has; those of [`Extra`](super::Extra) follow: time of year,
+/// Features of one step that every series has; those of [`ExtraFeatures`](super::ExtraFeatures) follow: time of year,
 /// holidays, covariates, what is known in advance.
 pub const FEATURES: usize = 16;
 
@@ -92,7 +92,7 @@ impl Step<'_> {
     }
 
     fn describe_extra(&self, back: usize, out: &mut [f32]) {
-        let Extra { year_phase, holidays, covariates, .. } = &self.spec.extra;
+        let ExtraFeatures { year_phase, holidays, past_covariates: covariates, .. } = &self.spec.extra;
         let mut out = out.iter_mut();
         let mut tell = |features: &[f32]| out.by_ref().zip(features).for_each(|(out, feature)| *out = *feature);
         let time = self.time(back);

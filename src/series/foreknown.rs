@@ -4,8 +4,8 @@ use super::clone_in_place::clone_in_place;
 use serde::{Deserialize, Serialize};
 
 use super::covariates::Track;
-use super::outlook::Outlook;
-use super::spec::is_reachable;
+use super::outlook::FutureCovariateTable;
+use super::spec::is_within_limit;
 use crate::time::Grid;
 
 /// Features of one number: as it is, and its means over the first quarter, the second one and the second half of the horizon.
@@ -33,7 +33,7 @@ clone_in_place!(Number { past, path });
 
 impl Foreknown {
     /// Looks up what is told of `slot`, the one that is taken next, and of the `horizon` after it.
-    pub fn look_up(&mut self, outlook: Option<&Outlook>, slot: i64, horizon: usize, count: usize) {
+    pub fn look_up(&mut self, outlook: Option<&FutureCovariateTable>, slot: i64, horizon: usize, count: usize) {
         self.from = slot;
         self.numbers.resize_with(count, Number::default);
         for (place, number) in self.numbers.iter_mut().enumerate() {
@@ -96,8 +96,8 @@ impl Foreknown {
 
     /// Whether its paths begin within event time and its numbers are some: it may come from outside.
     pub fn is_sound(&self, grid: Grid) -> bool {
-        let path = |number: &Number| number.path.iter().all(|value| value.is_nan() || is_reachable(*value));
-        grid.holds(self.from) && self.numbers.iter().all(|number| number.past.is_sound() && path(number))
+        let path = |number: &Number| number.path.iter().all(|value| value.is_nan() || is_within_limit(*value));
+        grid.contains(self.from) && self.numbers.iter().all(|number| number.past.is_sound() && path(number))
     }
 
     /// Heap memory in bytes.
@@ -130,15 +130,15 @@ mod tests {
     const HORIZON: usize = 4;
     const LENGTH: usize = 9;
 
-    fn outlook(told: &[(i64, f64)]) -> Outlook {
-        let mut outlook = Outlook::default();
+    fn outlook(told: &[(i64, f64)]) -> FutureCovariateTable {
+        let mut outlook = FutureCovariateTable::default();
         told.iter().enumerate().for_each(|(at, (slot, value))| {
-            outlook.tell(*slot, at as i64, &[*value], 100);
+            outlook.insert(*slot, at as i64, &[*value], 100);
         });
         outlook
     }
 
-    fn lived(outlook: &Outlook, slots: std::ops::Range<i64>) -> Foreknown {
+    fn lived(outlook: &FutureCovariateTable, slots: std::ops::Range<i64>) -> Foreknown {
         let mut foreknown = Foreknown::default();
         for slot in slots {
             foreknown.look_up(Some(outlook), slot, HORIZON, 1);

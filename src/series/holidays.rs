@@ -23,7 +23,7 @@ pub(crate) struct Holiday {
     /// The slot after the last one.
     to: i64,
     /// Days from it to the Sunday of its week.
-    pub to_sunday: i64,
+    pub days_to_sunday: i64,
 }
 
 impl Holidays {
@@ -42,7 +42,7 @@ impl Holidays {
                 // The first slot whose middle is not before a time is the one after that of half a slot earlier.
                 Grid::Regular { interval } => (slot(from - interval / 2 - 1) + 1, slot(to - interval / 2 - 1) + 1),
             };
-            Some(Holiday { from, to, to_sunday: i64::from(date.weekday().until(Weekday::Sunday)) })
+            Some(Holiday { from, to, days_to_sunday: i64::from(date.weekday().until(Weekday::Sunday)) })
         };
         let day = match grid {
             Grid::Regular { interval } => (DAY / interval.max(1)).max(1),
@@ -92,7 +92,7 @@ mod tests {
             assert_eq!(known.day(), 24 * HOUR / interval);
             let kinds = [first - 1, first, first + known.day(), after - 1, after].map(|slot| known.find(slot));
             // The 25th was a Thursday.
-            assert_eq!(kinds.map(|day| day.map(|day| day.to_sunday)), [None, Some(3), Some(2), Some(2), None]);
+            assert_eq!(kinds.map(|day| day.map(|day| day.days_to_sunday)), [None, Some(3), Some(2), Some(2), None]);
         }
         let irregular = holidays("Australia/Melbourne", 0, &dates);
         assert!(irregular.find(slot("2014-12-24T13:00:00Z", 1)).is_some());

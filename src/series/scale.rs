@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{size::UsualSize, spec::is_reachable};
+use super::{size::ScalePrior, spec::is_within_limit};
 
 /// A deviation counts for at most this many times the usual one (Huber's clipping, Annals of Mathematical Statistics 1964).
 const CLIP: f64 = 4.0;
@@ -58,7 +58,7 @@ pub(super) struct Scale {
 
 impl Scale {
     /// Of a series whose first value this is, where the others of its stream have such sizes.
-    pub fn starting(usual: &UsualSize, value: f64) -> Self {
+    pub fn starting(usual: &ScalePrior, value: f64) -> Self {
         let (scale, difference) = usual.at(value);
         let mean = |mean| Mean { mean, clipped: 0 };
         Self { deviation: mean(scale), difference: mean(difference), head_start: HEAD_START, ..Self::default() }
@@ -100,8 +100,8 @@ impl Scale {
 
     /// Whether its sizes are some: they may come from outside.
     pub fn is_sound(&self) -> bool {
-        let size = |size: f64| size >= 0.0 && is_reachable(size);
-        is_reachable(self.location) && size(self.deviation.mean) && size(self.difference.mean)
+        let size = |size: f64| size >= 0.0 && is_within_limit(size);
+        is_within_limit(self.location) && size(self.deviation.mean) && size(self.difference.mean)
     }
 
     fn floor(&self) -> f64 {
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn a_head_start_is_believed_at_first_and_then_forgotten() {
         let size = Size { location: 50.0, scale: 2.5, difference: 1.0 };
-        let usual = UsualSize::of(&[size]).unwrap();
+        let usual = ScalePrior::of(&[size]).unwrap();
         let mut scale = Scale::starting(&usual, 100.0);
         scale.update(100.0, None, 128);
         assert!((scale.scale() - 2.5).abs() < 1e-6 && (scale.difference() - 1.0).abs() < 1e-6, "{scale:?}");

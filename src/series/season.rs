@@ -22,7 +22,7 @@ const CLIP: f64 = 4.0;
 
 /// Values by their slots as [`seasons`] takes them: one step apart, NaN where there is none; the newest that it looks at. Of one
 /// slot the last value counts.
-pub fn newest_steps(values: impl IntoIterator<Item = (i64, f64)>) -> Vec<f64> {
+pub fn values_on_grid(values: impl IntoIterator<Item = (i64, f64)>) -> Vec<f64> {
     let slots: BTreeMap<i64, f64> = values.into_iter().collect();
     let (Some((&oldest, _)), Some((&newest, _))) = (slots.first_key_value(), slots.last_key_value()) else {
         return Vec::new();
@@ -131,10 +131,10 @@ mod tests {
 
     #[test]
     fn values_are_laid_out_by_their_slots() {
-        let laid_out = newest_steps([(7, 1.0), (4, 2.0), (7, 3.0), (5, 4.0)]);
+        let laid_out = values_on_grid([(7, 1.0), (4, 2.0), (7, 3.0), (5, 4.0)]);
         assert!(laid_out[2].is_nan() && [laid_out[0], laid_out[1], laid_out[3]] == [2.0, 4.0, 3.0], "{laid_out:?}");
-        assert_eq!(newest_steps([(0, 1.0), (1_000_000, 2.0)]).len(), NEWEST);
-        assert!(newest_steps([]).is_empty());
+        assert_eq!(values_on_grid([(0, 1.0), (1_000_000, 2.0)]).len(), NEWEST);
+        assert!(values_on_grid([]).is_empty());
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub struct Size {
 
 /// What the sizes of a stream's series have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct UsualSize {
+pub struct ScalePrior {
     /// The usual scale: in the values' unit, or as a part of where they lie.
     scale: f64,
     /// The usual one-step difference, as a part of the scale.
@@ -26,7 +26,7 @@ pub struct UsualSize {
     relative: bool,
 }
 
-impl UsualSize {
+impl ScalePrior {
     /// Of these series; `None` where none of them moves.
     pub fn of(series: &[Size]) -> Option<Self> {
         let moving =
@@ -79,14 +79,14 @@ mod tests {
                 "{scale} {expected}"
             );
         };
-        let alike = UsualSize::of(&sizes(&|at| (100.0 * at, 5.0))).unwrap();
+        let alike = ScalePrior::of(&sizes(&|at| (100.0 * at, 5.0))).unwrap();
         near(alike.at(10_000.0), 5.0);
-        let in_parts = UsualSize::of(&sizes(&|at| (100.0 * at, 10.0 * at))).unwrap();
+        let in_parts = ScalePrior::of(&sizes(&|at| (100.0 * at, 10.0 * at))).unwrap();
         near(in_parts.at(-10_000.0), 1000.0);
-        let largest = UsualSize { scale: LIMIT, ..in_parts };
-        assert!(in_parts.is_sound() && largest.is_sound() && !UsualSize { scale: 2.0 * LIMIT, ..in_parts }.is_sound());
+        let largest = ScalePrior { scale: LIMIT, ..in_parts };
+        assert!(in_parts.is_sound() && largest.is_sound() && !ScalePrior { scale: 2.0 * LIMIT, ..in_parts }.is_sound());
         assert_eq!(largest.at(1e100).0, LIMIT, "what is larger could not be reckoned with");
-        assert_eq!(UsualSize::of(&[]), None);
-        assert_eq!(UsualSize::of(&[Size { location: 1.0, scale: 0.0, difference: 0.0 }]), None);
+        assert_eq!(ScalePrior::of(&[]), None);
+        assert_eq!(ScalePrior::of(&[Size { location: 1.0, scale: 0.0, difference: 0.0 }]), None);
     }
 }

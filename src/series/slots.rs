@@ -3,7 +3,7 @@
 use super::clone_in_place::clone_in_place;
 use serde::{Deserialize, Serialize};
 
-use super::spec::{Aggregation, LIMIT, SeriesSpec, is_reachable};
+use super::spec::{Aggregation, LIMIT, SeriesSpec, is_within_limit};
 use crate::time::{EventTime, Grid};
 
 /// Open slots that one series may hold; with one more the oldest closes before its time.
@@ -24,7 +24,7 @@ pub struct ClosedSlot {
 
 /// What became of a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Placed {
+pub enum Placement {
     /// It went into an open slot.
     Accepted,
     /// Its slot had closed.
@@ -86,7 +86,7 @@ clone_in_place!(Slots { open, newest, closed_to, empty_run, reset_due });
 
 impl Slots {
     /// Puts a reading on the grid; what closes by it goes to `closed`, in order.
-    pub fn place(&mut self, spec: &SeriesSpec, time: EventTime, value: f64, closed: &mut Vec<ClosedSlot>) -> Placed {
+    pub fn place(&mut self, spec: &SeriesSpec, time: EventTime, value: f64, closed: &mut Vec<ClosedSlot>) -> Placement {
         let slot = spec.grid.slot(time);
         if let Some(refused) = self.refuse(spec, slot, time) {
             return refused;
@@ -94,16 +94,16 @@ impl Slots {
         self.newest = Some(self.newest.map_or(time.0, |newest| newest.max(time.0)));
         let full = self.insert(spec, slot, time.0, value.clamp(-LIMIT, LIMIT));
         self.close(spec, full, closed);
-        Placed::Accepted
+        Placement::Accepted
     }
 
     /// Whether its slots and times lie within event time, in order: it may come from outside.
     pub fn is_sound(&self, grid: Grid) -> bool {
-        let open = |open: &OpenSlot| grid.holds(open.slot) && is_reachable(open.value);
+        let open = |open: &OpenSlot| grid.contains(open.slot) && is_within_limit(open.value);
         self.open.iter().all(open)
             && self.open.is_sorted_by(|one, next| one.slot < next.slot)
             && self.newest.is_none_or(|newest| (EventTime::MIN..=EventTime::MAX).contains(&EventTime(newest)))
-            && self.closed_to.is_none_or(|slot| grid.holds(slot))
+            && self.closed_to.is_none_or(|slot| grid.contains(slot))
     }
 
     /// Heap memory in bytes.
@@ -115,7 +115,7 @@ impl Slots {
         self.newest.map_or(i64::MIN, |newest| newest.saturating_sub(spec.allowed_lateness))
     }
 
-    fn refuse(&self, spec: &SeriesSpec, slot: i64, time: EventTime) -> Option<Placed> {
+    fn refuse(&self, spec: &SeriesSpec, slot: i64, time: EventTime) -> Option<Placement> {
         let watermark = self.watermark(spec);
         let passed = self.newest.is_some() && spec.grid.closes_at(slot).0 <= watermark;
         let last = self.closed_to.filter(|closed_to| slot <= *closed_to);
@@ -124,7 +124,7 @@ impl Slots {
         }
         let doubled = last == Some(slot) && (spec.grid == Grid::Irregular || !passed);
         let end = last.map_or(i64::MIN, |slot| spec.grid.closes_at(slot).0).max(watermark);
-        Some(if doubled { Placed::Duplicate } else { Placed::Late { by: end.saturating_sub(time.0) } })
+        Some(if doubled { Placement::Duplicate } else { Placement::Late { by: end.saturating_sub(time.0) } })
     }
 
     /// Takes the reading into its open slot; returns how many open slots that makes due by being full.

@@ -15,15 +15,15 @@ use crate::time::Grid;
 pub const LIMIT: f64 = 1e150;
 
 /// Whether a number can have come of values that are held to [`LIMIT`]: one of them, a difference, a mean, all rounded.
-pub(crate) fn is_reachable(number: f64) -> bool {
+pub(crate) fn is_within_limit(number: f64) -> bool {
     number.abs() <= 4.0 * LIMIT
 }
 
 /// The most covariates of a series.
-pub const MAX_COVARIATES: usize = 8;
+pub const MAX_PAST_COVARIATES: usize = 8;
 
 /// The most numbers of a series that are known in advance.
-pub const MAX_KNOWN: usize = 8;
+pub const MAX_FUTURE_COVARIATES: usize = 8;
 
 /// How the readings of one slot become its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,28 +46,28 @@ pub enum Aggregation {
 
 /// What a step is described by beside its own value and its time of day and of week; by default nothing.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Extra {
+pub struct ExtraFeatures {
     /// Whether the time of year is a feature.
     pub year_phase: bool,
     /// Days that are not taken for their weekday.
     pub holidays: Option<Holidays>,
-    /// Names of the covariates: numbers that come with the values and are not forecast; at most [`MAX_COVARIATES`].
-    pub covariates: Arc<[String]>,
+    /// Names of the covariates: numbers that come with the values and are not forecast; at most [`MAX_PAST_COVARIATES`].
+    pub past_covariates: Arc<[String]>,
     /// Numbers that are known in advance; on a regular grid only.
-    pub known: Known,
+    pub future_covariates: Known,
 }
 
 /// Numbers that are known in advance, such as a weather forecast, and come by themselves.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Known {
-    /// Their names; at most [`MAX_KNOWN`].
+    /// Their names; at most [`MAX_FUTURE_COVARIATES`].
     pub names: Arc<[String]>,
     /// Whether they are told of the series of one key; otherwise of all series.
     pub keyed: bool,
     /// What may follow the key in the name of a series.
     pub suffixes: Arc<[String]>,
     /// The most slots of one key of which they are held, the latest ones.
-    pub slots: usize,
+    pub max_slots: usize,
 }
 
 impl Known {
@@ -80,12 +80,14 @@ impl Known {
     }
 }
 
-impl Extra {
+impl ExtraFeatures {
     /// How many features it adds.
     pub fn features(&self) -> usize {
         let year = if self.year_phase { YEAR_FEATURES } else { 0 };
         let holidays = if self.holidays.is_some() { HOLIDAY_FEATURES } else { 0 };
-        year + holidays + self.covariates.len() * COVARIATE_FEATURES + self.known.names.len() * KNOWN_FEATURES
+        year + holidays
+            + self.past_covariates.len() * COVARIATE_FEATURES
+            + self.future_covariates.names.len() * KNOWN_FEATURES
     }
 }
 
@@ -113,7 +115,7 @@ pub struct SeriesSpec {
     /// The time zone of days and weeks.
     pub calendar: Calendar,
     /// What describes a step beside these.
-    pub extra: Extra,
+    pub extra: ExtraFeatures,
 }
 
 impl SeriesSpec {

@@ -7,11 +7,11 @@ use super::context::Context;
 use super::covariates::Covariates;
 use super::features::Step;
 use super::foreknown::Foreknown;
-use super::outlook::Outlook;
+use super::outlook::FutureCovariateTable;
 use super::scale::Scale;
-use super::size::{Size, UsualSize};
-use super::slots::{ClosedSlot, Placed, Slots};
-use super::spec::{SeriesSpec, is_reachable};
+use super::size::{ScalePrior, Size};
+use super::slots::{ClosedSlot, Placement, Slots};
+use super::spec::{SeriesSpec, is_within_limit};
 use crate::time::{EventTime, Grid};
 
 /// The state of one series: open slots, recent values, scale. A function of the series' own observations only.
@@ -42,12 +42,12 @@ impl SeriesState {
     }
 
     /// A series whose first value this is, in a stream whose series have such sizes.
-    pub fn starting(usual: &UsualSize, value: f64) -> Self {
+    pub fn with_scale_prior(usual: &ScalePrior, value: f64) -> Self {
         Self { scale: Scale::starting(usual, value), ..Self::default() }
     }
 
     /// How large its values are; `None` before the second one.
-    pub fn size(&self) -> Option<Size> {
+    pub fn scale_estimate(&self) -> Option<Size> {
         (self.steps > 1).then(|| Size {
             location: self.scale.location(),
             scale: self.scale.scale(),
@@ -67,10 +67,10 @@ impl SeriesState {
         value: f64,
         covariates: &[f64],
         closed: &mut Vec<ClosedSlot>,
-    ) -> Placed {
+    ) -> Placement {
         debug_assert!(value.is_finite(), "a reading must be finite");
         let placed = self.slots.place(spec, time, value, closed);
-        if placed == Placed::Accepted && !covariates.is_empty() {
+        if placed == Placement::Accepted && !covariates.is_empty() {
             self.covariates.get_or_insert_default().observe(spec.grid.slot(time), covariates);
         }
         placed
@@ -78,8 +78,8 @@ impl SeriesState {
 
     /// Looks up what is told in advance of `slot`, which is taken next, and of the horizon after it; only where the spec names
     /// numbers. What is told later is not seen before the next look.
-    pub fn foresee(&mut self, spec: &SeriesSpec, slot: i64, outlook: Option<&Outlook>) {
-        let count = spec.extra.known.names.len();
+    pub fn look_up_future_covariates(&mut self, spec: &SeriesSpec, slot: i64, outlook: Option<&FutureCovariateTable>) {
+        let count = spec.extra.future_covariates.names.len();
         if count > 0 {
             self.foreknown.get_or_insert_default().look_up(outlook, slot, spec.horizon as usize, count);
         }
@@ -87,7 +87,7 @@ impl SeriesState {
 
     /// Takes a closed slot in as the newest step. After it [`Self::anchor`], [`Self::scale`] and [`Self::value_back`]
     /// describe that step.
-    pub fn take(&mut self, spec: &SeriesSpec, slot: &ClosedSlot) {
+    pub fn update(&mut self, spec: &SeriesSpec, slot: &ClosedSlot) {
         if slot.reset {
             self.context.clear();
             self.steps = 0;
@@ -105,12 +105,12 @@ impl SeriesState {
         }
         let time = (spec.grid == Grid::Irregular).then_some(slot.slot);
         self.context.push(spec.context_len(), slot.value, time);
-        let count = spec.extra.covariates.len();
+        let count = spec.extra.past_covariates.len();
         if count > 0 {
             let covariates = self.covariates.get_or_insert_default();
             covariates.take(slot.slot, count, spec.context_len(), spec.memory());
         }
-        let count = spec.extra.known.names.len();
+        let count = spec.extra.future_covariates.names.len();
         if count > 0 {
             let foreknown = self.foreknown.get_or_insert_default();
             foreknown.take(slot.slot, count, spec.context_len(), spec.memory());
@@ -120,15 +120,15 @@ impl SeriesState {
     }
 
     /// Takes the newest step's value for none, as one that turned out to be a spike.
-    pub fn forget_newest(&mut self) {
-        self.context.forget_newest();
+    pub fn mark_newest_missing(&mut self) {
+        self.context.mark_newest_missing();
         self.anchor = self.value_back(1).unwrap_or(self.anchor);
     }
 
     /// Forgets what has come of slots that are not taken yet, so that what is taken now is all that is known.
-    pub(crate) fn forget_open(&mut self) {
+    pub(crate) fn discard_open_covariates(&mut self) {
         if let Some(covariates) = &mut self.covariates {
-            covariates.forget_open();
+            covariates.discard_open_covariates();
         }
     }
 
@@ -153,18 +153,18 @@ impl SeriesState {
     }
 
     /// Of a number that is known in advance: what is told of it `lead` steps after the newest, in its own scale.
-    pub(crate) fn known_ahead(&self, place: usize, lead: usize) -> Option<f32> {
+    pub(crate) fn future_covariate_ahead(&self, place: usize, lead: usize) -> Option<f32> {
         self.foreknown.as_ref()?.ahead(place, self.slot, lead)
     }
 
     /// Of a number that is known in advance: what it was `back` steps before the newest, in the same scale.
-    pub(crate) fn known_back(&self, place: usize, back: usize) -> Option<f32> {
+    pub(crate) fn future_covariate_back(&self, place: usize, back: usize) -> Option<f32> {
         self.foreknown.as_ref()?.back(place, back)
     }
 
-    /// Writes [`COVARIATE_LOOKS`](super::COVARIATE_LOOKS) numbers of each covariate at the step `ago` steps before `coming`,
+    /// Writes [`PAST_COVARIATE_REGRESSORS`](super::PAST_COVARIATE_REGRESSORS) numbers of each covariate at the step `ago` steps before `coming`,
     /// the slot that is taken next; `apart` is how many steps a change lasts. 0 where nothing is known.
-    pub(crate) fn look_at_covariates(&self, coming: i64, ago: usize, apart: usize, out: &mut [f32]) {
+    pub(crate) fn past_covariate_regressors(&self, coming: i64, ago: usize, apart: usize, out: &mut [f32]) {
         match &self.covariates {
             Some(covariates) => covariates.look(coming, ago, apart, out),
             None => out.fill(0.0),
@@ -189,7 +189,7 @@ impl SeriesState {
     }
 
     /// The last observed value, carried over empty slots; 0 before the first.
-    pub fn anchor(&self) -> f64 {
+    pub fn last_value(&self) -> f64 {
         self.anchor
     }
 
@@ -200,7 +200,7 @@ impl SeriesState {
     }
 
     /// The mean absolute one-step difference: positive, at most [`Self::scale`].
-    pub fn difference_scale(&self) -> f64 {
+    pub fn mean_absolute_difference(&self) -> f64 {
         self.scale.difference()
     }
 
@@ -242,8 +242,8 @@ impl SeriesState {
         self.slots.is_sound(spec.grid)
             && self.context.is_sound()
             && self.scale.is_sound()
-            && is_reachable(self.anchor)
-            && spec.grid.holds(self.slot)
+            && is_within_limit(self.anchor)
+            && spec.grid.contains(self.slot)
             && self.covariates.as_ref().is_none_or(|covariates| covariates.is_sound())
             && self.foreknown.as_ref().is_none_or(|foreknown| foreknown.is_sound(spec.grid))
     }

@@ -163,7 +163,7 @@ table! {
 
 impl Http {
     /// What somebody should know who listens beyond this machine.
-    pub fn caution(&self) -> Option<&'static str> {
+    pub fn security_warning(&self) -> Option<&'static str> {
         if self.listen.ip().is_loopback() {
             return None;
         }
@@ -195,10 +195,10 @@ table! {
         /// Most records that one poll hands to the engine.
         pub poll_records: u32 = 4_096,
         /// Most input records that one transaction takes in; reaching it commits before `commit_interval` is over.
-        pub epoch_records: u32 = 50_000,
+        pub transaction_records: u32 = 50_000,
         /// Most bytes of input, and of forecasts with the slots that they take, that one transaction holds; coming near it
         /// commits before `commit_interval` is over.
-        pub epoch_bytes: Size = Size::mebibytes(64),
+        pub transaction_bytes: Size = Size::mebibytes(64),
         /// Most bytes that the client fetches ahead of the engine.
         pub fetch_ahead_bytes: Size = Size::mebibytes(64),
         /// Most bytes that each reader beside the group fetches ahead: of the weights, of at most eight restores, of each

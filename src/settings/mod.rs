@@ -34,7 +34,7 @@ pub use self::cluster::{
 pub use self::problem::{Problem, Problems};
 pub use self::secret::Secret;
 pub use self::stream::{
-    Aggregation, Anomaly, Arrangement, Cell, Device, Format, Interval, Key, Known, Model, Outputs, Season, Stream,
+    Aggregation, Anomaly, Cell, Device, Format, Interval, Key, Known, Model, Outputs, Season, Strategy, Stream,
     StreamLimits, Target, Time, TimeFormat, Training,
 };
 pub use self::summary::{Footprint, summary};

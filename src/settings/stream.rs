@@ -66,11 +66,11 @@ words! {
 
 words! {
     /// What goes into a forecast and what comes out.
-    pub enum Arrangement {
+    pub enum Strategy {
         /// All steps so far, to every step of the horizon at once.
-        ManyToMany = "many_to_many",
+        Direct = "direct",
         /// All steps so far, to the next step; the steps after it by feeding the network its own median.
-        Iterated = "iterated",
+        Recursive = "recursive",
         /// All steps so far, to one number made of the horizon: its `target`.
         ManyToOne = "many_to_one",
         /// The newest step alone, to every step of the horizon by the segment decoder.
@@ -191,7 +191,7 @@ table! {
         /// The fields that hold values: each is a series of its own.
         pub values: Vec<String> = Vec::new(),
         /// Fields beside the values that are looked at and not forecast.
-        pub covariates: Vec<String> = Vec::new(),
+        pub past_covariates: Vec<String> = Vec::new(),
         /// How event time is cut into steps.
         pub interval: Interval = Interval::Every(Millis::seconds(60)),
         /// How readings within one slot become its value.
@@ -225,7 +225,7 @@ table! {
         /// When a series is called anomalous.
         pub anomaly: Anomaly = Anomaly::default(),
         /// Numbers that are known in advance.
-        pub known: Known = Known::default(),
+        pub future_covariates: Known = Known::default(),
         /// Where forecasts go.
         pub outputs: Outputs = Outputs::default(),
         /// Bounds of what it takes in.
@@ -253,7 +253,7 @@ table! {
         /// Steps of recent context that are re-run through new weights.
         pub burn_in: u32 = 32,
         /// What goes into a forecast and what comes out.
-        pub arrangement: Arrangement = Arrangement::ManyToMany,
+        pub strategy: Strategy = Strategy::Direct,
         /// `many_to_one`: what the one number is made of.
         pub target: Target = Target::Maximum,
         /// `many_to_one`: the number whose crossing is told as a probability; absent: none.
@@ -271,7 +271,7 @@ table! {
         /// Steps that are read, remembered and decoded as one; 0: none.
         pub segment: u32 = 0,
         /// Whether recurrent layers serve with weights and inputs rounded to bfloat16.
-        pub rounded: bool = false,
+        pub bf16: bool = false,
         /// The longest memory, in steps, that the gates' first biases spread over; 0: a forget bias of one.
         pub chrono: u32 = 0,
         /// Linear experts that stand beside the network for each series, at most three; fewer save memory.
@@ -307,13 +307,13 @@ table! {
         /// First steps of each stretch of history that give no loss; at most `k2`.
         pub burn_in: u32 = 0,
         /// Series that are trained on side by side.
-        pub lanes: u32 = 64,
+        pub batch_size: u32 = 64,
         /// Passes over the history.
         pub epochs: u32 = 20,
         /// Most moves of the weights in one training.
         pub max_updates: u32 = 1_000,
         /// Share of each series' newest steps that training never sees and the verdict rests on.
-        pub held_out: f64 = 0.2,
+        pub validation_share: f64 = 0.2,
         /// A challenger must lose this share less than the champion to be promoted.
         pub margin: f64 = 0.005,
         /// Where training runs.
@@ -335,7 +335,7 @@ table! {
         /// ... until it has been below this one ...
         pub end: f64 = 0.99,
         /// ... for so many values in a row.
-        pub calm: u32 = 3,
+        pub clear_after: u32 = 3,
     }
 }
 
@@ -356,7 +356,7 @@ table! {
         pub time: Option<Time> = None,
         /// The fields that hold the numbers.
         pub values: Vec<String> = Vec::new(),
-        /// Most slots of one key of which numbers are held; auto: see [`Stream::known_slots`].
+        /// Most slots of one key of which numbers are held; auto: see [`Stream::future_covariate_slots`].
         pub slots: Auto<u32> = Auto::Auto,
     }
 }
@@ -424,8 +424,8 @@ impl Stream {
 
     /// The most slots of one key of which numbers known in advance are held. `auto` is 65,536 where they are told of all series,
     /// and four horizons, at least 256, where each key has its own.
-    pub fn known_slots(&self) -> u32 {
-        match (self.known.slots, &self.known.key) {
+    pub fn future_covariate_slots(&self) -> u32 {
+        match (self.future_covariates.slots, &self.future_covariates.key) {
             (Auto::Set(slots), _) => slots,
             (Auto::Auto, None) => 65_536,
             (Auto::Auto, Some(_)) => self.horizon.saturating_mul(4).max(256),
@@ -433,7 +433,7 @@ impl Stream {
     }
 
     /// The time zone of stamps that name none.
-    pub fn zone_of_stamps(&self) -> &str {
+    pub fn timestamp_zone(&self) -> &str {
         self.zone_of(&self.time)
     }
 

@@ -1,6 +1,6 @@
 //! What a configuration amounts to, in a few lines.
 
-use super::stream::{Arrangement, Interval, Key, Stream};
+use super::stream::{Interval, Key, Strategy, Stream};
 use super::values::{Auto, Millis, Size};
 use super::{Http, Role, Settings};
 
@@ -23,7 +23,7 @@ pub fn summary(settings: &Settings, footprint: impl Fn(&Stream) -> Option<Footpr
         format!("topics   {}, {}, {}", settings.state_topic(), settings.models_topic(), settings.dead_letters_topic()),
         format!("http     {} ({})", settings.http.listen, door(&settings.http)),
     ];
-    lines.extend(settings.http.caution().map(|caution| format!("  mind   {caution}")));
+    lines.extend(settings.http.security_warning().map(|caution| format!("  mind   {caution}")));
     for stream in &settings.stream {
         lines.push(format!("stream   {}", stream.name));
         lines.push(format!("  in     {} ({}), {}", stream.topics.join(", "), stream.format, series(stream)));
@@ -32,9 +32,9 @@ pub fn summary(settings: &Settings, footprint: impl Fn(&Stream) -> Option<Footpr
         let topic = settings.forecasts_topic(stream);
         lines.push(format!("  out    {topic}: {} steps ahead, quantiles {levels}", stream.horizon));
         let (model, training) = (&stream.model, training(stream, settings.role));
-        let name = match model.arrangement {
-            Arrangement::ManyToMany => model.cell.to_string(),
-            Arrangement::ManyToOne => format!("{} {} {}", model.cell, model.arrangement, model.target),
+        let name = match model.strategy {
+            Strategy::Direct => model.cell.to_string(),
+            Strategy::ManyToOne => format!("{} {} {}", model.cell, model.strategy, model.target),
             other => format!("{} {other}", model.cell),
         };
         lines.push(format!("  model  {name} {} × {}, {training}", model.layers, model.hidden));

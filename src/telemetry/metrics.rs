@@ -160,13 +160,13 @@ metrics! {
         "Bytes of snapshots written to the state topic.";
 
     // The work.
-    WAVE_ROWS = "foretide_wave_rows", H(WAVES), Count, ["stream"],
+    MICRO_BATCH_ROWS = "foretide_wave_rows", H(WAVES), Count, ["stream"],
         "Series stepped together in one pass through the network.";
     STEPS = "foretide_steps_total", C, Count, ["stream"],
         "Steps of the network: closed slots of all series, those of burn-in not counted.";
     BURN_INS = "foretide_burn_ins_total", C, Count, ["stream"],
         "Series whose recent context was run again through new weights.";
-    EPOCH_SECONDS = "foretide_epoch_seconds", H(DURATIONS), Seconds, [],
+    TRANSACTION_COMPUTE_SECONDS = "foretide_epoch_seconds", H(DURATIONS), Seconds, [],
         "Time to turn the records of one epoch into forecasts, without the commit.";
     COMMIT_SECONDS = "foretide_commit_seconds", H(DURATIONS), Seconds, [],
         "Time to commit an epoch's transaction.";

@@ -2,7 +2,7 @@
 
 use super::gate::{Verdict, judge};
 use super::head::loss;
-use super::lanes::Lane;
+use super::lanes::TrainingSequence;
 use super::spec::{TrainError, TrainSpec};
 use super::tracks::{Cut, steps, targets_before};
 use crate::nn::{Network, NetworkSpec, Scratch, Weights};
@@ -27,28 +27,28 @@ impl Score {
 /// A part of a lane that is scored: its steps, all of whose targets lie within it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part<'a> {
-    pub lane: &'a Lane,
+    pub lane: &'a TrainingSequence,
     pub from: usize,
     pub to: usize,
 }
 
 /// The part that chooses among weights: of at most `spec.lanes` times four lanes, evenly taken.
-pub(super) fn choosing<'a>(lanes: &'a [Lane], cuts: &[Cut], spec: &TrainSpec) -> Vec<Part<'a>> {
-    let every = lanes.len().div_ceil(4 * spec.lanes.max(1)).max(1);
+pub(super) fn choosing<'a>(lanes: &'a [TrainingSequence], cuts: &[Cut], spec: &TrainSpec) -> Vec<Part<'a>> {
+    let every = lanes.len().div_ceil(4 * spec.batch_size.max(1)).max(1);
     let parts = lanes.iter().zip(cuts).filter(|(_, cut)| cut.chosen > cut.trained).step_by(every);
     parts.map(|(lane, cut)| Part { lane, from: cut.trained, to: cut.chosen }).collect()
 }
 
 /// A part of what is learnt from, to see how well it is: the newest stretch, as long as what is held out, of as many
 /// lanes as choose.
-pub(super) fn learnt<'a>(lanes: &'a [Lane], cuts: &[Cut], spec: &TrainSpec) -> Vec<Part<'a>> {
-    let every = lanes.len().div_ceil(4 * spec.lanes.max(1)).max(1);
+pub(super) fn learnt<'a>(lanes: &'a [TrainingSequence], cuts: &[Cut], spec: &TrainSpec) -> Vec<Part<'a>> {
+    let every = lanes.len().div_ceil(4 * spec.batch_size.max(1)).max(1);
     let parts = lanes.iter().zip(cuts).filter(|(_, cut)| cut.trained > 0).step_by(every);
     parts.map(|(lane, cut)| Part { lane, from: (2 * cut.trained).saturating_sub(cut.steps), to: cut.trained }).collect()
 }
 
 /// The part that judges: of all lanes.
-fn judging<'a>(lanes: &'a [Lane], cuts: &[Cut]) -> Vec<Part<'a>> {
+fn judging<'a>(lanes: &'a [TrainingSequence], cuts: &[Cut]) -> Vec<Part<'a>> {
     let parts = lanes.iter().zip(cuts).filter(|(_, cut)| cut.steps > cut.chosen);
     parts.map(|(lane, cut)| Part { lane, from: cut.chosen, to: cut.steps }).collect()
 }
@@ -75,14 +75,14 @@ pub fn compare(
     network: &NetworkSpec,
     champion: &Weights,
     challenger: &Weights,
-    lanes: &[Lane],
+    lanes: &[TrainingSequence],
 ) -> Result<Comparison, TrainError> {
     let cuts: Vec<Cut> = steps(lanes, network)?.into_iter().map(|steps| Cut::new(steps, spec)).collect();
     let judging = judging(lanes, &cuts);
     let champion = score(spec, network, champion, &judging)?;
     let challenger = score(spec, network, challenger, &judging)?;
     let (champion_loss, challenger_loss) = (champion.mean(network.levels), challenger.mean(network.levels));
-    let least = spec.least_judged as u64;
+    let least = spec.min_judged as u64;
     let verdict = judge(champion_loss, challenger_loss, challenger.judged, least, spec.margin);
     Ok(Comparison { champion_loss, challenger_loss, judged: challenger.judged, verdict })
 }
@@ -117,7 +117,7 @@ pub(super) fn score(
                     continue;
                 }
                 x.copy_from_slice(&part.lane.features[at * inputs..][..inputs]);
-                if part.lane.starts.binary_search(&at).is_ok() {
+                if part.lane.resets.binary_search(&at).is_ok() {
                     state[row * width..][..width].fill(0.0);
                 }
             }

@@ -7,7 +7,7 @@ use rand_pcg::Pcg64;
 use rand_pcg::rand_core::{RngCore, SeedableRng};
 
 use super::bptt::Model;
-use super::lanes::Lane;
+use super::lanes::TrainingSequence;
 use super::run::{MOST_STEPS, STACK};
 use super::spec::TrainError;
 use super::tracks::steps as steps_of;
@@ -17,13 +17,13 @@ use crate::nn::{NetworkSpec, Weights};
 /// The most stretches that are looked at.
 const ROWS: usize = 32;
 /// A gradient that shrinks below this part of what it is at lag 0 teaches nothing any more.
-pub const VANISHED: f64 = 1e-4;
+pub const VANISHING_RATIO: f64 = 1e-4;
 /// One that grows beyond so many times that drowns everything else.
-pub const EXPLODED: f64 = 1e4;
+pub const EXPLODING_RATIO: f64 = 1e4;
 
 /// The gradient's norm by lag.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Flow {
+pub struct GradientFlow {
     /// For each lag, from 0 on, the median over stretches of the norm of the gradient by that step's inputs. The loss is
     /// a fixed projection of unit length of the top layer's outputs at the last step, so that cells and weights compare.
     pub norms: Vec<f64>,
@@ -32,11 +32,11 @@ pub struct Flow {
 /// What becomes of a gradient on its way back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// At the farthest lag less than [`VANISHED`] times the gradient of lag 0 arrives.
+    /// At the farthest lag less than [`VANISHING_RATIO`] times the gradient of lag 0 arrives.
     Vanishes,
     /// Something in between arrives there.
     Survives,
-    /// Somewhere on the way it is more than [`EXPLODED`] times as large, or not finite.
+    /// Somewhere on the way it is more than [`EXPLODING_RATIO`] times as large, or not finite.
     Explodes,
 }
 
@@ -51,7 +51,7 @@ impl Fate {
     }
 }
 
-impl Flow {
+impl GradientFlow {
     /// The norm at a lag in parts of that at lag 0; NaN beyond the last.
     pub fn relative(&self, lag: usize) -> f64 {
         match (self.norms.first(), self.norms.get(lag)) {
@@ -60,16 +60,16 @@ impl Flow {
         }
     }
 
-    /// The longest lag from which at least [`VANISHED`] times the gradient of lag 0 arrives.
+    /// The longest lag from which at least [`VANISHING_RATIO`] times the gradient of lag 0 arrives.
     pub fn reach(&self) -> usize {
-        (0..self.norms.len()).rev().find(|lag| self.relative(*lag) >= VANISHED).unwrap_or(0)
+        (0..self.norms.len()).rev().find(|lag| self.relative(*lag) >= VANISHING_RATIO).unwrap_or(0)
     }
 
     /// What becomes of it.
     pub fn fate(&self) -> Fate {
         let grown = |lag| {
             let relative = self.relative(lag);
-            !relative.is_finite() || relative > EXPLODED
+            !relative.is_finite() || relative > EXPLODING_RATIO
         };
         if (0..self.norms.len()).any(grown) {
             Fate::Explodes
@@ -86,7 +86,12 @@ impl Flow {
 ///
 /// # Errors
 /// Where the weights or the lanes do not fit the network, or no lane has such a stretch.
-pub fn flow(network: &NetworkSpec, weights: &Weights, lanes: &[Lane], steps: usize) -> Result<Flow, TrainError> {
+pub fn flow(
+    network: &NetworkSpec,
+    weights: &Weights,
+    lanes: &[TrainingSequence],
+    steps: usize,
+) -> Result<GradientFlow, TrainError> {
     if !(2..=MOST_STEPS).contains(&steps) {
         return Err(TrainError::Invalid(format!(
             "{steps} steps to follow gradients through, expected 2 to {MOST_STEPS}"
@@ -103,7 +108,12 @@ pub fn flow(network: &NetworkSpec, weights: &Weights, lanes: &[Lane], steps: usi
     })
 }
 
-fn follow(network: &NetworkSpec, weights: &Weights, lanes: &[Lane], steps: usize) -> Result<Flow, TrainError> {
+fn follow(
+    network: &NetworkSpec,
+    weights: &Weights,
+    lanes: &[TrainingSequence],
+    steps: usize,
+) -> Result<GradientFlow, TrainError> {
     network.check().map_err(crate::nn::NetworkError::from)?;
     weights.check(network).map_err(crate::nn::NetworkError::from)?;
     let stretches = stretches(lanes, &steps_of(lanes, network)?, steps);
@@ -134,13 +144,13 @@ fn follow(network: &NetworkSpec, weights: &Weights, lanes: &[Lane], steps: usize
         sorted.sort_by(f64::total_cmp);
         sorted[sorted.len() / 2]
     };
-    Ok(Flow { norms: norms.chunks_exact(rows).rev().map(median).collect() })
+    Ok(GradientFlow { norms: norms.chunks_exact(rows).rev().map(median).collect() })
 }
 
 /// At most [`ROWS`] stretches of `length` steps without a start inside, evenly taken: the lane and its first step.
-fn stretches(lanes: &[Lane], steps: &[usize], length: usize) -> Vec<(usize, usize)> {
+fn stretches(lanes: &[TrainingSequence], steps: &[usize], length: usize) -> Vec<(usize, usize)> {
     let whole =
-        |lane: usize, from: usize| !lanes[lane].starts.iter().any(|start| (from + 1..from + length).contains(start));
+        |lane: usize, from: usize| !lanes[lane].resets.iter().any(|start| (from + 1..from + length).contains(start));
     let all: Vec<(usize, usize)> = (0..lanes.len())
         .flat_map(|lane| (0..steps[lane] / length.max(1)).map(move |stretch| (lane, stretch * length)))
         .filter(|(lane, from)| whole(*lane, *from))
@@ -158,12 +168,12 @@ fn signs(network: &NetworkSpec) -> Vec<f32> {
 
 /// A task that needs a long memory: lanes of one noisy feature each, between -1 and 1, whose one target is what the
 /// feature was `lag` steps before.
-pub fn long_lag(lag: usize, count: usize, steps: usize, seed: u64) -> Vec<Lane> {
+pub fn long_lag_task(lag: usize, count: usize, steps: usize, seed: u64) -> Vec<TrainingSequence> {
     let mut random = Pcg64::seed_from_u64(seed);
     let mut lane = || {
         let features: Vec<f32> = (0..steps).map(|_| (random.next_u64() >> 40) as f32 / 8_388_608.0 - 1.0).collect();
         let targets = (0..steps).map(|step| step.checked_sub(lag).map_or(f32::NAN, |then| features[then])).collect();
-        Lane { features, targets, leads_skipped: 0, starts: vec![0] }
+        TrainingSequence { features, targets, leads_skipped: 0, resets: vec![0] }
     };
     (0..count).map(|_| lane()).collect()
 }
@@ -180,7 +190,7 @@ mod tests {
 
     #[test]
     fn the_task_asks_for_what_was_long_ago() {
-        let lanes = long_lag(7, 3, 40, 1);
+        let lanes = long_lag_task(7, 3, 40, 1);
         assert_eq!(lanes.len(), 3);
         assert_ne!(lanes[0].features, lanes[1].features);
         for lane in &lanes {
@@ -188,13 +198,13 @@ mod tests {
             assert!(lane.targets[..7].iter().all(|target| target.is_nan()));
             assert_eq!(lane.targets[7..], lane.features[..33]);
         }
-        assert_eq!(long_lag(7, 3, 40, 1)[2].features, lanes[2].features);
+        assert_eq!(long_lag_task(7, 3, 40, 1)[2].features, lanes[2].features);
     }
 
     #[test]
     fn norms_are_those_of_differences() {
         // One stretch, so that the median is its own; the derivative by one input, by changing it.
-        let lanes = long_lag(5, 1, 20, 9);
+        let lanes = long_lag_task(5, 1, 20, 9);
         for cell in CellKind::ALL {
             let network = network(cell, 2);
             let weights = Weights::initial(&network);
@@ -220,7 +230,7 @@ mod tests {
 
     #[test]
     fn the_simple_recurrence_forgets_and_gated_memories_that_begin_long_do_not() {
-        let lanes = long_lag(48, 8, 512, 5);
+        let lanes = long_lag_task(48, 8, 512, 5);
         let fate = |cell, chrono| {
             let network = NetworkSpec { hidden: 32, chrono, ..network(cell, 1) };
             let found = flow(&network, &Weights::initial(&network), &lanes, 128).unwrap();
@@ -235,7 +245,7 @@ mod tests {
 
     #[test]
     fn fates_are_told_by_their_thresholds() {
-        let flow = |last: f64| Flow { norms: vec![2.0, 1.0, last] };
+        let flow = |last: f64| GradientFlow { norms: vec![2.0, 1.0, last] };
         assert_eq!((flow(0.1).fate(), flow(0.1).reach()), (Fate::Survives, 2));
         assert_eq!((flow(1e-9).fate(), flow(1e-9).reach()), (Fate::Vanishes, 1));
         assert_eq!((flow(1e5).fate(), flow(f64::INFINITY).fate()), (Fate::Explodes, Fate::Explodes));
@@ -244,8 +254,8 @@ mod tests {
 
     #[test]
     fn stretches_avoid_resets_and_must_exist() {
-        let mut lanes = long_lag(2, 2, 100, 1);
-        lanes[1].starts = vec![0, 30, 60];
+        let mut lanes = long_lag_task(2, 2, 100, 1);
+        lanes[1].resets = vec![0, 30, 60];
         let chosen = stretches(&lanes, &[100, 100], 20);
         assert_eq!(chosen, [(0, 0), (0, 20), (0, 40), (0, 60), (0, 80), (1, 0), (1, 40), (1, 60), (1, 80)]);
         assert_eq!(stretches(&lanes, &[100, 100], 1).len(), ROWS);

@@ -8,12 +8,12 @@ pub enum Verdict {
     /// The challenger is clearly better.
     Promote,
     /// It is not, and this is why.
-    Refuse(Refusal),
+    Reject(Rejection),
 }
 
 /// Why a challenger was refused.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Refusal {
+pub enum Rejection {
     /// Too few forecasts have matured in the held-out part to judge by.
     TooFew {
         /// Matured targets.
@@ -51,7 +51,7 @@ pub struct Losses {
     pub held_out: f64,
 }
 
-impl Refusal {
+impl Rejection {
     /// One word for programs and metrics.
     pub fn name(&self) -> &'static str {
         match self {
@@ -69,17 +69,17 @@ impl Verdict {
     /// that training came to. A gain there counts where it is as large, in parts, as the win that was asked for.
     #[must_use]
     pub fn explained(self, champion_learnt: f64, learnt: f64) -> Self {
-        let Self::Refuse(Refusal::NoClearWin { champion, challenger, margin }) = self else { return self };
+        let Self::Reject(Rejection::NoClearWin { champion, challenger, margin }) = self else { return self };
         if challenger < champion || !champion_learnt.is_finite() {
             return self;
         }
         let losses = Losses { champion_learnt, learnt, champion_held_out: champion, held_out: challenger };
         let better = learnt < champion_learnt * (1.0 - margin);
-        Self::Refuse(if better { Refusal::Overfitting(losses) } else { Refusal::Underfitting(losses) })
+        Self::Reject(if better { Rejection::Overfitting(losses) } else { Rejection::Underfitting(losses) })
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Rejection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooFew { judged, least } => {
@@ -118,15 +118,15 @@ impl fmt::Display for Losses {
 /// Judges by mean losses over the same `judged` matured targets. A champion whose loss is not finite loses to any
 /// challenger whose loss is.
 pub fn judge(champion: f64, challenger: f64, judged: u64, least: u64, margin: f64) -> Verdict {
-    let refuse = Verdict::Refuse;
+    let refuse = Verdict::Reject;
     if judged < least.max(1) {
-        refuse(Refusal::TooFew { judged, least: least.max(1) })
+        refuse(Rejection::TooFew { judged, least: least.max(1) })
     } else if !challenger.is_finite() {
-        refuse(Refusal::NotFinite)
+        refuse(Rejection::NotFinite)
     } else if !champion.is_finite() || challenger < champion * (1.0 - margin) {
         Verdict::Promote
     } else {
-        refuse(Refusal::NoClearWin { champion, challenger, margin })
+        refuse(Rejection::NoClearWin { champion, challenger, margin })
     }
 }
 
@@ -137,7 +137,7 @@ mod tests {
     fn reason(verdict: Verdict) -> String {
         match verdict {
             Verdict::Promote => "promoted".to_owned(),
-            Verdict::Refuse(refusal) => refusal.to_string(),
+            Verdict::Reject(refusal) => refusal.to_string(),
         }
     }
 
@@ -146,9 +146,9 @@ mod tests {
         assert_eq!(judge(1.0, 0.9, 100, 100, 0.05), Verdict::Promote);
         let no = "held-out loss 0.960000 against the champion's 1.000000: a win of 5.00 % is needed";
         assert_eq!(reason(judge(1.0, 0.96, 100, 100, 0.05)), no);
-        assert!(matches!(judge(1.0, 1.0, 100, 100, 0.0), Verdict::Refuse(Refusal::NoClearWin { .. })), "a draw");
-        assert!(matches!(judge(0.5, 0.6, 100, 100, 0.0), Verdict::Refuse(Refusal::NoClearWin { .. })));
-        assert!(matches!(judge(0.0, 0.0, 100, 100, 0.01), Verdict::Refuse(_)), "nothing to win");
+        assert!(matches!(judge(1.0, 1.0, 100, 100, 0.0), Verdict::Reject(Rejection::NoClearWin { .. })), "a draw");
+        assert!(matches!(judge(0.5, 0.6, 100, 100, 0.0), Verdict::Reject(Rejection::NoClearWin { .. })));
+        assert!(matches!(judge(0.0, 0.0, 100, 100, 0.01), Verdict::Reject(_)), "nothing to win");
     }
 
     #[test]
@@ -158,10 +158,12 @@ mod tests {
         let figures = "the loss on what was learnt from went from 2.000000 to 1.000000, on what was held out from \
                        1.000000 to 1.100000";
         assert!(reason(over).starts_with(&format!("overfitting: {figures}")), "{}", reason(over));
-        assert!(matches!(over, Verdict::Refuse(refusal @ Refusal::Overfitting(_)) if refusal.name() == "overfitting"));
+        assert!(
+            matches!(over, Verdict::Reject(refusal @ Rejection::Overfitting(_)) if refusal.name() == "overfitting")
+        );
         for learnt in [1.95, 2.0, 3.0, f64::NAN] {
             let under = refused.explained(2.0, learnt);
-            assert!(matches!(under, Verdict::Refuse(Refusal::Underfitting(_))), "{learnt}: {under:?}");
+            assert!(matches!(under, Verdict::Reject(Rejection::Underfitting(_))), "{learnt}: {under:?}");
             assert!(reason(under).starts_with("underfitting, or nothing is left to learn: the loss"));
         }
         assert_eq!(refused.explained(f64::NAN, 1.0), refused, "nothing to compare with");
@@ -175,7 +177,7 @@ mod tests {
         assert_eq!(reason(judge(1.0, 0.1, 99, 100, 0.0)), "only 99 held-out targets have matured, 100 are needed");
         assert_eq!(reason(judge(f64::NAN, f64::NAN, 0, 0, 0.0)), "only 0 held-out targets have matured, 1 are needed");
         for broken in [f64::NAN, f64::INFINITY] {
-            assert_eq!(judge(1.0, broken, 100, 1, 0.0), Verdict::Refuse(Refusal::NotFinite));
+            assert_eq!(judge(1.0, broken, 100, 1, 0.0), Verdict::Reject(Rejection::NotFinite));
             assert_eq!(judge(broken, 1.0, 100, 1, 0.0), Verdict::Promote, "a broken champion");
         }
     }

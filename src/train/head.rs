@@ -15,7 +15,7 @@ use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, T
 use rayon::prelude::*;
 
 use crate::nn::kernel::{
-    Instructions, LANES, Loss, Panel, Results, Rows, dense_rows, dense_vectors, loss_slopes, outer_rows, padded,
+    InstructionSet, LANES, Loss, Panel, Results, Rows, dense_rows, dense_vectors, loss_gradients, outer_rows, padded,
 };
 
 /// Rows whose quantiles are at work at a time.
@@ -135,7 +135,7 @@ impl Way<'_> {
     /// weight and bias, `[input or bias][quantile]`; the sum of their losses.
     fn section(&self, from: usize, by_outputs: &mut [f32], products: &mut [f32]) -> f64 {
         let Self { hidden, width, horizon, .. } = *self;
-        let on = Instructions::best();
+        let on = InstructionSet::best();
         let mut quantiles = vec![0.0; ROWS * width];
         let (into, into_bias) = products.split_at_mut(hidden * width);
         let mut losses = 0.0;
@@ -145,7 +145,7 @@ impl Way<'_> {
             let slopes = &mut quantiles[..count * width];
             dense_vectors(on, &self.forward, count, outputs, slopes, width, Results::Padded);
             let targets = &self.pinball.targets[from * horizon..][..count * horizon];
-            loss_slopes(on, self.pinball.loss(horizon), targets, slopes, &mut losses);
+            loss_gradients(on, self.pinball.loss(horizon), targets, slopes, &mut losses);
             let slopes = Rows { data: slopes, stride: width, offset: 0 };
             let one = Rows { data: &[1.0], stride: 0, offset: 0 };
             outer_rows(on, count, outputs, hidden, slopes, width / LANES, into, width);
@@ -302,7 +302,7 @@ mod tests {
             let over = f64::from(at) * 0.037;
             let mut quantile = [(1.0 - over) as f32; LANES];
             let mut loss = 0.0;
-            loss_slopes(Instructions::best(), pinball.loss(1), &[1.0], &mut quantile, &mut loss);
+            loss_gradients(InstructionSet::best(), pinball.loss(1), &[1.0], &mut quantile, &mut loss);
             assert_eq!(quantile[1..], [0.0; LANES - 1], "the padding");
             assert!((loss - expected(over)).abs() < 1e-6, "{over}: {loss}");
             let difference = (expected(over - 1e-6) - expected(over + 1e-6)) / 2e-6;

@@ -4,20 +4,20 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::forecast::{ForecastSpec, Prior};
-use crate::nn::{Arrangement, NetworkSpec};
-use crate::series::{ClosedSlot, Outlook, Placed, SeriesSpec, SeriesState, Size, Target};
+use crate::forecast::{ForecastSpec, StreamPrior};
+use crate::nn::{NetworkSpec, Strategy};
+use crate::series::{ClosedSlot, FutureCovariateTable, Placement, SeriesSpec, SeriesState, Size, Target};
 use crate::time::EventTime;
 
 /// Where a new series of such a stream begins, as far as these lanes and the sizes of their series tell.
-pub fn prior(forecast: &ForecastSpec, lanes: &[Lane], sizes: &[Size]) -> Option<Arc<Prior>> {
+pub fn prior(forecast: &ForecastSpec, lanes: &[TrainingSequence], sizes: &[Size]) -> Option<Arc<StreamPrior>> {
     let targets: Vec<&[f32]> = lanes.iter().map(|lane| lane.targets.as_slice()).collect();
-    Prior::pool(forecast, sizes, &targets).map(Arc::new)
+    StreamPrior::pool(forecast, sizes, &targets).map(Arc::new)
 }
 
 /// The steps of one series in order.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Lane {
+pub struct TrainingSequence {
     /// Features `[steps, inputs]`.
     pub features: Vec<f32>,
     /// Targets `[steps, targets]`: `(x_{t+h} - x_t) / scale_t` for the leads h from 1 on, or the same of the one number
@@ -26,7 +26,7 @@ pub struct Lane {
     /// Leads before that of the first target ([`NetworkSpec::leads_skipped`]).
     pub leads_skipped: usize,
     /// The steps, in order, before which the state is reset; the first step of a lane is one, listed or not.
-    pub starts: Vec<usize>,
+    pub resets: Vec<usize>,
 }
 
 /// One step, as long as its targets may still come.
@@ -40,7 +40,7 @@ struct Taken {
 
 /// Feeds the readings of one series through a [`SeriesState`] and keeps the newest steps.
 #[derive(Debug, Clone)]
-pub struct LaneBuilder {
+pub struct SequenceBuilder {
     spec: SeriesSpec,
     state: SeriesState,
     /// Leads up to the last target.
@@ -54,21 +54,27 @@ pub struct LaneBuilder {
     closed: Vec<ClosedSlot>,
 }
 
-impl LaneBuilder {
+impl SequenceBuilder {
     /// Begins a lane that keeps the newest `most` steps (at least one), with the targets that the network has for each.
     pub fn new(spec: SeriesSpec, network: &NetworkSpec, most: usize) -> Self {
         let (state, steps, features, closed) = (SeriesState::new(), VecDeque::new(), VecDeque::new(), Vec::new());
-        let one = (network.arrangement == Arrangement::ManyToOne).then_some(network.target);
+        let one = (network.strategy == Strategy::ManyToOne).then_some(network.target);
         let leads = network.leads_skipped() + network.targets();
         Self { spec, state, leads, one, most: most.max(1), steps, features, closed }
     }
 
     /// Takes a reading in, with the covariates that came with it and what is known in advance by then; what became of it.
-    pub fn observe(&mut self, time: EventTime, value: f64, covariates: &[f64], outlook: Option<&Outlook>) -> Placed {
+    pub fn observe(
+        &mut self,
+        time: EventTime,
+        value: f64,
+        covariates: &[f64],
+        outlook: Option<&FutureCovariateTable>,
+    ) -> Placement {
         let mut closed = std::mem::take(&mut self.closed);
         let placed = self.state.observe(&self.spec, time, value, covariates, &mut closed);
         for slot in closed.drain(..) {
-            self.state.foresee(&self.spec, slot.slot, outlook);
+            self.state.look_up_future_covariates(&self.spec, slot.slot, outlook);
             self.take(&slot);
         }
         self.closed = closed;
@@ -76,7 +82,7 @@ impl LaneBuilder {
     }
 
     fn take(&mut self, slot: &ClosedSlot) {
-        self.state.take(&self.spec, slot);
+        self.state.update(&self.spec, slot);
         let mut features = vec![0.0; self.spec.features()];
         self.state.features(&self.spec, &mut features);
         if self.steps.len() == self.most {
@@ -85,7 +91,7 @@ impl LaneBuilder {
         }
         self.features.extend(features);
         self.steps.push_back(Taken {
-            base: slot.value.map(|_| (self.state.anchor(), self.state.scale())),
+            base: slot.value.map(|_| (self.state.last_value(), self.state.scale())),
             value: slot.value,
             start: slot.reset || self.state.steps() == 1,
         });
@@ -102,8 +108,8 @@ impl LaneBuilder {
     }
 
     /// How large its values are, once there are some.
-    pub fn size(&self) -> Option<Size> {
-        self.state.size()
+    pub fn scale_estimate(&self) -> Option<Size> {
+        self.state.scale_estimate()
     }
 
     /// Memory in bytes.
@@ -115,16 +121,16 @@ impl LaneBuilder {
     }
 
     /// The lane so far. A target beyond a reset belongs to another stretch of the series and stays unknown.
-    pub fn lane(&self) -> Lane {
-        let mut lane = Lane {
+    pub fn to_sequence(&self) -> TrainingSequence {
+        let mut lane = TrainingSequence {
             features: self.features.iter().copied().collect(),
             targets: Vec::with_capacity(self.steps.len() * if self.one.is_some() { 1 } else { self.leads }),
             leads_skipped: if self.one.is_some() { self.leads - 1 } else { 0 },
-            starts: Vec::new(),
+            resets: Vec::new(),
         };
         for (at, step) in self.steps.iter().enumerate() {
             if step.start || at == 0 {
-                lane.starts.push(at);
+                lane.resets.push(at);
             }
             let ahead = self.steps.range(at + 1..).take_while(|later| !later.start).take(self.leads);
             match self.one {
@@ -157,7 +163,7 @@ fn target(base: Option<(f64, f64)>, value: Option<f64>) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::series::{Aggregation, Calendar, Extra, FEATURES};
+    use crate::series::{Aggregation, Calendar, ExtraFeatures, FEATURES};
     use crate::time::Grid;
 
     fn spec() -> SeriesSpec {
@@ -172,18 +178,18 @@ mod tests {
             horizon: 2,
             burn_in: 4,
             calendar: Calendar::utc(),
-            extra: Extra::default(),
+            extra: ExtraFeatures::default(),
         }
     }
 
-    fn builder(most: usize, readings: &[(i64, f64)]) -> LaneBuilder {
+    fn builder(most: usize, readings: &[(i64, f64)]) -> SequenceBuilder {
         builder_for(&NetworkSpec { horizon: 2, ..NetworkSpec::default() }, most, readings)
     }
 
-    fn builder_for(network: &NetworkSpec, most: usize, readings: &[(i64, f64)]) -> LaneBuilder {
-        let mut builder = LaneBuilder::new(spec(), network, most);
+    fn builder_for(network: &NetworkSpec, most: usize, readings: &[(i64, f64)]) -> SequenceBuilder {
+        let mut builder = SequenceBuilder::new(spec(), network, most);
         for (second, value) in readings {
-            assert_eq!(builder.observe(EventTime(second * 1000), *value, &[], None), Placed::Accepted);
+            assert_eq!(builder.observe(EventTime(second * 1000), *value, &[], None), Placement::Accepted);
         }
         builder
     }
@@ -191,13 +197,13 @@ mod tests {
     #[test]
     fn targets_are_what_serving_would_have_been_asked() {
         // Slot 2 is empty; slot 3 is still open.
-        let lane = builder(100, &[(0, 1.0), (1, 4.0), (3, 2.0), (4, 2.0)]).lane();
-        assert_eq!((lane.features.len(), lane.targets.len(), lane.starts.as_slice()), (4 * FEATURES, 8, &[0][..]));
+        let lane = builder(100, &[(0, 1.0), (1, 4.0), (3, 2.0), (4, 2.0)]).to_sequence();
+        assert_eq!((lane.features.len(), lane.targets.len(), lane.resets.as_slice()), (4 * FEATURES, 8, &[0][..]));
         let mut state = SeriesState::new();
         let mut scales = Vec::new();
         for (slot, value) in [(0, Some(1.0)), (1, Some(4.0)), (2, None), (3, Some(2.0))] {
             let slot = ClosedSlot { slot, value, readings: u32::from(value.is_some()), reset: false };
-            state.take(&spec(), &slot);
+            state.update(&spec(), &slot);
             scales.push(state.scale());
             let mut features = [0.0; FEATURES];
             state.features(&spec(), &mut features);
@@ -212,7 +218,7 @@ mod tests {
 
     #[test]
     fn one_number_is_a_target_when_all_its_steps_are_known() {
-        let arrangement = Arrangement::ManyToOne;
+        let strategy = Strategy::ManyToOne;
         // Slot 2 is empty; slot 4 is still open.
         let readings = [(0, 1.0), (1, 4.0), (3, 2.0), (4, 2.0)];
         for (target, expected) in [
@@ -220,9 +226,9 @@ mod tests {
             (Target::Mean, [Some(3.0), Some(-2.0), None, None]),
             (Target::Last, [None, Some(-2.0), None, None]),
         ] {
-            let network = NetworkSpec { horizon: 2, arrangement, target, ..NetworkSpec::default() };
+            let network = NetworkSpec { horizon: 2, strategy, target, ..NetworkSpec::default() };
             let builder = builder_for(&network, 100, &readings);
-            let lane = builder.lane();
+            let lane = builder.to_sequence();
             let scales: Vec<f64> = builder.steps.iter().map(|step| step.base.map_or(1.0, |(_, scale)| scale)).collect();
             let expected =
                 expected.iter().zip(scales).map(|(number, scale)| number.map(|number| (number / scale) as f32));
@@ -234,9 +240,9 @@ mod tests {
 
     #[test]
     fn no_target_reaches_over_a_reset() {
-        let lane = builder(100, &[(0, 1.0), (1, 2.0), (60, 3.0), (61, 4.0), (62, 5.0)]).lane();
-        let second = *lane.starts.last().unwrap();
-        assert!(lane.starts[0] == 0 && second > 1, "{:?}", lane.starts);
+        let lane = builder(100, &[(0, 1.0), (1, 2.0), (60, 3.0), (61, 4.0), (62, 5.0)]).to_sequence();
+        let second = *lane.resets.last().unwrap();
+        assert!(lane.resets[0] == 0 && second > 1, "{:?}", lane.resets);
         let known = |step: usize, ahead: usize| !lane.targets[step * 2 + ahead].is_nan();
         assert!(known(0, 0) && !known(0, 1) && !known(1, 0), "{:?}", lane.targets);
         assert!(known(second, 0));
@@ -245,18 +251,18 @@ mod tests {
     #[test]
     fn only_the_newest_steps_are_kept() {
         let readings: Vec<(i64, f64)> = (0..50).map(|at| (at, (at as f64 * 0.3).sin())).collect();
-        let (all, newest) = (builder(100, &readings).lane(), builder(10, &readings));
+        let (all, newest) = (builder(100, &readings).to_sequence(), builder(10, &readings));
         assert_eq!((newest.len(), newest.is_empty()), (10, false));
-        let newest = newest.lane();
+        let newest = newest.to_sequence();
         assert_eq!(newest.features[..], all.features[39 * FEATURES..]);
         let (left, right) = (&newest.targets[..16], &all.targets[39 * 2..][..16]);
         assert_eq!(left, right);
-        assert_eq!(newest.starts, [0]);
+        assert_eq!(newest.resets, [0]);
     }
 
     #[test]
     fn late_readings_are_told() {
         let mut builder = builder(10, &[(0, 1.0), (5, 2.0)]);
-        assert!(matches!(builder.observe(EventTime(0), 1.0, &[], None), Placed::Late { .. }));
+        assert!(matches!(builder.observe(EventTime(0), 1.0, &[], None), Placement::Late { .. }));
     }
 }

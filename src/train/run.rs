@@ -11,7 +11,7 @@ use super::checkpoint::{Checkpoint, Tally};
 use super::device;
 use super::evaluate::{Part, choosing, compare, learnt, score};
 use super::head::Pinball;
-use super::lanes::Lane;
+use super::lanes::TrainingSequence;
 use super::optimiser::{AdamW, clip, global_norm, learning_rate, named};
 use super::spec::{Fit, Outcome, Progress, TrainError, TrainSpec};
 use super::tracks::{Cut, Sizes, Tracks, steps};
@@ -36,7 +36,7 @@ pub fn train(
     spec: &TrainSpec,
     network: &NetworkSpec,
     champion: &Weights,
-    lanes: &[Lane],
+    lanes: &[TrainingSequence],
     observe: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<Outcome, TrainError> {
     resume(spec, network, &Checkpoint::new(champion), lanes, observe)
@@ -51,7 +51,7 @@ pub fn resume(
     spec: &TrainSpec,
     network: &NetworkSpec,
     checkpoint: &Checkpoint,
-    lanes: &[Lane],
+    lanes: &[TrainingSequence],
     observe: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<Outcome, TrainError> {
     check(spec, network)?;
@@ -85,11 +85,11 @@ fn check(spec: &TrainSpec, network: &NetworkSpec) -> Result<(), TrainError> {
     if spec.k1 == 0 || spec.k2 < spec.k1 || spec.k2 > MOST_STEPS {
         return invalid(format!("k1 is {} and k2 {}, expected 1 <= k1 <= k2 <= {MOST_STEPS}", spec.k1, spec.k2));
     }
-    if spec.lanes == 0 || spec.threads == 0 || spec.evaluate_every == 0 {
+    if spec.batch_size == 0 || spec.threads == 0 || spec.evaluate_every == 0 {
         return invalid("lanes, threads and evaluate_every must be at least 1".to_owned());
     }
-    if !(spec.held_out > 0.0 && spec.held_out < 1.0) {
-        return invalid(format!("held_out is {}, expected a part between 0 and 1", spec.held_out));
+    if !(spec.validation_share > 0.0 && spec.validation_share < 1.0) {
+        return invalid(format!("held_out is {}, expected a part between 0 and 1", spec.validation_share));
     }
     if !(spec.learning_rate > 0.0 && spec.learning_rate.is_finite() && spec.clip > 0.0 && spec.weight_decay >= 0.0) {
         return invalid("learning_rate and clip must be positive, weight_decay not negative".to_owned());
@@ -128,7 +128,7 @@ impl Watch {
 struct Run<'a> {
     spec: &'a TrainSpec,
     network: &'a NetworkSpec,
-    lanes: &'a [Lane],
+    lanes: &'a [TrainingSequence],
     cuts: Vec<Cut>,
     model: Model,
     optimiser: AdamW,
@@ -148,7 +148,7 @@ impl<'a> Run<'a> {
         spec: &'a TrainSpec,
         network: &'a NetworkSpec,
         from: &Checkpoint,
-        lanes: &'a [Lane],
+        lanes: &'a [TrainingSequence],
         watch: Watch,
     ) -> Result<Self, TrainError> {
         network.check().map_err(crate::nn::NetworkError::from)?;
@@ -162,7 +162,7 @@ impl<'a> Run<'a> {
             return Err(TrainError::TooLittle(format!(
                 "{} series with {steps} steps in all leave nothing to learn from once a part of {} is held out",
                 lanes.len(),
-                spec.held_out
+                spec.validation_share
             )));
         }
         let order = order(spec, &cuts);
@@ -222,7 +222,7 @@ impl<'a> Run<'a> {
             challenger_loss: compared.challenger_loss,
             judged: compared.judged,
             verdict: compared.verdict.explained(fit.champion, fit.challenger.min(fit.newest)),
-            steps: tally.steps,
+            updates: tally.steps,
             clipped: tally.clipped,
             skipped_non_finite: tally.skipped,
             gradient_norm: tally.norm,
@@ -246,7 +246,7 @@ impl<'a> Run<'a> {
             self.states = self.model.fresh(rows)?;
         }
         while self.tally.chunk < tracks.steps() {
-            if self.tally.steps >= self.spec.max_steps {
+            if self.tally.steps >= self.spec.max_updates {
                 return Ok(ControlFlow::Break(()));
             }
             let chunk = self.tally.chunk;
@@ -283,7 +283,7 @@ impl<'a> Run<'a> {
     }
 
     fn rate(&self) -> f64 {
-        learning_rate(self.spec.learning_rate, self.tally.steps, self.spec.warm_up, self.spec.max_steps)
+        learning_rate(self.spec.learning_rate, self.tally.steps, self.spec.warm_up, self.spec.max_updates)
     }
 
     /// Clips and updates; whether loss and gradient were finite. Where they were not, nothing changes.
@@ -329,8 +329,8 @@ impl<'a> Run<'a> {
 
     fn progress(&self, checkpoint: Option<Arc<Checkpoint>>) -> Progress {
         Progress {
-            step: self.tally.steps,
-            max_steps: self.spec.max_steps,
+            update: self.tally.steps,
+            max_updates: self.spec.max_updates,
             epoch: self.tally.epoch,
             loss: self.tally.loss,
             gradient_norm: self.tally.norm,
@@ -347,7 +347,7 @@ impl<'a> Run<'a> {
 
 /// A hash of all that the order and the layout of the lanes follow from.
 fn order(spec: &TrainSpec, cuts: &[Cut]) -> u64 {
-    let settings = [spec.seed, spec.k1 as u64, spec.k2 as u64, spec.lanes as u64];
+    let settings = [spec.seed, spec.k1 as u64, spec.k2 as u64, spec.batch_size as u64];
     let lanes = cuts.iter().flat_map(|cut| [cut.trained as u64, cut.steps as u64]);
     fnv_1a(settings.into_iter().chain(lanes).flat_map(u64::to_le_bytes))
 }

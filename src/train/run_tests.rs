@@ -2,11 +2,11 @@
 
 use candle_core::Device;
 
-use super::super::lanes::LaneBuilder;
-use super::super::{DeviceChoice, Refusal, Verdict};
+use super::super::lanes::SequenceBuilder;
+use super::super::{DeviceChoice, Rejection, Verdict};
 use super::*;
-use crate::nn::{Arrangement, CellKind};
-use crate::series::{Aggregation, Calendar, Extra, FEATURES, SeriesSpec};
+use crate::nn::{CellKind, Strategy};
+use crate::series::{Aggregation, Calendar, ExtraFeatures, FEATURES, SeriesSpec};
 use crate::time::{EventTime, Grid};
 
 const HORIZON: usize = 4;
@@ -31,13 +31,13 @@ fn spec() -> TrainSpec {
         k2: 16,
         learning_rate: 1e-2,
         warm_up: 5,
-        lanes: 16,
-        max_steps: 120,
+        batch_size: 16,
+        max_updates: 120,
         epochs: 50,
         evaluate_every: 20,
         device: DeviceChoice::Cpu,
         levels: LEVELS.to_vec(),
-        least_judged: 100,
+        min_judged: 100,
         ..TrainSpec::default()
     }
 }
@@ -52,12 +52,17 @@ fn noise(seed: u64) -> impl FnMut() -> f64 {
 }
 
 /// One lane per seed, each reading made from the step and the noise.
-fn lanes(count: u64, steps: i64, value: impl FnMut(i64, f64) -> f64) -> Vec<Lane> {
+fn lanes(count: u64, steps: i64, value: impl FnMut(i64, f64) -> f64) -> Vec<TrainingSequence> {
     lanes_of(&NetworkSpec { horizon: HORIZON, ..NetworkSpec::default() }, count, steps, value)
 }
 
 /// The same with the targets of a network.
-fn lanes_of(network: &NetworkSpec, count: u64, steps: i64, mut value: impl FnMut(i64, f64) -> f64) -> Vec<Lane> {
+fn lanes_of(
+    network: &NetworkSpec,
+    count: u64,
+    steps: i64,
+    mut value: impl FnMut(i64, f64) -> f64,
+) -> Vec<TrainingSequence> {
     let series = SeriesSpec {
         grid: Grid::Regular { interval: 60_000 },
         aggregation: Aggregation::Last,
@@ -69,20 +74,20 @@ fn lanes_of(network: &NetworkSpec, count: u64, steps: i64, mut value: impl FnMut
         horizon: HORIZON as u32,
         burn_in: 8,
         calendar: Calendar::utc(),
-        extra: Extra::default(),
+        extra: ExtraFeatures::default(),
     };
     let lane = |seed: u64| {
-        let mut builder = LaneBuilder::new(series.clone(), network, 10_000);
+        let mut builder = SequenceBuilder::new(series.clone(), network, 10_000);
         let mut noise = noise(seed + 1);
         for step in 0..steps {
             builder.observe(EventTime(step * 60_000), value(step + seed as i64, noise()), &[], None);
         }
-        builder.lane()
+        builder.to_sequence()
     };
     (0..count).map(lane).collect()
 }
 
-fn seasonal() -> Vec<Lane> {
+fn seasonal() -> Vec<TrainingSequence> {
     lanes(20, 400, wave)
 }
 
@@ -90,7 +95,7 @@ fn wave(step: i64, noise: f64) -> f64 {
     50.0 + 10.0 * (step as f64 * std::f64::consts::TAU / 12.0).sin() + noise
 }
 
-fn run(spec: &TrainSpec, network: &NetworkSpec, champion: &Weights, lanes: &[Lane]) -> Outcome {
+fn run(spec: &TrainSpec, network: &NetworkSpec, champion: &Weights, lanes: &[TrainingSequence]) -> Outcome {
     train(spec, network, champion, lanes, &mut |_| ControlFlow::Continue(())).unwrap()
 }
 
@@ -118,17 +123,17 @@ fn a_season_is_learnt_and_clearly_beats_the_last_value() {
         println!("{cell} x {layers}: {challenger:.4} against {champion:.4}, {} judged", outcome.judged);
         assert!(challenger < 0.4 * champion, "{cell}: {challenger} against {champion}");
         assert_eq!(outcome.verdict, Verdict::Promote);
-        assert_eq!((outcome.steps, outcome.skipped_non_finite, seen.len()), (120, 0, 120));
+        assert_eq!((outcome.updates, outcome.skipped_non_finite, seen.len()), (120, 0, 120));
         assert!(!outcome.interrupted && outcome.judged > 2000 && outcome.checkpoint.moments.steps == 120);
         assert!(seen[119].best_loss < seen[0].best_loss && seen[119].loss < seen[0].loss);
-        assert!(seen.iter().enumerate().all(|(at, progress)| progress.step == at + 1));
+        assert!(seen.iter().enumerate().all(|(at, progress)| progress.update == at + 1));
         outcome.challenger.check(&network).unwrap();
     }
 }
 
 #[test]
 fn a_network_of_the_next_step_learns_it() {
-    let network = NetworkSpec { arrangement: Arrangement::Iterated, ..network(CellKind::Gru, 1) };
+    let network = NetworkSpec { strategy: Strategy::Recursive, ..network(CellKind::Gru, 1) };
     let outcome = run(&spec(), &network, &Weights::initial(&network), &lanes_of(&network, 20, 400, wave));
     let (champion, challenger) = (outcome.champion_loss, outcome.challenger_loss);
     assert!(challenger < 0.5 * champion, "{challenger} against {champion}");
@@ -140,7 +145,7 @@ fn a_network_of_the_next_step_learns_it() {
 #[test]
 fn the_same_seed_gives_the_same_challenger() {
     let (lanes, network) = (seasonal(), network(CellKind::Gru, 2));
-    let spec = TrainSpec { max_steps: 12, evaluate_every: 5, ..spec() };
+    let spec = TrainSpec { max_updates: 12, evaluate_every: 5, ..spec() };
     let champion = Weights::initial(&network);
     let first = run(&spec, &network, &champion, &lanes);
     assert_eq!(run(&spec, &network, &champion, &lanes), first);
@@ -156,20 +161,20 @@ fn what_cannot_be_forecast_is_not_promoted() {
         level
     });
     // A champion that knows how widely a random walk spreads leaves nothing to win but luck.
-    let spec = TrainSpec { margin: 0.05, max_steps: 80, ..spec() };
+    let spec = TrainSpec { margin: 0.05, max_updates: 80, ..spec() };
     let champion = run(&spec, &network, &Weights::initial(&network), &lanes).challenger;
     let outcome = run(&TrainSpec { seed: 5, ..spec }, &network, &champion, &lanes);
-    assert!(matches!(outcome.verdict, Verdict::Refuse(_)), "{:?}", outcome.verdict);
+    assert!(matches!(outcome.verdict, Verdict::Reject(_)), "{:?}", outcome.verdict);
 }
 
 #[test]
 fn training_that_makes_it_worse_keeps_the_champion() {
     let (lanes, network) = (seasonal(), network(CellKind::Gru, 1));
     let champion = run(&spec(), &network, &Weights::initial(&network), &lanes).challenger;
-    let wild = TrainSpec { learning_rate: 3.0, warm_up: 0, clip: 1e6, max_steps: 20, ..spec() };
+    let wild = TrainSpec { learning_rate: 3.0, warm_up: 0, clip: 1e6, max_updates: 20, ..spec() };
     let outcome = run(&wild, &network, &champion, &lanes);
     assert_eq!(outcome.challenger, champion);
-    assert!(matches!(outcome.verdict, Verdict::Refuse(Refusal::Underfitting(_))), "{:?}", outcome.verdict);
+    assert!(matches!(outcome.verdict, Verdict::Reject(Rejection::Underfitting(_))), "{:?}", outcome.verdict);
 }
 
 #[test]
@@ -178,7 +183,7 @@ fn sixty_updates_at_once_are_those_of_two_sittings_to_the_last_bit() {
     for (cell, layers, k2) in [(CellKind::Gru, 2, 16), (CellKind::Lstm, 1, 40)] {
         let network = network(cell, layers);
         // A pass has 25 chunks of 16 steps: the pause is in the midst of the second, and between two looks.
-        let spec = TrainSpec { max_steps: 60, k2, ..spec() };
+        let spec = TrainSpec { max_updates: 60, k2, ..spec() };
         let champion = Weights::initial(&network);
         let mut looks = Vec::new();
         let whole = train(&spec, &network, &champion, &lanes, &mut |progress| {
@@ -188,10 +193,10 @@ fn sixty_updates_at_once_are_those_of_two_sittings_to_the_last_bit() {
         .unwrap();
         for pause in [1, 25, 40] {
             let first = train(&spec, &network, &champion, &lanes, &mut |progress| {
-                if progress.step < pause { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                if progress.update < pause { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })
             .unwrap();
-            assert_eq!((first.interrupted, first.steps), (true, pause));
+            assert_eq!((first.interrupted, first.updates), (true, pause));
             let checkpoint = Checkpoint::from_bytes(&first.checkpoint.to_bytes().unwrap()).unwrap();
             let second = resume(&spec, &network, &checkpoint, &lanes, &mut |_| ControlFlow::Continue(())).unwrap();
             assert_eq!(second, whole, "{cell}, paused after {pause}");
@@ -199,8 +204,9 @@ fn sixty_updates_at_once_are_those_of_two_sittings_to_the_last_bit() {
         assert_eq!(looks.iter().map(|look| look.steps()).collect::<Vec<_>>(), [20, 40, 60]);
         let second = resume(&spec, &network, &looks[1], &lanes, &mut |_| ControlFlow::Continue(())).unwrap();
         assert_eq!(second, whole, "{cell}, from the checkpoint of the second look");
-        let refused =
-            resume(&TrainSpec { lanes: 8, ..spec }, &network, &looks[1], &lanes, &mut |_| ControlFlow::Continue(()));
+        let refused = resume(&TrainSpec { batch_size: 8, ..spec }, &network, &looks[1], &lanes, &mut |_| {
+            ControlFlow::Continue(())
+        });
         let error = refused.unwrap_err().to_string();
         assert!(error.contains("the checkpoint was made with other data, or another seed, k1, k2, lanes"), "{error}");
     }
@@ -217,14 +223,14 @@ fn noise_that_is_learnt_by_heart_is_refused_as_overfitting() {
         }
     }
     let network = NetworkSpec { hidden: 48, ..network(CellKind::Gru, 1) };
-    let spec = TrainSpec { max_steps: 150, least_judged: 20, held_out: 0.4, ..spec() };
+    let spec = TrainSpec { max_updates: 150, min_judged: 20, validation_share: 0.4, ..spec() };
     // A champion that knows the spread of the noise, so that nothing but chance is left to learn.
     let mut tensors = Weights::initial(&network).tensors().clone();
     let spread = LEVELS.into_iter().cycle().map(|level| 4.0 * (level - 0.5));
     tensors.get_mut("head.bias").unwrap().values.iter_mut().zip(spread).for_each(|(bias, level)| *bias = level);
     let champion = Weights::from_tensors(tensors);
     let outcome = run(&spec, &network, &champion, &lanes);
-    let Verdict::Refuse(refusal @ Refusal::Overfitting(losses)) = outcome.verdict else {
+    let Verdict::Reject(refusal @ Rejection::Overfitting(losses)) = outcome.verdict else {
         panic!("{:?} {:?}", outcome.verdict, outcome.fit);
     };
     assert!(losses.learnt < 0.8 * losses.champion_learnt && losses.held_out >= losses.champion_held_out, "{refusal}");
@@ -234,9 +240,9 @@ fn noise_that_is_learnt_by_heart_is_refused_as_overfitting() {
 #[test]
 fn training_that_learns_nothing_is_refused_as_underfitting() {
     let (lanes, network) = (seasonal(), network(CellKind::Gru, 1));
-    let timid = TrainSpec { learning_rate: 1e-9, max_steps: 20, ..spec() };
+    let timid = TrainSpec { learning_rate: 1e-9, max_updates: 20, ..spec() };
     let outcome = run(&timid, &network, &Weights::initial(&network), &lanes);
-    let Verdict::Refuse(refusal @ (Refusal::Underfitting(_) | Refusal::NoClearWin { .. })) = outcome.verdict else {
+    let Verdict::Reject(refusal @ (Rejection::Underfitting(_) | Rejection::NoClearWin { .. })) = outcome.verdict else {
         panic!("{:?}", outcome.verdict);
     };
     assert!(refusal.to_string().contains("held"), "{refusal}");
@@ -249,14 +255,14 @@ fn lanes_without_a_single_target_end_after_one_pass() {
     lanes.iter_mut().for_each(|lane| lane.targets.fill(f32::NAN));
     let endless = TrainSpec { epochs: usize::MAX, ..spec() };
     let outcome = run(&endless, &network, &Weights::initial(&network), &lanes);
-    assert_eq!(outcome.steps, 0);
-    assert!(matches!(outcome.verdict, Verdict::Refuse(Refusal::TooFew { .. })));
+    assert_eq!(outcome.updates, 0);
+    assert!(matches!(outcome.verdict, Verdict::Reject(Rejection::TooFew { .. })));
 }
 
 #[test]
 fn a_smoothed_loss_and_a_burn_in_learn_as_well() {
     let (lanes, network) = (seasonal(), network(CellKind::Gru, 1));
-    let spec = TrainSpec { huber: 0.05, burn_in: 8, max_steps: 80, ..spec() };
+    let spec = TrainSpec { huber: 0.05, burn_in: 8, max_updates: 80, ..spec() };
     let outcome = run(&spec, &network, &Weights::initial(&network), &lanes);
     assert!(outcome.challenger_loss < 0.5 * outcome.champion_loss, "{}", outcome.challenger_loss);
 }
@@ -265,10 +271,10 @@ fn a_smoothed_loss_and_a_burn_in_learn_as_well() {
 fn a_break_ends_training_and_the_best_weights_are_judged() {
     let (lanes, network) = (seasonal(), network(CellKind::Gru, 1));
     let outcome = train(&spec(), &network, &Weights::initial(&network), &lanes, &mut |progress| {
-        if progress.step < 45 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if progress.update < 45 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })
     .unwrap();
-    assert!(outcome.interrupted && outcome.steps == 45);
+    assert!(outcome.interrupted && outcome.updates == 45);
     assert!(outcome.challenger_loss < outcome.champion_loss);
 }
 
@@ -278,7 +284,7 @@ fn steps_that_are_not_finite_are_skipped_and_counted() {
     lanes[3].features[40 * FEATURES + 2] = f32::NAN;
     let outcome = run(&spec(), &network, &Weights::initial(&network), &lanes);
     assert!((1..60).contains(&outcome.skipped_non_finite), "{}", outcome.skipped_non_finite);
-    assert_eq!(outcome.checkpoint.moments.steps, (outcome.steps - outcome.skipped_non_finite) as u64);
+    assert_eq!(outcome.checkpoint.moments.steps, (outcome.updates - outcome.skipped_non_finite) as u64);
     assert!(outcome.training_loss.is_finite() && outcome.gradient_norm.is_finite());
     assert!(outcome.challenger_loss < 0.6 * outcome.champion_loss, "the rest is learnt");
 }
@@ -286,7 +292,7 @@ fn steps_that_are_not_finite_are_skipped_and_counted() {
 #[test]
 fn gradients_are_clipped_and_counted() {
     let (lanes, network) = (seasonal(), network(CellKind::Gru, 1));
-    let few = |clip| TrainSpec { max_steps: 10, clip, ..spec() };
+    let few = |clip| TrainSpec { max_updates: 10, clip, ..spec() };
     let clipped = run(&few(1e-6), &network, &Weights::initial(&network), &lanes);
     assert!(clipped.clipped == 10 && clipped.clipped_gradient_norm == 1e-6 && clipped.gradient_norm > 1e-6);
     assert_eq!(run(&few(1e6), &network, &Weights::initial(&network), &lanes).clipped, 0);
@@ -320,7 +326,7 @@ fn states_are_carried_over_chunks_and_gradients_as_far_as_k2() {
     let (lanes, network) = (seasonal(), network(CellKind::Lstm, 2));
     let champion = stirred(&network);
     // At such a rate the weights stay as they are, so that losses can be compared to the last bit.
-    let still = |k1, k2, chunks| TrainSpec { k1, k2, max_steps: chunks, learning_rate: 1e-30, ..spec() };
+    let still = |k1, k2, chunks| TrainSpec { k1, k2, max_updates: chunks, learning_rate: 1e-30, ..spec() };
     let short = run(&still(8, 8, 5), &network, &champion, &lanes);
     let long = run(&still(8, 21, 5), &network, &champion, &lanes);
     assert_eq!(short.training_loss.to_bits(), long.training_loss.to_bits(), "the same steps, the same states");
@@ -333,12 +339,12 @@ fn states_are_carried_over_chunks_and_gradients_as_far_as_k2() {
 fn settings_and_lanes_that_make_no_sense_are_refused() {
     let (lanes, network) = (seasonal(), network(CellKind::Gru, 1));
     let champion = Weights::initial(&network);
-    let refuse = |spec: TrainSpec, champion: &Weights, lanes: &[Lane]| {
+    let refuse = |spec: TrainSpec, champion: &Weights, lanes: &[TrainingSequence]| {
         train(&spec, &network, champion, lanes, &mut |_| ControlFlow::Continue(())).unwrap_err().to_string()
     };
     let k = refuse(TrainSpec { k1: 8, k2: 4, ..spec() }, &champion, &lanes);
     assert_eq!(k, "training: k1 is 8 and k2 4, expected 1 <= k1 <= k2 <= 4096");
-    assert!(refuse(TrainSpec { held_out: 1.0, ..spec() }, &champion, &lanes).contains("held_out is 1"));
+    assert!(refuse(TrainSpec { validation_share: 1.0, ..spec() }, &champion, &lanes).contains("held_out is 1"));
     assert!(refuse(TrainSpec { huber: -1.0, ..spec() }, &champion, &lanes).contains("huber is -1"));
     assert!(refuse(TrainSpec { burn_in: 17, ..spec() }, &champion, &lanes).contains("burn_in <= k2, 16"));
     assert!(refuse(TrainSpec { levels: vec![0.5], ..spec() }, &champion, &lanes).contains("the 3 of the network"));

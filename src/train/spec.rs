@@ -36,18 +36,18 @@ pub struct TrainSpec {
     /// few of them would otherwise outweigh all others. Infinity for none.
     pub target_clip: f32,
     /// Lanes that run side by side in one batch.
-    pub lanes: usize,
+    pub batch_size: usize,
     /// The most updates; a cosine takes the learning rate from its largest value to a tenth of it on the way there.
-    pub max_steps: usize,
+    pub max_updates: usize,
     /// The most passes over all lanes.
     pub epochs: usize,
     /// Learn from what is newest and a sample of the rest; `None`: from all alike.
     pub replay: Option<Replay>,
     /// The part of each lane, its newest, that training never sees: its older half chooses among the weights on the
     /// way, its newer half judges challenger and champion.
-    pub held_out: f64,
+    pub validation_share: f64,
     /// At most so many steps of a lane are held out.
-    pub most_held_out: usize,
+    pub max_validation_steps: usize,
     /// Updates between two looks at the held-out part.
     pub evaluate_every: usize,
     /// Seed of the order of the lanes.
@@ -61,7 +61,7 @@ pub struct TrainSpec {
     /// How much less than the champion's, as a part of it, the challenger's loss must be.
     pub margin: f64,
     /// The least matured targets that a judgement needs.
-    pub least_judged: usize,
+    pub min_judged: usize,
 }
 
 impl Default for TrainSpec {
@@ -76,19 +76,19 @@ impl Default for TrainSpec {
             huber: 0.0,
             burn_in: 0,
             target_clip: 50.0,
-            lanes: 64,
-            max_steps: 1000,
+            batch_size: 64,
+            max_updates: 1000,
             epochs: 20,
             replay: None,
-            held_out: 0.2,
-            most_held_out: usize::MAX,
+            validation_share: 0.2,
+            max_validation_steps: usize::MAX,
             evaluate_every: 50,
             seed: 1,
             device: DeviceChoice::Auto,
             threads: 1,
             levels: vec![0.1, 0.5, 0.9],
             margin: 0.005,
-            least_judged: 1000,
+            min_judged: 1000,
         }
     }
 }
@@ -107,15 +107,15 @@ impl TrainSpec {
     /// The same for a small training of so many updates that keeps up with what is new: a window is four stretches of `k2`
     /// steps, three old ones stand beside each newest one, and half a window is held out.
     #[must_use]
-    pub fn refreshing(&self, updates: usize) -> Self {
+    pub fn incremental(&self, updates: usize) -> Self {
         let window = 4 * self.k2;
         Self {
             learning_rate: self.learning_rate * REFRESHING_RATE,
             warm_up: 0,
-            max_steps: updates,
+            max_updates: updates,
             epochs: usize::MAX,
             replay: Some(Replay { window, old: 3 }),
-            most_held_out: window / 2,
+            max_validation_steps: window / 2,
             evaluate_every: updates.div_ceil(2).max(1),
             margin: 0.0,
             ..self.clone()
@@ -127,9 +127,9 @@ impl TrainSpec {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
     /// Updates so far.
-    pub step: usize,
+    pub update: usize,
     /// Updates at most.
-    pub max_steps: usize,
+    pub max_updates: usize,
     /// Passes over all lanes that are complete.
     pub epoch: usize,
     /// Mean loss of the newest finite chunk.
@@ -169,7 +169,7 @@ pub struct Outcome {
     /// Whether to promote, and why not.
     pub verdict: Verdict,
     /// Updates of the weights.
-    pub steps: usize,
+    pub updates: usize,
     /// Updates whose gradient was scaled down.
     pub clipped: usize,
     /// Updates that were left out because loss or gradient was not finite.

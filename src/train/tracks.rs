@@ -3,7 +3,7 @@
 use rand_pcg::Pcg64;
 use rand_pcg::rand_core::{RngCore, SeedableRng};
 
-use super::lanes::Lane;
+use super::lanes::TrainingSequence;
 use super::spec::{Replay, TrainError, TrainSpec};
 use crate::nn::NetworkSpec;
 
@@ -28,7 +28,7 @@ pub(super) struct Cut {
 
 impl Cut {
     pub(super) fn new(steps: usize, spec: &TrainSpec) -> Self {
-        let held = ((steps as f64 * spec.held_out).ceil() as usize).min(steps).min(spec.most_held_out);
+        let held = ((steps as f64 * spec.validation_share).ceil() as usize).min(steps).min(spec.max_validation_steps);
         Self { trained: steps - held, chosen: steps - held / 2, steps }
     }
 }
@@ -37,11 +37,11 @@ impl Cut {
 ///
 /// # Errors
 /// Which lane does not fit, and how.
-pub(super) fn steps(lanes: &[Lane], network: &NetworkSpec) -> Result<Vec<usize>, TrainError> {
-    let fit = |(at, lane): (usize, &Lane)| {
+pub(super) fn steps(lanes: &[TrainingSequence], network: &NetworkSpec) -> Result<Vec<usize>, TrainError> {
+    let fit = |(at, lane): (usize, &TrainingSequence)| {
         let steps = lane.features.len() / network.inputs;
         let whole = steps * network.inputs == lane.features.len() && steps * network.targets() == lane.targets.len();
-        let ordered = lane.starts.windows(2).all(|pair| pair[0] < pair[1]);
+        let ordered = lane.resets.windows(2).all(|pair| pair[0] < pair[1]);
         if whole && ordered {
             return Ok(steps);
         }
@@ -60,7 +60,7 @@ pub(super) fn steps(lanes: &[Lane], network: &NetworkSpec) -> Result<Vec<usize>,
 /// The `count` targets of step `step` as they may be used by whoever sees the values of the steps before `end` only, cut
 /// to plus and minus `clip`.
 pub(super) fn targets_before<'a>(
-    lane: &'a Lane,
+    lane: &'a TrainingSequence,
     step: usize,
     end: usize,
     count: usize,
@@ -92,7 +92,7 @@ struct Track {
 /// All rows of the batch, for one pass over the lanes.
 #[derive(Debug)]
 pub(super) struct Tracks<'a> {
-    lanes: &'a [Lane],
+    lanes: &'a [TrainingSequence],
     cuts: &'a [Cut],
     sizes: Sizes,
     burn_in: usize,
@@ -110,7 +110,13 @@ pub(super) struct Window {
 impl<'a> Tracks<'a> {
     /// Spreads the lanes over the rows in an order that follows from the seed and the pass. A lane that is longer than a
     /// row's share is cut into pieces, each of which begins anew.
-    pub(super) fn new(lanes: &'a [Lane], cuts: &'a [Cut], sizes: Sizes, spec: &TrainSpec, epoch: usize) -> Self {
+    pub(super) fn new(
+        lanes: &'a [TrainingSequence],
+        cuts: &'a [Cut],
+        sizes: Sizes,
+        spec: &TrainSpec,
+        epoch: usize,
+    ) -> Self {
         let mut random = Pcg64::seed_from_u64(spec.seed.wrapping_add((epoch as u64).wrapping_mul(PASS)));
         let mut pieces = match spec.replay {
             Some(replay) => replayed(cuts, replay, &mut random),
@@ -120,7 +126,7 @@ impl<'a> Tracks<'a> {
             // The bias of the remainder is far below anything that an order of lanes could show.
             pieces.swap(last, (random.next_u64() % (last as u64 + 1)) as usize);
         }
-        let mut tracks = vec![Track::default(); spec.lanes.min(pieces.len())];
+        let mut tracks = vec![Track::default(); spec.batch_size.min(pieces.len())];
         let mut shortest: std::collections::BinaryHeap<_> =
             (0..tracks.len()).map(|track| std::cmp::Reverse((0, track))).collect();
         for piece in pieces {
@@ -158,7 +164,7 @@ impl<'a> Tracks<'a> {
                 let at = piece.to - (track.ends[index] - step);
                 let lane = &self.lanes[piece.lane];
                 let into = (step - from) * rows + row;
-                starts[into] = at == piece.from || lane.starts.binary_search(&at).is_ok();
+                starts[into] = at == piece.from || lane.resets.binary_search(&at).is_ok();
                 features[into * inputs..][..inputs].copy_from_slice(&lane.features[at * inputs..][..inputs]);
                 if step >= learn && at >= piece.from + self.burn_in {
                     let into = ((step - learn) * rows + row) * horizon;
@@ -174,7 +180,7 @@ impl<'a> Tracks<'a> {
 /// All that is learnt from, in pieces no longer than a row's share.
 fn all(cuts: &[Cut], spec: &TrainSpec) -> Vec<Piece> {
     let total: usize = cuts.iter().map(|cut| cut.trained).sum();
-    let longest = total.div_ceil(spec.lanes).max(4 * spec.k2);
+    let longest = total.div_ceil(spec.batch_size).max(4 * spec.k2);
     let mut pieces = Vec::new();
     for (lane, cut) in cuts.iter().enumerate() {
         let count = cut.trained.div_ceil(longest);
@@ -209,11 +215,11 @@ mod tests {
     const SIZES: Sizes = Sizes { inputs: 1, targets: 2 };
 
     /// Features that tell lane and step; targets that tell the step they lie in.
-    fn lane(lane: usize, steps: usize) -> Lane {
+    fn lane(lane: usize, steps: usize) -> TrainingSequence {
         let features = (0..steps).map(|step| (lane * 1000 + step + 1) as f32).collect();
         let known = |step: usize| if step < steps { step as f32 } else { f32::NAN };
         let targets = (0..steps).flat_map(|step| [known(step + 1), known(step + 2)]).collect();
-        Lane { features, targets, leads_skipped: 0, starts: vec![0, 3] }
+        TrainingSequence { features, targets, leads_skipped: 0, resets: vec![0, 3] }
     }
 
     #[test]
@@ -221,7 +227,7 @@ mod tests {
         let lanes = [lane(0, 50), lane(1, 7), lane(2, 200), lane(3, 1)];
         let cuts: Vec<Cut> = lanes.iter().map(|lane| Cut::new(lane.features.len(), &TrainSpec::default())).collect();
         assert_eq!((cuts[0].trained, cuts[0].chosen, cuts[0].steps), (40, 45, 50));
-        let spec = TrainSpec { lanes: 3, k1: 4, k2: 4, target_clip: f32::INFINITY, ..TrainSpec::default() };
+        let spec = TrainSpec { batch_size: 3, k1: 4, k2: 4, target_clip: f32::INFINITY, ..TrainSpec::default() };
         let tracks = Tracks::new(&lanes, &cuts, SIZES, &spec, 3);
         assert_eq!(tracks.rows(), 3);
         let window = tracks.window(0, 0, tracks.steps() + 2);
@@ -259,7 +265,7 @@ mod tests {
     fn the_first_steps_of_a_piece_give_no_loss_and_targets_are_cut() {
         let lanes = [lane(0, 50), lane(1, 30)];
         let cuts: Vec<Cut> = lanes.iter().map(|lane| Cut::new(lane.features.len(), &TrainSpec::default())).collect();
-        let spec = TrainSpec { lanes: 2, k1: 4, k2: 64, burn_in: 6, target_clip: 20.0, ..TrainSpec::default() };
+        let spec = TrainSpec { batch_size: 2, k1: 4, k2: 64, burn_in: 6, target_clip: 20.0, ..TrainSpec::default() };
         let tracks = Tracks::new(&lanes, &cuts, SIZES, &spec, 0);
         let window = tracks.window(0, 0, tracks.steps());
         for (at, feature) in window.features.iter().enumerate().filter(|(_, value)| **value > 0.0) {
@@ -277,7 +283,7 @@ mod tests {
     #[test]
     fn replay_learns_from_the_newest_windows_and_three_times_as_many_old_ones() {
         let lanes = [lane(0, 500), lane(1, 30)];
-        let spec = TrainSpec { k1: 4, k2: 4, ..TrainSpec::default() }.refreshing(10);
+        let spec = TrainSpec { k1: 4, k2: 4, ..TrainSpec::default() }.incremental(10);
         let cuts: Vec<Cut> = lanes.iter().map(|lane| Cut::new(lane.features.len(), &spec)).collect();
         assert_eq!((cuts[0].trained, cuts[0].chosen, cuts[1].trained), (492, 496, 24), "8 steps at most are held out");
         let tracks = Tracks::new(&lanes, &cuts, SIZES, &spec, 0);
@@ -293,9 +299,9 @@ mod tests {
     fn lanes_that_do_not_fit_are_named() {
         let network = NetworkSpec { hidden: 4, inputs: 1, horizon: 2, levels: 1, ..NetworkSpec::default() };
         assert_eq!(steps(&[lane(0, 5), lane(1, 0)], &network).unwrap(), [5, 0]);
-        let short = Lane { targets: vec![0.0; 9], ..lane(0, 5) };
+        let short = TrainingSequence { targets: vec![0.0; 9], ..lane(0, 5) };
         let error = steps(&[lane(0, 5), short], &network).unwrap_err().to_string();
         assert!(error.starts_with("training: lane 1 has 5 features and 9 targets"), "{error}");
-        assert!(steps(&[Lane { starts: vec![3, 3], ..lane(0, 5) }], &network).is_err());
+        assert!(steps(&[TrainingSequence { resets: vec![3, 3], ..lane(0, 5) }], &network).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! Dead letters: a record that could not be used, passed on as it came, with the reason and its origin in headers.
 
-use super::refusal::Refusal;
+use super::refusal::Rejection;
 
 /// The most bytes of a refused record's value that are passed on; the rest is cut off and the headers say so.
 pub const MAX_PAYLOAD_BYTES: usize = 512 * 1024;
@@ -30,7 +30,7 @@ pub const KEY_BYTES: &str = "foretide.key_bytes";
 #[derive(Debug, Clone, Copy)]
 pub struct DeadLetter<'a> {
     /// Why it was refused.
-    pub refusal: &'a Refusal,
+    pub refusal: &'a Rejection,
     /// The stream that refused it.
     pub stream: &'a str,
     /// The topic it was read from.
@@ -49,12 +49,12 @@ pub struct DeadLetter<'a> {
 
 impl<'a> DeadLetter<'a> {
     /// The key to write: as it came, at most [`MAX_KEY_BYTES`].
-    pub fn kept_key(&self) -> Option<&'a [u8]> {
+    pub fn truncated_key(&self) -> Option<&'a [u8]> {
         self.key.map(|key| &key[..key.len().min(MAX_KEY_BYTES)])
     }
 
     /// The value to write: as it came, at most [`MAX_PAYLOAD_BYTES`].
-    pub fn kept_payload(&self) -> Option<&'a [u8]> {
+    pub fn truncated_payload(&self) -> Option<&'a [u8]> {
         self.payload.map(|payload| &payload[..payload.len().min(MAX_PAYLOAD_BYTES)])
     }
 
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_small_record_goes_on_unchanged() {
-        let refusal = Refusal::new(Reason::BrokenJson, "expected ',' at byte 3");
+        let refusal = Rejection::new(Reason::BrokenJson, "expected ',' at byte 3");
         let letter = DeadLetter {
             refusal: &refusal,
             stream: "load",
@@ -103,8 +103,8 @@ mod tests {
             key: Some(b"\xffkey"),
             payload: Some(b"{\"a\" 1}"),
         };
-        assert_eq!(letter.kept_key(), letter.key);
-        assert_eq!(letter.kept_payload(), letter.payload);
+        assert_eq!(letter.truncated_key(), letter.key);
+        assert_eq!(letter.truncated_payload(), letter.payload);
         let expected = [
             ("foretide.reason", "broken_json"),
             ("foretide.detail", "expected ',' at byte 3"),
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_stays_missing() {
-        let refusal = Refusal::new(Reason::Tombstone, "no value");
+        let refusal = Rejection::new(Reason::Tombstone, "no value");
         let letter = DeadLetter {
             refusal: &refusal,
             stream: "s",
@@ -131,13 +131,13 @@ mod tests {
             key: None,
             payload: None,
         };
-        assert_eq!((letter.kept_key(), letter.kept_payload()), (None, None));
+        assert_eq!((letter.truncated_key(), letter.truncated_payload()), (None, None));
         assert!(letter.headers().iter().all(|(name, _)| *name != TIMESTAMP));
     }
 
     #[test]
     fn a_huge_record_is_cut_and_says_so() {
-        let refusal = Refusal::new(Reason::TooLarge, "10 MB");
+        let refusal = Rejection::new(Reason::TooLarge, "10 MB");
         let payload = vec![b'x'; 10_000_000];
         let key = vec![b'k'; MAX_KEY_BYTES + 1];
         let letter = DeadLetter {
@@ -150,8 +150,8 @@ mod tests {
             key: Some(&key),
             payload: Some(&payload),
         };
-        assert_eq!(letter.kept_payload().unwrap().len(), MAX_PAYLOAD_BYTES);
-        assert_eq!(letter.kept_key().unwrap().len(), MAX_KEY_BYTES);
+        assert_eq!(letter.truncated_payload().unwrap().len(), MAX_PAYLOAD_BYTES);
+        assert_eq!(letter.truncated_key().unwrap().len(), MAX_KEY_BYTES);
         let headers = text(&letter.headers());
         assert!(headers.contains(&("foretide.payload_bytes", "10000000".into())));
         assert!(headers.contains(&("foretide.key_bytes", "65537".into())));

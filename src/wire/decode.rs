@@ -5,7 +5,7 @@ use super::{
     fields::{Fields, Found},
     json::Paths,
     number,
-    refusal::{Reason, Refusal},
+    refusal::{Reason, Rejection},
     timestamp::TimeFormat,
 };
 use crate::time::EventTime;
@@ -187,7 +187,7 @@ impl Decoder {
     /// fields.
     ///
     /// # Errors
-    /// A [`Refusal`] where the record, or one of its value fields, cannot be used. Its other value fields have been
+    /// A [`Rejection`] where the record, or one of its value fields, cannot be used. Its other value fields have been
     /// delivered by then: each field stands for itself, unless key, time or the record as a whole is bad. Of several
     /// value fields some may be absent or null, but not all. A covariate that is absent or null, or cannot be used, is NaN.
     pub fn decode(
@@ -196,22 +196,22 @@ impl Decoder {
         timestamp: Option<i64>,
         payload: Option<&[u8]>,
         deliver: &mut impl FnMut(&str, EventTime, f64, &[f64]),
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Rejection> {
         let payload = self.payload(payload)?;
         self.fields.clear(self.wanted);
         match &mut self.layout {
             Layout::Json(paths) => paths
                 .read(payload, &mut self.fields)
-                .map_err(|broken| Refusal::new(Reason::BrokenJson, broken.explain(payload)))?,
+                .map_err(|broken| Rejection::new(Reason::BrokenJson, broken.explain(payload)))?,
             Layout::Csv(columns) => columns
                 .read(payload, &mut self.fields)
-                .map_err(|broken| Refusal::new(Reason::BrokenCsv, broken.explain(payload)))?,
+                .map_err(|broken| Rejection::new(Reason::BrokenCsv, broken.explain(payload)))?,
         }
         self.name_series(key, payload)?;
         let time = self.time(timestamp, payload)?;
         let key_length = self.series.len();
         let (mut delivered, mut refused) = (0, 0);
-        let mut first: Option<Refusal> = None;
+        let mut first: Option<Rejection> = None;
         self.covariates.clear();
         for (name, &field) in self.spec.covariates.iter().zip(&self.covariate_fields) {
             let number =
@@ -239,7 +239,7 @@ impl Decoder {
         }
         match first {
             Some(refusal) if refused > 1 => {
-                Err(Refusal::new(refusal.reason, format!("{} (and {} more fields)", refusal.detail, refused - 1)))
+                Err(Rejection::new(refusal.reason, format!("{} (and {} more fields)", refusal.detail, refused - 1)))
             }
             Some(refusal) => Err(refusal),
             None if delivered == 0 => Err(self.no_value(payload)),
@@ -247,40 +247,40 @@ impl Decoder {
         }
     }
 
-    fn payload<'a>(&self, payload: Option<&'a [u8]>) -> Result<&'a str, Refusal> {
+    fn payload<'a>(&self, payload: Option<&'a [u8]>) -> Result<&'a str, Rejection> {
         let bytes = payload.ok_or_else(|| {
-            Refusal::new(Reason::Tombstone, "expected a value, found none (a deletion mark of a compacted topic)")
+            Rejection::new(Reason::Tombstone, "expected a value, found none (a deletion mark of a compacted topic)")
         })?;
         let limit = self.spec.max_record_bytes;
         if bytes.len() > limit {
             let detail = format!("expected at most {limit} bytes (max_record_bytes), found {}", bytes.len());
-            return Err(Refusal::new(Reason::TooLarge, detail));
+            return Err(Rejection::new(Reason::TooLarge, detail));
         }
         if bytes.trim_ascii().is_empty() {
-            return Err(Refusal::new(Reason::EmptyRecord, "expected a value, found no bytes but white space"));
+            return Err(Rejection::new(Reason::EmptyRecord, "expected a value, found no bytes but white space"));
         }
         std::str::from_utf8(bytes).map_err(|error| not_utf8("value", error))
     }
 
     /// Sets `series` to the key.
-    fn name_series(&mut self, key: Option<&[u8]>, payload: &str) -> Result<(), Refusal> {
+    fn name_series(&mut self, key: Option<&[u8]>, payload: &str) -> Result<(), Rejection> {
         self.series.clear();
         if self.spec.key == KeySource::Record {
             let key = key.filter(|key| !key.is_empty()).ok_or_else(|| {
-                Refusal::new(Reason::MissingKey, "expected a record with a key that names its series, found none")
+                Rejection::new(Reason::MissingKey, "expected a record with a key that names its series, found none")
             })?;
             self.series.push_str(std::str::from_utf8(key).map_err(|error| not_utf8("key", error))?);
         }
         for (place, &field) in self.key_fields.iter().enumerate() {
             let found = self.fields.found[field];
             let refuse = |reason| {
-                let KeySource::Fields(names) = &self.spec.key else { return Refusal::new(reason, "") };
+                let KeySource::Fields(names) = &self.spec.key else { return Rejection::new(reason, "") };
                 let found = self.fields.describe(payload, found);
                 let detail = format!(
                     "key field {:?}: expected a text, a whole number, true or false, found {found}",
                     names[place]
                 );
-                Refusal::new(reason, detail)
+                Rejection::new(reason, detail)
             };
             let text = match found {
                 Found::Boolean(true) => "true",
@@ -313,18 +313,18 @@ impl Decoder {
         let (limit, length) = (self.spec.max_key_bytes, self.series.len());
         if length > limit {
             let detail = format!("expected a key of at most {limit} bytes (max_key_bytes), found {length}");
-            return Err(Refusal::new(Reason::TooLarge, detail));
+            return Err(Rejection::new(Reason::TooLarge, detail));
         }
         Ok(())
     }
 
-    fn time(&self, timestamp: Option<i64>, payload: &str) -> Result<EventTime, Refusal> {
+    fn time(&self, timestamp: Option<i64>, payload: &str) -> Result<EventTime, Rejection> {
         let (time, found) = match (&self.spec.time, self.time_field) {
             (TimeSource::Field { name, format }, Some(field)) => {
                 let found = self.fields.found[field];
                 let refuse = |reason| {
                     let (expected, found) = (format.expectation(), self.fields.describe(payload, found));
-                    Refusal::new(reason, format!("time field {name:?}: expected {expected}, found {found}"))
+                    Rejection::new(reason, format!("time field {name:?}: expected {expected}, found {found}"))
                 };
                 let span = match found {
                     Found::Absent | Found::Null => return Err(refuse(Reason::MissingField)),
@@ -337,7 +337,7 @@ impl Decoder {
                 (time.ok_or_else(|| refuse(Reason::BadTime))?, Some((name, found)))
             }
             _ => {
-                let refuse = || Refusal::new(Reason::BadTime, "expected a record with a timestamp, found none");
+                let refuse = || Rejection::new(Reason::BadTime, "expected a record with a timestamp, found none");
                 (EventTime(timestamp.ok_or_else(refuse)?), None)
             }
         };
@@ -351,14 +351,14 @@ impl Decoder {
         );
         let (earliest, latest) = (readable(earliest), readable(latest));
         let detail = format!("{found} means {}; expected a time from {earliest} to {latest}", readable(time));
-        Err(Refusal::new(Reason::AbsurdTime, detail))
+        Err(Rejection::new(Reason::AbsurdTime, detail))
     }
 
     /// The number in a field of that kind and name; `None` where it may be and is left out.
-    fn number(&self, (kind, name): (&str, &str), found: Found, payload: &str) -> Result<Option<f64>, Refusal> {
+    fn number(&self, (kind, name): (&str, &str), found: Found, payload: &str) -> Result<Option<f64>, Rejection> {
         let refuse = |reason, expected: &str| {
             let found = self.fields.describe(payload, found);
-            Refusal::new(reason, format!("{kind} {name:?}: expected {expected}, found {found}"))
+            Rejection::new(reason, format!("{kind} {name:?}: expected {expected}, found {found}"))
         };
         let text = match found {
             Found::Absent | Found::Null => return Ok(None),
@@ -379,7 +379,7 @@ impl Decoder {
     }
 
     /// The refusal of a record without any value.
-    fn no_value(&self, payload: &str) -> Refusal {
+    fn no_value(&self, payload: &str) -> Rejection {
         let detail = match (&self.spec.values[..], &self.value_fields[..]) {
             ([name], &[field]) => {
                 let found = self.fields.describe(payload, self.fields.found[field]);
@@ -387,7 +387,7 @@ impl Decoder {
             }
             (names, _) => format!("expected a number in at least one of the value fields {}", names.join(", ")),
         };
-        Refusal::new(Reason::MissingField, detail)
+        Rejection::new(Reason::MissingField, detail)
     }
 }
 
@@ -430,9 +430,9 @@ fn suffixes(spec: &DecodeSpec) -> Result<Vec<String>, DecodeSpecError> {
     Ok(suffixes)
 }
 
-fn not_utf8(what: &str, error: std::str::Utf8Error) -> Refusal {
+fn not_utf8(what: &str, error: std::str::Utf8Error) -> Rejection {
     let detail = format!("expected a {what} in UTF-8, found something else at byte {}", error.valid_up_to());
-    Refusal::new(Reason::NotUtf8, detail)
+    Rejection::new(Reason::NotUtf8, detail)
 }
 
 /// A time for a person; the number where no calendar knows it.

@@ -34,7 +34,7 @@ fn csv() -> DecodeSpec {
     }
 }
 
-fn decode(spec: DecodeSpec, key: Option<&[u8]>, payload: Option<&[u8]>) -> (Delivered, Result<(), Refusal>) {
+fn decode(spec: DecodeSpec, key: Option<&[u8]>, payload: Option<&[u8]>) -> (Delivered, Result<(), Rejection>) {
     let mut delivered = Vec::new();
     let result = Decoder::new(spec).unwrap().decode(key, Some(77), payload, &mut |series, time, value, _| {
         delivered.push((series.to_owned(), time.0, value));

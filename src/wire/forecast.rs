@@ -11,7 +11,7 @@ pub const SCHEMA: u32 = 1;
 
 /// Of a forecast of one number: what it says of the steps ahead.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct OneNumber<'a> {
+pub struct HorizonAggregate<'a> {
     /// What of them, such as `maximum`.
     pub of: &'a str,
     /// How many steps.
@@ -47,7 +47,7 @@ pub struct ForecastRecord<'a> {
     /// Whether the series is in an anomaly; `None`: the record does not say.
     pub anomalous: Option<bool>,
     /// What the number is; `None` for a path.
-    pub one: Option<OneNumber<'a>>,
+    pub aggregate: Option<HorizonAggregate<'a>>,
     /// The version of the weights that made the forecast.
     pub weights_version: u64,
     /// The input topic.
@@ -62,7 +62,7 @@ pub struct ForecastRecord<'a> {
 
 /// Writes forecasts. What it keeps between records changes no byte of them.
 #[derive(Debug, Default)]
-pub struct Encoder {
+pub struct ForecastEncoder {
     /// Times of the record before and their text: many series share them.
     times: Vec<i64>,
     times_text: Vec<u8>,
@@ -71,7 +71,7 @@ pub struct Encoder {
     level_names: Vec<Vec<u8>>,
 }
 
-impl Encoder {
+impl ForecastEncoder {
     /// An encoder.
     pub fn new() -> Self {
         Self::default()
@@ -128,7 +128,7 @@ impl Encoder {
             Some(false) => out.extend_from_slice(br#","anomalous":false"#),
             None => {}
         }
-        if let Some(one) = &record.one {
+        if let Some(one) = &record.aggregate {
             write_one(one, out);
         }
         out.extend_from_slice(br#","weights_version":"#);
@@ -180,7 +180,7 @@ fn write_numbers<'a>(numbers: impl Iterator<Item = &'a f64>, decimals: Option<De
     }
 }
 
-fn write_one(one: &OneNumber<'_>, out: &mut Vec<u8>) {
+fn write_one(one: &HorizonAggregate<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(br#","target":{"of":"#);
     write_text(one.of, out);
     out.extend_from_slice(br#","steps":"#);
@@ -235,7 +235,7 @@ mod tests {
             quantiles: &[19.0, 20.13, 21.0, 18.5, 20.245_678, 22.0],
             anomaly: Some(0.731_28),
             anomalous: None,
-            one: None,
+            aggregate: None,
             weights_version: 3,
             topic: "meters",
             partition: 7,
@@ -246,7 +246,7 @@ mod tests {
 
     fn encode(record: &ForecastRecord<'_>) -> String {
         let mut out = b"what was there before".to_vec();
-        Encoder::new().encode(record, &mut out);
+        ForecastEncoder::new().encode(record, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -263,18 +263,18 @@ mod tests {
 
     #[test]
     fn one_number_says_what_it_is() {
-        let one = OneNumber { of: "maximum", steps: 24, crossing: Some((80.5, 0.031_24)) };
+        let one = HorizonAggregate { of: "maximum", steps: 24, crossing: Some((80.5, 0.031_24)) };
         let record = ForecastRecord {
             times: Some(&[1_700_086_400_000]),
             point: &[20.13],
             quantiles: &[19.0, 20.13, 21.0],
-            one: Some(one),
+            aggregate: Some(one),
             ..small()
         };
         let value: Value = serde_json::from_str(&encode(&record)).unwrap();
         assert_eq!(value["target"], serde_json::json!({"of": "maximum", "steps": 24}));
         assert_eq!(value["crossing"], serde_json::json!({"threshold": 80.5, "probability": 0.0312}));
-        let without = ForecastRecord { one: Some(OneNumber { crossing: None, ..one }), ..record };
+        let without = ForecastRecord { aggregate: Some(HorizonAggregate { crossing: None, ..one }), ..record };
         let value: Value = serde_json::from_str(&encode(&without)).unwrap();
         assert!(value["target"].is_object() && value.get("crossing").is_none());
     }
@@ -299,7 +299,7 @@ mod tests {
     fn what_the_encoder_keeps_changes_no_byte() {
         let other = ForecastRecord { times: Some(&[1]), point: &[1.0], levels: &[0.5], quantiles: &[1.0], ..small() };
         let none = ForecastRecord { times: Some(&[]), point: &[], levels: &[], quantiles: &[], ..small() };
-        let mut encoder = Encoder::new();
+        let mut encoder = ForecastEncoder::new();
         for record in [small(), other, small(), none, other, none, small(), small()] {
             let mut out = Vec::new();
             encoder.encode(&record, &mut out);
@@ -322,7 +322,7 @@ mod tests {
             let record = ForecastRecord {
                 stream: &stream, series: &series, topic: &topic, origin: EventTime(origin), step, offset,
                 times: times.as_ref().map(|times| &times[..]), value, point: &numbers[..3], levels: &[0.1, 0.5, 0.975],
-                quantiles: &numbers[3..], anomaly, anomalous, one: None, weights_version: version, partition: 0, scale,
+                quantiles: &numbers[3..], anomaly, anomalous, aggregate: None, weights_version: version, partition: 0, scale,
             };
             let text = encode(&record);
             let back: Value = serde_json::from_str(&text).unwrap();

@@ -17,9 +17,9 @@ pub mod timestamp;
 
 pub use dead_letter::DeadLetter;
 pub use decode::{DecodeSpec, DecodeSpecError, Decoder, Format, KeySource, TimeSource};
-pub use forecast::{Encoder, ForecastRecord, OneNumber};
-pub use model::{Manifest, ModelShelf, Release};
-pub use refusal::{Reason, Refusal};
+pub use forecast::{ForecastEncoder, ForecastRecord, HorizonAggregate};
+pub use model::{Manifest, ModelRegistry, Release};
+pub use refusal::{Reason, Rejection};
 pub use state::{Envelope, StateKey, StateKind};
-pub use task::{Mark, TaskRecord};
+pub use task::{Mark, TaskCheckpoint};
 pub use timestamp::TimeFormat;

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::forecast::Prior;
+use crate::forecast::StreamPrior;
 
 use super::{
     refusal::excerpt,
@@ -106,7 +106,7 @@ pub struct Release {
     pub reason: PublishReason,
     /// Where a new series begins, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prior: Option<Arc<Prior>>,
+    pub prior: Option<Arc<StreamPrior>>,
 }
 
 /// The manifest of a version: what it is, and how to know that its weights are whole.
@@ -258,7 +258,7 @@ impl ModelKey {
 
 /// The models topic as it has been read so far: versions with their manifests and parts.
 #[derive(Debug, Default)]
-pub struct ModelShelf {
+pub struct ModelRegistry {
     streams: BTreeMap<String, BTreeMap<u64, Entry>>,
 }
 
@@ -270,7 +270,7 @@ struct Entry {
     complete: bool,
 }
 
-impl ModelShelf {
+impl ModelRegistry {
     /// An empty shelf.
     pub fn new() -> Self {
         Self::default()
@@ -282,7 +282,7 @@ impl ModelShelf {
     /// # Errors
     /// Where the record cannot be used, or is the manifest of a version that lacks a part or is damaged. Such a version
     /// never becomes active; the others stay as they are.
-    pub fn take_in(&mut self, key: &[u8], payload: Option<&[u8]>) -> Result<Option<&Manifest>, ModelError> {
+    pub fn apply(&mut self, key: &[u8], payload: Option<&[u8]>) -> Result<Option<&Manifest>, ModelError> {
         let key = ModelKey::parse(key)?;
         let entry = self.streams.entry(key.stream.clone()).or_default().entry(key.version).or_default();
         // Whatever changes, the version is complete again only once its manifest has been checked against its parts.
@@ -331,7 +331,7 @@ impl ModelShelf {
 
     /// Forgets the parts of a stream's versions below `version` to free their memory; their manifests stay, and their
     /// weights are then missing.
-    pub fn forget_weights_below(&mut self, stream: &str, version: u64) {
+    pub fn drop_weights_below(&mut self, stream: &str, version: u64) {
         for (_, entry) in self.streams.get_mut(stream).into_iter().flat_map(|versions| versions.range_mut(..version)) {
             entry.parts.clear();
         }

@@ -22,10 +22,10 @@ fn records(version: u64, weights: &[u8]) -> Vec<(String, Vec<u8>)> {
     Manifest::new(release(version), weights).records(weights).unwrap()
 }
 
-fn take_all(shelf: &mut ModelShelf, records: &[(String, Vec<u8>)]) -> Option<u64> {
+fn take_all(shelf: &mut ModelRegistry, records: &[(String, Vec<u8>)]) -> Option<u64> {
     let mut complete = None;
     for (key, value) in records {
-        if let Some(manifest) = shelf.take_in(key.as_bytes(), Some(value)).unwrap() {
+        if let Some(manifest) = shelf.apply(key.as_bytes(), Some(value)).unwrap() {
             assert_eq!(complete, None);
             complete = Some(manifest.release.version);
         }
@@ -56,7 +56,7 @@ fn the_manifest_is_as_documented() {
 
 #[test]
 fn the_highest_complete_version_is_active() {
-    let mut shelf = ModelShelf::new();
+    let mut shelf = ModelRegistry::new();
     let (first, second) = (weights(2 * MAX_PART_BYTES + 5, 1), weights(MAX_PART_BYTES, 2));
     let records_of_first = records(1, &first);
     assert_eq!(records_of_first.len(), 4);
@@ -72,40 +72,40 @@ fn the_highest_complete_version_is_active() {
     assert_eq!(shelf.weights("load/a", 2).unwrap(), second);
     assert_eq!(shelf.versions("load/a").map(|manifest| manifest.release.version).collect::<Vec<_>>(), [1, 2]);
     assert!(shelf.active("load").is_none());
-    shelf.forget_weights_below("load/a", 2);
+    shelf.drop_weights_below("load/a", 2);
     assert!(matches!(shelf.weights("load/a", 1), Err(ModelError::MissingPart { part: 0, parts: 3, .. })));
     assert!(shelf.weights("load/a", 2).is_ok());
 }
 
 #[test]
 fn an_incomplete_version_never_serves() {
-    let mut shelf = ModelShelf::new();
+    let mut shelf = ModelRegistry::new();
     take_all(&mut shelf, &records(1, &weights(10, 0)));
     let bytes = weights(MAX_PART_BYTES + 1, 7);
     let mut second = records(2, &bytes);
     let missing = second.remove(1);
     let (key, value) = second.pop().unwrap();
     take_all(&mut shelf, &second);
-    let error = shelf.take_in(key.as_bytes(), Some(&value)).unwrap_err();
+    let error = shelf.apply(key.as_bytes(), Some(&value)).unwrap_err();
     assert!(matches!(error, ModelError::MissingPart { version: 2, part: 1, parts: 2, .. }), "{error}");
     assert_eq!(shelf.active("load/a").unwrap().release.version, 1);
     let mut wrong = missing.1.clone();
     wrong[0] ^= 1;
-    shelf.take_in(missing.0.as_bytes(), Some(&wrong)).unwrap();
-    let error = shelf.take_in(key.as_bytes(), Some(&value)).unwrap_err();
+    shelf.apply(missing.0.as_bytes(), Some(&wrong)).unwrap();
+    let error = shelf.apply(key.as_bytes(), Some(&value)).unwrap_err();
     assert!(error.to_string().contains("expected SHA-256"), "{error}");
-    shelf.take_in(missing.0.as_bytes(), Some(&[])).unwrap();
-    let error = shelf.take_in(key.as_bytes(), Some(&value)).unwrap_err();
+    shelf.apply(missing.0.as_bytes(), Some(&[])).unwrap();
+    let error = shelf.apply(key.as_bytes(), Some(&value)).unwrap_err();
     assert!(error.to_string().contains("expected 921601 bytes, found 921600 bytes"), "{error}");
     assert_eq!(shelf.active("load/a").unwrap().release.version, 1);
-    shelf.take_in(missing.0.as_bytes(), Some(&missing.1)).unwrap();
-    assert!(shelf.take_in(key.as_bytes(), Some(&value)).unwrap().is_some());
+    shelf.apply(missing.0.as_bytes(), Some(&missing.1)).unwrap();
+    assert!(shelf.apply(key.as_bytes(), Some(&value)).unwrap().is_some());
     assert_eq!(shelf.weights("load/a", 2).unwrap(), bytes);
 }
 
 #[test]
 fn a_version_published_again_replaces_the_earlier_one_whole() {
-    let mut shelf = ModelShelf::new();
+    let mut shelf = ModelRegistry::new();
     take_all(&mut shelf, &records(1, &weights(MAX_PART_BYTES + 9, 1)));
     let shorter = weights(20, 2);
     let again = records(1, &shorter);
@@ -117,11 +117,11 @@ fn a_version_published_again_replaces_the_earlier_one_whole() {
 
 #[test]
 fn tombstones_of_its_keys_delete_a_version() {
-    let mut shelf = ModelShelf::new();
+    let mut shelf = ModelRegistry::new();
     let bytes = weights(MAX_PART_BYTES + 1, 1);
     take_all(&mut shelf, &records(1, &bytes));
     for key in Manifest::new(release(1), &bytes).keys() {
-        assert!(shelf.take_in(key.as_bytes(), None).unwrap().is_none());
+        assert!(shelf.apply(key.as_bytes(), None).unwrap().is_none());
     }
     assert!(shelf.active("load/a").is_none());
     assert!(matches!(shelf.weights("load/a", 1), Err(ModelError::Unknown { .. })));
@@ -138,8 +138,8 @@ fn unusable_manifests_are_refused() {
     assert!(refused(&Manifest { schema: 2, ..manifest.clone() }, "load%2Fa/1").contains("schema 2"));
     assert!(refused(&Manifest { parts: 0, ..manifest.clone() }, "load%2Fa/1").contains("do not fit"));
     assert!(refused(&Manifest { parts: u32::MAX, ..manifest.clone() }, "load%2Fa/1").contains("do not fit"));
-    let mut shelf = ModelShelf::new();
-    assert!(matches!(shelf.take_in(b"load/1", Some(b"{}")), Err(ModelError::Manifest { .. })));
+    let mut shelf = ModelRegistry::new();
+    assert!(matches!(shelf.apply(b"load/1", Some(b"{}")), Err(ModelError::Manifest { .. })));
     assert!(manifest.records(b"abd").is_err());
 }
 
@@ -164,10 +164,10 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_never_panic(key in proptest::collection::vec(any::<u8>(), 0..20), value in proptest::collection::vec(any::<u8>(), 0..60)) {
-        let mut shelf = ModelShelf::new();
-        let _ = shelf.take_in(&key, Some(&value));
-        let _ = shelf.take_in(b"s/1", Some(&value));
-        let _ = shelf.take_in(b"s/1/part/0", Some(&value));
+        let mut shelf = ModelRegistry::new();
+        let _ = shelf.apply(&key, Some(&value));
+        let _ = shelf.apply(b"s/1", Some(&value));
+        let _ = shelf.apply(b"s/1/part/0", Some(&value));
         prop_assert!(shelf.active("s").is_none());
     }
 }

@@ -98,14 +98,14 @@ impl fmt::Display for Reason {
 /// A refusal: its kind, and what was expected and found, for a person.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}: {detail}")]
-pub struct Refusal {
+pub struct Rejection {
     /// The kind.
     pub reason: Reason,
     /// What was expected and what was found; at most [`MAX_DETAIL_BYTES`].
     pub detail: String,
 }
 
-impl Refusal {
+impl Rejection {
     /// A refusal; a detail that is too long is cut.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         let mut detail = detail.into();
@@ -177,11 +177,11 @@ mod tests {
 
     #[test]
     fn details_are_bounded() {
-        let refusal = Refusal::new(Reason::WrongType, "ä".repeat(1000));
+        let refusal = Rejection::new(Reason::WrongType, "ä".repeat(1000));
         assert!(refusal.detail.len() <= MAX_DETAIL_BYTES);
         assert!(refusal.detail.ends_with("ä…"));
-        assert_eq!(Refusal::new(Reason::Late, "short").detail, "short");
-        assert!(Refusal::late(&"k".repeat(5000), 3).detail.contains("3 ms behind"));
+        assert_eq!(Rejection::new(Reason::Late, "short").detail, "short");
+        assert!(Rejection::late(&"k".repeat(5000), 3).detail.contains("3 ms behind"));
     }
 
     #[test]

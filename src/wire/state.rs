@@ -2,7 +2,7 @@
 //!
 //! A *task* is one (stream, topic, partition). Keys are printable text, `1/series/<stream>/<topic>/<partition>/<series>`
 //! and `1/task/<stream>/<topic>/<partition>`, with `%`, `/` and control characters written as `%XX`. Values are an
-//! [`Envelope`] around a body whose layout its kind and version name: of a task [`TaskRecord`](super::TaskRecord).
+//! [`Envelope`] around a body whose layout its kind and version name: of a task [`TaskCheckpoint`](super::TaskCheckpoint).
 
 use std::{borrow::Cow, fmt::Write as _};
 
@@ -208,7 +208,7 @@ pub(super) fn unescape(part: &str) -> Option<String> {
 pub enum StateKind {
     /// The state of one series (the engine's layout).
     Series,
-    /// A [`TaskRecord`](super::TaskRecord).
+    /// A [`TaskCheckpoint`](super::TaskCheckpoint).
     Task,
 }
 
@@ -390,7 +390,7 @@ mod tests {
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Envelope::decode(&bytes);
             let _ = StateKey::parse(&bytes);
-            let _ = crate::wire::TaskRecord::from_bytes(LAYOUT, &bytes);
+            let _ = crate::wire::TaskCheckpoint::from_bytes(LAYOUT, &bytes);
         }
     }
 }

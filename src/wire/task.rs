@@ -6,7 +6,7 @@ use super::state::StateError;
 
 /// The book of a task: what a new owner needs besides the series' snapshots.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaskRecord {
+pub struct TaskCheckpoint {
     /// The offset from which the input must be replayed so that every series' snapshot is brought up to date.
     pub replay_from: i64,
     /// The weights taken up, oldest first: (input position of the first record they served, weights version).
@@ -14,10 +14,10 @@ pub struct TaskRecord {
     /// The fingerprint of the settings that the state was made with.
     pub fingerprint: u64,
     /// A record of the input, which tells its topic from another of the same name.
-    pub mark: Option<Mark>,
+    pub topic_fingerprint: Option<Mark>,
     /// What was seen of a second topic, oldest first: (input position from which on, oldest record held, next record, digest of
     /// what was held).
-    pub sightings: Vec<(i64, i64, i64, u64)>,
+    pub watermarks: Vec<(i64, i64, i64, u64)>,
 }
 
 /// A record that was read: where it lay, and its timestamp.
@@ -29,7 +29,7 @@ pub struct Mark {
     pub timestamp: i64,
 }
 
-/// Layout 1: without the mark and the sightings.
+/// Layout 1: without the mark and the watermarks.
 #[derive(Deserialize)]
 struct First {
     replay_from: i64,
@@ -37,13 +37,13 @@ struct First {
     fingerprint: u64,
 }
 
-impl From<First> for TaskRecord {
+impl From<First> for TaskCheckpoint {
     fn from(First { replay_from, activations, fingerprint }: First) -> Self {
-        Self { replay_from, activations, fingerprint, mark: None, sightings: Vec::new() }
+        Self { replay_from, activations, fingerprint, topic_fingerprint: None, watermarks: Vec::new() }
     }
 }
 
-impl TaskRecord {
+impl TaskCheckpoint {
     /// The body of its envelope (postcard).
     ///
     /// # Errors
@@ -78,13 +78,14 @@ mod tests {
     #[test]
     fn a_task_record_is_read_back_and_nothing_else_is() {
         let mark = Some(Mark { offset: 899, timestamp: -5 });
-        let sightings = vec![(5, 0, 7, 1), (9, 3, 12, u64::MAX)];
+        let watermarks = vec![(5, 0, 7, 1), (9, 3, 12, u64::MAX)];
         let activations = vec![(0, 0), (900, 1)];
-        let record = TaskRecord { replay_from: 5, activations, fingerprint: u64::MAX, mark, sightings };
+        let record =
+            TaskCheckpoint { replay_from: 5, activations, fingerprint: u64::MAX, topic_fingerprint: mark, watermarks };
         let mut bytes = record.to_bytes().unwrap();
-        assert_eq!(TaskRecord::from_bytes(LAYOUT, &bytes).unwrap(), record);
+        assert_eq!(TaskCheckpoint::from_bytes(LAYOUT, &bytes).unwrap(), record);
         bytes.push(0);
-        assert!(matches!(TaskRecord::from_bytes(LAYOUT, &bytes), Err(StateError::Body(_))));
-        assert!(matches!(TaskRecord::from_bytes(LAYOUT, &[]), Err(StateError::Body(_))));
+        assert!(matches!(TaskCheckpoint::from_bytes(LAYOUT, &bytes), Err(StateError::Body(_))));
+        assert!(matches!(TaskCheckpoint::from_bytes(LAYOUT, &[]), Err(StateError::Body(_))));
     }
 }

@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use fleet::{Fleet, SESSION};
 use foretide::{
-    broker::{Broker, Partition, TopicPlan},
+    broker::{Broker, Partition, TopicSpec},
     env::{Clock, SystemClock},
 };
 use harness::{
@@ -201,7 +201,7 @@ fn chaos(minutes: f64, seed: u64) -> Report {
     println!("three brokers after {} ms", clock.monotonic_micros() / 1000);
     let kafka = Kafka::at(&cluster.servers, &cluster.jars);
     let broker = kafka.broker();
-    let plan = TopicPlan { name: INPUT.into(), partitions: PARTITIONS, compacted: false, max_record_bytes: 1 << 20 };
+    let plan = TopicSpec { name: INPUT.into(), partitions: PARTITIONS, compacted: false, max_record_bytes: 1 << 20 };
     broker.create(&plan).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("input.csv");

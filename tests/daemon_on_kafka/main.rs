@@ -8,7 +8,7 @@ mod topics;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use foretide::broker::{Broker, From, Partition, TopicPlan};
+use foretide::broker::{Broker, From, Partition, TopicSpec};
 use harness::{
     client::{Input, consume, group_offset, produce},
     http_get,
@@ -129,7 +129,8 @@ fn what_a_second_topic_tells_is_forecast_from_as_in_backtest_through_kill_dash_n
     assert_eq!(live["Demand"].len(), rows.len(), "one forecast for each row");
     let arguments = ["--columns", "Demand", "--horizon", "24", "--season", "48"];
     let blind = backtest("vic_elec.csv.gz", rows.len(), &arguments);
-    let file = backtest("vic_elec.csv.gz", rows.len(), &[&arguments[..], &["--known", "Temperature"]].concat());
+    let file =
+        backtest("vic_elec.csv.gz", rows.len(), &[&arguments[..], &["--future-covariates", "Temperature"]].concat());
     assert_eq!(of_input(&live), of_input(&file), "the daemon forecasts what the backtest does");
     assert_ne!(of_input(&blind), of_input(&file));
 }
@@ -193,7 +194,7 @@ fn a_rebalance_hands_series_over_with_their_state() {
 #[test]
 fn bad_records_go_to_the_dead_letters_and_good_ones_are_forecast() {
     let topic = unique("bad");
-    let plan = TopicPlan { name: topic.clone(), partitions: 1, compacted: false, max_record_bytes: 16 << 20 };
+    let plan = TopicSpec { name: topic.clone(), partitions: 1, compacted: false, max_record_bytes: 16 << 20 };
     kafka().broker().create(&plan).unwrap();
     let app = unique("bad");
     let extra = "allowed_lateness = \"0s\"\nlimits = { series = 2, record_bytes = \"1MiB\" }";

@@ -11,7 +11,7 @@ use std::{
 
 use foretide::{
     broker::{
-        Broker, TopicPlan,
+        Broker, TopicSpec,
         kafka::{KafkaBroker, KafkaOptions},
     },
     env::{Clock, SystemClock},
@@ -96,7 +96,7 @@ impl Kafka {
     /// Creates a topic of a unique name and returns that.
     pub fn topic(&self, stem: &str, partitions: i32) -> String {
         let name = unique(stem);
-        let plan = TopicPlan { name: name.clone(), partitions, compacted: false, max_record_bytes: 1 << 20 };
+        let plan = TopicSpec { name: name.clone(), partitions, compacted: false, max_record_bytes: 1 << 20 };
         self.broker().create(&plan).expect("the topic can be created");
         name
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use foretide::{
-    engine::{Engine, Epoch, Frozen, StreamSpec, TaskHandle, TaskId},
+    engine::{Engine, Frozen, StreamSpec, TaskHandle, TaskId, Transaction},
     time::EventTime,
 };
 use serde::Deserialize;
@@ -51,23 +51,23 @@ struct Told {
 impl Told {
     /// With what is known in advance told as well.
     fn new(spec: StreamSpec) -> Self {
-        let known = !spec.series.extra.known.names.is_empty();
+        let known = !spec.series.extra.future_covariates.names.is_empty();
         let id = TaskId { stream: spec.name.clone(), topic: "in".into(), partition: 0 };
         let mut engine = Engine::new(vec![spec]).expect("the stream is sound");
         let task = engine.open(id, 0).expect("the stream is there");
         if known {
             for minute in 0..END + AHEAD {
-                engine.know(task, minute, "", EventTime(minute * MINUTE), &[price(minute)]);
+                engine.update_future_covariates(task, minute, "", EventTime(minute * MINUTE), &[price(minute)]);
             }
-            engine.sight(task, END + AHEAD);
+            engine.advance_watermark(task, END + AHEAD);
         }
         Self { engine, task }
     }
 
     /// The forecasts of some minutes, in an epoch that is still open.
-    fn feed(&mut self, minutes: std::ops::Range<i64>) -> Epoch {
+    fn feed(&mut self, minutes: std::ops::Range<i64>) -> Transaction {
         let beside = |minute: i64| [(minute % 4) as f64, f64::NAN];
-        let covariates = self.engine.stream(self.task).series.extra.covariates.len();
+        let covariates = self.engine.stream(self.task).series.extra.past_covariates.len();
         self.engine.begin(true);
         for minute in minutes.clone() {
             let (time, value) = (EventTime(minute * MINUTE), value(minute));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use foretide::cli::demo::data::{Simulation, SimulationSpec};
 use foretide::dashboard::state::{
-    Accuracy, Board, PartitionNote, PartitionState, Promotion, SeriesUpdate, TrainingStep, Verdict, Work,
+    Accuracy, DashboardState, PartitionState, PartitionStatus, Promotion, SeriesUpdate, TrainingStep, Verdict, Work,
 };
 
 const STREAM: &str = "simulated";
@@ -36,7 +36,7 @@ impl Feed {
     }
 
     /// Moves event time on by one interval and posts what a daemon would.
-    pub fn step(&mut self, board: &Board) {
+    pub fn step(&mut self, board: &DashboardState) {
         self.steps += 1;
         let values = &mut self.values;
         let mut accuracy = Accuracy { intervals: vec![(0.5, 0, 0), (0.8, 0, 0), (0.9, 0, 0)], ..Accuracy::default() };
@@ -56,7 +56,7 @@ impl Feed {
                 .flat_map(|lead| NORMAL.map(|z| point[lead - 1] + z * spread * (1.0 + 0.55 * (lead as f64).sqrt())))
                 .collect();
             let times: Vec<i64> = (1..=HORIZON as i64).map(|lead| it.time + lead * INTERVAL).collect();
-            board.post(&SeriesUpdate {
+            board.record_forecast(&SeriesUpdate {
                 stream: STREAM,
                 series: it.key,
                 origin: it.time,
@@ -82,29 +82,29 @@ impl Feed {
             let mut longer = accuracy.clone();
             longer.foretide *= share;
             longer.last_value *= share * share;
-            board.note_accuracy(STREAM, bucket, &longer);
+            board.record_accuracy(STREAM, bucket, &longer);
         }
-        board.note_work(STREAM, Work { records: count, observations: count, forecasts: count, ..Work::default() });
+        board.record_work(STREAM, Work { records: count, observations: count, forecasts: count, ..Work::default() });
         for number in 0..4u64 {
-            let note = PartitionNote {
+            let note = PartitionStatus {
                 state: PartitionState::Running,
                 series: (count + number) / 4,
                 state_bytes: count / 4 * 3100,
                 lag: self.steps * 7 % 40,
                 remaining: 0,
             };
-            board.note_partition(STREAM, "demo", number as i32, Some(note));
+            board.set_partition(STREAM, "demo", number as i32, Some(note));
         }
         self.training(board);
         self.wall += 1000;
         board.tick(self.wall);
     }
 
-    fn training(&self, board: &Board) {
+    fn training(&self, board: &DashboardState) {
         let (round, step) = (self.steps / 30 + 1, self.steps % 30 + 1);
         let reached = self.steps as f64;
         let loss = 0.08 + 0.3 * (-reached / 60.0).exp() + 0.01 * (reached * 1.7).sin();
-        board.note_training(
+        board.record_training_step(
             STREAM,
             TrainingStep { at: self.wall, round, step: step * 10, of: 300, loss, gradient_norm: loss * 3.0 },
         );
@@ -115,7 +115,7 @@ impl Feed {
             } else {
                 Verdict::Refused("the win of 0.3 % is below the margin of 1 %".into())
             };
-            board.note_promotion(Promotion {
+            board.record_training_outcome(Promotion {
                 stream: STREAM.into(),
                 at: self.wall,
                 version: round - round / 3,
@@ -123,7 +123,7 @@ impl Feed {
                 champion_loss: Some(loss * if won { 1.07 } else { 1.003 }),
                 challenger_loss: Some(loss),
             });
-            board.note_weights(STREAM, round - round / 3, Some(self.wall));
+            board.set_weights(STREAM, round - round / 3, Some(self.wall));
         }
     }
 }

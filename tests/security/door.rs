@@ -5,8 +5,8 @@ use std::{net::TcpStream, sync::Arc};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use foretide::{
     dashboard::{
-        http::{Door, Health, Window, serve},
-        state::Board,
+        http::{Health, ListenerSpec, Window, serve},
+        state::DashboardState,
     },
     env::{Clock, SystemClock},
     settings::{Http, Secret},
@@ -21,7 +21,7 @@ const TOKEN: &str = "correct-horse-battery";
 fn window() -> Window {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     Window {
-        board: Arc::new(Board::default()),
+        dashboard: Arc::new(DashboardState::default()),
         health: Arc::new(Health::new(Arc::clone(&clock))),
         exposition: Exposition::detached().unwrap(),
         clock,
@@ -46,7 +46,8 @@ fn over_tls_everything_but_the_probes_asks_for_the_token() {
     };
     http.listen.set_port(0);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let serving = runtime.block_on(serve(Door::new(&http).unwrap(), window(), std::future::pending())).unwrap();
+    let serving =
+        runtime.block_on(serve(ListenerSpec::from_settings(&http).unwrap(), window(), std::future::pending())).unwrap();
     assert!(serving.address.ip().is_loopback(), "only this machine, unless asked otherwise");
     let port = serving.address.port();
     let get = |path: &str, headers: &str| {
@@ -82,7 +83,7 @@ fn a_certificate_that_cannot_be_used_is_named_with_its_setting() {
     let ((certificate, key), (_, other)) = (authority.sign("server"), authority.sign("other"));
     let try_it = |certificate: &std::path::Path, key: &std::path::Path| {
         let (certificate, key) = (Some(certificate.to_owned()), Some(key.to_owned()));
-        Door::new(&Http { tls_certificate_file: certificate, tls_key_file: key, ..Http::default() })
+        ListenerSpec::from_settings(&Http { tls_certificate_file: certificate, tls_key_file: key, ..Http::default() })
             .map(|_| ())
             .map_err(|error| error.to_string())
     };

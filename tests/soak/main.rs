@@ -15,7 +15,7 @@ mod watch;
 use std::{path::Path, time::Duration};
 
 use foretide::{
-    broker::{Broker, Partition, TopicPlan},
+    broker::{Broker, Partition, TopicSpec},
     env::{Clock, SystemClock},
 };
 use harness::{
@@ -101,7 +101,7 @@ fn soak(minutes: f64, series: u64) -> Report {
         let (partitions, max_record_bytes) = (PARTITIONS, 1 << 20);
         kafka
             .broker()
-            .create(&TopicPlan { name: name.into(), partitions, compacted: false, max_record_bytes })
+            .create(&TopicSpec { name: name.into(), partitions, compacted: false, max_record_bytes })
             .unwrap();
     }
     let load = Load { series };

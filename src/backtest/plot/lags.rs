@@ -20,7 +20,7 @@ const COLORS: [RGBColor; 8] = [
 
 /// Lines of one colour: one drawn thin, one bold.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Pair {
+pub struct LinePair {
     /// What they are of.
     pub name: String,
     /// Positive numbers by lag, from 0 on.
@@ -31,13 +31,13 @@ pub struct Pair {
 
 /// Lines over lags.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Lags {
+pub struct LagChart {
     /// Over the chart.
     pub title: String,
     /// Below the title.
     pub below: String,
     /// The lines.
-    pub pairs: Vec<Pair>,
+    pub pairs: Vec<LinePair>,
     /// Where dotted lines are drawn across, with nothing beyond them that would need to be told apart.
     pub bounds: [f64; 2],
 }
@@ -46,7 +46,7 @@ pub struct Lags {
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn draw(file: &PlotFile, lags: &Lags) -> Result<(), PlotError> {
+pub fn draw(file: &PlotFile, lags: &LagChart) -> Result<(), PlotError> {
     paint(file, lags)
 }
 
@@ -54,7 +54,7 @@ fn logarithm(number: f64) -> f64 {
     if number.is_nan() { LEAST } else { number.log10().clamp(LEAST, -LEAST) }
 }
 
-impl Picture for Lags {
+impl Picture for LagChart {
     fn paint<B: DrawingBackend>(&self, area: &Area<'_, B>, pen: Pen) -> Result<(), String> {
         let lines = || self.pairs.iter().flat_map(|pair| [&pair.thin, &pair.bold]);
         let longest = lines().map(Vec::len).max().unwrap_or(0).saturating_sub(1);

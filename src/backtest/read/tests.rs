@@ -26,7 +26,7 @@ fn every_numeric_column_is_a_series_and_empty_cells_are_gaps() {
     let table = wide(WIDE).unwrap();
     assert_eq!((table.series.as_slice(), table.rows, table.gaps), (&["a", "b", "c"].map(String::from)[..], 2, 3));
     assert_eq!(values(&table), [(0, 0, 1.0), (0, 1, 10.0), (1, 2, 0.5)]);
-    assert_eq!(table.left_out, ["note"]);
+    assert_eq!(table.ignored_columns, ["note"]);
 }
 
 #[test]
@@ -126,16 +126,18 @@ proptest! {
 
 #[test]
 fn covariates_come_with_the_readings_of_their_row() {
-    let spec = ReadSpec { covariates: vec!["warm".into()], ..ReadSpec::default() };
+    let spec = ReadSpec { past_covariates: vec!["warm".into()], ..ReadSpec::default() };
     let text = "at,a,warm,b\n1,5,0.5,6\n2,7,,8\n3,9,-1,\n";
     let table = read(text.as_bytes(), "f.csv", &spec).unwrap();
-    assert_eq!((table.series.join(" "), table.covariates.join(" ")), ("a b".into(), "warm".into()));
+    assert_eq!((table.series.join(" "), table.past_covariates.join(" ")), ("a b".into(), "warm".into()));
     let beside: Vec<String> =
         table.readings.iter().map(|reading| format!("{} {:?}", reading.value, table.beside(reading))).collect();
     assert_eq!(beside, ["5 [0.5]", "6 [0.5]", "7 [NaN]", "8 [NaN]", "9 [-1.0]"]);
     let told = |covariates: &[&str], text: &str| {
         let covariates = covariates.iter().map(|name| (*name).to_owned()).collect();
-        read(text.as_bytes(), "f.csv", &ReadSpec { covariates, ..ReadSpec::default() }).unwrap_err().to_string()
+        read(text.as_bytes(), "f.csv", &ReadSpec { past_covariates: covariates, ..ReadSpec::default() })
+            .unwrap_err()
+            .to_string()
     };
     assert!(told(&["cold"], text).contains("no column \"cold\""));
     assert!(told(&["at"], text).contains("\"at\" is named for something else too"));

@@ -82,7 +82,7 @@ impl Complaints {
     pub(super) fn explain(&self, what: &str, error: &KafkaError) -> BrokerError {
         let mapped = errors::map(what, error);
         match (&mapped, locked(&self.last).as_deref()) {
-            (BrokerError::Retry(_) | BrokerError::Denied(_), Some(line)) if denial::turned_away(line) => {
+            (BrokerError::Retriable(_) | BrokerError::Authentication(_), Some(line)) if denial::turned_away(line) => {
                 Remedy::Denied.with(format!("{what}: {line}"))
             }
             _ => mapped,
@@ -95,8 +95,8 @@ impl Complaints {
             matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::SSL | RDKafkaErrorCode::Authentication));
         match self.explain(what, error) {
             // When no broker is left, another event says so.
-            BrokerError::Denied(_) if one_connection => None,
-            BrokerError::Retry(text) => {
+            BrokerError::Authentication(_) if one_connection => None,
+            BrokerError::Retriable(text) => {
                 tracing::debug!(target: "kafka", "{text}");
                 None
             }

@@ -78,6 +78,6 @@ mod tests {
                 .contains("ssl_key_password")
         );
         assert!(told("asking: error:0A000086:SSL routines::certificate verify failed").contains("kafka.ssl_ca_file"));
-        assert_eq!(told("reading SASL[0]: Local: Timed out"), "reading SASL[0]: Local: Timed out");
+        assert_eq!(told("reading SASL[0]: Local: TimedObserver out"), "reading SASL[0]: Local: TimedObserver out");
     }
 }

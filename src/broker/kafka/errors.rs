@@ -22,12 +22,12 @@ pub(super) enum Remedy {
 impl Remedy {
     pub(super) fn with(self, text: String) -> BrokerError {
         match self {
-            Self::Retry => BrokerError::Retry(text),
+            Self::Retry => BrokerError::Retriable(text),
             Self::Aborted => BrokerError::Aborted(text),
             Self::Fenced => BrokerError::Fenced(text),
-            Self::Denied => BrokerError::Denied(denial::advised(text)),
-            Self::Forbidden => BrokerError::Forbidden(denial::advised(text)),
-            Self::Refused => BrokerError::Refused(denial::advised(text)),
+            Self::Denied => BrokerError::Authentication(denial::advised(text)),
+            Self::Forbidden => BrokerError::Authorization(denial::advised(text)),
+            Self::Refused => BrokerError::Rejected(denial::advised(text)),
             Self::Fatal => BrokerError::Fatal(text),
         }
     }
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn a_question_to_the_cluster_that_times_out_may_be_asked_again() {
         let mapped = map("creating topic out", &KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut));
-        assert!(matches!(mapped, BrokerError::Retry(_)), "{mapped}");
+        assert!(matches!(mapped, BrokerError::Retriable(_)), "{mapped}");
     }
 
     #[test]
@@ -288,7 +288,7 @@ mod tests {
         config.set("ssl.key.password", "hunter2").set("no.such.property", "1");
         let refused = config.create::<rdkafka::consumer::BaseConsumer>().err().unwrap();
         let mapped = map("starting the client", &refused);
-        assert!(matches!(mapped, BrokerError::Refused(_)));
+        assert!(matches!(mapped, BrokerError::Rejected(_)));
         assert!(mapped.to_string().contains("no.such.property") && !mapped.to_string().contains("hunter2"), "{mapped}");
     }
 }

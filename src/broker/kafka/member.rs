@@ -16,7 +16,7 @@ use super::{
     errors,
     producer::{Transactions, list},
 };
-use crate::broker::{Batch, BrokerError, Member, MemberEvent, Outgoing, Partition, Record};
+use crate::broker::{Batch, BrokerError, Member, MemberEvent, Partition, ProducerRecord, Record};
 
 /// A batch is full with so many bytes, however few records that are.
 const BATCH_BYTES: usize = 1 << 20;
@@ -59,7 +59,7 @@ impl KafkaMember {
     ) -> Result<Self, BrokerError> {
         for topic in topics {
             if probe.partitions(topic)?.is_none() {
-                return Err(BrokerError::Refused(format!("topic {topic} does not exist; create it first")));
+                return Err(BrokerError::Rejected(format!("topic {topic} does not exist; create it first")));
             }
         }
         // First the fence: whatever an earlier self left open is decided before anybody reads its offsets.
@@ -154,7 +154,7 @@ impl KafkaMember {
         for (partition, next) in positions {
             // A topic that was made anew under us: a new seat finds that out.
             let at = self.probe.inside(&partition, next).map_err(|error| match error {
-                BrokerError::Refused(text) => BrokerError::Retry(text),
+                BrokerError::Rejected(text) => BrokerError::Retriable(text),
                 other => other,
             })?;
             if at != next {
@@ -242,7 +242,7 @@ impl Member for KafkaMember {
         }
     }
 
-    fn committed(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>, BrokerError> {
+    fn committed_offsets(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>, BrokerError> {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
@@ -268,7 +268,7 @@ impl Member for KafkaMember {
 
     fn start(&mut self, partition: &Partition, offset: i64) -> Result<(), BrokerError> {
         let Some(seat) = self.held.get(partition).copied() else {
-            return Err(BrokerError::Refused(format!("{partition} is not assigned to this member")));
+            return Err(BrokerError::Rejected(format!("{partition} is not assigned to this member")));
         };
         self.drop_ahead(std::slice::from_ref(partition));
         let what = |offset| format!("starting {partition} at {offset}");
@@ -311,7 +311,7 @@ impl Member for KafkaMember {
                     }
                 }
                 Some(_) => {
-                    return Err(BrokerError::Refused(format!(
+                    return Err(BrokerError::Rejected(format!(
                         "{partition} was released without having been asked for"
                     )));
                 }
@@ -332,7 +332,7 @@ impl Member for KafkaMember {
         self.transactions.begin()
     }
 
-    fn send(&mut self, record: Outgoing<'_>) -> Result<(), BrokerError> {
+    fn send(&mut self, record: ProducerRecord<'_>) -> Result<(), BrokerError> {
         self.transactions.send(record)
     }
 

@@ -36,7 +36,7 @@ const RESERVED: [&str; 21] = [
 ];
 
 /// Tells properties and their values.
-pub type Properties = Arc<dyn Fn() -> BTreeMap<String, String> + Send + Sync>;
+pub type PropertySource = Arc<dyn Fn() -> BTreeMap<String, String> + Send + Sync>;
 
 /// How to reach and use a cluster.
 #[derive(Clone)]
@@ -50,7 +50,7 @@ pub struct KafkaOptions {
     /// sets by itself, but not what the delivery promise rests on (such as `isolation.level`): that is refused.
     pub properties: BTreeMap<String, String>,
     /// Further properties, asked for anew whenever a client is made: secrets that may have been replaced since.
-    pub renewed: Properties,
+    pub renewed_properties: PropertySource,
     /// After this long without a sign of life a member loses its partitions to the others.
     pub session_timeout: Duration,
     /// Whether a member is known to its group by its transactional id: it then comes back within the session timeout
@@ -88,7 +88,7 @@ impl KafkaOptions {
             bootstrap_servers: bootstrap_servers.into(),
             client_id: "foretide".into(),
             properties: BTreeMap::new(),
-            renewed: Arc::new(BTreeMap::new),
+            renewed_properties: Arc::new(BTreeMap::new),
             session_timeout: Duration::from_secs(10),
             static_membership: false,
             poll_interval: Duration::from_secs(300),
@@ -108,7 +108,7 @@ impl KafkaOptions {
     /// The first property that may not be set, as an error.
     pub(super) fn check(&self) -> Result<(), BrokerError> {
         match self.properties.keys().find(|name| RESERVED.contains(&name.as_str())) {
-            Some(name) => Err(BrokerError::Refused(format!(
+            Some(name) => Err(BrokerError::Rejected(format!(
                 "the Kafka property {name} cannot be set: Foretide sets it itself, since its delivery promise rests on it"
             ))),
             None => Ok(()),
@@ -127,7 +127,7 @@ impl KafkaOptions {
         for (name, value) in settings {
             config.set(*name, value);
         }
-        for (name, value) in self.properties.iter().chain(&(self.renewed)()) {
+        for (name, value) in self.properties.iter().chain(&(self.renewed_properties)()) {
             config.set(name, value);
         }
         config
@@ -269,7 +269,7 @@ mod tests {
     fn what_is_renewed_is_asked_for_with_each_client() {
         let passwords = std::sync::Mutex::new(vec!["second", "first"]);
         let mut options = options();
-        options.renewed = Arc::new(move || {
+        options.renewed_properties = Arc::new(move || {
             let next = passwords.lock().unwrap().pop().unwrap_or("third");
             BTreeMap::from([("sasl.password".to_owned(), next.to_owned())])
         });

@@ -18,7 +18,7 @@ use super::{
     context::{Deadline, ProducerNotes},
     errors::{self, Remedy},
 };
-use crate::broker::{BrokerError, Outgoing, Partition, Publisher};
+use crate::broker::{BrokerError, Partition, ProducerRecord, Publisher};
 
 /// librdkafka's own waits beside a polling thread are naps of 100 ms; ours are these.
 const NAP: Duration = Duration::from_micros(200);
@@ -103,7 +103,7 @@ impl Transactions {
 
     pub(super) fn begin(&mut self) -> Result<(), BrokerError> {
         if self.open != Open::No {
-            return Err(BrokerError::Refused("a transaction is open already".into()));
+            return Err(BrokerError::Rejected("a transaction is open already".into()));
         }
         let begun = self.producer.begin_transaction();
         begun.map_err(|error| self.explain("beginning a transaction", &error))?;
@@ -115,17 +115,17 @@ impl Transactions {
     fn require_open(&self) -> Result<(), BrokerError> {
         match self.open {
             Open::Yes => Ok(()),
-            Open::No => Err(BrokerError::Refused("no transaction is open".into())),
+            Open::No => Err(BrokerError::Rejected("no transaction is open".into())),
             Open::Void => Err(BrokerError::Aborted("an earlier call in it failed".into())),
         }
     }
 
-    pub(super) fn send(&mut self, record: Outgoing<'_>) -> Result<(), BrokerError> {
+    pub(super) fn send(&mut self, record: ProducerRecord<'_>) -> Result<(), BrokerError> {
         self.require_open()?;
         self.try_send(record).inspect_err(|_| self.open = Open::Void)
     }
 
-    fn try_send(&self, record: Outgoing<'_>) -> Result<(), BrokerError> {
+    fn try_send(&self, record: ProducerRecord<'_>) -> Result<(), BrokerError> {
         let notes = self.producer.context();
         notes.failure().map_or(Ok(()), Err)?;
         let mut rest = BaseRecord::<[u8], [u8]>::to(record.topic);
@@ -190,7 +190,7 @@ impl Transactions {
         self.require_open()?;
         let done = self.try_commit(offsets, metadata).map_err(|error| match error {
             // Neither call says which topic; the log does.
-            BrokerError::Forbidden(_) => self.heard().unwrap_or(error),
+            BrokerError::Authorization(_) => self.heard().unwrap_or(error),
             error => error,
         });
         self.open = if done.is_ok() { Open::No } else { Open::Void };
@@ -217,7 +217,7 @@ impl Transactions {
             if deadline.passed() {
                 let count = self.producer.in_flight_count();
                 let complaint = notes.complaints.last();
-                return Err(BrokerError::Retry(format!("{count} records were not taken in time{complaint}")));
+                return Err(BrokerError::Retriable(format!("{count} records were not taken in time{complaint}")));
             }
             std::thread::sleep(NAP);
         }
@@ -225,7 +225,7 @@ impl Transactions {
         let ended = self.insist("committing", &deadline, |left| Some(self.producer.commit_transaction(left)));
         ended.inspect(|()| notes.complaints.forget()).map_err(|error| match error {
             // Asked for and not answered: nobody here can tell what became of it.
-            BrokerError::Retry(text) => BrokerError::Fatal(format!("the outcome of a commit is unknown: {text}")),
+            BrokerError::Retriable(text) => BrokerError::Fatal(format!("the outcome of a commit is unknown: {text}")),
             other => other,
         })
     }
@@ -279,7 +279,7 @@ pub(super) struct KafkaPublisher {
 }
 
 impl Publisher for KafkaPublisher {
-    fn publish(&mut self, records: &[Outgoing<'_>]) -> Result<(), BrokerError> {
+    fn publish(&mut self, records: &[ProducerRecord<'_>]) -> Result<(), BrokerError> {
         self.transactions.begin()?;
         let sent = records.iter().try_for_each(|record| self.transactions.send(*record));
         let done = sent.and_then(|()| self.transactions.commit(&[], None));

@@ -223,7 +223,7 @@ impl Reader for KafkaReader {
         self.fill(timeout, max_records).inspect_err(|_| self.troubled = true)
     }
 
-    fn reached(&mut self, end: i64) -> Result<bool, BrokerError> {
+    fn has_reached(&mut self, end: i64) -> Result<bool, BrokerError> {
         self.passes(end).inspect_err(|_| self.troubled = true)
     }
 }

@@ -9,7 +9,7 @@ use super::{
     group::Group,
     log::{Log, StoredRecord},
 };
-use crate::broker::{BrokerError, Outgoing, Partition, TopicPlan};
+use crate::broker::{BrokerError, Partition, ProducerRecord, TopicSpec};
 
 #[derive(Debug)]
 pub(super) struct Topic {
@@ -64,7 +64,7 @@ pub(super) struct Cluster {
 }
 
 fn unknown(topic: &str) -> BrokerError {
-    BrokerError::Refused(format!("topic {topic} does not exist; create it first"))
+    BrokerError::Rejected(format!("topic {topic} does not exist; create it first"))
 }
 
 impl Cluster {
@@ -85,9 +85,9 @@ impl Cluster {
         index.and_then(|index| found.logs.get_mut(index)).ok_or_else(|| no_partition(topic, partition, have))
     }
 
-    pub(super) fn create(&mut self, plan: &TopicPlan) -> Result<(), BrokerError> {
+    pub(super) fn create(&mut self, plan: &TopicSpec) -> Result<(), BrokerError> {
         let count = usize::try_from(plan.partitions).ok().filter(|count| *count > 0).ok_or_else(|| {
-            BrokerError::Refused(format!("topic {}: {} partitions cannot be; at least 1", plan.name, plan.partitions))
+            BrokerError::Rejected(format!("topic {}: {} partitions cannot be; at least 1", plan.name, plan.partitions))
         })?;
         let logs = || (0..count).map(|_| Log::default()).collect();
         let topic = || Topic { logs: logs(), max_record_bytes: plan.max_record_bytes };
@@ -141,7 +141,7 @@ impl Cluster {
         let Some(group) = self.groups.get_mut(group) else { return Ok(()) };
         group
             .release(seat, partitions, &all)
-            .map_err(|stranger| BrokerError::Refused(format!("{stranger} was released without having been asked for")))
+            .map_err(|stranger| BrokerError::Rejected(format!("{stranger} was released without having been asked for")))
     }
 
     pub(super) fn expire(&mut self, transactional_id: &str, and_transaction: bool) -> bool {
@@ -192,12 +192,12 @@ impl Cluster {
         &mut self,
         transactional_id: &str,
         epoch: u64,
-        record: &Outgoing<'_>,
+        record: &ProducerRecord<'_>,
     ) -> Result<(), BrokerError> {
         let partition = self.place(record)?;
         let now = self.now;
         let Some(open) = self.producer(transactional_id, epoch)?.open.as_mut() else {
-            return Err(BrokerError::Refused("no transaction is open".into()));
+            return Err(BrokerError::Rejected("no transaction is open".into()));
         };
         let number = open.number;
         open.touched.insert(partition.clone());
@@ -207,12 +207,12 @@ impl Cluster {
     }
 
     /// Where a record goes, if it may.
-    pub(super) fn place(&self, record: &Outgoing<'_>) -> Result<Partition, BrokerError> {
+    pub(super) fn place(&self, record: &ProducerRecord<'_>) -> Result<Partition, BrokerError> {
         let topic = self.topics.get(record.topic).ok_or_else(|| unknown(record.topic))?;
         let bytes = record.key.map_or(0, <[u8]>::len) + record.payload.map_or(0, <[u8]>::len);
         if bytes > topic.max_record_bytes {
             let (name, limit) = (record.topic, topic.max_record_bytes);
-            return Err(BrokerError::Refused(format!("{name}: a record of {bytes} bytes; the topic takes {limit}")));
+            return Err(BrokerError::Rejected(format!("{name}: a record of {bytes} bytes; the topic takes {limit}")));
         }
         let hashed = || record.key.map_or(0, |key| murmur2(key) & i32::MAX) % topic.partitions();
         let number = record.partition.unwrap_or_else(hashed);
@@ -297,7 +297,7 @@ impl Cluster {
 }
 
 fn no_partition(topic: &str, partition: i32, have: i32) -> BrokerError {
-    BrokerError::Refused(format!("{topic}[{partition}] does not exist; the topic has {have} partitions"))
+    BrokerError::Rejected(format!("{topic}[{partition}] does not exist; the topic has {have} partitions"))
 }
 
 /// Kafka's key hash (`org.apache.kafka.common.utils.Utils.murmur2`, after Austin Appleby's MurmurHash2).

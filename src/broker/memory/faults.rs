@@ -57,7 +57,7 @@ impl Fault {
     /// The error that the caller sees.
     pub fn error(self) -> BrokerError {
         match self {
-            Self::Retry => BrokerError::Retry("a fault on command".into()),
+            Self::Retry => BrokerError::Retriable("a fault on command".into()),
             Self::Aborted => BrokerError::Aborted("a fault on command".into()),
             Self::Fenced => BrokerError::Fenced("a fault on command".into()),
             Self::Crashed => BrokerError::Fatal("crashed".into()),
@@ -71,7 +71,7 @@ pub struct Delivery {
     /// So many partitions are passed over before their turn.
     pub skip: usize,
     /// So many records at the most; 0 is a poll that comes back with nothing.
-    pub most: usize,
+    pub max_records: usize,
 }
 
 /// A call that stands still: the process sleeps in it, as one does that is stopped by a signal, while the world goes on.

@@ -11,10 +11,10 @@ use super::{
     group::Notice,
     reader::take,
 };
-use crate::broker::{BrokerError, Member, MemberEvent, Outgoing, Partition, Publisher};
+use crate::broker::{BrokerError, Member, MemberEvent, Partition, ProducerRecord, Publisher};
 
 fn beyond(partition: &Partition, offset: i64, end: i64) -> BrokerError {
-    BrokerError::Refused(format!(
+    BrokerError::Rejected(format!(
         "{partition} ends at offset {end}, before the position {offset}: its records are gone or it was made anew; reset \
          the group's offsets to go on"
     ))
@@ -90,7 +90,7 @@ impl MemoryMember {
     fn require_open(&self) -> Result<(), BrokerError> {
         match self.open {
             Open::Yes => Ok(()),
-            Open::No => Err(BrokerError::Refused("no transaction is open".into())),
+            Open::No => Err(BrokerError::Rejected("no transaction is open".into())),
             Open::Void => Err(BrokerError::Aborted("an earlier call in it failed".into())),
         }
     }
@@ -117,8 +117,8 @@ impl MemoryMember {
     }
 
     fn records(&mut self, max_records: usize) -> Result<Option<MemberEvent>, BrokerError> {
-        let in_turn = Delivery { skip: 0, most: max_records };
-        let Delivery { skip, most } = self.cluster.faults().next_delivery().unwrap_or(in_turn);
+        let in_turn = Delivery { skip: 0, max_records: max_records };
+        let Delivery { skip, max_records: most } = self.cluster.faults().next_delivery().unwrap_or(in_turn);
         let max_records = max_records.min(most);
         if max_records == 0 {
             return Ok(None);
@@ -172,11 +172,11 @@ impl Member for MemoryMember {
         self.records(max_records)
     }
 
-    fn committed(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>, BrokerError> {
+    fn committed_offsets(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>, BrokerError> {
         self.strike(Operation::Committed)?;
         let state = self.cluster.lock();
         if let Some(partition) = partitions.iter().find(|partition| state.pending(&self.group, partition)) {
-            return Err(BrokerError::Retry(format!("{partition}: an open transaction may still move its offset")));
+            return Err(BrokerError::Retriable(format!("{partition}: an open transaction may still move its offset")));
         }
         let group = state.groups.get(&self.group);
         let offset = |partition: &Partition| group.and_then(|group| group.offsets.get(partition)).copied();
@@ -186,7 +186,7 @@ impl Member for MemoryMember {
     fn start(&mut self, partition: &Partition, offset: i64) -> Result<(), BrokerError> {
         self.cluster.faults().alive()?;
         if !self.held.contains(partition) {
-            return Err(BrokerError::Refused(format!("{partition} is not assigned to this member")));
+            return Err(BrokerError::Rejected(format!("{partition} is not assigned to this member")));
         }
         let end = self.cluster.lock().log(&partition.topic, partition.number)?.next();
         if offset > end {
@@ -217,14 +217,14 @@ impl Member for MemoryMember {
     fn begin(&mut self) -> Result<(), BrokerError> {
         self.strike(Operation::Begin)?;
         if self.open != Open::No {
-            return Err(BrokerError::Refused("a transaction is open already".into()));
+            return Err(BrokerError::Rejected("a transaction is open already".into()));
         }
         self.cluster.lock().begin(&self.transactional_id, self.epoch, Some(self.seat))?;
         self.open = Open::Yes;
         Ok(())
     }
 
-    fn send(&mut self, record: Outgoing<'_>) -> Result<(), BrokerError> {
+    fn send(&mut self, record: ProducerRecord<'_>) -> Result<(), BrokerError> {
         self.require_open()?;
         self.strike(Operation::Send)?;
         let sent = self.cluster.lock().send(&self.transactional_id, self.epoch, &record);
@@ -281,7 +281,7 @@ impl MemoryPublisher {
 }
 
 impl Publisher for MemoryPublisher {
-    fn publish(&mut self, records: &[Outgoing<'_>]) -> Result<(), BrokerError> {
+    fn publish(&mut self, records: &[ProducerRecord<'_>]) -> Result<(), BrokerError> {
         if let Some(fault) = self.cluster.faults().count(Operation::Publish) {
             if fault == Fault::Fenced {
                 self.cluster.lock().fence(&self.transactional_id);

@@ -50,7 +50,7 @@ impl Reader for MemoryReader {
         Ok(take(log, &self.partition, &mut self.position, max_records))
     }
 
-    fn reached(&mut self, end: i64) -> Result<bool, BrokerError> {
+    fn has_reached(&mut self, end: i64) -> Result<bool, BrokerError> {
         self.cluster.faults().alive()?;
         let state = self.cluster.lock();
         let log = state.log(&self.partition.topic, self.partition.number)?;

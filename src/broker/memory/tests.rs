@@ -7,12 +7,12 @@ use std::{collections::BTreeSet, time::Duration};
 use proptest::prelude::*;
 
 use super::*;
-use crate::broker::{MemberEvent, Outgoing};
+use crate::broker::{MemberEvent, ProducerRecord};
 
 const NO_WAIT: Duration = Duration::ZERO;
 
-fn plan(name: &str, partitions: i32) -> TopicPlan {
-    TopicPlan { name: name.into(), partitions, compacted: false, max_record_bytes: 100 }
+fn plan(name: &str, partitions: i32) -> TopicSpec {
+    TopicSpec { name: name.into(), partitions, compacted: false, max_record_bytes: 100 }
 }
 
 fn at(topic: &str, number: i32) -> Partition {
@@ -30,8 +30,14 @@ fn join(cluster: &MemoryCluster, id: &str) -> Box<dyn Member> {
     cluster.join("group", id, &["in".into()]).unwrap()
 }
 
-fn out<'a>(payload: &'a [u8]) -> Outgoing<'a> {
-    Outgoing { topic: "out", partition: Some(0), key: Some(b"k"), payload: Some(payload), headers: &[("h", b"1")] }
+fn out<'a>(payload: &'a [u8]) -> ProducerRecord<'a> {
+    ProducerRecord {
+        topic: "out",
+        partition: Some(0),
+        key: Some(b"k"),
+        payload: Some(payload),
+        headers: &[("h", b"1")],
+    }
 }
 
 fn payloads(cluster: &MemoryCluster) -> Vec<String> {
@@ -63,7 +69,7 @@ fn records_and_offsets_of_a_transaction_appear_together() {
     member.commit(&[(at("in", 0), 5)]).unwrap();
     let record = &cluster.committed_records("out", 0)[0];
     assert_eq!((record.timestamp, record.headers.clone()), (7, vec![("h".to_string(), b"1".to_vec())]));
-    assert_eq!(member.committed(&[at("in", 0), at("in", 1)]).unwrap(), [Some(5), None]);
+    assert_eq!(member.committed_offsets(&[at("in", 0), at("in", 1)]).unwrap(), [Some(5), None]);
     assert_eq!(cluster.offsets(&at("out", 0)).unwrap(), (0, 2), "the commit marker takes an offset");
 }
 
@@ -80,14 +86,14 @@ fn an_open_transaction_hides_what_lies_behind_it_and_an_aborted_one_vanishes() {
     assert_eq!(payloads(&cluster), ["before"]);
     assert_eq!(reader.read(NO_WAIT, 10).unwrap().unwrap().len(), 1);
     assert!(reader.read(NO_WAIT, 10).unwrap().is_none());
-    assert!(!reader.reached(end).unwrap(), "the open transaction holds the reader back");
-    assert!(reader.reached(1).unwrap());
+    assert!(!reader.has_reached(end).unwrap(), "the open transaction holds the reader back");
+    assert!(reader.has_reached(1).unwrap());
     member.abort().unwrap();
     assert_eq!(payloads(&cluster), ["before", "after"]);
-    assert!(!reader.reached(end).unwrap());
+    assert!(!reader.has_reached(end).unwrap());
     assert_eq!(reader.read(NO_WAIT, 10).unwrap().unwrap().next_offset(), Some(3));
-    assert!(reader.reached(4).unwrap(), "the abort marker counts as passed");
-    assert!(!reader.reached(5).unwrap());
+    assert!(reader.has_reached(4).unwrap(), "the abort marker counts as passed");
+    assert!(!reader.has_reached(5).unwrap());
 }
 
 #[test]
@@ -134,12 +140,12 @@ fn partitions_move_only_after_their_release() {
     assert!(drain(&mut *second).is_empty());
     assert_eq!(drain(&mut *first), [MemberEvent::Revoked(vec![at("in", 1)])]);
     assert!(drain(&mut *second).is_empty(), "still the first one's");
-    assert!(matches!(first.release(&[at("in", 0)]), Err(BrokerError::Refused(_))), "that was not asked for");
+    assert!(matches!(first.release(&[at("in", 0)]), Err(BrokerError::Rejected(_))), "that was not asked for");
     first.begin().unwrap();
     first.commit(&[(at("in", 1), 9)]).unwrap();
     first.release(&[at("in", 1)]).unwrap();
     assert_eq!(drain(&mut *second), [MemberEvent::Assigned(vec![at("in", 1)])]);
-    assert_eq!(second.committed(&[at("in", 1)]).unwrap(), [Some(9)]);
+    assert_eq!(second.committed_offsets(&[at("in", 1)]).unwrap(), [Some(9)]);
     second.leave().unwrap();
     assert_eq!(drain(&mut *first), [MemberEvent::Assigned(vec![at("in", 1)])]);
 }
@@ -187,9 +193,12 @@ fn expiry_takes_the_seat_and_the_transaction_of_the_dead_but_not_of_the_living()
     assert!(matches!(member.poll(NO_WAIT, 1), Err(BrokerError::Fatal(_))), "dead is dead");
     assert!(dead.reader(&at("in", 0), From::Beginning).is_err());
     let mut other = join(&cluster, "b");
-    assert!(matches!(other.committed(&[at("in", 0)]), Err(BrokerError::Retry(_))), "its offsets still hang");
+    assert!(
+        matches!(other.committed_offsets(&[at("in", 0)]), Err(BrokerError::Retriable(_))),
+        "its offsets still hang"
+    );
     let mut again = join(&cluster, "a");
-    assert_eq!(other.committed(&[at("in", 0)]).unwrap(), [None], "joining again has aborted them");
+    assert_eq!(other.committed_offsets(&[at("in", 0)]).unwrap(), [None], "joining again has aborted them");
     again.begin().unwrap();
     again.send(out(b"alive")).unwrap();
     assert!(cluster.expire("a"), "the dead one's seat");
@@ -267,7 +276,7 @@ fn a_position_behind_the_end_of_a_partition_is_refused() {
     let cluster = cluster();
     let mut member = seated(&cluster, "a");
     member.start(&at("in", 0), 0).unwrap();
-    assert!(matches!(member.start(&at("in", 0), 1), Err(BrokerError::Refused(_))));
+    assert!(matches!(member.start(&at("in", 0), 1), Err(BrokerError::Rejected(_))));
 }
 
 #[test]
@@ -280,9 +289,9 @@ fn compaction_keeps_the_newest_of_each_key_and_the_tail_still_counts_as_passed()
     let left: Vec<i64> = cluster.committed_records("in", 0).iter().map(|record| record.offset).collect();
     assert_eq!(left, [2]);
     let mut reader = cluster.reader(&at("in", 0), From::Beginning).unwrap();
-    assert!(!reader.reached(3).unwrap());
+    assert!(!reader.has_reached(3).unwrap());
     reader.read(NO_WAIT, 10).unwrap();
-    assert!(reader.reached(4).unwrap());
+    assert!(reader.has_reached(4).unwrap());
 }
 
 #[test]
@@ -298,11 +307,11 @@ fn new_partitions_are_taken_up() {
 #[test]
 fn what_can_never_work_is_refused() {
     let cluster = cluster();
-    assert!(matches!(cluster.join("group", "a", &["nowhere".into()]), Err(BrokerError::Refused(_))));
+    assert!(matches!(cluster.join("group", "a", &["nowhere".into()]), Err(BrokerError::Rejected(_))));
     let mut member = seated(&cluster, "a");
-    assert!(matches!(member.commit(&[]), Err(BrokerError::Refused(_))), "nothing is open");
+    assert!(matches!(member.commit(&[]), Err(BrokerError::Rejected(_))), "nothing is open");
     member.begin().unwrap();
-    assert!(matches!(member.begin(), Err(BrokerError::Refused(_))), "one at a time");
+    assert!(matches!(member.begin(), Err(BrokerError::Rejected(_))), "one at a time");
     let text = member.send(out(&[0; 200])).unwrap_err().to_string();
     assert!(text.contains("201 bytes") && text.contains("100"), "{text}");
 }

@@ -28,7 +28,7 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let comparison = backtest::compare(spec, table, &mut screen)?;
     screen.close(None)?;
-    if let Some(whole) = comparison.whole() {
+    if let Some(whole) = comparison.full_report() {
         tell_counts(whole, table);
     }
     let seconds = clock.monotonic_micros() as f64 / 1e6;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{Arguments, STREAM, Screen, print};
 use crate::{
-    backtest::{self, ImputeSpec, Table},
+    backtest::{self, ImputationSpec, Table},
     cli::{
         data::what_it_is,
         failure::{Failure, USAGE},
@@ -61,7 +61,7 @@ fn check(arguments: &Arguments, network: &NetworkSpec) -> Result<(), Failure> {
     }
 }
 
-fn impute_spec(arguments: &Arguments, stream: &StreamSpec, score_rows: Range<usize>) -> ImputeSpec {
+fn impute_spec(arguments: &Arguments, stream: &StreamSpec, score_rows: Range<usize>) -> ImputationSpec {
     let imputer = ImputerSpec {
         cell: stream.network.cell,
         hidden: stream.network.hidden,
@@ -72,7 +72,12 @@ fn impute_spec(arguments: &Arguments, stream: &StreamSpec, score_rows: Range<usi
         learning_rate: Training::default().learning_rate,
         seed: arguments.seed,
     };
-    ImputeSpec { imputer, most_steps: arguments.train_history, scale_rows: arguments.scale_rows.clone(), score_rows }
+    ImputationSpec {
+        imputer,
+        max_history: arguments.train_history,
+        scale_rows: arguments.scale_rows.clone(),
+        score_rows,
+    }
 }
 
 fn gaps(text: &str) -> Result<Gaps, String> {

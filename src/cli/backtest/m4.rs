@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let rows = m4.end..m4.table.rows;
     let mut spec = backtest_spec(arguments, &m4.table, m4.end / 5, rows)?;
     if spec.stream.forecast.target.is_some() {
-        return Err(Failure(USAGE, "--m4 forecasts every step; expected no --arrangement many_to_one".to_owned()));
+        return Err(Failure(USAGE, "--m4 forecasts every step; expected no --strategy many_to_one".to_owned()));
     }
     if let Some(plan) = spec.training.as_mut().filter(|_| arguments.train_at.is_empty()) {
         // Once more as late as can be: before the value from which each is forecast.

@@ -7,9 +7,9 @@ use std::{
 
 use super::{Arguments, backtest_spec, print};
 use crate::{
-    backtest::{self, Judged, Labels, Watch, nab_score},
+    backtest::{self, FileScores, Labels, Observer, nab_score},
     cli::failure::{BAD_DATA, Failure, NO_INPUT},
-    engine::{Engine, Epoch},
+    engine::{Engine, Transaction},
 };
 
 /// What has no part in scores of anomalies.
@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     let arguments = &Arguments { no_training: true, ..arguments.clone() };
     let mut judged = Vec::new();
     for path in files {
-        let Some(windows) = labels.as_ref().and_then(|labels| labels.of(&path)) else {
+        let Some(windows) = labels.as_ref().and_then(|labels| labels.windows_of(&path)) else {
             eprintln!("{}: left out, it has no entry in the labels", path.display());
             continue;
         };
@@ -46,7 +46,7 @@ pub(super) fn run(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
         let spec = backtest_spec(arguments, &table, 0, 0..table.rows)?;
         let mut scores = Scores(vec![0.0; table.rows]);
         backtest::run(&spec, &table, &mut scores)?;
-        judged.push(Judged::new(&table, scores.0, windows));
+        judged.push(FileScores::new(&table, scores.0, windows));
     }
     let nothing = || format!("{}: no window is to be found; expected CSV files named in the labels", folder.display());
     let score = nab_score(&judged).ok_or_else(|| Failure(BAD_DATA, nothing()))?;
@@ -69,10 +69,10 @@ fn find(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 /// The anomaly score of each row, where it is news: whoever was told of an anomaly is not told again.
 struct Scores(Vec<f32>);
 
-impl Watch for Scores {
-    fn epoch(&mut self, _engine: &Engine, epoch: &Epoch) -> io::Result<()> {
+impl Observer for Scores {
+    fn on_transaction(&mut self, _engine: &Engine, epoch: &Transaction) -> io::Result<()> {
         for row in &epoch.forecasts {
-            let news = row.anomaly.filter(|anomaly| anomaly.news).map(|anomaly| anomaly.score);
+            let news = row.anomaly.filter(|anomaly| anomaly.is_new).map(|anomaly| anomaly.score);
             if let (Some(score), Some(at)) = (news, usize::try_from(row.offset).ok().and_then(|at| self.0.get_mut(at)))
             {
                 *at = score;

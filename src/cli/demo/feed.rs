@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    broker::{Broker, BrokerError, Outgoing, Publisher},
+    broker::{Broker, BrokerError, ProducerRecord, Publisher},
     cli::demo::data::{Machine, Simulation, SimulationSpec, encode},
     env::{Clock, SystemClock},
 };
@@ -91,9 +91,9 @@ fn feed(broker: &dyn Broker, seed: u64, series: usize, stop: &AtomicBool) -> Res
 }
 
 fn publish(publisher: &mut dyn Publisher, records: &[(&str, String, Vec<u8>)]) -> Result<(), BrokerError> {
-    let outgoing: Vec<Outgoing<'_>> = records
+    let outgoing: Vec<ProducerRecord<'_>> = records
         .iter()
-        .map(|(topic, key, payload)| Outgoing {
+        .map(|(topic, key, payload)| ProducerRecord {
             topic,
             partition: None,
             key: Some(key.as_bytes()),

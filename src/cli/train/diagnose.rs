@@ -6,7 +6,7 @@ use super::{Arguments, screen::Screen, tell};
 use crate::{
     backtest::{
         self,
-        plot::lags::{self, Lags, Pair},
+        plot::lags::{self, LagChart, LinePair},
     },
     cli::{
         data::what_it_is,
@@ -18,8 +18,8 @@ use crate::{
     nn::{CellKind, NetworkSpec, Weights},
     settings::{Season, Stream, Training},
     train::{
-        self, Lane, TrainSpec,
-        flow::{EXPLODED, Flow, VANISHED, flow, long_lag},
+        self, TrainSpec, TrainingSequence,
+        flow::{EXPLODING_RATIO, GradientFlow, VANISHING_RATIO, flow, long_lag_task},
     },
 };
 
@@ -34,15 +34,15 @@ const STEPS: usize = 2000;
 struct Task {
     about: String,
     network: NetworkSpec,
-    lanes: Vec<Lane>,
+    lanes: Vec<TrainingSequence>,
     levels: Vec<f32>,
 }
 
 /// One cell, before and after training.
 struct Found {
     cell: CellKind,
-    initial: Flow,
-    trained: Flow,
+    initial: GradientFlow,
+    trained: GradientFlow,
     loss: (f64, f64),
 }
 
@@ -55,8 +55,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         k1: arguments.steps,
         k2: arguments.steps,
         learning_rate: Training::default().learning_rate,
-        lanes: SERIES,
-        max_steps: UPDATES,
+        batch_size: SERIES,
+        max_updates: UPDATES,
         epochs: usize::MAX,
         seed: task.network.seed,
         levels: task.levels.clone(),
@@ -78,14 +78,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let trained = flow(&network, &outcome.checkpoint.weights, &task.lanes, arguments.steps)?;
         found.push(Found { cell, initial, trained, loss: (outcome.fit.champion, outcome.fit.newest) });
     }
-    let chart = chart(&task, &found, spec.max_steps);
+    let chart = chart(&task, &found, spec.max_updates);
     lags::draw(&arguments.plot, &chart).map_err(|error| Failure(CANNOT_WRITE, error.to_string()))?;
     let seconds = clock.monotonic_micros() as f64 / 1e6;
     let plot = arguments.plot.path().display().to_string();
     tell(&if arguments.json {
         json(&task, &found, &spec, arguments.steps, &plot, seconds)
     } else {
-        format!("{}drawn in {plot}\n", table(&found, arguments.steps, spec.max_steps))
+        format!("{}drawn in {plot}\n", table(&found, arguments.steps, spec.max_updates))
     })
 }
 
@@ -94,7 +94,7 @@ fn task(arguments: &Arguments) -> Result<Task, Failure> {
     if let Some(file) = &arguments.file {
         let table = backtest::read_file(file, &arguments.reading.read_spec(arguments.forecast.interval))?;
         let stream = arguments.forecast.stream_spec("file", seed, &arguments.reading, &table)?;
-        let lanes = backtest::lanes(&stream, &table, table.readings.len(), usize::MAX);
+        let lanes = backtest::training_sequences(&stream, &table, table.readings.len(), usize::MAX);
         let about = what_it_is(&stream, &table);
         return Ok(Task { about, network: stream.network, lanes, levels: arguments.forecast.levels() });
     }
@@ -109,7 +109,7 @@ fn task(arguments: &Arguments) -> Result<Task, Failure> {
     Ok(Task {
         about: format!("the value {LAG} steps ago, of noise"),
         network,
-        lanes: long_lag(LAG, SERIES, STEPS.max(4 * arguments.steps), seed),
+        lanes: long_lag_task(LAG, SERIES, STEPS.max(4 * arguments.steps), seed),
         levels: forecast.levels,
     })
 }
@@ -141,13 +141,13 @@ fn table(found: &[Found], steps: usize, updates: usize) -> String {
         }
     }
     text + &format!(
-        "vanishes: below {VANISHED:.0e} at the last lag, explodes: above {EXPLODED:.0e} at any; reach: the longest lag above {VANISHED:.0e}\n"
+        "vanishes: below {VANISHING_RATIO:.0e} at the last lag, explodes: above {EXPLODING_RATIO:.0e} at any; reach: the longest lag above {VANISHING_RATIO:.0e}\n"
     )
 }
 
-fn chart(task: &Task, found: &[Found], updates: usize) -> Lags {
-    let relative = |flow: &Flow| (0..flow.norms.len()).map(|lag| flow.relative(lag)).collect();
-    Lags {
+fn chart(task: &Task, found: &[Found], updates: usize) -> LagChart {
+    let relative = |flow: &GradientFlow| (0..flow.norms.len()).map(|lag| flow.relative(lag)).collect();
+    LagChart {
         title: "How far gradients reach".to_owned(),
         below: format!(
             "decimal logarithm, in parts of lag 0; thin: initial, bold: after {updates} updates; {}",
@@ -155,18 +155,18 @@ fn chart(task: &Task, found: &[Found], updates: usize) -> Lags {
         ),
         pairs: found
             .iter()
-            .map(|found| Pair {
+            .map(|found| LinePair {
                 name: found.cell.name().to_owned(),
                 thin: relative(&found.initial),
                 bold: relative(&found.trained),
             })
             .collect(),
-        bounds: [VANISHED, EXPLODED],
+        bounds: [VANISHING_RATIO, EXPLODING_RATIO],
     }
 }
 
 fn json(task: &Task, found: &[Found], spec: &TrainSpec, steps: usize, plot: &str, seconds: f64) -> String {
-    let of = |flow: &Flow| json!({"norms": flow.norms, "reach": flow.reach(), "verdict": flow.fate().name()});
+    let of = |flow: &GradientFlow| json!({"norms": flow.norms, "reach": flow.reach(), "verdict": flow.fate().name()});
     let cells: Vec<Value> = found
         .iter()
         .map(|Found { cell, initial, trained, loss }| {
@@ -182,8 +182,8 @@ fn json(task: &Task, found: &[Found], spec: &TrainSpec, steps: usize, plot: &str
     let object = json!({
         "task": task.about,
         "steps": steps,
-        "updates": spec.max_steps,
-        "thresholds": {"vanishes": VANISHED, "explodes": EXPLODED},
+        "updates": spec.max_updates,
+        "thresholds": {"vanishes": VANISHING_RATIO, "explodes": EXPLODING_RATIO},
         "cells": cells,
         "plot": plot,
         "seconds": seconds,

@@ -36,10 +36,10 @@ impl<'a> Screen<'a> {
     pub(super) fn show(&mut self, progress: &Progress) {
         let now = self.clock.monotonic_micros();
         let (begin, steps, updates) = *self.first.get_or_insert_with(|| {
-            self.bar.set_length(progress.max_steps as u64);
-            self.bar.set_position(progress.step as u64);
+            self.bar.set_length(progress.max_updates as u64);
+            self.bar.set_position(progress.update as u64);
             self.bar.reset_eta();
-            (now, progress.series_steps, progress.step)
+            (now, progress.series_steps, progress.update)
         });
         let seconds = (now - begin) as f64 / 1e6;
         let speed = (progress.series_steps - steps) as f64 / seconds.max(1e-6);
@@ -47,16 +47,17 @@ impl<'a> Screen<'a> {
         if progress.skipped_non_finite > 0 {
             text += &format!(", {} skipped", progress.skipped_non_finite);
         }
-        if progress.step > updates {
+        if progress.update > updates {
             text += &format!(", {speed:.0} steps/s");
         }
         if self.bar.is_hidden() && now >= self.next_line {
             self.next_line = now + LINE_EVERY;
-            let left = (progress.max_steps - progress.step) as f64 * seconds / (progress.step - updates).max(1) as f64;
-            let left = if progress.step > updates { format!(", {left:.0} s left") } else { String::new() };
-            eprintln!("update {} of {}: {text}{left}", progress.step, progress.max_steps);
+            let left =
+                (progress.max_updates - progress.update) as f64 * seconds / (progress.update - updates).max(1) as f64;
+            let left = if progress.update > updates { format!(", {left:.0} s left") } else { String::new() };
+            eprintln!("update {} of {}: {text}{left}", progress.update, progress.max_updates);
         }
-        self.bar.set_position(progress.step as u64);
+        self.bar.set_position(progress.update as u64);
         self.bar.set_message(text);
     }
 

@@ -15,7 +15,7 @@ use crate::{
     env::{self, Clock, SystemClock},
     nn::NetworkSpec,
     settings::{self, Stream, Training},
-    train::{Lane, TrainSpec},
+    train::{TrainSpec, TrainingSequence},
 };
 
 /// The stream's name where there is none.
@@ -27,7 +27,7 @@ const UPDATES: usize = 1000;
 pub(super) struct Material {
     pub network: NetworkSpec,
     pub spec: TrainSpec,
-    pub lanes: Vec<Lane>,
+    pub lanes: Vec<TrainingSequence>,
     /// What it is, in a line for people.
     pub about: String,
 }
@@ -51,8 +51,8 @@ fn from_file(arguments: &Arguments, file: &Path) -> Result<Material, Failure> {
     let seed = arguments.seed.unwrap_or(Stream::default().model.seed);
     let stream = arguments.forecast.stream_spec(FILE, seed, &arguments.reading, &table)?;
     let defaults = specs::train_spec(&Training::default(), seed, arguments.forecast.levels());
-    let spec = TrainSpec { max_steps: UPDATES, epochs: usize::MAX, ..defaults };
-    let lanes = backtest::lanes(&stream, &table, table.readings.len(), usize::MAX);
+    let spec = TrainSpec { max_updates: UPDATES, epochs: usize::MAX, ..defaults };
+    let lanes = backtest::training_sequences(&stream, &table, table.readings.len(), usize::MAX);
     Ok(Material { about: what_it_is(&stream, &table), network: stream.network, spec, lanes })
 }
 

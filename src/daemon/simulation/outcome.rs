@@ -12,7 +12,7 @@ use crate::{
     },
     engine::{Acceptance, Engine, TaskHandle, TaskId, Version},
     nn::{Network, Weights},
-    wire::{Decoder, Refusal, dead_letter},
+    wire::{Decoder, Rejection, dead_letter},
 };
 
 /// What changed in a partition, by the position at which it did.
@@ -21,7 +21,7 @@ pub struct Changes {
     /// The weights that served from there on.
     pub activations: BTreeMap<i32, BTreeMap<i64, u64>>,
     /// Up to which record of the second topic was seen from there on.
-    pub sightings: BTreeMap<i32, BTreeMap<i64, i64>>,
+    pub watermarks: BTreeMap<i32, BTreeMap<i64, i64>>,
 }
 
 /// What a run commits: the forecasts in order, by input partition and series (a series' key moves to another partition when
@@ -94,7 +94,7 @@ impl Output {
         let mut writer = ForecastWriter::default();
         for record in cluster.committed_records(INPUT, partition) {
             engine.begin(true);
-            if let Some(&until) = changes.sightings.get(&partition).and_then(|at| at.get(&record.offset)) {
+            if let Some(&until) = changes.watermarks.get(&partition).and_then(|at| at.get(&record.offset)) {
                 self.tell(engine, cluster, stream, task, until);
             }
             if let Some(&version) = changes.activations.get(&partition).and_then(|at| at.get(&record.offset)) {
@@ -113,9 +113,9 @@ impl Output {
                     value,
                     covariates,
                 ) {
-                    Acceptance::Late { by } => refusal = Some(Refusal::late(series, by)),
-                    Acceptance::Duplicate => refusal = Some(Refusal::duplicate(series)),
-                    other => assert_eq!(other, Acceptance::Taken),
+                    Acceptance::Late { by } => refusal = Some(Rejection::late(series, by)),
+                    Acceptance::Duplicate => refusal = Some(Rejection::duplicate(series)),
+                    other => assert_eq!(other, Acceptance::Accepted),
                 },
             );
             if let Some(refusal) = decoded.err().or(refusal) {
@@ -131,7 +131,7 @@ impl Output {
                 let payload = String::from_utf8(payload.clone()).unwrap();
                 self.forecasts.entry((partition, series)).or_default().push(payload);
             }
-            engine.committed(&epoch);
+            engine.commit(&epoch);
         }
     }
 
@@ -144,8 +144,8 @@ impl Output {
         task: TaskHandle,
         until: i64,
     ) {
-        let (seen, partition) = (engine.seen_until(task), engine.id(task).partition);
-        let mut teller = Teller::new(stream.known.as_ref().unwrap()).unwrap();
+        let (seen, partition) = (engine.covariate_offset(task), engine.id(task).partition);
+        let mut teller = Teller::new(stream.future_covariates.as_ref().unwrap()).unwrap();
         for record in cluster.committed_records(KNOWN, partition) {
             if record.offset < seen || record.offset >= until {
                 continue;
@@ -153,14 +153,16 @@ impl Output {
             let (timestamp, key) = (Some(record.timestamp), record.key.as_deref());
             let payload = record.payload.as_deref();
             match teller.told(Record { offset: record.offset, timestamp, key, payload }).what {
-                Ok(Numbers { key, time, numbers }) => assert!(engine.know(task, record.offset, &key, time, &numbers)),
+                Ok(Numbers { key, time, numbers }) => {
+                    assert!(engine.update_future_covariates(task, record.offset, &key, time, &numbers))
+                }
                 Err(letter) => {
                     let place = (KNOWN.to_owned(), partition, record.offset);
                     self.refused.insert(place, letter.refusal.reason.label().to_owned());
                 }
             }
         }
-        engine.sight(task, until);
+        engine.advance_watermark(task, until);
     }
 
     /// Panics at the first difference.

@@ -96,7 +96,7 @@ impl Stage {
 #[test]
 fn what_one_epoch_cannot_hold_is_read_again() {
     let stage = Stage::new(|plan| {
-        (plan.max_epoch_records, plan.max_poll_records, plan.max_epoch_bytes) = (10_000, 10_000, 8_000);
+        (plan.max_transaction_records, plan.max_poll_records, plan.max_transaction_bytes) = (10_000, 10_000, 8_000);
     });
     stage.append(0..60);
     let (mut shard, _) = stage.join("only");
@@ -121,7 +121,7 @@ fn a_takeover_by_a_warm_standby_reads_only_what_is_new() {
         stage.settle(&mut [&mut owner, &mut spare]);
         stage.append(40..42);
         stage.settle(&mut [&mut owner, &mut spare]);
-        assert_eq!(spare.copied_bytes() > 0, standby_bytes > 0);
+        assert_eq!(spare.standby_copy_bytes() > 0, standby_bytes > 0);
         dying.faults().crash();
         drop(owner);
         stage.cluster.expire("owner");
@@ -147,9 +147,9 @@ fn a_topic_that_was_made_anew_starts_anew() {
         assert_eq!(stage.stored().len(), 6);
         shard.leave().unwrap();
 
-        stage.cluster.make_anew(INPUT, offsets_forgotten).unwrap();
-        stage.cluster.make_anew(FORECASTS, true).unwrap();
-        stage.cluster.make_anew(DEAD, true).unwrap();
+        stage.cluster.recreate_topic(INPUT, offsets_forgotten).unwrap();
+        stage.cluster.recreate_topic(FORECASTS, true).unwrap();
+        stage.cluster.recreate_topic(DEAD, true).unwrap();
         stage.append(100..100 + minutes);
         let (mut shard, _) = stage.join("second");
         stage.settle(&mut [&mut shard]);

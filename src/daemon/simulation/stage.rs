@@ -6,12 +6,12 @@ use rand::{Rng, seq::IndexedRandom};
 use rand_pcg::Pcg64Mcg;
 
 use crate::{
-    broker::{Broker, TopicPlan, memory::MemoryCluster},
-    daemon::plan::{KnownPlan, Plan, StreamPlan},
+    broker::{Broker, TopicSpec, memory::MemoryCluster},
+    daemon::plan::{FutureCovariatesPlan, Plan, StreamPlan},
     engine::StreamSpec,
-    forecast::{ForecastSpec, Prior},
-    nn::{Arrangement, CellKind, NetworkSpec},
-    series::{Aggregation, Calendar, Extra, FEATURES, Known, SeriesSpec, Size, Target},
+    forecast::{ForecastSpec, StreamPrior},
+    nn::{CellKind, NetworkSpec, Strategy},
+    series::{Aggregation, Calendar, ExtraFeatures, FEATURES, Known, SeriesSpec, Size, Target},
     time::{EventTime, Grid},
     wire::{DecodeSpec, Format, KeySource, TimeFormat, TimeSource},
 };
@@ -31,12 +31,12 @@ pub const MINUTE: i64 = 60_000;
 pub const MOST_PARTITIONS: i32 = 5;
 
 /// Where a new series begins under a version, as whoever reads it from the models topic knows it.
-pub fn prior(forecast: &ForecastSpec, version: u64) -> Option<Arc<Prior>> {
+pub fn prior(forecast: &ForecastSpec, version: u64) -> Option<Arc<StreamPrior>> {
     let wide = version as f64;
     let size = Size { location: 1.0, scale: wide, difference: wide / 3.0 };
     let targets: Vec<f32> =
         (0..200 * forecast.outputs()).map(|step| ((step * 7919) % 101) as f32 / 101.0 - 0.3 * wide as f32).collect();
-    let prior = Prior::pool(forecast, &[size], &[&targets]).unwrap();
+    let prior = StreamPrior::pool(forecast, &[size], &[&targets]).unwrap();
     serde_json::from_slice(&serde_json::to_vec(&prior).unwrap()).unwrap()
 }
 
@@ -52,7 +52,7 @@ pub fn cluster(random: &mut Pcg64Mcg) -> MemoryCluster {
         (MODELS, 1, true),
         (DEAD, 1, false),
     ] {
-        let plan = TopicPlan { name: name.into(), partitions, compacted, max_record_bytes: 1 << 20 };
+        let plan = TopicSpec { name: name.into(), partitions, compacted, max_record_bytes: 1 << 20 };
         cluster.create(&plan).unwrap();
     }
     cluster
@@ -63,16 +63,16 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
     let levels = [0.1, 0.5, 0.9];
     let (horizon, season) = (random.random_range(1..=4), *[0, 4].choose(random).unwrap());
     let irregular = random.random_bool(0.2);
-    let arrangement = *[Arrangement::ManyToMany, Arrangement::Iterated, Arrangement::ManyToOne].choose(random).unwrap();
+    let strategy = *[Strategy::Direct, Strategy::Recursive, Strategy::ManyToOne].choose(random).unwrap();
     let target = *Target::ALL.choose(random).unwrap();
     let (steps, rhythm) = (horizon as usize, if irregular { 0 } else { season as usize });
-    let forecast = match arrangement {
-        Arrangement::ManyToOne => ForecastSpec::one(steps, &levels, rhythm, target, Some(0.5)),
+    let forecast = match strategy {
+        Strategy::ManyToOne => ForecastSpec::aggregate(steps, &levels, rhythm, target, Some(0.5)),
         _ => ForecastSpec::new(steps, &levels, rhythm),
     };
-    let extra = Extra { known: known(random, irregular), ..Extra::default() };
-    let (inputs, keyed) = (FEATURES + extra.features(), extra.known.keyed);
-    let tells = !extra.known.names.is_empty();
+    let extra = ExtraFeatures { future_covariates: known(random, irregular), ..ExtraFeatures::default() };
+    let (inputs, keyed) = (FEATURES + extra.features(), extra.future_covariates.keyed);
+    let tells = !extra.future_covariates.names.is_empty();
     let engine = StreamSpec {
         name: STREAM.into(),
         series: SeriesSpec {
@@ -98,7 +98,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
             horizon: horizon as usize,
             levels: levels.len(),
             seed: 7,
-            arrangement,
+            strategy,
             target,
             ..NetworkSpec::default()
         },
@@ -119,7 +119,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
         app: GROUP.into(),
         streams: vec![StreamPlan {
             engine,
-            known: tells.then(|| known_plan(&decode, keyed)),
+            future_covariates: tells.then(|| future_covariates_plan(&decode, keyed)),
             decode,
             topics: vec![INPUT.into()],
             forecasts_topic: FORECASTS.into(),
@@ -131,8 +131,8 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
         dead_letter_topic: DEAD.into(),
         commit_interval: 10_000,
         checkpoint_interval: *[0, 1_000_000, 20_000_000].choose(random).unwrap(),
-        max_epoch_records: random.random_range(1..60),
-        max_epoch_bytes: random.random_range(1_000..200_000),
+        max_transaction_records: random.random_range(1..60),
+        max_transaction_bytes: random.random_range(1_000..200_000),
         max_poll_records: random.random_range(1..20),
         standby_bytes: *[0, 2_000, 1 << 30].choose(random).unwrap(),
     }
@@ -144,12 +144,12 @@ fn known(random: &mut Pcg64Mcg, irregular: bool) -> Known {
         return Known::default();
     }
     let names = ["warm".into(), "price".into()].into();
-    Known { names, keyed: random.random_bool(0.5), suffixes: [].into(), slots: random.random_range(6..40) }
+    Known { names, keyed: random.random_bool(0.5), suffixes: [].into(), max_slots: random.random_range(6..40) }
 }
 
-fn known_plan(decode: &DecodeSpec, keyed: bool) -> KnownPlan {
+fn future_covariates_plan(decode: &DecodeSpec, keyed: bool) -> FutureCovariatesPlan {
     let names = || vec!["warm".to_owned(), "price".to_owned()];
     let key = if keyed { KeySource::Record } else { KeySource::Fields(Vec::new()) };
     let decode = DecodeSpec { key, values: names(), covariates: names(), ..decode.clone() };
-    KnownPlan { topic: KNOWN.into(), decode, keyed }
+    FutureCovariatesPlan { topic: KNOWN.into(), decode, keyed }
 }

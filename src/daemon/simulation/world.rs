@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     broker::{
-        Broker, BrokerError, Outgoing, Partition,
+        Broker, BrokerError, Partition, ProducerRecord,
         memory::{Delivery, Fault, MemoryCluster, Operation},
     },
     daemon::{
@@ -27,7 +27,7 @@ use crate::{
     env::{Clock, ManualClock},
     nn::Weights,
     wire::{
-        TaskRecord,
+        TaskCheckpoint,
         model::{Manifest, PublishReason, Release},
         state::{Envelope, StateKey},
     },
@@ -111,7 +111,7 @@ impl World {
         self.totals.forecasts = committed.forecasts.values().map(Vec::len).sum::<usize>() as u64;
         self.totals.refused = committed.refused.len() as u64;
         self.totals.weights = self.changes.activations.values().map(BTreeMap::len).sum::<usize>() as u64;
-        self.totals.sightings = self.changes.sightings.values().map(BTreeMap::len).sum::<usize>() as u64;
+        self.totals.watermarks = self.changes.watermarks.values().map(BTreeMap::len).sum::<usize>() as u64;
         self.totals
     }
 
@@ -220,7 +220,7 @@ impl World {
         let records = Manifest::new(release, &bytes).records(&bytes).unwrap();
         let outgoing: Vec<_> = records
             .iter()
-            .map(|(key, payload)| Outgoing {
+            .map(|(key, payload)| ProducerRecord {
                 topic: MODELS,
                 partition: Some(0),
                 key: Some(key.as_bytes()),
@@ -342,7 +342,8 @@ impl World {
     fn disorder(&mut self, place: usize) {
         let Some(replica) = &self.replicas[place] else { return };
         for _ in 0..self.random.random_range(1..12) {
-            let delivery = Delivery { skip: self.random.random_range(0..4), most: self.random.random_range(0..8) };
+            let delivery =
+                Delivery { skip: self.random.random_range(0..4), max_records: self.random.random_range(0..8) };
             replica.process.faults().deliver(delivery);
         }
     }
@@ -415,10 +416,10 @@ impl World {
                 let (Some(key), Some(payload)) = (&record.key, &record.payload) else { continue };
                 if let StateKey::Task { partition, .. } = StateKey::parse(key).unwrap() {
                     let envelope = Envelope::decode(payload).unwrap();
-                    let task = TaskRecord::from_bytes(envelope.layout, envelope.body).unwrap();
+                    let task = TaskCheckpoint::from_bytes(envelope.layout, envelope.body).unwrap();
                     self.changes.activations.entry(partition).or_default().extend(task.activations);
-                    let sightings = task.sightings.into_iter().map(|(position, _, until, _)| (position, until));
-                    self.changes.sightings.entry(partition).or_default().extend(sightings);
+                    let watermarks = task.watermarks.into_iter().map(|(position, _, until, _)| (position, until));
+                    self.changes.watermarks.entry(partition).or_default().extend(watermarks);
                 }
             }
         }

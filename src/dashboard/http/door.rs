@@ -9,7 +9,7 @@ use crate::settings;
 
 /// The way in. Without a token everybody is let in who can reach the address.
 #[derive(Debug, Clone)]
-pub struct Door {
+pub struct ListenerSpec {
     pub(super) listen: String,
     pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) token: Option<Token>,
@@ -17,9 +17,9 @@ pub struct Door {
     pub(super) body_bytes: u64,
 }
 
-impl Door {
+impl ListenerSpec {
     /// A plain door without a lock at `listen` (`ADDRESS:PORT`).
-    pub fn open(listen: impl Into<String>) -> Self {
+    pub fn plain(listen: impl Into<String>) -> Self {
         let settings::Http { connections, body_bytes, .. } = settings::Http::default();
         Self {
             listen: listen.into(),
@@ -34,7 +34,7 @@ impl Door {
     ///
     /// # Errors
     /// When certificate or key cannot be used.
-    pub fn new(http: &settings::Http) -> Result<Self, ServeError> {
+    pub fn from_settings(http: &settings::Http) -> Result<Self, ServeError> {
         let tls = match (&http.tls_certificate_file, &http.tls_key_file) {
             (Some(certificate), Some(key)) => Some(tls::load(certificate, key)?),
             _ => None,

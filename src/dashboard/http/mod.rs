@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-pub use door::Door;
+pub use door::ListenerSpec;
 pub use health::{Condition, Health, Verdict};
 
-use super::state::Board;
+use super::state::DashboardState;
 use crate::env::Clock;
 use crate::telemetry::Exposition;
 use limited::Limited;
@@ -34,7 +34,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Window {
     /// The picture behind the page.
-    pub board: Arc<Board>,
+    pub dashboard: Arc<DashboardState>,
     /// What `/livez` and `/readyz` answer from.
     pub health: Arc<Health>,
     /// What `/metrics` answers with.
@@ -92,14 +92,14 @@ pub struct Serving {
 
 impl Serving {
     /// Waits until it has ended after its shutdown was asked for.
-    pub async fn ended(self) {
+    pub async fn wait(self) {
         // It ends by itself or has panicked; in both cases nothing is served any more.
         drop(self.task.await);
     }
 }
 
 /// What answers behind the door.
-pub fn router(door: &Door, window: Window) -> axum::Router {
+pub fn router(door: &ListenerSpec, window: Window) -> axum::Router {
     routes::router(window, door.token.clone(), door.body_bytes)
 }
 
@@ -117,12 +117,12 @@ fn answer(
 /// # Errors
 /// When the address is not one, or not to be had; the message says what to do.
 pub async fn serve(
-    door: Door,
+    door: ListenerSpec,
     window: Window,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Serving, ServeError> {
     let router = router(&door, window.clone());
-    let Door { listen, tls, connections, .. } = door;
+    let ListenerSpec { listen, tls, connections, .. } = door;
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host(&listen)
         .await
         .map_err(|error| ServeError::Address { listen: listen.clone(), reason: error.to_string() })?
@@ -163,7 +163,7 @@ async fn tick(window: Window) {
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     for count in 1u64.. {
         timer.tick().await;
-        window.board.tick(window.clock.wall_millis());
+        window.dashboard.tick(window.clock.wall_millis());
         if count.is_multiple_of(UPKEEP_TICKS) {
             window.exposition.upkeep();
         }

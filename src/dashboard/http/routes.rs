@@ -127,7 +127,7 @@ async fn overview(State(window): State<Window>) -> Response {
             version: env!("CARGO_PKG_VERSION"),
             now: window.clock.wall_millis(),
             ready: window.health.ready(),
-            overview: window.board.overview(),
+            overview: window.dashboard.overview(),
         },
     )
 }
@@ -137,7 +137,7 @@ async fn series(
     filter: Result<Query<Filter>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
     match filter {
-        Ok(Query(filter)) => json(StatusCode::OK, &window.board.series(&filter)),
+        Ok(Query(filter)) => json(StatusCode::OK, &window.dashboard.series(&filter)),
         Err(error) => told(StatusCode::BAD_REQUEST, &error.body_text()),
     }
 }
@@ -156,7 +156,7 @@ async fn chart(
         Ok(Query(which)) => which,
         Err(error) => return told(StatusCode::BAD_REQUEST, &error.body_text()),
     };
-    match window.board.chart(&which.stream, &which.series) {
+    match window.dashboard.chart(&which.stream, &which.series) {
         Some(chart) => json(StatusCode::OK, &chart),
         None => told(
             StatusCode::NOT_FOUND,

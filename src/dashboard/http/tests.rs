@@ -8,7 +8,7 @@ fn window() -> Window {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let exposition = Exposition::detached().unwrap();
     let (board, health) = (Arc::default(), Arc::new(Health::new(clock.clone())));
-    Window { board, health, exposition, clock, title: "test".into() }
+    Window { dashboard: board, health, exposition, clock, title: "test".into() }
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -33,11 +33,11 @@ fn with_server(window: Window, visit: impl FnOnce(SocketAddr)) {
     let shutdown = async {
         drop(stopped.await);
     };
-    let serving = runtime.block_on(serve(Door::open("127.0.0.1:0"), window, shutdown)).unwrap();
+    let serving = runtime.block_on(serve(ListenerSpec::plain("127.0.0.1:0"), window, shutdown)).unwrap();
     let address = serving.address;
     visit(address);
     stop.send(()).unwrap();
-    runtime.block_on(serving.ended());
+    runtime.block_on(serving.wait());
     assert!(std::net::TcpStream::connect(address).is_err(), "it has stopped listening");
 }
 
@@ -95,7 +95,7 @@ fn the_page_loads_nothing_from_elsewhere_and_nothing_can_be_changed() {
 #[test]
 fn charts_are_found_by_names_of_any_letters() {
     let window = window();
-    let board = window.board.clone();
+    let board = window.dashboard.clone();
     let update = SeriesUpdate {
         stream: "s",
         series: "Köln/Süd & <b>",
@@ -107,7 +107,7 @@ fn charts_are_found_by_names_of_any_letters() {
         quantiles: &[1.5],
         anomaly: None,
     };
-    board.post(&update);
+    board.record_forecast(&update);
     with_server(window, |address| {
         let (status, _, body) = ask(address, "GET /api/chart?stream=s&series=K%C3%B6ln%2FS%C3%BCd+%26+%3Cb%3E");
         assert_eq!(status, 200, "{body}");
@@ -121,8 +121,9 @@ fn charts_are_found_by_names_of_any_letters() {
 #[test]
 fn an_address_that_cannot_be_had_is_explained() {
     let runtime = runtime();
-    let try_it =
-        |listen: &str| runtime.block_on(serve(Door::open(listen), window(), async {})).unwrap_err().to_string();
+    let try_it = |listen: &str| {
+        runtime.block_on(serve(ListenerSpec::plain(listen), window(), async {})).unwrap_err().to_string()
+    };
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let told = try_it(&address);
@@ -138,10 +139,10 @@ fn a_connection_kept_open_does_not_hold_the_shutdown_up() {
     let shutdown = async {
         drop(stopped.await);
     };
-    let serving = runtime.block_on(serve(Door::open("127.0.0.1:0"), window(), shutdown)).unwrap();
+    let serving = runtime.block_on(serve(ListenerSpec::plain("127.0.0.1:0"), window(), shutdown)).unwrap();
     let mut idle = std::net::TcpStream::connect(serving.address).unwrap();
     write!(idle, "GET /livez HTTP/1.1\r\nHost: te").unwrap();
     stop.send(()).unwrap();
-    let ended = runtime.block_on(async { tokio::time::timeout(DRAIN * 3, serving.ended()).await });
+    let ended = runtime.block_on(async { tokio::time::timeout(DRAIN * 3, serving.wait()).await });
     assert!(ended.is_ok(), "it must end within its drain time");
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use hashbrown::{Equivalent, HashMap};
 
 use super::timeline::Timeline;
-use super::{Accuracy, BoardSpec, PartitionNote, Promotion, SeriesUpdate, TrainingStep, Work};
+use super::{Accuracy, DashboardLimits, PartitionStatus, Promotion, SeriesUpdate, TrainingStep, Work};
 use crate::forecast::EXPERTS;
 
 /// Seconds over which rates are taken.
@@ -122,7 +122,7 @@ pub(super) struct Moment {
 pub(super) struct Stream {
     pub(super) work: Work,
     pub(super) horizons: BTreeMap<u32, Sums>,
-    pub(super) partitions: BTreeMap<(String, i32), PartitionNote>,
+    pub(super) partitions: BTreeMap<(String, i32), PartitionStatus>,
     pub(super) version: u64,
     pub(super) published: Option<i64>,
     pub(super) latest_step: Option<TrainingStep>,
@@ -132,7 +132,7 @@ pub(super) struct Stream {
 /// The board's contents.
 #[derive(Debug)]
 pub(super) struct Store {
-    pub(super) spec: BoardSpec,
+    pub(super) spec: DashboardLimits,
     pub(super) shown: HashMap<Name, Shown>,
     pub(super) first_comers: usize,
     pub(super) streams: BTreeMap<String, Stream>,
@@ -145,7 +145,7 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn new(spec: BoardSpec) -> Self {
+    pub(super) fn new(spec: DashboardLimits) -> Self {
         Self {
             moments: Timeline::new(spec.samples),
             spec,
@@ -160,7 +160,7 @@ impl Store {
         }
     }
 
-    pub(super) fn post(&mut self, update: &SeriesUpdate<'_>) {
+    pub(super) fn record_forecast(&mut self, update: &SeriesUpdate<'_>) {
         self.posts += 1;
         let anomalous = update.anomaly.is_some_and(|score| score >= self.spec.anomaly_threshold);
         let room = self.first_comers < self.spec.shown;
@@ -216,15 +216,15 @@ impl Store {
         self.streams.entry(name.to_owned()).or_default()
     }
 
-    pub(super) fn note_work(&mut self, stream: &str, more: Work) {
+    pub(super) fn record_work(&mut self, stream: &str, more: Work) {
         add(&mut self.stream(stream).work, more);
     }
 
-    pub(super) fn note_accuracy(&mut self, stream: &str, horizon: u32, more: &Accuracy) {
+    pub(super) fn record_accuracy(&mut self, stream: &str, horizon: u32, more: &Accuracy) {
         self.stream(stream).horizons.entry(horizon).or_default().add(more);
     }
 
-    pub(super) fn note_partition(&mut self, stream: &str, topic: &str, number: i32, note: Option<PartitionNote>) {
+    pub(super) fn set_partition(&mut self, stream: &str, topic: &str, number: i32, note: Option<PartitionStatus>) {
         let partitions = &mut self.stream(stream).partitions;
         match note {
             Some(note) => partitions.insert((topic.to_owned(), number), note),
@@ -232,19 +232,19 @@ impl Store {
         };
     }
 
-    pub(super) fn note_weights(&mut self, stream: &str, version: u64, published: Option<i64>) {
+    pub(super) fn set_weights(&mut self, stream: &str, version: u64, published: Option<i64>) {
         let stream = self.stream(stream);
         (stream.version, stream.published) = (version, published);
     }
 
-    pub(super) fn note_training(&mut self, stream: &str, step: TrainingStep) {
+    pub(super) fn record_training_step(&mut self, stream: &str, step: TrainingStep) {
         let samples = self.spec.samples;
         let stream = self.stream(stream);
         stream.latest_step = Some(step);
         stream.losses.get_or_insert_with(|| Timeline::new(samples)).push(step);
     }
 
-    pub(super) fn note_promotion(&mut self, promotion: Promotion) {
+    pub(super) fn record_training_outcome(&mut self, promotion: Promotion) {
         self.stream(&promotion.stream.clone()).version = promotion.version;
         self.promotions.push_front(promotion);
         self.promotions.truncate(self.spec.promotions);

@@ -2,15 +2,23 @@ use super::*;
 
 const LEVELS: [f32; 5] = [0.05, 0.1, 0.5, 0.9, 0.95];
 
-fn spec() -> BoardSpec {
-    BoardSpec { shown: 3, anomalous: 2, points: 10, anomalies: 4, promotions: 2, samples: 50, anomaly_threshold: 0.99 }
+fn spec() -> DashboardLimits {
+    DashboardLimits {
+        shown: 3,
+        anomalous: 2,
+        points: 10,
+        anomalies: 4,
+        promotions: 2,
+        samples: 50,
+        anomaly_threshold: 0.99,
+    }
 }
 
 /// Posts a step at `origin` whose two leads have the quantiles value + level - 0.5.
-fn post(board: &Board, series: &str, origin: i64, value: f64, anomaly: Option<f32>) {
+fn post(board: &DashboardState, series: &str, origin: i64, value: f64, anomaly: Option<f32>) {
     let quantiles: Vec<f64> =
         [0.0, 1.0].iter().flat_map(|lead| LEVELS.map(|level| value + lead + f64::from(level) - 0.5)).collect();
-    board.post(&SeriesUpdate {
+    board.record_forecast(&SeriesUpdate {
         stream: "s",
         series,
         origin,
@@ -23,13 +31,13 @@ fn post(board: &Board, series: &str, origin: i64, value: f64, anomaly: Option<f3
     });
 }
 
-fn names(board: &Board) -> Vec<String> {
+fn names(board: &DashboardState) -> Vec<String> {
     board.series(&Filter::default()).series.into_iter().map(|chart| chart.series).collect()
 }
 
 #[test]
 fn the_first_to_come_are_shown_in_their_order_and_no_more() {
-    let board = Board::new(spec());
+    let board = DashboardState::new(spec());
     for origin in 0..20 {
         for series in ["d", "a", "c", "b"] {
             post(&board, series, origin * 10, origin as f64, None);
@@ -46,7 +54,7 @@ fn the_first_to_come_are_shown_in_their_order_and_no_more() {
 
 #[test]
 fn bands_are_the_pairs_of_levels_around_the_median_widest_first() {
-    let board = Board::new(spec());
+    let board = DashboardState::new(spec());
     post(&board, "a", 0, 5.0, None);
     let bands = board.chart("s", "a").unwrap().bands;
     assert_eq!(bands.iter().map(|band| band.share).collect::<Vec<_>>(), [0.9, 0.8]);
@@ -56,7 +64,7 @@ fn bands_are_the_pairs_of_levels_around_the_median_widest_first() {
 
 #[test]
 fn what_had_been_expected_is_kept_beside_what_came() {
-    let board = Board::new(spec());
+    let board = DashboardState::new(spec());
     post(&board, "a", 0, 5.0, None);
     post(&board, "a", 10, 9.0, Some(0.5));
     post(&board, "a", 40, 9.0, None);
@@ -70,7 +78,7 @@ fn what_had_been_expected_is_kept_beside_what_came() {
 
 #[test]
 fn an_anomaly_brings_its_series_onto_the_board_and_the_quietest_such_series_gives_way() {
-    let board = Board::new(spec());
+    let board = DashboardState::new(spec());
     for series in ["a", "b", "c", "d", "e", "f"] {
         post(&board, series, 0, 1.0, None);
     }
@@ -93,7 +101,7 @@ fn an_anomaly_brings_its_series_onto_the_board_and_the_quietest_such_series_give
 
 #[test]
 fn a_series_whose_input_starts_anew_starts_anew() {
-    let board = Board::new(spec());
+    let board = DashboardState::new(spec());
     post(&board, "a", 100, 1.0, None);
     post(&board, "a", 110, 2.0, None);
     post(&board, "a", 50, 3.0, None);
@@ -102,7 +110,7 @@ fn a_series_whose_input_starts_anew_starts_anew() {
 
 #[test]
 fn pages_are_filtered_bounded_and_never_past_the_end() {
-    let board = Board::new(BoardSpec { shown: 100, ..spec() });
+    let board = DashboardState::new(DashboardLimits { shown: 100, ..spec() });
     (0..90).for_each(|number| post(&board, &format!("Meter-{number:02}"), 0, 1.0, None));
     let page = |filter: Filter| board.series(&filter);
     assert_eq!(page(Filter { limit: 1000, ..Filter::default() }).series.len(), view::PAGE_LIMIT);
@@ -118,7 +126,7 @@ fn pages_are_filtered_bounded_and_never_past_the_end() {
 
 #[test]
 fn skill_coverage_and_rates_come_from_sums() {
-    let board = Board::new(spec());
+    let board = DashboardState::new(spec());
     let nothing = board.overview();
     assert_eq!((nothing.skill_last_value, nothing.observations_per_second), (None, None), "unknown is not zero");
     let accuracy = Accuracy {
@@ -131,9 +139,9 @@ fn skill_coverage_and_rates_come_from_sums() {
     };
     board.tick(1000);
     for second in 2..40 {
-        board.note_accuracy("s", 1, &accuracy);
-        board.note_accuracy("s", 24, &Accuracy { foretide: 10.0, ..accuracy.clone() });
-        board.note_work("s", Work { records: 1, observations: 50, forecasts: 25, late: 1, dead_letters: 2 });
+        board.record_accuracy("s", 1, &accuracy);
+        board.record_accuracy("s", 24, &Accuracy { foretide: 10.0, ..accuracy.clone() });
+        board.record_work("s", Work { records: 1, observations: 50, forecasts: 25, late: 1, dead_letters: 2 });
         board.tick(second * 1000);
     }
     let overview = board.overview();
@@ -155,17 +163,17 @@ fn skill_coverage_and_rates_come_from_sums() {
 
 #[test]
 fn partitions_training_and_promotions_are_told() {
-    let board = Board::new(spec());
-    let note = PartitionNote { state: PartitionState::Restoring, series: 5, state_bytes: 500, lag: 7, remaining: 3 };
-    board.note_partition("s", "in", 1, Some(note));
-    board.note_partition("s", "in", 0, Some(PartitionNote { state: PartitionState::Running, ..note }));
+    let board = DashboardState::new(spec());
+    let note = PartitionStatus { state: PartitionState::Restoring, series: 5, state_bytes: 500, lag: 7, remaining: 3 };
+    board.set_partition("s", "in", 1, Some(note));
+    board.set_partition("s", "in", 0, Some(PartitionStatus { state: PartitionState::Running, ..note }));
     assert_eq!((board.overview().series, board.overview().lag), (10, 14));
-    board.note_partition("s", "in", 0, None);
+    board.set_partition("s", "in", 0, None);
     let step = TrainingStep { at: 1, round: 1, step: 3, of: 9, loss: 0.5, gradient_norm: f64::NAN };
-    board.note_training("s", step);
+    board.record_training_step("s", step);
     for version in 1..=3 {
         let verdict = Verdict::Refused(format!("round {version}"));
-        board.note_promotion(Promotion {
+        board.record_training_outcome(Promotion {
             stream: "s".into(),
             at: 5,
             version,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::store::{Anomaly, Moment, Name, NameRef, Shown, Store, Sums};
-use super::{PartitionNote, Promotion};
+use super::{PartitionStatus, Promotion};
 use crate::forecast::Expert;
 
 /// The most series a page holds.
@@ -128,7 +128,7 @@ pub struct PartitionView {
     pub partition: i32,
     /// What is known of it.
     #[serde(flatten)]
-    pub note: PartitionNote,
+    pub note: PartitionStatus,
 }
 
 /// How training goes for a stream.

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::series::{Aggregation, Calendar, Extra, Known, Outlook, SeriesSpec};
+use crate::series::{Aggregation, Calendar, ExtraFeatures, FutureCovariateTable, Known, SeriesSpec};
 use crate::time::Grid;
 
 const LEVELS: [f32; 5] = [0.05, 0.1, 0.5, 0.9, 0.95];
@@ -12,14 +12,14 @@ struct Run {
     spec: ForecastSpec,
     series: SeriesState,
     state: ForecastState,
-    facts: Facts,
+    facts: AccuracySums,
     out: Forecast,
     network: Vec<f32>,
     /// Size of the network's outputs.
     loud: f32,
     slot: i64,
     /// What is told in advance.
-    outlook: Outlook,
+    outlook: FutureCovariateTable,
 }
 
 impl Run {
@@ -39,17 +39,17 @@ impl Run {
             horizon: spec.horizon as u32,
             burn_in: 32,
             calendar: Calendar::utc(),
-            extra: Extra::default(),
+            extra: ExtraFeatures::default(),
         };
         Self {
             series: SeriesState::new(),
             state: ForecastState::new(&spec),
-            facts: Facts::new(&spec),
+            facts: AccuracySums::new(&spec),
             out: Forecast::new(&spec),
             network: vec![0.0; spec.outputs() * LEVELS.len()],
             loud: 0.0,
             slot: 0,
-            outlook: Outlook::default(),
+            outlook: FutureCovariateTable::default(),
             grid,
             spec,
         }
@@ -58,11 +58,11 @@ impl Run {
     /// The same where numbers are known in advance.
     fn told(spec: ForecastSpec, numbers: impl IntoIterator<Item = f64>) -> Self {
         let known = Known { names: ["told".into()].into(), ..Known::default() };
-        let extra = Extra { known, ..Extra::default() };
+        let extra = ExtraFeatures { future_covariates: known, ..ExtraFeatures::default() };
         let mut run = Self::of(spec.with_extra(&extra));
         run.grid.extra = extra;
         for (slot, number) in (0..).zip(numbers) {
-            run.outlook.tell(slot, slot, &[number], usize::MAX);
+            run.outlook.insert(slot, slot, &[number], usize::MAX);
         }
         run
     }
@@ -71,8 +71,8 @@ impl Run {
         let slot = ClosedSlot { slot: self.slot, value, readings: 1, reset: false };
         self.slot += 1;
         let score = self.state.mature(&self.spec, &mut self.series, &slot, &mut self.facts);
-        self.series.foresee(&self.grid, slot.slot, Some(&self.outlook));
-        self.series.take(&self.grid, &slot);
+        self.series.look_up_future_covariates(&self.grid, slot.slot, Some(&self.outlook));
+        self.series.update(&self.grid, &slot);
         if value.is_some() {
             let mut features = vec![0.0; self.grid.features()];
             self.series.features(&self.grid, &mut features);
@@ -131,7 +131,7 @@ fn a_crossing_comes_as_often_as_it_was_told() {
         (&wandering, 0, Target::Minimum, -2.0),
         (&wandering, 0, Target::Last, 1.0),
     ] {
-        let mut run = Run::of(ForecastSpec::one(6, &LEVELS, season, target, Some(threshold)).unwrap());
+        let mut run = Run::of(ForecastSpec::aggregate(6, &LEVELS, season, target, Some(threshold)).unwrap());
         run.step(Some(values[0]));
         assert!((0.0..=1.0).contains(&run.out.crossing.unwrap()), "told from the first value on");
         // Of what was told as 0 to 1/4, 1/4 to 3/4, 3/4 to 1: how often, the sum, how often it came.
@@ -252,7 +252,7 @@ fn a_network_that_knows_is_believed_and_its_spread_shapes_the_intervals() {
         }
     }
     assert!((run.out.point[0] - way(8000)).abs() < 2.5, "{}", run.out.point[0]);
-    assert!(run.facts.buckets[0].weights[Expert::Network as usize] > 0.9 * 8000.0);
+    assert!(run.facts.buckets[0].expert_weights[Expert::Network as usize] > 0.9 * 8000.0);
     assert!(covered.iter().all(|share| (share - 0.8).abs() < 0.05), "in the noise, in the calm: {covered:?}");
 }
 
@@ -306,7 +306,7 @@ proptest! {
     ) {
         let run = |after: &[Option<f64>]| {
             let spec = match target {
-                Some(target) => ForecastSpec::one(12, &LEVELS, 7, target, Some(0.5)).unwrap(),
+                Some(target) => ForecastSpec::aggregate(12, &LEVELS, 7, target, Some(0.5)).unwrap(),
                 None => ForecastSpec::new(12, &LEVELS, 7).unwrap(),
             };
             // What is told of slots beyond the horizon of the last forecast differs too.
@@ -345,7 +345,7 @@ proptest! {
             for lead in 1..=13 {
                 prop_assert!(run.row(lead).windows(2).all(|pair| pair[0] <= pair[1]));
             }
-            let sums = run.facts.buckets.iter().flat_map(|bucket| [bucket.absolute, bucket.squared, bucket.pinball]);
+            let sums = run.facts.buckets.iter().flat_map(|bucket| [bucket.absolute_error, bucket.squared_error, bucket.pinball]);
             prop_assert!(sums.into_iter().all(f64::is_finite));
         }
     }

@@ -33,9 +33,9 @@ pub const fn padded(size: usize) -> usize {
     size.next_multiple_of(LANES)
 }
 
-/// Instructions that this processor has: only [`best`](Self::best) and [`available`](Self::available) make one.
+/// InstructionSet that this processor has: only [`best`](Self::best) and [`available`](Self::available) make one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Instructions(Kind);
+pub struct InstructionSet(Kind);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -49,10 +49,10 @@ enum Kind {
     Bf16,
 }
 
-impl Instructions {
+impl InstructionSet {
     /// The fastest that this processor has; found out once.
     pub fn best() -> Self {
-        static BEST: OnceLock<Instructions> = OnceLock::new();
+        static BEST: OnceLock<InstructionSet> = OnceLock::new();
         *BEST.get_or_init(|| Self::available().last().copied().unwrap_or(Self(Kind::Portable)))
     }
 
@@ -100,7 +100,7 @@ macro_rules! dispatched {
     ($(#[$documentation:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) = $generic:ident) => {
         $(#[$documentation])*
         #[allow(clippy::too_many_arguments)]
-        pub fn $name(instructions: Instructions, $($argument: $type),*) {
+        pub fn $name(instructions: InstructionSet, $($argument: $type),*) {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f")]
             #[allow(clippy::too_many_arguments)]
@@ -118,7 +118,7 @@ macro_rules! dispatched {
             match instructions.0 {
                 // SAFETY: `Portable` asks for no instructions.
                 Kind::Portable => unsafe { $generic::<lanes::Portable>($($argument),*) },
-                // SAFETY: `Instructions` with this kind exists only where the processor has them.
+                // SAFETY: `InstructionSet` with this kind exists only where the processor has them.
                 #[cfg(target_arch = "x86_64")]
                 Kind::Avx2 => unsafe { avx2($($argument),*) },
                 // SAFETY: as above.
@@ -144,7 +144,7 @@ dispatched! {
 
 dispatched! {
     /// Turns the quantiles of rows into the slopes of a loss, and adds the losses to `sum`: see [`loss::slopes`].
-    fn loss_slopes(loss: Loss<'_>, targets: &[f32], quantiles: &mut [f32], sum: &mut f64) = slopes
+    fn loss_gradients(loss: Loss<'_>, targets: &[f32], quantiles: &mut [f32], sum: &mut f64) = slopes
 }
 
 dispatched! {
@@ -191,7 +191,7 @@ dispatched! {
 
 /// One step of a layer: the states of rows `0..rows` are moved on by their inputs, in place.
 pub fn layer_step(
-    instructions: Instructions,
+    instructions: InstructionSet,
     layer: &Layer,
     rows: usize,
     input: Input<'_>,
@@ -201,7 +201,7 @@ pub fn layer_step(
     #[cfg(target_arch = "x86_64")]
     if instructions.0 == Kind::Bf16 && layer.combination.late().is_none() {
         let halved = layer.halved.get_or_init(|| layer.panels.iter().map(bf16::Halved::new).collect());
-        // SAFETY: `Instructions` of this kind exist only where the processor has them.
+        // SAFETY: `InstructionSet` of this kind exist only where the processor has them.
         return unsafe { bf16::step(layer, halved, rows, input, states, scratch) };
     }
     layer_step_exact(instructions, layer, rows, input, states, scratch);

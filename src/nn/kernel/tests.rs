@@ -131,7 +131,7 @@ fn looks(combination: Combination, gate: usize) -> (bool, bool) {
 }
 
 /// Steps `rows` rows `steps` times; the states `[rows, states * padded(hidden)]` after the last.
-fn run(on: Instructions, layer: &Layer, inputs: usize, rows: usize, steps: usize, seed: u64) -> Vec<f32> {
+fn run(on: InstructionSet, layer: &Layer, inputs: usize, rows: usize, steps: usize, seed: u64) -> Vec<f32> {
     let mut random = Pcg64::seed_from_u64(seed);
     let stride = layer.combination.states() * layer.blocks() * LANES;
     let mut states = vec![0.0; rows * stride];
@@ -146,10 +146,10 @@ fn run(on: Instructions, layer: &Layer, inputs: usize, rows: usize, steps: usize
 
 #[test]
 fn this_processor_is_told_apart() {
-    let names: Vec<_> = Instructions::available().into_iter().map(Instructions::name).collect();
+    let names: Vec<_> = InstructionSet::available().into_iter().map(InstructionSet::name).collect();
     println!("instructions here: {names:?}");
     assert_eq!(names[0], "portable");
-    assert_eq!(Instructions::best().name(), names[names.len() - 1]);
+    assert_eq!(InstructionSet::best().name(), names[names.len() - 1]);
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn exponentials_are_close_relative_to_their_size() {
 fn padding_stays_zero() {
     for combination in Combination::ALL {
         let layer = Plain::new(combination, 3, 21, 4).packed();
-        let states = run(Instructions::best(), &layer, 3, 5, 20, 1);
+        let states = run(InstructionSet::best(), &layer, 3, 5, 20, 1);
         for vector in states.chunks_exact(32) {
             assert!(vector[..21].iter().any(|value| *value != 0.0));
             assert_eq!(vector[21..], [0.0; 11], "{combination:?}");
@@ -215,14 +215,14 @@ fn padding_stays_zero() {
 
 #[test]
 fn rounded_weights_are_close_and_the_same_in_any_batch() {
-    let Some(rounding) = Instructions::rounding() else {
+    let Some(rounding) = InstructionSet::rounding() else {
         println!("skipped: this processor has no bfloat16 dot product");
         return;
     };
     for combination in Combination::ALL {
         for (inputs, hidden) in [(8, 64), (3, 21), (17, 80)] {
             let layer = Plain::new(combination, inputs, hidden, 5).packed();
-            let (exact, rounded) = (Instructions::best(), rounding);
+            let (exact, rounded) = (InstructionSet::best(), rounding);
             let [exact, rounded] = [exact, rounded].map(|on| run(on, &layer, inputs, 31, 1, 3));
             let mean = |of: &dyn Fn(usize) -> f32| (0..exact.len()).map(of).sum::<f32>() / exact.len() as f32;
             let worst =
@@ -244,7 +244,7 @@ proptest! {
         inputs in 1_usize..12, hidden in 1_usize..90, rows in 1_usize..9, seed in any::<u64>(), which in 0_usize..8,
     ) {
         let plain = Plain::new(Combination::ALL[which], inputs, hidden, seed);
-        let states = run(Instructions::best(), &plain.packed(), inputs, rows, 4, seed);
+        let states = run(InstructionSet::best(), &plain.packed(), inputs, rows, 4, seed);
         let vectors = plain.combination.states();
         let mut exact = vec![vec![0.0_f64; vectors * hidden]; rows];
         let mut random = Pcg64::seed_from_u64(seed);
@@ -267,7 +267,7 @@ proptest! {
         inputs in 1_usize..10, hidden in 1_usize..150, rows in 1_usize..16, seed in any::<u64>(), which in 0_usize..8,
     ) {
         let layer = Plain::new(Combination::ALL[which], inputs, hidden, seed).packed();
-        let mut kinds = Instructions::available().into_iter();
+        let mut kinds = InstructionSet::available().into_iter();
         let portable = run(kinds.next().unwrap(), &layer, inputs, rows, 3, seed);
         prop_assert!(portable.iter().any(|value| *value != 0.0));
         for kind in kinds {
@@ -286,7 +286,7 @@ proptest! {
         let x = numbers(&mut random, rows * (inputs + 3), 1.0);
         let stride = outputs + 2;
         let mut first = None;
-        for kind in Instructions::available() {
+        for kind in InstructionSet::available() {
             let mut out = vec![7.0; rows * stride];
             dense_rows(kind, &panel, rows, Rows { data: &x, stride: inputs + 3, offset: 1 }, &mut out, stride);
             for (row, out) in out.chunks_exact(stride).enumerate() {
@@ -314,7 +314,7 @@ proptest! {
         let x = numbers(&mut random, rows * inputs, 1.0);
         let width = padded(outputs);
         let begun = numbers(&mut random, rows * width, 1.0);
-        for kind in Instructions::available() {
+        for kind in InstructionSet::available() {
             for results in [Results::Padded, Results::Added] {
                 let mut out = begun.clone();
                 let x = Rows { data: &x, stride: inputs, offset: 0 };
@@ -341,7 +341,7 @@ proptest! {
         let right = numbers(&mut random, rows * (outputs + 5), 1.0);
         let stride = outputs + 3;
         let begun = numbers(&mut random, inputs * stride, 1.0);
-        for kind in Instructions::available() {
+        for kind in InstructionSet::available() {
             let mut into = begun.clone();
             let left = Rows { data: &left, stride: inputs + 2, offset: 1 };
             let right = Rows { data: &right, stride: outputs + 5, offset: 4 };
@@ -370,7 +370,7 @@ proptest! {
         let mut states = numbers(&mut random, rows * stride, 1.0);
         let row = row.index(rows);
         let mut alone = states[row * stride..][..stride].to_vec();
-        let on = Instructions::best();
+        let on = InstructionSet::best();
         let input = |x| Input::Rows(Rows { data: x, stride: 5, offset: 0 });
         let mut scratch = Vec::new();
         layer_step(on, &layer, rows, input(&x), States { data: &mut states, stride, offset: 0 }, &mut scratch);

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::series::{Calendar, Extra};
+use crate::series::{Calendar, ExtraFeatures};
 
 fn spec(interval: i64) -> SeriesSpec {
     SeriesSpec {
@@ -15,12 +15,12 @@ fn spec(interval: i64) -> SeriesSpec {
         horizon: 2,
         burn_in: 4,
         calendar: Calendar::utc(),
-        extra: Extra::default(),
+        extra: ExtraFeatures::default(),
     }
 }
 
 /// Places `(time, value)` in order; returns what closed and what became of each.
-fn run(spec: &SeriesSpec, readings: &[(i64, f64)]) -> (Vec<ClosedSlot>, Vec<Placed>) {
+fn run(spec: &SeriesSpec, readings: &[(i64, f64)]) -> (Vec<ClosedSlot>, Vec<Placement>) {
     let (mut slots, mut closed) = (Slots::default(), Vec::new());
     let placed =
         readings.iter().map(|(time, value)| slots.place(spec, EventTime(*time), *value, &mut closed)).collect();
@@ -53,10 +53,10 @@ fn slots_before_the_epoch_are_slots() {
 fn what_comes_too_late_is_refused_and_says_by_how_much() {
     let mut spec = spec(10);
     let (closed, placed) = run(&spec, &[(25, 1.0), (19, 2.0), (20, 3.0)]);
-    assert_eq!(placed, [Placed::Accepted, Placed::Late { by: 6 }, Placed::Accepted]);
+    assert_eq!(placed, [Placement::Accepted, Placement::Late { by: 6 }, Placement::Accepted]);
     assert_eq!(closed, []);
     spec.allowed_lateness = 6;
-    assert_eq!(run(&spec, &[(25, 1.0), (19, 2.0), (9, 2.0)]).1[1..], [Placed::Accepted, Placed::Late { by: 10 }]);
+    assert_eq!(run(&spec, &[(25, 1.0), (19, 2.0), (9, 2.0)]).1[1..], [Placement::Accepted, Placement::Late { by: 10 }]);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_full_slot_closes_at_once_and_all_earlier_ones_with_it() {
     let readings = [(5, 1.0), (21, 2.0), (22, 4.0), (23, 9.0), (5, 9.0), (32, 1.0)];
     let (closed, placed) = run(&spec, &readings);
     assert_eq!(closed, [full(0, 1.0, 1), empty(1), full(2, 3.0, 2)]);
-    assert_eq!(placed[3..], [Placed::Duplicate, Placed::Late { by: 25 }, Placed::Accepted]);
+    assert_eq!(placed[3..], [Placement::Duplicate, Placement::Late { by: 25 }, Placement::Accepted]);
 }
 
 #[test]
@@ -99,11 +99,11 @@ fn irregular_readings_are_sorted_within_lateness_and_doubled_times_refused() {
     let mut spec = spec(0);
     let (closed, placed) = run(&spec, &[(5, 1.0), (5, 2.0), (9, 3.0), (7, 4.0)]);
     assert_eq!(closed, [full(5, 1.0, 1), full(9, 3.0, 1)]);
-    assert_eq!(placed[1..], [Placed::Duplicate, Placed::Accepted, Placed::Late { by: 2 }]);
+    assert_eq!(placed[1..], [Placement::Duplicate, Placement::Accepted, Placement::Late { by: 2 }]);
     spec.allowed_lateness = 4;
     spec.max_gap_millis = 50;
     let (closed, placed) = run(&spec, &[(5, 1.0), (9, 3.0), (7, 4.0), (7, 6.0), (60, 5.0), (64, 1.0)]);
-    assert_eq!(placed, [Placed::Accepted; 6]);
+    assert_eq!(placed, [Placement::Accepted; 6]);
     let last = ClosedSlot { reset: true, ..full(60, 5.0, 1) };
     assert_eq!(closed, [full(5, 1.0, 1), full(7, 5.0, 2), full(9, 3.0, 1), last]);
 }
@@ -133,7 +133,7 @@ fn open_slots_are_limited() {
     let readings: Vec<_> = (0..2000).map(|time| (time, 1.0)).collect();
     let (closed, placed) = run(&spec, &readings);
     assert_eq!(closed.len(), 2000 - MAX_OPEN_SLOTS);
-    assert!(placed.iter().all(|placed| *placed == Placed::Accepted));
+    assert!(placed.iter().all(|placed| *placed == Placement::Accepted));
 }
 
 proptest! {
@@ -156,7 +156,7 @@ proptest! {
         }).collect();
         readings.extend([(10_000, 0.0), (20_000, 0.0)]); // closes all that came before
         let (closed, placed) = run(&spec, &readings);
-        let accepted = placed.iter().filter(|placed| **placed == Placed::Accepted).count();
+        let accepted = placed.iter().filter(|placed| **placed == Placement::Accepted).count();
         let counted: u32 = closed.iter().map(|slot| slot.readings).sum();
         let open = if irregular && lateness == 0 || full == Some(1) { 0 } else { 1 };
         prop_assert_eq!(counted as usize + open, accepted);

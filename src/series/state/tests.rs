@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::series::{Aggregation, Calendar, Extra, FEATURE_NAMES, FEATURES, Holidays};
+use crate::series::{Aggregation, Calendar, ExtraFeatures, FEATURE_NAMES, FEATURES, Holidays};
 
 const HOUR: i64 = 3_600_000;
 
@@ -17,7 +17,7 @@ fn spec(grid: Grid) -> SeriesSpec {
         horizon: 24,
         burn_in: 32,
         calendar: Calendar::utc(),
-        extra: Extra::default(),
+        extra: ExtraFeatures::default(),
     }
 }
 
@@ -45,10 +45,10 @@ fn feature(features: &[f32; FEATURES], name: &str) -> f32 {
 fn the_newest_step_is_described() {
     let (spec, mut state) = (hourly(), SeriesState::new());
     assert_eq!((state.newest_slot(), state.value_back(0)), (None, None));
-    (0..100).for_each(|slot| state.take(&spec, &full(slot, daily(slot))));
-    state.take(&spec, &empty(100));
-    state.take(&spec, &full(101, 42.0));
-    assert_eq!((state.anchor(), state.steps(), state.newest_slot()), (42.0, 102, Some(101)));
+    (0..100).for_each(|slot| state.update(&spec, &full(slot, daily(slot))));
+    state.update(&spec, &empty(100));
+    state.update(&spec, &full(101, 42.0));
+    assert_eq!((state.last_value(), state.steps(), state.newest_slot()), (42.0, 102, Some(101)));
     assert_eq!([0, 1, 2, 25].map(|back| state.value_back(back)), [Some(42.0), None, Some(13.0), Some(14.0)]);
     let mut features = [0.0; FEATURES];
     state.features(&spec, &mut features);
@@ -60,18 +60,18 @@ fn the_newest_step_is_described() {
     assert_eq!(feature(&features, "seasonal_ahead_4"), expected(daily(101 - 24 + 11) - 42.0));
     assert!((feature(&features, "gap") - 2.0_f32.ln()).abs() < 1e-5, "two steps since the last value");
     assert!((feature(&features, "day_sine") - (5.0 / 24.0 * std::f32::consts::TAU).sin()).abs() < 1e-5);
-    state.take(&spec, &empty(102));
+    state.update(&spec, &empty(102));
     state.features(&spec, &mut features);
     assert_eq!((feature(&features, "present"), feature(&features, "difference")), (0.0, 0.0));
-    assert_eq!(state.anchor(), 42.0);
+    assert_eq!(state.last_value(), 42.0);
 }
 
 #[test]
 fn a_reset_forgets_the_values_and_keeps_the_scale() {
     let (spec, mut state) = (hourly(), SeriesState::new());
-    (0..100).for_each(|slot| state.take(&spec, &full(slot, daily(slot))));
+    (0..100).for_each(|slot| state.update(&spec, &full(slot, daily(slot))));
     let scale = state.scale();
-    state.take(&spec, &ClosedSlot { reset: true, ..full(500, 12.0) });
+    state.update(&spec, &ClosedSlot { reset: true, ..full(500, 12.0) });
     assert_eq!((state.steps(), state.value_back(0), state.value_back(1)), (1, Some(12.0), None));
     assert!((state.scale() / scale - 1.0).abs() < 0.1);
 }
@@ -82,13 +82,13 @@ fn recent_features_are_those_of_the_steps_with_todays_scale() {
     let mut seen = 0;
     state.recent_features(&spec, |_| seen += 1);
     assert_eq!(seen, 0);
-    (0..9).for_each(|slot| state.take(&spec, &full(slot, daily(slot))));
+    (0..9).for_each(|slot| state.update(&spec, &full(slot, daily(slot))));
     state.recent_features(&spec, |_| seen += 1);
     assert_eq!(seen, 9);
     // A wave in balance: the scale hardly moves, so that the features of yesterday are nearly what they were then.
     let mut then = Vec::new();
     for slot in 9..5000 {
-        state.take(&spec, &if slot % 17 == 3 { empty(slot) } else { full(slot, daily(slot)) });
+        state.update(&spec, &if slot % 17 == 3 { empty(slot) } else { full(slot, daily(slot)) });
         let mut features = [0.0; FEATURES];
         state.features(&spec, &mut features);
         then.push(features);
@@ -111,7 +111,7 @@ fn irregular_steps_keep_their_own_times() {
     for (time, value) in [(0, 1.0), (1_000, 2.0), (61_000, 5.0)] {
         state.observe(&spec, EventTime(time), value, &[], &mut closed);
     }
-    closed.iter().for_each(|slot| state.take(&spec, slot));
+    closed.iter().for_each(|slot| state.update(&spec, slot));
     let mut features = [0.0; FEATURES];
     state.features(&spec, &mut features);
     assert!((feature(&features, "gap") - 61.0_f32.ln() / 4.0).abs() < 1e-5);
@@ -122,7 +122,7 @@ fn the_state_is_small_and_survives_postcard() {
     let (spec, mut state, mut closed) = (hourly(), SeriesState::new(), Vec::new());
     for slot in 0..200 {
         state.observe(&spec, EventTime(slot * HOUR), daily(slot), &[], &mut closed);
-        closed.drain(..).for_each(|slot| state.take(&spec, &slot));
+        closed.drain(..).for_each(|slot| state.update(&spec, &slot));
     }
     let bytes = postcard::to_stdvec(&state).unwrap();
     println!("series state: {} bytes in memory, {} in postcard", state.bytes(), bytes.len());
@@ -162,10 +162,10 @@ proptest! {
             time += step;
             state.observe(&spec, EventTime(time), value, &[], &mut closed);
             for slot in closed.drain(..) {
-                state.take(&spec, &slot);
+                state.update(&spec, &slot);
                 prop_assert!(state.scale().is_finite() && state.scale() > 0.0);
-                prop_assert!(state.difference_scale() > 0.0 && state.difference_scale() <= state.scale());
-                prop_assert!(state.anchor().abs() <= crate::series::LIMIT);
+                prop_assert!(state.mean_absolute_difference() > 0.0 && state.mean_absolute_difference() <= state.scale());
+                prop_assert!(state.last_value().abs() <= crate::series::LIMIT);
                 state.features(&spec, &mut features);
                 prop_assert!(features.iter().all(|feature| feature.abs() <= 8.0), "{features:?}");
             }
@@ -179,7 +179,11 @@ fn time_of_year_and_holidays_are_described() {
     let hourly = hourly();
     let dates = ["1970-01-03".parse().unwrap()];
     let holidays = Some(Holidays::new(&hourly.calendar, hourly.grid, &dates));
-    let spec = SeriesSpec { horizon: 36, extra: Extra { year_phase: true, holidays, ..Extra::default() }, ..hourly };
+    let spec = SeriesSpec {
+        horizon: 36,
+        extra: ExtraFeatures { year_phase: true, holidays, ..ExtraFeatures::default() },
+        ..hourly
+    };
     let mut state = SeriesState::new();
     let mut features = vec![0.0; spec.features()];
     assert_eq!(features.len(), FEATURES + 6);
@@ -193,7 +197,7 @@ fn time_of_year_and_holidays_are_described() {
         (72, [0.0, 1.0, 0.0, 0.0]),
         (96, [0.0, 0.0, 0.0, 0.0]),
     ] {
-        state.take(&spec, &full(slot, 1.0));
+        state.update(&spec, &full(slot, 1.0));
         state.features(&spec, &mut features);
         assert_eq!(features[FEATURES + 2..], expected, "slot {slot}");
         assert!(features[FEATURES] >= 0.0 && features[FEATURES + 1] > 0.99, "January: {features:?}");

@@ -266,8 +266,8 @@ fn unreadable(file: &std::path::Path, error: &std::io::Error, key: &str, at: &mu
 
 fn limits(limits: &Limits, at: &mut Checker<'_>) {
     at.range("poll_records", limits.poll_records, 1..=1_000_000, "");
-    at.range("epoch_records", limits.epoch_records, 1..=10_000_000, "");
-    at.range("epoch_bytes", limits.epoch_bytes, Size::bytes(64 << 10)..=Size::mebibytes(2_048), "");
+    at.range("transaction_records", limits.transaction_records, 1..=10_000_000, "");
+    at.range("transaction_bytes", limits.transaction_bytes, Size::bytes(64 << 10)..=Size::mebibytes(2_048), "");
     for (key, bytes) in [
         ("fetch_ahead_bytes", limits.fetch_ahead_bytes),
         ("reader_ahead_bytes", limits.reader_ahead_bytes),
@@ -279,10 +279,10 @@ fn limits(limits: &Limits, at: &mut Checker<'_>) {
     let (expected, hint) =
         (format!("at least poll_records, {}", limits.poll_records), "a transaction takes in whole polls");
     at.contradicts(
-        limits.epoch_records < limits.poll_records,
-        &["epoch_records", "poll_records"],
+        limits.transaction_records < limits.poll_records,
+        &["transaction_records", "poll_records"],
         expected,
-        limits.epoch_records,
+        limits.transaction_records,
         hint,
     );
 }

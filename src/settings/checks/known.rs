@@ -11,7 +11,7 @@ const MOST_SLOTS: u32 = 10_000_000;
 
 /// Checks `[stream.known]`.
 pub fn check(stream: &Stream, at: &mut Checker<'_>) {
-    let known = &stream.known;
+    let known = &stream.future_covariates;
     let Some(topic) = &known.topic else {
         let named = !known.values.is_empty() || known.time.is_some() || known.key.is_some();
         at.expect(!named, "topic", "the topic whose records tell the numbers", "none", "such as topic = \"weather\"");
@@ -52,7 +52,7 @@ pub fn check(stream: &Stream, at: &mut Checker<'_>) {
 
 /// The fields are columns where there are columns.
 fn columns(stream: &Stream, at: &mut Checker<'_>) {
-    let known = &stream.known;
+    let known = &stream.future_covariates;
     let (csv, none) = (known.format == Format::Csv, known.columns.is_empty());
     let hint = "such as columns = [\"at\", \"temperature\"]";
     at.contradicts(

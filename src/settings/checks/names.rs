@@ -62,7 +62,7 @@ pub fn check(settings: &Settings, root: &mut Checker<'_>) {
                 let hint = "what is written there would be read again; name another topic".into();
                 root.contradiction(path.clone(), vec![input], "outputs that are not inputs".into(), found, hint);
             }
-            if stream.known.topic.as_ref() == Some(topic) {
+            if stream.future_covariates.topic.as_ref() == Some(topic) {
                 let input = streams.index(number).key("known").key("topic");
                 let found = format!("{topic:?} for {usage} and for what is known in advance");
                 let hint = "name another topic".into();

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::super::reader::closest;
 use super::super::stream::{
-    Anomaly, Arrangement, Cell, Device, Format, Interval, Key, Season, Stream, Time, TimeFormat, Training,
+    Anomaly, Cell, Device, Format, Interval, Key, Season, Strategy, Stream, Time, TimeFormat, Training,
 };
 use super::super::values::{Auto, Millis, Size};
 use super::super::{Role, Settings};
@@ -65,14 +65,14 @@ fn anomaly(anomaly: &Anomaly, at: &mut Checker<'_>) {
         anomaly.end,
         "an anomaly ends below its start",
     );
-    at.range("calm", anomaly.calm, 1..=10_000, "values in a row");
+    at.range("calm", anomaly.clear_after, 1..=10_000, "values in a row");
 }
 
 fn fields(stream: &Stream, at: &mut Checker<'_>) {
     at.expect(!stream.values.is_empty(), "values", "at least one field", "none", "such as [\"load\"]");
     at.distinct("values", &stream.values);
-    at.distinct("covariates", &stream.covariates);
-    let (most, found) = (MOST_COVARIATES, stream.covariates.len());
+    at.distinct("covariates", &stream.past_covariates);
+    let (most, found) = (MOST_COVARIATES, stream.past_covariates.len());
     at.expect(
         found <= most,
         "covariates",
@@ -109,7 +109,7 @@ fn fields(stream: &Stream, at: &mut Checker<'_>) {
     named.extend(
         stream.values.iter().enumerate().map(|(index, field)| (at.at.key("values").index(index), field.as_str())),
     );
-    let covariates = stream.covariates.iter().enumerate();
+    let covariates = stream.past_covariates.iter().enumerate();
     named.extend(covariates.map(|(index, field)| (at.at.key("covariates").index(index), field.as_str())));
     if let Key::Fields(fields) = &stream.key {
         let key = at.at.key("key").key("fields");
@@ -131,7 +131,7 @@ fn fields(stream: &Stream, at: &mut Checker<'_>) {
         }
     }
     at.distinct("columns", &stream.columns);
-    let both = stream.covariates.iter().find(|field| stream.values.contains(field));
+    let both = stream.past_covariates.iter().find(|field| stream.values.contains(field));
     at.contradicts(
         both.is_some(),
         &["covariates", "values"],
@@ -348,26 +348,26 @@ fn model(stream: &Stream, at: &mut Checker<'_>) {
         "such as 64",
     );
     at.contradicts(
-        model.arrangement == Arrangement::OneToMany && model.segment == 0,
-        &["segment", "arrangement"],
-        "segment >= 1 with arrangement = \"one_to_many\"",
+        model.strategy == Strategy::OneToMany && model.segment == 0,
+        &["segment", "strategy"],
+        "segment >= 1 with strategy = \"one_to_many\"",
         model.segment,
         "it decodes the horizon segment by segment",
     );
-    let one = matches!(model.arrangement, Arrangement::Iterated | Arrangement::ManyToOne);
+    let one = matches!(model.strategy, Strategy::Recursive | Strategy::ManyToOne);
     at.contradicts(
         one && model.segment > 1,
-        &["segment", "arrangement"],
-        format!("segment = 0 with arrangement = \"{}\"", model.arrangement),
+        &["segment", "strategy"],
+        format!("segment = 0 with strategy = \"{}\"", model.strategy),
         model.segment,
         "the network gives one number only",
     );
     if let Some(threshold) = model.threshold {
         at.range("threshold", threshold, -1e100..=1e100, "in the values' own unit");
         at.contradicts(
-            model.arrangement != Arrangement::ManyToOne,
-            &["threshold", "arrangement"],
-            "no threshold, or arrangement = \"many_to_one\"",
+            model.strategy != Strategy::ManyToOne,
+            &["threshold", "strategy"],
+            "no threshold, or strategy = \"many_to_one\"",
             threshold,
             "only one number can cross it",
         );
@@ -403,10 +403,10 @@ fn training(stream: &Stream, settings: &Settings, at: &mut Checker<'_>) {
     let expected = format!("at most k2, {}", training.k2);
     let hint = "a state settles within the steps that gradients reach";
     at.contradicts(training.burn_in > training.k2, &["burn_in", "k2"], expected, training.burn_in, hint);
-    at.range("lanes", training.lanes, 1..=65_536, "");
+    at.range("lanes", training.batch_size, 1..=65_536, "");
     at.range("epochs", training.epochs, 1..=10_000, "");
     at.range("max_updates", training.max_updates, 1..=100_000_000, "");
-    at.range("held_out", training.held_out, 0.01..=0.9, "a share of the steps");
+    at.range("held_out", training.validation_share, 0.01..=0.9, "a share of the steps");
     at.range("margin", training.margin, 0.0..=0.9, "a share of the champion's loss");
     at.range("min_steps", training.min_steps, 2..=1_000_000_000, "");
     at.range("max_series", training.max_series, 1..=100_000_000, "");

@@ -337,7 +337,7 @@ fn timeouts_must_not_cross() {
     let text = r#"commit_interval = "30s"
 [limits]
 poll_records = 1000
-epoch_records = 999
+transaction_records = 999
 [[stream]]
 name = "meters"
 topics = ["in"]
@@ -357,9 +357,9 @@ interval = "1m""#;
 error: contradiction
  --> f.toml:4:17
   |
-4 | epoch_records = 999
+4 | transaction_records = 999
   |                 ^^^
-  = key: limits.epoch_records
+  = key: limits.transaction_records
   = expected: at least poll_records, 1000
   = found: 999
   = see: limits.poll_records at f.toml:3:16

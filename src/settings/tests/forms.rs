@@ -12,7 +12,7 @@ brokers = "a:1"
 create_topics = "true"
 properties = 3
 [limits]
-epoch_bytes = 1000
+transaction_bytes = 1000
 poll_records = true
 [[stream]]
 name = "meters"
@@ -88,9 +88,9 @@ error: wrong type
 error: wrong type
  --> f.toml:9:15
   |
-9 | epoch_bytes = 1000
+9 | transaction_bytes = 1000
   |               ^^^^
-  = key: limits.epoch_bytes
+  = key: limits.transaction_bytes
   = expected: a whole number with one of the units B, KiB, MiB, GiB, such as "1MiB"
   = found: the number 1000
   = hint: put it in quotes and add the unit: "1000B" or "1000KiB"
@@ -182,7 +182,7 @@ fn words_and_units_get_the_closest_form() {
 commit_interval = "1.5 min"
 checkpoint_interval = "1 fortnight"
 [limits]
-epoch_bytes = "32MB"
+transaction_bytes = "32MB"
 fetch_ahead_bytes = "0x10"
 [http]
 listen = "localhost"
@@ -230,9 +230,9 @@ error: wrong value
 error: wrong value
  --> f.toml:5:15
   |
-5 | epoch_bytes = "32MB"
+5 | transaction_bytes = "32MB"
   |               ^^^^^^
-  = key: limits.epoch_bytes
+  = key: limits.transaction_bytes
   = expected: a whole number with one of the units B, KiB, MiB, GiB, such as "1MiB"
   = found: the text "32MB"
   = hint: did you mean "32MiB"?
@@ -332,7 +332,7 @@ replication = 0
 [limits]
 poll_records = -1
 fetch_ahead_bytes = "2GiB"
-epoch_records = 99999999999999999999"#;
+transaction_records = 99999999999999999999"#;
     let report = r#"error: wrong value
  --> f.toml:1:7
   |
@@ -434,9 +434,9 @@ error: wrong value
 error: wrong value
   --> f.toml:13:17
    |
-13 | epoch_records = 99999999999999999999
+13 | transaction_records = 99999999999999999999
    |                 ^^^^^^^^^^^^^^^^^^^^
-   = key: limits.epoch_records
+   = key: limits.transaction_records
    = expected: a whole number from 0 to 4294967295
    = found: a number that is too large
 

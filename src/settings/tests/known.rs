@@ -8,12 +8,12 @@ fn a_second_topic_is_read() {
     let known = "[stream.known]\ntopic = \"weather\"\nvalues = [\"warm\"]\nkey = { fields = [\"site\"] }\ntime = { field = \"at\" }\n";
     let settings = parse("f.toml", &format!("{STREAM}{known}"), []).unwrap();
     let stream = &settings.stream[0];
-    assert_eq!(stream.known.topic.as_deref(), Some("weather"));
-    assert_eq!(stream.known.key, Some(Key::Fields(vec!["site".into()])));
-    assert!(matches!(&stream.known.time, Some(Time::Field { field, .. }) if field == "at"));
-    assert_eq!((stream.known.slots, stream.known_slots()), (Auto::Auto, 256));
+    assert_eq!(stream.future_covariates.topic.as_deref(), Some("weather"));
+    assert_eq!(stream.future_covariates.key, Some(Key::Fields(vec!["site".into()])));
+    assert!(matches!(&stream.future_covariates.time, Some(Time::Field { field, .. }) if field == "at"));
+    assert_eq!((stream.future_covariates.slots, stream.future_covariate_slots()), (Auto::Auto, 256));
     let shared = parse("f.toml", &format!("{STREAM}{}", known.replace("key", "# key")), []).unwrap();
-    assert_eq!(shared.stream[0].known_slots(), 65_536);
+    assert_eq!(shared.stream[0].future_covariate_slots(), 65_536);
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn keys_that_are_absent_by_default_can_be_uncommented() {
     }
     let uncommented = uncommented.replace("/etc/foretide/", &inside(""));
     let uncommented = uncommented.replace("security_protocol = \"plaintext\"", "security_protocol = \"sasl_ssl\"");
-    let uncommented = uncommented.replace("arrangement = \"many_to_many\"", "arrangement = \"many_to_one\"");
+    let uncommented = uncommented.replace("strategy = \"direct\"", "strategy = \"many_to_one\"");
     let secret = [("FORETIDE__KAFKA__SASL_PASSWORD".to_owned(), "x".to_owned())];
     let settings = parse("f.toml", &uncommented, secret).unwrap();
     assert_eq!(settings.kafka.sasl_username.as_deref(), Some("foretide"));

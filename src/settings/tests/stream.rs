@@ -446,29 +446,29 @@ fn a_network_has_at_most_64_levels() {
 
 #[test]
 fn a_network_of_one_number_decodes_no_segments() {
-    for arrangement in ["iterated", "many_to_one"] {
+    for strategy in ["recursive", "many_to_one"] {
         let text = |segment| {
-            let model = format!("[stream.model]\narrangement = \"{arrangement}\"\nsegment = {segment}");
+            let model = format!("[stream.model]\narrangement = \"{strategy}\"\nsegment = {segment}");
             format!("{}horizon = 3\n{model}", super::STREAM)
         };
         assert!(super::parse("f.toml", &text(0), []).is_ok());
         let problems = super::parse("f.toml", &text(3), []).unwrap_err();
-        let expected = format!("segment = 0 with arrangement = \"{arrangement}\"");
+        let expected = format!("segment = 0 with strategy = \"{strategy}\"");
         assert_eq!((problems.list.len(), &problems.list[0].expected), (1, &expected));
     }
 }
 
 #[test]
 fn only_one_number_crosses_a_threshold() {
-    let text = |arrangement, threshold| {
-        let model = format!("arrangement = \"{arrangement}\"\ntarget = \"minimum\"\nthreshold = {threshold}");
+    let text = |strategy, threshold| {
+        let model = format!("strategy = \"{strategy}\"\ntarget = \"minimum\"\nthreshold = {threshold}");
         format!("{}[stream.model]\n{model}", super::STREAM)
     };
     let settings = super::parse("f.toml", &text("many_to_one", "-4.5"), []).unwrap();
     let model = &settings.stream[0].model;
     assert_eq!((model.target, model.threshold), (Target::Minimum, Some(-4.5)));
-    for (arrangement, threshold) in [("many_to_many", "-4.5"), ("many_to_one", "1e200")] {
-        let problems = super::parse("f.toml", &text(arrangement, threshold), []).unwrap_err();
+    for (strategy, threshold) in [("direct", "-4.5"), ("many_to_one", "1e200")] {
+        let problems = super::parse("f.toml", &text(strategy, threshold), []).unwrap_err();
         assert_eq!(problems.list.len(), 1, "{problems}");
         assert!(problems.to_string().contains("threshold"), "{problems}");
     }

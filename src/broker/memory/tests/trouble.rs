@@ -13,12 +13,15 @@ fn a_transaction_takes_effect_marker_by_marker() {
     member.send(out(b"one")).unwrap();
     member.commit(&[(at("in", 0), 5)]).unwrap();
     assert!(payloads(&cluster).is_empty(), "committed, and not written yet");
-    assert!(matches!(other.committed(&[at("in", 0)]), Err(BrokerError::Retry(_))), "its offsets still hang");
+    assert!(
+        matches!(other.committed_offsets(&[at("in", 0)]), Err(BrokerError::Retriable(_))),
+        "its offsets still hang"
+    );
     assert!(cluster.write_marker(0), "first the records");
     assert_eq!(payloads(&cluster), ["one"]);
-    assert!(matches!(other.committed(&[at("in", 0)]), Err(BrokerError::Retry(_))));
+    assert!(matches!(other.committed_offsets(&[at("in", 0)]), Err(BrokerError::Retriable(_))));
     assert!(cluster.write_marker(0), "then the offsets");
-    assert_eq!(other.committed(&[at("in", 0)]).unwrap(), [Some(5)]);
+    assert_eq!(other.committed_offsets(&[at("in", 0)]).unwrap(), [Some(5)]);
     assert!(!cluster.write_marker(0), "nothing is outstanding");
     for payload in [b"two", b"six"] {
         member.begin().unwrap();
@@ -65,7 +68,7 @@ fn deliveries_come_out_of_turn_and_in_pieces_when_told_to() {
     member.start(&at("in", 0), 0).unwrap();
     member.start(&at("in", 1), 0).unwrap();
     for (skip, most) in [(1, 9), (0, 0), (0, 1)] {
-        cluster.faults().deliver(Delivery { skip, most });
+        cluster.faults().deliver(Delivery { skip, max_records: most });
     }
     let mut poll = || match member.poll(NO_WAIT, 10).unwrap() {
         Some(MemberEvent::Records(batch)) => Some((batch.partition.number, batch.len())),
@@ -79,9 +82,9 @@ fn an_outage_turns_every_call_away_until_it_is_over() {
     let cluster = cluster();
     let mut member = seated(&cluster, "a");
     cluster.faults().outage(3);
-    assert!(matches!(member.poll(NO_WAIT, 1), Err(BrokerError::Retry(_))));
-    assert!(matches!(cluster.offsets(&at("in", 0)), Err(BrokerError::Retry(_))));
-    assert!(matches!(member.begin(), Err(BrokerError::Retry(_))));
+    assert!(matches!(member.poll(NO_WAIT, 1), Err(BrokerError::Retriable(_))));
+    assert!(matches!(cluster.offsets(&at("in", 0)), Err(BrokerError::Retriable(_))));
+    assert!(matches!(member.begin(), Err(BrokerError::Retriable(_))));
     member.begin().unwrap();
     member.commit(&[]).unwrap();
 }
