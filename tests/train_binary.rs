@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 
 /// A small network, so that a test is quick.
-const SMALL: [&str; 10] = ["--horizon", "4", "--hidden", "8", "--lanes", "8", "--k1", "32", "--k2", "32"];
+const SMALL: [&str; 10] = ["--horizon", "4", "--hidden", "8", "--batch-size", "8", "--k1", "32", "--k2", "32"];
 
 fn foretide(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_foretide")).arg("train").args(arguments).output().unwrap()

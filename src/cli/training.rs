@@ -16,7 +16,7 @@ pub(super) struct TrainingArguments {
     learning_rate: Option<f64>,
     /// Series trained on side by side
     #[arg(long, value_name = "LANES", help_heading = "Training")]
-    lanes: Option<usize>,
+    batch_size: Option<usize>,
     /// The largest norm of a gradient
     #[arg(long, value_name = "NORM", help_heading = "Training")]
     clip: Option<f64>,
@@ -37,7 +37,7 @@ impl TrainingArguments {
         spec.k1 = self.k1.unwrap_or(spec.k1);
         spec.k2 = self.k2.unwrap_or(spec.k2.max(spec.k1));
         spec.learning_rate = self.learning_rate.unwrap_or(spec.learning_rate);
-        spec.batch_size = self.lanes.unwrap_or(spec.batch_size);
+        spec.batch_size = self.batch_size.unwrap_or(spec.batch_size);
         spec.clip = self.clip.unwrap_or(spec.clip);
         spec.huber = self.huber.unwrap_or(spec.huber);
         spec.burn_in = self.burn_in.unwrap_or(spec.burn_in);
