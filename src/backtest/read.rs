@@ -23,7 +23,7 @@ use super::{
     stamps::StampFormat,
     table::{Reading, Table},
 };
-use crate::{series::LIMIT, time::EventTime, wire::TimeFormat};
+use crate::{series::VALUE_LIMIT, time::EventTime, wire::TimeFormat};
 
 /// Rows from which the form of the time stamps is found out.
 const SAMPLE: usize = 1000;
@@ -170,7 +170,7 @@ impl Place<'_> {
     }
 
     fn no_number(self, record: &ByteRecord, column: &str, cell: &[u8]) -> DataError {
-        let expected = format!("a number between -{LIMIT:e} and {LIMIT:e}, or nothing for a gap");
+        let expected = format!("a number between -{VALUE_LIMIT:e} and {VALUE_LIMIT:e}, or nothing for a gap");
         self.at(record, Some(column), quoted(&text(cell)), &expected)
     }
 

@@ -1,7 +1,7 @@
 //! A file's readings in memory.
 
 use crate::{
-    series::{FutureCovariateTable, values_on_grid},
+    series::{FutureCovariateTable, FutureValues, values_on_grid},
     time::{EventTime, Grid},
 };
 
@@ -78,7 +78,7 @@ impl Table {
     pub fn outlook(&self, grid: Grid) -> FutureCovariateTable {
         let mut outlook = FutureCovariateTable::default();
         self.ahead().for_each(|(row, time, numbers)| {
-            outlook.insert(grid.slot(time), row, numbers, usize::MAX);
+            outlook.insert(FutureValues { slot: grid.slot(time), offset: row, values: numbers.into() }, usize::MAX);
         });
         outlook
     }

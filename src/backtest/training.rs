@@ -7,7 +7,7 @@ use crate::{
     engine::StreamSpec,
     forecast::StreamPrior,
     nn::Weights,
-    series::Size,
+    series::ScaleEstimate,
     train::{self, Progress, SequenceBuilder, TrainError, TrainSpec, TrainingSequence, Verdict},
 };
 
@@ -114,7 +114,7 @@ pub fn training_sequences(stream: &StreamSpec, table: &Table, fed: usize, most: 
 }
 
 /// The same, and how large the values of each series are.
-fn history(stream: &StreamSpec, table: &Table, fed: usize, most: usize) -> (Vec<TrainingSequence>, Vec<Size>) {
+fn history(stream: &StreamSpec, table: &Table, fed: usize, most: usize) -> (Vec<TrainingSequence>, Vec<ScaleEstimate>) {
     let builder = SequenceBuilder::new(stream.series.clone(), &stream.network, most);
     let mut builders = vec![builder; table.series.len()];
     let outlook = table.outlook(stream.series.grid);

@@ -10,7 +10,7 @@ use crate::{
     backtest::{Layout, ReadSpec, Table, TimeColumn},
     daemon::specs,
     engine::StreamSpec,
-    series::{Calendar, MAX_FUTURE_COVARIATES, MAX_PAST_COVARIATES, seasons},
+    series::{Calendar, MAX_FUTURE_COVARIATES, MAX_PAST_COVARIATES, detect_seasons},
     settings::{self, Aggregation, Date, Interval, Millis, Model, Season, Stream, StreamLimits},
     wire::TimeFormat,
 };
@@ -216,7 +216,7 @@ fn found_seasons(table: &Table) -> Vec<(usize, usize)> {
 /// Seasons that at least half of some series show, from their values one step apart, and how many of them do.
 pub(super) fn common_seasons(series: impl ExactSizeIterator<Item = Vec<f64>>) -> Vec<(usize, usize)> {
     let (mut counts, of) = (BTreeMap::new(), series.len());
-    for steps in series.flat_map(|values| seasons(&values, LONGEST_SEASON)) {
+    for steps in series.flat_map(|values| detect_seasons(&values, LONGEST_SEASON)) {
         *counts.entry(steps).or_insert(0) += 1;
     }
     counts.into_iter().filter(|(_, count)| 2 * count >= of).collect()

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     broker::{Broker, BrokerError, From, Partition, Reader},
-    series::{FutureCovariateTable, Known, Size, values_on_grid},
+    series::{FutureCovariateSpec, FutureCovariateTable, FutureValues, ScaleEstimate, values_on_grid},
     time::{EventTime, Grid},
     train::{SequenceBuilder, TrainingSequence},
     wire::Decoder,
@@ -28,7 +28,7 @@ pub struct History {
     /// One lane for each series whose history is long enough.
     pub lanes: Vec<TrainingSequence>,
     /// How large the values of each are.
-    pub sizes: Vec<Size>,
+    pub sizes: Vec<ScaleEstimate>,
     /// Steps of all lanes together.
     pub steps: usize,
     /// Steps of the longest series, long enough or not.
@@ -141,7 +141,7 @@ fn scan(
 /// What was told in advance by the time of each record, by the timestamps of both. The second topic is read beside the
 /// first, so that little of it waits.
 struct Foreseen<'a> {
-    known: Known,
+    known: FutureCovariateSpec,
     grid: Grid,
     most_keys: usize,
     source: Option<Source>,
@@ -210,7 +210,8 @@ impl<'a> Foreseen<'a> {
             };
             if self.by_key.len() < self.most_keys || self.by_key.contains_key(&key) {
                 let outlook = self.by_key.entry(key).or_default();
-                outlook.insert(self.grid.slot(time), offset, &numbers, self.known.max_slots);
+                let values = FutureValues { slot: self.grid.slot(time), offset, values: numbers.into() };
+                outlook.insert(values, self.known.max_slots);
             }
         }
         self.by_key.get(self.known.key_of(series))

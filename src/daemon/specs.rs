@@ -233,9 +233,9 @@ fn extra(stream: &Stream, calendar: &Calendar, grid: Grid) -> ExtraFeatures {
     }
 }
 
-fn known(stream: &Stream) -> series::Known {
+fn known(stream: &Stream) -> series::FutureCovariateSpec {
     let several = stream.values.iter().filter(|_| stream.values.len() > 1);
-    series::Known {
+    series::FutureCovariateSpec {
         names: stream.future_covariates.values.clone().into(),
         keyed: stream.future_covariates.key.is_some(),
         suffixes: several.map(|value| format!(":{value}")).collect(),

@@ -4,7 +4,7 @@
 use super::StreamSpec;
 use crate::{
     nn::{Network, Scratch},
-    series::{ClosedSlot, LIMIT, SeriesState},
+    series::{ClosedSlot, SeriesState, VALUE_LIMIT},
 };
 
 /// Buffers that live from batch to batch: copies of a batch of series at most.
@@ -70,7 +70,7 @@ impl Ahead {
         for ((series, next), features) in rows.zip(self.features.chunks_exact_mut(spec.series.features())) {
             let median = f64::from(next[spec.forecast.median()]);
             let median = if median.is_nan() { 0.0 } else { median };
-            let value = (series.last_value() + series.scale() * median).clamp(-LIMIT, LIMIT);
+            let value = (series.last_value() + series.scale() * median).clamp(-VALUE_LIMIT, VALUE_LIMIT);
             let slot = series.next_slot(&spec.series);
             series.update(&spec.series, &ClosedSlot { slot, value: Some(value), readings: 1, reset: false });
             series.features(&spec.series, features);

@@ -8,7 +8,7 @@ use rand_pcg::Pcg64Mcg;
 
 use super::tests::{Bits, Input, MINUTE, collect, described, input, loud, spec, take};
 use super::*;
-use crate::{series::Known, time::Grid};
+use crate::{series::FutureCovariateSpec, time::Grid};
 
 /// Steps ahead that are forecast.
 const HORIZON: i64 = 5;
@@ -34,7 +34,8 @@ fn words(seed: u64) -> Vec<Word> {
 
 fn engine_of(keyed: bool, slots: usize) -> (Engine, TaskHandle) {
     let mut spec = described(spec(Grid::Regular { interval: MINUTE }));
-    spec.series.extra.future_covariates = Known { keyed, max_slots: slots, ..spec.series.extra.future_covariates };
+    spec.series.extra.future_covariates =
+        FutureCovariateSpec { keyed, max_slots: slots, ..spec.series.extra.future_covariates };
     let network = loud(&spec, 1);
     let mut engine = Engine::new(vec![spec]).unwrap();
     engine.install("stream", 1, Version { network, prior: None });

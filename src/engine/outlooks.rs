@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use super::{Engine, Task, TaskHandle};
 use crate::{
     nn::fnv_1a,
-    series::{FutureCovariateTable, Insertion, Known},
+    series::{FutureCovariateSpec, FutureCovariateTable, FutureValues, Insertion},
     time::{EventTime, Grid},
 };
 
@@ -36,12 +36,20 @@ pub(super) struct Outlooks {
 }
 
 impl Outlooks {
-    pub fn of(&self, known: &Known, series: &str) -> Option<&FutureCovariateTable> {
+    pub fn of(&self, known: &FutureCovariateSpec, series: &str) -> Option<&FutureCovariateTable> {
         self.by_key.get(known.key_of(series))
     }
 
     /// Takes in what the record at `offset` tells. Whether there is room for its key.
-    fn tell(&mut self, known: &Known, most_keys: usize, offset: i64, key: &str, slot: i64, numbers: &[f64]) -> bool {
+    fn tell(
+        &mut self,
+        known: &FutureCovariateSpec,
+        most_keys: usize,
+        offset: i64,
+        key: &str,
+        slot: i64,
+        numbers: &[f64],
+    ) -> bool {
         if offset < self.until {
             return true;
         }
@@ -52,12 +60,13 @@ impl Outlooks {
             None if keys >= most_keys => return false,
             None => self.by_key.entry(key.into()).or_default(),
         };
-        let Insertion { stored: held, replaced } = outlook.insert(slot, offset, numbers, known.max_slots);
-        if let Some((slot, offset)) = replaced {
+        let values = FutureValues { slot, offset, values: numbers.into() };
+        let Insertion { stored, replaced } = outlook.insert(values, known.max_slots);
+        if let Some(FutureValues { slot, offset, .. }) = replaced {
             self.held.remove(&offset);
             self.digest ^= mixed(key, slot, offset);
         }
-        if held {
+        if stored {
             self.held.insert(offset);
             self.digest ^= mixed(key, slot, offset);
         }

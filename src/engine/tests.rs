@@ -7,7 +7,7 @@ use rand_pcg::Pcg64Mcg;
 use super::*;
 use crate::{
     nn::{CellKind, Strategy},
-    series::{Aggregation, Calendar, ExtraFeatures, FEATURES, Holidays, Known, Target},
+    series::{Aggregation, Calendar, ExtraFeatures, FEATURES, FutureCovariateSpec, Holidays, Target},
     time::Grid,
 };
 
@@ -83,7 +83,11 @@ pub(super) fn described(spec: StreamSpec) -> StreamSpec {
     let dates = ["1970-01-01".parse().unwrap()];
     let holidays = Some(Holidays::new(&spec.series.calendar, spec.series.grid, &dates));
     let covariates = ["warm", "wind", "sun"].map(String::from).to_vec().into();
-    let known = Known { names: ["price".into(), "feast".into()].into(), max_slots: 2_000, ..Known::default() };
+    let known = FutureCovariateSpec {
+        names: ["price".into(), "feast".into()].into(),
+        max_slots: 2_000,
+        ..FutureCovariateSpec::default()
+    };
     let extra = ExtraFeatures { year_phase: true, holidays, past_covariates: covariates, future_covariates: known };
     let network = NetworkSpec { inputs: FEATURES + extra.features(), ..spec.network };
     let forecast = spec.forecast.with_extra(&extra);

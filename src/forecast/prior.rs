@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::experts::all_scaled;
 use super::spec::ForecastSpec;
-use crate::series::{ScalePrior, Size};
+use crate::series::{ScaleEstimate, ScalePrior};
 
 /// Origins that are looked at, at most.
 const MOST: usize = 20_000;
@@ -26,7 +26,7 @@ pub struct StreamPrior {
 impl StreamPrior {
     /// What series of these `sizes` have in common; `lanes` are the targets of each, `[steps][outputs]`, in scales from the
     /// value at the step, NaN where none is known. `None` where too little is known.
-    pub fn pool(spec: &ForecastSpec, sizes: &[Size], lanes: &[&[f32]]) -> Option<Self> {
+    pub fn pool(spec: &ForecastSpec, sizes: &[ScaleEstimate], lanes: &[&[f32]]) -> Option<Self> {
         let outputs = spec.outputs();
         if lanes.iter().any(|targets| targets.len() % outputs != 0) {
             return None;
@@ -47,7 +47,7 @@ impl StreamPrior {
             Some((quantile(spec.levels[high]) - quantile(spec.levels[low])) / width)
         });
         let usual = usual.collect::<Option<_>>()?;
-        Some(Self { size: ScalePrior::of(sizes)?, usual })
+        Some(Self { size: ScalePrior::pool(sizes)?, usual })
     }
 
     /// Whether this is of the shape of `spec`, in numbers that can be reckoned with: it comes from outside.
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn a_pool_tells_the_quantiles_of_what_came() {
         let spec = ForecastSpec::new(2, &[0.1, 0.5, 0.9], 0).unwrap();
-        let size = Size { location: 1.0, scale: 2.0, difference: 1.0 };
+        let size = ScaleEstimate { location: 1.0, scale: 2.0, difference: 1.0 };
         // At lead 1 uniform between -1 and 1, at lead 2 three times as far and half of it unknown.
         let lane: Vec<f32> = (0..1001)
             .flat_map(|step| {

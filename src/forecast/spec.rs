@@ -175,7 +175,8 @@ impl ForecastSpec {
     /// The same of series with these holidays, where a season is a day, covariates, and numbers known in advance.
     #[must_use]
     pub fn with_extra(self, extra: &ExtraFeatures) -> Self {
-        let daily = |holidays: &&Holidays| usize::try_from(holidays.day()).is_ok_and(|day| day == self.season);
+        let daily =
+            |holidays: &&Holidays| usize::try_from(holidays.slots_per_day()).is_ok_and(|day| day == self.season);
         let holidays = extra.holidays.as_ref().filter(daily).cloned();
         Self { holidays, covariates: extra.past_covariates.len(), known: extra.future_covariates.names.len(), ..self }
     }

@@ -1,11 +1,11 @@
-//! Cheap elementary functions that give the same bits on every machine, whatever its mathematical library.
+//! Fast elementary functions that give the same bits on every machine, independent of its mathematical library.
 
 use std::f32::consts::{LN_2, LOG2_E, TAU};
 
-/// `sin(2 pi turn)` for `turn` in `0..=1.5`; absolute error below 5e-6.
+/// `sin(2π turn)` for `turn` in `0..=1.5`; absolute error below 5e-6.
 pub(crate) fn sine(turn: f32) -> f32 {
     let centred = if turn >= 0.5 { turn - 1.0 } else { turn };
-    // Folded to a quarter turn around zero, where a short series is exact enough.
+    // Fold to a quarter turn around zero, where a short Taylor series is accurate.
     let folded = if centred > 0.25 {
         0.5 - centred
     } else if centred < -0.25 {
@@ -18,7 +18,7 @@ pub(crate) fn sine(turn: f32) -> f32 {
     x * (1.0 + square * (-1.0 / 6.0 + square * (1.0 / 120.0 + square * (-1.0 / 5040.0 + square / 362_880.0))))
 }
 
-/// Natural logarithm of a normal `x >= 1`; absolute error below 2e-6 times the result, plus 2e-6.
+/// Natural logarithm of a normal number `x >= 1`; absolute error below 2e-6 times the result, plus 2e-6.
 pub(crate) fn logarithm(x: f32) -> f32 {
     let bits = x.to_bits();
     let exponent = (bits >> 23) as i32 - 127;
@@ -32,7 +32,7 @@ pub(crate) fn logarithm(x: f32) -> f32 {
 /// `e^x` for `x <= 0`; relative error below 1e-5, zero from `x = -87` down.
 pub(crate) fn exponential(x: f32) -> f32 {
     let scaled = x.max(-126.0 / LOG2_E) * LOG2_E;
-    let whole = (scaled - 0.5) as i32; // to the nearest, `scaled` being negative
+    let whole = (scaled - 0.5) as i32; // rounds to nearest, since `scaled` is not positive
     let rest = (scaled - whole as f32) * LN_2;
     let series = 1.0
         + rest * (1.0 + rest * (0.5 + rest * (1.0 / 6.0 + rest * (1.0 / 24.0 + rest * (1.0 / 120.0 + rest / 720.0)))));
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sine_matches() {
+    fn sine_matches_the_standard_library() {
         for step in 0..=1500 {
             let turn = step as f32 / 1000.0;
             let exact = (f64::from(turn) * std::f64::consts::TAU).sin();
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn logarithm_matches() {
+    fn logarithm_matches_the_standard_library() {
         for x in [1.0_f32, 1.001, 1.5, 1.999, 2.0, 3.0, 1e3, 1e9, 1e30] {
             let exact = f64::from(x).ln();
             assert!((f64::from(logarithm(x)) - exact).abs() < 2e-6 * (1.0 + exact), "{x}");
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn exponential_matches() {
+    fn exponential_matches_the_standard_library() {
         for step in 0..8_700 {
             let x = -(step as f32) / 100.0;
             let exact = f64::from(x).exp();

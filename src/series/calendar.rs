@@ -1,4 +1,4 @@
-//! Local time of day and of week, cheaply.
+//! Local time of day, week and year in the time zone of a stream.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,25 +10,26 @@ use jiff::{Timestamp, ToSpan};
 use super::arithmetic::sine;
 use crate::time::EventTime;
 
-/// Milliseconds of a day of 24 hours.
+/// A day of 24 hours, in milliseconds.
 pub(super) const DAY: i64 = 86_400_000;
 const WEEK: i64 = 7 * DAY;
-/// The mean year of the Gregorian calendar, 365.2425 days.
+/// The mean year of the Gregorian calendar, 365.2425 days, in milliseconds.
 const YEAR: i64 = 31_556_952_000;
-/// The epoch was a Thursday; weeks begin on Monday.
+/// The Unix epoch was a Thursday; weeks begin on Monday.
 const EPOCH_IN_WEEK: i64 = 3 * DAY;
-/// The table spans 1970 to 2100; the time zone itself is asked outside.
+/// The table of offsets spans 1970 to 2100; outside, the time zone database answers.
 const TABLE_FROM: i64 = 0;
 const TABLE_TO: i64 = 4_102_444_800_000;
 
-/// The time zone of days and weeks, with its offsets laid out in a table: asking costs nanoseconds, and a clone shares it.
+/// The time zone of days and weeks, with a table of its UTC offsets: a lookup costs nanoseconds, and clones share it.
 #[derive(Clone)]
 pub struct Calendar {
     zone: TimeZone,
-    /// Times from which an offset holds, in milliseconds, ascending; the first is `TABLE_FROM`.
+    /// Ascending by time; the first is at `TABLE_FROM`.
     changes: Arc<[Change]>,
 }
 
+/// A change of the UTC offset, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 struct Change {
     from: i64,
@@ -53,31 +54,31 @@ impl Calendar {
         Self::new(TimeZone::UTC)
     }
 
-    /// What local time is ahead of UTC at `time`, in milliseconds.
-    pub fn offset(&self, time: EventTime) -> i64 {
+    /// Local time less UTC at `time`, in milliseconds.
+    pub fn utc_offset(&self, time: EventTime) -> i64 {
         if (TABLE_FROM..TABLE_TO).contains(&time.0) {
             let later = self.changes.partition_point(|change| change.from <= time.0);
-            return self.changes[later - 1].offset; // the first change is at TABLE_FROM, so `later` is at least 1
+            return self.changes[later - 1].offset; // the first change is at TABLE_FROM: `later` is at least 1
         }
         Timestamp::from_millisecond(time.0).map_or(0, |timestamp| offset_at(&self.zone, timestamp))
     }
 
     /// Sine and cosine of the local time of day, then of the local time of week (from Monday).
-    pub fn phases(&self, time: EventTime) -> [f32; 4] {
-        let local = time.0.saturating_add(self.offset(time));
+    pub fn day_and_week_phase(&self, time: EventTime) -> [f32; 4] {
+        let local = time.0.saturating_add(self.utc_offset(time));
         let day = local.rem_euclid(DAY) as f32 / DAY as f32;
         let week = local.saturating_add(EPOCH_IN_WEEK).rem_euclid(WEEK) as f32 / WEEK as f32;
         [sine(day), sine(day + 0.25), sine(week), sine(week + 0.25)]
     }
 
-    /// Sine and cosine of the local time of year, within a day.
+    /// Sine and cosine of the local time of year, accurate to a day.
     pub fn year_phase(&self, time: EventTime) -> [f32; 2] {
-        let local = time.0.saturating_add(self.offset(time));
+        let local = time.0.saturating_add(self.utc_offset(time));
         let year = local.rem_euclid(YEAR) as f32 / YEAR as f32;
         [sine(year), sine(year + 0.25)]
     }
 
-    /// When a local day begins and the next one does, in milliseconds; none at the ends of time.
+    /// Start of a local day and of the next one, in milliseconds; none at the limits of the time zone database.
     pub(super) fn bounds(&self, date: Date) -> Option<(i64, i64)> {
         let midnight = |date: Date| {
             let start = self.zone.to_ambiguous_zoned(date.at(0, 0, 0, 0)).compatible().ok()?;
@@ -93,7 +94,7 @@ fn offset_at(zone: &TimeZone, timestamp: Timestamp) -> i64 {
 
 impl PartialEq for Calendar {
     fn eq(&self, other: &Self) -> bool {
-        self.zone == other.zone // the table follows from the zone
+        self.zone == other.zone // the zone determines the table
     }
 }
 
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn offsets_follow_summer_time_inside_and_outside_the_table() {
+    fn offsets_follow_daylight_saving_time_inside_and_outside_the_table() {
         let berlin = Calendar::new(TimeZone::get("Europe/Berlin").unwrap());
         for text in [
             "1960-07-01T00:00:00Z",
@@ -121,22 +122,23 @@ mod tests {
         ] {
             let timestamp: Timestamp = text.parse().unwrap();
             let expected = offset_at(&berlin.zone, timestamp);
-            assert_eq!(berlin.offset(EventTime(timestamp.as_millisecond())), expected, "{text}");
+            assert_eq!(berlin.utc_offset(EventTime(timestamp.as_millisecond())), expected, "{text}");
         }
-        assert_eq!(berlin.offset(EventTime(1_720_000_000_000)), 7_200_000);
+        assert_eq!(berlin.utc_offset(EventTime(1_720_000_000_000)), 7_200_000);
     }
 
     #[test]
     fn monday_midnight_begins_day_and_week() {
         let monday: Timestamp = "2024-01-01T00:00:00Z".parse().unwrap();
-        let at = |hours: i64| Calendar::utc().phases(EventTime(monday.as_millisecond() + hours * 3_600_000));
+        let at =
+            |hours: i64| Calendar::utc().day_and_week_phase(EventTime(monday.as_millisecond() + hours * 3_600_000));
         let near = |left: [f32; 4], right: [f32; 4]| left.iter().zip(right).all(|(l, r)| (l - r).abs() < 1e-5);
         assert!(near(at(0), [0.0, 1.0, 0.0, 1.0]), "{:?}", at(0));
         assert!(near(at(42), [-1.0, 0.0, 1.0, 0.0]), "{:?}", at(42));
     }
 
     #[test]
-    fn the_year_turns_with_the_calendar() {
+    fn the_phase_of_the_year_follows_the_calendar() {
         for (text, expected) in [
             ("1970-01-01T00:00:00Z", [0.0, 1.0]),
             ("2026-01-01T00:00:00Z", [0.0, 1.0]),
@@ -151,9 +153,9 @@ mod tests {
     }
 
     #[test]
-    fn phases_are_finite_at_the_ends_of_time() {
+    fn phases_are_finite_at_the_limits_of_time() {
         for time in [EventTime::MIN, EventTime::MAX, EventTime(i64::MIN), EventTime(i64::MAX)] {
-            let phases = Calendar::utc().phases(time).into_iter().chain(Calendar::utc().year_phase(time));
+            let phases = Calendar::utc().day_and_week_phase(time).into_iter().chain(Calendar::utc().year_phase(time));
             assert!(phases.into_iter().all(|phase| phase.abs() <= 1.0 + 1e-5));
         }
     }

@@ -1,26 +1,28 @@
-//! The recent values of a series.
+//! The recent values of a series, in a ring buffer.
 
-use super::{clone_in_place::clone_in_place, spec::is_within_limit};
 use serde::{Deserialize, Serialize};
 
-/// A ring of the newest values; an empty slot is a NaN. Laid out at the first push, for as many steps as asked then.
+use super::clone_in_place::clone_in_place;
+use super::value_limit::is_within_limit;
+
+/// A ring buffer of the newest values; NaN for an empty slot. [`Self::push`] sets its length.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Context {
-    /// As many as the ring holds; NaN where nothing was pushed yet.
+    /// `[step]`; NaN where nothing has been pushed.
     values: Vec<f64>,
-    /// Event times of the steps; empty on a regular grid, where they follow from the newest slot.
+    /// `[step]`: event times on an irregular grid. Empty on a regular grid, where they follow from the newest slot.
     times: Vec<i64>,
-    /// Where the newest value lies.
+    /// Index of the newest value.
     newest: u32,
 }
 
 clone_in_place!(Context { values, times, newest });
 
 impl Context {
-    /// Takes a value in as the newest; the ring holds `length` steps, and `time` is kept when there is one.
+    /// Appends the newest step. The ring holds `length` steps, and their times if `time` is given.
     pub fn push(&mut self, length: usize, value: Option<f64>, time: Option<i64>) {
         if self.values.len() != length || self.times.is_empty() == time.is_some() {
-            self.lay_out(length, time.is_some());
+            self.resize(length, time.is_some());
         }
         let next = self.newest as usize + 1;
         let next = if next == length { 0 } else { next };
@@ -31,25 +33,25 @@ impl Context {
         }
     }
 
-    /// The value `steps_back` before the newest (0); NaN for an empty slot or outside of the ring.
+    /// The value `steps_back` before the newest step (0); NaN for an empty slot and outside the ring.
     #[inline]
     pub fn back(&self, steps_back: usize) -> f64 {
         self.index(steps_back).map_or(f64::NAN, |index| self.values[index])
     }
 
-    /// The event time `steps_back` before the newest (0), where times are kept.
+    /// The event time `steps_back` before the newest step (0), on an irregular grid.
     #[inline]
     pub fn time_back(&self, steps_back: usize) -> Option<i64> {
         self.index(steps_back).and_then(|index| self.times.get(index).copied())
     }
 
-    /// Copies the values from `steps_back` before the newest on, in the order of time; NaN outside of the ring.
+    /// Copies the values from `steps_back` before the newest step on, in order of time; NaN outside the ring.
     pub fn copy_back(&self, steps_back: usize, out: &mut [f64]) {
         let known = out.len().min(steps_back + 1);
         let (known, beyond) = out.split_at_mut(known);
         beyond.fill(f64::NAN);
         let Some(from) = self.index(steps_back) else {
-            // Part of it may still lie in the ring.
+            // A part of the range may still lie in the ring.
             known.iter_mut().enumerate().for_each(|(ahead, out)| *out = self.back(steps_back - ahead));
             return;
         };
@@ -64,7 +66,7 @@ impl Context {
         self.values.len()
     }
 
-    /// Whether its place lies within it and its values are some: it may come from outside.
+    /// Whether a decoded ring is consistent and its values are within the limit.
     pub fn is_sound(&self) -> bool {
         let length = self.values.len();
         [0, length].contains(&self.times.len())
@@ -72,7 +74,7 @@ impl Context {
             && self.values.iter().all(|value| value.is_nan() || is_within_limit(*value))
     }
 
-    /// Empties the newest slot.
+    /// Marks the newest slot as empty.
     pub fn mark_newest_missing(&mut self) {
         if let Some(newest) = self.values.get_mut(self.newest as usize) {
             *newest = f64::NAN;
@@ -99,8 +101,8 @@ impl Context {
         }
     }
 
-    /// Moves what is there into a ring of another length: the newest values stay.
-    fn lay_out(&mut self, length: usize, timed: bool) {
+    /// Changes the length of the ring and keeps the newest values.
+    fn resize(&mut self, length: usize, timed: bool) {
         let oldest_first = |back: &dyn Fn(usize) -> f64| (0..length).rev().map(back).collect::<Vec<_>>();
         let values = oldest_first(&|steps_back| self.back(steps_back));
         self.times = match timed {
@@ -113,7 +115,7 @@ impl Context {
 }
 
 impl PartialEq for Context {
-    /// Bit by bit, since empty slots are NaN.
+    /// Compares bits, since empty slots are NaN.
     fn eq(&self, other: &Self) -> bool {
         let bits = |context: &Self| context.values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         self.newest == other.newest && self.times == other.times && bits(self) == bits(other)
@@ -125,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ring_reads_backwards_and_forgets() {
+    fn the_ring_reads_backwards_and_drops_the_oldest() {
         let mut context = Context::default();
         assert!(context.back(0).is_nan());
         for value in 0..7 {
@@ -139,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_are_what_the_ring_holds() {
+    fn copies_hold_the_values_of_the_ring() {
         let mut context = Context::default();
         for pushed in 0..12 {
             for back in 0..9 {
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn another_length_keeps_the_newest() {
+    fn another_length_keeps_the_newest_values() {
         let mut context = Context::default();
         for value in 0..9 {
             context.push(4, Some(f64::from(value)), None);

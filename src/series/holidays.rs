@@ -1,4 +1,4 @@
-//! Days that are not taken for their weekday.
+//! Holidays: days that do not behave like their weekday.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use jiff::civil::{Date, Weekday};
 use super::calendar::{Calendar, DAY};
 use crate::time::{EventTime, Grid};
 
-/// Holidays on a grid. They are known in advance, and a clone shares them.
+/// The holidays of a stream, as slots of its grid. Clones share them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Holidays {
-    /// Ascending, none twice.
+    /// Ascending, without duplicates.
     days: Arc<[Holiday]>,
     /// Slots of a day, at least one.
-    day: i64,
+    slots_per_day: i64,
 }
 
 /// The slots of one holiday.
@@ -22,13 +22,13 @@ pub(crate) struct Holiday {
     from: i64,
     /// The slot after the last one.
     to: i64,
-    /// Days from it to the Sunday of its week.
+    /// Days from the holiday to the Sunday of its week.
     pub days_to_sunday: i64,
 }
 
 impl Holidays {
-    /// The slots of `grid` whose middle lies on one of `dates` in the calendar's time zone; of slots longer than a day, those
-    /// that a holiday touches. Dates may come in any order.
+    /// The slots of `grid` whose middle lies on one of `dates` in the calendar's time zone. Where slots are longer than a
+    /// day: those that overlap a holiday. Dates may be in any order.
     pub fn new(calendar: &Calendar, grid: Grid, dates: &[Date]) -> Self {
         let mut dates = dates.to_vec();
         dates.sort_unstable();
@@ -39,28 +39,28 @@ impl Holidays {
             let (from, to) = match grid {
                 Grid::Irregular => (from, to),
                 Grid::Regular { interval } if interval > DAY => (slot(from), slot(to - 1) + 1),
-                // The first slot whose middle is not before a time is the one after that of half a slot earlier.
+                // The first slot whose middle is not before `from` follows the slot that holds `from - interval / 2`.
                 Grid::Regular { interval } => (slot(from - interval / 2 - 1) + 1, slot(to - interval / 2 - 1) + 1),
             };
             Some(Holiday { from, to, days_to_sunday: i64::from(date.weekday().until(Weekday::Sunday)) })
         };
-        let day = match grid {
+        let slots_per_day = match grid {
             Grid::Regular { interval } => (DAY / interval.max(1)).max(1),
             Grid::Irregular => DAY,
         };
-        Self { days: dates.into_iter().filter_map(slots).collect(), day }
+        Self { days: dates.into_iter().filter_map(slots).collect(), slots_per_day }
     }
 
-    /// The holiday that `slot` lies on.
+    /// The holiday that `slot` lies on, if any.
     pub(crate) fn find(&self, slot: i64) -> Option<Holiday> {
-        // Slots of more than a day may lie on two; the earlier one is as good.
+        // A slot longer than a day may overlap two holidays; the earlier one is returned.
         let at = self.days.partition_point(|day| day.to <= slot);
         self.days.get(at).filter(|day| day.from <= slot).copied()
     }
 
     /// Slots of a day, at least one.
-    pub(crate) fn day(&self) -> i64 {
-        self.day
+    pub(crate) fn slots_per_day(&self) -> i64 {
+        self.slots_per_day
     }
 }
 
@@ -82,15 +82,16 @@ mod tests {
     }
 
     #[test]
-    fn a_holiday_lasts_from_midnight_to_midnight_where_the_stream_is() {
+    fn a_holiday_lasts_from_midnight_to_midnight_in_local_time() {
         // In reversed order, and one of them twice.
         let dates = ["2014-12-26", "2014-12-25", "2014-03-10", "2014-12-25"];
         for interval in [HOUR, HOUR / 2, 5 * 60_000, 1] {
             let known = holidays("Australia/Melbourne", interval, &dates);
             let first = slot("2014-12-24T13:00:00Z", interval);
             let after = slot("2014-12-26T13:00:00Z", interval);
-            assert_eq!(known.day(), 24 * HOUR / interval);
-            let kinds = [first - 1, first, first + known.day(), after - 1, after].map(|slot| known.find(slot));
+            assert_eq!(known.slots_per_day(), 24 * HOUR / interval);
+            let kinds =
+                [first - 1, first, first + known.slots_per_day(), after - 1, after].map(|slot| known.find(slot));
             // The 25th was a Thursday.
             assert_eq!(kinds.map(|day| day.map(|day| day.days_to_sunday)), [None, Some(3), Some(2), Some(2), None]);
         }
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn days_that_are_not_24_hours_long_are_whole() {
+    fn holidays_of_23_and_25_hours_are_covered_completely() {
         let known = holidays("Europe/Berlin", HOUR, &["2024-03-31", "2024-10-27"]);
         let count = |from: &str| {
             let from = slot(from, HOUR);
@@ -110,20 +111,20 @@ mod tests {
     }
 
     #[test]
-    fn long_slots_count_by_their_middle_and_longer_ones_by_any_touch() {
+    fn daily_slots_count_by_their_middle_and_longer_slots_by_any_overlap() {
         let day = 24 * HOUR;
         let daily = holidays("America/Los_Angeles", day, &["2024-07-04"]);
-        // The slot of July 4th by UTC begins at 17:00 of the 3rd over there.
+        // The UTC slot of July 4th begins at 17:00 local time on the 3rd.
         let fourth = slot("2024-07-04T00:00:00Z", day);
         assert_eq!([-1, 0, 1].map(|more| daily.find(fourth + more).is_some()), [false, true, false]);
         let weekly = holidays("UTC", 7 * day, &["2024-07-03", "2024-07-04"]);
         let week = slot("2024-07-04T00:00:00Z", 7 * day);
         assert_eq!([-1, 0, 1].map(|more| weekly.find(week + more).is_some()), [true, true, false]);
-        assert_eq!((daily.day(), weekly.day()), (1, 1));
+        assert_eq!((daily.slots_per_day(), weekly.slots_per_day()), (1, 1));
     }
 
     #[test]
-    fn without_dates_there_are_none() {
+    fn without_dates_there_are_no_holidays() {
         assert_eq!(holidays("UTC", HOUR, &[]).find(0), None);
     }
 }

@@ -1,38 +1,45 @@
-//! One series: the grid, its scale, its recent context and the features made of them.
+//! One time series: its grid, its scale, its recent values and the features of each step.
 //!
-//! A [`SeriesState`] is a deterministic function of the observations of its own series, in the order in which they came.
-//! The way through it: [`SeriesState::observe`] puts a reading on the grid and hands out the slots that close;
-//! [`SeriesState::take`] takes each of them in as the newest step; [`SeriesState::features`] describes that step.
+//! A [`SeriesState`] is a deterministic function of the observations of its own series, in order of arrival.
+//! [`SeriesState::observe`] assigns a reading to a slot and returns the slots that close; [`SeriesState::update`] makes
+//! each closed slot the newest step; [`SeriesState::features`] describes that step to the network.
 
+mod aggregation;
 mod arithmetic;
 mod calendar;
 mod clone_in_place;
 mod context;
-mod covariates;
+mod covariate_history;
+mod feature_layout;
 mod features;
-mod foreknown;
+mod future_covariates;
 mod holidays;
-mod outlook;
-mod scale;
-mod season;
-mod size;
-mod slots;
+mod past_covariates;
+mod robust_scale;
+mod scale_prior;
+mod season_detection;
 mod spec;
 mod state;
 mod target;
+mod value_limit;
+mod watermark;
 
+pub use aggregation::Aggregation;
 pub(crate) use arithmetic::{exponential, logarithm, sine};
 pub use calendar::Calendar;
 pub(crate) use clone_in_place::clone_in_place;
-pub(crate) use covariates::PAST_COVARIATE_REGRESSORS;
-pub use features::{FEATURE_NAMES, FEATURES};
+pub use feature_layout::{FEATURE_NAMES, FEATURES};
+pub use future_covariates::{
+    FutureCovariateSpec, FutureCovariateTable, FutureValues, Insertion, MAX_FUTURE_COVARIATES,
+};
 pub(crate) use holidays::Holiday;
 pub use holidays::Holidays;
-pub use outlook::{FutureCovariateTable, Insertion};
-pub use season::{seasons, values_on_grid};
-pub use size::{ScalePrior, Size};
-pub use slots::{ClosedSlot, MAX_OPEN_SLOTS, Placement};
-pub(crate) use spec::is_within_limit;
-pub use spec::{Aggregation, ExtraFeatures, Known, LIMIT, MAX_FUTURE_COVARIATES, MAX_PAST_COVARIATES, SeriesSpec};
+pub(crate) use past_covariates::PAST_COVARIATE_REGRESSORS;
+pub use scale_prior::{ScaleEstimate, ScalePrior};
+pub use season_detection::{detect_seasons, values_on_grid};
+pub use spec::{ExtraFeatures, MAX_PAST_COVARIATES, SeriesSpec};
 pub use state::SeriesState;
 pub use target::Target;
+pub use value_limit::VALUE_LIMIT;
+pub(crate) use value_limit::is_within_limit;
+pub use watermark::{ClosedSlot, MAX_OPEN_SLOTS, Placement};

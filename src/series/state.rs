@@ -1,272 +1,283 @@
 //! The state of one series.
 
-use super::clone_in_place::clone_in_place;
 use serde::{Deserialize, Serialize};
 
+use super::clone_in_place::clone_in_place;
 use super::context::Context;
-use super::covariates::Covariates;
-use super::features::Step;
-use super::foreknown::Foreknown;
-use super::outlook::FutureCovariateTable;
-use super::scale::Scale;
-use super::size::{ScalePrior, Size};
-use super::slots::{ClosedSlot, Placement, Slots};
-use super::spec::{SeriesSpec, is_within_limit};
+use super::features::FeatureSource;
+use super::future_covariates::{FutureCovariateTable, FutureCovariates};
+use super::past_covariates::PastCovariates;
+use super::robust_scale::RobustScale;
+use super::scale_prior::{ScaleEstimate, ScalePrior};
+use super::spec::SeriesSpec;
+use super::value_limit::is_within_limit;
+use super::watermark::{ClosedSlot, Placement, Slots};
 use crate::time::{EventTime, Grid};
 
-/// The state of one series: open slots, recent values, scale. A function of the series' own observations only.
+/// The state of one series: open slots, recent values, scale, covariates. A function of the series' own observations, and
+/// of the future covariates at each step.
 #[derive(Debug, PartialEq, Default, Serialize, Deserialize)]
 pub struct SeriesState {
     slots: Slots,
-    context: Context,
-    scale: Scale,
-    anchor: f64,
-    /// Slot of the newest step.
-    slot: i64,
-    steps: u64,
-    /// None before the first step of a series that has some. Left out here, so that series without keep their bytes: see
-    /// [`Self::covariates`].
+    values: Values,
+    /// `None` before the first step with covariates.
     #[serde(skip)]
-    covariates: Option<Box<Covariates>>,
-    /// The same of what is known in advance: see [`Self::foreknown`].
+    past_covariates: Option<Box<PastCovariates>>,
+    /// `None` before the first step with covariates.
     #[serde(skip)]
-    foreknown: Option<Box<Foreknown>>,
+    future_covariates: Option<Box<FutureCovariates>>,
 }
 
-clone_in_place!(SeriesState { slots, context, scale, anchor, slot, steps, covariates, foreknown });
+clone_in_place!(SeriesState { slots, values, past_covariates, future_covariates });
+
+/// Recent values and their scale.
+#[derive(Debug, PartialEq, Default, Serialize, Deserialize)]
+struct Values {
+    context: Context,
+    scale: RobustScale,
+    /// The last value; 0 before the first.
+    last_value: f64,
+    /// Slot of the newest step.
+    slot: i64,
+    /// Steps since the last reset.
+    steps: u64,
+}
+
+clone_in_place!(Values { context, scale, last_value, slot, steps });
 
 impl SeriesState {
-    /// A series that nothing is known of.
+    /// A series without observations.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A series whose first value this is, in a stream whose series have such sizes.
-    pub fn with_scale_prior(usual: &ScalePrior, value: f64) -> Self {
-        Self { scale: Scale::starting(usual, value), ..Self::default() }
+    /// A new series whose first value is `value`, with the scale prior of its stream.
+    pub fn with_scale_prior(prior: &ScalePrior, value: f64) -> Self {
+        let values = Values { scale: RobustScale::with_prior(prior, value), ..Values::default() };
+        Self { values, ..Self::default() }
     }
 
-    /// How large its values are; `None` before the second one.
-    pub fn scale_estimate(&self) -> Option<Size> {
-        (self.steps > 1).then(|| Size {
-            location: self.scale.location(),
-            scale: self.scale.scale(),
-            difference: self.scale.difference(),
-        })
+    /// Location and scale of its values; `None` before the second one.
+    pub fn scale_estimate(&self) -> Option<ScaleEstimate> {
+        (self.values.steps > 1).then(|| self.values.scale.estimate())
     }
 
-    /// Puts a reading on the grid, and pushes every slot that closes by it to `closed`, in order.
+    /// Assigns a reading to its slot and appends the slots that close to `closed`, in order; at most `max_gap` empty ones
+    /// in a row.
     ///
-    /// `time` lies within [`EventTime::MIN`] and [`EventTime::MAX`]; `value` is finite and is held to
-    /// [`LIMIT`](super::LIMIT). `covariates` are those that came with it, in the order of the spec, NaN where one is
-    /// missing; or there are none. At most `max_gap` empty slots come out in a row.
+    /// `time` lies within [`EventTime::MIN`] and [`EventTime::MAX`]. `value` is finite and is clamped to
+    /// [`VALUE_LIMIT`](super::VALUE_LIMIT). `past_covariates` arrived with it, in the order of the spec, NaN where one is
+    /// missing; empty where the stream has none.
     pub fn observe(
         &mut self,
         spec: &SeriesSpec,
         time: EventTime,
         value: f64,
-        covariates: &[f64],
+        past_covariates: &[f64],
         closed: &mut Vec<ClosedSlot>,
     ) -> Placement {
         debug_assert!(value.is_finite(), "a reading must be finite");
-        let placed = self.slots.place(spec, time, value, closed);
-        if placed == Placement::Accepted && !covariates.is_empty() {
-            self.covariates.get_or_insert_default().observe(spec.grid.slot(time), covariates);
+        let placement = self.slots.place(spec, time, value, closed);
+        if placement == Placement::Accepted && !past_covariates.is_empty() {
+            self.past_covariates.get_or_insert_default().observe(spec.grid.slot(time), past_covariates);
         }
-        placed
+        placement
     }
 
-    /// Looks up what is told in advance of `slot`, which is taken next, and of the horizon after it; only where the spec names
-    /// numbers. What is told later is not seen before the next look.
-    pub fn look_up_future_covariates(&mut self, spec: &SeriesSpec, slot: i64, outlook: Option<&FutureCovariateTable>) {
+    /// Looks up the future covariates of `slot`, which the next [`Self::update`] takes, and of the horizon after it. Does
+    /// nothing where the spec has none. Values that arrive later are seen at the next look-up.
+    pub fn look_up_future_covariates(&mut self, spec: &SeriesSpec, slot: i64, table: Option<&FutureCovariateTable>) {
         let count = spec.extra.future_covariates.names.len();
         if count > 0 {
-            self.foreknown.get_or_insert_default().look_up(outlook, slot, spec.horizon as usize, count);
+            self.future_covariates.get_or_insert_default().look_up(table, slot, spec.horizon as usize, count);
         }
     }
 
-    /// Takes a closed slot in as the newest step. After it [`Self::anchor`], [`Self::scale`] and [`Self::value_back`]
-    /// describe that step.
+    /// Makes a closed slot the newest step, which [`Self::last_value`], [`Self::scale`] and [`Self::value_back`] then
+    /// describe.
     pub fn update(&mut self, spec: &SeriesSpec, slot: &ClosedSlot) {
         if slot.reset {
-            self.context.clear();
-            self.steps = 0;
-            if let Some(covariates) = &mut self.covariates {
+            self.values.context.clear();
+            self.values.steps = 0;
+            if let Some(covariates) = &mut self.past_covariates {
                 covariates.reset();
             }
-            if let Some(foreknown) = &mut self.foreknown {
-                foreknown.reset();
+            if let Some(covariates) = &mut self.future_covariates {
+                covariates.reset();
             }
         }
+        let values = &mut self.values;
+        let (length, window) = (spec.context_len(), spec.scale_window());
         if let Some(value) = slot.value {
-            let before = (self.steps > 0).then_some(self.anchor);
-            self.scale.update(value, before, spec.memory());
-            self.anchor = value;
+            let previous = (values.steps > 0).then_some(values.last_value);
+            values.scale.update(value, previous, window);
+            values.last_value = value;
         }
         let time = (spec.grid == Grid::Irregular).then_some(slot.slot);
-        self.context.push(spec.context_len(), slot.value, time);
+        values.context.push(length, slot.value, time);
         let count = spec.extra.past_covariates.len();
         if count > 0 {
-            let covariates = self.covariates.get_or_insert_default();
-            covariates.take(slot.slot, count, spec.context_len(), spec.memory());
+            self.past_covariates.get_or_insert_default().update(slot.slot, count, length, window);
         }
         let count = spec.extra.future_covariates.names.len();
         if count > 0 {
-            let foreknown = self.foreknown.get_or_insert_default();
-            foreknown.take(slot.slot, count, spec.context_len(), spec.memory());
+            self.future_covariates.get_or_insert_default().update(slot.slot, count, length, window);
         }
-        self.slot = slot.slot;
-        self.steps = self.steps.saturating_add(1);
+        values.slot = slot.slot;
+        values.steps = values.steps.saturating_add(1);
     }
 
-    /// Takes the newest step's value for none, as one that turned out to be a spike.
+    /// Treats the newest value as missing, because it has turned out to be a spike.
     pub fn mark_newest_missing(&mut self) {
-        self.context.mark_newest_missing();
-        self.anchor = self.value_back(1).unwrap_or(self.anchor);
+        self.values.context.mark_newest_missing();
+        self.values.last_value = self.value_back(1).unwrap_or(self.values.last_value);
     }
 
-    /// Forgets what has come of slots that are not taken yet, so that what is taken now is all that is known.
+    /// Discards the covariates of open slots, so that a copy of the series that runs ahead does not use them.
     pub(crate) fn discard_open_covariates(&mut self) {
-        if let Some(covariates) = &mut self.covariates {
-            covariates.discard_open_covariates();
+        if let Some(covariates) = &mut self.past_covariates {
+            covariates.discard_open();
         }
     }
 
-    /// What a snapshot keeps beside the state itself where there are covariates.
-    pub(crate) fn covariates(&self) -> &Option<Box<Covariates>> {
-        &self.covariates
+    /// A future covariate `lead` steps after the newest step, in units of its own scale; none where unknown.
+    pub(crate) fn future_covariate_ahead(&self, covariate: usize, lead: usize) -> Option<f32> {
+        self.future_covariates.as_ref()?.ahead(covariate, self.values.slot, lead)
     }
 
-    /// Puts back what [`Self::covariates`] gave.
-    pub(crate) fn put_covariates(&mut self, covariates: Option<Box<Covariates>>) {
-        self.covariates = covariates;
+    /// A future covariate `back` steps before the newest step, in units of the same scale; none where unknown.
+    pub(crate) fn future_covariate_back(&self, covariate: usize, back: usize) -> Option<f32> {
+        self.future_covariates.as_ref()?.back(covariate, back)
     }
 
-    /// What a snapshot keeps beside the state itself where numbers are known in advance.
-    pub(crate) fn foreknown(&self) -> &Option<Box<Foreknown>> {
-        &self.foreknown
-    }
-
-    /// Puts back what [`Self::foreknown`] gave.
-    pub(crate) fn put_foreknown(&mut self, foreknown: Option<Box<Foreknown>>) {
-        self.foreknown = foreknown;
-    }
-
-    /// Of a number that is known in advance: what is told of it `lead` steps after the newest, in its own scale.
-    pub(crate) fn future_covariate_ahead(&self, place: usize, lead: usize) -> Option<f32> {
-        self.foreknown.as_ref()?.ahead(place, self.slot, lead)
-    }
-
-    /// Of a number that is known in advance: what it was `back` steps before the newest, in the same scale.
-    pub(crate) fn future_covariate_back(&self, place: usize, back: usize) -> Option<f32> {
-        self.foreknown.as_ref()?.back(place, back)
-    }
-
-    /// Writes [`PAST_COVARIATE_REGRESSORS`](super::PAST_COVARIATE_REGRESSORS) numbers of each covariate at the step `ago` steps before `coming`,
-    /// the slot that is taken next; `apart` is how many steps a change lasts. 0 where nothing is known.
-    pub(crate) fn past_covariate_regressors(&self, coming: i64, ago: usize, apart: usize, out: &mut [f32]) {
-        match &self.covariates {
-            Some(covariates) => covariates.look(coming, ago, apart, out),
+    /// Writes the regressors `[covariate][PAST_COVARIATE_REGRESSORS]` of the step `ago` steps before the slot `next`, which
+    /// follows the newest step. `lag` is the length of a change in steps. 0 where nothing is known.
+    pub(crate) fn past_covariate_regressors(&self, next: i64, ago: usize, lag: usize, out: &mut [f32]) {
+        match &self.past_covariates {
+            Some(covariates) => covariates.write_regressors(next, ago, lag, out),
             None => out.fill(0.0),
         }
     }
 
-    /// The features of the newest step, [`SeriesSpec::features`] of them; see [`FEATURE_NAMES`](super::FEATURE_NAMES).
+    /// Writes the features of the newest step, `[SeriesSpec::features]`; see [`FEATURE_NAMES`](super::FEATURE_NAMES).
     pub fn features(&self, spec: &SeriesSpec, out: &mut [f32]) {
         debug_assert_eq!(out.len(), spec.features(), "room for every feature");
-        self.step(spec).describe(0, out);
+        self.feature_source(spec).write_features(0, out);
     }
 
-    /// Visits the features of the newest `spec.burn_in` steps (fewer where there are not so many), oldest first, all with
-    /// today's scale.
+    /// Visits the features of the newest `spec.burn_in` steps (or of all, where there are fewer), oldest first, all in units
+    /// of today's scale.
     pub fn recent_features(&self, spec: &SeriesSpec, mut visit: impl FnMut(&[f32])) {
-        let steps = usize::try_from(self.steps).unwrap_or(usize::MAX).min(spec.burn_in as usize);
+        let steps = usize::try_from(self.values.steps).unwrap_or(usize::MAX).min(spec.burn_in as usize);
         let mut features = vec![0.0; spec.features()];
         for back in (0..steps).rev() {
-            self.step(spec).describe(back, &mut features);
+            self.feature_source(spec).write_features(back, &mut features);
             visit(&features);
         }
     }
 
-    /// The last observed value, carried over empty slots; 0 before the first.
+    /// The last observed value, which empty slots repeat; 0 before the first.
     pub fn last_value(&self) -> f64 {
-        self.anchor
+        self.values.last_value
     }
 
-    /// How widely the values swing (mean absolute deviation from their running location): positive, finite, at most 20
-    /// bits of mantissa.
+    /// The robust mean absolute deviation of the values from their running location: positive, finite, at most 20 bits of
+    /// mantissa.
     pub fn scale(&self) -> f64 {
-        self.scale.scale()
+        self.values.scale.scale()
     }
 
-    /// The mean absolute one-step difference: positive, at most [`Self::scale`].
+    /// The robust mean absolute one-step difference: positive, at most [`Self::scale`].
     pub fn mean_absolute_difference(&self) -> f64 {
-        self.scale.difference()
+        self.values.scale.difference()
     }
 
-    /// Steps taken since the last reset.
+    /// Steps since the last reset.
     pub fn steps(&self) -> u64 {
-        self.steps
+        self.values.steps
     }
 
     /// The slot of the newest step; none before the first.
     pub fn newest_slot(&self) -> Option<i64> {
-        (self.steps > 0).then_some(self.slot)
+        (self.values.steps > 0).then_some(self.values.slot)
     }
 
-    /// The slot that follows the newest step's: the next of a regular grid; on an irregular one as far from it as it lies
-    /// from the step before, 1 ms where there is none.
+    /// The slot after the newest step: the next of a regular grid. On an irregular grid it is as far away as the newest step
+    /// is from the one before it; 1 ms where there is none.
     pub fn next_slot(&self, spec: &SeriesSpec) -> i64 {
-        let before = self.context.time_back(1).filter(|_| self.steps > 1);
-        self.slot.saturating_add(match spec.grid {
+        let Values { slot, steps, ref context, .. } = self.values;
+        let before = context.time_back(1).filter(|_| steps > 1);
+        slot.saturating_add(match spec.grid {
             Grid::Regular { .. } => 1,
-            Grid::Irregular => before.map_or(1, |before| self.slot.saturating_sub(before)),
+            Grid::Irregular => before.map_or(1, |before| slot.saturating_sub(before)),
         })
     }
 
-    /// The value `steps_back` before the newest step (0); none for an empty slot, or one that the context does not hold.
+    /// The value `steps_back` before the newest step (0); none for an empty slot or one outside the context.
     #[inline]
     pub fn value_back(&self, steps_back: usize) -> Option<f64> {
-        let value = self.context.back(steps_back);
+        let value = self.values.context.back(steps_back);
         (!value.is_nan()).then_some(value)
     }
 
-    /// Copies values into `out` in the order of time, beginning `steps_back` before the newest step; NaN where
+    /// Copies values into `out` in order of time, from `steps_back` before the newest step on; NaN where
     /// [`Self::value_back`] has none, and beyond the newest step.
     pub fn copy_back(&self, steps_back: usize, out: &mut [f64]) {
-        self.context.copy_back(steps_back, out);
+        self.values.context.copy_back(steps_back, out);
     }
 
-    /// Whether it is one that a series can come to: it may come from outside.
+    /// Whether a decoded state is one that a series can have.
     pub fn is_sound(&self, spec: &SeriesSpec) -> bool {
         self.slots.is_sound(spec.grid)
-            && self.context.is_sound()
-            && self.scale.is_sound()
-            && is_within_limit(self.anchor)
-            && spec.grid.contains(self.slot)
-            && self.covariates.as_ref().is_none_or(|covariates| covariates.is_sound())
-            && self.foreknown.as_ref().is_none_or(|foreknown| foreknown.is_sound(spec.grid))
+            && self.values.is_sound(spec.grid)
+            && self.past_covariates.as_ref().is_none_or(|covariates| covariates.is_sound())
+            && self.future_covariates.as_ref().is_none_or(|covariates| covariates.is_sound(spec.grid))
+    }
+
+    pub(crate) fn covariates(&self) -> &Option<Box<PastCovariates>> {
+        &self.past_covariates
+    }
+
+    pub(crate) fn put_covariates(&mut self, covariates: Option<Box<PastCovariates>>) {
+        self.past_covariates = covariates;
+    }
+
+    pub(crate) fn foreknown(&self) -> &Option<Box<FutureCovariates>> {
+        &self.future_covariates
+    }
+
+    pub(crate) fn put_foreknown(&mut self, covariates: Option<Box<FutureCovariates>>) {
+        self.future_covariates = covariates;
     }
 
     /// Memory in bytes, inline and on the heap.
     pub fn bytes(&self) -> usize {
+        let past = |covariates: &PastCovariates| size_of::<PastCovariates>() + covariates.heap_bytes();
+        let future = |covariates: &FutureCovariates| size_of::<FutureCovariates>() + covariates.heap_bytes();
         size_of::<Self>()
             + self.slots.heap_bytes()
-            + self.context.heap_bytes()
-            + self.covariates.as_ref().map_or(0, |covariates| size_of::<Covariates>() + covariates.heap_bytes())
-            + self.foreknown.as_ref().map_or(0, |foreknown| size_of::<Foreknown>() + foreknown.heap_bytes())
+            + self.values.context.heap_bytes()
+            + self.past_covariates.as_deref().map_or(0, past)
+            + self.future_covariates.as_deref().map_or(0, future)
     }
 
-    fn step<'a>(&'a self, spec: &'a SeriesSpec) -> Step<'a> {
-        Step {
+    fn feature_source<'a>(&'a self, spec: &'a SeriesSpec) -> FeatureSource<'a> {
+        FeatureSource {
             spec,
-            context: &self.context,
-            scale: &self.scale,
-            covariates: self.covariates.as_deref(),
-            foreknown: self.foreknown.as_deref(),
-            slot: self.slot,
-            steps: self.steps,
+            context: &self.values.context,
+            scale: &self.values.scale,
+            past_covariates: self.past_covariates.as_deref(),
+            future_covariates: self.future_covariates.as_deref(),
+            slot: self.values.slot,
+            steps: self.values.steps,
         }
+    }
+}
+
+impl Values {
+    /// Whether decoded values are ones that a series can have.
+    fn is_sound(&self, grid: Grid) -> bool {
+        self.context.is_sound() && self.scale.is_sound() && is_within_limit(self.last_value) && grid.contains(self.slot)
     }
 }
 

@@ -1,29 +1,29 @@
-//! One number made of several steps.
+//! The single value that a many-to-one forecast predicts of the whole horizon.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What one number says of all steps of a horizon.
+/// Which value of the horizon a many-to-one forecast predicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
-    /// Their largest value.
+    /// The largest value of the horizon.
     #[default]
     Maximum,
-    /// Their smallest value.
+    /// The smallest value.
     Minimum,
-    /// Their mean.
+    /// The mean.
     Mean,
-    /// The last one.
+    /// The value at the last lead.
     Last,
 }
 
 impl Target {
-    /// Every one.
+    /// All targets.
     pub const ALL: [Self; 4] = [Self::Maximum, Self::Minimum, Self::Mean, Self::Last];
 
-    /// The name in settings, in fingerprints and in messages.
+    /// The name in configuration, fingerprints and messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Maximum => "maximum",
@@ -33,8 +33,8 @@ impl Target {
         }
     }
 
-    /// The number, from the values of all steps in the order of time, NaN where a slot was empty. None where more than
-    /// half of them were, or the last one for [`Target::Last`]: the rest would tell too little.
+    /// Computes the target from the values of the horizon in order of time, NaN where a slot is empty. `None` where more
+    /// than half of the slots are empty; for [`Target::Last`], where the last one is.
     pub fn of(self, values: impl IntoIterator<Item = f64>) -> Option<f64> {
         let (mut count, mut known, mut sum) = (0_u32, 0_u32, 0.0);
         let (mut least, mut most, mut last) = (f64::INFINITY, f64::NEG_INFINITY, f64::NAN);
@@ -70,7 +70,7 @@ mod tests {
     const NONE: f64 = f64::NAN;
 
     #[test]
-    fn a_number_is_made_of_the_steps_that_hold_one() {
+    fn a_target_is_computed_from_the_slots_that_hold_a_value() {
         let all = |values: &[f64]| Target::ALL.map(|target| target.of(values.iter().copied()));
         assert_eq!(all(&[1.0, 5.0, -3.0, 2.0]), [Some(5.0), Some(-3.0), Some(1.25), Some(2.0)]);
         assert_eq!(all(&[1.0, NONE, 4.0, NONE]), [Some(4.0), Some(1.0), Some(2.5), None]);
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_few_steps_nothing_is_said() {
+    fn too_few_values_give_no_target() {
         let all = |values: &[f64]| Target::ALL.map(|target| target.of(values.iter().copied()));
         assert_eq!(all(&[NONE, NONE, 2.0]), [None, None, None, Some(2.0)]);
         assert_eq!(all(&[NONE]), [None; 4]);

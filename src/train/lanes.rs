@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use crate::forecast::{ForecastSpec, StreamPrior};
 use crate::nn::{NetworkSpec, Strategy};
-use crate::series::{ClosedSlot, FutureCovariateTable, Placement, SeriesSpec, SeriesState, Size, Target};
+use crate::series::{ClosedSlot, FutureCovariateTable, Placement, ScaleEstimate, SeriesSpec, SeriesState, Target};
 use crate::time::EventTime;
 
 /// Where a new series of such a stream begins, as far as these lanes and the sizes of their series tell.
-pub fn prior(forecast: &ForecastSpec, lanes: &[TrainingSequence], sizes: &[Size]) -> Option<Arc<StreamPrior>> {
+pub fn prior(forecast: &ForecastSpec, lanes: &[TrainingSequence], sizes: &[ScaleEstimate]) -> Option<Arc<StreamPrior>> {
     let targets: Vec<&[f32]> = lanes.iter().map(|lane| lane.targets.as_slice()).collect();
     StreamPrior::pool(forecast, sizes, &targets).map(Arc::new)
 }
@@ -108,7 +108,7 @@ impl SequenceBuilder {
     }
 
     /// How large its values are, once there are some.
-    pub fn scale_estimate(&self) -> Option<Size> {
+    pub fn scale_estimate(&self) -> Option<ScaleEstimate> {
         self.state.scale_estimate()
     }
 

@@ -1,6 +1,6 @@
 //! What stands in a cell, and how it is told.
 
-use crate::series::LIMIT;
+use crate::series::VALUE_LIMIT;
 
 /// What stands for no number, in lower case.
 const GAPS: [&str; 6] = ["", "nan", "na", "n/a", "null", "none"];
@@ -13,7 +13,7 @@ pub(super) fn number(cell: &[u8], missing: &[f64]) -> Result<Option<f64>, Neithe
     let cell = cell.trim_ascii();
     match std::str::from_utf8(cell).ok().and_then(|cell| cell.parse::<f64>().ok()) {
         Some(number) if number.is_nan() || missing.contains(&number) => Ok(None),
-        Some(number) if number.abs() <= LIMIT => Ok(Some(number)),
+        Some(number) if number.abs() <= VALUE_LIMIT => Ok(Some(number)),
         None if GAPS.iter().any(|gap| cell.eq_ignore_ascii_case(gap.as_bytes())) => Ok(None),
         _ => Err(Neither),
     }

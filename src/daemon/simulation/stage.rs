@@ -11,7 +11,7 @@ use crate::{
     engine::StreamSpec,
     forecast::{ForecastSpec, StreamPrior},
     nn::{CellKind, NetworkSpec, Strategy},
-    series::{Aggregation, Calendar, ExtraFeatures, FEATURES, Known, SeriesSpec, Size, Target},
+    series::{Aggregation, Calendar, ExtraFeatures, FEATURES, FutureCovariateSpec, ScaleEstimate, SeriesSpec, Target},
     time::{EventTime, Grid},
     wire::{DecodeSpec, Format, KeySource, TimeFormat, TimeSource},
 };
@@ -33,7 +33,7 @@ pub const MOST_PARTITIONS: i32 = 5;
 /// Where a new series begins under a version, as whoever reads it from the models topic knows it.
 pub fn prior(forecast: &ForecastSpec, version: u64) -> Option<Arc<StreamPrior>> {
     let wide = version as f64;
-    let size = Size { location: 1.0, scale: wide, difference: wide / 3.0 };
+    let size = ScaleEstimate { location: 1.0, scale: wide, difference: wide / 3.0 };
     let targets: Vec<f32> =
         (0..200 * forecast.outputs()).map(|step| ((step * 7919) % 101) as f32 / 101.0 - 0.3 * wide as f32).collect();
     let prior = StreamPrior::pool(forecast, &[size], &[&targets]).unwrap();
@@ -139,12 +139,17 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
 }
 
 /// Half of the streams know something in advance, where their grid lets them.
-fn known(random: &mut Pcg64Mcg, irregular: bool) -> Known {
+fn known(random: &mut Pcg64Mcg, irregular: bool) -> FutureCovariateSpec {
     if irregular || random.random_bool(0.5) {
-        return Known::default();
+        return FutureCovariateSpec::default();
     }
     let names = ["warm".into(), "price".into()].into();
-    Known { names, keyed: random.random_bool(0.5), suffixes: [].into(), max_slots: random.random_range(6..40) }
+    FutureCovariateSpec {
+        names,
+        keyed: random.random_bool(0.5),
+        suffixes: [].into(),
+        max_slots: random.random_range(6..40),
+    }
 }
 
 fn future_covariates_plan(decode: &DecodeSpec, keyed: bool) -> FutureCovariatesPlan {

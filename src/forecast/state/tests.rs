@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::series::{Aggregation, Calendar, ExtraFeatures, FutureCovariateTable, Known, SeriesSpec};
+use crate::series::{
+    Aggregation, Calendar, ExtraFeatures, FutureCovariateSpec, FutureCovariateTable, FutureValues, SeriesSpec,
+};
 use crate::time::Grid;
 
 const LEVELS: [f32; 5] = [0.05, 0.1, 0.5, 0.9, 0.95];
@@ -57,12 +59,12 @@ impl Run {
 
     /// The same where numbers are known in advance.
     fn told(spec: ForecastSpec, numbers: impl IntoIterator<Item = f64>) -> Self {
-        let known = Known { names: ["told".into()].into(), ..Known::default() };
+        let known = FutureCovariateSpec { names: ["told".into()].into(), ..FutureCovariateSpec::default() };
         let extra = ExtraFeatures { future_covariates: known, ..ExtraFeatures::default() };
         let mut run = Self::of(spec.with_extra(&extra));
         run.grid.extra = extra;
         for (slot, number) in (0..).zip(numbers) {
-            run.outlook.insert(slot, slot, &[number], usize::MAX);
+            run.outlook.insert(FutureValues { slot, offset: slot, values: [number].into() }, usize::MAX);
         }
         run
     }

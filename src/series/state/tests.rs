@@ -42,7 +42,7 @@ fn feature(features: &[f32; FEATURES], name: &str) -> f32 {
 }
 
 #[test]
-fn the_newest_step_is_described() {
+fn features_describe_the_newest_step() {
     let (spec, mut state) = (hourly(), SeriesState::new());
     assert_eq!((state.newest_slot(), state.value_back(0)), (None, None));
     (0..100).for_each(|slot| state.update(&spec, &full(slot, daily(slot))));
@@ -67,7 +67,7 @@ fn the_newest_step_is_described() {
 }
 
 #[test]
-fn a_reset_forgets_the_values_and_keeps_the_scale() {
+fn a_reset_clears_the_values_and_keeps_the_scale() {
     let (spec, mut state) = (hourly(), SeriesState::new());
     (0..100).for_each(|slot| state.update(&spec, &full(slot, daily(slot))));
     let scale = state.scale();
@@ -77,7 +77,7 @@ fn a_reset_forgets_the_values_and_keeps_the_scale() {
 }
 
 #[test]
-fn recent_features_are_those_of_the_steps_with_todays_scale() {
+fn recent_features_are_those_of_each_step_in_todays_scale() {
     let (spec, mut state) = (hourly(), SeriesState::new());
     let mut seen = 0;
     state.recent_features(&spec, |_| seen += 1);
@@ -85,7 +85,7 @@ fn recent_features_are_those_of_the_steps_with_todays_scale() {
     (0..9).for_each(|slot| state.update(&spec, &full(slot, daily(slot))));
     state.recent_features(&spec, |_| seen += 1);
     assert_eq!(seen, 9);
-    // A wave in balance: the scale hardly moves, so that the features of yesterday are nearly what they were then.
+    // A steady wave: the scale hardly moves, so that past features are nearly what they were at their own step.
     let mut then = Vec::new();
     for slot in 9..5000 {
         state.update(&spec, &if slot % 17 == 3 { empty(slot) } else { full(slot, daily(slot)) });
@@ -105,7 +105,7 @@ fn recent_features_are_those_of_the_steps_with_todays_scale() {
 }
 
 #[test]
-fn irregular_steps_keep_their_own_times() {
+fn steps_of_an_irregular_grid_keep_their_own_times() {
     let (spec, mut state) = (spec(Grid::Irregular), SeriesState::new());
     let mut closed = Vec::new();
     for (time, value) in [(0, 1.0), (1_000, 2.0), (61_000, 5.0)] {
@@ -130,7 +130,7 @@ fn the_state_is_small_and_survives_postcard() {
     assert!(state.bytes() < 900, "{}", state.bytes());
 }
 
-fn wild() -> impl Strategy<Value = f64> {
+fn extreme_values() -> impl Strategy<Value = f64> {
     prop_oneof![
         -1e3..1e3,
         prop::num::f64::NORMAL,
@@ -146,10 +146,10 @@ fn wild() -> impl Strategy<Value = f64> {
 }
 
 proptest! {
-    /// Any finite values at any times: everything that comes out is finite and in bounds.
+    /// For any finite values at any times, all results are finite and bounded.
     #[test]
-    fn everything_is_finite(
-        readings in prop::collection::vec((wild(), 0_i64..20 * HOUR), 1..120),
+    fn features_are_finite_and_bounded_for_any_values(
+        readings in prop::collection::vec((extreme_values(), 0_i64..20 * HOUR), 1..120),
         irregular in any::<bool>(),
         sum in any::<bool>(),
     ) {
@@ -165,7 +165,7 @@ proptest! {
                 state.update(&spec, &slot);
                 prop_assert!(state.scale().is_finite() && state.scale() > 0.0);
                 prop_assert!(state.mean_absolute_difference() > 0.0 && state.mean_absolute_difference() <= state.scale());
-                prop_assert!(state.last_value().abs() <= crate::series::LIMIT);
+                prop_assert!(state.last_value().abs() <= crate::series::VALUE_LIMIT);
                 state.features(&spec, &mut features);
                 prop_assert!(features.iter().all(|feature| feature.abs() <= 8.0), "{features:?}");
             }
@@ -175,7 +175,7 @@ proptest! {
 }
 
 #[test]
-fn time_of_year_and_holidays_are_described() {
+fn features_describe_the_time_of_year_and_holidays() {
     let hourly = hourly();
     let dates = ["1970-01-03".parse().unwrap()];
     let holidays = Some(Holidays::new(&hourly.calendar, hourly.grid, &dates));

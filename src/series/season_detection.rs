@@ -1,27 +1,27 @@
-//! After how many steps a series repeats itself, found out from its values.
+//! Detects the seasons of a series from its values.
 
 use std::collections::BTreeMap;
 
-/// Values that are looked at, the newest.
+/// The newest values that detection uses: bounds its time, which grows with the square.
 const NEWEST: usize = 6000;
-/// A season must have been seen so often.
+/// A season must fit this many times into the values.
 const REPEATS: usize = 3;
-/// The least autocorrelation of a season.
-const LEAST: f64 = 0.2;
-/// A multiple of a season is at least as strong as the season itself: the shortest one counts that has this share of the
-/// strongest.
+/// The minimum autocorrelation at a season's lag.
+const MIN_CORRELATION: f64 = 0.2;
+/// Multiples of a season correlate as strongly as the season itself: the shortest lag with this share of the strongest
+/// correlation is the season.
 const NEARLY: f64 = 0.6;
-/// A longer season must be stronger than its part by so much to count beside it.
+/// A longer season is reported beside a shorter one if its correlation is higher by this much.
 const STRONGER: f64 = 0.05;
-/// After two seasons a series is as it was after one, by at least this share; chance alone seldom makes it so.
+/// The correlation at twice the lag is at least this share of that at the lag; chance alone seldom produces both.
 const AGAIN: f64 = 0.5;
-/// By how much the autocorrelation must have been lower before its peak.
+/// How far the correlation must have fallen before a peak.
 const PROMINENCE: f64 = 0.15;
-/// A value counts for at most so many mean absolute deviations.
+/// Values are clipped to this many mean absolute deviations.
 const CLIP: f64 = 4.0;
 
-/// Values by their slots as [`seasons`] takes them: one step apart, NaN where there is none; the newest that it looks at. Of one
-/// slot the last value counts.
+/// Lays values out by slot for [`detect_seasons`]: one step apart, NaN for an empty slot, at most the newest 6000 slots. The
+/// last value of a slot wins.
 pub fn values_on_grid(values: impl IntoIterator<Item = (i64, f64)>) -> Vec<f64> {
     let slots: BTreeMap<i64, f64> = values.into_iter().collect();
     let (Some((&oldest, _)), Some((&newest, _))) = (slots.first_key_value(), slots.last_key_value()) else {
@@ -31,35 +31,36 @@ pub fn values_on_grid(values: impl IntoIterator<Item = (i64, f64)>) -> Vec<f64> 
     (first..=newest).map(|slot| slots.get(&slot).copied().unwrap_or(f64::NAN)).collect()
 }
 
-/// The seasons of a series whose values lie one step apart (NaN: none), in steps, at most `longest`: the shortest strong one,
-/// and a longer one that repeats better still, as a week beside a day. By those peaks of the autocorrelation of the values
-/// without their trend that stand out and come again at twice their lag.
-pub fn seasons(values: &[f64], longest: usize) -> Vec<usize> {
+/// The seasons of a series whose values lie one step apart (NaN for an empty slot), in steps, at most `longest`: the
+/// shortest strong one, and a longer one that correlates better still, such as a week beside a day.
+///
+/// A season is a prominent peak of the autocorrelation of the detrended values that recurs at twice its lag.
+pub fn detect_seasons(values: &[f64], longest: usize) -> Vec<usize> {
     let values = &values[values.len().saturating_sub(NEWEST)..];
     let longest = longest.min(values.len() / REPEATS);
-    let level = standard(&without_trend(values));
+    let level = standardised(&detrended(values));
     let repeats: Vec<f64> = (0..=2 * longest).map(|lag| correlation(&level, lag)).collect();
-    let mut least = 1.0_f64;
+    let mut lowest = 1.0_f64;
     let mut peaks = Vec::new();
     for lag in 2..=longest {
-        least = least.min(repeats[lag - 1]);
+        lowest = lowest.min(repeats[lag - 1]);
         let (around, at) = (1 + lag / 8, repeats[lag]);
         let highest = repeats[lag - around.min(lag - 1)..=lag + around].iter().all(|other| *other <= at);
-        if highest && at >= LEAST && at - least >= PROMINENCE && repeats[2 * lag] >= AGAIN * at {
+        if highest && at >= MIN_CORRELATION && at - lowest >= PROMINENCE && repeats[2 * lag] >= AGAIN * at {
             peaks.push(lag);
         }
     }
     let strongest = peaks.iter().map(|lag| repeats[*lag]).fold(0.0, f64::max);
     let Some(&season) = peaks.iter().find(|lag| repeats[**lag] >= NEARLY * strongest) else { return Vec::new() };
     let longer = peaks.iter().filter(|lag| **lag > season && repeats[**lag] > repeats[season] + STRONGER);
-    // Of a season and its multiples the first that is about as strong.
+    // Of a longer season and its multiples, the first that is about as strong.
     let most = longer.clone().map(|lag| repeats[*lag]).fold(0.0, f64::max);
     let longer = longer.copied().find(|lag| repeats[*lag] + STRONGER > most);
-    std::iter::once(season).chain(longer).map(|lag| exactly(&repeats, lag)).collect()
+    std::iter::once(season).chain(longer).map(|lag| refined(&repeats, lag)).collect()
 }
 
-/// The length of a season more exactly, by the peaks at two, four and more times its lag.
-fn exactly(repeats: &[f64], lag: usize) -> usize {
+/// The length of a season, refined by the peaks at two, four and more times its lag.
+fn refined(repeats: &[f64], lag: usize) -> usize {
     let (around, mut at, mut count) = (1 + lag / 8, lag, 1);
     while 2 * at + around < repeats.len() {
         let near = 2 * at - around..=2 * at + around;
@@ -69,8 +70,8 @@ fn exactly(repeats: &[f64], lag: usize) -> usize {
     (2 * at + count) / (2 * count)
 }
 
-/// What is left of the values without the straight line through them.
-fn without_trend(values: &[f64]) -> Vec<f64> {
+/// The values less their linear trend.
+fn detrended(values: &[f64]) -> Vec<f64> {
     let known =
         || values.iter().enumerate().filter(|(_, value)| !value.is_nan()).map(|(at, value)| (at as f64, *value));
     let count = known().count().max(1) as f64;
@@ -83,8 +84,8 @@ fn without_trend(values: &[f64]) -> Vec<f64> {
     values.iter().enumerate().map(|(at, value)| value - mean - slope * (at as f64 - place)).collect()
 }
 
-/// In mean absolute deviations from the mean, what is far out held; a gap is the mean.
-fn standard(values: &[f64]) -> Vec<f64> {
+/// The values in mean absolute deviations from their mean, clipped; 0 for an empty slot.
+fn standardised(values: &[f64]) -> Vec<f64> {
     let known = || values.iter().filter(|value| !value.is_nan());
     let count = known().count().max(1) as f64;
     let mean = known().sum::<f64>() / count;
@@ -93,7 +94,7 @@ fn standard(values: &[f64]) -> Vec<f64> {
     values.iter().map(scaled).collect()
 }
 
-/// The autocorrelation at a lag, of standardised values.
+/// The autocorrelation of standardised values at a lag.
 fn correlation(values: &[f64], lag: usize) -> f64 {
     let square = |value: &f64| value * value;
     let (early, late) = (&values[..values.len().saturating_sub(lag)], values.get(lag..).unwrap_or_default());
@@ -112,7 +113,7 @@ mod tests {
         ((bits ^ (bits >> 31)) >> 11) as f64 / (1_u64 << 53) as f64 - 0.5
     }
 
-    fn wave(step: u32, length: f64) -> f64 {
+    fn sine(step: u32, length: f64) -> f64 {
         (f64::from(step) / length * std::f64::consts::TAU).sin()
     }
 
@@ -122,15 +123,15 @@ mod tests {
             let value = |step: u32| match step % 97 {
                 5 => f64::NAN,
                 _ if noise(step + 100_000) > 0.49 => 50.0,
-                _ => wave(step, f64::from(length)) + noise(step) + 0.002 * f64::from(step),
+                _ => sine(step, f64::from(length)) + noise(step) + 0.002 * f64::from(step),
             };
             let values: Vec<f64> = (0..4000).map(value).collect();
-            assert_eq!(seasons(&values, 2000).first(), Some(&(length as usize)), "{length}");
+            assert_eq!(detect_seasons(&values, 2000).first(), Some(&(length as usize)), "{length}");
         }
     }
 
     #[test]
-    fn values_are_laid_out_by_their_slots() {
+    fn values_are_laid_out_by_slot() {
         let laid_out = values_on_grid([(7, 1.0), (4, 2.0), (7, 3.0), (5, 4.0)]);
         assert!(laid_out[2].is_nan() && [laid_out[0], laid_out[1], laid_out[3]] == [2.0, 4.0, 3.0], "{laid_out:?}");
         assert_eq!(values_on_grid([(0, 1.0), (1_000_000, 2.0)]).len(), NEWEST);
@@ -138,16 +139,16 @@ mod tests {
     }
 
     #[test]
-    fn a_week_is_found_beside_its_days() {
+    fn a_weekly_season_is_found_beside_the_daily_one() {
         let value = |step: u32| {
             let weekend = step / 24 % 7 >= 5;
-            wave(step, 24.0) * if weekend { 0.3 } else { 1.0 } - if weekend { 1.0 } else { 0.0 } + 0.3 * noise(step)
+            sine(step, 24.0) * if weekend { 0.3 } else { 1.0 } - if weekend { 1.0 } else { 0.0 } + 0.3 * noise(step)
         };
-        assert_eq!(seasons(&(0..4000).map(value).collect::<Vec<_>>(), 400), [24, 168]);
+        assert_eq!(detect_seasons(&(0..4000).map(value).collect::<Vec<_>>(), 400), [24, 168]);
     }
 
     #[test]
-    fn what_has_no_season_shows_none() {
+    fn series_without_a_season_have_none() {
         let walk: Vec<f64> = (0..6000)
             .scan(0.0, |at, step| {
                 *at += noise(step);
@@ -156,7 +157,7 @@ mod tests {
             .collect();
         let white: Vec<f64> = (0..6000).map(noise).collect();
         for values in [walk, white, vec![3.0; 500], vec![f64::NAN; 500], Vec::new(), vec![1.0]] {
-            assert!(seasons(&values, 2000).is_empty());
+            assert!(detect_seasons(&values, 2000).is_empty());
         }
     }
 }

@@ -1,12 +1,14 @@
-//! Readings on the grid: open slots, the watermark, gaps, what is late and what is doubled.
+//! Assigns readings to slots: open slots, the watermark that closes them, gaps, late readings and duplicates.
 
-use super::clone_in_place::clone_in_place;
 use serde::{Deserialize, Serialize};
 
-use super::spec::{Aggregation, LIMIT, SeriesSpec, is_within_limit};
+use super::aggregation::{Aggregation, OpenSlot};
+use super::clone_in_place::clone_in_place;
+use super::spec::SeriesSpec;
+use super::value_limit::{VALUE_LIMIT, is_within_limit};
 use crate::time::{EventTime, Grid};
 
-/// Open slots that one series may hold; with one more the oldest closes before its time.
+/// Slots that one series may hold open; bounds its memory. One more closes the oldest ahead of the watermark.
 pub const MAX_OPEN_SLOTS: usize = 1024;
 
 /// A slot that has closed.
@@ -18,86 +20,55 @@ pub struct ClosedSlot {
     pub value: Option<f64>,
     /// How many readings it held.
     pub readings: u32,
-    /// A gap that is not bridged lies before it: the series starts anew.
+    /// Whether a gap that is too long to bridge lies before it: the series resets.
     pub reset: bool,
 }
 
-/// What became of a reading.
+/// The result of assigning a reading to a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
-    /// It went into an open slot.
+    /// An open slot accepted it.
     Accepted,
-    /// Its slot had closed.
+    /// Its slot has closed.
     Late {
-        /// How far it lies behind what is closed already, in milliseconds.
+        /// How far it lags behind the closed slots, in milliseconds.
         by: i64,
     },
-    /// Its slot had closed with all its readings: at exactly that time (irregular grid), or being full.
+    /// Its slot has closed with all its readings: by count, or at exactly that time on an irregular grid.
     Duplicate,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct OpenSlot {
-    slot: i64,
-    /// Event time of the reading that `First` and `Last` hold.
-    time: i64,
-    value: f64,
-    readings: u32,
-}
-
-impl OpenSlot {
-    fn add(&mut self, aggregation: Aggregation, time: i64, value: f64) {
-        self.readings = self.readings.saturating_add(1);
-        match aggregation {
-            Aggregation::Mean => self.value += (value - self.value) / f64::from(self.readings),
-            Aggregation::Sum => self.value = (self.value + value).clamp(-LIMIT, LIMIT),
-            Aggregation::Min => self.value = self.value.min(value),
-            Aggregation::Max => self.value = self.value.max(value),
-            Aggregation::First if time < self.time => (self.time, self.value) = (time, value),
-            Aggregation::Last if time >= self.time => (self.time, self.value) = (time, value),
-            Aggregation::First | Aggregation::Last | Aggregation::Count => {}
-        }
-    }
-
-    fn result(&self, aggregation: Aggregation) -> f64 {
-        match aggregation {
-            Aggregation::Count => f64::from(self.readings),
-            _ => self.value,
-        }
-    }
-}
-
-/// The grid as one series sees it.
+/// The open slots of one series and its watermark: the newest event time less the allowed lateness.
 #[derive(Debug, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct Slots {
     /// Ascending by slot.
     open: Vec<OpenSlot>,
-    /// Newest event time seen.
+    /// Newest event time so far.
     newest: Option<i64>,
     /// Everything up to this slot is closed.
     closed_to: Option<i64>,
-    /// Empty slots handed out since the last one with a value.
+    /// Empty slots since the last one with a value.
     empty_run: u32,
-    /// The gap has become too long to be bridged.
+    /// Whether the gap is too long to bridge: the next slot resets the series.
     reset_due: bool,
 }
 
 clone_in_place!(Slots { open, newest, closed_to, empty_run, reset_due });
 
 impl Slots {
-    /// Puts a reading on the grid; what closes by it goes to `closed`, in order.
+    /// Assigns a reading to its slot and appends the slots that close to `closed`, in order.
     pub fn place(&mut self, spec: &SeriesSpec, time: EventTime, value: f64, closed: &mut Vec<ClosedSlot>) -> Placement {
         let slot = spec.grid.slot(time);
-        if let Some(refused) = self.refuse(spec, slot, time) {
-            return refused;
+        if let Some(rejected) = self.reject(spec, slot, time) {
+            return rejected;
         }
         self.newest = Some(self.newest.map_or(time.0, |newest| newest.max(time.0)));
-        let full = self.insert(spec, slot, time.0, value.clamp(-LIMIT, LIMIT));
+        let full = self.insert(spec, slot, time.0, value.clamp(-VALUE_LIMIT, VALUE_LIMIT));
         self.close(spec, full, closed);
         Placement::Accepted
     }
 
-    /// Whether its slots and times lie within event time, in order: it may come from outside.
+    /// Whether decoded slots are in order and within the range of event time.
     pub fn is_sound(&self, grid: Grid) -> bool {
         let open = |open: &OpenSlot| grid.contains(open.slot) && is_within_limit(open.value);
         self.open.iter().all(open)
@@ -115,19 +86,20 @@ impl Slots {
         self.newest.map_or(i64::MIN, |newest| newest.saturating_sub(spec.allowed_lateness))
     }
 
-    fn refuse(&self, spec: &SeriesSpec, slot: i64, time: EventTime) -> Option<Placement> {
+    /// Why a reading is rejected; `None` where its slot is still open.
+    fn reject(&self, spec: &SeriesSpec, slot: i64, time: EventTime) -> Option<Placement> {
         let watermark = self.watermark(spec);
         let passed = self.newest.is_some() && spec.grid.closes_at(slot).0 <= watermark;
         let last = self.closed_to.filter(|closed_to| slot <= *closed_to);
         if last.is_none() && !passed {
             return None;
         }
-        let doubled = last == Some(slot) && (spec.grid == Grid::Irregular || !passed);
+        let duplicate = last == Some(slot) && (spec.grid == Grid::Irregular || !passed);
         let end = last.map_or(i64::MIN, |slot| spec.grid.closes_at(slot).0).max(watermark);
-        Some(if doubled { Placement::Duplicate } else { Placement::Late { by: end.saturating_sub(time.0) } })
+        Some(if duplicate { Placement::Duplicate } else { Placement::Late { by: end.saturating_sub(time.0) } })
     }
 
-    /// Takes the reading into its open slot; returns how many open slots that makes due by being full.
+    /// Adds the reading to its open slot. Returns how many open slots are due because that slot is full.
     fn insert(&mut self, spec: &SeriesSpec, slot: i64, time: i64, value: f64) -> usize {
         let before = self.open.iter().rposition(|open| open.slot <= slot);
         let at = match before {
@@ -136,12 +108,12 @@ impl Slots {
                 at
             }
             _ => {
-                // Most series hold one open slot; growing by doubling would waste memory on all of them.
+                // Most series hold one open slot; doubling the capacity would waste memory in all of them.
                 if self.open.len() < 4 {
                     self.open.reserve_exact(1);
                 }
                 let at = before.map_or(0, |before| before + 1);
-                self.open.insert(at, OpenSlot { slot, time, value, readings: 1 });
+                self.open.insert(at, OpenSlot::new(slot, time, value));
                 at
             }
         };
@@ -149,7 +121,7 @@ impl Slots {
         if full { at + 1 } else { 0 }
     }
 
-    /// Closes the first `full` open slots, those that the watermark has passed, and those that are too many.
+    /// Closes the first `full` open slots, those that the watermark has passed, and those beyond [`MAX_OPEN_SLOTS`].
     fn close(&mut self, spec: &SeriesSpec, full: usize, closed: &mut Vec<ClosedSlot>) {
         let watermark = self.watermark(spec);
         let passed = self.open.iter().take_while(|open| spec.grid.closes_at(open.slot).0 <= watermark).count();
@@ -173,8 +145,8 @@ impl Slots {
         }
     }
 
-    /// Closes what lies between the last closed slot and `slot`, which is not part of it. A run of more than `max_gap`
-    /// empty slots is not handed out as soon as it is known to be so long; the slot behind it starts the series anew.
+    /// Closes the empty slots between the last closed slot and `slot` (exclusive). As soon as their run is longer than
+    /// `max_gap`, no more of them are returned, and the slot after the gap resets the series.
     fn bridge(&mut self, spec: &SeriesSpec, slot: i64, closed: &mut Vec<ClosedSlot>) {
         let Some(closed_to) = self.closed_to else {
             return; // nothing lies before the first slot

@@ -19,12 +19,12 @@ fn spec(interval: i64) -> SeriesSpec {
     }
 }
 
-/// Places `(time, value)` in order; returns what closed and what became of each.
+/// Places readings `(time, value)` in order; returns the closed slots and the placements.
 fn run(spec: &SeriesSpec, readings: &[(i64, f64)]) -> (Vec<ClosedSlot>, Vec<Placement>) {
     let (mut slots, mut closed) = (Slots::default(), Vec::new());
-    let placed =
+    let placements =
         readings.iter().map(|(time, value)| slots.place(spec, EventTime(*time), *value, &mut closed)).collect();
-    (closed, placed)
+    (closed, placements)
 }
 
 fn full(slot: i64, value: f64, readings: u32) -> ClosedSlot {
@@ -45,28 +45,28 @@ fn a_slot_closes_when_the_watermark_reaches_its_end() {
 }
 
 #[test]
-fn slots_before_the_epoch_are_slots() {
+fn slots_before_the_unix_epoch_work() {
     assert_eq!(run(&spec(10), &[(-11, 1.0), (-1, 2.0), (0, 3.0)]).0, [full(-2, 1.0, 1), full(-1, 2.0, 1)]);
 }
 
 #[test]
-fn what_comes_too_late_is_refused_and_says_by_how_much() {
+fn late_readings_are_rejected_with_their_lateness() {
     let mut spec = spec(10);
-    let (closed, placed) = run(&spec, &[(25, 1.0), (19, 2.0), (20, 3.0)]);
-    assert_eq!(placed, [Placement::Accepted, Placement::Late { by: 6 }, Placement::Accepted]);
+    let (closed, placements) = run(&spec, &[(25, 1.0), (19, 2.0), (20, 3.0)]);
+    assert_eq!(placements, [Placement::Accepted, Placement::Late { by: 6 }, Placement::Accepted]);
     assert_eq!(closed, []);
     spec.allowed_lateness = 6;
     assert_eq!(run(&spec, &[(25, 1.0), (19, 2.0), (9, 2.0)]).1[1..], [Placement::Accepted, Placement::Late { by: 10 }]);
 }
 
 #[test]
-fn gaps_close_empty_and_in_order() {
+fn gaps_close_as_empty_slots_in_order() {
     let (closed, _) = run(&spec(10), &[(5, 1.0), (35, 2.0), (40, 3.0)]);
     assert_eq!(closed, [full(0, 1.0, 1), empty(1), empty(2), full(3, 2.0, 1)]);
 }
 
 #[test]
-fn a_gap_over_the_limit_starts_anew_without_empty_slots() {
+fn a_gap_over_the_limit_resets_the_series_without_empty_slots() {
     let (closed, _) = run(&spec(10), &[(5, 1.0), (45, 2.0), (100_000_000, 3.0), (100_000_010, 3.0)]);
     assert_eq!(closed.iter().filter(|slot| slot.value.is_none()).count(), 3);
     assert_eq!(closed[4], full(4, 2.0, 1));
@@ -74,7 +74,7 @@ fn a_gap_over_the_limit_starts_anew_without_empty_slots() {
 }
 
 #[test]
-fn a_gap_that_grows_under_lateness_hands_out_no_more_than_the_limit() {
+fn a_gap_that_grows_within_the_lateness_returns_no_more_slots_than_the_limit() {
     let mut spec = spec(10);
     spec.allowed_lateness = 40;
     let readings: Vec<_> = std::iter::once((0, 1.0)).chain((6..20).map(|slot| (slot * 10, 2.0))).collect();
@@ -89,27 +89,27 @@ fn a_full_slot_closes_at_once_and_all_earlier_ones_with_it() {
     spec.readings_per_slot = Some(2);
     spec.allowed_lateness = 100;
     let readings = [(5, 1.0), (21, 2.0), (22, 4.0), (23, 9.0), (5, 9.0), (32, 1.0)];
-    let (closed, placed) = run(&spec, &readings);
+    let (closed, placements) = run(&spec, &readings);
     assert_eq!(closed, [full(0, 1.0, 1), empty(1), full(2, 3.0, 2)]);
-    assert_eq!(placed[3..], [Placement::Duplicate, Placement::Late { by: 25 }, Placement::Accepted]);
+    assert_eq!(placements[3..], [Placement::Duplicate, Placement::Late { by: 25 }, Placement::Accepted]);
 }
 
 #[test]
-fn irregular_readings_are_sorted_within_lateness_and_doubled_times_refused() {
+fn irregular_readings_are_sorted_within_the_lateness_and_duplicates_rejected() {
     let mut spec = spec(0);
-    let (closed, placed) = run(&spec, &[(5, 1.0), (5, 2.0), (9, 3.0), (7, 4.0)]);
+    let (closed, placements) = run(&spec, &[(5, 1.0), (5, 2.0), (9, 3.0), (7, 4.0)]);
     assert_eq!(closed, [full(5, 1.0, 1), full(9, 3.0, 1)]);
-    assert_eq!(placed[1..], [Placement::Duplicate, Placement::Accepted, Placement::Late { by: 2 }]);
+    assert_eq!(placements[1..], [Placement::Duplicate, Placement::Accepted, Placement::Late { by: 2 }]);
     spec.allowed_lateness = 4;
     spec.max_gap_millis = 50;
-    let (closed, placed) = run(&spec, &[(5, 1.0), (9, 3.0), (7, 4.0), (7, 6.0), (60, 5.0), (64, 1.0)]);
-    assert_eq!(placed, [Placement::Accepted; 6]);
+    let (closed, placements) = run(&spec, &[(5, 1.0), (9, 3.0), (7, 4.0), (7, 6.0), (60, 5.0), (64, 1.0)]);
+    assert_eq!(placements, [Placement::Accepted; 6]);
     let last = ClosedSlot { reset: true, ..full(60, 5.0, 1) };
     assert_eq!(closed, [full(5, 1.0, 1), full(7, 5.0, 2), full(9, 3.0, 1), last]);
 }
 
 #[test]
-fn aggregations_aggregate() {
+fn every_aggregation_computes_its_value() {
     let readings = [(4, 2.0), (1, 5.0), (7, -1.0), (7, 3.0), (25, 0.0)];
     for (aggregation, expected) in [
         (Aggregation::Mean, 2.25),
@@ -128,17 +128,17 @@ fn aggregations_aggregate() {
 }
 
 #[test]
-fn open_slots_are_limited() {
+fn the_number_of_open_slots_is_limited() {
     let spec = SeriesSpec { allowed_lateness: i64::MAX, ..spec(0) };
     let readings: Vec<_> = (0..2000).map(|time| (time, 1.0)).collect();
-    let (closed, placed) = run(&spec, &readings);
+    let (closed, placements) = run(&spec, &readings);
     assert_eq!(closed.len(), 2000 - MAX_OPEN_SLOTS);
-    assert!(placed.iter().all(|placed| *placed == Placement::Accepted));
+    assert!(placements.iter().all(|placement| *placement == Placement::Accepted));
 }
 
 proptest! {
-    /// Whatever comes, in whatever order: slots ascend one by one except over a reset, runs of empty slots keep to the limit, and
-    /// every accepted reading comes out once.
+    /// For any readings in any order: slots ascend one by one except across a reset, runs of empty slots respect the limit,
+    /// and every accepted reading is counted once.
     #[test]
     fn closed_slots_are_in_order_and_complete(
         times in prop::collection::vec((0_i64..400, prop::bool::weighted(0.05)), 1..200),
@@ -154,9 +154,9 @@ proptest! {
             at += if *far { 300 } else { step % 7 };
             (at - step % 50, *step as f64)
         }).collect();
-        readings.extend([(10_000, 0.0), (20_000, 0.0)]); // closes all that came before
-        let (closed, placed) = run(&spec, &readings);
-        let accepted = placed.iter().filter(|placed| **placed == Placement::Accepted).count();
+        readings.extend([(10_000, 0.0), (20_000, 0.0)]); // closes all earlier slots
+        let (closed, placements) = run(&spec, &readings);
+        let accepted = placements.iter().filter(|placement| **placement == Placement::Accepted).count();
         let counted: u32 = closed.iter().map(|slot| slot.readings).sum();
         let open = if irregular && lateness == 0 || full == Some(1) { 0 } else { 1 };
         prop_assert_eq!(counted as usize + open, accepted);
