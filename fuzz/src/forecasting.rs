@@ -4,7 +4,7 @@ use foretide::{
     engine::{Engine, Frozen, StreamSpec, TaskHandle, TaskId, Transaction},
     forecast::ForecastSpec,
     nn::{CellKind, NetworkSpec, Strategy, Weights},
-    series::{Aggregation, Calendar, ExtraFeatures, FEATURES, Holidays, Known, SeriesSpec, Target},
+    series::{Aggregation, Calendar, ExtraFeatures, FEATURES, FutureCovariateSpec, Holidays, SeriesSpec, Target},
     time::{EventTime, Grid},
 };
 
@@ -23,7 +23,11 @@ pub fn streams() -> Vec<StreamSpec> {
         year_phase: true,
         holidays: Some(Holidays::new(&calendar, regular, &["1970-01-01".parse().expect("a date")])),
         past_covariates: ["warm".into(), "wind".into()].into(),
-        future_covariates: Known { names: ["price".into()].into(), max_slots: 100, ..Known::default() },
+        future_covariates: FutureCovariateSpec {
+            names: ["price".into()].into(),
+            max_slots: 100,
+            ..FutureCovariateSpec::default()
+        },
     };
     let each = || ForecastSpec::new(HORIZON, &LEVELS, SEASON as usize);
     let one = ForecastSpec::aggregate(HORIZON, &LEVELS, SEASON as usize, Target::Maximum, Some(3.0));
