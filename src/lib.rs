@@ -1,7 +1,7 @@
 //! Foretide forecasts every time series that flows through Kafka, live.
 //!
 //! The rooms, lowest first; an import goes down only (`tests/architecture.rs` holds it):
-//! `env`, `time`, [`series`], [`nn`], [`forecast`], [`engine`], [`train`], [`wire`], [`broker`], [`backtest`],
+//! `env`, `time`, [`snapshot`], [`series`], [`nn`], [`forecast`], [`engine`], [`train`], [`wire`], [`broker`], [`backtest`],
 //! [`daemon`], [`settings`], [`telemetry`], [`cli`]. ARCHITECTURE.md tells the way of an observation through them.
 
 pub mod backtest;
@@ -15,6 +15,7 @@ pub mod forecast;
 pub mod nn;
 pub mod series;
 pub mod settings;
+pub mod snapshot;
 pub mod telemetry;
 pub mod time;
 pub mod train;

@@ -2,8 +2,9 @@
 //! samples are held byte for byte, and `docs/forecast.schema.json` describes what is really written.
 
 use foretide::{
+    snapshot::{CovariateWatermark, TaskProgress, WeightsActivation},
     time::EventTime,
-    wire::{Envelope, ForecastEncoder, ForecastRecord, HorizonAggregate, Mark, StateKey, StateKind, TaskCheckpoint},
+    wire::{Envelope, ForecastEncoder, ForecastRecord, HorizonAggregate, StateKey, StateKind, TaskCheckpoint, TopicFingerprint},
 };
 use serde_json::{Value, json};
 
@@ -224,32 +225,30 @@ fn the_check_itself_finds_what_is_wrong() {
     assert!(check(&json!({ "maximum": 1 }), &good, "forecast").is_err());
 }
 
-/// The book of a task as layout 1 had it, without a mark.
-const TASK_1: &[u8] = b"FTST\x01\x00\x02\xd2\x04\0\0\0\0\0\0\xd0\x0f\x02\0\0\x88\x0e\x01\xcd\xd7\x02\xac\xcfN\xb3";
-const TASK_2: &[u8] = b"FTST\x02\x00\x02\xd2\x04\x00\x00\x00\x00\x00\x00\xd0\x0f\x02\x00\x00\x88\x0e\x01\xcd\xd7\x02\x01\xa2\x13\x80\xa0\xab\xfe\xf9b\x01\xd0\x0f\x06\x18\xef\x1b\x82~\xd9)";
-const TASK_3: &[u8] = b"FTST\x03\x00\x02\xd2\x04\x00\x00\x00\x00\x00\x00\xd0\x0f\x02\x00\x00\x88\x0e\x01\xcd\xd7\x02\x01\xa2\x13\x80\xa0\xab\xfe\xf9b\x01\xd0\x0f\x06\x18\xef\x1b`\x83Q\xa4";
+/// The checkpoint of a task as this layout writes it.
+const TASK: &[u8] = b"";
 
-fn task(mark: Option<Mark>) -> TaskCheckpoint {
-    let watermarks: Vec<_> = mark.iter().map(|_| (1000, 3, 12, 0xDEF)).collect();
+fn checkpoint() -> TaskCheckpoint {
     TaskCheckpoint {
-        replay_from: 1000,
-        activations: vec![(0, 0), (900, 1)],
+        progress: TaskProgress {
+            replay_from: 1000,
+            activations: [(0, 0), (900, 1)].map(|(position, version)| WeightsActivation { position, version }).into(),
+            watermarks: vec![CovariateWatermark { position: 1000, oldest: 3, next: 12, digest: 0xDEF }],
+        },
         fingerprint: 0xABCD,
-        topic_fingerprint: mark,
-        watermarks,
+        topic_fingerprint: Some(TopicFingerprint { offset: 1233, timestamp: 1_700_000_000_000 }),
     }
 }
 
 #[test]
-fn state_of_layout_3_keeps_its_bytes() {
-    let record = task(Some(Mark { offset: 1233, timestamp: 1_700_000_000_000 }));
-    let body = record.to_bytes().expect("a task record can be written");
+fn state_of_layout_4_keeps_its_bytes() {
+    let body = checkpoint().to_bytes().expect("a task checkpoint can be written");
     let mut bytes = Vec::new();
     Envelope::new(StateKind::Task, 1234, &body).encode(&mut bytes);
-    assert_eq!(bytes.escape_ascii().to_string(), TASK_3.escape_ascii().to_string());
-    let envelope = Envelope::decode(TASK_3).expect("stored state can be read");
-    assert_eq!((envelope.layout, envelope.kind, envelope.position), (3, StateKind::Task, 1234));
-    assert_eq!(TaskCheckpoint::from_bytes(envelope.layout, envelope.body), Ok(record));
+    assert_eq!(bytes.escape_ascii().to_string(), TASK.escape_ascii().to_string());
+    let envelope = Envelope::decode(TASK).expect("stored state can be read");
+    assert_eq!((envelope.kind, envelope.position), (StateKind::Task, 1234));
+    assert_eq!(TaskCheckpoint::from_bytes(envelope.body), Ok(checkpoint()));
     let key = StateKey::parse(b"1/series/load/meters/7/plant%2F1").expect("a stored key can be read");
     let series =
         StateKey::Series { stream: "load".into(), topic: "meters".into(), partition: 7, series: "plant/1".into() };
@@ -257,17 +256,9 @@ fn state_of_layout_3_keeps_its_bytes() {
 }
 
 #[test]
-fn a_book_of_layout_2_is_read() {
-    let envelope = Envelope::decode(TASK_2).expect("stored state can be read");
-    assert_eq!((envelope.layout, envelope.kind, envelope.position), (2, StateKind::Task, 1234));
-    let mark = Some(Mark { offset: 1233, timestamp: 1_700_000_000_000 });
-    assert_eq!(TaskCheckpoint::from_bytes(envelope.layout, envelope.body), Ok(task(mark)));
-}
-
-#[test]
-fn state_of_layout_1_is_migrated() {
-    let envelope = Envelope::decode(TASK_1).expect("stored state can be read");
-    assert_eq!((envelope.layout, envelope.kind, envelope.position), (1, StateKind::Task, 1234));
-    assert_eq!(TaskCheckpoint::from_bytes(envelope.layout, envelope.body), Ok(task(None)));
-    assert!(TaskCheckpoint::from_bytes(2, envelope.body).is_err(), "and is not taken for the newer one");
+fn state_of_another_layout_is_refused_as_unknown() {
+    let mut bytes = TASK.to_vec();
+    bytes[4] = 3;
+    let error = Envelope::decode(&bytes).expect_err("another layout").to_string();
+    assert!(error.contains("unknown layout 3"), "{error}");
 }

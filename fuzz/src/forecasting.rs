@@ -1,7 +1,7 @@
 //! A small engine that is fed what comes from outside, and what its forecasts keep to.
 
 use foretide::{
-    engine::{Engine, Frozen, StreamSpec, TaskHandle, TaskId, Transaction},
+    engine::{Engine, EncodedSnapshot, StreamSpec, TaskHandle, TaskId, Transaction},
     forecast::ForecastSpec,
     nn::{CellKind, NetworkSpec, Strategy, Weights},
     series::{Aggregation, Calendar, ExtraFeatures, FEATURES, FutureCovariateSpec, Holidays, SeriesSpec, Target},
@@ -88,10 +88,10 @@ pub fn open(engine: &mut Engine, stream: &str) -> TaskHandle {
     engine.open(id, 0).expect("the stream is known")
 }
 
-/// Puts the series back; whether the snapshot, of this layout, was taken.
-pub fn restore(engine: &mut Engine, task: TaskHandle, (layout, body): (u16, &[u8])) -> bool {
-    let frozen = Frozen { series: SERIES.into(), position: 0, layout, body };
-    engine.restore(task, &[frozen]).into_iter().all(|put| put.is_ok())
+/// Puts the series back; whether the snapshot could be used.
+pub fn restore(engine: &mut Engine, task: TaskHandle, body: &[u8]) -> bool {
+    let snapshot = EncodedSnapshot { series: SERIES.into(), position: 0, body };
+    engine.restore(task, &[snapshot]).into_iter().all(|put| put.is_ok())
 }
 
 /// One observation in each of some minutes.

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use foretide::engine::{Engine, SNAPSHOT_LAYOUT};
+use foretide::engine::Engine;
 
 use super::forecasting::{commit, engine, feed, open, restore, streams};
 
@@ -21,14 +21,6 @@ pub const TOKENS: &[&str] = &[
     "\0\0\0\0\0\0\0\u{7f}",
 ];
 
-/// States of layout 2 that two of the streams could have written.
-const LAYOUT_2: [(u8, &[u8]); 2] = [
-    (0, include_bytes!("../../tests/old_states/regular.layout_2")),
-    (2, include_bytes!("../../tests/old_states/described.layout_2")),
-];
-/// What tells one of these from one of this layout, beside the stream's number.
-const OLD: u8 = 0x80;
-
 /// The stream's number, then what was kept of a series after so many observations.
 pub fn samples() -> Vec<Vec<u8>> {
     let mut samples = Vec::new();
@@ -42,7 +34,6 @@ pub fn samples() -> Vec<Vec<u8>> {
             commit(&mut engine, task, epoch);
         }
     }
-    samples.extend(LAYOUT_2.map(|(number, body)| [&[OLD | number][..], body].concat()));
     samples
 }
 
@@ -50,10 +41,9 @@ pub fn samples() -> Vec<Vec<u8>> {
 pub fn check(bytes: &[u8]) {
     let Some((number, body)) = bytes.split_first() else { return };
     let streams = ["regular", "irregular", "described", "one_number"];
-    let layout = if number & OLD == 0 { SNAPSHOT_LAYOUT } else { 2 };
     ENGINE.with_borrow_mut(|engine| {
-        let task = open(engine, streams[usize::from(number & !OLD) % streams.len()]);
-        if restore(engine, task, (layout, body)) {
+        let task = open(engine, streams[usize::from(*number) % streams.len()]);
+        if restore(engine, task, body) {
             for minutes in [70..74, 4_000_000_000..4_000_000_004] {
                 let epoch = feed(engine, task, minutes);
                 commit(engine, task, epoch);

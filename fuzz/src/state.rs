@@ -1,8 +1,8 @@
 //! Bytes as a key or a value of the state topic.
 
-use foretide::wire::{
-    Envelope, Mark, StateKey, StateKind, TaskCheckpoint,
-    state::{LAYOUT, OLDEST_LAYOUT},
+use foretide::{
+    snapshot::{CovariateWatermark, TaskProgress, WeightsActivation},
+    wire::{Envelope, StateKey, StateKind, TaskCheckpoint, TopicFingerprint},
 };
 
 /// What is worth putting in between.
@@ -19,23 +19,21 @@ pub fn samples() -> Vec<Vec<u8>> {
     };
     let task = StateKey::Task { stream: "a/b".into(), topic: "t".into(), partition: 0 };
     let record = TaskCheckpoint {
-        replay_from: 5,
-        activations: vec![(0, 0), (900, 1)],
+        progress: TaskProgress {
+            replay_from: 5,
+            activations: [(0, 0), (900, 1)].map(|(position, version)| WeightsActivation { position, version }).into(),
+            watermarks: vec![CovariateWatermark { position: 5, oldest: 0, next: 7, digest: u64::MAX }],
+        },
         fingerprint: u64::MAX,
-        topic_fingerprint: Some(Mark { offset: 899, timestamp: -5 }),
-        watermarks: vec![(5, 0, 7, 1), (9, 3, 12, u64::MAX)],
+        topic_fingerprint: Some(TopicFingerprint { offset: 899, timestamp: -5 }),
     };
     let body = record.to_bytes().expect("a book in memory can be written");
-    let enveloped = |kind, layout| {
-        let mut bytes = Vec::new();
-        Envelope { layout, ..Envelope::new(kind, 4_711, &body) }.encode(&mut bytes);
-        bytes
-    };
+    let enveloped = |kind| encoded(&Envelope::new(kind, 4_711, &body));
     vec![
         series.to_string().into(),
         task.to_string().into(),
-        enveloped(StateKind::Task, LAYOUT),
-        enveloped(StateKind::Series, OLDEST_LAYOUT),
+        enveloped(StateKind::Task),
+        enveloped(StateKind::Series),
         body,
     ]
 }
@@ -52,13 +50,11 @@ pub fn check(bytes: &[u8]) {
         assert_eq!(key.as_bytes().strip_prefix(b"1/series/s/t/0/"), Some(bytes));
     }
     if let Ok(envelope) = Envelope::decode(bytes) {
-        assert!((OLDEST_LAYOUT..=LAYOUT).contains(&envelope.layout));
         assert_eq!(encoded(&envelope), bytes);
     }
-    for layout in OLDEST_LAYOUT..=LAYOUT {
-        let Ok(record) = TaskCheckpoint::from_bytes(layout, bytes) else { continue };
+    if let Ok(record) = TaskCheckpoint::from_bytes(bytes) {
         let body = record.to_bytes().expect("a book in memory can be written");
-        assert_eq!(TaskCheckpoint::from_bytes(LAYOUT, &body), Ok(record));
+        assert_eq!(TaskCheckpoint::from_bytes(&body), Ok(record));
         let envelope = Envelope::new(StateKind::Task, -1, &body);
         assert_eq!(Envelope::decode(&encoded(&envelope)), Ok(envelope));
     }

@@ -9,9 +9,9 @@ use super::{
 };
 use crate::{
     broker::{Batch, BrokerError, Member, Partition, ProducerRecord},
-    engine::{CovariateWatermark, Engine, TaskHandle, TaskId, Transaction},
+    engine::{Engine, TaskHandle, TaskId, Transaction},
     wire::{
-        DeadLetter, Mark, Rejection, TaskCheckpoint,
+        DeadLetter, Rejection, TaskCheckpoint, TopicFingerprint,
         state::{Envelope, StateKey, StateKind},
     },
 };
@@ -202,9 +202,7 @@ impl Writing<'_> {
             }
             let id = self.engine.id(done.task);
             let record = TaskCheckpoint {
-                replay_from: done.progress.replay_from,
-                activations: done.progress.activations.clone(),
-                watermarks: watermarks(&done.progress.watermarks),
+                progress: done.progress.clone(),
                 fingerprint: self.plan.streams[served.stream].engine.network.fingerprint(),
                 topic_fingerprint: self.mark(id),
             };
@@ -224,11 +222,11 @@ impl Writing<'_> {
     }
 
     /// The newest record of the task's input that has a timestamp.
-    fn mark(&self, id: &TaskId) -> Option<Mark> {
+    fn mark(&self, id: &TaskId) -> Option<TopicFingerprint> {
         let of_task = |batch: &&Batch| batch.partition.topic == id.topic && batch.partition.number == id.partition;
         let batch = self.inbox.iter().rev().find(of_task)?;
         let record = batch.get(batch.len().checked_sub(1)?)?;
-        record.timestamp.map(|timestamp| Mark { offset: record.offset, timestamp })
+        record.timestamp.map(|timestamp| TopicFingerprint { offset: record.offset, timestamp })
     }
 }
 
@@ -242,12 +240,4 @@ fn send_letter(member: &mut dyn Member, topic: &str, letter: &DeadLetter<'_>) ->
         payload: letter.truncated_payload(),
         headers: &headers,
     })
-}
-
-/// As the task record has them.
-fn watermarks(watermarks: &[CovariateWatermark]) -> Vec<(i64, i64, i64, u64)> {
-    let tuple = |CovariateWatermark { position, oldest: from, next: until, digest }: &CovariateWatermark| {
-        (*position, *from, *until, *digest)
-    };
-    watermarks.iter().map(tuple).collect()
 }

@@ -9,7 +9,8 @@ use std::{collections::VecDeque, time::Duration};
 use super::plan::FutureCovariatesPlan;
 use crate::{
     broker::{Batch, Broker, BrokerError, From, Partition, Reader, Record},
-    engine::{CovariateWatermark, Engine, TaskHandle},
+    engine::{Engine, TaskHandle},
+    snapshot::CovariateWatermark,
     time::EventTime,
     wire::{DecodeSpecError, Decoder, Rejection},
 };

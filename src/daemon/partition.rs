@@ -22,7 +22,7 @@ use super::{
 use crate::{
     broker::{Broker, BrokerError, From, Partition, Reader},
     dashboard::state::PartitionState,
-    engine::{CovariateWatermark, Engine, TaskHandle, TaskId, TaskProgress, Transaction},
+    engine::{Engine, TaskHandle, TaskId, Transaction},
     wire::{Decoder, TaskCheckpoint},
 };
 
@@ -324,18 +324,15 @@ impl PartitionLife {
         }
         let mut from = self.begin;
         for served in &mut self.served {
-            let watermark =
-                |&(position, from, until, digest)| CovariateWatermark { position, oldest: from, next: until, digest };
-            let recorded = served.written.iter().flat_map(|record| &record.watermarks);
-            let mut watermarks: Vec<CovariateWatermark> = recorded.map(watermark).collect();
+            let recorded = served.written.as_ref().map(|checkpoint| &checkpoint.progress);
+            let mut progress = recorded.cloned().unwrap_or_default();
             if let Some(known) = &plan.streams[served.stream].future_covariates {
-                served.feed = Some(Feed::open(broker, known, partition, &mut watermarks)?);
+                served.feed = Some(Feed::open(broker, known, partition, &mut progress.watermarks)?);
             }
-            if let Some(record) = &served.written {
-                let (replay_from, activations) = (record.replay_from, record.activations.clone());
-                engine.resume(served.task, &TaskProgress { replay_from, activations, watermarks });
-                replay::take_up(engine, served.task, record.replay_from);
-                from = from.min(record.replay_from);
+            if served.written.is_some() {
+                engine.resume(served.task, &progress);
+                replay::take_up(engine, served.task, progress.replay_from);
+                from = from.min(progress.replay_from);
             } else {
                 replay::stand(engine, served.task, self.begin);
             }

@@ -1,17 +1,16 @@
 //! Records of the state topic, taken up by the tasks that they belong to.
 
+use std::collections::BTreeMap;
+
 use super::partition::Served;
 use crate::{
     broker::Partition,
-    engine::{Engine, Frozen, SNAPSHOT_LAYOUT, SnapshotError},
+    engine::{EncodedSnapshot, Engine, SnapshotError},
     wire::{
         TaskCheckpoint,
-        state::{Envelope, LAYOUT, StateError, StateKey, StateKind},
+        state::{Envelope, StateError, StateKey, StateKind},
     },
 };
-
-// The topic counts its layouts, and the engine reads those of its bodies.
-const _: () = assert!(LAYOUT == SNAPSHOT_LAYOUT);
 
 /// What a restore met.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,20 +58,27 @@ impl<'a> Snapshots<'a> {
 
     /// Takes records up, in order; those of other tasks, of streams that are no more, and tombstones are passed over.
     pub fn take<'r>(&mut self, records: impl Iterator<Item = (Option<&'r [u8]>, Option<&'r [u8]>)>) {
-        let mut series: Vec<Vec<Frozen<'r>>> = self.served.iter().map(|_| Vec::new()).collect();
+        let mut series: Vec<Vec<EncodedSnapshot<'r>>> = self.served.iter().map(|_| Vec::new()).collect();
         for (key, payload) in records {
             let (Some(key), Some(payload)) = (key, payload) else { continue };
             if let Err(error) = self.sort(key, payload, &mut series) {
                 self.refuse(&error);
             }
         }
+        let mut discarded: BTreeMap<String, usize> = BTreeMap::new();
         for (place, series) in series.into_iter().enumerate() {
             for put in self.engine.restore(self.served[place].task, &series) {
                 match put {
-                    Ok(()) => self.facts.snapshots += 1,
+                    Ok(parts) => {
+                        self.facts.snapshots += 1;
+                        parts.iter().for_each(|part| *discarded.entry(part.to_string()).or_default() += 1);
+                    }
                     Err(error) => self.refuse(&error.into()),
                 }
             }
+        }
+        for (part, series) in discarded {
+            tracing::warn!(partition = %self.partition, part, series, "snapshot parts discarded; these parts of the series begin afresh");
         }
     }
 
@@ -86,7 +92,7 @@ impl<'a> Snapshots<'a> {
         &mut self,
         key: &'r [u8],
         payload: &'r [u8],
-        series: &mut [Vec<Frozen<'r>>],
+        series: &mut [Vec<EncodedSnapshot<'r>>],
     ) -> Result<(), StateRefusal> {
         // Nearly all records are these; parsing the whole key costs several times as much.
         let own = self.prefixes.iter().position(|prefix| key.starts_with(prefix.as_bytes()));
@@ -97,8 +103,8 @@ impl<'a> Snapshots<'a> {
                 return Err(StateRefusal::Kind(String::from_utf8_lossy(key).into_owned()));
             }
             self.facts.furthest = self.facts.furthest.max(Some(envelope.position));
-            let Envelope { layout, position, body, .. } = envelope;
-            series[place].push(Frozen { series: name, position, layout, body });
+            let Envelope { position, body, .. } = envelope;
+            series[place].push(EncodedSnapshot { series: name, position, body });
             return Ok(());
         }
         let StateKey::Task { stream, topic, partition } = StateKey::parse(key)? else { return Ok(()) };
@@ -114,7 +120,7 @@ impl<'a> Snapshots<'a> {
             return Err(StateRefusal::Kind(String::from_utf8_lossy(key).into_owned()));
         }
         self.facts.furthest = self.facts.furthest.max(Some(envelope.position));
-        served.written = Some(TaskCheckpoint::from_bytes(envelope.layout, envelope.body)?);
+        served.written = Some(TaskCheckpoint::from_bytes(envelope.body)?);
         Ok(())
     }
 }

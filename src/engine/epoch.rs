@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Stream, TaskHandle, TaskProgress};
+use super::{Stream, TaskHandle};
 use crate::{
     forecast::{AccuracySums, Anomaly},
+    snapshot::TaskProgress,
     time::EventTime,
 };
 

@@ -6,7 +6,7 @@
 
 mod ahead;
 mod epoch;
-mod layout_2;
+mod fingerprint;
 mod outlooks;
 mod snapshot;
 mod table;
@@ -22,13 +22,13 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use rayon::prelude::*;
 
 pub use epoch::{ForecastRow, Snapshot, TaskAdvance, Transaction};
-pub use outlooks::CovariateWatermark;
-pub use snapshot::{SNAPSHOT_LAYOUT, SnapshotError};
+pub use snapshot::SnapshotError;
 
 use crate::{
     forecast::{ForecastSpec, StreamPrior},
     nn::{Network, NetworkError, NetworkSpec, Weights},
     series::{ClosedSlot, Placement, SeriesSpec},
+    snapshot::{CovariateWatermark, DiscardedPart, PartShapes, TaskProgress, WeightsActivation},
     time::EventTime,
 };
 use outlooks::Outlooks;
@@ -98,28 +98,13 @@ pub enum Acceptance {
     SeriesLimit,
 }
 
-/// Where a task stands: what has to be written down so that a new owner can go on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TaskProgress {
-    /// Every change made by input before this position is in the series' snapshots.
-    pub replay_from: i64,
-    /// `(position, weights version)`: from this position on the task was served with these weights. The first one
-    /// covers `replay_from`.
-    pub activations: Vec<(i64, u64)>,
-    /// What was seen of the second topic from which position on, oldest first; the first one covers `replay_from`, where anything had
-    /// been seen by then.
-    pub watermarks: Vec<CovariateWatermark>,
-}
-
 /// A snapshot as it is read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Frozen<'a> {
+pub struct EncodedSnapshot<'a> {
     /// The series' key.
     pub series: Cow<'a, str>,
     /// Input before this offset is in it.
     pub position: i64,
-    /// The layout of the body: [`SNAPSHOT_LAYOUT`], or that of an older build.
-    pub layout: u16,
     /// What [`Snapshot::body`] was.
     pub body: &'a [u8],
 }
@@ -131,6 +116,8 @@ const SPARE_IMAGES: usize = 8_192;
 
 struct Stream {
     spec: StreamSpec,
+    /// Decides which parts of a snapshot can be read.
+    shapes: PartShapes,
     /// By version; version 0 (the initial weights) is always there.
     networks: BTreeMap<u64, Version>,
 }
@@ -151,7 +138,7 @@ struct Task {
     version: u64,
     /// The next offset to be read, as of the last committed epoch and within the open one.
     position: i64,
-    activations: Vec<(i64, u64)>,
+    activations: Vec<WeightsActivation>,
     watermarks: Vec<CovariateWatermark>,
     /// Whether one of them is not written down yet.
     sighted: bool,
@@ -198,6 +185,7 @@ impl Engine {
             .map(|spec| {
                 let initial = Network::new(&spec.network, &Weights::initial(&spec.network))?;
                 Ok(Stream {
+                    shapes: fingerprint::part_shapes(&spec),
                     spec,
                     networks: BTreeMap::from([(0, Version { network: Arc::new(initial), prior: None })]),
                 })
@@ -277,16 +265,20 @@ impl Engine {
     }
 
     /// Puts series back from snapshots, of which later ones replace earlier ones of the same series. What became of each, in
-    /// order: where one cannot be taken up, its series is rebuilt from the input alone.
-    pub fn restore(&mut self, task: TaskHandle, snapshots: &[Frozen<'_>]) -> Vec<Result<(), SnapshotError>> {
-        let stream = &self.streams[self.task(task).stream].spec;
+    /// order: the parts of it that could not be used, or an error where its series is rebuilt from the input alone.
+    pub fn restore(&mut self, task: TaskHandle, snapshots: &[EncodedSnapshot<'_>]) -> Vec<Result<Vec<DiscardedPart>, SnapshotError>> {
+        let Stream { spec, shapes, .. } = &self.streams[self.task(task).stream];
         let restored: Vec<_> = snapshots
             .par_iter()
             .with_min_len(RESTORED_AT_ONCE)
-            .map(|frozen| snapshot::decode(stream, frozen))
+            .map(|snapshot| snapshot::decode(spec, shapes, snapshot))
             .collect();
         let table = &mut self.task_mut(task).table;
-        restored.into_iter().map(|series| series.map(|series| _ = table.put(series))).collect()
+        let mut put = |(series, discarded)| {
+            table.put(series);
+            discarded
+        };
+        restored.into_iter().map(|series| series.map(&mut put)).collect()
     }
 
     /// Takes a task back to where its record says that replay has to begin, with the weights that served there; where
@@ -309,7 +301,7 @@ impl Engine {
 
     /// The first recorded change of weights after `position`: replay must not run past it in one epoch.
     pub fn next_activation(&self, task: TaskHandle, position: i64) -> Option<i64> {
-        self.task(task).activations.iter().map(|&(at, _)| at).find(|&at| at > position)
+        self.task(task).activations.iter().map(|activation| activation.position).find(|&at| at > position)
     }
 
     /// Serves the task with `version` from its present position on. Recorded in the task's progress when it changes
@@ -323,7 +315,7 @@ impl Engine {
         open.remember();
         open.version = version;
         if open.recorded_version(open.position) != version {
-            open.activations.push((open.position, version));
+            open.activations.push(WeightsActivation { position: open.position, version });
         }
         true
     }
@@ -347,7 +339,7 @@ impl Engine {
         covariates: &[f64],
     ) -> Acceptance {
         let Some(open) = self.tasks[task.0].as_mut() else { return Acceptance::AlreadyApplied };
-        let Stream { spec, networks } = &self.streams[open.stream];
+        let Stream { spec, networks, .. } = &self.streams[open.stream];
         let index = match open.table.find(series) {
             Some(index) => index,
             None if open.table.len() >= spec.max_series => return Acceptance::SeriesLimit,
@@ -406,13 +398,13 @@ impl Engine {
             let from = before.position;
             let activated = before.activations != task.activations.len() || task.sighted;
             let due = if self.emit { task.table.due(snapshot_share) } else { 0 };
-            let spec = &self.streams[task.stream].spec;
+            let shapes = &self.streams[task.stream].shapes;
             task.table.oldest_dirty(due).for_each(|series| {
                 epoch.snapshots.push(Snapshot {
                     task: TaskHandle(index),
                     series: Arc::clone(&series.key),
                     position: task.position,
-                    body: snapshot::encode(spec, series),
+                    body: snapshot::encode(shapes, series),
                 });
             });
             let progress = task.progress(due);
@@ -445,8 +437,8 @@ impl Engine {
             let task = self.task_mut(done.task);
             task.before = None;
             task.table.cleaned(done.snapshots);
-            let keep_from = done.progress.activations.first().map_or(0, |&(at, _)| at);
-            task.activations.retain(|&(at, _)| at >= keep_from);
+            let keep_from = done.progress.activations.first().map_or(0, |activation| activation.position);
+            task.activations.retain(|activation| activation.position >= keep_from);
             task.watermarks = task.sightings_from(done.progress.replay_from).to_vec();
             task.sighted = false;
         }
@@ -537,7 +529,7 @@ impl Engine {
 
 impl Task {
     fn recorded_version(&self, position: i64) -> u64 {
-        self.activations.iter().rev().find(|&&(at, _)| at <= position).map_or(0, |&(_, version)| version)
+        self.activations.iter().rev().find(|made| made.position <= position).map_or(0, |made| made.version)
     }
 
     /// Notes, once an epoch, what a rollback must go back to.
@@ -583,7 +575,7 @@ impl Task {
     /// `skip`: how many of the oldest changed series are about to be snapshotted.
     fn progress(&self, skip: usize) -> TaskProgress {
         let replay_from = self.table.dirty_from(skip).unwrap_or(self.position);
-        let first = self.activations.iter().rposition(|&(at, _)| at <= replay_from).unwrap_or(0);
+        let first = self.activations.iter().rposition(|made| made.position <= replay_from).unwrap_or(0);
         let watermarks = self.sightings_from(replay_from).to_vec();
         TaskProgress { replay_from, activations: self.activations[first..].to_vec(), watermarks }
     }

@@ -145,8 +145,8 @@ proptest! {
         let (mut other, restored) = engine_of(keyed, slots);
         for snapshot in newest.values() {
             let series = (&*snapshot.series).into();
-            let put = other.restore(restored, &[Frozen { series, position: snapshot.position, layout: SNAPSHOT_LAYOUT, body: &snapshot.body }]);
-            put.into_iter().for_each(|put| put.unwrap());
+            let put = other.restore(restored, &[EncodedSnapshot { series, position: snapshot.position, body: &snapshot.body }]);
+            prop_assert!(put.into_iter().all(|put| put.is_ok_and(|discarded| discarded.is_empty())));
         }
         other.resume(restored, &progress);
         let mut again = true;

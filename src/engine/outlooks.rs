@@ -8,21 +8,9 @@ use super::{Engine, Task, TaskHandle};
 use crate::{
     nn::fnv_1a,
     series::{FutureCovariateSpec, FutureCovariateTable, FutureValues, Insertion},
+    snapshot::CovariateWatermark,
     time::{EventTime, Grid},
 };
-
-/// From which input on how much of the second topic was seen. A replay shows the same at the same place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CovariateWatermark {
-    /// The input position from which on it was seen.
-    pub position: i64,
-    /// The oldest record of the second topic of which something was still held then.
-    pub oldest: i64,
-    /// The next record of the second topic, which was not seen yet.
-    pub next: i64,
-    /// A digest of what was held then: a replay that comes to another lacks something.
-    pub digest: u64,
-}
 
 /// What is told in advance, by key; one key, the empty one, where it is told of all series.
 #[derive(Debug, Default)]

@@ -258,7 +258,7 @@ fn a_snapshot_with_a_wrong_byte_is_refused_or_goes_on() {
             let mut body = body.clone();
             body[at] = wrong;
             let restored = other.open(engine.id(task).clone(), 0).unwrap();
-            let frozen = Frozen { series: series.as_ref().into(), position: 0, layout: SNAPSHOT_LAYOUT, body: &body };
+            let frozen = EncodedSnapshot { series: series.as_ref().into(), position: 0, body: &body };
             if other.restore(restored, &[frozen])[0].is_err() {
                 refused += 1;
                 other.close(restored);
@@ -358,8 +358,8 @@ proptest! {
         let (mut other, restored) = engine_of(spec);
         for snapshot in newest.values() {
             let (series, body) = (snapshot.series.as_ref().into(), snapshot.body.as_slice());
-            let put = other.restore(restored, &[Frozen { series, position: snapshot.position, layout: SNAPSHOT_LAYOUT, body }]);
-            prop_assert!(put.iter().all(Result::is_ok), "{:?}", put);
+            let put = other.restore(restored, &[EncodedSnapshot { series, position: snapshot.position, body }]);
+            prop_assert!(put.iter().all(|put| put.as_ref().is_ok_and(Vec::is_empty)), "{:?}", put);
         }
         other.resume(restored, &progress);
         other.begin(false);
@@ -389,7 +389,7 @@ proptest! {
 #[test]
 fn a_task_whose_recorded_weights_are_gone_goes_on_with_older_ones() {
     let (mut engine, task) = engine();
-    engine.resume(task, &TaskProgress { replay_from: 0, activations: vec![(0, 7)], watermarks: Vec::new() });
+    engine.resume(task, &TaskProgress { replay_from: 0, activations: vec![WeightsActivation { position: 0, version: 7 }], watermarks: Vec::new() });
     assert_eq!((engine.recorded_version(task, 0), engine.version(task)), (7, 1));
     engine.begin(true);
     take(&mut engine, task, 0, &[(0, 0, 4.0), (0, 2 * MINUTE, 5.0), (0, 4 * MINUTE, 6.0)]);

@@ -333,10 +333,6 @@ impl Linear {
             && self.models.len() == models(spec)
             && self.models.iter().zip(&USUAL).all(model)
             && self.profile.fits(cycle(spec))
-            && match &self.foresight {
-                Some(foresight) => spec.known > 0 && foresight.fits(spec),
-                None => spec.known == 0,
-            }
     }
 
     /// Whether its place lies within its rings and its numbers can be reckoned with: it may come from outside.
@@ -348,7 +344,6 @@ impl Linear {
             && all_finite(&self.values)
             && self.profile.is_sound()
             && self.models.iter().all(Model::is_sound)
-            && self.foresight.as_ref().is_none_or(|foresight| foresight.is_sound())
     }
 
     /// Heap memory in bytes.

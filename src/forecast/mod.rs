@@ -13,7 +13,6 @@ mod experts;
 mod factor;
 mod facts;
 mod foresight;
-pub(crate) mod layout_2;
 mod linear;
 pub mod measures;
 mod mixture;

@@ -1,7 +1,6 @@
 //! What one series keeps to forecast itself.
 
 use crate::series::clone_in_place;
-use serde::{Deserialize, Serialize};
 
 use super::anomaly::{Anomaly, Detector, far_bucket};
 use super::bounds::Bounds;
@@ -15,6 +14,7 @@ use super::pending::{Pending, Points, unhalve};
 use super::prior::StreamPrior;
 use super::spec::{Between, ForecastSpec};
 use crate::series::{ClosedSlot, SeriesState, Target};
+use crate::snapshot::{Part, PartReader, PartWriter};
 
 /// One forecast: a path, or one number, and its quantiles.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -46,7 +46,7 @@ impl Forecast {
 }
 
 /// What one series keeps to forecast itself: weights of its experts, calibration of its quantiles, and what must mature.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq)]
 pub struct ForecastState {
     bounds: Bounds,
     linear: Linear,
@@ -86,33 +86,41 @@ impl ForecastState {
             + self.pending.heap_bytes()
     }
 
-    /// Whether this state was made for forecasts of the shape of `spec`; one of another shape must be made anew.
-    pub fn fits(&self, spec: &ForecastSpec) -> bool {
-        self.linear.fits(spec)
-            && self.mixture.fits(spec)
-            && self.calibration.fits(spec)
-            && self.detector.fits(spec)
-            && self.pending.fits(spec)
+    /// Writes the parts of a snapshot that hold this state.
+    pub fn write_parts(&self, parts: &mut PartWriter<'_>) {
+        parts.put(Part::OUTPUT_BOUNDS, &self.bounds);
+        parts.put(Part::LINEAR_EXPERTS, &self.linear);
+        self.linear.foresight().iter().for_each(|foresight| parts.put(Part::FUTURE_COVARIATE_EXPERTS, foresight));
+        parts.put(Part::MIXTURE, &self.mixture);
+        parts.put(Part::CALIBRATION, &self.calibration);
+        parts.put(Part::ANOMALY_DETECTOR, &self.detector);
+        parts.put(Part::PENDING_FORECASTS, &self.pending);
     }
 
-    /// Whether this state, which [fits](Self::fits) `spec`, is one that a series can come to: it may come from outside.
-    pub fn is_sound(&self, spec: &ForecastSpec) -> bool {
-        self.bounds.is_sound()
-            && self.linear.is_sound()
-            && self.mixture.is_sound()
-            && self.calibration.is_sound()
-            && self.detector.is_sound()
-            && self.pending.is_sound(spec)
-    }
-
-    /// What a snapshot keeps beside the state itself where numbers are known in advance.
-    pub(crate) fn foresight(&self) -> &Option<Box<Foresight>> {
-        self.linear.foresight()
-    }
-
-    /// Puts back what [`Self::foresight`] gave.
-    pub(crate) fn put_foresight(&mut self, foresight: Option<Box<Foresight>>) {
-        self.linear.put_foresight(foresight);
+    /// Reads the state back from the parts of a snapshot. A part that cannot be used begins afresh.
+    pub fn read_parts(spec: &ForecastSpec, parts: &mut PartReader<'_>) -> Self {
+        let mut linear = parts
+            .take(Part::LINEAR_EXPERTS, |linear: &Linear| linear.fits(spec) && linear.is_sound())
+            .unwrap_or_else(|| Linear::new(spec));
+        let is_usable = |foresight: &Box<Foresight>| foresight.fits(spec) && foresight.is_sound();
+        let foresight = if spec.known > 0 { parts.take(Part::FUTURE_COVARIATE_EXPERTS, is_usable) } else { None };
+        linear.put_foresight(foresight.or_else(|| Foresight::new(spec)));
+        Self {
+            bounds: parts.take(Part::OUTPUT_BOUNDS, Bounds::is_sound).unwrap_or_default(),
+            linear,
+            mixture: parts
+                .take(Part::MIXTURE, |mixture: &Mixture| mixture.fits(spec) && mixture.is_sound())
+                .unwrap_or_else(|| Mixture::new(spec)),
+            calibration: parts
+                .take(Part::CALIBRATION, |calibration: &Calibration| calibration.fits(spec) && calibration.is_sound())
+                .unwrap_or_else(|| Calibration::new(spec)),
+            detector: parts
+                .take(Part::ANOMALY_DETECTOR, |detector: &Detector| detector.fits(spec) && detector.is_sound())
+                .unwrap_or_else(|| Detector::new(spec)),
+            pending: parts
+                .take(Part::PENDING_FORECASTS, |pending: &Pending| pending.fits(spec) && pending.is_sound(spec))
+                .unwrap_or_else(|| Pending::new(spec)),
+        }
     }
 
     /// Scores what has matured at `slot`, before [`SeriesState::take`] takes it in, and learns from it. Returns how unusual its

@@ -12,19 +12,18 @@ use super::scale_prior::{ScaleEstimate, ScalePrior};
 use super::spec::SeriesSpec;
 use super::value_limit::is_within_limit;
 use super::watermark::{ClosedSlot, Placement, Slots};
+use crate::snapshot::{Part, PartReader, PartWriter};
 use crate::time::{EventTime, Grid};
 
 /// The state of one series: open slots, recent values, scale, covariates. A function of the series' own observations, and
 /// of the future covariates at each step.
-#[derive(Debug, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Default)]
 pub struct SeriesState {
     slots: Slots,
     values: Values,
     /// `None` before the first step with covariates.
-    #[serde(skip)]
     past_covariates: Option<Box<PastCovariates>>,
     /// `None` before the first step with covariates.
-    #[serde(skip)]
     future_covariates: Option<Box<FutureCovariates>>,
 }
 
@@ -226,28 +225,25 @@ impl SeriesState {
         self.values.context.copy_back(steps_back, out);
     }
 
-    /// Whether a decoded state is one that a series can have.
-    pub fn is_sound(&self, spec: &SeriesSpec) -> bool {
-        self.slots.is_sound(spec.grid)
-            && self.values.is_sound(spec.grid)
-            && self.past_covariates.as_ref().is_none_or(|covariates| covariates.is_sound())
-            && self.future_covariates.as_ref().is_none_or(|covariates| covariates.is_sound(spec.grid))
+    /// Writes the parts of a snapshot that hold this state.
+    pub fn write_parts(&self, parts: &mut PartWriter<'_>) {
+        parts.put(Part::SLOTS, &self.slots);
+        parts.put(Part::VALUES, &self.values);
+        self.past_covariates.iter().for_each(|covariates| parts.put(Part::PAST_COVARIATES, covariates));
+        self.future_covariates.iter().for_each(|covariates| parts.put(Part::FUTURE_COVARIATES, covariates));
     }
 
-    pub(crate) fn covariates(&self) -> &Option<Box<PastCovariates>> {
-        &self.past_covariates
-    }
-
-    pub(crate) fn put_covariates(&mut self, covariates: Option<Box<PastCovariates>>) {
-        self.past_covariates = covariates;
-    }
-
-    pub(crate) fn foreknown(&self) -> &Option<Box<FutureCovariates>> {
-        &self.future_covariates
-    }
-
-    pub(crate) fn put_foreknown(&mut self, covariates: Option<Box<FutureCovariates>>) {
-        self.future_covariates = covariates;
+    /// Reads the state back from the parts of a snapshot. `None` where the slots or the values cannot be used: the series
+    /// is then rebuilt from the input. Covariates that cannot be used begin afresh.
+    pub fn read_parts(spec: &SeriesSpec, parts: &mut PartReader<'_>) -> Option<Self> {
+        let past = |covariates: &Box<PastCovariates>| covariates.is_sound();
+        let future = |covariates: &Box<FutureCovariates>| covariates.is_sound(spec.grid);
+        Some(Self {
+            slots: parts.take(Part::SLOTS, |slots: &Slots| slots.is_sound(spec.grid))?,
+            values: parts.take(Part::VALUES, |values: &Values| values.is_sound(spec.grid))?,
+            past_covariates: parts.take_optional(Part::PAST_COVARIATES, past),
+            future_covariates: parts.take_optional(Part::FUTURE_COVARIATES, future),
+        })
     }
 
     /// Memory in bytes, inline and on the heap.

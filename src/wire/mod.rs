@@ -21,5 +21,5 @@ pub use forecast::{ForecastEncoder, ForecastRecord, HorizonAggregate};
 pub use model::{Manifest, ModelRegistry, Release};
 pub use refusal::{Reason, Rejection};
 pub use state::{Envelope, StateKey, StateKind};
-pub use task::{Mark, TaskCheckpoint};
+pub use task::{TaskCheckpoint, TopicFingerprint};
 pub use timestamp::TimeFormat;

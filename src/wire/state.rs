@@ -9,9 +9,7 @@ use std::{borrow::Cow, fmt::Write as _};
 /// The first four bytes of every value.
 pub const MAGIC: [u8; 4] = *b"FTST";
 /// The layout that this build writes; any change to an envelope or a body counts it up.
-pub const LAYOUT: u16 = 3;
-/// The oldest layout that this build reads: what is older than [`LAYOUT`] is migrated by whoever reads the body.
-pub const OLDEST_LAYOUT: u16 = 1;
+pub const LAYOUT: u16 = 4;
 
 const KEY_VERSION: &str = "1";
 /// Magic, layout, kind, position.
@@ -37,7 +35,7 @@ pub enum StateError {
     Magic,
     /// The value was written by another version.
     #[error(
-        "the record has layout {found}, this build reads layouts {OLDEST_LAYOUT} to {LAYOUT}: run the version that wrote it, or name a new state topic"
+        "the record has the unknown layout {found}; this build reads layout {LAYOUT}"
     )]
     Layout {
         /// The layout found.
@@ -233,8 +231,6 @@ impl StateKind {
 /// position (i64), body, CRC-32 (IEEE 802.3) of all bytes before it (u32).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Envelope<'a> {
-    /// How the body is laid out.
-    pub layout: u16,
     /// What the body holds.
     pub kind: StateKind,
     /// The input position the body stands at: the offset of the next record to be read.
@@ -246,7 +242,7 @@ pub struct Envelope<'a> {
 impl<'a> Envelope<'a> {
     /// A record as this build writes it.
     pub fn new(kind: StateKind, position: i64, body: &'a [u8]) -> Self {
-        Self { layout: LAYOUT, kind, position, body }
+        Self { kind, position, body }
     }
 
     /// Writes the record at the end of `out`.
@@ -254,7 +250,7 @@ impl<'a> Envelope<'a> {
         let start = out.len();
         out.reserve(HEAD_BYTES + self.body.len() + CHECKSUM_BYTES);
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&self.layout.to_le_bytes());
+        out.extend_from_slice(&LAYOUT.to_le_bytes());
         out.push(self.kind.code());
         out.extend_from_slice(&self.position.to_le_bytes());
         out.extend_from_slice(self.body);
@@ -275,7 +271,7 @@ impl<'a> Envelope<'a> {
         let (head, body) = checked.split_first_chunk::<HEAD_BYTES>().ok_or_else(short)?;
         let [_, _, _, _, layout_low, layout_high, kind, position @ ..] = *head;
         let layout = u16::from_le_bytes([layout_low, layout_high]);
-        if !(OLDEST_LAYOUT..=LAYOUT).contains(&layout) {
+        if layout != LAYOUT {
             return Err(StateError::Layout { found: layout });
         }
         let (found, computed) = (u32::from_le_bytes(*checksum), crc32fast::hash(checked));
@@ -283,7 +279,7 @@ impl<'a> Envelope<'a> {
             return Err(StateError::Checksum { found, computed });
         }
         let kind = StateKind::from_code(kind).ok_or(StateError::Kind(kind))?;
-        Ok(Self { layout, kind, position: i64::from_le_bytes(position), body })
+        Ok(Self { kind, position: i64::from_le_bytes(position), body })
     }
 }
 
@@ -341,7 +337,7 @@ mod tests {
     #[test]
     fn the_layout_is_as_documented() {
         let bytes = encoded(StateKind::Series, 0x0102, b"body");
-        assert_eq!(&bytes[..15], b"FTST\x03\x00\x01\x02\x01\0\0\0\0\0\0");
+        assert_eq!(&bytes[..15], b"FTST\x04\x00\x01\x02\x01\0\0\0\0\0\0");
         assert_eq!(&bytes[15..19], b"body");
         assert_eq!(bytes.len(), 23);
         assert_eq!(Envelope::decode(&bytes).unwrap(), Envelope::new(StateKind::Series, 0x0102, b"body"));
@@ -390,7 +386,7 @@ mod tests {
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Envelope::decode(&bytes);
             let _ = StateKey::parse(&bytes);
-            let _ = crate::wire::TaskCheckpoint::from_bytes(LAYOUT, &bytes);
+            let _ = crate::wire::TaskCheckpoint::from_bytes(&bytes);
         }
     }
 }

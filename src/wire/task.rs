@@ -1,46 +1,28 @@
-//! The book of a task, and how older layouts of it are read.
+//! The checkpoint of a task.
 
 use serde::{Deserialize, Serialize};
 
 use super::state::StateError;
+use crate::snapshot::TaskProgress;
 
-/// The book of a task: what a new owner needs besides the series' snapshots.
+/// The checkpoint of a task: what a new owner needs besides the series' snapshots.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskCheckpoint {
-    /// The offset from which the input must be replayed so that every series' snapshot is brought up to date.
-    pub replay_from: i64,
-    /// The weights taken up, oldest first: (input position of the first record they served, weights version).
-    pub activations: Vec<(i64, u64)>,
-    /// The fingerprint of the settings that the state was made with.
+    /// Where the input must be replayed from, and with what.
+    pub progress: TaskProgress,
+    /// The fingerprint of the network that made the state.
     pub fingerprint: u64,
-    /// A record of the input, which tells its topic from another of the same name.
-    pub topic_fingerprint: Option<Mark>,
-    /// What was seen of a second topic, oldest first: (input position from which on, oldest record held, next record, digest of
-    /// what was held).
-    pub watermarks: Vec<(i64, i64, i64, u64)>,
+    /// The newest record of the input that was read. It tells the topic from another one of the same name.
+    pub topic_fingerprint: Option<TopicFingerprint>,
 }
 
-/// A record that was read: where it lay, and its timestamp.
+/// One record of a topic: where it is stored, and its timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
-    /// Its offset.
+pub struct TopicFingerprint {
+    /// The record's offset.
     pub offset: i64,
-    /// Its timestamp in milliseconds since the Unix epoch.
+    /// The record's timestamp in milliseconds since the Unix epoch.
     pub timestamp: i64,
-}
-
-/// Layout 1: without the mark and the watermarks.
-#[derive(Deserialize)]
-struct First {
-    replay_from: i64,
-    activations: Vec<(i64, u64)>,
-    fingerprint: u64,
-}
-
-impl From<First> for TaskCheckpoint {
-    fn from(First { replay_from, activations, fingerprint }: First) -> Self {
-        Self { replay_from, activations, fingerprint, topic_fingerprint: None, watermarks: Vec::new() }
-    }
 }
 
 impl TaskCheckpoint {
@@ -52,40 +34,41 @@ impl TaskCheckpoint {
         postcard::to_stdvec(self).map_err(|error| StateError::Body(error.to_string()))
     }
 
-    /// Reads the body of an envelope of some layout.
+    /// Reads the body of its envelope.
     ///
     /// # Errors
-    /// [`StateError::Body`] where the bytes are no task record, or more than one.
-    pub fn from_bytes(layout: u16, bytes: &[u8]) -> Result<Self, StateError> {
-        if layout < 2 { read::<First>(bytes).map(Self::from) } else { read(bytes) }
+    /// [`StateError::Body`] where the bytes are no task checkpoint, or more than one.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, StateError> {
+        let wrong = |problem| StateError::Body(format!("task checkpoint: {problem}"));
+        let (checkpoint, rest) = postcard::take_from_bytes(bytes).map_err(|error| wrong(error.to_string()))?;
+        if !rest.is_empty() {
+            return Err(wrong(format!("{} bytes too many", rest.len())));
+        }
+        Ok(checkpoint)
     }
-}
-
-fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, StateError> {
-    let (record, rest) =
-        postcard::take_from_bytes(bytes).map_err(|error| StateError::Body(format!("task record: {error}")))?;
-    if !rest.is_empty() {
-        return Err(StateError::Body(format!("task record: {} bytes too many", rest.len())));
-    }
-    Ok(record)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::state::LAYOUT;
+    use crate::snapshot::{CovariateWatermark, WeightsActivation};
 
     #[test]
-    fn a_task_record_is_read_back_and_nothing_else_is() {
-        let mark = Some(Mark { offset: 899, timestamp: -5 });
-        let watermarks = vec![(5, 0, 7, 1), (9, 3, 12, u64::MAX)];
-        let activations = vec![(0, 0), (900, 1)];
-        let record =
-            TaskCheckpoint { replay_from: 5, activations, fingerprint: u64::MAX, topic_fingerprint: mark, watermarks };
-        let mut bytes = record.to_bytes().unwrap();
-        assert_eq!(TaskCheckpoint::from_bytes(LAYOUT, &bytes).unwrap(), record);
+    fn a_task_checkpoint_is_read_back_and_nothing_else_is() {
+        let progress = TaskProgress {
+            replay_from: 5,
+            activations: [(0, 0), (900, 1)].map(|(position, version)| WeightsActivation { position, version }).into(),
+            watermarks: vec![
+                CovariateWatermark { position: 5, oldest: 0, next: 7, digest: 1 },
+                CovariateWatermark { position: 9, oldest: 3, next: 12, digest: u64::MAX },
+            ],
+        };
+        let topic_fingerprint = Some(TopicFingerprint { offset: 899, timestamp: -5 });
+        let checkpoint = TaskCheckpoint { progress, fingerprint: u64::MAX, topic_fingerprint };
+        let mut bytes = checkpoint.to_bytes().unwrap();
+        assert_eq!(TaskCheckpoint::from_bytes(&bytes).unwrap(), checkpoint);
         bytes.push(0);
-        assert!(matches!(TaskCheckpoint::from_bytes(LAYOUT, &bytes), Err(StateError::Body(_))));
-        assert!(matches!(TaskCheckpoint::from_bytes(LAYOUT, &[]), Err(StateError::Body(_))));
+        assert!(matches!(TaskCheckpoint::from_bytes(&bytes), Err(StateError::Body(_))));
+        assert!(matches!(TaskCheckpoint::from_bytes(&[]), Err(StateError::Body(_))));
     }
 }

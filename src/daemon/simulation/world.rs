@@ -416,9 +416,10 @@ impl World {
                 let (Some(key), Some(payload)) = (&record.key, &record.payload) else { continue };
                 if let StateKey::Task { partition, .. } = StateKey::parse(key).unwrap() {
                     let envelope = Envelope::decode(payload).unwrap();
-                    let task = TaskCheckpoint::from_bytes(envelope.layout, envelope.body).unwrap();
-                    self.changes.activations.entry(partition).or_default().extend(task.activations);
-                    let watermarks = task.watermarks.into_iter().map(|(position, _, until, _)| (position, until));
+                    let task = TaskCheckpoint::from_bytes(envelope.body).unwrap().progress;
+                    let activations = task.activations.into_iter().map(|made| (made.position, made.version));
+                    self.changes.activations.entry(partition).or_default().extend(activations);
+                    let watermarks = task.watermarks.into_iter().map(|seen| (seen.position, seen.next));
                     self.changes.watermarks.entry(partition).or_default().extend(watermarks);
                 }
             }

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::snapshot::PartShapes;
 use crate::series::{
     Aggregation, Calendar, ExtraFeatures, FutureCovariateSpec, FutureCovariateTable, FutureValues, SeriesSpec,
 };
@@ -272,18 +273,28 @@ fn empty_slots_and_resets_leave_nothing_to_mature() {
 }
 
 #[test]
-fn the_state_is_small_and_survives_postcard() {
+fn the_state_is_small_and_is_read_back_from_its_parts() {
     let mut run = Run::new(24, 24);
     for step in 0..200 {
         run.step(Some(noise(step)));
     }
-    let bytes = postcard::to_stdvec(&run.state).unwrap();
-    println!("forecast state: {} bytes in memory, {} in postcard", run.state.bytes(), bytes.len());
-    assert_eq!(postcard::from_bytes::<ForecastState>(&bytes).unwrap(), run.state);
+    let shapes = PartShapes::default();
+    let mut parts = PartWriter::new(&shapes);
+    run.state.write_parts(&mut parts);
+    let bytes = parts.finish();
+    println!("forecast state: {} bytes in memory, {} in a snapshot", run.state.bytes(), bytes.len());
     assert!(run.state.bytes() < 15_400, "{}", run.state.bytes());
-    assert!(run.state.fits(&run.spec));
-    assert!(!run.state.fits(&ForecastSpec::new(25, &LEVELS, 24).unwrap()));
-    assert!(!run.state.fits(&ForecastSpec::new(24, &LEVELS[..3], 24).unwrap()));
+    let read = |spec: &ForecastSpec| {
+        let mut parts = PartReader::new(&bytes, &shapes);
+        let state = ForecastState::read_parts(spec, &mut parts);
+        let discarded: Vec<&str> = parts.finish().iter().map(|discarded| discarded.part.name).collect();
+        (state, discarded)
+    };
+    assert_eq!(read(&run.spec), (run.state, vec![]));
+    let longer = read(&ForecastSpec::new(25, &LEVELS, 24).unwrap()).1;
+    assert_eq!(longer, ["linear experts", "mixture", "calibration", "anomaly detector", "pending forecasts"]);
+    let fewer_levels = read(&ForecastSpec::new(24, &LEVELS[..3], 24).unwrap()).1;
+    assert_eq!(fewer_levels, ["calibration", "pending forecasts"]);
 }
 
 fn wild() -> impl Strategy<Value = Option<f64>> {

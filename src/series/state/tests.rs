@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::snapshot::PartShapes;
 use crate::series::{Aggregation, Calendar, ExtraFeatures, FEATURE_NAMES, FEATURES, Holidays};
 
 const HOUR: i64 = 3_600_000;
@@ -118,15 +119,18 @@ fn steps_of_an_irregular_grid_keep_their_own_times() {
 }
 
 #[test]
-fn the_state_is_small_and_survives_postcard() {
+fn the_state_is_small_and_is_read_back_from_its_parts() {
     let (spec, mut state, mut closed) = (hourly(), SeriesState::new(), Vec::new());
     for slot in 0..200 {
         state.observe(&spec, EventTime(slot * HOUR), daily(slot), &[], &mut closed);
         closed.drain(..).for_each(|slot| state.update(&spec, &slot));
     }
-    let bytes = postcard::to_stdvec(&state).unwrap();
-    println!("series state: {} bytes in memory, {} in postcard", state.bytes(), bytes.len());
-    assert_eq!(postcard::from_bytes::<SeriesState>(&bytes).unwrap(), state);
+    let shapes = PartShapes::default();
+    let mut parts = PartWriter::new(&shapes);
+    state.write_parts(&mut parts);
+    let bytes = parts.finish();
+    println!("series state: {} bytes in memory, {} in a snapshot", state.bytes(), bytes.len());
+    assert_eq!(SeriesState::read_parts(&spec, &mut PartReader::new(&bytes, &shapes)), Some(state.clone()));
     assert!(state.bytes() < 900, "{}", state.bytes());
 }
 

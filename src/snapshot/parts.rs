@@ -1,0 +1,290 @@
+//! Named parts of a series' snapshot, written one after the other.
+//!
+//! Each part has an id, a version, a shape and a length, so that a part that is unknown, of another version or of another
+//! shape costs that part alone. On the wire a part is: id (u8), version (u8), shape (u32, little-endian), length (varint),
+//! and the value in postcard.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One kind of part. The constants are the table of all parts; an id that was used once keeps its meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The id in the bytes, below [`Part::IDS`].
+    pub id: u8,
+    /// The name in messages.
+    pub name: &'static str,
+    /// The version of the part's layout. Any change of the layout increases it.
+    pub version: u8,
+}
+
+impl Part {
+    /// Ids lie below this bound; the reader keeps one place for each.
+    const IDS: usize = 14;
+
+    /// Open slots of the grid. Without it the series is rebuilt from the input.
+    pub const SLOTS: Self = Self::new(1, "slots", 1);
+    /// Recent values and their scale. Without it the series is rebuilt from the input.
+    pub const VALUES: Self = Self::new(2, "values", 1);
+    /// Recent past covariates and their scales.
+    pub const PAST_COVARIATES: Self = Self::new(3, "past covariates", 1);
+    /// Recent and coming future covariates and their scales.
+    pub const FUTURE_COVARIATES: Self = Self::new(4, "future covariates", 1);
+    /// Bounds that the forecasts keep to.
+    pub const OUTPUT_BOUNDS: Self = Self::new(5, "output bounds", 1);
+    /// The history that the linear experts share.
+    pub const HISTORY: Self = Self::new(6, "history", 1);
+    /// The linear experts.
+    pub const LINEAR_EXPERTS: Self = Self::new(7, "linear experts", 1);
+    /// What the linear experts learnt from future covariates.
+    pub const FUTURE_COVARIATE_EXPERTS: Self = Self::new(8, "future-covariate experts", 1);
+    /// The experts' stacking weights.
+    pub const MIXTURE: Self = Self::new(9, "mixture", 1);
+    /// The calibration of the quantiles.
+    pub const CALIBRATION: Self = Self::new(10, "calibration", 1);
+    /// The anomaly detector.
+    pub const ANOMALY_DETECTOR: Self = Self::new(11, "anomaly detector", 1);
+    /// Forecasts whose values are still to come.
+    pub const PENDING_FORECASTS: Self = Self::new(12, "pending forecasts", 1);
+    /// The network's hidden state, and the weights that made it.
+    pub const NETWORK_STATE: Self = Self::new(13, "network state", 1);
+
+    const fn new(id: u8, name: &'static str, version: u8) -> Self {
+        Self { id, name, version }
+    }
+}
+
+/// For each part a fingerprint of the configuration values that decide what its bytes mean. A part of another shape is not
+/// read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PartShapes([u32; Part::IDS]);
+
+impl PartShapes {
+    /// Sets the shape of `part`.
+    pub fn set(&mut self, part: Part, shape: u32) {
+        self.0[usize::from(part.id)] = shape;
+    }
+
+    fn of(&self, part: Part) -> u32 {
+        self.0[usize::from(part.id)]
+    }
+}
+
+/// Writes the parts of one snapshot.
+#[derive(Debug)]
+pub struct PartWriter<'a> {
+    shapes: &'a PartShapes,
+    bytes: Vec<u8>,
+    /// The part that is being written, until its length is known.
+    value: Vec<u8>,
+}
+
+impl<'a> PartWriter<'a> {
+    /// A snapshot without parts.
+    pub fn new(shapes: &'a PartShapes) -> Self {
+        Self { shapes, bytes: Vec::new(), value: Vec::new() }
+    }
+
+    /// Adds a part.
+    pub fn put<T: Serialize + ?Sized>(&mut self, part: Part, value: &T) {
+        let mut encoded = std::mem::take(&mut self.value);
+        encoded.clear();
+        encoded = postcard::to_extend(value, encoded).unwrap_or_else(|_| unreachable!("plain data always encodes"));
+        self.bytes.extend([part.id, part.version]);
+        self.bytes.extend(self.shapes.of(part).to_le_bytes());
+        let mut length = encoded.len();
+        while length >= 0x80 {
+            self.bytes.push((length & 0x7f) as u8 | 0x80);
+            length >>= 7;
+        }
+        self.bytes.push(length as u8);
+        self.bytes.extend_from_slice(&encoded);
+        self.value = encoded;
+    }
+
+    /// The snapshot's bytes.
+    pub fn finish(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+/// A part as it stands in the bytes. The fields are in the order of the wire.
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct StoredPart<'a> {
+    id: u8,
+    version: u8,
+    shape: [u8; 4],
+    value: &'a [u8],
+}
+
+/// Reads the parts of one snapshot, in any order.
+#[derive(Debug)]
+pub struct PartReader<'a> {
+    shapes: &'a PartShapes,
+    stored: [Option<StoredPart<'a>>; Part::IDS],
+    discarded: Vec<DiscardedPart>,
+}
+
+impl<'a> PartReader<'a> {
+    /// Finds the parts in `bytes`; unknown ones are skipped. Where a part is cut off, it and what follows count as missing.
+    pub fn new(bytes: &'a [u8], shapes: &'a PartShapes) -> Self {
+        let (mut stored, mut rest) = ([None; Part::IDS], bytes);
+        while let Ok((part, after)) = postcard::take_from_bytes::<StoredPart<'a>>(rest) {
+            if let Some(place) = stored.get_mut(usize::from(part.id)) {
+                *place = Some(part);
+            }
+            rest = after;
+        }
+        Self { shapes, stored, discarded: Vec::new() }
+    }
+
+    /// The value of `part`. `None` where the part is missing, of another version or shape, damaged, or where `is_sound` does
+    /// not hold; [`Self::finish`] then names it.
+    pub fn take<T: Deserialize<'a>>(&mut self, part: Part, is_sound: impl FnOnce(&T) -> bool) -> Option<T> {
+        self.read(part, is_sound).map_err(|reason| self.discarded.push(DiscardedPart { part, reason })).ok()
+    }
+
+    /// The value of a part that may be missing, as [`Self::take`] gives it; [`Self::finish`] does not name a missing one.
+    pub fn take_optional<T: Deserialize<'a>>(&mut self, part: Part, is_sound: impl FnOnce(&T) -> bool) -> Option<T> {
+        self.stored[usize::from(part.id)].and_then(|_| self.take(part, is_sound))
+    }
+
+    /// The parts that could not be used.
+    pub fn finish(self) -> Vec<DiscardedPart> {
+        self.discarded
+    }
+
+    fn read<T: Deserialize<'a>>(&self, part: Part, is_sound: impl FnOnce(&T) -> bool) -> Result<T, DiscardReason> {
+        let stored = self.stored[usize::from(part.id)].ok_or(DiscardReason::Missing)?;
+        if stored.version != part.version {
+            return Err(DiscardReason::Version { found: stored.version });
+        }
+        if u32::from_le_bytes(stored.shape) != self.shapes.of(part) {
+            return Err(DiscardReason::Shape);
+        }
+        match postcard::take_from_bytes(stored.value) {
+            Ok((value, [])) if is_sound(&value) => Ok(value),
+            Ok((_, [])) => Err(DiscardReason::Unsound),
+            _ => Err(DiscardReason::Damaged),
+        }
+    }
+}
+
+/// A part of a snapshot that could not be used; it begins afresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiscardedPart {
+    /// The part.
+    pub part: Part,
+    /// Why it could not be used.
+    pub reason: DiscardReason,
+}
+
+/// Why a part of a snapshot could not be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiscardReason {
+    /// The snapshot has no such part.
+    Missing,
+    /// The part has another layout.
+    Version {
+        /// The version found.
+        found: u8,
+    },
+    /// The stream's configuration was another one when the part was written.
+    Shape,
+    /// The bytes do not hold such a part.
+    Damaged,
+    /// The part holds values that no series can reach.
+    Unsound,
+}
+
+impl fmt::Display for DiscardedPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Part { name, version, .. } = self.part;
+        match self.reason {
+            DiscardReason::Missing => write!(f, "{name}: missing"),
+            DiscardReason::Version { found } => write!(f, "{name}: version {found}, this build reads version {version}"),
+            DiscardReason::Shape => write!(f, "{name}: written under another configuration of the stream"),
+            DiscardReason::Damaged => write!(f, "{name}: damaged"),
+            DiscardReason::Unsound => write!(f, "{name}: values that no series can reach"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANY: fn(&Vec<u32>) -> bool = |_| true;
+
+    fn shapes(shape: u32) -> PartShapes {
+        let mut shapes = PartShapes::default();
+        shapes.set(Part::MIXTURE, shape);
+        shapes
+    }
+
+    fn written(shapes: &PartShapes) -> Vec<u8> {
+        let mut parts = PartWriter::new(shapes);
+        parts.put(Part { id: 200, name: "unknown", version: 1 }, "some text");
+        parts.put(Part::VALUES, &vec![7_u32; 300]);
+        parts.put(Part::MIXTURE, &vec![1_u32, 2]);
+        parts.finish()
+    }
+
+    #[test]
+    fn parts_are_read_back_in_any_order_and_unknown_ones_are_skipped() {
+        let shapes = shapes(5);
+        let bytes = written(&shapes);
+        let mut parts = PartReader::new(&bytes, &shapes);
+        assert_eq!(parts.take(Part::MIXTURE, ANY), Some(vec![1, 2]));
+        assert_eq!(parts.take(Part::VALUES, ANY), Some(vec![7; 300]));
+        assert_eq!(parts.take_optional(Part::PAST_COVARIATES, ANY), None);
+        assert_eq!(parts.finish(), []);
+    }
+
+    #[test]
+    fn a_part_that_cannot_be_used_costs_that_part_alone() {
+        let good = written(&shapes(5));
+        let mixture = good.len() - 10;
+        assert_eq!(good[mixture..], [Part::MIXTURE.id, 1, 5, 0, 0, 0, 3, 2, 1, 2]);
+        let discard = |bytes: &[u8], shapes: &PartShapes, sound: bool| {
+            let mut parts = PartReader::new(bytes, shapes);
+            assert_eq!(parts.take(Part::VALUES, ANY), Some(vec![7; 300]));
+            assert_eq!(parts.take(Part::MIXTURE, |_: &Vec<u32>| sound), None);
+            let [discarded] = parts.finish()[..] else { panic!("one part") };
+            assert!(discarded.to_string().starts_with("mixture: "), "{discarded}");
+            discarded.reason
+        };
+        let with = |at: usize, byte: u8| {
+            let mut bytes = good.clone();
+            bytes[mixture + at] = byte;
+            bytes
+        };
+        assert_eq!(discard(&with(1, 9), &shapes(5), true), DiscardReason::Version { found: 9 });
+        assert_eq!(discard(&good, &shapes(6), true), DiscardReason::Shape);
+        assert_eq!(discard(&with(7, 9), &shapes(5), true), DiscardReason::Damaged);
+        assert_eq!(discard(&good, &shapes(5), false), DiscardReason::Unsound);
+        assert_eq!(discard(&good[..good.len() - 1], &shapes(5), true), DiscardReason::Missing);
+        assert_eq!(discard(&with(0, 201), &shapes(5), true), DiscardReason::Missing);
+    }
+
+    #[test]
+    fn ids_of_parts_are_distinct() {
+        let parts = [
+            Part::SLOTS,
+            Part::VALUES,
+            Part::PAST_COVARIATES,
+            Part::FUTURE_COVARIATES,
+            Part::OUTPUT_BOUNDS,
+            Part::HISTORY,
+            Part::LINEAR_EXPERTS,
+            Part::FUTURE_COVARIATE_EXPERTS,
+            Part::MIXTURE,
+            Part::CALIBRATION,
+            Part::ANOMALY_DETECTOR,
+            Part::PENDING_FORECASTS,
+            Part::NETWORK_STATE,
+        ];
+        assert!((1..).zip(&parts).all(|(id, part)| id == part.id) && parts.len() + 1 == Part::IDS);
+    }
+}

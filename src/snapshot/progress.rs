@@ -1,0 +1,38 @@
+//! The progress of a task: what a new owner needs to go on where the last one stopped.
+
+use serde::{Deserialize, Serialize};
+
+/// How far a task's input is covered by snapshots, and what a replay of the rest must repeat.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskProgress {
+    /// Every change made by input before this position is in the series' snapshots.
+    pub replay_from: i64,
+    /// Which weights served, oldest first. The first one covers `replay_from`.
+    pub activations: Vec<WeightsActivation>,
+    /// How far the future covariates were read, oldest first. The first one covers `replay_from`, unless nothing had been
+    /// read by then.
+    pub watermarks: Vec<CovariateWatermark>,
+}
+
+/// From an input position on, the task was served with one version of the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightsActivation {
+    /// The input position of the first record that the weights served.
+    pub position: i64,
+    /// The version of the weights.
+    pub version: u64,
+}
+
+/// How far the topic of future covariates was read when the input stood at a position. A replay shows the same covariates
+/// at the same position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CovariateWatermark {
+    /// The input position from which on these covariates were visible.
+    pub position: i64,
+    /// The oldest record of the covariate topic of which a value was stored.
+    pub oldest: i64,
+    /// The next record of the covariate topic, which had not been read yet.
+    pub next: i64,
+    /// A digest of the stored values. A replay that arrives at another digest lacks records.
+    pub digest: u64,
+}
