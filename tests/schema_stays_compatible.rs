@@ -226,7 +226,7 @@ fn the_check_itself_finds_what_is_wrong() {
 }
 
 /// The checkpoint of a task as this layout writes it.
-const TASK: &[u8] = b"";
+const TASK: &[u8] = b"FTST\x04\x00\x02\xd2\x04\x00\x00\x00\x00\x00\x00\xd0\x0f\x02\x00\x00\x88\x0e\x01\x01\xd0\x0f\x06\x18\xef\x1b\xcd\xd7\x02\x01\xa2\x13\x80\xa0\xab\xfe\xf9bj\xadx\xe8";
 
 fn checkpoint() -> TaskCheckpoint {
     TaskCheckpoint {
