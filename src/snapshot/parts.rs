@@ -67,7 +67,7 @@ impl PartShapes {
     }
 
     fn of(&self, part: Part) -> u32 {
-        self.0[usize::from(part.id)]
+        self.0.get(usize::from(part.id)).copied().unwrap_or(0)
     }
 }
 
