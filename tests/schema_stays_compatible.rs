@@ -4,7 +4,10 @@
 use foretide::{
     snapshot::{CovariateWatermark, TaskProgress, WeightsActivation},
     time::EventTime,
-    wire::{Envelope, ForecastEncoder, ForecastRecord, HorizonAggregate, StateKey, StateKind, TaskCheckpoint, TopicFingerprint},
+    wire::{
+        Envelope, ForecastEncoder, ForecastRecord, HorizonAggregate, StateKey, StateKind, TaskCheckpoint,
+        TopicFingerprint,
+    },
 };
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! A small engine that is fed what comes from outside, and what its forecasts keep to.
 
 use foretide::{
-    engine::{Engine, EncodedSnapshot, StreamSpec, TaskHandle, TaskId, Transaction},
+    engine::{EncodedSnapshot, Engine, StreamSpec, TaskHandle, TaskId, Transaction},
     forecast::ForecastSpec,
     nn::{CellKind, NetworkSpec, Strategy, Weights},
     series::{Aggregation, Calendar, ExtraFeatures, FEATURES, FutureCovariateSpec, Holidays, SeriesSpec, Target},

@@ -25,7 +25,8 @@ pub(super) fn part_shapes(spec: &StreamSpec) -> PartShapes {
         leads = leads.with("target", target);
     }
     let levels = leads.clone().with_all("levels", forecast.levels.iter());
-    let regressors = leads.clone().with("holidays", forecast.holidays()).with("past_covariates", past_covariates.value());
+    let regressors =
+        leads.clone().with("holidays", forecast.holidays()).with("past_covariates", past_covariates.value());
     let future_regressors = leads.clone().with("future_covariates", future_covariates.value());
     let network = Fingerprint::default().with("network", spec.network.fingerprint());
     let mut shapes = PartShapes::default();

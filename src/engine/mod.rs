@@ -266,7 +266,11 @@ impl Engine {
 
     /// Puts series back from snapshots, of which later ones replace earlier ones of the same series. What became of each, in
     /// order: the parts of it that could not be used, or an error where its series is rebuilt from the input alone.
-    pub fn restore(&mut self, task: TaskHandle, snapshots: &[EncodedSnapshot<'_>]) -> Vec<Result<Vec<DiscardedPart>, SnapshotError>> {
+    pub fn restore(
+        &mut self,
+        task: TaskHandle,
+        snapshots: &[EncodedSnapshot<'_>],
+    ) -> Vec<Result<Vec<DiscardedPart>, SnapshotError>> {
         let Stream { spec, shapes, .. } = &self.streams[self.task(task).stream];
         let restored: Vec<_> = snapshots
             .par_iter()

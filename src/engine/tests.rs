@@ -389,7 +389,14 @@ proptest! {
 #[test]
 fn a_task_whose_recorded_weights_are_gone_goes_on_with_older_ones() {
     let (mut engine, task) = engine();
-    engine.resume(task, &TaskProgress { replay_from: 0, activations: vec![WeightsActivation { position: 0, version: 7 }], watermarks: Vec::new() });
+    engine.resume(
+        task,
+        &TaskProgress {
+            replay_from: 0,
+            activations: vec![WeightsActivation { position: 0, version: 7 }],
+            watermarks: Vec::new(),
+        },
+    );
     assert_eq!((engine.recorded_version(task, 0), engine.version(task)), (7, 1));
     engine.begin(true);
     take(&mut engine, task, 0, &[(0, 0, 4.0), (0, 2 * MINUTE, 5.0), (0, 4 * MINUTE, 6.0)]);

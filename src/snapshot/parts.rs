@@ -203,7 +203,9 @@ impl fmt::Display for DiscardedPart {
         let Part { name, version, .. } = self.part;
         match self.reason {
             DiscardReason::Missing => write!(f, "{name}: missing"),
-            DiscardReason::Version { found } => write!(f, "{name}: version {found}, this build reads version {version}"),
+            DiscardReason::Version { found } => {
+                write!(f, "{name}: version {found}, this build reads version {version}")
+            }
             DiscardReason::Shape => write!(f, "{name}: written under another configuration of the stream"),
             DiscardReason::Damaged => write!(f, "{name}: damaged"),
             DiscardReason::Unsound => write!(f, "{name}: values that no series can reach"),

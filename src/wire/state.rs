@@ -34,9 +34,7 @@ pub enum StateError {
     #[error("the record does not begin with \"FTST\": something other than Foretide wrote to the state topic")]
     Magic,
     /// The value was written by another version.
-    #[error(
-        "the record has the unknown layout {found}; this build reads layout {LAYOUT}"
-    )]
+    #[error("the record has the unknown layout {found}; this build reads layout {LAYOUT}")]
     Layout {
         /// The layout found.
         found: u16,

@@ -1,10 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::snapshot::PartShapes;
 use crate::series::{
     Aggregation, Calendar, ExtraFeatures, FutureCovariateSpec, FutureCovariateTable, FutureValues, SeriesSpec,
 };
+use crate::snapshot::PartShapes;
 use crate::time::Grid;
 
 const LEVELS: [f32; 5] = [0.05, 0.1, 0.5, 0.9, 0.95];

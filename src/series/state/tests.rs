@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::snapshot::PartShapes;
 use crate::series::{Aggregation, Calendar, ExtraFeatures, FEATURE_NAMES, FEATURES, Holidays};
+use crate::snapshot::PartShapes;
 
 const HOUR: i64 = 3_600_000;
 
