@@ -1,7 +1,7 @@
 #!/bin/sh
-# Readings to forecast: twenty sensors, each once a second, as `key<TAB>{"time":milliseconds,"value":number}`.
-# A rhythm of two minutes, each sensor with its own phase and height, some noise, and now and then a spike.
-#   readings.sh [SECONDS]     ends by itself after so many seconds; else it goes on
+# Writes readings of twenty sensors, one per second each, as `key<TAB>{"time":milliseconds,"value":number}`.
+# The season is two minutes. Each sensor has its own phase and amplitude, some noise, and a few spikes.
+#   readings.sh [SECONDS]     ends after this many seconds; without an argument it runs until it is stopped
 left=${1:--1}
 while [ "$left" -ne 0 ]; do
     awk -v now="$(date +%s)" 'BEGIN {

@@ -21,7 +21,7 @@ const MINUTE: i64 = 60_000;
 const MIB: f64 = (1 << 20) as f64;
 /// `[limits]` of these daemons, and what one shard may hold by them: what is fetched ahead with one answer on top, the
 /// reader of the weights, the input and the forecasts of an epoch, and what waits to be sent.
-const LIMITS: &str = "[limits]\npoll_records = 500\nepoch_bytes = \"4MiB\"\nfetch_ahead_bytes = \"4MiB\"\n\
+const LIMITS: &str = "[limits]\npoll_records = 500\ntransaction_bytes = \"4MiB\"\nfetch_ahead_bytes = \"4MiB\"\n\
                       reader_ahead_bytes = \"1MiB\"\nsend_ahead_bytes = \"1MiB\"\n";
 const STATED: f64 = (4.0 + 1.0 + 1.0 + 4.0 + 4.0 + 1.0) * MIB;
 /// What allocators and clients may take beside what is counted.

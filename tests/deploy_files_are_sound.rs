@@ -91,7 +91,7 @@ fn every_yaml_and_json_file_parses() {
 }
 
 #[test]
-fn compose_refers_to_what_is_there() {
+fn compose_refers_to_existing_files_and_services() {
     let compose = yaml(&deploy().join("compose.yaml"));
     let names: Vec<&str> = services(&compose).iter().map(|(name, _)| *name).collect();
     for wanted in ["kafka", "foretide", "prometheus", "grafana"] {
@@ -125,7 +125,7 @@ fn compose_refers_to_what_is_there() {
 }
 
 #[test]
-fn prometheus_and_grafana_look_where_compose_puts_things() {
+fn prometheus_and_grafana_look_where_compose_mounts_files() {
     let compose = yaml(&deploy().join("compose.yaml"));
     let prometheus = yaml(&deploy().join("prometheus/prometheus.yml"));
     let rules = list(&prometheus["rule_files"], "rule_files");
@@ -171,7 +171,7 @@ fn promtool_passes_the_rules_and_their_tests() {
 }
 
 #[test]
-fn the_systemd_unit_verifies_and_is_hardened() {
+fn the_systemd_unit_is_valid_and_hardened() {
     // `verify` wants the programs to exist: the binary just built stands in for the installed one.
     let unit = read(&deploy().join("systemd/foretide.service"));
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -1,4 +1,4 @@
-//! Text as a configuration.
+//! Fuzz target of the configuration: arbitrary text as a file, and as environment variables.
 
 use foretide::{
     daemon::specs,
@@ -6,7 +6,7 @@ use foretide::{
     wire::Decoder,
 };
 
-/// What is worth putting in between.
+/// Tokens that the fuzzer inserts.
 pub const TOKENS: &[&str] = &[
     "[[stream]]\n",
     "[stream.",
@@ -57,10 +57,10 @@ name = "meters"
 topics = ["in"]
 values = ["load"]
 interval = "1m"
-covariates = ["warm"]
+past_covariates = ["warm"]
 "#;
 
-/// Files, the second one with variables of the environment behind a zero byte.
+/// Seeds: files, the second one with environment variables after a zero byte.
 pub fn samples() -> Vec<Vec<u8>> {
     vec![
         SMALL.into(),
@@ -87,7 +87,7 @@ threshold = 1.5
 [stream.training]
 k1 = 64
 k2 = 32
-[stream.known]
+[stream.future_covariates]
 topic = "w"
 time = { field = "at" }
 values = ["p"]
@@ -96,7 +96,7 @@ values = ["p"]
     ]
 }
 
-/// A configuration is taken, and everything can then be planned by it; or every problem is told with its place.
+/// Parses `bytes` as a configuration. A valid one can be planned and decoded; an invalid one is reported with places.
 pub fn check(bytes: &[u8]) {
     let mut parts = bytes.splitn(2, |byte| *byte == 0).map(std::str::from_utf8);
     let (Some(Ok(text)), Ok(variables)) = (parts.next(), parts.next().unwrap_or(Ok(""))) else { return };
@@ -107,12 +107,12 @@ pub fn check(bytes: &[u8]) {
             assert!(settings::summary(&settings, |_| None).starts_with("app "));
             let Ok(plan) = specs::plan(&settings) else { return };
             for stream in plan.streams {
-                let decodings = [stream.decode].into_iter().chain(stream.future_covariates.map(|known| known.decode));
-                decodings.for_each(|spec| drop(Decoder::new(spec).expect("what was checked can be decoded")));
+                let decodings = [stream.decode].into_iter().chain(stream.future_covariates.map(|plan| plan.decode));
+                decodings.for_each(|spec| drop(Decoder::new(spec).expect("a valid configuration can be decoded")));
             }
         }
         Err(problems) => {
-            assert!(!problems.list.is_empty(), "a refusal without a problem");
+            assert!(!problems.list.is_empty(), "an error without a problem");
             problems.list.iter().for_each(|problem| check_place(problem, text, &variables));
             assert!(problems.to_string().ends_with("nothing was started"));
         }
@@ -128,7 +128,7 @@ fn check_place(problem: &Problem, text: &str, variables: &[(String, String)]) {
             assert!((1..=columns + 1).contains(column), "column {column} of {columns}");
             assert!(*width <= columns + 1, "{width} characters of {columns}");
         }
-        Location::Variable(name) => assert!(variables.iter().any(|(known, _)| known == name), "{name}"),
+        Location::Variable(name) => assert!(variables.iter().any(|(set, _)| set == name), "{name}"),
         Location::Whole => assert!(!problem.key.is_empty(), "neither a key nor a place: {problem:?}"),
     }
 }

@@ -172,10 +172,10 @@ impl ForecastArguments {
             holidays: self.holidays.clone(),
             year_phase: self.year_phase,
             past_covariates: table.past_covariates.clone(),
-            future_covariates: settings::Known {
+            future_covariates: settings::FutureCovariates {
                 values: table.future_covariates.clone(),
                 slots: settings::Auto::Set(u32::MAX),
-                ..settings::Known::default()
+                ..settings::FutureCovariates::default()
             },
             model: Model { linear_experts: self.linear_experts, ..self.network.model(seed)? },
             limits: StreamLimits { series: table.series.len() as u64, ..StreamLimits::default() },

@@ -131,8 +131,7 @@ mod tests {
 
     #[test]
     fn what_is_known_in_advance_is_read_too() {
-        let known =
-            "known = { topic = \"weather\", values = [\"t\"], time = { field = \"at\", format = \"rfc3339\" } }\n";
+        let known = "future_covariates = { topic = \"weather\", values = [\"t\"], time = { field = \"at\", format = \"rfc3339\" } }\n";
         for role in [Role::All, Role::Score, Role::Train] {
             let lines = lines_of(&format!("{CONFIGURATION}{known}"), role, false);
             assert_eq!(lines[..2], ["Topic in Read", "Topic weather Read"], "{role}");

@@ -425,7 +425,7 @@ mod tests {
     fn fields_that_cannot_be_read_are_refused_before_anything_starts() {
         let refusal = |values: &str, known: &str| {
             let text = format!(
-                "[[stream]]\nname = \"s\"\ntopics = [\"in\"]\ninterval = \"1m\"\nvalues = [{values}]\n[stream.known]\n\
+                "[[stream]]\nname = \"s\"\ntopics = [\"in\"]\ninterval = \"1m\"\nvalues = [{values}]\n[stream.future_covariates]\n\
                  topic = \"w\"\ntime = {{ field = \"at\" }}\nvalues = [{known}]\n"
             );
             let settings = settings::parse("f.toml", &text, []).unwrap();

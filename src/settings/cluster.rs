@@ -1,4 +1,4 @@
-//! The tables that are not a stream's: Kafka, topics, HTTP, log, limits.
+//! The tables outside of the streams: Kafka, topics, HTTP, log, limits.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,36 +11,36 @@ use super::values::{Auto, Millis, Size};
 words! {
     /// What this process does.
     pub enum Role {
-        /// Scores and trains.
+        /// Serves forecasts and trains.
         All = "all",
-        /// Serves forecasts; takes up what a trainer publishes.
+        /// Serves forecasts with the weights that a trainer publishes.
         Score = "score",
-        /// Trains and publishes weights; serves nothing.
+        /// Trains and publishes weights; serves no forecasts.
         Train = "train",
     }
 }
 
 words! {
-    /// How the connection to the brokers is protected.
+    /// Protocol of the connections to the brokers.
     pub enum SecurityProtocol {
         /// No encryption, no authentication.
         Plaintext = "plaintext",
         /// TLS.
         Ssl = "ssl",
-        /// SASL without encryption.
+        /// SASL authentication without encryption.
         SaslPlaintext = "sasl_plaintext",
-        /// SASL within TLS.
+        /// SASL authentication over TLS.
         SaslSsl = "sasl_ssl",
     }
 }
 
 impl SecurityProtocol {
-    /// Whether the client authenticates by SASL.
+    /// Whether the client authenticates with SASL.
     pub fn uses_sasl(self) -> bool {
         matches!(self, Self::SaslPlaintext | Self::SaslSsl)
     }
 
-    /// Whether the connection is encrypted by TLS.
+    /// Whether TLS encrypts the connection.
     pub fn uses_tls(self) -> bool {
         matches!(self, Self::Ssl | Self::SaslSsl)
     }
@@ -49,23 +49,23 @@ impl SecurityProtocol {
 words! {
     /// SASL mechanisms, named as librdkafka names them.
     pub enum SaslMechanism {
-        /// User name and password as they are: only sensible within TLS.
+        /// User name and password in the clear: use it with TLS only.
         Plain = "PLAIN",
-        /// Salted challenge and response over SHA-256.
+        /// Salted challenge-response with SHA-256.
         ScramSha256 = "SCRAM-SHA-256",
-        /// Salted challenge and response over SHA-512.
+        /// Salted challenge-response with SHA-512.
         ScramSha512 = "SCRAM-SHA-512",
     }
 }
 
 words! {
-    /// How batches of output records are compressed.
+    /// Compression of the batches of output records.
     pub enum Compression {
-        /// Not at all.
+        /// No compression.
         None = "none",
-        /// LZ4: fast, fair ratio.
+        /// LZ4: fast, with a fair ratio.
         Lz4 = "lz4",
-        /// Zstandard: slower, better ratio.
+        /// Zstandard: slower, with a better ratio.
         Zstd = "zstd",
         /// Snappy.
         Snappy = "snappy",
@@ -75,104 +75,104 @@ words! {
 }
 
 words! {
-    /// How log lines are written.
+    /// Format of log lines.
     pub enum LogFormat {
-        /// For people.
+        /// Plain text for people.
         Text = "text",
-        /// One JSON object a line.
+        /// One JSON object per line.
         Json = "json",
     }
 }
 
 table! {
-    /// `[kafka]`: the connection to the cluster.
+    /// `[kafka]`: connection to the cluster.
     pub struct Kafka {
-        /// Brokers to ask first, each `host:port`.
+        /// Bootstrap servers, each `host:port`.
         pub brokers: Vec<String> = vec!["127.0.0.1:9092".into()],
-        /// How the connection is protected.
+        /// Protocol of the connections.
         pub security_protocol: SecurityProtocol = SecurityProtocol::Plaintext,
-        /// How the client authenticates; only read with a `sasl_…` protocol.
+        /// Mechanism of authentication, for the `sasl_…` protocols.
         pub sasl_mechanism: SaslMechanism = SaslMechanism::ScramSha512,
         /// SASL user name.
         pub sasl_username: Option<String> = None,
-        /// SASL password; holds what `sasl_password_file` names once loaded.
+        /// SASL password; loading fills it from `sasl_password_file`.
         pub sasl_password: Option<Secret> = None,
-        /// A file whose content, less one line end, is the SASL password.
+        /// File with the SASL password.
         pub sasl_password_file: Option<PathBuf> = None,
-        /// Certificates (PEM) of the authorities that sign the brokers' certificates; absent: the system's.
+        /// CA certificates (PEM) that the certificates of the brokers are verified with; absent: those of the system.
         pub ssl_ca_file: Option<PathBuf> = None,
-        /// The client's certificate (PEM).
+        /// Certificate of the client (PEM).
         pub ssl_certificate_file: Option<PathBuf> = None,
-        /// The client's private key (PEM).
+        /// Private key of the client (PEM).
         pub ssl_key_file: Option<PathBuf> = None,
-        /// The private key's password; holds what `ssl_key_password_file` names once loaded.
+        /// Password of the private key; loading fills it from `ssl_key_password_file`.
         pub ssl_key_password: Option<Secret> = None,
-        /// A file whose content, less one line end, is the private key's password.
+        /// File with the password of the private key.
         pub ssl_key_password_file: Option<PathBuf> = None,
-        /// After so long without a heartbeat the group hands a member's partitions on.
+        /// Time without a heartbeat after which the group assigns the partitions of a member to others.
         pub session_timeout: Millis = Millis::seconds(10),
-        /// Whether a member that comes back within the session timeout, under the same `app` and `instance`, gets its
-        /// partitions back without a rebalance; one that leaves then keeps them until that timeout as well.
+        /// Whether a member that returns within the session timeout, with the same `app` and `instance`, gets its
+        /// partitions back without a rebalance. A member that leaves keeps its partitions for that timeout.
         pub static_membership: bool = false,
-        /// After so long the cluster aborts a transaction whose owner is gone.
+        /// Time after which the cluster aborts a transaction whose owner is gone.
         pub transaction_timeout: Millis = Millis::seconds(30),
-        /// How output is compressed.
+        /// Compression of the output.
         pub compression: Compression = Compression::Lz4,
-        /// Whether output topics that do not exist are created.
+        /// Whether Foretide creates missing output topics.
         pub create_topics: bool = true,
-        /// Copies of each created topic; auto: the cluster's default.
+        /// Replication factor of created topics; `auto` is the default of the cluster.
         pub replication: Auto<u32> = Auto::Auto,
-        /// Further librdkafka properties, handed to every client as they are; never shown, since some are secrets.
+        /// Further librdkafka properties of every client; hidden in all output, since some are secrets.
         pub properties: BTreeMap<String, Secret> = BTreeMap::new(),
     }
 }
 
 table! {
-    /// `[topics]`: patterns of the output topics' names; `{app}` and `{stream}` stand for those names.
+    /// `[topics]`: patterns of the names of output topics, with the placeholders `{app}` and `{stream}`.
     pub struct Topics {
-        /// Forecasts; must tell streams apart.
+        /// Forecasts; the pattern must differ between streams.
         pub forecasts: String = "{app}.{stream}.forecasts".into(),
-        /// Snapshots of the series' state (compacted).
+        /// Snapshots of the state of the series (compacted).
         pub state: String = "{app}.state".into(),
         /// Weights and promotions (compacted).
         pub models: String = "{app}.models".into(),
-        /// Records that could not be used.
+        /// Records that cannot be used.
         pub dead_letters: String = "{app}.dead-letters".into(),
     }
 }
 
 table! {
-    /// `[http]`: metrics, health and the page.
+    /// `[http]`: metrics, health and the dashboard.
     pub struct Http {
-        /// Where to listen.
+        /// Address to listen on.
         pub listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 9464)),
-        /// The server's certificate and those of the authorities between (PEM): with it, only TLS is spoken.
+        /// Certificate chain of the server (PEM); with it, the server accepts TLS only.
         pub tls_certificate_file: Option<PathBuf> = None,
-        /// The certificate's private key (PEM, not encrypted).
+        /// Private key of the certificate (PEM, not encrypted).
         pub tls_key_file: Option<PathBuf> = None,
-        /// The token that everything but `/livez` and `/readyz` asks for; holds what `bearer_token_file` names once loaded.
+        /// Token that all paths but `/livez` and `/readyz` require; loading fills it from `bearer_token_file`.
         pub bearer_token: Option<Secret> = None,
-        /// A file whose content, less one line end, is the token.
+        /// File with the token.
         pub bearer_token_file: Option<PathBuf> = None,
-        /// Most connections that are open at a time; further ones are closed at once.
+        /// Most open connections; further ones are closed at once.
         pub connections: u32 = 64,
-        /// Largest body of a request; nothing that is answered here has one.
+        /// Largest body of a request; no supported request has one.
         pub body_bytes: Size = Size::bytes(4_096),
     }
 }
 
 impl Http {
-    /// What somebody should know who listens beyond this machine.
+    /// A warning where other machines can reach the server and it is not protected.
     pub fn security_warning(&self) -> Option<&'static str> {
         if self.listen.ip().is_loopback() {
             return None;
         }
         match (&self.bearer_token, &self.tls_certificate_file) {
-            (None, _) => Some(
-                "http.listen is open to other machines, and nobody is asked who they are: set http.bearer_token_file",
-            ),
+            (None, _) => {
+                Some("http.listen is open to other machines without authentication; set http.bearer_token_file")
+            }
             (Some(_), None) => {
-                Some("the token travels in the clear: set http.tls_certificate_file and http.tls_key_file")
+                Some("the HTTP token is sent unencrypted; set http.tls_certificate_file and http.tls_key_file")
             }
             (Some(_), Some(_)) => None,
         }
@@ -180,33 +180,33 @@ impl Http {
 }
 
 table! {
-    /// `[log]`: what is logged, and how.
+    /// `[log]`: level and format of the log.
     pub struct Log {
-        /// The least important level that is logged, or a list such as `info,foretide::daemon=debug`.
+        /// Lowest level that is logged, or a list such as `info,foretide::daemon=debug`.
         pub level: String = "info".into(),
-        /// How lines are written.
+        /// Format of the lines.
         pub format: LogFormat = LogFormat::Text,
     }
 }
 
 table! {
-    /// `[limits]`: bounds of everything that queues, for each shard.
+    /// `[limits]`: bounds of all queues, for each shard.
     pub struct Limits {
-        /// Most records that one poll hands to the engine.
+        /// Most records that one poll passes to the engine.
         pub poll_records: u32 = 4_096,
-        /// Most input records that one transaction takes in; reaching it commits before `commit_interval` is over.
+        /// Most input records of one transaction; on reaching it the shard commits before `commit_interval` is over.
         pub transaction_records: u32 = 50_000,
-        /// Most bytes of input, and of forecasts with the slots that they take, that one transaction holds; coming near it
-        /// commits before `commit_interval` is over.
+        /// Most bytes of input, and most bytes of forecasts and slots, of one transaction; near it the shard commits before
+        /// `commit_interval` is over.
         pub transaction_bytes: Size = Size::mebibytes(64),
-        /// Most bytes that the client fetches ahead of the engine.
+        /// Most bytes that the consumer fetches ahead of the engine.
         pub fetch_ahead_bytes: Size = Size::mebibytes(64),
-        /// Most bytes that each reader beside the group fetches ahead: of the weights, of at most eight restores, of each
-        /// partition that a standby follows or that tells in advance.
+        /// Most bytes that each reader outside of the consumer group fetches ahead: the reader of the weights, those of at
+        /// most eight restores, and one for each standby partition and future-covariate partition.
         pub reader_ahead_bytes: Size = Size::mebibytes(8),
-        /// Most output bytes that wait for the brokers; beyond them serving waits as well.
+        /// Most output bytes that wait for the brokers; beyond it serving waits.
         pub send_ahead_bytes: Size = Size::mebibytes(64),
-        /// Most bytes of other instances' states that are kept, so that a takeover restores only what is new; 0: none.
+        /// Most bytes of standby copies of the states of other instances; 0: none.
         pub standby_bytes: Size = Size::bytes(0),
     }
 }

@@ -1,9 +1,10 @@
-//! Two macros that keep a table's keys, types, documentation and defaults in one place, and derive its reader from them.
+//! Macros that declare the keys of a table with their types, documentation and defaults in one place, and derive the
+//! reader of the table from them.
 
-/// Declares one table of the configuration: a struct whose fields are its keys, each with its type and default.
+/// Declares a table of the configuration: a struct whose fields are its keys, each with a type and a default.
 ///
-/// `required` names the keys that have no meaningful default: the value written there only stands in while the
-/// remaining problems are collected.
+/// `required` names the keys without a meaningful default, each with an example. The default of such a key only takes
+/// its place while further mistakes are collected.
 macro_rules! table {
     (
         $(#[$about:meta])*
@@ -23,8 +24,11 @@ macro_rules! table {
         }
 
         impl $crate::settings::reader::Setting for $name {
-            fn read(found: $crate::settings::reader::Found, reader: &mut $crate::settings::reader::Reader) -> Option<Self> {
-                let mut table = reader.table(found, &[$( stringify!($key) ),+])?;
+            fn read(
+                entry: $crate::settings::reader::Entry,
+                reader: &mut $crate::settings::reader::Reader,
+            ) -> Option<Self> {
+                let mut table = reader.table(entry, &[$( stringify!($key) ),+])?;
                 let defaults = Self::default();
                 let settings = Self { $( $key: table.read(stringify!($key), defaults.$key, reader), )+ };
                 $( $( table.require(stringify!($must), $example, reader); )+ )?
@@ -34,7 +38,7 @@ macro_rules! table {
     };
 }
 
-/// Declares a setting that takes one of a few words.
+/// Declares a setting whose value is one of a few words.
 macro_rules! words {
     (
         $(#[$about:meta])*
@@ -45,15 +49,15 @@ macro_rules! words {
         pub enum $name { $( $(#[$note])* $variant, )+ }
 
         impl $name {
-            /// Every word that may stand in the configuration.
+            /// All words that the configuration may hold.
             pub const WORDS: &'static [&'static str] = &[$( $word ),+];
 
-            /// The word that stands for this value in the configuration.
+            /// The word for this value in the configuration.
             pub fn word(self) -> &'static str {
                 match self { $( Self::$variant => $word, )+ }
             }
 
-            /// The value that `word` stands for.
+            /// The value that `word` names.
             pub fn from_word(word: &str) -> Option<Self> {
                 match word { $( $word => Some(Self::$variant), )+ _ => None }
             }
@@ -72,11 +76,14 @@ macro_rules! words {
         }
 
         impl $crate::settings::reader::Setting for $name {
-            fn read(found: $crate::settings::reader::Found, reader: &mut $crate::settings::reader::Reader) -> Option<Self> {
-                reader.word(&found, Self::WORDS).as_deref().and_then(Self::from_word)
+            fn read(
+                entry: $crate::settings::reader::Entry,
+                reader: &mut $crate::settings::reader::Reader,
+            ) -> Option<Self> {
+                reader.word(&entry, Self::WORDS).as_deref().and_then(Self::from_word)
             }
         }
     };
 }
 
-pub(super) use {table, words};
+pub(crate) use {table, words};

@@ -1,4 +1,4 @@
-//! The layers of the configuration: the file, then the environment. The `config` crate lays one over the other.
+//! The layers of the configuration: the file, and over it the environment. The `config` crate merges them.
 
 use std::collections::HashMap;
 
@@ -8,16 +8,17 @@ use toml::de::{DeTable, DeValue};
 use super::origin::{Origins, Path, Step};
 use super::problem::{Finding, Kind};
 
-/// What every variable of ours begins with.
+/// Prefix of the variables of Foretide.
 const PREFIX: &str = "FORETIDE__";
-/// What stands between the steps of a path in a variable's name.
+/// Separator of the steps of a path in the name of a variable.
 const SEPARATOR: &str = "__";
-/// The root of all layers: below it the `config` crate takes keys as they are, above it it parses them as paths.
+/// Key that all layers are nested in, because the `config` crate parses top-level keys as paths and takes nested keys
+/// literally.
 const ROOT: &str = "foretide";
-/// More `[[stream]]` tables than this are not filled from variables.
+/// Number of `[[stream]]` tables that variables can reach: it bounds the list that one variable creates.
 const MOST_STREAMS: usize = 1_000;
 
-/// One value, laid over what stands at `key`.
+/// One value that replaces the value at `key`.
 #[derive(Debug, Clone)]
 struct Layer {
     key: String,
@@ -34,9 +35,9 @@ impl config::Source for Layer {
     }
 }
 
-/// Lays the variables of `environment` over `document`, and notes in `origins` what each of them sets.
+/// Merges the variables of `environment` into `document`, and records in `origins` what each of them sets.
 ///
-/// Returns the merged configuration and the variables that could not be laid on.
+/// Returns the merged configuration, and a finding for each variable that names no key.
 pub fn merge(
     document: &DeTable<'_>,
     environment: impl IntoIterator<Item = (String, String)>,
@@ -53,7 +54,7 @@ pub fn merge(
     }
     for ((_, text), path) in variables.iter().zip(paths) {
         match layer_of(&path, text) {
-            _ if origins.holds_entries(&path) => findings.push(holds_entries(path)),
+            _ if origins.holds_entries(&path) => findings.push(names_table(path)),
             None => findings.push(unusable(path)),
             Some(layer) => builder = builder.add_source(layer),
         }
@@ -62,7 +63,7 @@ pub fn merge(
     (merged.unwrap_or_else(|_| Value::new(None, HashMap::<String, Value>::new())), findings)
 }
 
-/// The path that a variable's name stands for. Below `kafka.properties` an underscore stands for a dot.
+/// The path that the name of a variable means. Below `kafka.properties` an underscore means a dot.
 fn path_of(name: &str) -> Path {
     let steps = name[PREFIX.len()..].split(SEPARATOR).map(str::to_lowercase);
     steps.fold(Path::default(), |path, step| match step.parse::<usize>() {
@@ -72,12 +73,12 @@ fn path_of(name: &str) -> Path {
     })
 }
 
-/// The layer that sets `path` to `text`; none where the name is not a path.
+/// The layer that sets `path` to `text`; none where the `config` crate cannot express the path.
 fn layer_of(path: &Path, text: &str) -> Option<Layer> {
     let mut key = ROOT.to_owned();
     let mut value = Value::new(None, text);
     let (parents, last) = match path.steps() {
-        // Properties have dots in their keys, which a path cannot say: they are laid on as a table.
+        // The keys of properties contain dots, which a path cannot express: a table can.
         [kafka, properties, Step::Key(last)] if path.to_string().starts_with("kafka.properties.") => {
             (vec![kafka, properties], Some(last))
         }
@@ -100,16 +101,16 @@ fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-fn holds_entries(path: Path) -> Finding {
-    let hint = format!("name one of its keys behind {SEPARATOR}");
+fn names_table(path: Path) -> Finding {
+    let hint = format!("append {SEPARATOR} and one of its keys");
     let expected = "the name of a single key".into();
     Finding { kind: Kind::WrongType, path, expected, found: "the name of a whole table".into(), hint, related: vec![] }
 }
 
 fn unusable(path: Path) -> Finding {
-    let expected = format!("{PREFIX} and a key, its tables separated by {SEPARATOR}");
+    let expected = format!("{PREFIX} and the path of a key, its steps separated by {SEPARATOR}");
     let hint = "such as FORETIDE__KAFKA__BROKERS or FORETIDE__STREAM__0__HORIZON".into();
-    Finding { kind: Kind::UnknownKey, path, expected, found: String::new(), hint, related: vec![] }
+    Finding { kind: Kind::WrongVariable, path, expected, found: String::new(), hint, related: vec![] }
 }
 
 fn table_value(table: &DeTable<'_>) -> Value {
@@ -120,7 +121,7 @@ fn table_value(table: &DeTable<'_>) -> Value {
 fn value_of(value: &DeValue<'_>) -> Value {
     let kind = match value {
         DeValue::String(text) => ValueKind::String(text.to_string()),
-        // Too large for 64 bits: kept as what no key takes, so that the reader refuses it with its place.
+        // No key accepts an infinite number: the reader refuses an integer of more than 64 bits with its place.
         DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
             Ok(value) => ValueKind::I64(value),
             Err(_) => ValueKind::Float(f64::INFINITY),

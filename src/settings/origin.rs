@@ -1,5 +1,6 @@
-//! Where each value comes from: a place in the file, or an environment variable.
+//! The origin of each value: a place in the file, or an environment variable.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
@@ -7,7 +8,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// The way from the root of the configuration to a value.
+/// Path from the root of the configuration to a value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Path(Vec<Step>);
 
@@ -21,12 +22,12 @@ pub enum Step {
 }
 
 impl Path {
-    /// The value of `key` in this table.
+    /// Path of `key` in this table.
     pub fn key(&self, key: &str) -> Self {
         self.child(Step::Key(key.to_owned()))
     }
 
-    /// The item at `index` of this list.
+    /// Path of the item at `index` in this list.
     pub fn index(&self, index: usize) -> Self {
         self.child(Step::Index(index))
     }
@@ -35,27 +36,35 @@ impl Path {
         Self(self.0.iter().cloned().chain([step]).collect())
     }
 
-    /// This path and those of everything that holds it, from the nearest to the root.
+    /// This path and the paths of the tables and lists around it, up to the root.
     fn and_above(&self) -> impl Iterator<Item = Self> {
         (0..=self.0.len()).rev().map(|length| Self(self.0[..length].to_vec()))
     }
 
-    /// The steps, from the root on.
+    /// The steps from the root to the value.
     pub fn steps(&self) -> &[Step] {
         &self.0
     }
 
-    /// Whether this value lies within `other`.
+    /// The last key of the path as TOML writes it; none at the root and in a list.
+    pub fn last_key(&self) -> Option<Cow<'_, str>> {
+        match self.0.last() {
+            Some(Step::Key(key)) => Some(shown_key(key)),
+            Some(Step::Index(_)) | None => None,
+        }
+    }
+
+    /// Whether this value is inside of `other`.
     pub fn is_below(&self, other: &Self) -> bool {
         self.0.len() > other.0.len() && self.0.starts_with(&other.0)
     }
 
-    /// Whether what stands here is the path of a file: no secret, whatever its key says.
+    /// Whether the value is the path of a file, which is no secret even where the key names one.
     pub fn names_file(&self) -> bool {
         matches!(self.0.last(), Some(Step::Key(key)) if key.ends_with("_file"))
     }
 
-    /// Whether what stands here must never be shown.
+    /// Whether the value must not be printed.
     pub fn is_secret(&self) -> bool {
         let below_properties =
             matches!(&self.0[..], [Step::Key(a), Step::Key(b), _, ..] if a == "kafka" && b == "properties");
@@ -69,28 +78,29 @@ impl fmt::Display for Path {
         for (place, step) in self.0.iter().enumerate() {
             match step {
                 Step::Index(index) => write!(f, "[{index}]")?,
-                Step::Key(key) => {
-                    let dot = if place > 0 { "." } else { "" };
-                    let bare =
-                        !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-                    if bare { write!(f, "{dot}{key}")? } else { write!(f, "{dot}{key:?}")? }
-                }
+                Step::Key(key) => write!(f, "{}{}", if place > 0 { "." } else { "" }, shown_key(key))?,
             }
         }
         Ok(())
     }
 }
 
-/// Nothing that can be configured lies so deep: what does is told with the place of what holds it.
+/// Deepest nesting whose places are indexed. No key is nested as deeply; a deeper value has the place of what holds it.
 const DEEPEST: usize = 16;
 
-/// Byte ranges of a key and its value in the file.
+/// A key as TOML writes it: bare where it can be, else in quotes.
+fn shown_key(key: &str) -> Cow<'_, str> {
+    let bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if bare { key.into() } else { format!("{key:?}").into() }
+}
+
+/// Byte ranges of a key and of its value in the file.
 #[derive(Debug, Clone)]
 struct Spot {
     key: Range<usize>,
     value: Range<usize>,
     /// Whether the value is a table or a list.
-    holds: bool,
+    is_container: bool,
 }
 
 impl Spot {
@@ -100,27 +110,27 @@ impl Spot {
     }
 }
 
-/// Which part of an entry is meant.
+/// A part of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// Its key.
+    /// The key.
     Key,
-    /// Its value.
+    /// The value.
     Value,
 }
 
-/// A place that a report can point at.
+/// A place that a report points at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// A byte range in the file.
     File(usize, usize),
     /// An environment variable.
     Variable(String),
-    /// Neither: the default.
+    /// Neither: the value is the default.
     Default,
 }
 
-/// Where everything that was configured stands.
+/// Places of all configured values.
 #[derive(Debug, Default)]
 pub struct Origins {
     spots: BTreeMap<Path, Spot>,
@@ -128,7 +138,7 @@ pub struct Origins {
 }
 
 impl Origins {
-    /// Notes where each entry of the file stands.
+    /// Records the places of all entries of the file.
     pub fn index(&mut self, document: &DeTable<'_>) {
         self.index_table(&Path::default(), document);
     }
@@ -150,34 +160,34 @@ impl Origins {
             }
             _ => {}
         }
-        let holds = value.get_ref().is_table() || value.get_ref().is_array();
-        self.spots.insert(path, Spot { key, value: value.span(), holds });
+        let is_container = value.get_ref().is_table() || value.get_ref().is_array();
+        self.spots.insert(path, Spot { key, value: value.span(), is_container });
     }
 
-    /// Notes that a variable sets `path`.
+    /// Records that a variable sets `path`.
     pub fn set_by(&mut self, path: Path, variable: &str) {
         self.variables.insert(path, variable.to_owned());
     }
 
-    /// Whether the file has a table at `path`, or another variable sets something below it.
+    /// Whether the file has a table at `path`, or another variable sets an entry below it.
     pub fn holds_entries(&self, path: &Path) -> bool {
         let in_file = |other: &Path| other.is_below(path) && matches!(other.0[path.0.len()], Step::Key(_));
         self.spots.keys().any(in_file) || self.variables.keys().any(|other| other.is_below(path))
     }
 
-    /// Whether a variable sets the value at `path`, or a list that holds it.
+    /// Whether a variable sets the value at `path`, or a list around it.
     pub fn is_of_variable(&self, path: &Path) -> bool {
         path.and_above().any(|path| self.variables.contains_key(&path))
     }
 
-    /// The place of the entry at `path`, or of the nearest table or list that holds it.
+    /// The place of the entry at `path`, or of the nearest table or list around it.
     pub fn place(&self, path: &Path, part: Part) -> Place {
         path.and_above()
             .find_map(|here| self.at(&here, if here == *path { part } else { Part::Value }))
             .unwrap_or(Place::Default)
     }
 
-    /// The place of exactly this entry.
+    /// The place of this entry itself.
     pub fn exact_place(&self, path: &Path) -> Place {
         self.at(path, Part::Value).unwrap_or(Place::Default)
     }
@@ -186,12 +196,12 @@ impl Origins {
         if let Some(variable) = self.variables.get(path) {
             return Some(Place::Variable(variable.clone()));
         }
-        // A variable that sets something below makes a table of what is none, or a table that the file does not have.
+        // A variable below `path` turns the value there into a table, or adds a table that the file does not have.
         let mut below = self.variables.iter().filter(|(other, _)| other.is_below(path));
         match (self.spots.get(path), below.next()) {
             (None, None) => None,
             (Some(spot), None) => Some(spot.place(part)),
-            (Some(spot), Some(_)) if spot.holds => Some(spot.place(part)),
+            (Some(spot), Some(_)) if spot.is_container => Some(spot.place(part)),
             (_, Some((_, variable))) => Some(Place::Variable(variable.clone())),
         }
     }
@@ -202,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_lies_too_deep_has_the_place_of_what_holds_it() {
+    fn a_value_that_is_nested_too_deeply_has_the_place_of_the_table_around_it() {
         let text = format!("a{} = 1", ".a".repeat(DEEPEST + 3));
         let mut origins = Origins::default();
         origins.index(DeTable::parse(&text).expect("valid TOML").get_ref());

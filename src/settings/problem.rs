@@ -1,25 +1,25 @@
-//! What is wrong with a configuration, and how it is told.
-
-use std::fmt;
+//! Mistakes in a configuration: their kinds, and their places in the file or the environment.
 
 use super::origin::{Origins, Part, Path, Place};
 
-/// The kinds of mistakes.
+/// The kind of a mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The file cannot be read, or a file that it names.
+    /// The configuration file, or a file that it names, cannot be read.
     Unreadable,
     /// The file is not TOML.
     Syntax,
-    /// A key or table that Foretide does not know.
+    /// Foretide has no such key or table.
     UnknownKey,
-    /// A value of another type.
+    /// The name of an environment variable names no key.
+    WrongVariable,
+    /// The value has another type.
     WrongType,
-    /// A value of the right type that cannot be.
+    /// The value has the right type, but is not allowed.
     WrongValue,
-    /// A key that must be there is not.
+    /// A required key is absent.
     Missing,
-    /// Values that are fine by themselves but not together.
+    /// Each value is allowed, but not together with the other.
     Contradiction,
 }
 
@@ -29,51 +29,65 @@ impl Kind {
             Self::Unreadable => "unreadable file",
             Self::Syntax => "syntax error",
             Self::UnknownKey => "unknown key",
+            Self::WrongVariable => "wrong name of a variable",
             Self::WrongType => "wrong type",
             Self::WrongValue => "wrong value",
             Self::Missing => "missing key",
-            Self::Contradiction => "contradiction",
+            Self::Contradiction => "conflicting values",
         }
     }
 }
 
-/// One mistake, before its place in the file is looked up.
+/// A mistake whose place in the file has not been looked up yet.
 #[derive(Debug, Clone)]
 pub struct Finding {
-    /// What kind of mistake.
+    /// Kind of the mistake.
     pub kind: Kind,
-    /// The entry that it is about.
+    /// Path of the entry.
     pub path: Path,
-    /// What should stand there.
+    /// What is allowed; empty where the hint says it.
     pub expected: String,
-    /// What stands there; empty where nothing does.
+    /// What the configuration has; empty where it has nothing.
     pub found: String,
-    /// What to do; empty where nothing is known.
+    /// What to do; empty where there is no suggestion.
     pub hint: String,
-    /// Other entries that it is about.
+    /// Paths of other entries that take part in the mistake.
     pub related: Vec<Path>,
 }
 
-/// One mistake and where it is.
+impl Finding {
+    /// The headline of the report.
+    fn title(&self) -> String {
+        match (self.kind, self.path.last_key()) {
+            (Kind::UnknownKey, Some(key)) if self.hint.is_empty() => format!("unknown key `{key}`"),
+            (Kind::UnknownKey, Some(key)) => format!("unknown key `{key}`; {}", self.hint),
+            _ => self.kind.title().to_owned(),
+        }
+    }
+}
+
+/// A mistake and its place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
-    /// What kind of mistake.
+    /// Kind of the mistake.
     pub kind: Kind,
-    /// The entry that it is about, such as `stream[0].horizon`; empty where it is about the whole file.
+    /// Headline of the report, such as ``unknown key `known`; it is called `future_covariates` ``.
+    pub title: String,
+    /// Path of the entry, such as `stream[0].horizon`; empty where the mistake concerns the whole file.
     pub key: String,
-    /// Where it is.
+    /// Place of the mistake.
     pub location: Location,
-    /// What should stand there.
+    /// What is allowed; empty where the title says it.
     pub expected: String,
-    /// What stands there; empty where nothing does.
+    /// What the configuration has; empty where it has nothing.
     pub found: String,
-    /// What to do; empty where nothing is known.
+    /// What to do; empty where there is no suggestion, or the title has it.
     pub hint: String,
-    /// Other entries that it is about, each with its place.
+    /// Other entries that take part in the mistake, each with its place.
     pub related: Vec<String>,
 }
 
-/// Where a mistake is.
+/// Place of a mistake.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Location {
     /// In the file.
@@ -82,31 +96,32 @@ pub enum Location {
         line: usize,
         /// Column in characters, from 1.
         column: usize,
-        /// The line itself, without what must not be shown.
+        /// Text of the line, without secrets.
         text: String,
-        /// Characters to underline; 0 where they are not shown.
+        /// Number of characters to underline.
         width: usize,
     },
-    /// In an environment variable.
+    /// In the environment variable of this name.
     Variable(String),
     /// In the configuration as a whole.
     Whole,
 }
 
-/// Everything that is wrong with a configuration.
+/// All mistakes of a configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problems {
-    /// The file's name; empty where there is none.
+    /// Name of the file; empty where there is none.
     pub file: String,
-    /// The mistakes: those in the file first, from its top to its end, then those in variables.
+    /// The mistakes: those in the file in the order of their places, then those in variables.
     pub list: Vec<Problem>,
 }
 
 impl Problems {
-    /// One mistake that concerns the file as a whole.
-    pub fn whole(file: &str, kind: Kind, expected: &str, found: String, hint: &str) -> Self {
+    /// The one mistake of a file that cannot be read.
+    pub fn of_file(file: &str, expected: &str, found: String, hint: &str) -> Self {
         let problem = Problem {
-            kind,
+            kind: Kind::Unreadable,
+            title: Kind::Unreadable.title().into(),
             key: String::new(),
             location: Location::Whole,
             expected: expected.into(),
@@ -117,9 +132,8 @@ impl Problems {
         Self { file: file.into(), list: vec![problem] }
     }
 
-    /// Looks up the places of `findings`, given the file's text, and sorts them. What a syntax error may have caused is
-    /// left out: keys that are missing, and whatever stands on the same line or below a
-    /// broken header.
+    /// Looks up the places of `findings` in the text of the file, and sorts them. Drops findings that may be
+    /// consequences of a syntax error: missing keys, and what is on the same line or below a broken table header.
     pub fn locate(
         file: &str,
         text: &str,
@@ -138,28 +152,26 @@ impl Problems {
             (Kind::Syntax, _) => true,
             (Kind::Missing, _) => broken.is_empty(),
             (_, Place::File(start, _)) => {
-                let line = source.line_at(*start).0;
+                let line = source.line_at(*start).number;
                 !broken.contains(&line) && !broken.contains(&source.header_of(line))
             }
             _ => true,
         });
         placed.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let list = placed
-            .into_iter()
-            .map(|(place, finding)| {
-                let related = finding.related.iter();
-                Problem {
-                    location: source.location(&place, &finding),
-                    related: related.map(|path| source.refer(path, &origins.exact_place(path))).collect(),
-                    key: finding.path.to_string(),
-                    kind: finding.kind,
-                    expected: finding.expected,
-                    found: finding.found,
-                    hint: finding.hint,
-                }
-            })
-            .collect();
-        Self { file: file.into(), list }
+        let problem = |(place, finding): (Place, Finding)| {
+            let related = finding.related.iter();
+            Problem {
+                title: finding.title(),
+                location: source.location(&place, &finding),
+                related: related.map(|path| source.refer(path, &origins.exact_place(path))).collect(),
+                key: finding.path.to_string(),
+                kind: finding.kind,
+                expected: finding.expected,
+                found: finding.found,
+                hint: if finding.kind == Kind::UnknownKey { String::new() } else { finding.hint },
+            }
+        };
+        Self { file: file.into(), list: placed.into_iter().map(problem).collect() }
     }
 }
 
@@ -169,125 +181,82 @@ struct Source<'a> {
     text: &'a str,
 }
 
+/// A line of the file, and a column in it.
+struct Line<'a> {
+    /// Number of the line, from 1.
+    number: usize,
+    /// Column in characters, from 1.
+    column: usize,
+    text: &'a str,
+}
+
 impl Source<'_> {
     fn location(&self, place: &Place, finding: &Finding) -> Location {
         match place {
             Place::Variable(name) => Location::Variable(name.clone()),
             Place::Default => Location::Whole,
             Place::File(start, end) => {
-                let (line, column, text) = self.line_at(*start);
-                let width = self
-                    .text
-                    .get(*start..*end)
-                    .and_then(|part| part.lines().next())
-                    .map_or(0, |part| part.chars().count());
+                let Line { number, column, text } = self.line_at(*start);
+                let part = self.text.get(*start..*end).and_then(|part| part.lines().next());
+                let width = part.map_or(0, |part| part.chars().count());
                 let before: String = text.chars().take(column - 1).collect();
-                let shown = if finding.path.is_secret() || (shows_secret(text) && !finding.path.names_file()) {
+                let shown = if finding.path.is_secret() || (may_show_secret(text) && !finding.path.names_file()) {
                     let key = before.split_once('=').map_or(before.as_str(), |(key, _)| key);
                     if key.len() < before.len() { format!("{key}= ***") } else { format!("{before}***") }
                 } else if finding.kind == Kind::UnknownKey && !text.trim_start().starts_with('[') {
-                    // The value is not to blame, and may be a secret under a mistyped key.
+                    // The value of an unknown key does not matter, and may be a secret under a mistyped key.
                     text.chars().take(column - 1 + width).collect()
                 } else {
                     text.to_owned()
                 };
                 let room = (shown.chars().count() + 1).saturating_sub(column);
-                Location::File { line, column, width: width.clamp(1, room.max(1)), text: shown }
+                Location::File { line: number, column, width: width.clamp(1, room.max(1)), text: shown }
             }
         }
     }
 
-    /// The line of a syntax error.
+    /// The line of a syntax error; none for other mistakes.
     fn line_of(&self, place: &Place, finding: &Finding) -> Option<usize> {
         match place {
-            Place::File(start, _) if finding.kind == Kind::Syntax => Some(self.line_at(*start).0),
+            Place::File(start, _) if finding.kind == Kind::Syntax => Some(self.line_at(*start).number),
             _ => None,
         }
     }
 
-    /// The line of the table header that is nearest above a line, or on it; 0 above the first.
+    /// The line of the nearest table header above a line or on it; 0 where there is none.
     fn header_of(&self, line: usize) -> usize {
         let headers = self.text.lines().take(line).enumerate().filter(|(_, text)| text.trim_start().starts_with('['));
         headers.last().map_or(0, |(before, _)| before + 1)
     }
 
+    /// Names an entry and its place.
     fn refer(&self, path: &Path, place: &Place) -> String {
         match place {
             Place::File(start, _) => {
-                let (line, column, _) = self.line_at(*start);
-                format!("{path} at {}:{line}:{column}", self.file)
+                let Line { number, column, .. } = self.line_at(*start);
+                format!("{path} at {}:{number}:{column}", self.file)
             }
             Place::Variable(name) => format!("{path} from the environment variable {name}"),
             Place::Default => format!("{path} by default"),
         }
     }
 
-    /// Line and column, both from 1, of a byte, and the text of its line.
-    fn line_at(&self, byte: usize) -> (usize, usize, &str) {
+    /// The line and column of a byte.
+    fn line_at(&self, byte: usize) -> Line<'_> {
         let mut byte = byte.min(self.text.len());
         while !self.text.is_char_boundary(byte) {
             byte -= 1;
         }
         let before = &self.text[..byte];
         let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = self.text[start..].lines().next().unwrap_or_default();
-        (before.matches('\n').count() + 1, before[start..].chars().count() + 1, line)
+        let text = self.text[start..].lines().next().unwrap_or_default();
+        Line { number: before.matches('\n').count() + 1, column: before[start..].chars().count() + 1, text }
     }
 }
 
-/// Whether a line may hold a secret: by the words that name one.
-fn shows_secret(line: &str) -> bool {
+/// Whether a line may contain a secret, judged by the words in it.
+fn may_show_secret(line: &str) -> bool {
     let line = line.to_lowercase();
     line.contains('=')
         && ["password", "passwd", "pwd", "secret", "token", "credential"].iter().any(|word| line.contains(word))
-}
-
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for problem in &self.list {
-            problem.write(&self.file, f)?;
-            writeln!(f)?;
-        }
-        let (count, plural) = (self.list.len(), if self.list.len() == 1 { "" } else { "s" });
-        let file = if self.file.is_empty() { "the environment" } else { &self.file };
-        write!(f, "{file}: {count} problem{plural}; nothing was started")
-    }
-}
-
-impl std::error::Error for Problems {}
-
-impl Problem {
-    fn write(&self, file: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "error: {}", self.kind.title())?;
-        let mut margin = "  ".to_owned();
-        match &self.location {
-            Location::File { line, column, text, width } => {
-                let number = line.to_string();
-                margin = " ".repeat(number.len());
-                writeln!(f, "{margin}--> {file}:{line}:{column}")?;
-                writeln!(f, "{margin} |")?;
-                writeln!(f, "{number} | {}", text.trim_end())?;
-                writeln!(f, "{margin} | {}{}", indent(text, column - 1), "^".repeat(*width))?;
-            }
-            Location::Variable(name) => writeln!(f, "{margin}--> environment variable {name}")?,
-            Location::Whole if file.is_empty() => {}
-            Location::Whole => writeln!(f, "{margin}--> {file}")?,
-        }
-        let notes = [("key", &self.key), ("expected", &self.expected), ("found", &self.found)];
-        for (name, note) in notes.into_iter().filter(|(_, note)| !note.is_empty()) {
-            writeln!(f, "{margin} = {name}: {note}")?;
-        }
-        for related in &self.related {
-            writeln!(f, "{margin} = see: {related}")?;
-        }
-        if !self.hint.is_empty() {
-            writeln!(f, "{margin} = hint: {}", self.hint)?;
-        }
-        Ok(())
-    }
-}
-
-/// Blanks as wide as the first `columns` characters of `text`, keeping its tabs.
-fn indent(text: &str, columns: usize) -> String {
-    text.chars().chain(std::iter::repeat(' ')).take(columns).map(|c| if c == '\t' { '\t' } else { ' ' }).collect()
 }

@@ -1,4 +1,4 @@
-//! Reads values out of the merged configuration, and collects what is wrong with them instead of stopping.
+//! Reads typed values from the merged configuration. It collects mistakes instead of stopping at the first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,46 +6,55 @@ use config::{Value, ValueKind};
 
 use super::origin::{Origins, Path};
 use super::problem::{Finding, Kind};
+use super::renamed;
+use super::suggestion::closest;
 use super::units::Units;
+
+/// Longest text value, in characters, that a report shows in full.
+const LONGEST_TEXT: usize = 60;
 
 /// A type that can be read from the configuration.
 pub trait Setting: Sized {
-    /// Reads it; none where it cannot be read, and `reader` then knows why.
-    fn read(found: Found, reader: &mut Reader) -> Option<Self>;
+    /// Reads a value. On a mistake it reports a finding to `reader` and returns none.
+    fn read(entry: Entry, reader: &mut Reader) -> Option<Self>;
 }
 
-/// A value and the way to it.
+/// A value of the configuration and its path.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct Entry {
     path: Path,
     value: Value,
 }
 
-impl Found {
+impl Entry {
     /// The root of the configuration.
     pub fn root(value: Value) -> Self {
         Self { path: Path::default(), value }
     }
 
-    /// Whether it is this text.
+    /// Whether the value is this text.
     pub fn is(&self, word: &str) -> bool {
         matches!(&self.value.kind, ValueKind::String(text) if text == word)
     }
 
-    /// Whether it is a table.
+    /// Whether the value is a table.
     pub fn is_table(&self) -> bool {
         matches!(self.value.kind, ValueKind::Table(_))
     }
 
-    /// The value, for people; secrets stay hidden.
+    fn is_nothing(&self) -> bool {
+        matches!(self.value.kind, ValueKind::Nil)
+    }
+
+    /// Describes the value for a report; secrets stay hidden.
     fn describe(&self) -> String {
         match &self.value.kind {
             ValueKind::Table(_) => "a table".into(),
             ValueKind::Array(_) => "a list".into(),
             ValueKind::Nil => "nothing".into(),
             _ if self.path.is_secret() => "a value that is not shown".into(),
-            ValueKind::String(text) if text.chars().count() > 60 => {
-                format!("the text {:?}…", text.chars().take(60).collect::<String>())
+            ValueKind::String(text) if text.chars().count() > LONGEST_TEXT => {
+                format!("the text {:?}…", text.chars().take(LONGEST_TEXT).collect::<String>())
             }
             ValueKind::String(text) => format!("the text {text:?}"),
             ValueKind::Boolean(value) => format!("{value}"),
@@ -55,32 +64,34 @@ impl Found {
     }
 }
 
-/// Reads values and collects what is wrong with them.
+/// Reads values and collects findings.
 #[derive(Debug)]
 pub struct Reader {
-    /// Where everything stands.
+    /// Places of all entries.
     pub origins: Origins,
     findings: Vec<Finding>,
     refused: BTreeSet<Path>,
     alternatives: Vec<String>,
-    homes: &'static BTreeMap<String, Vec<String>>,
+    tables_of_keys: &'static BTreeMap<String, Vec<String>>,
 }
 
 impl Reader {
-    /// A reader of what stands at `origins`.
-    ///
-    /// `findings` are known already. `homes` says for each key in which tables it belongs, such as `[kafka]`.
-    pub fn new(origins: Origins, findings: Vec<Finding>, homes: &'static BTreeMap<String, Vec<String>>) -> Self {
+    /// A reader that starts with `findings`. `tables_of_keys` maps each key to the tables that have it, such as `[kafka]`.
+    pub fn new(
+        origins: Origins,
+        findings: Vec<Finding>,
+        tables_of_keys: &'static BTreeMap<String, Vec<String>>,
+    ) -> Self {
         let refused = findings.iter().map(|finding| finding.path.clone()).collect();
-        Self { origins, findings, refused, alternatives: Vec::new(), homes }
+        Self { origins, findings, refused, alternatives: Vec::new(), tables_of_keys }
     }
 
-    /// Everything that was wrong.
+    /// The places of all entries, and all findings.
     pub fn into_findings(self) -> (Origins, Vec<Finding>) {
         (self.origins, self.findings)
     }
 
-    /// Adds a finding. Unless it is about several entries, its own takes no part in further checks.
+    /// Adds a finding. Its entry is excluded from further checks, unless the finding is about several entries.
     pub fn report(&mut self, finding: Finding) {
         if finding.kind != Kind::Contradiction {
             self.refused.insert(finding.path.clone());
@@ -88,41 +99,41 @@ impl Reader {
         self.findings.push(finding);
     }
 
-    /// Whether something is wrong at `path` or below it already.
+    /// Whether the entry at `path`, or one below it, has been refused.
     pub fn is_refused(&self, path: &Path) -> bool {
         self.refused.iter().any(|refused| refused == path || refused.is_below(path))
     }
 
-    /// Refuses a value that has none of the forms that it may have.
-    pub fn refuse_form<T>(&mut self, found: &Found, expected: &str, hint: &str) -> Option<T> {
-        let is_text = matches!(found.value.kind, ValueKind::String(_));
+    /// Refuses a value that has none of the allowed forms.
+    pub fn refuse_form<T>(&mut self, entry: &Entry, expected: &str, hint: &str) -> Option<T> {
+        let is_text = matches!(entry.value.kind, ValueKind::String(_));
         let kind = if is_text { Kind::WrongValue } else { Kind::WrongType };
-        self.refuse_as(kind, found, expected, Some(hint.into()))
+        self.refuse_as(kind, entry, expected, Some(hint.into()))
     }
 
-    /// Refuses a value of the right type.
-    pub fn refuse<T>(&mut self, found: &Found, expected: &str, hint: Option<String>) -> Option<T> {
-        self.refuse_as(Kind::WrongValue, found, expected, hint)
+    /// Refuses a value that has the right type.
+    pub fn refuse<T>(&mut self, entry: &Entry, expected: &str, hint: Option<String>) -> Option<T> {
+        self.refuse_as(Kind::WrongValue, entry, expected, hint)
     }
 
-    fn mistyped<T>(&mut self, found: &Found, expected: &str, hint: Option<String>) -> Option<T> {
-        self.refuse_as(Kind::WrongType, found, expected, hint)
+    fn refuse_type<T>(&mut self, entry: &Entry, expected: &str, hint: Option<String>) -> Option<T> {
+        self.refuse_as(Kind::WrongType, entry, expected, hint)
     }
 
-    fn refuse_as<T>(&mut self, kind: Kind, found: &Found, expected: &str, hint: Option<String>) -> Option<T> {
+    fn refuse_as<T>(&mut self, kind: Kind, entry: &Entry, expected: &str, hint: Option<String>) -> Option<T> {
         let expected = [&[expected.to_owned()], &self.alternatives[..]].concat().join(", or ");
-        let (path, hint) = (found.path.clone(), hint.unwrap_or_default());
-        self.report(Finding { kind, path, expected, found: found.describe(), hint, related: vec![] });
+        let (path, hint) = (entry.path.clone(), hint.unwrap_or_default());
+        self.report(Finding { kind, path, expected, found: entry.describe(), hint, related: vec![] });
         None
     }
 
-    /// Reads something beside which these words may stand too.
+    /// Runs `read`; what it refuses is reported with `words` among the allowed values.
     pub fn or_words<T>(&mut self, words: &[&str], read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
         self.or_texts(&quoted.iter().map(String::as_str).collect::<Vec<_>>(), read)
     }
 
-    /// Reads something beside which what these texts describe may stand too.
+    /// Runs `read`; what it refuses is reported with these descriptions among the allowed values.
     pub fn or_texts<T>(&mut self, texts: &[&str], read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         let before = self.alternatives.len();
         self.alternatives.extend(texts.iter().map(|text| (*text).to_owned()));
@@ -132,150 +143,152 @@ impl Reader {
     }
 
     /// A text.
-    pub fn text(&mut self, found: &Found, expected: &str) -> Option<String> {
-        match &found.value.kind {
+    pub fn text(&mut self, entry: &Entry, expected: &str) -> Option<String> {
+        match &entry.value.kind {
             ValueKind::String(text) => Some(text.clone()),
-            ValueKind::Table(_) | ValueKind::Array(_) | ValueKind::Nil => self.mistyped(found, expected, None),
-            _ if found.path.is_secret() => self.mistyped(found, expected, Some("put it in quotes".into())),
-            other => self.mistyped(found, expected, Some(format!("put it in quotes: \"{other}\""))),
+            ValueKind::Table(_) | ValueKind::Array(_) | ValueKind::Nil => self.refuse_type(entry, expected, None),
+            _ if entry.path.is_secret() => self.refuse_type(entry, expected, Some("put it in quotes".into())),
+            other => self.refuse_type(entry, expected, Some(format!("put it in quotes: \"{other}\""))),
         }
     }
 
     /// One of `words`.
-    pub fn word(&mut self, found: &Found, words: &[&str]) -> Option<String> {
+    pub fn word(&mut self, entry: &Entry, words: &[&str]) -> Option<String> {
         let list = words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ");
         let expected = format!("one of {list}");
-        let text = self.text(found, &expected)?;
+        let text = self.text(entry, &expected)?;
         if words.contains(&text.as_str()) {
             return Some(text);
         }
-        let hint = closest(&text, words.iter().copied()).map(|word| format!("did you mean {word:?}?"));
-        self.refuse(found, &expected, hint)
+        let present = renamed::present_name(renamed::WORDS, &text).filter(|word| words.contains(word));
+        let hint = present.map(|word| format!("it is called {word:?}"));
+        let near = || closest(&text, words.iter().copied()).map(|word| format!("did you mean {word:?}?"));
+        self.refuse(entry, &expected, hint.or_else(near))
     }
 
     /// `true` or `false`.
-    pub fn boolean(&mut self, found: &Found) -> Option<bool> {
-        let is_of_variable = self.origins.is_of_variable(&found.path);
-        match &found.value.kind {
+    pub fn boolean(&mut self, entry: &Entry) -> Option<bool> {
+        let is_of_variable = self.origins.is_of_variable(&entry.path);
+        match &entry.value.kind {
             ValueKind::Boolean(value) => Some(*value),
             ValueKind::String(text) if is_of_variable && text == "true" => Some(true),
             ValueKind::String(text) if is_of_variable && text == "false" => Some(false),
             ValueKind::String(text) if text == "true" || text == "false" => {
                 let hint = format!("write it without quotes: {text}");
-                self.mistyped(found, "true or false", Some(hint))
+                self.refuse_type(entry, "true or false", Some(hint))
             }
-            _ => self.mistyped(found, "true or false", None),
+            _ => self.refuse_type(entry, "true or false", None),
         }
     }
 
     /// A whole number from 0 to `most`.
-    pub fn integer(&mut self, found: &Found, most: i64) -> Option<i64> {
+    pub fn integer(&mut self, entry: &Entry, most: i64) -> Option<i64> {
         let expected = "a whole number";
-        let value = match &found.value.kind {
+        let value = match &entry.value.kind {
             ValueKind::I64(value) => *value,
             ValueKind::Float(value) if value.is_infinite() => {
-                return self.refuse(found, &format!("{expected} from 0 to {most}"), None);
+                return self.refuse(entry, &format!("{expected} from 0 to {most}"), None);
             }
             ValueKind::String(text) => match text.replace('_', "").parse::<i64>() {
-                Ok(value) if self.origins.is_of_variable(&found.path) => value,
-                Ok(value) => return self.mistyped(found, expected, Some(format!("write it without quotes: {value}"))),
-                Err(_) => return self.mistyped(found, expected, None),
+                Ok(value) if self.origins.is_of_variable(&entry.path) => value,
+                Ok(value) => {
+                    return self.refuse_type(entry, expected, Some(format!("write it without quotes: {value}")));
+                }
+                Err(_) => return self.refuse_type(entry, expected, None),
             },
-            _ => return self.mistyped(found, expected, None),
+            _ => return self.refuse_type(entry, expected, None),
         };
         if (0..=most).contains(&value) {
             Some(value)
         } else {
-            self.refuse(found, &format!("{expected} from 0 to {most}"), None)
+            self.refuse(entry, &format!("{expected} from 0 to {most}"), None)
         }
     }
 
-    /// A number; never infinite, never NaN.
-    pub fn number(&mut self, found: &Found) -> Option<f64> {
-        let value = match &found.value.kind {
+    /// A finite number.
+    pub fn number(&mut self, entry: &Entry) -> Option<f64> {
+        let value = match &entry.value.kind {
             ValueKind::I64(value) => *value as f64,
             ValueKind::Float(value) => *value,
             ValueKind::String(text) => match text.parse::<f64>() {
-                Ok(value) if self.origins.is_of_variable(&found.path) => value,
-                Ok(_) => return self.mistyped(found, "a number", Some(format!("write it without quotes: {text}"))),
-                Err(_) => return self.mistyped(found, "a number", None),
+                Ok(value) if self.origins.is_of_variable(&entry.path) => value,
+                Ok(_) => return self.refuse_type(entry, "a number", Some(format!("write it without quotes: {text}"))),
+                Err(_) => return self.refuse_type(entry, "a number", None),
             },
-            _ => return self.mistyped(found, "a number", None),
+            _ => return self.refuse_type(entry, "a number", None),
         };
-        if value.is_finite() { Some(value) } else { self.refuse(found, "a finite number", None) }
+        if value.is_finite() { Some(value) } else { self.refuse(entry, "a finite number", None) }
     }
 
     /// A number with a unit.
-    pub fn with_unit(&mut self, found: &Found, units: &Units) -> Option<u64> {
-        match &found.value.kind {
+    pub fn with_unit(&mut self, entry: &Entry, units: &Units) -> Option<u64> {
+        match &entry.value.kind {
             ValueKind::String(text) => units.parse(text).or_else(|| {
                 let hint = units.guess(text).map(|guess| format!("did you mean {guess:?}?"));
-                self.refuse(found, units.expected, hint)
+                self.refuse(entry, units.expected, hint)
             }),
             ValueKind::I64(value) => {
                 let hint = format!("put it in quotes and add the unit: {}", units.examples(*value));
-                self.mistyped(found, units.expected, Some(hint))
+                self.refuse_type(entry, units.expected, Some(hint))
             }
-            _ => self.mistyped(found, units.expected, None),
+            _ => self.refuse_type(entry, units.expected, None),
         }
     }
 
-    /// The items of a list; in a variable they are separated by commas.
-    pub fn list(&mut self, found: Found) -> Option<Vec<Found>> {
-        let items: Vec<Value> = match &found.value.kind {
+    /// The items of a list; commas separate them in a variable.
+    pub fn list(&mut self, entry: Entry) -> Option<Vec<Entry>> {
+        let items: Vec<Value> = match &entry.value.kind {
             ValueKind::Array(items) => items.clone(),
-            ValueKind::String(text) if self.origins.is_of_variable(&found.path) => {
+            ValueKind::String(text) if self.origins.is_of_variable(&entry.path) => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 items.map(|item| Value::new(None, item)).collect()
             }
-            ValueKind::Table(_) => return self.mistyped(&found, "a list", None),
+            ValueKind::Table(_) => return self.refuse_type(&entry, "a list", None),
             ValueKind::String(text) => {
-                let hint = (!found.path.is_secret()).then(|| format!("put it in brackets: [{text:?}]"));
-                return self.mistyped(&found, "a list", hint);
+                let hint = (!entry.path.is_secret()).then(|| format!("put it in brackets: [{text:?}]"));
+                return self.refuse_type(&entry, "a list", hint);
             }
             other => {
                 let hint = format!("put it in brackets: [{other}]");
-                return self.mistyped(&found, "a list", Some(hint));
+                return self.refuse_type(&entry, "a list", Some(hint));
             }
         };
         let items = items.into_iter().enumerate();
-        Some(items.map(|(index, value)| Found { path: found.path.index(index), value }).collect())
+        Some(items.map(|(index, value)| Entry { path: entry.path.index(index), value }).collect())
     }
 
-    /// One item of a list. Variables may have left it out.
-    pub fn item<T: Setting>(&mut self, item: Found) -> Option<T> {
-        if !matches!(item.value.kind, ValueKind::Nil) {
+    /// One item of a list. Variables that name a later item may have left it out.
+    pub fn item<T: Setting>(&mut self, item: Entry) -> Option<T> {
+        if !item.is_nothing() {
             return T::read(item, self);
         }
-        let expected = format!("{}, since variables set what comes behind it", item.path);
+        let expected = format!("{}, since variables set an item after it", item.path);
         let (found, hint) = ("nothing".into(), "count without gaps, from 0".into());
         self.report(Finding { kind: Kind::Missing, path: item.path, expected, found, hint, related: vec![] });
         None
     }
 
-    /// The entries of a table whose keys are free.
-    pub fn entries(&mut self, found: Found) -> Option<BTreeMap<String, Found>> {
-        let ValueKind::Table(entries) = found.value.kind else { return self.mistyped(&found, "a table", None) };
-        Some(
-            entries
-                .into_iter()
-                .map(|(key, value)| (key.clone(), Found { path: found.path.key(&key), value }))
-                .collect(),
-        )
+    /// The entries of a table that takes any key.
+    pub fn entries(&mut self, entry: Entry) -> Option<BTreeMap<String, Entry>> {
+        let ValueKind::Table(values) = entry.value.kind else { return self.refuse_type(&entry, "a table", None) };
+        let entry_of = |(key, value): (String, Value)| {
+            let path = entry.path.key(&key);
+            (key, Entry { path, value })
+        };
+        Some(values.into_iter().map(entry_of).collect())
     }
 
-    /// The entries of a table that has exactly these keys.
-    pub fn table(&mut self, found: Found, keys: &[&str]) -> Option<Table> {
-        let path = found.path.clone();
-        let entries = self.entries(found)?;
+    /// The entries of a table that takes exactly these keys.
+    pub fn table(&mut self, entry: Entry, keys: &[&str]) -> Option<Table> {
+        let path = entry.path.clone();
+        let entries = self.entries(entry)?;
         for (key, entry) in entries.iter().filter(|(key, _)| !keys.contains(&key.as_str())) {
-            let elsewhere = || self.homes.get(key).map(|homes| format!("`{key}` belongs in {}", homes.join(" or ")));
-            let near = || closest(key, keys.iter().copied()).map(|key| format!("did you mean `{key}`?"));
-            let hint = elsewhere().or_else(near);
+            let hint = self.hint_for_key(key, entry, keys);
+            let expected = if hint.is_some() { String::new() } else { format!("one of {}", keys.join(", ")) };
             self.report(Finding {
                 kind: Kind::UnknownKey,
                 path: entry.path.clone(),
-                expected: format!("one of {}", keys.join(", ")),
+                expected,
                 found: String::new(),
                 hint: hint.unwrap_or_default(),
                 related: vec![],
@@ -283,27 +296,42 @@ impl Reader {
         }
         Some(Table { path, entries })
     }
+
+    /// What to write instead of a key that a table with `keys` does not have.
+    fn hint_for_key(&self, key: &str, entry: &Entry, keys: &[&str]) -> Option<String> {
+        let tables = |key: &str| self.tables_of_keys.get(key).map(|tables| tables.join(" or "));
+        if let Some(present) = renamed::present_name(renamed::KEYS, key) {
+            let word = match &entry.value.kind {
+                ValueKind::String(word) => renamed::present_name(renamed::WORDS, word),
+                _ => None,
+            };
+            let example = word.map_or(String::new(), |word| format!(": write {present} = {word:?}"));
+            let elsewhere = (!keys.contains(&present)).then(|| tables(present)).flatten();
+            let place = elsewhere.map_or(String::new(), |tables| format!(" and belongs in {tables}"));
+            return Some(format!("it is called `{present}`{place}{example}"));
+        }
+        let elsewhere = tables(key).map(|tables| format!("it belongs in {tables}"));
+        elsewhere.or_else(|| closest(key, keys.iter().copied()).map(|key| format!("did you mean `{key}`?")))
+    }
 }
 
 /// A table that is being read.
 #[derive(Debug)]
 pub struct Table {
     path: Path,
-    entries: BTreeMap<String, Found>,
+    entries: BTreeMap<String, Entry>,
 }
 
 impl Table {
-    /// The value of `key`, or `default` where it is absent or cannot be read.
+    /// The value of `key`, or `default` where the key is absent or its value is refused.
     pub fn read<T: Setting>(&mut self, key: &str, default: T, reader: &mut Reader) -> T {
-        match self.entries.get(key) {
-            Some(found) if !matches!(found.value.kind, ValueKind::Nil) => {
-                T::read(found.clone(), reader).unwrap_or(default)
-            }
-            _ => default,
+        match self.entries.get(key).filter(|entry| !entry.is_nothing()) {
+            Some(entry) => T::read(entry.clone(), reader).unwrap_or(default),
+            None => default,
         }
     }
 
-    /// Reports that `key` is absent where it is; `example` shows how it may look.
+    /// Reports `key` where it is absent. `example` is a possible value.
     pub fn require(&self, key: &str, example: &str, reader: &mut Reader) {
         if !self.entries.contains_key(key) {
             reader.report(Finding {
@@ -316,33 +344,4 @@ impl Table {
             });
         }
     }
-}
-
-/// The word that `text` was probably meant to be.
-pub fn closest<'a>(text: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let text = text.to_lowercase().replace('-', "_");
-    let near = words.map(|word| (distance(&text, &word.to_lowercase().replace('-', "_")), word));
-    near.min_by_key(|(distance, _)| *distance).filter(|(d, word)| *d <= word.len().div_ceil(3)).map(|(_, word)| word)
-}
-
-/// Edits (insert, delete, replace, swap of neighbours) that turn one text into the other: the restricted
-/// Damerau-Levenshtein distance, cut to 64 characters.
-fn distance(one: &str, other: &str) -> usize {
-    let (one, other): (Vec<char>, Vec<char>) = (one.chars().take(64).collect(), other.chars().take(64).collect());
-    let mut rows = vec![vec![0; other.len() + 1]; one.len() + 1];
-    for i in 0..=one.len() {
-        for j in 0..=other.len() {
-            rows[i][j] = match (i, j) {
-                (i, 0) => i,
-                (0, j) => j,
-                _ => {
-                    let same = one[i - 1] == other[j - 1];
-                    let swapped = i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1];
-                    let swap = if swapped { rows[i - 2][j - 2] + 1 } else { usize::MAX };
-                    swap.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1).min(rows[i - 1][j - 1] + usize::from(!same))
-                }
-            };
-        }
-    }
-    rows[one.len()][other.len()]
 }

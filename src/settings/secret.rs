@@ -1,30 +1,30 @@
-//! A value that never shows itself.
+//! A secret value that is never printed.
 
 use std::{fmt, io, path::Path};
 
 use serde::{Serialize, Serializer};
 
-/// A password: `Debug`, `Display` and `Serialize` print `***`.
+/// A password or token. `Debug`, `Display` and `Serialize` print `***`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Hides `value`.
+    /// Wraps `value`.
     pub fn new(value: String) -> Self {
         Self(value)
     }
 
-    /// Reads it from the file that holds it; one line end at its end does not belong to it.
+    /// Reads a secret from a file, without the line end that the file may end with.
     ///
     /// # Errors
-    /// When the file cannot be read as text.
+    /// Where the file cannot be read as text.
     pub fn from_file(file: &Path) -> io::Result<Self> {
         let text = std::fs::read_to_string(file)?;
         let line = text.strip_suffix('\n').unwrap_or(&text);
         Ok(Self(line.strip_suffix('\r').unwrap_or(line).to_owned()))
     }
 
-    /// The value itself: only for handing it to a client.
+    /// The value in the clear, for a client that needs it.
     pub fn reveal(&self) -> &str {
         &self.0
     }

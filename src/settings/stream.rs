@@ -1,79 +1,49 @@
 //! `[[stream]]`: what is read, how it becomes series, and how they are forecast.
 
-use serde::Serialize;
-
 use super::declare::{table, words};
+use super::grid::{Aggregation, Interval, Season};
+use super::record::{Format, Key, Time};
 use super::values::{Auto, Date, Millis, Size};
 use crate::time::EventTime;
 
 words! {
-    /// How a record's value is written.
-    pub enum Format {
-        /// One JSON object a record.
-        Json = "json",
-        /// One line of delimited values a record, its columns named by `columns`.
-        Csv = "csv",
-    }
-}
-
-words! {
-    /// How the readings within one slot become its value.
-    pub enum Aggregation {
-        /// Their mean.
-        Mean = "mean",
-        /// Their sum.
-        Sum = "sum",
-        /// The least.
-        Min = "min",
-        /// The greatest.
-        Max = "max",
-        /// The earliest.
-        First = "first",
-        /// The latest.
-        Last = "last",
-        /// How many there are.
-        Count = "count",
-    }
-}
-
-words! {
-    /// What the network's layers are made of.
+    /// Kind of the layers of the network.
     pub enum Cell {
-        /// Simple recurrence squashed by tanh: one state a unit.
+        /// Simple recurrence with tanh (Elman 1990): one state per unit.
         Elman = "elman",
-        /// The same cut at zero.
+        /// Simple recurrence with ReLU: one state per unit.
         ElmanRelu = "elman_relu",
-        /// Long short-term memory: two states a unit.
+        /// Long short-term memory: two states per unit.
         Lstm = "lstm",
-        /// Gated recurrent unit: one state a unit.
+        /// Gated recurrent unit with the reset gate after the recurrent product, as in PyTorch: one state per unit.
         Gru = "gru",
-        /// The same with the reset gate before the recurrent matrix, as first published.
+        /// Gated recurrent unit with the reset gate before the recurrent product (Cho et al. 2014).
         GruResetBefore = "gru_reset_before",
-        /// Minimal gated recurrent unit: its gates look at the inputs only.
+        /// Minimal gated recurrent unit, whose gates depend on the inputs only (Feng et al. 2024).
         MinGru = "mingru",
-        /// Minimal long short-term memory.
+        /// Minimal long short-term memory (Feng et al. 2024).
         MinLstm = "minlstm",
-        /// Long short-term memory with exponential gates: four states a unit.
+        /// Long short-term memory with exponential gates (Beck et al. 2024): four states per unit.
         Slstm = "slstm",
         /// Dense layers over a window of `context` steps.
         Feedforward = "feedforward",
         /// Causal dilated convolutions.
         Tcn = "tcn",
-        /// Causal self-attention over `context` steps: two numbers a unit and step.
+        /// Causal self-attention over `context` steps: two values per unit and step.
         Attention = "attention",
     }
 }
 
 words! {
-    /// What goes into a forecast and what comes out.
+    /// Forecasting strategy: which steps the network reads, and which it forecasts.
     pub enum Strategy {
         /// All steps so far, to every step of the horizon at once.
         Direct = "direct",
-        /// All steps so far, to the next step; the steps after it by feeding the network its own median.
+        /// All steps so far, to the next step; later steps by feeding the network its own median.
         Recursive = "recursive",
-        /// All steps so far, to one number made of the horizon: its `target`.
+        /// All steps so far, to one value of the horizon: the `target`.
         ManyToOne = "many_to_one",
-        /// The newest step alone, to every step of the horizon by the segment decoder.
+        /// The newest step alone, to every step of the horizon through the segment decoder.
         OneToMany = "one_to_many",
         /// The newest step alone, to every step of the horizon at once.
         OneToOne = "one_to_one",
@@ -81,15 +51,15 @@ words! {
 }
 
 words! {
-    /// What the one number of `many_to_one` says of all steps of the horizon.
+    /// The value of the horizon that the strategy `many_to_one` forecasts.
     pub enum Target {
-        /// Their largest value.
+        /// Largest value.
         Maximum = "maximum",
-        /// Their smallest value.
+        /// Smallest value.
         Minimum = "minimum",
-        /// Their mean.
+        /// Mean of the values.
         Mean = "mean",
-        /// The last one.
+        /// Last value.
         Last = "last",
     }
 }
@@ -106,129 +76,64 @@ words! {
     }
 }
 
-/// What names a series within a stream.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Key {
-    /// The record's key.
-    Record,
-    /// The values of these fields, in this order.
-    Fields(Vec<String>),
-}
-
-/// Where an observation's event time comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Time {
-    /// The record's timestamp.
-    Record,
-    /// A field of the record.
-    Field {
-        /// The field's name.
-        field: String,
-        /// How it is written.
-        format: TimeFormat,
-        /// The time zone of stamps that name none; absent: the stream's `time_zone`.
-        zone: Option<String>,
-    },
-}
-
-/// How a time is written in a field.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TimeFormat {
-    /// RFC 3339, such as `2026-11-01T12:00:00Z`.
-    Rfc3339,
-    /// Seconds since 1970-01-01T00:00:00Z; fractions allowed.
-    Seconds,
-    /// Milliseconds since 1970-01-01T00:00:00Z.
-    Milliseconds,
-    /// Microseconds since 1970-01-01T00:00:00Z.
-    Microseconds,
-    /// Nanoseconds since 1970-01-01T00:00:00Z.
-    Nanoseconds,
-    /// A pattern in the style of `strptime`, such as `%Y-%m-%d %H:%M:%S`.
-    Pattern(String),
-}
-
-/// How event time is cut into steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Interval {
-    /// Every distinct event time is a step of its own.
-    Irregular,
-    /// Steps of this length; at least 1 ms.
-    Every(Millis),
-}
-
-/// After how long a series' rhythm repeats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Season {
-    /// One day where the interval divides it into 4 to 1440 steps, one week where the interval is a day, else none.
-    Auto,
-    /// It does not.
-    None,
-    /// After this long.
-    Every(Millis),
-}
-
 table! {
     /// One `[[stream]]`.
     pub struct Stream {
-        /// Its name: part of topic names, and the label `stream` of its metrics.
+        /// Name: a part of topic names, and the label `stream` of metrics.
         pub name: String = String::new(),
         /// Input topics.
         pub topics: Vec<String> = Vec::new(),
-        /// How a record's value is written.
+        /// Encoding of the value of a record.
         pub format: Format = Format::Json,
-        /// CSV: the columns' names, in order.
+        /// CSV: names of the columns, in order.
         pub columns: Vec<String> = Vec::new(),
-        /// CSV: what stands between columns; one ASCII character.
+        /// CSV: character between columns, in ASCII.
         pub delimiter: char = ',',
-        /// What names a series.
+        /// What identifies a series.
         pub key: Key = Key::Record,
-        /// Where the event time comes from.
+        /// Source of the event time.
         pub time: Time = Time::Record,
-        /// The fields that hold values: each is a series of its own.
+        /// Fields that hold values: each is a series of its own.
         pub values: Vec<String> = Vec::new(),
-        /// Fields beside the values that are looked at and not forecast.
+        /// Fields that arrive with the values and serve as inputs, but are not forecast.
         pub past_covariates: Vec<String> = Vec::new(),
-        /// How event time is cut into steps.
+        /// How event time is divided into steps.
         pub interval: Interval = Interval::Every(Millis::seconds(60)),
-        /// How readings within one slot become its value.
+        /// How the readings within one slot become its value.
         pub aggregation: Aggregation = Aggregation::Mean,
-        /// With so many readings a slot closes at once, before the watermark passes it; absent: never.
+        /// Readings after which a slot closes before the watermark passes it; absent: a slot waits for the watermark.
         pub readings_per_slot: Option<u32> = None,
-        /// How long after the newest observation of its series an older one is still taken.
+        /// How far an observation may lie behind the newest one of its series.
         pub allowed_lateness: Millis = Millis::seconds(0),
-        /// After a longer gap a series starts afresh; auto: see [`Stream::max_gap_millis`].
+        /// Gap after which a series is reset; `auto`: see [`Stream::max_gap_millis`].
         pub max_gap: Auto<Millis> = Auto::Auto,
-        /// After how long the rhythm repeats.
+        /// Period after which the pattern repeats.
         pub season: Season = Season::Auto,
         /// Time zone (IANA name) of the calendar features.
         pub time_zone: String = "UTC".into(),
-        /// Whether the network is told the time of year.
+        /// Whether the time of year is an input of the network.
         pub year_phase: bool = false,
-        /// Days, in that time zone, that are not taken for their weekday.
+        /// Days, in that time zone, that differ from their weekday.
         pub holidays: Vec<Date> = Vec::new(),
-        /// Steps ahead that are forecast.
+        /// Number of steps that are forecast.
         pub horizon: u32 = 24,
-        /// Quantile levels: strictly increasing within (0, 1), 0.5 among them.
+        /// Quantile levels: strictly increasing within (0, 1), with 0.5.
         pub quantiles: Vec<f64> = vec![0.05, 0.1, 0.5, 0.9, 0.95],
-        /// Earlier event times are dead letters.
+        /// Records with an earlier event time become dead letters.
         pub earliest: EventTime = EventTime(0),
-        /// Later event times are dead letters. 2100-01-01T00:00:00Z.
+        /// Records with a later event time become dead letters. 2100-01-01T00:00:00Z.
         pub latest: EventTime = EventTime(4_102_444_800_000),
         /// The network.
         pub model: Model = Model::default(),
-        /// How it learns.
+        /// Training of the network.
         pub training: Training = Training::default(),
-        /// When a series is called anomalous.
+        /// Thresholds of anomalies.
         pub anomaly: Anomaly = Anomaly::default(),
-        /// Numbers that are known in advance.
-        pub future_covariates: Known = Known::default(),
-        /// Where forecasts go.
+        /// Covariates whose future values are known.
+        pub future_covariates: FutureCovariates = FutureCovariates::default(),
+        /// Destination of the forecasts.
         pub outputs: Outputs = Outputs::default(),
-        /// Bounds of what it takes in.
+        /// Bounds of the input.
         pub limits: StreamLimits = StreamLimits::default(),
     }
     required {
@@ -240,41 +145,41 @@ table! {
 }
 
 table! {
-    /// `[stream.model]`: the network that serves all series of a stream.
+    /// `[stream.model]`: the network that all series of a stream share.
     pub struct Model {
-        /// What the layers are made of.
+        /// Kind of the layers.
         pub cell: Cell = Cell::Gru,
-        /// Layers, one upon the other.
+        /// Number of layers.
         pub layers: u32 = 1,
-        /// Units of each layer.
+        /// Units per layer.
         pub hidden: u32 = 64,
         /// Seed of the initial weights and of training.
         pub seed: u64 = 1,
-        /// Steps of recent context that are re-run through new weights.
+        /// Recent steps that each series replays through new weights.
         pub burn_in: u32 = 32,
-        /// What goes into a forecast and what comes out.
+        /// Forecasting strategy.
         pub strategy: Strategy = Strategy::Direct,
-        /// `many_to_one`: what the one number is made of.
+        /// `many_to_one`: the value of the horizon that is forecast.
         pub target: Target = Target::Maximum,
-        /// `many_to_one`: the number whose crossing is told as a probability; absent: none.
+        /// `many_to_one`: forecasts give the probability that the value crosses this threshold; absent: no threshold.
         pub threshold: Option<f64> = None,
-        /// Whether a layer's outputs are added to those of the layer below it.
+        /// Whether the outputs of a layer are added to its inputs.
         pub residual: bool = false,
-        /// Whether a layer's outputs are normalised over its units.
+        /// Whether the outputs of a layer are normalised over its units.
         pub layer_norm: bool = false,
-        /// Steps between a layer's output and the one that it remembers, one for each layer; empty: the cell's own.
+        /// Dilation of each layer, in steps; empty: the default of the cell.
         pub dilations: Vec<u32> = Vec::new(),
-        /// Steps that `feedforward` and `attention` look at.
+        /// Steps that `feedforward` and `attention` read.
         pub context: u32 = 32,
-        /// Newest steps that the lowest layer of a recurrent cell reads side by side.
+        /// Newest steps that the first recurrent layer reads at once.
         pub window: u32 = 1,
-        /// Steps that are read, remembered and decoded as one; 0: none.
+        /// Steps per segment, for reading and decoding by segments; 0: no segments.
         pub segment: u32 = 0,
-        /// Whether recurrent layers serve with weights and inputs rounded to bfloat16.
+        /// Whether recurrent layers serve with weights and inputs in bfloat16.
         pub bf16: bool = false,
-        /// The longest memory, in steps, that the gates' first biases spread over; 0: a forget bias of one.
+        /// Longest time scale, in steps, of the chrono initialisation (Tallec and Ollivier 2018); 0: a forget bias of one.
         pub chrono: u32 = 0,
-        /// Linear experts that stand beside the network for each series, at most three; fewer save memory.
+        /// Linear experts per series, at most three; fewer save memory.
         pub linear_experts: u32 = 3,
     }
 }
@@ -282,95 +187,96 @@ table! {
 table! {
     /// `[stream.training]`: truncated backpropagation through time, in the background.
     pub struct Training {
-        /// Whether the stream's network learns at all.
+        /// Whether this process trains the network of the stream.
         pub enabled: bool = true,
-        /// How far back the input topics are read; auto: see [`Stream::history_millis`].
+        /// How far back training reads the input topics; `auto`: see [`Stream::history_millis`].
         pub history: Auto<Millis> = Auto::Auto,
-        /// Pause from the end of one training to the start of the next.
+        /// Pause between the end of a training round and the start of the next.
         pub every: Millis = Millis::hours(1),
-        /// Pause between small trainings that keep up with what is new; 0s: there are none.
+        /// Pause between refreshes, short rounds on recent steps; zero: no refreshes.
         pub refresh: Millis = Millis::seconds(600),
-        /// Moves of the weights in one of them.
+        /// Weight updates of a refresh.
         pub refresh_updates: u32 = 32,
-        /// Share of the time in which a training computes; it rests in between.
+        /// Share of the time of a round that computes; the round sleeps in between.
         pub cpu_share: f64 = 1.0,
-        /// Steps after which gradients are computed and weights move.
+        /// Steps between weight updates.
         pub k1: u32 = 64,
-        /// Steps through which gradients flow back; at least `k1`.
+        /// Steps that gradients flow back; at least `k1`.
         pub k2: u32 = 64,
-        /// The largest learning rate; it climbs to it and falls again in the course of a training.
+        /// Peak of the learning rate; the rate warms up to it and decays during a round.
         pub learning_rate: f64 = 0.003,
-        /// Largest global norm of a gradient; larger ones are scaled down to it.
+        /// Largest global norm of a gradient; larger gradients are scaled down to it.
         pub clip: f64 = 1.0,
-        /// Below this error, in a series' own scale, the loss is a parabola instead of a kink; 0: nowhere.
+        /// Width of the quadratic part of the loss, in the scale of a series; 0: pinball loss.
         pub huber: f64 = 0.0,
-        /// First steps of each stretch of history that give no loss; at most `k2`.
+        /// First steps of each training sequence without a loss; at most `k2`.
         pub burn_in: u32 = 0,
-        /// Series that are trained on side by side.
+        /// Training sequences per batch.
         pub batch_size: u32 = 64,
         /// Passes over the history.
         pub epochs: u32 = 20,
-        /// Most moves of the weights in one training.
+        /// Most weight updates of a round.
         pub max_updates: u32 = 1_000,
-        /// Share of each series' newest steps that training never sees and the verdict rests on.
+        /// Share of the newest steps of each series that validates the weights and is not trained on.
         pub validation_share: f64 = 0.2,
-        /// A challenger must lose this share less than the champion to be promoted.
+        /// Least relative improvement of the loss that promotes a challenger.
         pub margin: f64 = 0.005,
         /// Where training runs.
         pub device: Device = Device::Auto,
-        /// A series takes part in training once its history has so many steps.
+        /// Least steps of history of a series that takes part.
         pub min_steps: u32 = 256,
-        /// Most series whose history one training reads.
+        /// Most series of a round.
         pub max_series: u32 = 1_000,
-        /// Most steps of one series' history, the newest ones, that are kept in memory.
+        /// Most steps of one series, the newest ones.
         pub max_steps_per_series: u32 = 20_000,
     }
 }
 
 table! {
-    /// `[stream.anomaly]`: when a series is called anomalous.
+    /// `[stream.anomaly]`: when a series is anomalous.
     pub struct Anomaly {
-        /// From this anomaly score on ...
+        /// Score at which an anomaly starts.
         pub start: f64 = 0.999,
-        /// ... until it has been below this one ...
+        /// Score below which values count towards the end of the anomaly.
         pub end: f64 = 0.99,
-        /// ... for so many values in a row.
+        /// Consecutive values below `end` that end the anomaly.
         pub clear_after: u32 = 3,
     }
 }
 
 table! {
-    /// `[stream.known]`: numbers that are known in advance, such as a weather forecast, told by the records of a second topic.
-    pub struct Known {
-        /// The topic; absent: nothing is known in advance.
+    /// `[stream.future_covariates]`: covariates whose future values are known, such as weather forecasts. A second topic
+    /// has them.
+    pub struct FutureCovariates {
+        /// The topic; absent: no future covariates.
         pub topic: Option<String> = None,
-        /// How a record's value is written.
+        /// Encoding of the value of a record.
         pub format: Format = Format::Json,
-        /// CSV: the columns' names, in order.
+        /// CSV: names of the columns, in order.
         pub columns: Vec<String> = Vec::new(),
-        /// CSV: what stands between columns; one ASCII character.
+        /// CSV: character between columns, in ASCII.
         pub delimiter: char = ',',
-        /// What names the series that a record tells of; absent: all series.
+        /// What identifies the series that a record is for; absent: it is for all series.
         pub key: Option<Key> = None,
-        /// Where the event time comes from of which it tells.
+        /// Field with the event time that a record is for.
         pub time: Option<Time> = None,
-        /// The fields that hold the numbers.
+        /// Fields that hold covariates.
         pub values: Vec<String> = Vec::new(),
-        /// Most slots of one key of which numbers are held; auto: see [`Stream::future_covariate_slots`].
+        /// Most slots that are kept for one key; `auto`: see [`Stream::future_covariate_slots`].
         pub slots: Auto<u32> = Auto::Auto,
     }
 }
 
 table! {
-    /// `[stream.outputs]`: where a stream's forecasts go.
+    /// `[stream.outputs]`: destination of the forecasts of a stream.
     pub struct Outputs {
-        /// Topic of the forecasts; absent: as `topics.forecasts` says.
+        /// Topic of the forecasts; absent: the one that `topics.forecasts` gives.
         pub topic: Option<String> = None,
     }
 }
 
 table! {
-    /// `[stream.limits]`: bounds of what a stream takes in; what exceeds them becomes a dead letter.
+    /// `[stream.limits]`: bounds of the input of a stream. Records beyond them become dead letters.
     pub struct StreamLimits {
         /// Most series of the stream in one partition.
         pub series: u64 = 1_000_000,
@@ -382,9 +288,9 @@ table! {
 }
 
 impl Stream {
-    /// Steps of one season; 0 where there is none. `Season::Auto` is one day where the interval divides it into 4 to
-    /// 1440 steps (from a minute to six hours), one week where the interval is a day, and none otherwise: shorter intervals would
-    /// need a long memory for each series, longer ones show neither.
+    /// Steps per season; 0 where there is none. `Season::Auto` is one day where the interval divides it into 4 to 1440
+    /// steps (intervals of one minute to six hours), one week where the interval is a day, and none otherwise: a season
+    /// of more steps costs each series much memory, and one of fewer steps shows no pattern.
     pub fn season_steps(&self) -> u32 {
         let Interval::Every(interval) = self.interval else { return 0 };
         let day = Millis::days(1).0;
@@ -398,8 +304,8 @@ impl Stream {
         u32::try_from(season / interval.0.max(1)).unwrap_or(u32::MAX)
     }
 
-    /// The longest gap, in milliseconds, that does not start a series afresh. `auto` is two seasons, at least 64
-    /// steps; on an irregular grid one day.
+    /// Longest gap, in milliseconds, that does not reset a series. `auto` is two seasons, at least 64 steps; on an
+    /// irregular grid one day.
     pub fn max_gap_millis(&self) -> i64 {
         match (self.max_gap, self.interval) {
             (Auto::Set(gap), _) => gap.0,
@@ -410,8 +316,8 @@ impl Stream {
         }
     }
 
-    /// How far back, in milliseconds, training reads. `auto` is `max_steps_per_series` intervals; on an irregular grid
-    /// 30 days. The topics' retention bounds it as well.
+    /// How far back training reads, in milliseconds. `auto` is `max_steps_per_series` intervals; on an irregular grid
+    /// 30 days. The retention of the topics bounds it too.
     pub fn history_millis(&self) -> i64 {
         match (self.training.history, self.interval) {
             (Auto::Set(history), _) => history.0,
@@ -422,8 +328,8 @@ impl Stream {
         }
     }
 
-    /// The most slots of one key of which numbers known in advance are held. `auto` is 65,536 where they are told of all series,
-    /// and four horizons, at least 256, where each key has its own.
+    /// Most slots of future covariates that are kept for one key. `auto` is 65,536 where all series share them, and four
+    /// horizons, at least 256, where each key has its own.
     pub fn future_covariate_slots(&self) -> u32 {
         match (self.future_covariates.slots, &self.future_covariates.key) {
             (Auto::Set(slots), _) => slots,
@@ -432,12 +338,12 @@ impl Stream {
         }
     }
 
-    /// The time zone of stamps that name none.
+    /// Time zone of the timestamps of the stream that have no offset.
     pub fn timestamp_zone(&self) -> &str {
         self.zone_of(&self.time)
     }
 
-    /// The same of stamps in such a field.
+    /// Time zone of the timestamps of `time` that have no offset.
     pub fn zone_of<'a>(&'a self, time: &'a Time) -> &'a str {
         match time {
             Time::Field { zone: Some(zone), .. } => zone,

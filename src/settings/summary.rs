@@ -1,29 +1,32 @@
-//! What a configuration amounts to, in a few lines.
+//! Summarises a configuration in a few lines.
 
-use super::stream::{Interval, Key, Strategy, Stream};
+use super::cluster::{Http, Role};
+use super::grid::Interval;
+use super::record::Key;
+use super::root::Settings;
+use super::stream::{Strategy, Stream};
 use super::values::{Auto, Millis, Size};
-use super::{Http, Role, Settings};
 
-/// What one series takes, in bytes.
+/// Memory of one series, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Footprint {
     /// Memory of its state.
     pub state: u64,
-    /// Memory of the copy that a standby keeps of it.
+    /// Memory of the standby copy of its state.
     pub copy: u64,
 }
 
-/// What `settings` amounts to, for people. `footprint` predicts what one series of a stream takes, where it can: only the
-/// rooms that hold the state know.
+/// Summarises `settings` for people. `footprint` predicts the memory of one series of a stream, where it can; the rooms
+/// that hold the state provide it.
 pub fn summary(settings: &Settings, footprint: impl Fn(&Stream) -> Option<Footprint>) -> String {
     let mut lines = vec![
         format!("app      {}: role {}, {}", settings.app, settings.role, shards(settings)),
         format!("brokers  {} ({})", settings.kafka.brokers.join(", "), settings.kafka.security_protocol),
         format!("commits  every {}, snapshots {}", settings.commit_interval, snapshots(settings.checkpoint_interval)),
         format!("topics   {}, {}, {}", settings.state_topic(), settings.models_topic(), settings.dead_letters_topic()),
-        format!("http     {} ({})", settings.http.listen, door(&settings.http)),
+        format!("http     {} ({})", settings.http.listen, protection(&settings.http)),
     ];
-    lines.extend(settings.http.security_warning().map(|caution| format!("  mind   {caution}")));
+    lines.extend(settings.http.security_warning().map(|warning| format!("  warning  {warning}")));
     for stream in &settings.stream {
         lines.push(format!("stream   {}", stream.name));
         lines.push(format!("  in     {} ({}), {}", stream.topics.join(", "), stream.format, series(stream)));
@@ -38,40 +41,46 @@ pub fn summary(settings: &Settings, footprint: impl Fn(&Stream) -> Option<Footpr
             other => format!("{} {other}", model.cell),
         };
         lines.push(format!("  model  {name} {} × {}, {training}", model.layers, model.hidden));
-        if let Some(Footprint { state, copy }) = footprint(stream) {
-            let most = stream.limits.series;
-            let (million, full) = (binary(state.saturating_mul(1_000_000)), binary(state.saturating_mul(most)));
-            lines.push(format!("  memory {state} B a series, {million} a million; {full} at the limit of {most}"));
-            let (limit, million) = (settings.limits.standby_bytes, binary(copy.saturating_mul(1_000_000)));
-            if limit > Size::bytes(0) {
-                lines.push(format!(
-                    "  standby {copy} B for each series of another instance, {million} a million; at most {limit} a shard"
-                ));
-            }
+        if let Some(footprint) = footprint(stream) {
+            lines.extend(memory(stream, footprint, settings.limits.standby_bytes));
         }
     }
     lines.join("\n")
 }
 
+fn memory(stream: &Stream, Footprint { state, copy }: Footprint, standby: Size) -> Vec<String> {
+    let most = stream.limits.series;
+    let (million, full) = (binary(state.saturating_mul(1_000_000)), binary(state.saturating_mul(most)));
+    let mut lines =
+        vec![format!("  memory {state} B per series, {million} per million; {full} at the limit of {most} series")];
+    if standby > Size::bytes(0) {
+        let million = binary(copy.saturating_mul(1_000_000));
+        lines.push(format!(
+            "  standby {copy} B per series of another instance, {million} per million; at most {standby} per shard"
+        ));
+    }
+    lines
+}
+
 fn shards(settings: &Settings) -> String {
     match settings.shards {
-        Auto::Auto => "one serving thread fewer than cores".into(),
+        Auto::Auto => "one serving thread less than cores".into(),
         Auto::Set(1) => "1 serving thread".into(),
         Auto::Set(shards) => format!("{shards} serving threads"),
     }
 }
 
-fn door(http: &Http) -> &'static str {
+fn protection(http: &Http) -> &'static str {
     match (http.tls_certificate_file.is_some(), http.bearer_token.is_some()) {
-        (false, false) => "plain, no token",
-        (false, true) => "plain, a token",
+        (false, false) => "no TLS, no token",
+        (false, true) => "no TLS, token",
         (true, false) => "TLS, no token",
-        (true, true) => "TLS, a token",
+        (true, true) => "TLS, token",
     }
 }
 
 fn snapshots(interval: Millis) -> String {
-    if interval == Millis(0) { "at each commit".into() } else { format!("spread over {interval}") }
+    if interval == Millis(0) { "in each commit".into() } else { format!("spread over {interval}") }
 }
 
 fn series(stream: &Stream) -> String {
@@ -80,35 +89,32 @@ fn series(stream: &Stream) -> String {
         Key::Fields(fields) if fields.is_empty() => "stream".into(),
         Key::Fields(fields) => fields.join(", "),
     };
-    format!("a series for each {key} and each of {}", stream.values.join(", "))
+    format!("a series per {key} and value field ({})", stream.values.join(", "))
 }
 
 fn grid(stream: &Stream) -> String {
     let gap = Millis(stream.max_gap_millis());
-    let Interval::Every(interval) = stream.interval else { return format!("irregular, afresh after a gap of {gap}") };
+    let Interval::Every(interval) = stream.interval else { return format!("irregular, reset after a gap of {gap}") };
     let season = match stream.season_steps() {
         0 => "no season".into(),
         steps => format!("season {} ({steps} steps)", Millis(interval.0.saturating_mul(i64::from(steps)))),
     };
-    let lateness = stream.allowed_lateness;
-    format!(
-        "every {interval}, {}, late by at most {lateness}, {season}, afresh after a gap of {gap}",
-        stream.aggregation
-    )
+    let (aggregation, lateness) = (stream.aggregation, stream.allowed_lateness);
+    format!("every {interval}, {aggregation}, allowed lateness {lateness}, {season}, reset after a gap of {gap}")
 }
 
 fn training(stream: &Stream, role: Role) -> String {
     let training = &stream.training;
     if !training.enabled {
-        return "never trains".into();
+        return "not trained".into();
     }
     if role == Role::Score {
-        return "trained elsewhere".into();
+        return "trained by another instance".into();
     }
-    format!("trains every {} on {} of history ({})", training.every, Millis(stream.history_millis()), training.device)
+    format!("trained every {} on {} of history ({})", training.every, Millis(stream.history_millis()), training.device)
 }
 
-/// A size to three figures, for people.
+/// A number of bytes with three figures.
 fn binary(bytes: u64) -> String {
     let units = [(1_u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match units.into_iter().find(|(factor, _)| bytes >= *factor) {

@@ -1,19 +1,19 @@
-//! Numbers with a unit: read strictly, and where that fails guessed at, so that the report can say what to write.
+//! Numbers with a unit. They are parsed strictly; where that fails, a guess says what to write instead.
 
 /// A family of units.
 #[derive(Debug)]
 pub struct Units {
-    /// What is expected, for people.
+    /// Describes the expected form.
     pub expected: &'static str,
-    /// The units, largest first, with their factor.
+    /// Accepted units and their factors, largest first.
     exact: &'static [(&'static str, u64)],
-    /// The unit of zero.
+    /// Unit that zero is written with.
     zero: &'static str,
-    /// What else people write (lower case), with the factor that they probably mean.
+    /// Units that people write (in lower case), with the factors that they probably mean.
     guessed: &'static [(&'static str, u64)],
 }
 
-/// Spans of time, in milliseconds.
+/// Durations, in milliseconds.
 pub const DURATION: Units = Units {
     expected: "a whole number with one of the units ms, s, m, h, d, such as \"10ms\" or \"7d\"",
     exact: &[("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)],
@@ -68,7 +68,7 @@ pub const SIZE: Units = Units {
 };
 
 impl Units {
-    /// Reads a whole number directly followed by one unit; at most `i64::MAX`.
+    /// Parses a whole number directly followed by a unit. The result is at most `i64::MAX`.
     pub fn parse(&self, text: &str) -> Option<u64> {
         let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
         let factor = self.exact.iter().find(|(name, _)| *name == unit)?.1;
@@ -76,22 +76,22 @@ impl Units {
         i64::try_from(value).is_ok().then_some(value)
     }
 
-    /// Writes `value` with the largest unit that divides it.
+    /// Formats `value` with the largest unit that divides it.
     pub fn render(&self, value: u64) -> String {
         let divides = |(_, factor): &&(&str, u64)| value != 0 && value.is_multiple_of(*factor);
         let (unit, factor) = self.exact.iter().find(divides).copied().unwrap_or((self.zero, 1));
         format!("{}{unit}", value / factor)
     }
 
-    /// `value` with each of two units.
+    /// `value` with each of the two smallest units, as examples.
     pub fn examples(&self, value: i64) -> String {
         let mut smallest = self.exact.iter().rev();
         let mut example = || smallest.next().map_or(String::new(), |(unit, _)| format!("\"{value}{unit}\""));
         format!("{} or {}", example(), example())
     }
 
-    /// What the writer of `text` probably meant, written as [`Units::parse`] reads it: spaces, fractions, long names of
-    /// units and sums such as `1h30m` are understood.
+    /// What `text` probably means, in the form that [`Units::parse`] accepts. Understands spaces, fractions, long names
+    /// of units, and sums such as `1h30m`.
     pub fn guess(&self, text: &str) -> Option<String> {
         let text: String = text.chars().filter(|c| !c.is_whitespace() && *c != '_').collect::<String>().to_lowercase();
         let (mut rest, mut total) = (text.as_str(), 0.0);
@@ -101,7 +101,7 @@ impl Units {
             total += number.parse::<f64>().ok()? * self.factor(unit)?;
             rest = after;
         }
-        // Exact up to 2^53, beyond which nobody means it.
+        // f64 is exact up to 2^53, about 9.0e15; nobody means a larger value.
         (total >= 1.0 && total.fract() == 0.0 && total < 9.0e15).then(|| self.render(total as u64))
     }
 

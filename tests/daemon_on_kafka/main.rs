@@ -94,7 +94,7 @@ fn what_a_second_topic_tells_is_forecast_from_as_in_backtest_through_kill_dash_n
     let rows = &table.rows[..900];
     let (topic, weather) = (kafka().topic("demand", 1), kafka().topic("weather", 1));
     let extra = format!(
-        "season = \"24h\"\n[stream.known]\ntopic = {weather:?}\nvalues = [\"warm\"]\ntime = {{ field = \"at\", format = \"milliseconds\" }}"
+        "season = \"24h\"\n[stream.future_covariates]\ntopic = {weather:?}\nvalues = [\"warm\"]\ntime = {{ field = \"at\", format = \"milliseconds\" }}"
     );
     let stream =
         Stream { topic: &topic, values: vec!["Demand"], key: "{ fields = [] }", interval: "30m", extra: &extra };
@@ -276,7 +276,7 @@ fn bad_records_go_to_the_dead_letters_and_good_ones_are_forecast() {
 fn the_trainer_learns_publishes_and_serving_takes_the_weights_up() {
     let topic = kafka().topic("learn", 2);
     let app = unique("learn");
-    let extra = "season = \"none\"\nreadings_per_slot = 1\ntraining = { every = \"1s\", min_steps = 200, max_updates = 60, lanes = 8, margin = 0.001, learning_rate = 0.01 }";
+    let extra = "season = \"none\"\nreadings_per_slot = 1\ntraining = { every = \"1s\", min_steps = 200, max_updates = 60, batch_size = 8, margin = 0.001, learning_rate = 0.01 }";
     let stream = Stream { topic: &topic, values: vec!["value"], key: "\"record\"", interval: "1m", extra };
     let mut daemon = Daemon::new(&app, &[stream]).trained();
     let now = support::now() / 60_000 * 60_000;
@@ -330,7 +330,7 @@ fn training_off_line_reads_the_topics_and_writes_nothing() {
     let [config, out] = ["off-line.toml", "weights"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
     let stream = |name: &str, extra: &str| {
         format!(
-            "[[stream]]\nname = {name:?}\ntopics = [{topic:?}]\nvalues = [\"value\"]\ninterval = \"1m\"\nseason = \"none\"\nreadings_per_slot = 1\nhorizon = 24\ntime = {{ field = \"time\", format = \"milliseconds\" }}\nmodel = {{ hidden = 16 }}\ntraining = {{ enabled = false, lanes = 8, margin = 0.001{extra} }}\n"
+            "[[stream]]\nname = {name:?}\ntopics = [{topic:?}]\nvalues = [\"value\"]\ninterval = \"1m\"\nseason = \"none\"\nreadings_per_slot = 1\nhorizon = 24\ntime = {{ field = \"time\", format = \"milliseconds\" }}\nmodel = {{ hidden = 16 }}\ntraining = {{ enabled = false, batch_size = 8, margin = 0.001{extra} }}\n"
         )
     };
     let head = format!("app = {app:?}\n[kafka]\nbrokers = [{:?}]\n", kafka().servers);

@@ -35,7 +35,7 @@ fn check_goes_on_past_what_is_forbidden() {
     let section = kafka.with_password("PLAIN", LEAST);
     let app = unique("past");
     let known = format!(
-        "known = {{ topic = {weather:?}, values = [\"t\"], time = {{ field = \"at\", format = \"rfc3339\" }} }}\n"
+        "future_covariates = {{ topic = {weather:?}, values = [\"t\"], time = {{ field = \"at\", format = \"rfc3339\" }} }}\n"
     );
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("foretide.toml");
@@ -61,7 +61,8 @@ fn the_least_permissions_are_enough_and_a_missing_one_is_named_and_waited_for() 
     feed(&topic, 0..400);
     let [scores, learns] = [LEAST, LEARNER].map(|user| kafka.with_password("PLAIN", user));
     let [scorer, learner] = [LEAST, LEARNER].map(|(user, _)| format!("User:{user}"));
-    let training = "every = \"1s\", min_steps = 200, max_updates = 60, lanes = 8, margin = 0.001, learning_rate = 0.01";
+    let training =
+        "every = \"1s\", min_steps = 200, max_updates = 60, batch_size = 8, margin = 0.001, learning_rate = 0.01";
     let setup = Setup { training, ..Setup::new(&app, &scores, &topic) };
     let mut daemon = Daemon::start(&setup);
     let config = daemon.config.to_str().unwrap().to_owned();

@@ -70,7 +70,7 @@ every = "5m"
 refresh = "30s"
 history = "2m"
 cpu_share = 0.5
-lanes = 16
+batch_size = 16
 max_updates = 60
 max_steps_per_series = 2000
 "#,

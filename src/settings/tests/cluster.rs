@@ -1,9 +1,9 @@
-//! Mistakes outside of the streams. Each report is compared as a whole.
+//! Mistakes outside of the streams. Each test compares the whole report.
 
 use super::assert_report;
 
 #[test]
-fn secrets_are_never_shown() {
+fn reports_never_show_secrets() {
     let text = r#"[kafka]
 sasl_password = 12345
 sasl_pasword = "hunter2"
@@ -26,14 +26,12 @@ interval = "1m""#;
   = found: a value that is not shown
   = hint: put it in quotes
 
-error: unknown key
+error: unknown key `sasl_pasword`; did you mean `sasl_password`?
  --> f.toml:3:1
   |
 3 | sasl_pasword
   | ^^^^^^^^^^^^
   = key: kafka.sasl_pasword
-  = expected: one of brokers, security_protocol, sasl_mechanism, sasl_username, sasl_password, sasl_password_file, ssl_ca_file, ssl_certificate_file, ssl_key_file, ssl_key_password, ssl_key_password_file, session_timeout, static_membership, transaction_timeout, compression, create_topics, replication, properties
-  = hint: did you mean `sasl_password`?
 
 error: wrong type
  --> f.toml:4:20
@@ -77,7 +75,7 @@ name = "meters"
 topics = ["in"]
 values = ["load"]
 interval = "1m""#;
-    let report = r#"error: contradiction
+    let report = r#"error: conflicting values
  --> f.toml:2:21
   |
 2 | security_protocol = "sasl_plaintext"
@@ -86,9 +84,9 @@ interval = "1m""#;
   = expected: kafka.sasl_username with security_protocol = "sasl_plaintext"
   = found: no sasl_username
   = see: kafka.sasl_username by default
-  = hint: add sasl_username, or authenticate otherwise
+  = hint: add sasl_username, or use another protocol
 
-error: contradiction
+error: conflicting values
  --> f.toml:2:21
   |
 2 | security_protocol = "sasl_plaintext"
@@ -97,9 +95,9 @@ error: contradiction
   = expected: kafka.sasl_password with security_protocol = "sasl_plaintext"
   = found: no sasl_password
   = see: kafka.sasl_password by default
-  = hint: add sasl_password, or authenticate otherwise
+  = hint: add sasl_password, or use another protocol
 
-error: contradiction
+error: conflicting values
  --> f.toml:3:15
   |
 3 | ssl_ca_file = "ca.pem"
@@ -108,14 +106,14 @@ error: contradiction
   = expected: a protocol that uses it
   = found: security_protocol = "sasl_plaintext"
   = see: kafka.security_protocol at f.toml:2:21
-  = hint: set security_protocol = "ssl" or "sasl_ssl", or take it out
+  = hint: set security_protocol = "ssl" or "sasl_ssl", or remove ssl_ca_file
 
 f.toml: 3 problems; nothing was started"#;
     assert_report(text, &[], report);
 }
 
 #[test]
-fn credentials_without_a_protocol_that_uses_them() {
+fn credentials_need_a_protocol_that_uses_them() {
     let text = r#"[kafka]
 sasl_username = "me"
 sasl_password = "x"
@@ -124,7 +122,7 @@ name = "meters"
 topics = ["in"]
 values = ["load"]
 interval = "1m""#;
-    let report = r#"error: contradiction
+    let report = r#"error: conflicting values
  --> f.toml:2:17
   |
 2 | sasl_username = "me"
@@ -133,9 +131,9 @@ interval = "1m""#;
   = expected: a protocol that uses it
   = found: security_protocol = "plaintext"
   = see: kafka.security_protocol by default
-  = hint: set security_protocol = "sasl_ssl" (or "sasl_plaintext"), or take it out
+  = hint: set security_protocol = "sasl_ssl" (or "sasl_plaintext"), or remove sasl_username
 
-error: contradiction
+error: conflicting values
  --> f.toml:3:17
   |
 3 | sasl_password = ***
@@ -144,7 +142,7 @@ error: contradiction
   = expected: a protocol that uses it
   = found: security_protocol = "plaintext"
   = see: kafka.security_protocol by default
-  = hint: set security_protocol = "sasl_ssl" (or "sasl_plaintext"), or take it out
+  = hint: set security_protocol = "sasl_ssl" (or "sasl_plaintext"), or remove sasl_password
 
 f.toml: 2 problems; nothing was started"#;
     assert_report(text, &[], report);
@@ -161,7 +159,7 @@ name = "meters"
 topics = ["in"]
 values = ["load"]
 interval = "1m""#;
-    let report = r#"error: contradiction
+    let report = r#"error: conflicting values
  --> f.toml:3:24
   |
 3 | ssl_certificate_file = "client.pem"
@@ -180,25 +178,25 @@ error: unreadable file
   = key: kafka.ssl_certificate_file
   = expected: a file that can be read
   = found: client.pem: No such file or directory (os error 2)
-  = hint: relative paths begin at the working directory
+  = hint: relative paths start at the working directory
 
-error: contradiction
+error: conflicting values
  --> f.toml:4:20
   |
 4 | ssl_key_password = ***
   |                    ^^^
   = key: kafka.ssl_key_password
-  = expected: a key that it opens
+  = expected: a private key that it decrypts
   = found: no ssl_key_file
   = see: kafka.ssl_key_file by default
-  = hint: add ssl_key_file, or take it out
+  = hint: add ssl_key_file, or remove ssl_key_password
 
 f.toml: 3 problems; nothing was started"#;
     assert_report(text, &[], report);
 }
 
 #[test]
-fn a_secret_stands_in_one_place_only_and_its_file_must_be_readable() {
+fn a_secret_is_set_once_and_its_file_must_be_readable() {
     let text = r#"[kafka]
 security_protocol = "sasl_ssl"
 sasl_username = "me"
@@ -209,16 +207,16 @@ name = "meters"
 topics = ["in"]
 values = ["load"]
 interval = "1m""#;
-    let report = r#"error: contradiction
+    let report = r#"error: conflicting values
  --> f.toml:5:22
   |
 5 | sasl_password_file = "does/not/exist"
   |                      ^^^^^^^^^^^^^^^^
   = key: kafka.sasl_password_file
-  = expected: one of both
+  = expected: one of the two
   = found: sasl_password and sasl_password_file
   = see: kafka.sasl_password at f.toml:4:17
-  = hint: take one of them out
+  = hint: remove one of them
 
 error: unreadable file
  --> f.toml:5:22
@@ -228,7 +226,7 @@ error: unreadable file
   = key: kafka.sasl_password_file
   = expected: a file that can be read
   = found: does/not/exist: No such file or directory (os error 2)
-  = hint: relative paths begin at the working directory
+  = hint: relative paths start at the working directory
 
 f.toml: 2 problems; nothing was started"#;
     assert_report(text, &[], report);
@@ -271,7 +269,7 @@ error: wrong value
   = key: kafka.brokers[2]
   = expected: host:port
   = found: "http://kafka:9092"
-  = hint: leave the scheme out
+  = hint: remove the scheme
 
 error: wrong value
  --> f.toml:2:84
@@ -298,7 +296,7 @@ f.toml: 5 problems; nothing was started"#;
 }
 
 #[test]
-fn properties_that_foretide_sets_are_refused() {
+fn properties_that_foretide_sets_itself_are_refused() {
     let text = r#"[kafka.properties]
 "group.id" = "x"
 "isolation.level" = "read_uncommitted"
@@ -314,9 +312,9 @@ interval = "1m""#;
 2 | "group.id" = ***
   |              ^^^
   = key: kafka.properties."group.id"
-  = expected: a property that Foretide does not set itself
+  = expected: a property that Foretide does not set
   = found: "group.id"
-  = hint: it follows from `app`
+  = hint: it is made of `app`
 
 error: wrong value
  --> f.toml:3:21
@@ -324,7 +322,7 @@ error: wrong value
 3 | "isolation.level" = ***
   |                     ^^^
   = key: kafka.properties."isolation.level"
-  = expected: a property that Foretide does not set itself
+  = expected: a property that Foretide does not set
   = found: "isolation.level"
   = hint: only committed records are read; there is no other mode
 
@@ -333,7 +331,7 @@ f.toml: 2 problems; nothing was started"#;
 }
 
 #[test]
-fn timeouts_must_not_cross() {
+fn a_transaction_must_be_committed_before_its_timeout() {
     let text = r#"commit_interval = "30s"
 [limits]
 poll_records = 1000
@@ -343,7 +341,7 @@ name = "meters"
 topics = ["in"]
 values = ["load"]
 interval = "1m""#;
-    let report = r#"error: contradiction
+    let report = r#"error: conflicting values
  --> f.toml:1:19
   |
 1 | commit_interval = "30s"
@@ -354,23 +352,23 @@ interval = "1m""#;
   = see: kafka.transaction_timeout by default
   = hint: the cluster would abort each transaction before it is committed
 
-error: contradiction
- --> f.toml:4:17
+error: conflicting values
+ --> f.toml:4:23
   |
 4 | transaction_records = 999
-  |                 ^^^
+  |                       ^^^
   = key: limits.transaction_records
   = expected: at least poll_records, 1000
   = found: 999
   = see: limits.poll_records at f.toml:3:16
-  = hint: a transaction takes in whole polls
+  = hint: a transaction contains whole polls
 
 f.toml: 2 problems; nothing was started"#;
     assert_report(text, &[], report);
 }
 
 #[test]
-fn topics_have_one_use_and_legal_names() {
+fn topics_have_one_use_and_valid_names() {
     let text = r#"[topics]
 forecasts = "{app}.forecasts"
 state = "same"
@@ -387,13 +385,13 @@ name = "b"
 topics = ["in"]
 values = ["load"]
 interval = "1m""#;
-    let report = r#"error: contradiction
+    let report = r#"error: conflicting values
  --> f.toml:4:10
   |
 4 | models = "same"
   |          ^^^^^^
   = key: topics.models
-  = expected: a topic for each output
+  = expected: a different topic for each output
   = found: "same" for snapshots and for weights
   = see: topics.state at f.toml:3:9
   = hint: name another topic
@@ -408,18 +406,18 @@ error: wrong value
   = found: "{ap}.dead" for dead letters
   = hint: the only placeholders are {app} and, for forecasts, {stream}
 
-error: contradiction
+error: conflicting values
  --> f.toml:8:22
   |
 8 | topics = ["in", "x", "in"]
   |                      ^^^^
   = key: stream[0].topics[2]
-  = expected: every item once
+  = expected: each item once
   = found: "in" twice
   = see: stream[0].topics[0] at f.toml:8:11
-  = hint: take one of them out
+  = hint: remove one of them
 
-error: contradiction
+error: conflicting values
   --> f.toml:11:21
    |
 11 | outputs = { topic = "x" }
@@ -428,14 +426,14 @@ error: contradiction
    = expected: outputs that are not inputs
    = found: "x" for the forecasts of "a" and as an input
    = see: stream[0].topics[1] at f.toml:8:17
-   = hint: what is written there would be read again; name another topic
+   = hint: Foretide would read its own output; name another topic
 
 f.toml: 4 problems; nothing was started"#;
     assert_report(text, &[], report);
 }
 
 #[test]
-fn streams_have_names_of_their_own_and_topics_legal_names() {
+fn streams_have_different_names_and_topics_valid_ones() {
     let text = r#"[[stream]]
 name = "meters"
 topics = ["in"]
@@ -446,13 +444,13 @@ name = "meters"
 topics = ["a/b", "", "^a.*"]
 values = ["load"]
 interval = "1m""#;
-    let report = r#"error: contradiction
+    let report = r#"error: conflicting values
  --> f.toml:7:8
   |
 7 | name = "meters"
   |        ^^^^^^^^
   = key: stream[1].name
-  = expected: a name of its own for each stream
+  = expected: a different name for each stream
   = found: "meters" twice
   = see: stream[0].name at f.toml:2:8
   = hint: rename one of them
@@ -465,7 +463,7 @@ error: wrong value
   = key: stream[1].topics[0]
   = expected: the name of a topic: 1 to 249 ASCII letters, digits, dots, underscores and hyphens
   = found: "a/b"
-  = hint: patterns of names are not supported: list the topics
+  = hint: patterns are not supported; list the topics
 
 error: wrong value
  --> f.toml:8:18
@@ -475,7 +473,7 @@ error: wrong value
   = key: stream[1].topics[1]
   = expected: the name of a topic: 1 to 249 ASCII letters, digits, dots, underscores and hyphens
   = found: ""
-  = hint: patterns of names are not supported: list the topics
+  = hint: patterns are not supported; list the topics
 
 error: wrong value
  --> f.toml:8:22
@@ -485,7 +483,7 @@ error: wrong value
   = key: stream[1].topics[2]
   = expected: the name of a topic: 1 to 249 ASCII letters, digits, dots, underscores and hyphens
   = found: "^a.*"
-  = hint: patterns of names are not supported: list the topics
+  = hint: patterns are not supported; list the topics
 
 f.toml: 4 problems; nothing was started"#;
     assert_report(text, &[], report);

@@ -1,4 +1,4 @@
-//! Fields, their columns, and times. Each report is compared as a whole.
+//! Fields, their columns, and times. Each test compares the whole report.
 
 use super::assert_report;
 
@@ -26,7 +26,7 @@ topics = ["in"]
 columns = ["load"]
 values = ["load"]
 interval = "1m""#;
-    let report = r#"error: contradiction
+    let report = r#"error: conflicting values
  --> f.toml:6:10
   |
 6 | format = "csv"
@@ -37,16 +37,16 @@ interval = "1m""#;
   = see: stream[0].columns by default
   = hint: such as columns = ["at", "meter", "load"]
 
-error: contradiction
+error: conflicting values
   --> f.toml:11:35
    |
 11 | columns = ["at", "meter", "load", "meter"]
    |                                   ^^^^^^^
    = key: stream[1].columns[3]
-   = expected: every item once
+   = expected: each item once
    = found: "meter" twice
    = see: stream[1].columns[1] at f.toml:11:18
-   = hint: take one of them out
+   = hint: remove one of them
 
 error: wrong value
   --> f.toml:12:13
@@ -54,11 +54,11 @@ error: wrong value
 12 | delimiter = "\""
    |             ^^^^
    = key: stream[1].delimiter
-   = expected: a character that can stand between columns
+   = expected: a character that can separate columns
    = found: '"'
    = hint: such as "," or ";"
 
-error: contradiction
+error: conflicting values
   --> f.toml:13:19
    |
 13 | key = { fields = ["metre"] }
@@ -69,7 +69,7 @@ error: contradiction
    = see: stream[1].columns at f.toml:11:11
    = hint: did you mean "meter"?
 
-error: contradiction
+error: conflicting values
   --> f.toml:14:18
    |
 14 | time = { field = "stamp" }
@@ -79,7 +79,7 @@ error: contradiction
    = found: "stamp"
    = see: stream[1].columns at f.toml:11:11
 
-error: contradiction
+error: conflicting values
   --> f.toml:15:11
    |
 15 | values = ["laod", "load"]
@@ -90,7 +90,7 @@ error: contradiction
    = see: stream[1].columns at f.toml:11:11
    = hint: did you mean "load"?
 
-error: contradiction
+error: conflicting values
   --> f.toml:20:11
    |
 20 | columns = ["load"]
@@ -99,14 +99,14 @@ error: contradiction
    = expected: columns only with format = "csv"
    = found: format = "json"
    = see: stream[2].format by default
-   = hint: set format = "csv", or take the columns out
+   = hint: set format = "csv", or remove the columns
 
 f.toml: 7 problems; nothing was started"#;
     assert_report(text, &[], report);
 }
 
 #[test]
-fn fields_are_named_once() {
+fn each_field_is_named_once() {
     let text = r#"[[stream]]
 name = "a"
 topics = ["in"]
@@ -128,18 +128,18 @@ interval = "1m""#;
   = expected: the name of a field
   = found: an empty text
 
-error: contradiction
+error: conflicting values
  --> f.toml:4:28
   |
 4 | key = { fields = ["", "a", "a"] }
   |                            ^^^
   = key: stream[0].key.fields[2]
-  = expected: every item once
+  = expected: each item once
   = found: "a" twice
   = see: stream[0].key.fields[1] at f.toml:4:23
-  = hint: take one of them out
+  = hint: remove one of them
 
-error: contradiction
+error: conflicting values
  --> f.toml:6:10
   |
 6 | values = ["at", "load", "load"]
@@ -148,18 +148,18 @@ error: contradiction
   = expected: values that are not the time
   = found: "at" as both
   = see: stream[0].time at f.toml:5:8
-  = hint: take it out of values
+  = hint: remove it from values
 
-error: contradiction
+error: conflicting values
  --> f.toml:6:25
   |
 6 | values = ["at", "load", "load"]
   |                         ^^^^^^
   = key: stream[0].values[2]
-  = expected: every item once
+  = expected: each item once
   = found: "load" twice
   = see: stream[0].values[1] at f.toml:6:17
-  = hint: take one of them out
+  = hint: remove one of them
 
 error: wrong value
   --> f.toml:10:10
@@ -186,7 +186,7 @@ f.toml: 6 problems; nothing was started"#;
 }
 
 #[test]
-fn zones_and_patterns_of_times() {
+fn time_zones_and_patterns_must_be_valid() {
     let text = r#"[[stream]]
 name = "meters"
 topics = ["in"]
@@ -218,9 +218,9 @@ error: wrong value
 7 | time = { field = "at", format = "%H:%M", zone = "Mars/Olympus" }
   |                                 ^^^^^^^
   = key: stream[0].time.format
-  = expected: a pattern from which a date can be read
+  = expected: a pattern that a date can be parsed with
   = found: "%H:%M"
-  = hint: such as "%Y-%m-%d %H:%M:%S"; https://docs.rs/jiff/latest/jiff/fmt/strtime lists what may stand there
+  = hint: such as "%Y-%m-%d %H:%M:%S"; see https://docs.rs/jiff/latest/jiff/fmt/strtime
 
 error: wrong value
  --> f.toml:7:49
@@ -232,18 +232,18 @@ error: wrong value
   = found: "Mars/Olympus"
   = hint: such as "Europe/Berlin" or "UTC"
 
-error: contradiction
+error: conflicting values
  --> f.toml:8:12
   |
 8 | earliest = "2030-01-01T00:00:00Z"
   |            ^^^^^^^^^^^^^^^^^^^^^^
   = key: stream[0].earliest
   = expected: a time before latest
-  = found: one that is not
+  = found: a later one, or the same
   = see: stream[0].latest at f.toml:9:10
   = hint: swap them
 
-error: contradiction
+error: conflicting values
   --> f.toml:13:51
    |
 13 | time = { field = "at", format = "seconds", zone = "UTC" }
@@ -252,21 +252,21 @@ error: contradiction
    = expected: a zone only with a pattern
    = found: a format that needs none
    = see: stream[1].time.format at f.toml:13:33
-   = hint: take the zone out
+   = hint: remove the zone
 
 f.toml: 5 problems; nothing was started"#;
     assert_report(text, &[], report);
 }
 
 #[test]
-fn holidays_are_dates_and_covariates_are_fields_of_their_own() {
+fn holidays_are_dates_and_past_covariates_are_fields() {
     let text = r#"[[stream]]
 name = "a"
 topics = ["in"]
 values = ["load", "warm"]
 interval = "1m"
 holidays = ["2026-12-25", "2026-12-25"]
-covariates = ["", "warm"]
+past_covariates = ["", "warm"]
 [[stream]]
 name = "b"
 topics = ["in"]
@@ -275,30 +275,30 @@ columns = ["load", "warm"]
 values = ["load"]
 interval = "1m"
 holidays = ["25.12.2026", "2026-12-25T00:00"]
-covariates = ["wram"]
+past_covariates = ["wram"]
 [[stream]]
 name = "c"
 topics = ["in"]
 values = ["load"]
 interval = "1m"
-covariates = ["1", "2", "3", "4", "5", "6", "7", "8", "9"]"#;
-    let report = r#"error: contradiction
+past_covariates = ["1", "2", "3", "4", "5", "6", "7", "8", "9"]"#;
+    let report = r#"error: conflicting values
  --> f.toml:6:27
   |
 6 | holidays = ["2026-12-25", "2026-12-25"]
   |                           ^^^^^^^^^^^^
   = key: stream[0].holidays[1]
-  = expected: every item once
+  = expected: each item once
   = found: "2026-12-25" twice
   = see: stream[0].holidays[0] at f.toml:6:13
-  = hint: take one of them out
+  = hint: remove one of them
 
 error: wrong value
- --> f.toml:7:15
+ --> f.toml:7:20
   |
-7 | covariates = ["", "warm"]
-  |               ^^
-  = key: stream[0].covariates[0]
+7 | past_covariates = ["", "warm"]
+  |                    ^^
+  = key: stream[0].past_covariates[0]
   = expected: the name of a field
   = found: an empty text
 
@@ -322,44 +322,44 @@ error: wrong value
    = found: the text "2026-12-25T00:00"
    = hint: such as "2026-12-25"
 
-error: contradiction
-  --> f.toml:16:15
+error: conflicting values
+  --> f.toml:16:20
    |
-16 | covariates = ["wram"]
-   |               ^^^^^^
-   = key: stream[1].covariates[0]
+16 | past_covariates = ["wram"]
+   |                    ^^^^^^
+   = key: stream[1].past_covariates[0]
    = expected: one of the columns load, warm
    = found: "wram"
    = see: stream[1].columns at f.toml:12:11
    = hint: did you mean "warm"?
 
 error: wrong value
-  --> f.toml:22:14
+  --> f.toml:22:19
    |
-22 | covariates = ["1", "2", "3", "4", "5", "6", "7", "8", "9"]
-   |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-   = key: stream[2].covariates
+22 | past_covariates = ["1", "2", "3", "4", "5", "6", "7", "8", "9"]
+   |                   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+   = key: stream[2].past_covariates
    = expected: at most 8 fields
    = found: 9
-   = hint: each series remembers all of them
+   = hint: each series stores all of them
 
 f.toml: 6 problems; nothing was started"#;
     assert_report(text, &[], report);
 }
 
 #[test]
-fn a_covariate_is_no_value() {
-    let text = "[[stream]]\nname = \"a\"\ntopics = [\"in\"]\nvalues = [\"load\", \"warm\"]\ninterval = \"1m\"\ncovariates = [\"warm\"]";
-    let report = r#"error: contradiction
- --> f.toml:6:14
+fn a_past_covariate_cannot_be_a_value() {
+    let text = "[[stream]]\nname = \"a\"\ntopics = [\"in\"]\nvalues = [\"load\", \"warm\"]\ninterval = \"1m\"\npast_covariates = [\"warm\"]";
+    let report = r#"error: conflicting values
+ --> f.toml:6:19
   |
-6 | covariates = ["warm"]
-  |              ^^^^^^^^
-  = key: stream[0].covariates
-  = expected: covariates that are no values
+6 | past_covariates = ["warm"]
+  |                   ^^^^^^^^
+  = key: stream[0].past_covariates
+  = expected: past covariates that are not values
   = found: "warm" as both
   = see: stream[0].values at f.toml:4:10
-  = hint: take it out of one of them
+  = hint: remove it from one of them
 
 f.toml: 1 problem; nothing was started"#;
     assert_report(text, &[], report);

@@ -1,9 +1,9 @@
-//! The forms of single values: types, words, units, ranges. Each report is compared as a whole.
+//! The forms of single values: types, words, units, ranges. Each test compares the whole report.
 
 use super::assert_report;
 
 #[test]
-fn wrong_types_say_what_stands_there() {
+fn a_wrong_type_is_reported_with_the_value_that_was_found() {
     let text = r#"app = 3
 commit_interval = 10
 shards = "2"
@@ -86,10 +86,10 @@ error: wrong type
   = found: the number 3
 
 error: wrong type
- --> f.toml:9:15
+ --> f.toml:9:21
   |
 9 | transaction_bytes = 1000
-  |               ^^^^
+  |                     ^^^^
   = key: limits.transaction_bytes
   = expected: a whole number with one of the units B, KiB, MiB, GiB, such as "1MiB"
   = found: the number 1000
@@ -129,7 +129,8 @@ error: wrong type
 18 | season = 60
    |          ^^
    = key: stream[0].season
-   = expected: a whole number with one of the units ms, s, m, h, d, such as "10ms" or "7d", or "auto", or "none"
+   = expected: a whole number with one of the units ms, s, m, h, d, such as "10ms" or "7d", or "auto", or
+               "none"
    = found: the number 60
    = hint: put it in quotes and add the unit: "60ms" or "60s"
 
@@ -177,7 +178,7 @@ f.toml: 15 problems; nothing was started"#;
 }
 
 #[test]
-fn words_and_units_get_the_closest_form() {
+fn a_wrong_word_or_unit_gets_a_suggestion() {
     let text = r#"role = "al"
 commit_interval = "1.5 min"
 checkpoint_interval = "1 fortnight"
@@ -228,10 +229,10 @@ error: wrong value
   = found: the text "1 fortnight"
 
 error: wrong value
- --> f.toml:5:15
+ --> f.toml:5:21
   |
 5 | transaction_bytes = "32MB"
-  |               ^^^^^^
+  |                     ^^^^^^
   = key: limits.transaction_bytes
   = expected: a whole number with one of the units B, KiB, MiB, GiB, such as "1MiB"
   = found: the text "32MB"
@@ -262,7 +263,7 @@ error: wrong value
 10 | level = "verbose"
    |         ^^^^^^^^^
    = key: log.level
-   = expected: off, error, warn, info, debug or trace, or a list of them with targets
+   = expected: off, error, warn, info, debug or trace, or a list of target=level
    = found: "verbose"
    = hint: such as "info" or "info,foretide::daemon=debug"
 
@@ -282,7 +283,8 @@ error: wrong value
 17 | season = "daily"
    |          ^^^^^^^
    = key: stream[0].season
-   = expected: a whole number with one of the units ms, s, m, h, d, such as "10ms" or "7d", or "auto", or "none"
+   = expected: a whole number with one of the units ms, s, m, h, d, such as "10ms" or "7d", or "auto", or
+               "none"
    = found: the text "daily"
 
 error: wrong value
@@ -311,7 +313,8 @@ error: wrong value
 20 | time = { field = "at", format = "epoch" }
    |                                 ^^^^^^^
    = key: stream[0].time.format
-   = expected: one of "rfc3339", "seconds", "milliseconds", "microseconds", "nanoseconds", or a pattern such as "%Y-%m-%d %H:%M:%S"
+   = expected: one of "rfc3339", "seconds", "milliseconds", "microseconds", "nanoseconds", or a pattern such
+               as "%Y-%m-%d %H:%M:%S"
    = found: the text "epoch"
 
 f.toml: 12 problems; nothing was started"#;
@@ -319,7 +322,7 @@ f.toml: 12 problems; nothing was started"#;
 }
 
 #[test]
-fn numbers_out_of_range_say_the_range() {
+fn a_number_out_of_range_is_reported_with_the_range() {
     let text = r#"app = "a b"
 instance = ""
 shards = 0
@@ -361,7 +364,7 @@ error: wrong value
   = key: shards
   = expected: 1 to 1024
   = found: 0
-  = hint: write "auto" for one fewer than the machine's cores
+  = hint: write "auto" for one less than the cores of the machine
 
 error: wrong value
  --> f.toml:4:19
@@ -371,7 +374,7 @@ error: wrong value
   = key: commit_interval
   = expected: 1ms to 1m
   = found: 0s
-  = hint: a transaction costs about 10 ms
+  = hint: a transaction takes about 10 ms
 
 error: wrong value
  --> f.toml:5:21
@@ -410,7 +413,7 @@ error: wrong value
   = key: kafka.replication
   = expected: 1 to 100
   = found: 0
-  = hint: write "auto" for the cluster's default
+  = hint: write "auto" for the default of the cluster
 
 error: wrong value
   --> f.toml:11:16
@@ -429,13 +432,13 @@ error: wrong value
    = key: limits.fetch_ahead_bytes
    = expected: 1MiB to 2047MiB
    = found: 2GiB
-   = hint: librdkafka takes no more
+   = hint: librdkafka accepts no more
 
 error: wrong value
-  --> f.toml:13:17
+  --> f.toml:13:23
    |
 13 | transaction_records = 99999999999999999999
-   |                 ^^^^^^^^^^^^^^^^^^^^
+   |                       ^^^^^^^^^^^^^^^^^^^^
    = key: limits.transaction_records
    = expected: a whole number from 0 to 4294967295
    = found: a number that is too large
@@ -444,7 +447,7 @@ error: missing key
   --> f.toml
    = key: stream
    = expected: at least one [[stream]]
-   = hint: config/foretide.toml shows one with every key
+   = hint: config/foretide.toml shows one with all keys
 
 f.toml: 12 problems; nothing was started"#;
     assert_report(text, &[], report);

@@ -1,10 +1,10 @@
-//! Mistakes in `[http]`, and what is said of a door that stands open.
+//! Mistakes in `[http]`, and the warning about a server without protection.
 
 use super::super::{parse, summary};
 use super::{STREAM, assert_report};
 
 #[test]
-fn a_token_is_hard_to_guess_and_a_certificate_has_its_key() {
+fn a_token_must_be_long_and_a_certificate_needs_its_key() {
     let text =
         format!("[http]\nbearer_token = \"hunter2\"\ntls_key_file = \"Cargo.toml\"\ntls_certificate = \"x\"\n{STREAM}");
     let report = r#"error: wrong value
@@ -15,9 +15,9 @@ fn a_token_is_hard_to_guess_and_a_certificate_has_its_key() {
   = key: http.bearer_token
   = expected: at least 16 printable ASCII characters without spaces
   = found: a token that is not shown
-  = hint: such as what `openssl rand -hex 32` prints
+  = hint: `openssl rand -hex 32` prints a good one
 
-error: contradiction
+error: conflicting values
  --> f.toml:3:16
   |
 3 | tls_key_file = "Cargo.toml"
@@ -28,31 +28,29 @@ error: contradiction
   = see: http.tls_certificate_file by default
   = hint: add tls_certificate_file
 
-error: unknown key
+error: unknown key `tls_certificate`; did you mean `tls_certificate_file`?
  --> f.toml:4:1
   |
 4 | tls_certificate
   | ^^^^^^^^^^^^^^^
   = key: http.tls_certificate
-  = expected: one of listen, tls_certificate_file, tls_key_file, bearer_token, bearer_token_file, connections, body_bytes
-  = hint: did you mean `tls_certificate_file`?
 
 f.toml: 3 problems; nothing was started"#;
     assert_report(&text, &[], report);
 }
 
 #[test]
-fn an_open_door_is_said() {
-    let told = |http: &str| {
+fn the_summary_warns_of_a_server_that_other_machines_reach_without_protection() {
+    let summarise = |http: &str| {
         let settings = parse("f.toml", &format!("[http]\n{http}\n{STREAM}"), []).unwrap();
         summary(&settings, |_| None)
     };
-    assert!(!told("").contains("mind"));
-    let open = told("listen = \"0.0.0.0:9464\"");
-    assert!(open.contains("0.0.0.0:9464 (plain, no token)") && open.contains("set http.bearer_token_file"), "{open}");
+    assert!(!summarise("").contains("warning"));
+    let open = summarise("listen = \"0.0.0.0:9464\"");
+    assert!(open.contains("0.0.0.0:9464 (no TLS, no token)") && open.contains("set http.bearer_token_file"), "{open}");
     let token = "listen = \"0.0.0.0:9464\"\nbearer_token = \"0123456789abcdef\"";
-    assert!(told(token).contains("the token travels in the clear"));
+    assert!(summarise(token).contains("the HTTP token is sent unencrypted"));
     let both = "\ntls_certificate_file = \"Cargo.toml\"\ntls_key_file = \"Cargo.toml\"";
-    let closed = told(&(token.to_owned() + both));
-    assert!(closed.contains("(TLS, a token)") && !closed.contains("mind"), "{closed}");
+    let closed = summarise(&(token.to_owned() + both));
+    assert!(closed.contains("(TLS, token)") && !closed.contains("warning"), "{closed}");
 }

@@ -1,4 +1,4 @@
-//! The file over the defaults, the environment over the file; secrets; what nobody meant to write.
+//! Layers: the environment over the file over the defaults. Secrets. Arbitrary text.
 
 use std::io::Write;
 
@@ -12,7 +12,7 @@ fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_environment_lies_over_the_file_and_the_file_over_the_defaults() {
+fn the_environment_overrides_the_file_and_the_file_the_defaults() {
     let text = format!(
         "app = \"mine\"\nshards = 3\n[kafka.properties]\n\"a.b\" = \"1\"\n\"c.d\" = \"2\"\n{STREAM}horizon = 6\nkey = \"record\""
     );
@@ -60,7 +60,7 @@ fn the_environment_alone_is_enough() {
 }
 
 #[test]
-fn secrets_come_from_files_and_never_show_themselves() {
+fn secrets_come_from_files_and_are_never_printed() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"hunter2\r\n").unwrap();
     let text = format!(
@@ -75,9 +75,9 @@ fn secrets_come_from_files_and_never_show_themselves() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_told() {
+fn a_file_that_cannot_be_read_is_reported() {
     let missing = load(Some("does/not/exist.toml".as_ref()), []).unwrap_err().to_string();
-    let expected = "error: unreadable file\n  --> does/not/exist.toml\n   = expected: a TOML file\n   = found: No such file or directory (os error 2)\n   = hint: config/foretide.toml in Foretide's repository is a commented example\n\ndoes/not/exist.toml: 1 problem; nothing was started";
+    let expected = "error: unreadable file\n  --> does/not/exist.toml\n   = expected: a TOML file\n   = found: No such file or directory (os error 2)\n   = hint: config/foretide.toml in the repository of Foretide is a commented example\n\ndoes/not/exist.toml: 1 problem; nothing was started";
     assert_eq!(missing, expected);
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"app = \"x\"\nrole = \"\xff\"\n").unwrap();
@@ -85,7 +85,7 @@ fn a_file_that_cannot_be_read_is_told() {
     assert!(report.contains("found: bytes on line 2 that are not UTF-8"), "{report}");
 }
 
-/// Text that looks like a configuration often enough to reach every reader.
+/// Text that resembles a configuration often enough to reach all readers.
 fn toml_like() -> impl Strategy<Value = String> {
     let keys = "app|shards|brokers|properties|name|topics|format|columns|delimiter|key|time|values|interval|season|max_gap|horizon|quantiles|history|k2|min_steps|earliest|zone|fields|sasl_password|stream|kafka|model|[a-z.\"\\[\\]{}]{0,6}";
     let values = "\"[a-z0-9%:. é/{}]{0,8}\"|-?[0-9]{1,20}|[0-9]{1,3}(ms|s|m|h|d)|\"[0-9]{1,18}(ms|s|m|h|d|B|GiB)\"|inf|nan|-?[0-9.]{1,6}|true|\\[\\]|\\[(\"[a-z]{0,2}\",? ?|[0-9.]{1,3}, ?){0,4}\\]|\\{ (field|fields|format|zone) = (\"[a-z%]{0,3}\"|\\[\"a\"\\]|1) \\}|\"\"\"|.{0,8}";

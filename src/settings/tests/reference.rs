@@ -1,4 +1,4 @@
-//! `config/foretide.toml` is the reference: it says the defaults, and it says all keys.
+//! `config/foretide.toml` is the reference: it has all keys, with their defaults.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use super::super::{Interval, Millis, Settings, Stream, parse};
 const REFERENCE: &str = include_str!("../../../config/foretide.toml");
 
 #[test]
-fn the_reference_file_holds_the_defaults() {
+fn the_reference_file_has_the_defaults() {
     let stream = Stream {
         name: "meters".into(),
         topics: vec!["meter-readings".into()],
@@ -19,7 +19,7 @@ fn the_reference_file_holds_the_defaults() {
     assert_eq!(parse("config/foretide.toml", REFERENCE, []).unwrap(), expected);
 }
 
-/// Paths of all keys of a table and the tables in it, such as `stream.model.cell`.
+/// Collects the paths of all keys of a table and of the tables in it, such as `stream.model.cell`.
 fn keys(table: &serde_json::Value, path: &str, all: &mut BTreeSet<String>) {
     for (key, value) in table.as_object().into_iter().flatten() {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };

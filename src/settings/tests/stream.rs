@@ -1,4 +1,4 @@
-//! Mistakes of a stream. Each report is compared as a whole.
+//! Mistakes of a stream. Each test compares the whole report.
 
 use super::super::Target;
 use super::assert_report;
@@ -39,7 +39,7 @@ topics = ["in"]
 values = ["load"]
 interval = "400d"
 season = "401d""#;
-    let report = r#"error: contradiction
+    let report = r#"error: conflicting values
  --> f.toml:6:10
   |
 6 | season = "90s"
@@ -50,7 +50,7 @@ season = "401d""#;
   = see: stream[0].interval at f.toml:5:12
   = hint: such as "2m"
 
-error: contradiction
+error: conflicting values
  --> f.toml:7:11
   |
 7 | max_gap = "30s"
@@ -61,18 +61,18 @@ error: contradiction
   = see: stream[0].interval at f.toml:5:12
   = hint: write "auto" for two seasons
 
-error: contradiction
+error: conflicting values
   --> f.toml:13:10
    |
 13 | season = "7d"
    |          ^^^^
    = key: stream[1].season
    = expected: 2 to 20160 intervals of 1s
-   = found: 7d, which is 604800
+   = found: 7d, 604800 × the interval
    = see: stream[1].interval at f.toml:12:12
-   = hint: each series remembers a season; write "none" for none
+   = hint: each series stores one season; write "none" for none
 
-error: contradiction
+error: conflicting values
   --> f.toml:14:11
    |
 14 | max_gap = "7d"
@@ -81,9 +81,9 @@ error: contradiction
    = expected: at most 65536 intervals of 1s
    = found: 7d
    = see: stream[1].interval at f.toml:12:12
-   = hint: an empty step costs as much as a full one
+   = hint: each empty step costs as much time as a full one
 
-error: contradiction
+error: conflicting values
   --> f.toml:15:20
    |
 15 | allowed_lateness = "1h"
@@ -92,20 +92,20 @@ error: contradiction
    = expected: at most 1024 intervals, 1024s
    = found: 1h
    = see: stream[1].interval at f.toml:12:12
-   = hint: a slot stays open for so long; choose a longer interval or less lateness
+   = hint: slots stay open for this time; choose a longer interval or a smaller lateness
 
-error: contradiction
+error: conflicting values
   --> f.toml:21:10
    |
 21 | season = "1d"
    |          ^^^^
    = key: stream[2].season
    = expected: 2 to 20160 intervals of 1d
-   = found: 1d, which is 1
+   = found: 1d, 1 × the interval
    = see: stream[2].interval at f.toml:20:12
-   = hint: each series remembers a season; write "none" for none
+   = hint: each series stores one season; write "none" for none
 
-error: contradiction
+error: conflicting values
   --> f.toml:27:10
    |
 27 | season = "1d"
@@ -114,9 +114,9 @@ error: contradiction
    = expected: a regular interval
    = found: "irregular"
    = see: stream[3].interval at f.toml:26:12
-   = hint: take season out, or set an interval
+   = hint: remove season, or set an interval
 
-error: contradiction
+error: conflicting values
   --> f.toml:28:21
    |
 28 | readings_per_slot = 3
@@ -125,7 +125,7 @@ error: contradiction
    = expected: a regular interval
    = found: "irregular"
    = see: stream[3].interval at f.toml:26:12
-   = hint: take readings_per_slot out, or set an interval
+   = hint: remove readings_per_slot, or set an interval
 
 error: wrong value
   --> f.toml:33:12
@@ -142,7 +142,7 @@ f.toml: 9 problems; nothing was started"#;
 }
 
 #[test]
-fn horizon_and_quantiles() {
+fn horizon_and_quantiles_have_ranges() {
     let text = r#"[[stream]]
 name = "meters"
 topics = ["in"]
@@ -183,7 +183,7 @@ quantiles = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.9]"#;
   = key: stream[0].horizon
   = expected: 1 to 1024
   = found: 0
-  = hint: steps ahead
+  = hint: a number of steps
 
 error: wrong value
  --> f.toml:7:14
@@ -210,7 +210,7 @@ error: wrong value
 13 | quantiles = [0.9, 0.5, 0.5, 0.1]
    |             ^^^^^^^^^^^^^^^^^^^^
    = key: stream[1].quantiles
-   = expected: levels that increase
+   = expected: increasing levels
    = found: [0.9, 0.5, 0.5, 0.1]
    = hint: write [0.1, 0.5, 0.9]
 
@@ -222,7 +222,7 @@ error: wrong value
    = key: stream[2].quantiles
    = expected: 0.5 among the levels
    = found: [0.1, 0.9]
-   = hint: the median is the centre of all intervals
+   = hint: forecasts need the median
 
 error: wrong value
   --> f.toml:25:13
@@ -232,9 +232,9 @@ error: wrong value
    = key: stream[3].quantiles
    = expected: 0.5 among the levels
    = found: []
-   = hint: the median is the centre of all intervals
+   = hint: forecasts need the median
 
-error: contradiction
+error: conflicting values
   --> f.toml:31:11
    |
 31 | horizon = 1024
@@ -272,7 +272,8 @@ key_bytes = "0B""#;
 7 | cell = "rnn"
   |        ^^^^^
   = key: stream[0].model.cell
-  = expected: one of "elman", "elman_relu", "lstm", "gru", "gru_reset_before", "mingru", "minlstm", "slstm", "feedforward", "tcn", "attention"
+  = expected: one of "elman", "elman_relu", "lstm", "gru", "gru_reset_before", "mingru", "minlstm", "slstm",
+              "feedforward", "tcn", "attention"
   = found: the text "rnn"
 
 error: wrong value
@@ -310,7 +311,7 @@ error: wrong value
    = key: stream[0].model.burn_in
    = expected: 1 to 4096
    = found: 5000
-   = hint: each series remembers so many steps
+   = hint: each series stores this many steps
 
 error: wrong value
   --> f.toml:13:10
@@ -344,7 +345,7 @@ f.toml: 8 problems; nothing was started"#;
 }
 
 #[test]
-fn training_that_could_never_happen() {
+fn training_that_can_never_start_is_reported() {
     let text = r#"[[stream]]
 name = "meters"
 topics = ["in"]
@@ -358,9 +359,9 @@ min_steps = 100
 max_steps_per_series = 99
 learning_rate = 2
 clip = 0
-held_out = 1.0
+validation_share = 1.0
 margin = -0.1"#;
-    let report = r#"error: contradiction
+    let report = r#"error: conflicting values
  --> f.toml:8:6
   |
 8 | k2 = 32
@@ -369,9 +370,9 @@ margin = -0.1"#;
   = expected: at least k1, 64
   = found: 32
   = see: stream[0].training.k1 at f.toml:7:6
-  = hint: steps between two cuts would never be learnt from
+  = hint: gradients would not reach all steps
 
-error: contradiction
+error: conflicting values
  --> f.toml:9:11
   |
 9 | history = "1h"
@@ -380,9 +381,9 @@ error: contradiction
   = expected: at least min_steps × interval, 100m
   = found: 1h
   = see: stream[0].training.min_steps at f.toml:10:13
-  = hint: no series would ever train; write "auto", or lower min_steps
+  = hint: no series would have enough steps; write "auto", or lower min_steps
 
-error: contradiction
+error: conflicting values
   --> f.toml:11:24
    |
 11 | max_steps_per_series = 99
@@ -391,7 +392,7 @@ error: contradiction
    = expected: at least min_steps, 100
    = found: 99
    = see: stream[0].training.min_steps at f.toml:10:13
-   = hint: no series would ever train
+   = hint: no series would have enough steps
 
 error: wrong value
   --> f.toml:12:17
@@ -412,11 +413,11 @@ error: wrong value
    = found: 0
 
 error: wrong value
-  --> f.toml:14:12
+  --> f.toml:14:20
    |
-14 | held_out = 1.0
-   |            ^^^
-   = key: stream[0].training.held_out
+14 | validation_share = 1.0
+   |                    ^^^
+   = key: stream[0].training.validation_share
    = expected: 0.01 to 0.9
    = found: 1
    = hint: a share of the steps
@@ -429,7 +430,7 @@ error: wrong value
    = key: stream[0].training.margin
    = expected: 0 to 0.9
    = found: -0.1
-   = hint: a share of the champion's loss
+   = hint: a share of the loss of the champion
 
 f.toml: 7 problems; nothing was started"#;
     assert_report(text, &[], report);
@@ -445,10 +446,10 @@ fn a_network_has_at_most_64_levels() {
 }
 
 #[test]
-fn a_network_of_one_number_decodes_no_segments() {
+fn a_network_with_one_output_decodes_no_segments() {
     for strategy in ["recursive", "many_to_one"] {
         let text = |segment| {
-            let model = format!("[stream.model]\narrangement = \"{strategy}\"\nsegment = {segment}");
+            let model = format!("[stream.model]\nstrategy = \"{strategy}\"\nsegment = {segment}");
             format!("{}horizon = 3\n{model}", super::STREAM)
         };
         assert!(super::parse("f.toml", &text(0), []).is_ok());
@@ -459,7 +460,7 @@ fn a_network_of_one_number_decodes_no_segments() {
 }
 
 #[test]
-fn only_one_number_crosses_a_threshold() {
+fn a_threshold_needs_a_strategy_with_one_value() {
     let text = |strategy, threshold| {
         let model = format!("strategy = \"{strategy}\"\ntarget = \"minimum\"\nthreshold = {threshold}");
         format!("{}[stream.model]\n{model}", super::STREAM)

@@ -1,4 +1,4 @@
-//! Units, and what follows from several keys.
+//! Units, derived values, and the summary.
 
 use proptest::prelude::*;
 
@@ -7,7 +7,7 @@ use super::super::{Auto, Footprint, Interval, Limits, Millis, Season, Settings, 
 use super::{STREAM, assert_report};
 
 #[test]
-fn durations_and_sizes_are_read_strictly() {
+fn durations_and_sizes_are_parsed_strictly() {
     let read = |text| DURATION.parse(text);
     assert_eq!(
         [read("10ms"), read("5s"), read("90m"), read("1h")],
@@ -38,7 +38,7 @@ fn durations_and_sizes_are_read_strictly() {
 }
 
 #[test]
-fn what_was_probably_meant_is_guessed() {
+fn the_report_suggests_a_valid_form_of_a_duration_or_size() {
     let guess = |text| DURATION.guess(text).unwrap_or_default();
     assert_eq!(["10 min", "1.5h", "1h30m", "2 Weeks", "0.5 days"].map(guess), ["10m", "90m", "90m", "14d", "12h"]);
     assert_eq!(["soon", "", "10", "0.0001s", "1e3s", "1..2s"].map(guess), [""; 6]);
@@ -66,7 +66,7 @@ proptest! {
 }
 
 #[test]
-fn a_season_is_worked_out_from_the_interval() {
+fn the_automatic_season_follows_from_the_interval() {
     let steps = |interval, season| Stream { interval, season, ..Stream::default() }.season_steps();
     let every = |seconds| Interval::Every(Millis::seconds(seconds));
     assert_eq!([60, 900, 3_600].map(|seconds| steps(every(seconds), Season::Auto)), [1_440, 96, 24]);
@@ -79,7 +79,7 @@ fn a_season_is_worked_out_from_the_interval() {
 }
 
 #[test]
-fn a_longest_gap_and_a_history_are_worked_out() {
+fn the_automatic_gap_and_history_follow_from_the_interval() {
     let hourly = Stream { interval: Interval::Every(Millis::hours(1)), ..Stream::default() };
     assert_eq!(hourly.max_gap_millis(), Millis::hours(64).0);
     assert_eq!(hourly.history_millis(), Millis::hours(20_000).0);
@@ -101,25 +101,25 @@ fn topics_are_named_after_the_application_and_the_stream() {
 }
 
 #[test]
-fn the_summary_says_what_it_amounts_to() {
+fn the_summary_shows_all_streams_and_their_memory() {
     let settings = parse("f.toml", &format!("{STREAM}[stream.limits]\nseries = 2000"), []).unwrap();
     let expected = "\
-app      foretide: role all, one serving thread fewer than cores
+app      foretide: role all, one serving thread less than cores
 brokers  127.0.0.1:9092 (plaintext)
 commits  every 100ms, snapshots spread over 1m
 topics   foretide.state, foretide.models, foretide.dead-letters
-http     127.0.0.1:9464 (plain, no token)
+http     127.0.0.1:9464 (no TLS, no token)
 stream   meters
-  in     in (json), a series for each record key and each of load
-  grid   every 1m, mean, late by at most 0s, season 1d (1440 steps), afresh after a gap of 2d
+  in     in (json), a series per record key and value field (load)
+  grid   every 1m, mean, allowed lateness 0s, season 1d (1440 steps), reset after a gap of 2d
   out    foretide.meters.forecasts: 24 steps ahead, quantiles 0.05 0.1 0.5 0.9 0.95
-  model  gru 1 × 64, trains every 1h on 20000m of history (auto)
-  memory 2500 B a series, 2.33 GiB a million; 4.77 MiB at the limit of 2000";
+  model  gru 1 × 64, trained every 1h on 20000m of history (auto)
+  memory 2500 B per series, 2.33 GiB per million; 4.77 MiB at the limit of 2000 series";
     let footprint = |_: &Stream| Some(Footprint { state: 2_500, copy: 2_000 });
     assert_eq!(summary(&settings, footprint), expected);
     let limits = Limits { standby_bytes: Size::mebibytes(64), ..settings.limits.clone() };
     let standing_by = summary(&Settings { limits, ..settings.clone() }, footprint);
-    let line = "  standby 2000 B for each series of another instance, 1.86 GiB a million; at most 64MiB a shard";
+    let line = "  standby 2000 B per series of another instance, 1.86 GiB per million; at most 64MiB per shard";
     assert!(standing_by.lines().any(|found| found == line), "{standing_by}");
     assert!(!summary(&settings, |_| None).contains("memory"));
     assert!(!summary(&Settings::default(), footprint).contains("stream"));
@@ -128,7 +128,7 @@ stream   meters
 
 #[test]
 #[cfg(not(feature = "cuda"))]
-fn training_on_a_gpu_needs_a_binary_that_can() {
+fn training_on_a_gpu_needs_a_binary_with_cuda() {
     let text = format!("{STREAM}[stream.training]\ndevice = \"cuda\"");
     let report = r#"error: wrong value
  --> f.toml:7:10
@@ -138,7 +138,7 @@ fn training_on_a_gpu_needs_a_binary_that_can() {
   = key: stream[0].training.device
   = expected: "auto" or "cpu", since this binary was built without CUDA
   = found: "cuda"
-  = hint: build with --features cuda
+  = hint: build Foretide with --features cuda
 
 f.toml: 1 problem; nothing was started"#;
     assert_report(&text, &[], report);
