@@ -301,7 +301,7 @@ fn main() -> ExitCode {
     let result = if one {
         measure()
     } else {
-        // Both libraries look at their environment once: start anew with it.
+        // Both libraries look at their environment once: start a fresh process with it.
         std::env::current_exe()
             .and_then(|this| {
                 Command::new(this).args(std::env::args().skip(1)).envs(ONE_THREAD.map(|n| (n, "1"))).status()

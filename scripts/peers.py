@@ -17,7 +17,7 @@ values' own unit, and carried forward to the origin without a new fit; their tim
 forward. AutoETS knows no season longer than 24 steps: there it goes without. autoets_seasonal must take a season (ZZA), which
 AutoETS often chooses not to; autotheta removes the season by itself. SNARIMAX (12 lags and one seasonal; and the same 12 on
 differences to the day before) and Holt-Winters take in every value in order, scaled by mean and deviation of the training
-rows; some run away, so that their forecasts are held to the range of the values so far.
+rows; some run away, so that their forecasts are clamped to the range of the values so far.
 
 Peers see gaps filled with the value one day before, else the value before; and times of the week at which no training row
 holds a value (a bank's night) are not there for them, so that a day is as long as its opening hours.

@@ -17,7 +17,7 @@ pub fn write(app: &str, partitions: i32, copies: i64) {
     let topic = format!("{app}.state");
     for number in 0..partitions {
         let states = newest(&Partition { topic: topic.as_str().into(), number });
-        // Copies of one state lie far apart: side by side a compressor would find them.
+        // Copies of one state lie far from each other: side by side a compressor would find them.
         let copy = |copy| states.iter().filter_map(move |(key, state)| of(key, state, copy, number));
         produce(kafka(), &topic, (1..copies).flat_map(copy));
     }

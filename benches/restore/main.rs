@@ -153,7 +153,7 @@ pub fn wait_until_read(daemon: &mut Running, app: &str, topic: &str, partitions:
     });
 }
 
-/// Fills the state of many series, lets all snapshots be written, stops, copies them where that is asked for, starts anew,
+/// Fills the state of many series, lets all snapshots be written, stops, copies them where that is asked for, starts again,
 /// and measures until it is ready.
 fn restore(asked: &Asked) -> serde_json::Value {
     let (app, partitions) = (unique("restore"), asked.partitions);

@@ -18,11 +18,11 @@ const MEASURED: i64 = 12;
 /// Bytes of a topic's partitions on the broker's disk.
 pub fn topic_bytes(topic: &str) -> u64 {
     let kafka = kafka();
-    let told = kafka.tool(
+    let output = kafka.tool(
         "org.apache.kafka.tools.LogDirsCommand",
         &["--bootstrap-server", &kafka.servers, "--describe", "--topic-list", topic],
     );
-    let text = String::from_utf8_lossy(&told).into_owned();
+    let text = String::from_utf8_lossy(&output).into_owned();
     let line = text.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("no JSON in {text}"));
     let object: serde_json::Value = serde_json::from_str(line).expect("JSON");
     let list = |value: &serde_json::Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
