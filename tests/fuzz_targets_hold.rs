@@ -1,8 +1,9 @@
-//! The targets of `fuzz/` on a stable toolchain: each is fed with samples and with what a seeded mutator makes of them.
+//! The targets of `fuzz/` on a stable toolchain: each gets samples, and what a seeded mutator makes of them.
 //!
-//! `FORETIDE_FUZZ_INPUTS` says how many inputs each target gets, `FORETIDE_FUZZ_SEED` from which seed on. An input that breaks a
-//! promise is told with its seed and kept in a file; `FORETIDE_FUZZ_REPLAY=FILE` runs that file alone, with the name of its
-//! target as the test's. `FORETIDE_FUZZ_CORPUS=FOLDER` writes samples and tokens for cargo-fuzz (`scripts/fuzz` does).
+//! `FORETIDE_FUZZ_INPUTS` is the number of inputs of each target, `FORETIDE_FUZZ_SEED` the first seed. An input that
+//! breaks a promise is printed with its seed and stored in a file; `FORETIDE_FUZZ_REPLAY=FILE` runs that file alone,
+//! with the name of its target as the test's. `FORETIDE_FUZZ_CORPUS=FOLDER` writes samples and tokens for cargo-fuzz
+//! (`scripts/fuzz` does).
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 

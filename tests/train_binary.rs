@@ -50,14 +50,17 @@ fn a_file_is_learnt_and_the_weights_are_written() {
     let (file, out) = (file(folder.path(), 900), path(folder.path(), "weights.safetensors"));
     let asked = [&[file.as_str(), "--json", "--updates", "60", "--learning-rate", "0.01", "--out", &out], &SMALL[..]];
     let output = foretide(&asked.concat());
-    let told = json(&output);
-    let number = |key: &str| told[key].as_f64().unwrap_or_else(|| panic!("{key}: {told}"));
-    assert_eq!((&told["verdict"], &told["reason"], &told["refused"]), (&"promote".into(), &Value::Null, &Value::Null));
-    assert!(number("challenger_loss") < 0.9 * number("champion_loss"), "{told}");
-    assert!(told["fit"]["challenger"].as_f64() < told["fit"]["champion"].as_f64(), "{told}");
+    let report = json(&output);
+    let number = |key: &str| report[key].as_f64().unwrap_or_else(|| panic!("{key}: {report}"));
+    assert_eq!(
+        (&report["verdict"], &report["reason"], &report["refused"]),
+        (&"promote".into(), &Value::Null, &Value::Null)
+    );
+    assert!(number("challenger_loss") < 0.9 * number("champion_loss"), "{report}");
+    assert!(report["fit"]["challenger"].as_f64() < report["fit"]["champion"].as_f64(), "{report}");
     assert_eq!((number("updates"), number("skipped_non_finite")), (60.0, 0.0));
     assert!(number("clipped_gradient_norm") <= number("gradient_norm") && number("series_steps") > 1000.0);
-    assert!(number("seconds") > 0.0 && number("judged") >= 1000.0 && told["out"] == out.as_str());
+    assert!(number("seconds") > 0.0 && number("judged") >= 1000.0 && report["out"] == out.as_str());
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("4 series, 900 rows, step 1h") && said.contains("update 1 of 60: loss "), "{said}");
     assert!(fs::read(&out).unwrap().len() > 1000);
@@ -65,9 +68,9 @@ fn a_file_is_learnt_and_the_weights_are_written() {
 
     // What won is a champion that leaves nothing to win for a training that does not move.
     let again = [&[file.as_str(), "--json", "--updates", "2", "--learning-rate", "1e-9", "--from", &out], &SMALL[..]];
-    let told = json(&foretide(&[&again.concat()[..], &["--out", &path(folder.path(), "again")]].concat()));
-    assert_eq!(told["verdict"], "refuse", "{told}");
-    assert!(["underfitting", "no_clear_win"].contains(&told["reason"].as_str().unwrap()), "{told}");
+    let report = json(&foretide(&[&again.concat()[..], &["--out", &path(folder.path(), "again")]].concat()));
+    assert_eq!(report["verdict"], "refuse", "{report}");
+    assert!(["underfitting", "no_clear_win"].contains(&report["reason"].as_str().unwrap()), "{report}");
 }
 
 #[test]
@@ -113,10 +116,10 @@ fn an_interrupt_keeps_the_best_and_training_goes_on_from_there() {
     assert!(killed.success());
     let rest: Vec<String> = said.map(Result::unwrap).collect();
     let output = child.wait_with_output().unwrap();
-    let told = json(&output);
-    assert_eq!(told["interrupted"], true, "{told} {rest:?}");
-    let updates = told["updates"].as_u64().unwrap();
-    assert!((1..600).contains(&updates), "{told}");
+    let report = json(&output);
+    assert_eq!(report["interrupted"], true, "{report} {rest:?}");
+    let updates = report["updates"].as_u64().unwrap();
+    assert!((1..600).contains(&updates), "{report}");
     assert!(rest.iter().any(|line| line.contains("the best weights so far were judged and kept")), "{rest:?}");
     assert!(fs::read(&out).unwrap().len() > 1000);
 
@@ -132,9 +135,9 @@ fn gradients_are_followed_back_on_the_built_in_task() {
     let folder = tempfile::tempdir().unwrap();
     let plot = path(folder.path(), "flow.svg");
     let asked = ["--diagnose", "--json", "--steps", "24", "--hidden", "8", "--updates", "3", "--plot", &plot];
-    let told = json(&foretide(&asked));
-    assert_eq!((&told["steps"], &told["updates"], &told["plot"]), (&24.into(), &3.into(), &plot.as_str().into()));
-    let cells = told["cells"].as_array().unwrap();
+    let report = json(&foretide(&asked));
+    assert_eq!((&report["steps"], &report["updates"], &report["plot"]), (&24.into(), &3.into(), &plot.as_str().into()));
+    let cells = report["cells"].as_array().unwrap();
     assert!(cells.iter().any(|cell| cell["cell"] == "gru") && cells.iter().any(|cell| cell["cell"] == "lstm"));
     for cell in cells {
         for when in ["initial", "trained"] {

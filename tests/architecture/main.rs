@@ -1,5 +1,6 @@
 //! Holds the structure of `src/`: imports point down and never in a circle, some crates and words stay out of some
-//! rooms, files and lines stay short, and names are the field's words. The reader of sources is itself tested on small made-up files.
+//! rooms, files and lines stay short, and names are the field's words. The reader of sources is itself tested on small
+//! made-up files.
 
 mod checker_tests;
 mod circles;

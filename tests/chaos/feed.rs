@@ -26,10 +26,10 @@ const RATE: u64 = 120;
 /// The event time of the first records, in milliseconds; each series goes on by a minute from record to record.
 const BEGIN: i64 = 1_767_225_600_000;
 
-/// A gap that is told as it ends, in microseconds.
-const WORTH_TELLING: u64 = 5_000_000;
+/// The shortest gap that is printed when it ends, in microseconds.
+const PRINTED_GAP: u64 = 5_000_000;
 
-/// Writes records at a steady pace until it is stopped, and the same into a CSV file; tells how many there were.
+/// Writes records at a steady pace until it is stopped, and the same into a CSV file; returns how many there were.
 pub fn produce(servers: &str, topic: &str, file: &Path, seed: u64) -> Background<u64> {
     let (servers, topic, file): (String, String, PathBuf) = (servers.into(), topic.into(), file.into());
     Background::start(move |stop| {
@@ -82,7 +82,7 @@ pub fn watch_gaps(servers: &str, topic: &str, partitions: i32) -> Background<f64
             // Errors are those of brokers that are down; it goes on by itself.
             if let Some(Ok(_)) = reader.poll(Duration::from_millis(50)) {
                 let now = clock.monotonic_micros();
-                if now - last > WORTH_TELLING {
+                if now - last > PRINTED_GAP {
                     println!("no forecast for {:.1} s, until now", (now - last) as f64 / 1e6);
                 }
                 longest = longest.max(now - last);

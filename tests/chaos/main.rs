@@ -1,8 +1,8 @@
-//! Chaos on a real Kafka: three brokers, three replicas of the daemon, and a schedule of faults from a seed. Every record
-//! that went in must have exactly one forecast, in order, the same to the last bit as in an undisturbed run.
+//! Chaos on a real Kafka: three brokers, three replicas of the daemon, and a schedule of faults from a seed. Every
+//! record that went in must have exactly one forecast, in order, the same to the last bit as in an undisturbed run.
 //!
-//! `scripts/chaos --minutes M --seed S` runs it; `FORETIDE_CHAOS_MINUTES` (default 2), `FORETIDE_CHAOS_SEED` (default 1) and
-//! `FORETIDE_CHAOS_REPORT` (a folder for `report.json` and `report.txt`) are what it passes on.
+//! `scripts/chaos --minutes M --seed S` runs it; `FORETIDE_CHAOS_MINUTES` (default 2), `FORETIDE_CHAOS_SEED` (default
+//! 1) and `FORETIDE_CHAOS_REPORT` (a folder for `report.json` and `report.txt`) are what it passes on.
 #![allow(clippy::unwrap_used)] // a panic is how a test fails, in its helpers too
 
 mod feed;

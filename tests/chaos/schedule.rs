@@ -1,4 +1,4 @@
-//! Which faults come, in which order, and how far apart: all of it follows from the seed.
+//! Which faults come, in which order, with which pauses: all of it follows from the seed.
 
 use std::time::Duration;
 

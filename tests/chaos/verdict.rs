@@ -107,7 +107,7 @@ fn note(made: &mut BySeries, forecast: &[u8]) {
     made.entry(series).or_default().push((origin, hasher.finish()));
 }
 
-/// All that is told in the end.
+/// The figures of a whole run.
 pub struct Report {
     pub minutes: f64,
     pub seed: u64,
@@ -167,8 +167,8 @@ impl Report {
             line(&kind.name().replace('_', " "), count.to_string());
         }
         line("processes killed or ended and restarted", self.kills_and_restarts().to_string());
-        line("epochs rolled back", self.rolled_back.to_string());
-        line("seats fenced", self.fenced.to_string());
+        line("transactions rolled back", self.rolled_back.to_string());
+        line("members fenced", self.fenced.to_string());
         line("replicas that gave up by themselves", self.gave_up.to_string());
         line("median start until serving, s", format!("{:.1}", self.restore(0.5)));
         line("longest start until serving, s", format!("{:.1}", self.restore(1.0)));

@@ -85,27 +85,28 @@ fn kill_dash_nine_loses_and_doubles_nothing_and_forecasts_are_those_of_backtest(
     assert_eq!(of_input(&live), of_input(&file), "the daemon forecasts what the backtest does");
 }
 
-/// The temperature is told in advance by a second topic; two kills in the middle; the outcome must be that of `backtest` with
-/// the temperature known in advance, number for number.
+/// A second topic publishes the temperature ahead of time; two kills in the middle; the outcome must be that of
+/// `backtest` with the temperature as a future covariate, number for number.
 #[test]
-fn what_a_second_topic_tells_is_forecast_from_as_in_backtest_through_kill_dash_nine() {
+fn future_covariates_of_a_second_topic_are_used_as_in_backtest_through_kill_dash_nine() {
     let Some(table) = read_csv("vic_elec.csv.gz") else { return };
     let (time, demand, warm) = (table.column("Time"), table.column("Demand"), table.column("Temperature"));
     let rows = &table.rows[..900];
     let (topic, weather) = (kafka().topic("demand", 1), kafka().topic("weather", 1));
     let extra = format!(
-        "season = \"24h\"\n[stream.future_covariates]\ntopic = {weather:?}\nvalues = [\"warm\"]\ntime = {{ field = \"at\", format = \"milliseconds\" }}"
+        "season = \"24h\"\n[stream.future_covariates]\ntopic = {weather:?}\nvalues = [\"warm\"]\n\
+         time = {{ field = \"at\", format = \"milliseconds\" }}"
     );
     let stream =
         Stream { topic: &topic, values: vec!["Demand"], key: "{ fields = [] }", interval: "30m", extra: &extra };
-    let app = unique("known");
-    // What is said first is said otherwise later, and one record is no use.
-    let told = |number: f64, row: &Vec<String>| {
+    let app = unique("future");
+    // Newer values replace the first ones, and one record cannot be read.
+    let published = |number: f64, row: &Vec<String>| {
         Input::new("", format!("{{\"at\":{},\"warm\":{number}}}", support::millis(&row[time]))).at(0)
     };
-    produce(kafka(), &weather, rows.iter().map(|row| told(-50.0, row)));
+    produce(kafka(), &weather, rows.iter().map(|row| published(-50.0, row)));
     produce(kafka(), &weather, [Input::new("", "{\"at\":17000").at(0)]);
-    produce(kafka(), &weather, rows.iter().map(|row| told(row[warm].parse().unwrap(), row)));
+    produce(kafka(), &weather, rows.iter().map(|row| published(row[warm].parse().unwrap(), row)));
     let mut daemon = Daemon::new(&app, &[stream]);
     let record = |row: &Vec<String>| {
         Input::new("row", format!("{{\"time\":{},\"Demand\":{}}}", support::millis(&row[time]), row[demand])).at(0)
@@ -276,7 +277,9 @@ fn bad_records_go_to_the_dead_letters_and_good_ones_are_forecast() {
 fn the_trainer_learns_publishes_and_serving_takes_the_weights_up() {
     let topic = kafka().topic("learn", 2);
     let app = unique("learn");
-    let extra = "season = \"none\"\nreadings_per_slot = 1\ntraining = { every = \"1s\", min_steps = 200, max_updates = 60, batch_size = 8, margin = 0.001, learning_rate = 0.01 }";
+    let extra = "season = \"none\"\nreadings_per_slot = 1\n\
+        training = { every = \"1s\", min_steps = 200, max_updates = 60, batch_size = 8, \
+        margin = 0.001, learning_rate = 0.01 }";
     let stream = Stream { topic: &topic, values: vec!["value"], key: "\"record\"", interval: "1m", extra };
     let mut daemon = Daemon::new(&app, &[stream]).trained();
     let now = support::now() / 60_000 * 60_000;
@@ -330,7 +333,10 @@ fn training_off_line_reads_the_topics_and_writes_nothing() {
     let [config, out] = ["off-line.toml", "weights"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
     let stream = |name: &str, extra: &str| {
         format!(
-            "[[stream]]\nname = {name:?}\ntopics = [{topic:?}]\nvalues = [\"value\"]\ninterval = \"1m\"\nseason = \"none\"\nreadings_per_slot = 1\nhorizon = 24\ntime = {{ field = \"time\", format = \"milliseconds\" }}\nmodel = {{ hidden = 16 }}\ntraining = {{ enabled = false, batch_size = 8, margin = 0.001{extra} }}\n"
+            "[[stream]]\nname = {name:?}\ntopics = [{topic:?}]\nvalues = [\"value\"]\n\
+             interval = \"1m\"\nseason = \"none\"\nreadings_per_slot = 1\nhorizon = 24\n\
+             time = {{ field = \"time\", format = \"milliseconds\" }}\nmodel = {{ hidden = 16 }}\n\
+             training = {{ enabled = false, batch_size = 8, margin = 0.001{extra} }}\n"
         )
     };
     let head = format!("app = {app:?}\n[kafka]\nbrokers = [{:?}]\n", kafka().servers);
@@ -342,10 +348,10 @@ fn training_off_line_reads_the_topics_and_writes_nothing() {
             std::process::Command::new(env!("CARGO_BIN_EXE_foretide")).args(asked).args(stream).output().unwrap();
         (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
     };
-    let (code, told, said) = train(&["--stream", "learnt"]);
+    let (code, report, said) = train(&["--stream", "learnt"]);
     assert!(code == Some(0) && said.contains("8 series, 3200 steps of stream learnt"), "{code:?} {said}");
-    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
-    assert_eq!((&told["verdict"], &told["updates"]), (&"promote".into(), &40.into()), "{told}");
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((&report["verdict"], &report["updates"]), (&"promote".into(), &40.into()), "{report}");
     assert!(std::fs::metadata(&out).unwrap().len() > 1000);
     for written in [format!("{app}.models"), format!("{app}.state"), format!("{app}.learnt.forecasts")] {
         assert_eq!(kafka().broker().partitions(&written).unwrap(), None, "{written}");

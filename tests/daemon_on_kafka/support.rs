@@ -74,7 +74,8 @@ impl Stream<'_> {
         let readings = if self.extra.contains("readings_per_slot") { "" } else { "readings_per_slot = 1" };
         let training = if trained { "" } else { "training = { enabled = false }" };
         format!(
-            "[[stream]]\nname = \"stream\"\ntopics = [{:?}]\nkey = {}\nvalues = {:?}\ninterval = {:?}\n{readings}\n{training}\nhorizon = 24\ntime = {{ field = \"time\", format = \"milliseconds\" }}\nmodel = {{ hidden = 16 }}\n{}\n",
+            "[[stream]]\nname = \"stream\"\ntopics = [{:?}]\nkey = {}\nvalues = {:?}\ninterval = {:?}\n{readings}\n\
+             {training}\nhorizon = 24\ntime = {{ field = \"time\", format = \"milliseconds\" }}\nmodel = {{ hidden = 16 }}\n{}\n",
             self.topic, self.key, self.values, self.interval, self.extra
         )
     }
@@ -114,7 +115,8 @@ impl Daemon {
     pub fn start(&mut self, name: &str) {
         let port = free_port();
         let config = format!(
-            "app = {:?}\ninstance = {name:?}\nrole = {:?}\ncommit_interval = \"50ms\"\ncheckpoint_interval = \"2s\"\nshards = 1\n[kafka]\nbrokers = [{:?}]\nsession_timeout = \"6s\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n{}",
+            "app = {:?}\ninstance = {name:?}\nrole = {:?}\ncommit_interval = \"50ms\"\n\
+             checkpoint_interval = \"2s\"\nshards = 1\n[kafka]\nbrokers = [{:?}]\nsession_timeout = \"6s\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n{}",
             self.app,
             if self.trained { "all" } else { "score" },
             kafka().servers,

@@ -41,7 +41,7 @@ fn topics(arguments: &[&str]) {
 }
 
 /// Deletes a topic and makes it again.
-fn make_anew(topic: &str) {
+fn recreate(topic: &str) {
     topics(&["--delete", "--topic", topic]);
     let broker = kafka().broker();
     wait_for("the topic to be gone", LIMIT, || broker.partitions(topic).unwrap().is_none().then_some(()));
@@ -67,34 +67,34 @@ fn steps(app: &str, series: &str) -> Vec<i64> {
     all[series].iter().map(minute).collect()
 }
 
-/// While nobody looks, and under a running daemon: it is told, and the new topic is served from its first record on.
+/// While no daemon runs, and under a running one: it is logged, and the new topic is served from its first record on.
 #[test]
-fn a_topic_that_is_deleted_and_made_again_is_served_from_its_new_beginning() {
-    let (topic, app) = (kafka().topic("anew", 1), unique("anew"));
+fn a_topic_that_is_deleted_and_recreated_is_served_from_its_new_beginning() {
+    let (topic, app) = (kafka().topic("recreated", 1), unique("recreated"));
     let mut daemon = Daemon::new(&app, &[stream(&topic)]);
     daemon.start("first");
     produce(kafka(), &topic, readings("a", 0, 0..50));
     wait_for_position(&app, &topic, 0, 50);
     assert!(daemon.stop("first").success());
 
-    make_anew(&topic);
+    recreate(&topic);
     produce(kafka(), &topic, readings("a", 0, 10..30));
     daemon.start("second");
     wait_for_position(&app, &topic, 0, 20);
 
-    make_anew(&topic);
+    recreate(&topic);
     produce(kafka(), &topic, readings("a", 0, 5..12));
     wait_for_position(&app, &topic, 0, 7);
     assert!(daemon.log("second").matches("was deleted and made again").count() == 2, "{}", daemon.log("second"));
     assert!(daemon.stop("second").success());
     let expected: Vec<i64> = (0..50).chain(10..30).chain(5..12).collect();
-    assert_eq!(steps(&app, "a"), expected, "each life of the topic is forecast whole, once and in order");
+    assert_eq!(steps(&app, "a"), expected, "each topic is forecast whole, once and in order");
 }
 
-/// Records that nobody had read, and records that a restore wants again: both are told, and what is left is served.
+/// Records that nobody had read, and records that a restore needs: both are logged, and what is left is served.
 #[test]
-fn input_that_retention_has_taken_is_told_and_the_rest_is_served() {
-    let (topic, app) = (kafka().topic("eaten", 1), unique("eaten"));
+fn input_that_retention_deleted_is_reported_and_the_rest_is_served() {
+    let (topic, app) = (kafka().topic("deleted", 1), unique("deleted"));
     let mut daemon = Daemon::new(&app, &[stream(&topic)]);
     daemon.start("first");
     produce(kafka(), &topic, readings("a", 0, 0..50));

@@ -92,8 +92,8 @@ impl Feed {
         self.producer.flush(Duration::from_secs(60)).expect("the broker takes the records");
     }
 
-    /// Goes on in a thread with so many records a second from the microsecond `start` of `clock` on, until it is stopped;
-    /// then tells how many records there were in all.
+    /// Goes on in a thread with `rate` records a second from the microsecond `start` of `clock` on, until it is
+    /// stopped; then returns how many records there were in all.
     pub fn keep_pace(mut self, clock: SystemClock, start: u64, rate: f64) -> Background<u64> {
         Background::start(move |stop| {
             let before = self.sent;

@@ -1,5 +1,5 @@
-//! A real daemon that trains while it serves half of what it could, for a long time: memory, threads, open files, lag and
-//! latencies in the end are what they were in the beginning, and each record has its one forecast.
+//! A real daemon that trains while it serves half of what it could, for a long time: memory, threads, open files, lag
+//! and latencies in the end are what they were in the beginning, and each record has its one forecast.
 //!
 //! `scripts/soak --minutes M` runs an hour of it; here it is under a minute of fewer series, in which only threads and
 //! files must be flat. `FORETIDE_SOAK_MINUTES`, `FORETIDE_SOAK_SERIES` and `FORETIDE_SOAK_REPORT` (a folder for
@@ -147,7 +147,7 @@ fn soak(minutes: f64, series: u64) -> Report {
         std::thread::sleep(Duration::from_millis(300));
         (committed(&kafka, APP, INPUT, PARTITIONS) as u64 == records_in).then_some(())
     });
-    wait_for("the lag to be told as none", LIMIT, || {
+    wait_for("the lag to be reported as none", LIMIT, || {
         (metric(port, "foretide_consumer_lag_records")? == 0.0).then_some(())
     });
     let watched = Partition { topic: INPUT.into(), number: watch::PARTITION };

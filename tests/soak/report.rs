@@ -1,4 +1,4 @@
-//! What is told in the end: how memory, threads, open files, lag and latencies went, as a table, as JSON, and drawn.
+//! The report: memory, threads, open files, lag and latencies over time, as a table, as JSON, and drawn.
 
 use std::{error::Error, path::Path};
 
@@ -72,7 +72,7 @@ pub struct Look {
     pub values: [f64; 6],
 }
 
-/// All that is told.
+/// The figures of a whole run.
 pub struct Report {
     pub minutes: f64,
     pub series: u64,
@@ -111,10 +111,10 @@ impl Report {
             let flat = self.mean(**curve, END) <= self.mean(**curve, BEGINNING) * (1.0 + part) + more;
             !flat
         };
-        let told = |curve: &Curve| {
+        let text = |curve: &Curve| {
             format!("{}: {:.1}, in the end {:.1}", curve.name(), self.mean(*curve, BEGINNING), self.mean(*curve, END))
         };
-        curves.iter().filter(rises).map(told).collect()
+        curves.iter().filter(rises).map(text).collect()
     }
 
     /// One JSON object.
@@ -139,7 +139,8 @@ impl Report {
     /// The same as a table.
     pub fn table(&self) -> String {
         let mut text = format!(
-            "soak of {} minutes: {:.0} records a second of {} series, of {:.0} at most; {:.0} trainings, {:.0} promotions\n\
+            "soak of {} minutes: {:.0} records a second of {} series, of {:.0} at most; {:.0} trainings, \
+             {:.0} promotions\n\
              {:<34}{:>12}{:>12}{:>12}\n",
             self.minutes,
             self.rate,
@@ -186,7 +187,7 @@ impl Report {
 }
 
 #[test]
-fn what_rises_is_told() {
+fn what_rises_is_reported() {
     let report = |leak: f64| Report {
         minutes: 1.0,
         series: 1,
