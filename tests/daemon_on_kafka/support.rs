@@ -75,7 +75,8 @@ impl Stream<'_> {
         let training = if trained { "" } else { "training = { enabled = false }" };
         format!(
             "[[stream]]\nname = \"stream\"\ntopics = [{:?}]\nkey = {}\nvalues = {:?}\ninterval = {:?}\n{readings}\n\
-             {training}\nhorizon = 24\ntime = {{ field = \"time\", format = \"milliseconds\" }}\nmodel = {{ hidden = 16 }}\n{}\n",
+             {training}\nhorizon = 24\n\
+             time = {{ field = \"time\", format = \"milliseconds\" }}\nmodel = {{ hidden = 16 }}\n{}\n",
             self.topic, self.key, self.values, self.interval, self.extra
         )
     }
@@ -116,7 +117,8 @@ impl Daemon {
         let port = free_port();
         let config = format!(
             "app = {:?}\ninstance = {name:?}\nrole = {:?}\ncommit_interval = \"50ms\"\n\
-             checkpoint_interval = \"2s\"\nshards = 1\n[kafka]\nbrokers = [{:?}]\nsession_timeout = \"6s\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n{}",
+             checkpoint_interval = \"2s\"\nshards = 1\n[kafka]\n\
+             brokers = [{:?}]\nsession_timeout = \"6s\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n{}",
             self.app,
             if self.trained { "all" } else { "score" },
             kafka().servers,
