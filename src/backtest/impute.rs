@@ -10,10 +10,7 @@ use super::{error::BacktestError, report::significant, table::Table, units::unit
 use crate::{
     forecast::measures::PointMeasures,
     time::Grid,
-    train::{
-        Gaps, Imputer, ImputerSpec, Stretch, TrainError,
-        gaps::{Window, hidden, interpolated},
-    },
+    train::{GapSegment, Gaps, Imputer, ImputerSpec, TrainError, Window, interpolate, mask_gaps},
 };
 
 /// What sets the seed of the gaps that are scored apart from that of those which are learnt from.
@@ -116,7 +113,7 @@ pub fn impute(
     };
     let mut imputer = Imputer::new(&spec.imputer).map_err(asked)?;
     let stretches = stretches(table, score, spec.imputer.gaps.window());
-    let before: Vec<Stretch> = stretches.iter().map(|placed| placed.before(spec.max_history)).collect();
+    let before: Vec<GapSegment> = stretches.iter().map(|placed| placed.before(spec.max_history)).collect();
     imputer.train(&before, observe).map_err(asked)?;
     let filled = filled(spec, &imputer, &stretches)?;
     let units = units(table, spec.scale_rows.as_ref(), 0..score.start, 0);
@@ -146,16 +143,16 @@ pub fn impute(
 /// A stretch of a series, and where in it the scored rows lie.
 struct Placement {
     series: usize,
-    stretch: Stretch,
+    stretch: GapSegment,
     scored: Range<usize>,
 }
 
 impl Placement {
     /// The newest steps, at most `most`, before the scored rows.
-    fn before(&self, most: usize) -> Stretch {
+    fn before(&self, most: usize) -> GapSegment {
         let begin = self.scored.start.saturating_sub(most);
         let first = self.stretch.first + begin as i64;
-        Stretch { first, values: self.stretch.values[begin..self.scored.start].to_vec() }
+        GapSegment { first, values: self.stretch.values[begin..self.scored.start].to_vec() }
     }
 }
 
@@ -175,7 +172,7 @@ fn stretches(table: &Table, score: &Range<usize>, window: usize) -> Vec<Placemen
         if step.is_some_and(|step| step > window as i64) {
             done.extend(open[series].take());
         }
-        let begin = || Placement { series, stretch: Stretch { first: slot, values: Vec::new() }, scored: 0..0 };
+        let begin = || Placement { series, stretch: GapSegment { first: slot, values: Vec::new() }, scored: 0..0 };
         let placed = open[series].get_or_insert_with(begin);
         let place = (slot - placed.stretch.first) as usize;
         placed.stretch.values.resize(place, f64::NAN);
@@ -205,13 +202,13 @@ fn filled(spec: &ImputationSpec, imputer: &Imputer, stretches: &[Placement]) -> 
     let steps = gaps.window();
     let mut random = Pcg64::seed_from_u64(seed ^ SCORED);
     let (mut all, mut windows, mut begins) = (Vec::new(), Vec::new(), Vec::new());
-    for (stretch, Placement { stretch: Stretch { first, values }, scored, .. }) in stretches.iter().enumerate() {
+    for (stretch, Placement { stretch: GapSegment { first, values }, scored, .. }) in stretches.iter().enumerate() {
         if values.len() < steps {
             continue;
         }
         let drawn = gaps.draw(&mut random, scored.clone());
-        let seen = hidden(values, &drawn);
-        let line = interpolated(&seen);
+        let seen = mask_gaps(values, &drawn);
+        let line = interpolate(&seen);
         let end = seen.iter().rposition(|value| !value.is_nan()).unwrap_or(0);
         for gap in drawn {
             let last = seen[..gap.start].iter().rfind(|value| !value.is_nan());
@@ -300,7 +297,7 @@ mod tests {
             let placed = stretches(table, &spec.score_rows, 48);
             let mut imputer = Imputer::new(&spec.imputer).unwrap();
             let mut losses = Vec::new();
-            let before: Vec<Stretch> = placed.iter().map(|placed| placed.before(200)).collect();
+            let before: Vec<GapSegment> = placed.iter().map(|placed| placed.before(200)).collect();
             imputer.train(&before, &mut |_, loss| losses.push(loss)).unwrap();
             let filled = filled(&spec, &imputer, &placed).unwrap();
             let hidden: Vec<(usize, i64)> = filled

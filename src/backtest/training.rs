@@ -92,7 +92,7 @@ pub(super) fn round(
             };
             let (champion_loss, challenger_loss) = (outcome.champion_loss, outcome.challenger_loss);
             let weights = refused.is_none().then_some(outcome.challenger);
-            let prior = weights.as_ref().and_then(|_| train::prior(&stream.forecast, &lanes, &sizes));
+            let prior = weights.as_ref().and_then(|_| train::stream_prior(&stream.forecast, &lanes, &sizes));
             Ok(TrainingRound {
                 row,
                 updates: outcome.updates,

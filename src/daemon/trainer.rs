@@ -230,7 +230,7 @@ impl<'a> Trainer<'a> {
                     challenger_loss: outcome.challenger_loss,
                     trained_until: history.newest,
                     reason: PublishReason::Promotion,
-                    prior: train::prior(&stream.engine.forecast, &history.lanes, &history.sizes),
+                    prior: train::stream_prior(&stream.engine.forecast, &history.lanes, &history.sizes),
                 };
                 return self.publish(stream, challenger);
             }

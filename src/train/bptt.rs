@@ -1,26 +1,26 @@
-//! The network in training: its weights as variables, a window of steps forward and backward.
+//! Truncated backpropagation through time: the network's weights as variables, a chunk of steps forward and backward.
 
 use candle_core::{Device, Result, Tensor, Var};
 
-use super::head::Pinball;
+use super::batch::Chunk;
 use super::optimiser::{Tensors, named};
-use super::tracks::Window;
+use super::pinball_loss::Pinball;
 use crate::nn::sequence::Starts;
 use crate::nn::stack::{self, StackOutput};
 use crate::nn::{NetworkSpec, Weights, head};
 
-/// A network whose weights are candle's variables.
+/// A network whose weights are candle variables.
 pub(super) struct Model {
     spec: NetworkSpec,
     device: Device,
     variables: Tensors<Var>,
 }
 
-/// What a window gave.
-pub(super) struct Learnt {
+/// The result of a backward pass.
+pub(super) struct LossAndGradients {
     /// Mean loss.
     pub loss: f64,
-    /// By every variable.
+    /// Its gradient with respect to every variable.
     pub gradients: Tensors<Tensor>,
 }
 
@@ -37,13 +37,13 @@ impl Model {
         &self.variables
     }
 
-    /// The weights as they are now.
+    /// A copy of the current weights.
     pub(super) fn weights(&self) -> Result<Weights> {
         let tensors = self.variables.iter().map(|(name, variable)| Ok((name.clone(), named(variable)?)));
         Ok(Weights::from_tensors(tensors.collect::<Result<_>>()?))
     }
 
-    /// States of rows that begin anew, one tensor per layer.
+    /// Initial hidden states of `rows` rows, one tensor per layer.
     pub(super) fn fresh(&self, rows: usize) -> Result<Vec<Tensor>> {
         stack::fresh(&self.spec, rows, &self.device)
     }
@@ -53,22 +53,27 @@ impl Model {
         variable.ok_or_else(|| candle_core::Error::Msg(format!("no tensor {name}")))
     }
 
-    /// Runs all layers over a window of `rows` rows from `states` on, bottom up.
-    pub(super) fn forward(&self, window: &Window, rows: usize, states: &[Tensor]) -> Result<StackOutput> {
-        let steps = window.starts.len() / rows;
-        let starts = Starts::new(rows, window.starts.clone());
-        let inputs = Tensor::from_slice(&window.features, (steps, rows, self.spec.inputs), &self.device)?;
+    /// Runs all layers over a chunk of `rows` rows, starting from `states`.
+    pub(super) fn forward(&self, chunk: &Chunk, rows: usize, states: &[Tensor]) -> Result<StackOutput> {
+        let steps = chunk.reset_mask.len() / rows;
+        let starts = Starts::new(rows, chunk.reset_mask.clone());
+        let inputs = Tensor::from_slice(&chunk.features, (steps, rows, self.spec.inputs), &self.device)?;
         self.run(&inputs, &starts, states)
     }
 
-    /// The same over inputs `[steps, rows, inputs]`, which may be variables themselves.
+    /// Runs all layers over inputs `[steps, rows, inputs]`, which may be variables themselves.
     pub(super) fn run(&self, inputs: &Tensor, starts: &Starts, states: &[Tensor]) -> Result<StackOutput> {
         stack::run(&self.spec, &|name| self.variable(name), inputs, states, starts)
     }
 
-    /// Loss and gradients of the head on the newest `steps` of the top layer's outputs; nothing where none of their
-    /// targets `[steps, rows, targets]` has matured.
-    pub(super) fn learn(&self, stack: &StackOutput, steps: usize, pinball: &Pinball) -> Result<Option<Learnt>> {
+    /// Loss and gradients of the head on the newest `steps` outputs of the top layer; `None` where none of their targets
+    /// `[steps, rows, targets]` has matured.
+    pub(super) fn backward(
+        &self,
+        stack: &StackOutput,
+        steps: usize,
+        pinball: &Pinball,
+    ) -> Result<Option<LossAndGradients>> {
         if pinball.matured() == 0 {
             return Ok(None);
         }
@@ -83,6 +88,6 @@ impl Model {
                 None => candle_core::bail!("no gradient for {name}"),
             }
         }
-        Ok(Some(Learnt { loss: f64::from(loss.to_scalar::<f32>()?), gradients }))
+        Ok(Some(LossAndGradients { loss: f64::from(loss.to_scalar::<f32>()?), gradients }))
     }
 }

@@ -1,47 +1,47 @@
-//! Where training stands between two updates, as a value that can be written down: from there it goes on as if it had
-//! never ended, on the processor to the last bit.
+//! Training checkpoints: the complete state between two updates. Resuming from one equals an uninterrupted training, on
+//! the CPU to the last bit.
 
 use std::collections::BTreeMap;
 
 use super::optimiser::Moments;
 use crate::nn::{NamedTensor, Weights, WeightsError, tensors_from_bytes, tensors_to_bytes};
 
-/// Named in the header of every checkpoint.
+/// The format named in the header of every checkpoint.
 const FORMAT: &str = "foretide-checkpoint-1";
-/// The tensor of whole numbers and losses.
+/// The tensor that holds counters and losses.
 const NUMBERS: &str = "numbers";
 
-/// How far training is and what it met on the way.
+/// Progress and statistics of a training.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Tally {
-    /// Updates, those that were skipped included.
-    pub steps: usize,
-    /// Passes that are complete.
+pub(super) struct Counters {
+    /// Updates, including skipped ones.
+    pub updates: usize,
+    /// Complete epochs.
     pub epoch: usize,
-    /// Steps of the tracks that this pass has behind it.
-    pub chunk: usize,
-    /// Updates whose gradient was scaled down.
+    /// Steps of the batch done in this epoch.
+    pub step: usize,
+    /// Updates whose gradient was clipped.
     pub clipped: usize,
-    /// Updates left out because loss or gradient was not finite.
+    /// Updates skipped because loss or gradient was not finite.
     pub skipped: usize,
-    /// Series steps learnt from.
+    /// Series steps trained on.
     pub series_steps: u64,
-    /// Loss of the newest finite chunk; NaN before it.
+    /// Loss of the newest chunk whose loss is finite; NaN before it.
     pub loss: f64,
-    /// Norm of its gradient before clipping.
+    /// Norm of its gradient, before clipping.
     pub norm: f64,
-    /// And after.
+    /// The same after clipping.
     pub clipped_norm: f64,
-    /// Loss of the best weights on the choosing part; NaN before the first look.
+    /// Loss of the best weights on the selection part; NaN before the first evaluation.
     pub best_loss: f64,
 }
 
-impl Default for Tally {
+impl Default for Counters {
     fn default() -> Self {
         Self {
-            steps: 0,
+            updates: 0,
             epoch: 0,
-            chunk: 0,
+            step: 0,
             clipped: 0,
             skipped: 0,
             series_steps: 0,
@@ -53,27 +53,27 @@ impl Default for Tally {
     }
 }
 
-/// Everything that training needs to go on: weights, optimiser, hidden states and the place in the pass.
+/// The state of a training between two updates: weights, optimiser, hidden states and the position in the epoch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
-    /// The weights that training began with; the challenger is judged against them.
+    /// The weights that training started from, with which the challenger is compared.
     pub champion: Weights,
-    /// The weights as they are now.
+    /// The current weights.
     pub weights: Weights,
-    /// The best so far.
+    /// The best weights so far.
     pub best: Weights,
-    /// The optimiser's memory.
+    /// The state of the optimiser.
     pub moments: Moments,
-    /// Hidden states carried to the next chunk `[rows, states * hidden padded to 16]`, lowest layer first; empty where a
-    /// pass begins.
+    /// Hidden states at the start of the next chunk, `[layer][rows, states * hidden padded to 16]`; empty at the start of
+    /// an epoch.
     pub(super) states: Vec<NamedTensor>,
-    /// A hash of what the order of the lanes follows from.
+    /// A hash of all that determines the order of the sequences.
     pub(super) order: u64,
-    pub(super) tally: Tally,
+    pub(super) counters: Counters,
 }
 
 impl Checkpoint {
-    /// Before the first update.
+    /// The checkpoint before the first update.
     pub fn new(champion: &Weights) -> Self {
         Self {
             champion: champion.clone(),
@@ -82,19 +82,19 @@ impl Checkpoint {
             moments: Moments::default(),
             states: Vec::new(),
             order: 0,
-            tally: Tally::default(),
+            counters: Counters::default(),
         }
     }
 
     /// Updates so far.
-    pub fn steps(&self) -> usize {
-        self.tally.steps
+    pub fn updates(&self) -> usize {
+        self.counters.updates
     }
 
-    /// The safetensors form; the same checkpoint always gives the same bytes.
+    /// Encodes the checkpoint as safetensors. Equal checkpoints give equal bytes.
     ///
     /// # Errors
-    /// [`WeightsError::Malformed`] where a tensor's numbers do not fill its shape.
+    /// [`WeightsError::Malformed`] where the values of a tensor do not fill its shape.
     pub fn to_bytes(&self) -> Result<Vec<u8>, WeightsError> {
         let states: BTreeMap<String, NamedTensor> =
             self.states.iter().enumerate().map(|(layer, state)| (layer.to_string(), state.clone())).collect();
@@ -112,15 +112,15 @@ impl Checkpoint {
             .map(|(group, name, tensor)| (format!("{group}.{name}"), tensor.clone()))
             .collect();
         let numbers = self.numbers();
-        let values = numbers.iter().flat_map(|number| parts(*number)).collect();
+        let values = numbers.iter().flat_map(|number| to_parts(*number)).collect();
         tensors.insert(NUMBERS.to_owned(), NamedTensor { shape: vec![numbers.len(), 4], values });
         tensors_to_bytes(&tensors, FORMAT)
     }
 
-    /// Reads a checkpoint from its safetensors form. Whether it fits a network and its lanes shows when it is used.
+    /// Decodes a checkpoint. Whether it fits a network and its sequences is checked when it is used.
     ///
     /// # Errors
-    /// Bytes that are no checkpoint.
+    /// Where the bytes are not a checkpoint.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, WeightsError> {
         let mut groups: BTreeMap<String, BTreeMap<String, NamedTensor>> = BTreeMap::new();
         for (name, tensor) in tensors_from_bytes(bytes, FORMAT)? {
@@ -133,7 +133,7 @@ impl Checkpoint {
             .flat_map(|tensor| tensor.values)
             .collect::<Vec<_>>()
             .chunks(4)
-            .map(whole)
+            .map(from_parts)
             .collect();
         let mut checkpoint = Self {
             champion: Weights::from_tensors(take("champion")),
@@ -142,7 +142,7 @@ impl Checkpoint {
             moments: Moments { steps: 0, first: take("first"), second: take("second") },
             states: take("states").into_values().collect(),
             order: 0,
-            tally: Tally::default(),
+            counters: Counters::default(),
         };
         match groups.into_keys().next() {
             Some(name) => Err(WeightsError::Unknown { name }),
@@ -151,30 +151,43 @@ impl Checkpoint {
         }
     }
 
-    /// What is no tensor: counts as they are, losses by their bits.
+    /// Counters, and losses as their bits.
     fn numbers(&self) -> [u64; 12] {
-        let tally = &self.tally;
-        let [steps, epoch, chunk, clipped, skipped] =
-            [tally.steps, tally.epoch, tally.chunk, tally.clipped, tally.skipped].map(|count| count as u64);
+        let counters = &self.counters;
+        let [updates, epoch, step, clipped, skipped] =
+            [counters.updates, counters.epoch, counters.step, counters.clipped, counters.skipped]
+                .map(|count| count as u64);
         let [loss, norm, clipped_norm, best_loss] =
-            [tally.loss, tally.norm, tally.clipped_norm, tally.best_loss].map(f64::to_bits);
-        let (moments, series_steps) = (self.moments.steps, tally.series_steps);
-        [self.order, moments, series_steps, steps, epoch, chunk, clipped, skipped, loss, norm, clipped_norm, best_loss]
+            [counters.loss, counters.norm, counters.clipped_norm, counters.best_loss].map(f64::to_bits);
+        let (moments, series_steps) = (self.moments.steps, counters.series_steps);
+        [self.order, moments, series_steps, updates, epoch, step, clipped, skipped, loss, norm, clipped_norm, best_loss]
     }
 
-    /// The reverse; whether there were as many as there must be.
+    /// Restores what [`Self::numbers`] returns; `false` where their count is wrong.
     fn set_numbers(&mut self, numbers: &[u64]) -> bool {
-        let &[order, moments, series_steps, steps, epoch, chunk, clipped, skipped, loss, norm, clipped_norm, best_loss] =
-            numbers
+        let &[
+            order,
+            moments,
+            series_steps,
+            updates,
+            epoch,
+            step,
+            clipped,
+            skipped,
+            loss,
+            norm,
+            clipped_norm,
+            best_loss,
+        ] = numbers
         else {
             return false;
         };
         let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         (self.order, self.moments.steps) = (order, moments);
-        self.tally = Tally {
-            steps: count(steps),
+        self.counters = Counters {
+            updates: count(updates),
             epoch: count(epoch),
-            chunk: count(chunk),
+            step: count(step),
             clipped: count(clipped),
             skipped: count(skipped),
             series_steps,
@@ -187,13 +200,13 @@ impl Checkpoint {
     }
 }
 
-/// A whole number as four of 16 bits, which `f32` holds exactly.
-fn parts(number: u64) -> [f32; 4] {
+/// A number as four parts of 16 bits, which `f32` holds exactly.
+fn to_parts(number: u64) -> [f32; 4] {
     [48, 32, 16, 0].map(|shift| f32::from((number >> shift) as u16))
 }
 
-/// The reverse of [`parts`].
-fn whole(parts: &[f32]) -> u64 {
+/// The inverse of [`to_parts`].
+fn from_parts(parts: &[f32]) -> u64 {
     parts.iter().fold(0, |number, part| number << 16 | u64::from(*part as u16))
 }
 
@@ -202,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_checkpoint_is_read_back_to_the_last_bit() {
+    fn a_checkpoint_is_decoded_to_the_last_bit() {
         let tensor = |value: f32| NamedTensor { shape: vec![1, 2], values: vec![value, -value] };
         let weights = |value| Weights::from_tensors(BTreeMap::from([("layer0.input".to_owned(), tensor(value))]));
         let mut checkpoint = Checkpoint::new(&weights(0.1));
@@ -210,10 +223,10 @@ mod tests {
         checkpoint.states = vec![tensor(1.5), tensor(-2.5)];
         checkpoint.moments.first.insert("layer0.input".to_owned(), tensor(1e-9));
         (checkpoint.order, checkpoint.moments.steps) = (u64::MAX - 5, 1 << 40);
-        checkpoint.tally = Tally {
-            steps: 1,
+        checkpoint.counters = Counters {
+            updates: 1,
             epoch: 2,
-            chunk: 3,
+            step: 3,
             clipped: 4,
             skipped: 5,
             series_steps: 6,
@@ -225,10 +238,10 @@ mod tests {
         let bytes = checkpoint.to_bytes().unwrap();
         let read = Checkpoint::from_bytes(&bytes).unwrap();
         assert_eq!(read, checkpoint);
-        assert_eq!((read.to_bytes().unwrap(), read.steps()), (bytes.clone(), 1));
+        assert_eq!((read.to_bytes().unwrap(), read.updates()), (bytes.clone(), 1));
         let fresh = Checkpoint::new(&weights(0.1));
         let again = Checkpoint::from_bytes(&fresh.to_bytes().unwrap()).unwrap();
-        assert!(again.tally.best_loss.is_nan() && again.tally.loss.is_nan() && again.states.is_empty());
+        assert!(again.counters.best_loss.is_nan() && again.counters.loss.is_nan() && again.states.is_empty());
 
         assert!(matches!(Checkpoint::from_bytes(&bytes[..50]), Err(WeightsError::Malformed(_))));
         let weights = weights(0.1).to_bytes().unwrap();

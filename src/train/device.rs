@@ -1,19 +1,19 @@
-//! Where training computes.
+//! The device that training computes on.
 
 use std::fmt;
 use std::str::FromStr;
 
 use candle_core::Device;
 
-/// What was asked for.
+/// The configured device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
-    /// A GPU where this build and this machine have one, otherwise the processor.
+    /// A GPU where this build supports it and this machine has one, otherwise the CPU.
     #[default]
     Auto,
-    /// The processor.
+    /// The CPU.
     Cpu,
-    /// The GPU, or an error.
+    /// The GPU; an error where there is none.
     Cuda,
 }
 
@@ -38,10 +38,10 @@ impl FromStr for DeviceChoice {
     }
 }
 
-/// A device that cannot be had.
+/// A device that is not available.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceError {
-    /// The name is not known.
+    /// The name is unknown.
     #[error("unknown device \"{0}\": expected one of auto, cpu, cuda")]
     Unknown(String),
     /// This build cannot use a GPU.
@@ -54,10 +54,10 @@ pub enum DeviceError {
     NoGpu(String),
 }
 
-/// Opens the device that was asked for.
+/// Opens the configured device.
 ///
 /// # Errors
-/// Where `Cuda` was asked for and this build or this machine does not have it; `Auto` and `Cpu` never fail.
+/// Where `Cuda` is configured and this build or this machine has none; `Auto` and `Cpu` never fail.
 pub fn open(choice: DeviceChoice) -> Result<Device, DeviceError> {
     match choice {
         DeviceChoice::Cpu => Ok(Device::Cpu),
@@ -68,7 +68,7 @@ pub fn open(choice: DeviceChoice) -> Result<Device, DeviceError> {
 
 #[cfg(feature = "cuda")]
 fn open_cuda() -> Result<Device, DeviceError> {
-    // The driver's library is loaded at first use, and where it is missing that panics rather than fails.
+    // The driver's library is loaded at first use, which panics where it is missing.
     match std::panic::catch_unwind(|| Device::new_cuda_with_stream(0)) {
         Ok(Ok(device)) => Ok(device),
         Ok(Err(error)) => Err(DeviceError::NoGpu(error.to_string())),
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_and_wrong_ones_answered() {
+    fn device_names_are_parsed_and_unknown_ones_rejected() {
         for choice in [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Cuda] {
             assert_eq!(choice.to_string().parse(), Ok(choice));
         }
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn auto_falls_back_and_cuda_says_why_it_is_not_there() {
+    fn auto_falls_back_to_the_cpu_and_cuda_explains_why_it_is_missing() {
         assert!(open(DeviceChoice::Auto).is_ok());
         assert!(open(DeviceChoice::Cpu).unwrap().is_cpu());
         if let Err(error) = open(DeviceChoice::Cuda) {

@@ -1,4 +1,4 @@
-//! Windows of values with gaps: what is hidden in them, the straight line across it, and what an imputer is told.
+//! Windows with gaps: masked values, linear interpolation across them, and the inputs of the imputer.
 
 use std::ops::Range;
 
@@ -7,75 +7,72 @@ use rand_pcg::rand_core::RngCore;
 
 use crate::series::sine;
 
-/// Numbers that an imputer is told of a step.
-///
-/// In the window's own scale: the value (0 where there is none), the line; between them whether there is a value; then
-/// the steps since the last and until the next value, in units of the longest gap, and sine and cosine of the place in
-/// the season (0 without one).
+/// Inputs of the imputer for one step: the value (0 where it is missing), whether it is present, the interpolated value;
+/// the steps since the last and until the next value; sine and cosine of the phase of the season (0 without one). Values
+/// are in the window's scale, steps in units of the longest gap.
 pub(super) const INPUTS: usize = 7;
-/// The fewest steps of a window.
-const LEAST_WINDOW: usize = 48;
+/// The least steps of a window: enough to estimate a scale where gaps are short.
+const MIN_WINDOW: usize = 48;
 
-/// How many steps gaps are long, from the shortest to the longest, both included.
+/// The lengths of gaps in steps, inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gaps {
-    /// At least 1.
+    /// The shortest gap; at least 1.
     pub shortest: usize,
-    /// At least as long.
+    /// The longest gap; at least as long.
     pub longest: usize,
 }
 
 /// Values of a series in successive slots.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Stretch {
-    /// The slot of the first.
+pub struct GapSegment {
+    /// The slot of the first value.
     pub first: i64,
-    /// NaN where there is none.
+    /// NaN where a value is missing.
     pub values: Vec<f64>,
 }
 
 impl Gaps {
-    /// The longest gap that there may be: its window is the longest that training takes.
+    /// The longest gap allowed: its window has the most steps that a training chunk may have.
     pub const LONGEST: usize = 1024;
 
-    /// Steps of the windows that gaps are filled in: enough for the longest gap and for as much again around it, and
-    /// more.
+    /// Steps of a window: four times the longest gap, so that the values around a gap fit in.
     pub fn window(self) -> usize {
-        (4 * self.longest).max(LEAST_WINDOW)
+        (4 * self.longest).max(MIN_WINDOW)
     }
 
-    /// Draws gaps within `steps`, in order: lengths are uniform, and so are the stretches left between, from one to three
-    /// times the longest gap. The last step is never hidden.
+    /// Draws gaps within `steps`, in order. Their lengths are uniform, and so are the distances between them, from one to
+    /// three times the longest gap. The last step is never masked.
     pub fn draw(self, random: &mut Pcg64, steps: Range<usize>) -> Vec<Range<usize>> {
         let mut gaps = Vec::new();
-        let mut at = steps.start + between(random, 1, 3 * self.longest);
+        let mut at = steps.start + uniform(random, 1, 3 * self.longest);
         loop {
-            let end = at + between(random, self.shortest, self.longest);
+            let end = at + uniform(random, self.shortest, self.longest);
             if end >= steps.end {
                 return gaps;
             }
             gaps.push(at..end);
-            at = end + between(random, self.longest, 3 * self.longest);
+            at = end + uniform(random, self.longest, 3 * self.longest);
         }
     }
 }
 
-/// A number from `least` to `most`.
-pub(super) fn between(random: &mut Pcg64, least: usize, most: usize) -> usize {
-    let choices = (most - least + 1) as u64;
-    least + (random.next_u64() % choices) as usize
+/// A random number from `min` to `max`, inclusive.
+pub(super) fn uniform(random: &mut Pcg64, min: usize, max: usize) -> usize {
+    let choices = (max - min + 1) as u64;
+    min + (random.next_u64() % choices) as usize
 }
 
-/// The values without those in the gaps.
-pub fn hidden(values: &[f64], gaps: &[Range<usize>]) -> Vec<f64> {
+/// The values, with NaN in the gaps.
+pub fn mask_gaps(values: &[f64], gaps: &[Range<usize>]) -> Vec<f64> {
     let mut seen = values.to_vec();
     gaps.iter().for_each(|gap| seen[gap.clone()].fill(f64::NAN));
     seen
 }
 
-/// Straight lines between the values that are seen (not NaN), and the nearest of them before the first and after the
-/// last; all NaN where none is.
-pub fn interpolated(seen: &[f64]) -> Vec<f64> {
+/// Linear interpolation between the values that are present (not NaN). Constant before the first and after the last; all
+/// NaN where there is none.
+pub fn interpolate(seen: &[f64]) -> Vec<f64> {
     let mut line = seen.to_vec();
     let mut before: Option<usize> = None;
     for at in (0..seen.len()).filter(|at| !seen[*at].is_nan()) {
@@ -96,20 +93,20 @@ pub fn interpolated(seen: &[f64]) -> Vec<f64> {
     line
 }
 
-/// A window as an imputer sees it: made of seen values only.
+/// A window as the imputer sees it: computed from present values only.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Window {
-    /// `[steps, INPUTS]`.
+    /// `[steps, INPUTS]`
     pub(super) inputs: Vec<f32>,
-    /// The line, `[steps]`.
+    /// `[steps]`: the interpolated values.
     pub(super) line: Vec<f64>,
-    /// The deviation of the seen values: positive.
+    /// The standard deviation of the present values: positive.
     pub(super) scale: f64,
 }
 
 impl Window {
-    /// Describes `seen` values (NaN: none) in successive slots from `first` on, with the `line` across what is not seen,
-    /// in a `season` of so many steps (0: none). Nothing where none is seen.
+    /// A window of `seen` values (NaN where missing) in successive slots from `first` on, with their interpolation `line`
+    /// and a `season` in steps (0 for none). `None` where no value is present.
     pub fn new(gaps: Gaps, season: usize, first: i64, seen: &[f64], line: &[f64]) -> Option<Self> {
         let known = || seen.iter().filter(|value| !value.is_nan());
         let count = known().count() as f64;
@@ -118,10 +115,10 @@ impl Window {
         }
         let centre = known().map(|value| value / count).sum::<f64>();
         let deviation = known().map(|value| (value - centre).powi(2) / count).sum::<f64>().sqrt();
-        // Where nothing moves the line is right but for rounding, and so it stays.
+        // For a constant series the interpolation is exact but for rounding; the floor keeps the division finite.
         let scale = deviation.max(1e-9 * centre.abs()).max(1e-100);
         let scaled = |value: f64| ((value - centre) / scale) as f32;
-        let unseen = |values: &mut dyn Iterator<Item = &f64>| {
+        let steps_without_value = |values: &mut dyn Iterator<Item = &f64>| {
             let mut steps = seen.len();
             let count = values.map(|value| {
                 steps = if value.is_nan() { (steps + 1).min(seen.len()) } else { 0 };
@@ -129,7 +126,7 @@ impl Window {
             });
             count.collect::<Vec<f32>>()
         };
-        let (since, until) = (unseen(&mut seen.iter()), unseen(&mut seen.iter().rev()));
+        let (since, until) = (steps_without_value(&mut seen.iter()), steps_without_value(&mut seen.iter().rev()));
         let mut inputs = Vec::with_capacity(seen.len() * INPUTS);
         for (step, (value, since)) in seen.iter().zip(since).enumerate() {
             let present = !value.is_nan();
@@ -163,14 +160,14 @@ mod tests {
     const NONE: f64 = f64::NAN;
 
     #[test]
-    fn lines_by_hand() {
-        let line = interpolated(&[NONE, 2.0, NONE, NONE, 8.0, 7.0, NONE]);
+    fn interpolation_matches_values_computed_by_hand() {
+        let line = interpolate(&[NONE, 2.0, NONE, NONE, 8.0, 7.0, NONE]);
         assert_eq!(line, [2.0, 2.0, 4.0, 6.0, 8.0, 7.0, 7.0]);
-        assert!(interpolated(&[NONE, NONE]).iter().all(|value| value.is_nan()));
+        assert!(interpolate(&[NONE, NONE]).iter().all(|value| value.is_nan()));
     }
 
     #[test]
-    fn gaps_keep_their_lengths_and_their_distance_and_come_from_the_seed() {
+    fn gaps_have_the_given_lengths_and_distances_and_depend_on_the_seed() {
         let gaps = Gaps { shortest: 2, longest: 5 };
         let draw = |seed| gaps.draw(&mut Pcg64::seed_from_u64(seed), 100..1100);
         let drawn = draw(1);
@@ -184,10 +181,10 @@ mod tests {
     }
 
     #[test]
-    fn a_window_by_hand() {
+    fn a_window_matches_values_computed_by_hand() {
         let gaps = Gaps { shortest: 1, longest: 2 };
         let seen = [3.0, NONE, NONE, 5.0];
-        let window = Window::new(gaps, 4, 8, &seen, &interpolated(&seen)).unwrap();
+        let window = Window::new(gaps, 4, 8, &seen, &interpolate(&seen)).unwrap();
         assert_eq!(window.scale, 1.0, "mean 4, both values one apart from it");
         let step = |at: usize| &window.inputs[at * INPUTS..][..INPUTS - 2];
         assert_eq!(step(0), [-1.0, 1.0, -1.0, 0.0, 0.0]);

@@ -1,47 +1,47 @@
-//! Fills gaps between known values: a bidirectional encoder of a window under a linear head that says, in the scale of
-//! the window's seen values, how far each step is from the straight line across the gap. The head begins at zero, so that
-//! untrained this is linear interpolation.
+//! Imputation: fills gaps between known values. A bidirectional encoder of a window feeds a linear head that predicts the
+//! deviation of each step from linear interpolation, in the scale of the window. The head starts at zero, so that an
+//! untrained imputer interpolates linearly.
 //!
-//! It learns from windows in which it hides values itself; only those give loss, the Huber loss (Huber, Annals of
-//! Mathematical Statistics 35(1), 1964).
+//! Training masks values of its windows at random; only those give loss, the Huber loss (Huber, Annals of Mathematical
+//! Statistics 35(1), 1964).
 
 use candle_core::{Device, Result as TensorResult, Tensor, Var};
 use rand_pcg::Pcg64;
 use rand_pcg::rand_core::SeedableRng;
 
-use super::gaps::{Gaps, INPUTS, Stretch, Window, between, hidden, interpolated};
-use super::head::Pinball;
+use super::gaps::{GapSegment, Gaps, INPUTS, Window, interpolate, mask_gaps, uniform};
 use super::optimiser::{AdamW, Moments, Tensors, clip, global_norm, learning_rate};
+use super::pinball_loss::Pinball;
 use super::spec::{TrainError, TrainSpec};
 use crate::nn::{Bidirectional, CellKind, NamedTensor, NetworkError};
 
-/// Errors below this part of a window's deviation are squared, larger ones count as they are.
+/// Threshold of the Huber loss, in standard deviations of the window.
 const HUBER: f32 = 0.5;
-/// Windows that are filled in one go.
+/// Windows that are filled side by side: bounds the memory.
 const BATCH: usize = 64;
 
-/// What an imputer looks like and how it learns.
+/// The network and the training of an imputer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImputerSpec {
     /// LSTM or GRU.
     pub cell: CellKind,
-    /// Units in each direction.
+    /// Hidden units of each direction.
     pub hidden: usize,
     /// The gaps that it learns to fill.
     pub gaps: Gaps,
-    /// Steps in a season, 0 for none.
+    /// Steps in a season; 0 for none.
     pub season: usize,
     /// Updates of the weights.
     pub updates: usize,
-    /// Windows in one update.
+    /// Windows of one update.
     pub windows: usize,
     /// The largest learning rate.
     pub learning_rate: f64,
-    /// Seed of the weights and of what is drawn.
+    /// Seed of the weights, the windows and the masks.
     pub seed: u64,
 }
 
-/// An imputer: computes on the processor, where the same arguments give the same numbers.
+/// A network that fills gaps. It computes on the CPU, where equal arguments give equal results.
 #[derive(Debug)]
 pub struct Imputer {
     spec: ImputerSpec,
@@ -50,10 +50,10 @@ pub struct Imputer {
 }
 
 impl Imputer {
-    /// An imputer that has learnt nothing: it interpolates linearly.
+    /// An untrained imputer, which interpolates linearly.
     ///
     /// # Errors
-    /// Where the network cannot be, or the gaps make no sense.
+    /// Where the network or the gaps are invalid.
     pub fn new(spec: &ImputerSpec) -> Result<Self, TrainError> {
         let encoder = Bidirectional::new(spec.cell, INPUTS, spec.hidden).map_err(NetworkError::from)?;
         let Gaps { shortest, longest } = spec.gaps;
@@ -76,16 +76,16 @@ impl Imputer {
         Ok(Self { spec: spec.clone(), encoder, variables })
     }
 
-    /// Learns from windows drawn from the stretches; `observe` is told updates and their losses.
+    /// Trains on windows drawn from the segments. `observe` receives the number and the loss of each update.
     ///
     /// # Errors
-    /// Where no stretch is as long as a window, or candle fails.
-    pub fn train(&mut self, stretches: &[Stretch], observe: &mut dyn FnMut(usize, f64)) -> Result<(), TrainError> {
+    /// Where no segment is as long as a window, or candle fails.
+    pub fn train(&mut self, segments: &[GapSegment], observe: &mut dyn FnMut(usize, f64)) -> Result<(), TrainError> {
         if self.spec.updates == 0 {
             return Ok(());
         }
         let defaults = TrainSpec::default();
-        let windows = Windows::new(self.spec.gaps.window(), stretches)?;
+        let windows = Windows::new(self.spec.gaps.window(), segments)?;
         let mut optimiser = AdamW::new(&self.variables, defaults.weight_decay, &Moments::default())?;
         let mut random = Pcg64::seed_from_u64(self.spec.seed);
         for update in 0..self.spec.updates {
@@ -94,7 +94,7 @@ impl Imputer {
             if pinball.matured() == 0 {
                 continue;
             }
-            let outputs = self.encoder.run(&|name| self.tensor(name), &stacked(&inputs)?)?;
+            let outputs = self.encoder.run(&|name| self.tensor(name), &stack(&inputs)?)?;
             let loss = pinball.mean(&outputs, &self.tensor("head.weight")?, &self.tensor("head.bias")?)?;
             let store = loss.backward()?;
             let gradient = |(name, variable): (&String, &Var)| Some((name.clone(), store.get(variable)?.detach()));
@@ -110,20 +110,21 @@ impl Imputer {
         Ok(())
     }
 
-    /// What stands at every step of windows of the same length: `[windows][steps]`.
+    /// The filled values of windows of equal length, `[windows][steps]`.
     ///
     /// # Errors
-    /// Those of candle.
+    /// Where candle fails.
     pub fn fill(&self, windows: &[Window]) -> Result<Vec<Vec<f64>>, TrainError> {
         let mut filled = Vec::with_capacity(windows.len());
-        let still = |name: &str| Ok(self.tensor(name)?.detach());
+        let constant = |name: &str| Ok(self.tensor(name)?.detach());
         for batch in windows.chunks(BATCH) {
-            let outputs = self.encoder.run(&still, &stacked(batch)?)?;
+            let outputs = self.encoder.run(&constant, &stack(batch)?)?;
             let (steps, rows, width) = outputs.dims3()?;
-            let apart = outputs.reshape((steps * rows, width))?.matmul(&still("head.weight")?.t()?)?;
-            let apart = apart.broadcast_add(&still("head.bias")?)?.flatten_all()?.to_vec1::<f32>()?;
+            let deviations = outputs.reshape((steps * rows, width))?.matmul(&constant("head.weight")?.t()?)?;
+            let deviations = deviations.broadcast_add(&constant("head.bias")?)?.flatten_all()?.to_vec1::<f32>()?;
             for (row, window) in batch.iter().enumerate() {
-                let value = |(step, line): (usize, &f64)| line + window.scale * f64::from(apart[step * rows + row]);
+                let value =
+                    |(step, line): (usize, &f64)| line + window.scale * f64::from(deviations[step * rows + row]);
                 filled.push(window.line.iter().enumerate().map(value).collect());
             }
         }
@@ -136,8 +137,8 @@ impl Imputer {
     }
 }
 
-/// Windows side by side, `[steps, windows, INPUTS]`.
-fn stacked(windows: &[Window]) -> TensorResult<Tensor> {
+/// The inputs of windows, `[steps, windows, INPUTS]`.
+fn stack(windows: &[Window]) -> TensorResult<Tensor> {
     let steps = windows.first().map_or(0, |window| window.line.len());
     let mut inputs = Vec::with_capacity(steps * windows.len() * INPUTS);
     for step in 0..steps {
@@ -146,48 +147,48 @@ fn stacked(windows: &[Window]) -> TensorResult<Tensor> {
     Tensor::from_vec(inputs, (steps, windows.len(), INPUTS), &Device::Cpu)
 }
 
-/// All windows of some stretches.
+/// All windows of some segments.
 struct Windows<'a> {
     steps: usize,
-    stretches: &'a [Stretch],
-    /// How many windows the stretches up to each one hold.
+    segments: &'a [GapSegment],
+    /// Number of windows in the segments up to each one (inclusive).
     until: Vec<usize>,
 }
 
 impl<'a> Windows<'a> {
-    fn new(steps: usize, stretches: &'a [Stretch]) -> Result<Self, TrainError> {
+    fn new(steps: usize, segments: &'a [GapSegment]) -> Result<Self, TrainError> {
         let mut count = 0;
-        let mut add = |stretch: &Stretch| {
-            count += (stretch.values.len() + 1).saturating_sub(steps);
+        let mut add = |segment: &GapSegment| {
+            count += (segment.values.len() + 1).saturating_sub(steps);
             count
         };
-        let until: Vec<usize> = stretches.iter().map(&mut add).collect();
+        let until: Vec<usize> = segments.iter().map(&mut add).collect();
         if count == 0 {
-            let longest = stretches.iter().map(|stretch| stretch.values.len()).max().unwrap_or(0);
+            let longest = segments.iter().map(|segment| segment.values.len()).max().unwrap_or(0);
             return Err(TrainError::TooLittle(format!(
-                "the longest stretch to learn to fill gaps from has {longest} steps, expected at least {steps}, a window"
+                "the longest run of values to learn from has {longest} steps, expected at least {steps}, one window"
             )));
         }
-        Ok(Self { steps, stretches, until })
+        Ok(Self { steps, segments, until })
     }
 
-    /// Windows with values hidden in them, and how far the hidden values are from the line, in the windows' scales:
-    /// `[steps, windows]`, NaN for what is not hidden or not known.
+    /// Draws windows with masked values. Returns them and the deviations of the masked values from the interpolation,
+    /// `[steps, windows]`, in the scale of each window; NaN where nothing is masked or known.
     fn draw(&self, spec: &ImputerSpec, random: &mut Pcg64) -> (Vec<Window>, Vec<f32>) {
         let clip = f64::from(TrainSpec::default().target_clip);
         let mut windows = Vec::with_capacity(spec.windows);
-        let mut apart: Vec<Vec<f32>> = Vec::with_capacity(spec.windows);
+        let mut deviations: Vec<Vec<f32>> = Vec::with_capacity(spec.windows);
         let count = self.until.last().copied().unwrap_or(0);
         for _ in 0..spec.windows {
-            let drawn = between(random, 1, count);
-            let stretch = &self.stretches[self.until.partition_point(|until| *until < drawn)];
-            let last = stretch.values.len() - self.steps;
-            let begin = between(random, 0, last);
-            let values = &stretch.values[begin..begin + self.steps];
+            let drawn = uniform(random, 1, count);
+            let segment = &self.segments[self.until.partition_point(|until| *until < drawn)];
+            let last = segment.values.len() - self.steps;
+            let begin = uniform(random, 0, last);
+            let values = &segment.values[begin..begin + self.steps];
             let gaps = spec.gaps.draw(random, 0..self.steps);
-            let seen = hidden(values, &gaps);
-            let first = stretch.first + begin as i64;
-            let Some(window) = Window::new(spec.gaps, spec.season, first, &seen, &interpolated(&seen)) else {
+            let seen = mask_gaps(values, &gaps);
+            let first = segment.first + begin as i64;
+            let Some(window) = Window::new(spec.gaps, spec.season, first, &seen, &interpolate(&seen)) else {
                 continue;
             };
             let mut targets = vec![f32::NAN; self.steps];
@@ -195,9 +196,9 @@ impl<'a> Windows<'a> {
                 targets[step] = ((values[step] - window.line[step]) / window.scale).clamp(-clip, clip) as f32;
             }
             windows.push(window);
-            apart.push(targets);
+            deviations.push(targets);
         }
-        let targets = (0..self.steps).flat_map(|step| apart.iter().map(move |targets| targets[step])).collect();
+        let targets = (0..self.steps).flat_map(|step| deviations.iter().map(move |targets| targets[step])).collect();
         (windows, targets)
     }
 }
@@ -221,26 +222,26 @@ mod tests {
         }
     }
 
-    fn wave() -> Stretch {
+    fn wave() -> GapSegment {
         let value = |step: i32| 50.0 + 9.0 * (f64::from(step) * std::f64::consts::TAU / 12.0).sin();
-        Stretch { first: -5, values: (-5..300).map(value).collect() }
+        GapSegment { first: -5, values: (-5..300).map(value).collect() }
     }
 
     fn window(values: &[f64]) -> Window {
-        let seen = hidden(values, &[GAP]);
-        Window::new(spec().gaps, 12, 7, &seen, &interpolated(&seen)).unwrap()
+        let seen = mask_gaps(values, &[GAP]);
+        Window::new(spec().gaps, 12, 7, &seen, &interpolate(&seen)).unwrap()
     }
 
     #[test]
-    fn untrained_is_linear_interpolation_to_the_last_bit() {
+    fn an_untrained_imputer_interpolates_linearly_to_the_last_bit() {
         let values = wave().values[12..60].to_vec();
         let imputer = Imputer::new(&ImputerSpec { cell: CellKind::Lstm, ..spec() }).unwrap();
         let filled = imputer.fill(&[window(&values)]).unwrap();
-        assert_eq!(filled[0], interpolated(&hidden(&values, &[GAP])));
+        assert_eq!(filled[0], interpolate(&mask_gaps(&values, &[GAP])));
     }
 
     #[test]
-    fn it_learns_what_bends_the_same_twice() {
+    fn training_is_reproducible_and_beats_interpolation() {
         let values = wave().values[12..60].to_vec();
         let error = |filled: &[f64]| GAP.map(|step| (filled[step] - values[step]).abs()).sum::<f64>();
         let runs = [0, 1].map(|_| {
@@ -251,16 +252,16 @@ mod tests {
             imputer.fill(&[window(&values)]).unwrap().remove(0)
         });
         assert_eq!(runs[0], runs[1]);
-        let line = interpolated(&hidden(&values, &[GAP]));
+        let line = interpolate(&mask_gaps(&values, &[GAP]));
         assert!(error(&runs[0]) < 0.5 * error(&line), "{} against {}", error(&runs[0]), error(&line));
     }
 
     #[test]
-    fn what_cannot_be_is_named() {
-        let refuse = |spec: ImputerSpec| Imputer::new(&spec).unwrap_err().to_string();
-        assert!(refuse(ImputerSpec { cell: CellKind::Tcn, ..spec() }).contains("expected lstm or gru"));
-        assert!(refuse(ImputerSpec { gaps: Gaps { shortest: 3, longest: 2 }, ..spec() }).contains("gaps are 3 to 2"));
-        let short = Stretch { first: 0, values: vec![1.0; 47] };
+    fn invalid_specs_and_short_histories_are_rejected() {
+        let reject = |spec: ImputerSpec| Imputer::new(&spec).unwrap_err().to_string();
+        assert!(reject(ImputerSpec { cell: CellKind::Tcn, ..spec() }).contains("expected lstm or gru"));
+        assert!(reject(ImputerSpec { gaps: Gaps { shortest: 3, longest: 2 }, ..spec() }).contains("gaps are 3 to 2"));
+        let short = GapSegment { first: 0, values: vec![1.0; 47] };
         let error = Imputer::new(&spec()).unwrap().train(&[short], &mut |_, _| {}).unwrap_err().to_string();
         assert!(error.contains("has 47 steps, expected at least 48"), "{error}");
     }

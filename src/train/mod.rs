@@ -1,31 +1,32 @@
-//! Truncated backpropagation through time and the gate between challenger and champion.
+//! Network training by truncated backpropagation through time, and the choice between champion and challenger.
 //!
-//! The lanes of many series run side by side in the rows of a batch, with their hidden states carried from chunk to
-//! chunk ([`bptt`]); the newest part of every lane is held out, one half of it to choose among the weights on the way
-//! and the other to judge ([`gate`]). Beside it stands the [`imputer`], which learns to fill gaps.
+//! The histories of many series run side by side in the rows of a [`batch`], and hidden states are carried from chunk to
+//! chunk ([`bptt`]). The newest part of every sequence is for validation: one half selects the best weights of a training,
+//! the other compares them with the weights that serve ([`champion_challenger`]). The [`imputer`] learns to fill gaps.
 
+mod batch;
 mod bptt;
+mod champion_challenger;
 mod checkpoint;
 pub mod device;
-mod evaluate;
-pub mod flow;
-pub mod gaps;
-pub mod gate;
-mod head;
-pub mod imputer;
-pub mod lanes;
-pub mod optimiser;
-mod run;
+mod evaluation;
+mod gaps;
+mod gradient_flow;
+mod imputer;
+mod optimiser;
+mod pinball_loss;
 mod spec;
-mod tracks;
+mod trainer;
+mod training_sequence;
 
+pub use champion_challenger::{Losses, RejectionReason, Verdict};
 pub use checkpoint::Checkpoint;
 pub use device::{DeviceChoice, DeviceError};
-pub use evaluate::{Comparison, compare};
-pub use gaps::{Gaps, Stretch};
-pub use gate::{Rejection, Verdict};
+pub use evaluation::{Comparison, compare};
+pub use gaps::{GapSegment, Gaps, Window, interpolate, mask_gaps};
+pub use gradient_flow::{EXPLODING_RATIO, GradientFate, GradientFlow, VANISHING_RATIO, gradient_flow, long_lag_task};
 pub use imputer::{Imputer, ImputerSpec};
-pub use lanes::{SequenceBuilder, TrainingSequence, prior};
 pub use optimiser::Moments;
-pub use run::{resume, train};
-pub use spec::{Fit, Outcome, Progress, Replay, TrainError, TrainSpec};
+pub use spec::{ExperienceReplay, Fit, Outcome, Progress, TrainError, TrainSpec};
+pub use trainer::{resume, train};
+pub use training_sequence::{SequenceBuilder, TrainingSequence, stream_prior};

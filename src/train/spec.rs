@@ -1,66 +1,66 @@
-//! What training is told, and what it tells.
+//! The settings of a training, its progress and its outcome.
 
 use std::sync::Arc;
 
 use candle_core::Error as CandleError;
 
+use super::champion_challenger::Verdict;
 use super::checkpoint::Checkpoint;
 use super::device::{DeviceChoice, DeviceError};
-use super::gate::Verdict;
 use crate::nn::{NetworkError, Weights};
 
-/// The learning rate of a small training, as a part of that of a whole one.
-const REFRESHING_RATE: f64 = 0.3;
+/// Learning rate of an incremental training, relative to that of a full one: it starts from good weights.
+const INCREMENTAL_RATE: f64 = 0.3;
 
-/// How to train.
+/// The settings of a training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainSpec {
     /// Steps between two updates of the weights: the chunk of truncated backpropagation through time.
     pub k1: usize,
-    /// Steps that the gradient flows back, at least `k1`: what is longer ago is taken as given.
+    /// Steps that the gradient flows back, at least `k1`.
     pub k2: usize,
     /// The largest learning rate.
     pub learning_rate: f64,
-    /// Updates over which the learning rate climbs to its largest value.
+    /// Updates over which the learning rate rises to its largest value.
     pub warm_up: usize,
-    /// Decoupled weight decay of matrices; biases have none.
+    /// Decoupled weight decay of matrices; biases do not decay.
     pub weight_decay: f64,
-    /// The largest global norm of a gradient; a longer one is scaled down to it.
+    /// The largest global norm of a gradient; a larger gradient is scaled down to it.
     pub clip: f64,
-    /// Where a quantile's error is smaller than this, its training loss is a parabola (see [`train`](super::train)); 0
-    /// for the pinball loss itself, which always judges.
+    /// Threshold of the quantile Huber loss, in scales: smaller errors have a quadratic loss (see
+    /// [`train`](super::train)). 0 for the pinball loss, which evaluation always uses.
     pub huber: f64,
-    /// The first steps of a piece of a lane that give no loss, since the state is still settling; at most `k2`.
+    /// The first steps of a segment, while the state settles, give no loss; at most `k2`.
     pub burn_in: usize,
-    /// Targets are cut to plus and minus so many of their series' scales: after a series that stood still has moved, a
-    /// few of them would otherwise outweigh all others. Infinity for none.
+    /// Targets are clamped to plus and minus this many scales of their series: when a constant series starts to move, a
+    /// few of its targets would outweigh all others. Infinity for no clamping.
     pub target_clip: f32,
-    /// Lanes that run side by side in one batch.
+    /// Rows that run side by side.
     pub batch_size: usize,
-    /// The most updates; a cosine takes the learning rate from its largest value to a tenth of it on the way there.
+    /// The most updates. A cosine schedule lowers the learning rate to a tenth of its largest value over them.
     pub max_updates: usize,
-    /// The most passes over all lanes.
+    /// The most passes over all sequences.
     pub epochs: usize,
-    /// Learn from what is newest and a sample of the rest; `None`: from all alike.
-    pub replay: Option<Replay>,
-    /// The part of each lane, its newest, that training never sees: its older half chooses among the weights on the
-    /// way, its newer half judges challenger and champion.
+    /// Train on the newest steps and a sample of older ones; `None`: on all steps alike.
+    pub replay: Option<ExperienceReplay>,
+    /// Share of each sequence's newest steps that never updates the weights. Its older half selects the best weights, its
+    /// newer half compares challenger and champion.
     pub validation_share: f64,
-    /// At most so many steps of a lane are held out.
+    /// The most steps of a sequence that are for validation.
     pub max_validation_steps: usize,
-    /// Updates between two looks at the held-out part.
+    /// Updates between two evaluations that select the best weights.
     pub evaluate_every: usize,
-    /// Seed of the order of the lanes.
+    /// Seed of the order of the sequences.
     pub seed: u64,
     /// Where to compute.
     pub device: DeviceChoice,
-    /// Threads of the processor; serving shares it.
+    /// CPU threads.
     pub threads: usize,
     /// The quantile levels, as many as the network has.
     pub levels: Vec<f32>,
-    /// How much less than the champion's, as a part of it, the challenger's loss must be.
+    /// How far the challenger's loss must lie below the champion's, relative to it.
     pub margin: f64,
-    /// The least matured targets that a judgement needs.
+    /// The least matured targets that a verdict needs.
     pub min_judged: usize,
 }
 
@@ -93,28 +93,29 @@ impl Default for TrainSpec {
     }
 }
 
-/// Learning from the newest window of each lane, and in each pass from some older ones, drawn anew, lest they be
-/// forgotten (experience replay: Lin, Machine Learning 1992; of time series Pham and others, ICLR 2023, arXiv:2202.11672).
+/// Experience replay: each epoch trains on the newest window of every sequence and on random older ones, so that old
+/// patterns are not forgotten (Lin, Machine Learning 8, 1992; for time series Pham and others, ICLR 2023,
+/// arXiv:2202.11672).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Replay {
+pub struct ExperienceReplay {
     /// Steps of a window.
     pub window: usize,
     /// Older windows for each newest one.
-    pub old: usize,
+    pub old_windows: usize,
 }
 
 impl TrainSpec {
-    /// The same for a small training of so many updates that keeps up with what is new: a window is four stretches of `k2`
-    /// steps, three old ones stand beside each newest one, and half a window is held out.
+    /// The settings of an incremental training of `updates` updates, which adapts the weights to new data. A window is four
+    /// chunks of `k2` steps, three old windows accompany each newest one, and at most half a window is for validation.
     #[must_use]
     pub fn incremental(&self, updates: usize) -> Self {
         let window = 4 * self.k2;
         Self {
-            learning_rate: self.learning_rate * REFRESHING_RATE,
+            learning_rate: self.learning_rate * INCREMENTAL_RATE,
             warm_up: 0,
             max_updates: updates,
             epochs: usize::MAX,
-            replay: Some(Replay { window, old: 3 }),
+            replay: Some(ExperienceReplay { window, old_windows: 3 }),
             max_validation_steps: window / 2,
             evaluate_every: updates.div_ceil(2).max(1),
             margin: 0.0,
@@ -123,101 +124,101 @@ impl TrainSpec {
     }
 }
 
-/// How far training is.
+/// The progress of a training after an update.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
     /// Updates so far.
     pub update: usize,
-    /// Updates at most.
+    /// The most updates.
     pub max_updates: usize,
-    /// Passes over all lanes that are complete.
+    /// Complete passes over all sequences.
     pub epoch: usize,
-    /// Mean loss of the newest finite chunk.
+    /// Mean loss of the newest chunk whose loss is finite.
     pub loss: f64,
     /// Global norm of its gradient, before clipping.
     pub gradient_norm: f64,
     /// The same after clipping.
     pub clipped_gradient_norm: f64,
-    /// Updates so far whose gradient was scaled down.
+    /// Updates so far whose gradient was clipped.
     pub clipped: usize,
-    /// Updates so far that were left out because loss or gradient was not finite.
+    /// Updates so far that were skipped because loss or gradient was not finite.
     pub skipped_non_finite: usize,
-    /// The learning rate of the update.
+    /// The learning rate of the next update.
     pub learning_rate: f64,
-    /// The least loss on the choosing half of the held-out part so far; NaN before the first look.
+    /// The least loss on the selection half of the validation part; NaN before the first evaluation.
     pub best_loss: f64,
-    /// Series steps learnt from so far, over all lanes.
+    /// Series steps trained on so far, over all sequences.
     pub series_steps: u64,
-    /// Where training stands, after each look at the held-out part.
+    /// The checkpoint of this update, if it ended with an evaluation.
     pub checkpoint: Option<Arc<Checkpoint>>,
 }
 
-/// What came of training.
+/// The outcome of a training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// The best weights found.
     pub challenger: Weights,
-    /// Where training ended, to go on from: what it holds knows nothing of the last look that chose the challenger, so
-    /// that training goes on as if it had not been interrupted.
+    /// The end of the training, from which [`resume`](super::resume) continues. It precedes the final evaluation, so that a
+    /// resumed training equals an uninterrupted one.
     pub checkpoint: Checkpoint,
-    /// Mean pinball loss of the champion on the judging half of the held-out part; NaN where nothing matured there.
+    /// Mean pinball loss of the champion on the comparison half of the validation part; NaN where no target matured there.
     pub champion_loss: f64,
-    /// The challenger's.
+    /// The same of the challenger.
     pub challenger_loss: f64,
-    /// Matured targets that both were judged on.
+    /// Matured targets in that comparison.
     pub judged: u64,
-    /// Whether to promote, and why not.
+    /// Whether to promote the challenger, and why not.
     pub verdict: Verdict,
     /// Updates of the weights.
     pub updates: usize,
-    /// Updates whose gradient was scaled down.
+    /// Updates whose gradient was clipped.
     pub clipped: usize,
-    /// Updates that were left out because loss or gradient was not finite.
+    /// Updates that were skipped because loss or gradient was not finite.
     pub skipped_non_finite: usize,
     /// Global norm of the last finite gradient, before clipping; zero where there was none.
     pub gradient_norm: f64,
     /// The same after clipping.
     pub clipped_gradient_norm: f64,
-    /// Mean loss of the last finite chunk; NaN where there was none.
+    /// Mean loss of the last chunk whose loss is finite; NaN where there was none.
     pub training_loss: f64,
-    /// Mean pinball losses on a sample of what was learnt from.
+    /// Mean pinball losses on a sample of the training part.
     pub fit: Fit,
-    /// Series steps learnt from, over all lanes.
+    /// Series steps trained on, over all sequences.
     pub series_steps: u64,
-    /// Whether [`train`](super::train) was asked to stop early.
+    /// Whether the observer ended the training early.
     pub interrupted: bool,
 }
 
-/// Mean pinball losses on the newest stretch of the trained part of some lanes; NaN where nothing matured there.
+/// Mean pinball losses on the newest steps of the training part of some sequences; NaN where no target matured there.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Fit {
     /// The champion's.
     pub champion: f64,
     /// The challenger's.
     pub challenger: f64,
-    /// That of the weights with which training ended, which the held-out part may have passed over.
+    /// That of the newest weights, which evaluation may not have selected.
     pub newest: f64,
 }
 
-/// Training that could not be done.
+/// A training that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// A setting makes no sense.
+    /// A setting is invalid.
     #[error("training: {0}")]
     Invalid(String),
-    /// There is nothing to learn from.
+    /// The history is too short.
     #[error("training: {0}")]
     TooLittle(String),
-    /// The device cannot be had.
+    /// The device is not available.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// The network cannot be made.
+    /// The network or its weights are invalid.
     #[error(transparent)]
     Network(#[from] NetworkError),
     /// The tensor library failed.
     #[error("training: {0}")]
     Candle(#[from] CandleError),
-    /// The training thread could not start, or ended without a result.
+    /// The training thread could not start, or panicked.
     #[error("training thread: {0}")]
     Thread(String),
 }

@@ -18,8 +18,7 @@ use crate::{
     nn::{CellKind, NetworkSpec, Weights},
     settings::{Season, Stream, Training},
     train::{
-        self, TrainSpec, TrainingSequence,
-        flow::{EXPLODING_RATIO, GradientFlow, VANISHING_RATIO, flow, long_lag_task},
+        self, EXPLODING_RATIO, GradientFlow, TrainSpec, TrainingSequence, VANISHING_RATIO, gradient_flow, long_lag_task,
     },
 };
 
@@ -69,13 +68,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let mut screen = Screen::open(&clock);
         screen.say(&format!("{cell}: {}", task.about));
         let weights = Weights::initial(&network);
-        let initial = flow(&network, &weights, &task.lanes, arguments.steps)?;
+        let initial = gradient_flow(&network, &weights, &task.lanes, arguments.steps)?;
         let outcome = train::train(&spec, &network, &weights, &task.lanes, &mut |progress| {
             screen.show(progress);
             std::ops::ControlFlow::Continue(())
         })?;
         screen.close();
-        let trained = flow(&network, &outcome.checkpoint.weights, &task.lanes, arguments.steps)?;
+        let trained = gradient_flow(&network, &outcome.checkpoint.weights, &task.lanes, arguments.steps)?;
         found.push(Found { cell, initial, trained, loss: (outcome.fit.champion, outcome.fit.newest) });
     }
     let chart = chart(&task, &found, spec.max_updates);

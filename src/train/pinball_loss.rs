@@ -1,12 +1,12 @@
-//! The head in training: quantiles of every step ahead and their pinball loss (Koenker, Bassett, Econometrica 46(1),
-//! 1978), `max(level * (target - quantile), (level - 1) * (target - quantile))`, averaged over what has matured; or the
-//! quantile Huber loss (Dabney, Ostrovski, Silver, Munos, ICML 2018, arXiv:1806.06923), which replaces its kink by a
-//! parabola: with `over = target - quantile`, `abs(level - [over < 0])` times `over^2 / (2 huber)` where `over` is within
-//! plus and minus `huber`, and times `abs(over) - huber / 2` beyond.
+//! The quantile head of all leads and its pinball loss (Koenker, Bassett, Econometrica 46(1), 1978),
+//! `max(level * (target - quantile), (level - 1) * (target - quantile))`, averaged over matured targets. Alternatively the
+//! quantile Huber loss (Dabney, Ostrovski, Silver, Munos, ICML 2018, arXiv:1806.06923), which is quadratic near zero: with
+//! `error = target - quantile`, `abs(level - [error < 0])` times `error^2 / (2 huber)` where `abs(error) <= huber`, and
+//! times `abs(error) - huber / 2` elsewhere.
 //!
-//! On the processor both are one operation, which finds the gradients with the loss: the quantiles of a few rows at a time
-//! become slopes of the loss where they stand, and the slopes, before they leave the cache, the gradients by outputs and
-//! weights. Sections of rows may run on several threads; what they give is added in their order.
+//! On the CPU, head and loss are one operation that computes the gradients along with the loss. It works on a few rows at a
+//! time, so that quantiles and their gradients stay in the cache. Sections of rows run on several threads; their results
+//! are added in order, so that the sum does not depend on the number of threads.
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,17 +18,20 @@ use crate::nn::kernel::{
     InstructionSet, LANES, Loss, Panel, Results, Rows, dense_rows, dense_vectors, loss_gradients, outer_rows, padded,
 };
 
-/// Rows whose quantiles are at work at a time.
+/// Rows whose quantiles are in the cache at a time.
 const ROWS: usize = 48;
-/// Rows whose gradients are added up in one go.
+/// Rows of one section, whose gradients one thread adds up.
 const SECTION: usize = 32 * ROWS;
 
-/// Targets `[rows, horizon]`, NaN where there is none, the quantile levels, and how far the parabola reaches (0: none).
+/// The loss of given targets.
 #[derive(Debug, Clone)]
 pub(super) struct Pinball {
+    /// `[rows, horizon]`; NaN where a target has not matured.
     targets: Arc<[f32]>,
     levels: Arc<[f32]>,
+    /// Threshold of the quantile Huber loss; 0 for the pinball loss.
     huber: f32,
+    /// Matured targets.
     matured: u64,
 }
 
@@ -38,28 +41,31 @@ impl Pinball {
         Self { targets: targets.into(), levels: levels.into(), huber, matured }
     }
 
-    /// How many targets there are.
+    /// How many targets have matured.
     pub(super) fn matured(&self) -> u64 {
         self.matured
     }
 
     /// The mean loss of the head `weight` `[horizon * levels, hidden]` and `bias` `[horizon * levels]` on the network's
-    /// outputs `[.., hidden]`: a scalar that can be differentiated by all three. There must be a target.
+    /// outputs `[.., hidden]`: a scalar, differentiable with respect to all three.
+    ///
+    /// # Errors
+    /// Where no target has matured, or the shapes do not match.
     pub(super) fn mean(&self, outputs: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
         let (rows, size) = (outputs.elem_count() / weight.dim(1)?, bias.dim(0)?);
         if self.matured == 0 || self.targets.len() * self.levels.len() != rows * size {
             candle_core::bail!("{} targets, {} matured, for {rows} x {size}", self.targets.len(), self.matured);
         }
         if outputs.device().is_cpu() {
-            let head = Head { pinball: self.clone(), gradients: OnceLock::new() };
+            let head = HeadLoss { pinball: self.clone(), gradients: OnceLock::new() };
             outputs.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, head)
         } else {
-            self.plain(outputs, weight, bias)
+            self.unfused(outputs, weight, bias)
         }
     }
 
-    /// The same in candle's operations.
-    fn plain(&self, outputs: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    /// The same in candle's own operations.
+    fn unfused(&self, outputs: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
         let (device, targets, levels) = (outputs.device(), self.targets.len(), self.levels.len());
         let outputs = outputs.reshape(((), weight.dim(1)?))?;
         let quantiles = outputs.matmul(&weight.t()?)?.broadcast_add(bias)?.reshape((targets, levels))?;
@@ -70,7 +76,7 @@ impl Pinball {
         let level = Tensor::from_slice(&self.levels, (1, levels), device)?;
         let over = safe.broadcast_sub(&quantiles)?;
         let loss = if self.huber > 0.0 {
-            // The part of an error within the parabola, and what goes beyond it.
+            // The part of an error up to the threshold, and the rest.
             let size = over.abs()?;
             let within = size.minimum(f64::from(self.huber))?;
             let smooth = ((within.sqr()? * (0.5 / f64::from(self.huber)))? + (size - within)?)?;
@@ -83,20 +89,20 @@ impl Pinball {
         loss.broadcast_mul(&known)?.sum_all()? * self.share()
     }
 
-    /// What one target and level weighs in the mean.
+    /// The weight of one target and level in the mean.
     fn share(&self) -> f64 {
         1.0 / (self.matured as f64 * self.levels.len() as f64)
     }
 
-    /// The same for the kernels, with `horizon` targets in a row.
-    fn loss(&self, horizon: usize) -> Loss<'_> {
+    /// The parameters for the kernels, with `horizon` targets in a row.
+    fn kernel_loss(&self, horizon: usize) -> Loss<'_> {
         Loss { horizon, levels: &self.levels, huber: self.huber, share: self.share() as f32 }
     }
 }
 
-/// The loss of one quantile of which the target lies `over` above.
-pub(super) fn loss(level: f32, over: f32) -> f32 {
-    if over >= 0.0 { level * over } else { (level - 1.0) * over }
+/// The pinball loss of one quantile, with `error = target - quantile`.
+pub(super) fn pinball_loss(level: f32, error: f32) -> f32 {
+    if error >= 0.0 { level * error } else { (level - 1.0) * error }
 }
 
 fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
@@ -106,7 +112,8 @@ fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     }
 }
 
-struct Head {
+/// The fused operation of head and loss.
+struct HeadLoss {
     pinball: Pinball,
     gradients: OnceLock<Gradients>,
 }
@@ -118,11 +125,14 @@ struct Gradients {
     by_bias: Tensor,
 }
 
-/// The head over all rows, `[input][output]` and back, and what it is applied to.
-struct Way<'a> {
+/// One forward and backward pass of the head over all rows.
+struct HeadPass<'a> {
     pinball: &'a Pinball,
+    /// `[hidden][quantile]`
     forward: Panel,
+    /// `[quantile][hidden]`
     back: Panel,
+    /// `[row][hidden]`
     outputs: &'a [f32],
     hidden: usize,
     /// Quantiles of a row, padded.
@@ -130,33 +140,34 @@ struct Way<'a> {
     horizon: usize,
 }
 
-impl Way<'_> {
-    /// The rows of a section, from `from` on: writes the gradient by their outputs and adds what they give to that by
-    /// weight and bias, `[input or bias][quantile]`; the sum of their losses.
+impl HeadPass<'_> {
+    /// Processes the rows of a section, from row `from` on. Writes the gradient by their outputs, adds theirs by weight and
+    /// bias to `products` `[hidden or bias][quantile]`, and returns the sum of their losses.
     fn section(&self, from: usize, by_outputs: &mut [f32], products: &mut [f32]) -> f64 {
         let Self { hidden, width, horizon, .. } = *self;
         let on = InstructionSet::best();
-        let mut quantiles = vec![0.0; ROWS * width];
+        // Holds the quantiles of each row, which the loss replaces by their gradients.
+        let mut buffer = vec![0.0; ROWS * width];
         let (into, into_bias) = products.split_at_mut(hidden * width);
         let mut losses = 0.0;
         for (chunk, by_outputs) in by_outputs.chunks_mut(ROWS * hidden).enumerate() {
             let (from, count) = (from + chunk * ROWS, by_outputs.len() / hidden);
             let outputs = Rows { data: self.outputs, stride: hidden, offset: from * hidden };
-            let slopes = &mut quantiles[..count * width];
-            dense_vectors(on, &self.forward, count, outputs, slopes, width, Results::Padded);
+            let by_quantiles = &mut buffer[..count * width];
+            dense_vectors(on, &self.forward, count, outputs, by_quantiles, width, Results::Padded);
             let targets = &self.pinball.targets[from * horizon..][..count * horizon];
-            loss_gradients(on, self.pinball.loss(horizon), targets, slopes, &mut losses);
-            let slopes = Rows { data: slopes, stride: width, offset: 0 };
+            loss_gradients(on, self.pinball.kernel_loss(horizon), targets, by_quantiles, &mut losses);
+            let by_quantiles = Rows { data: by_quantiles, stride: width, offset: 0 };
             let one = Rows { data: &[1.0], stride: 0, offset: 0 };
-            outer_rows(on, count, outputs, hidden, slopes, width / LANES, into, width);
-            outer_rows(on, count, one, 1, slopes, width / LANES, into_bias, width);
-            dense_rows(on, &self.back, count, slopes, by_outputs, hidden);
+            outer_rows(on, count, outputs, hidden, by_quantiles, width / LANES, into, width);
+            outer_rows(on, count, one, 1, by_quantiles, width / LANES, into_bias, width);
+            dense_rows(on, &self.back, count, by_quantiles, by_outputs, hidden);
         }
         losses
     }
 }
 
-impl CustomOp3 for Head {
+impl CustomOp3 for HeadLoss {
     fn name(&self) -> &'static str {
         "head-loss"
     }
@@ -174,7 +185,7 @@ impl CustomOp3 for Head {
         let outputs = slice(outputs, outputs_layout)?;
         let (weight, bias) = (slice(weight, weight_layout)?, slice(bias, bias_layout)?);
         let (rows, width) = (outputs.len() / hidden, padded(size));
-        let way = Way {
+        let pass = HeadPass {
             pinball: &self.pinball,
             forward: Panel::of_matrix(hidden, weight, bias),
             back: Panel::new(hidden, (size, 0), |to, from| weight[from * hidden + to], |_| 0.0),
@@ -189,7 +200,7 @@ impl CustomOp3 for Head {
         let sections = by_outputs.par_chunks_mut(SECTION * hidden).zip(products.par_chunks_mut(each));
         let losses: Vec<f64> = sections
             .enumerate()
-            .map(|(section, (by_outputs, products))| way.section(section * SECTION, by_outputs, products))
+            .map(|(section, (by_outputs, products))| pass.section(section * SECTION, by_outputs, products))
             .collect();
         let mut sum = vec![0.0; each];
         for section in products.chunks_exact(each) {
@@ -216,11 +227,11 @@ impl CustomOp3 for Head {
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let Some(Gradients { by_outputs, by_weight, by_bias }) = self.gradients.get() else {
-            candle_core::bail!("the head has not run forward")
+            candle_core::bail!("backward pass of the head without a forward pass")
         };
-        // Mostly the loss is all that there is, and weighs one.
-        let weighs = f64::from(gradient.to_scalar::<f32>()?);
-        let by = |tensor: &Tensor| if weighs == 1.0 { Ok(tensor.clone()) } else { tensor * weighs };
+        // The loss is usually the root of the graph, with gradient one.
+        let factor = f64::from(gradient.to_scalar::<f32>()?);
+        let by = |tensor: &Tensor| if factor == 1.0 { Ok(tensor.clone()) } else { tensor * factor };
         Ok((Some(by(by_outputs)?), Some(by(by_weight)?), Some(by(by_bias)?)))
     }
 }
@@ -236,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mean_leaves_out_what_has_not_matured() {
+    fn the_mean_ignores_targets_that_have_not_matured() {
         let pinball = Pinball::new(vec![1.0, f32::NAN, 0.0, f32::NAN], &[0.1, 0.5], 0.0);
         assert_eq!(pinball.matured(), 2);
         let tensor = |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape, &Device::Cpu).unwrap();
@@ -251,7 +262,7 @@ mod tests {
         assert!(Pinball::new(vec![1.0; 3], &[0.1, 0.5], 0.0).mean(&outputs, &weight, &bias).is_err(), "sizes");
     }
 
-    /// Targets with gaps, and outputs, weight and bias of a head that gives quantiles around them.
+    /// Targets with gaps, and outputs, weight and bias of a head whose quantiles lie around them.
     fn case(huber: f32) -> (Pinball, [Var; 3]) {
         let (rows, hidden, horizon, levels) = (101, 20, 5, [0.05, 0.5, 0.95]);
         let mut targets = wave(rows * horizon, 0.37);
@@ -268,19 +279,19 @@ mod tests {
     }
 
     #[test]
-    fn loss_and_gradients_are_those_of_candles_own_operations() {
+    fn fused_loss_and_gradients_equal_those_of_candles_operations() {
         for huber in [0.0, 0.4, 100.0] {
             let (pinball, variables) = case(huber);
             let [outputs, weight, bias] = &variables;
             let fused = pinball.mean(outputs, weight, bias).unwrap();
-            let plain = pinball.plain(outputs, weight, bias).unwrap();
+            let plain = pinball.unfused(outputs, weight, bias).unwrap();
             let difference = fused.to_scalar::<f32>().unwrap() - plain.to_scalar::<f32>().unwrap();
             assert!(difference.abs() < 1e-6, "{huber}: {difference}");
             let [fused, plain] = [fused, plain].map(|loss| (loss * 3.0).unwrap().backward().unwrap());
             for variable in &variables {
                 let [fused, plain] = [&fused, &plain]
                     .map(|store| store.get(variable).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap());
-                assert!(fused.iter().any(|slope| slope.abs() > 1e-4), "{huber}");
+                assert!(fused.iter().any(|gradient| gradient.abs() > 1e-4), "{huber}");
                 for (left, right) in fused.iter().zip(&plain) {
                     assert!((left - right).abs() < 1e-6, "{huber}: {left} {right}");
                 }
@@ -289,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smoothed_loss_is_that_of_the_paper_and_its_slopes_are_its_differences() {
+    fn the_huber_loss_is_that_of_the_paper_and_gradients_match_finite_differences() {
         let (huber, level) = (0.5_f64, 0.1_f32);
         let expected = |over: f64| {
             let weight = if over < 0.0 { 1.0 - f64::from(level) } else { f64::from(level) };
@@ -302,13 +313,13 @@ mod tests {
             let over = f64::from(at) * 0.037;
             let mut quantile = [(1.0 - over) as f32; LANES];
             let mut loss = 0.0;
-            loss_gradients(InstructionSet::best(), pinball.loss(1), &[1.0], &mut quantile, &mut loss);
+            loss_gradients(InstructionSet::best(), pinball.kernel_loss(1), &[1.0], &mut quantile, &mut loss);
             assert_eq!(quantile[1..], [0.0; LANES - 1], "the padding");
             assert!((loss - expected(over)).abs() < 1e-6, "{over}: {loss}");
             let difference = (expected(over - 1e-6) - expected(over + 1e-6)) / 2e-6;
             assert!((f64::from(quantile[0]) - difference).abs() < 1e-5, "{over}: {} {difference}", quantile[0]);
             beyond += usize::from(over.abs() > huber);
         }
-        assert!((20..60).contains(&beyond), "both sides of the parabola's edge: {beyond}");
+        assert!((20..60).contains(&beyond), "both sides of the threshold: {beyond}");
     }
 }

@@ -1,0 +1,156 @@
+//! The pinball loss of weights on a part of the history, through the network that serves.
+
+use super::batch::{Split, targets_before};
+use super::champion_challenger::{Verdict, judge};
+use super::pinball_loss::pinball_loss;
+use super::spec::{TrainError, TrainSpec};
+use super::training_sequence::TrainingSequence;
+use crate::nn::{Network, NetworkSpec, Scratch, Weights};
+
+/// Sequences that are evaluated side by side: bounds the memory of an evaluation.
+const ROWS: usize = 64;
+
+/// Pinball losses summed over matured targets.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct LossSum {
+    pub sum: f64,
+    pub targets: u64,
+}
+
+impl LossSum {
+    /// The mean over targets and levels; NaN without targets.
+    pub(super) fn mean(&self, levels: usize) -> f64 {
+        self.sum / (self.targets as f64 * levels as f64)
+    }
+}
+
+/// The steps `from..to` of a sequence. Evaluation uses the targets that lie within them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part<'a> {
+    pub sequence: &'a TrainingSequence,
+    pub from: usize,
+    pub to: usize,
+}
+
+/// Every how many sequences one is sampled, so that at most four batches of them are evaluated.
+fn sampling_step(sequences: &[TrainingSequence], spec: &TrainSpec) -> usize {
+    sequences.len().div_ceil(4 * spec.batch_size.max(1)).max(1)
+}
+
+/// The selection half of the validation part, of a sample of the sequences.
+pub(super) fn selection_parts<'a>(
+    sequences: &'a [TrainingSequence],
+    splits: &[Split],
+    spec: &TrainSpec,
+) -> Vec<Part<'a>> {
+    let parts = sequences.iter().zip(splits).filter(|(_, split)| split.selection_end > split.train_end);
+    let sample = parts.step_by(sampling_step(sequences, spec));
+    sample.map(|(sequence, split)| Part { sequence, from: split.train_end, to: split.selection_end }).collect()
+}
+
+/// The newest steps of the training part, as many as there are for validation, of a sample of the sequences: measures the
+/// fit.
+pub(super) fn training_parts<'a>(
+    sequences: &'a [TrainingSequence],
+    splits: &[Split],
+    spec: &TrainSpec,
+) -> Vec<Part<'a>> {
+    let parts = sequences.iter().zip(splits).filter(|(_, split)| split.train_end > 0);
+    let sample = parts.step_by(sampling_step(sequences, spec));
+    let from = |split: &Split| (2 * split.train_end).saturating_sub(split.steps);
+    sample.map(|(sequence, split)| Part { sequence, from: from(split), to: split.train_end }).collect()
+}
+
+/// The comparison half of the validation part, of all sequences.
+fn comparison_parts<'a>(sequences: &'a [TrainingSequence], splits: &[Split]) -> Vec<Part<'a>> {
+    let parts = sequences.iter().zip(splits).filter(|(_, split)| split.steps > split.selection_end);
+    parts.map(|(sequence, split)| Part { sequence, from: split.selection_end, to: split.steps }).collect()
+}
+
+/// Champion and challenger on the same newest steps.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Comparison {
+    /// Mean pinball loss of the champion; NaN where no target matured.
+    pub champion_loss: f64,
+    /// Mean pinball loss of the challenger.
+    pub challenger_loss: f64,
+    /// Matured targets that both were evaluated on.
+    pub judged: u64,
+    /// Whether the challenger is clearly better.
+    pub verdict: Verdict,
+}
+
+/// Compares weights with the champion's on the newer half of the validation part of every sequence.
+///
+/// # Errors
+/// Where the weights or the sequences do not fit the network.
+pub fn compare(
+    spec: &TrainSpec,
+    network: &NetworkSpec,
+    champion: &Weights,
+    challenger: &Weights,
+    sequences: &[TrainingSequence],
+) -> Result<Comparison, TrainError> {
+    let parts = comparison_parts(sequences, &Split::of_all(sequences, network, spec)?);
+    let champion = evaluate(spec, network, champion, &parts)?;
+    let challenger = evaluate(spec, network, challenger, &parts)?;
+    let (champion_loss, challenger_loss) = (champion.mean(network.levels), challenger.mean(network.levels));
+    let min_judged = spec.min_judged as u64;
+    let verdict = judge(champion_loss, challenger_loss, challenger.targets, min_judged, spec.margin);
+    Ok(Comparison { champion_loss, challenger_loss, judged: challenger.targets, verdict })
+}
+
+/// Evaluates weights. The hidden states at the start of each part follow from the `spec.k2` steps before it, which give no
+/// loss.
+///
+/// # Errors
+/// Where the weights do not fit the network.
+pub(super) fn evaluate(
+    spec: &TrainSpec,
+    network_spec: &NetworkSpec,
+    weights: &Weights,
+    parts: &[Part<'_>],
+) -> Result<LossSum, TrainError> {
+    let network = Network::new(network_spec, weights)?;
+    let (inputs, outputs, width) = (network.inputs(), network.outputs(), network.state_len());
+    let (horizon, levels) = (network_spec.targets(), spec.levels.len());
+    let mut scratch = Scratch::default();
+    let mut loss = LossSum::default();
+    for parts in parts.chunks(ROWS) {
+        let rows = parts.len();
+        let (mut x, mut y) = (vec![0.0; rows * inputs], vec![0.0; rows * outputs]);
+        let mut state = vec![0.0; rows * width];
+        let begins: Vec<usize> = parts.iter().map(|part| part.from.saturating_sub(spec.k2)).collect();
+        let longest = parts.iter().zip(&begins).map(|(part, begin)| part.to - begin).max().unwrap_or(0);
+        for step in 0..longest {
+            for (row, (part, begin)) in parts.iter().zip(&begins).enumerate() {
+                let at = begin + step;
+                let x = &mut x[row * inputs..][..inputs];
+                if at >= part.to {
+                    x.fill(0.0);
+                    continue;
+                }
+                x.copy_from_slice(&part.sequence.features[at * inputs..][..inputs]);
+                if part.sequence.resets.binary_search(&at).is_ok() {
+                    state[row * width..][..width].fill(0.0);
+                }
+            }
+            network.step(&mut scratch, rows, &x, &mut state, &mut y);
+            for (row, (part, begin)) in parts.iter().zip(&begins).enumerate() {
+                let at = begin + step;
+                if at < part.from || at >= part.to {
+                    continue;
+                }
+                let quantiles = y[row * outputs..][..outputs].chunks_exact(levels);
+                let targets = targets_before(part.sequence, at, part.to, horizon, spec.target_clip);
+                for (target, quantiles) in targets.zip(quantiles).filter(|(target, _)| !target.is_nan()) {
+                    let losses = spec.levels.iter().zip(quantiles);
+                    let losses = losses.map(|(level, quantile)| f64::from(pinball_loss(*level, target - quantile)));
+                    loss.targets += 1;
+                    loss.sum += losses.sum::<f64>();
+                }
+            }
+        }
+    }
+    Ok(loss)
+}
