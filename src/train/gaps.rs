@@ -185,7 +185,7 @@ mod tests {
         let gaps = Gaps { shortest: 1, longest: 2 };
         let seen = [3.0, NONE, NONE, 5.0];
         let window = Window::new(gaps, 4, 8, &seen, &interpolate(&seen)).unwrap();
-        assert_eq!(window.scale, 1.0, "mean 4, both values one apart from it");
+        assert_eq!(window.scale, 1.0, "mean 4, both values at distance 1");
         let step = |at: usize| &window.inputs[at * INPUTS..][..INPUTS - 2];
         assert_eq!(step(0), [-1.0, 1.0, -1.0, 0.0, 0.0]);
         assert_eq!(step(2)[..2], [0.0, 0.0]);

@@ -222,7 +222,7 @@ mod tests {
         }
     }
 
-    fn wave() -> GapSegment {
+    fn sine() -> GapSegment {
         let value = |step: i32| 50.0 + 9.0 * (f64::from(step) * std::f64::consts::TAU / 12.0).sin();
         GapSegment { first: -5, values: (-5..300).map(value).collect() }
     }
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn an_untrained_imputer_interpolates_linearly_to_the_last_bit() {
-        let values = wave().values[12..60].to_vec();
+        let values = sine().values[12..60].to_vec();
         let imputer = Imputer::new(&ImputerSpec { cell: CellKind::Lstm, ..spec() }).unwrap();
         let filled = imputer.fill(&[window(&values)]).unwrap();
         assert_eq!(filled[0], interpolate(&mask_gaps(&values, &[GAP])));
@@ -242,12 +242,12 @@ mod tests {
 
     #[test]
     fn training_is_reproducible_and_beats_interpolation() {
-        let values = wave().values[12..60].to_vec();
+        let values = sine().values[12..60].to_vec();
         let error = |filled: &[f64]| GAP.map(|step| (filled[step] - values[step]).abs()).sum::<f64>();
         let runs = [0, 1].map(|_| {
             let mut imputer = Imputer::new(&spec()).unwrap();
             let mut losses = Vec::new();
-            imputer.train(&[wave()], &mut |_, loss| losses.push(loss)).unwrap();
+            imputer.train(&[sine()], &mut |_, loss| losses.push(loss)).unwrap();
             assert!(losses[39] < 0.5 * losses[0], "{losses:?}");
             imputer.fill(&[window(&values)]).unwrap().remove(0)
         });

@@ -89,10 +89,10 @@ fn sequences_for(
 }
 
 fn seasonal() -> Vec<TrainingSequence> {
-    sequences(20, 400, wave)
+    sequences(20, 400, sine)
 }
 
-fn wave(step: i64, noise: f64) -> f64 {
+fn sine(step: i64, noise: f64) -> f64 {
     50.0 + 10.0 * (step as f64 * std::f64::consts::TAU / 12.0).sin() + noise
 }
 
@@ -135,7 +135,7 @@ fn a_season_is_learned_and_clearly_beats_the_last_value() {
 #[test]
 fn a_recursive_network_learns_the_next_step() {
     let network = NetworkSpec { strategy: Strategy::Recursive, ..network(CellKind::Gru, 1) };
-    let outcome = run(&spec(), &network, &Weights::initial(&network), &sequences_for(&network, 20, 400, wave));
+    let outcome = run(&spec(), &network, &Weights::initial(&network), &sequences_for(&network, 20, 400, sine));
     let (champion, challenger) = (outcome.champion_loss, outcome.challenger_loss);
     assert!(challenger < 0.5 * champion, "{challenger} against {champion}");
     let rejected =
