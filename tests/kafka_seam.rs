@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use foretide::{
     broker::{
-        Batch, Broker, BrokerError, From, Member, MemberEvent, Partition, ProducerRecord, TopicSpec,
+        Batch, Broker, BrokerError, Member, MemberEvent, OffsetRange, Partition, ProducerRecord, StartPosition,
+        TopicSpec,
         kafka::{KafkaBroker, KafkaOptions},
     },
     env::{Clock, SystemClock},
@@ -54,7 +55,7 @@ fn records(member: &mut dyn Member) -> Batch {
 /// Waits until a partition, open transactions included, ends at `end`.
 fn wait_for_end(broker: &KafkaBroker, partition: &Partition, end: i64) {
     wait_for(&format!("{partition} to end at {end}"), LIMIT, || {
-        (broker.offsets(partition).unwrap().1 == end).then_some(())
+        (broker.offsets(partition).unwrap().end == end).then_some(())
     });
 }
 
@@ -304,7 +305,7 @@ fn a_reader_knows_the_end_behind_markers_aborts_and_open_transactions() {
     let (source, sink) = (kafka.topic("in", 1), kafka.topic("out", 1));
     let broker = kafka.broker();
     let place = at(&sink, 0);
-    let mut empty = broker.reader(&place, From::Beginning).unwrap();
+    let mut empty = broker.reader(&place, StartPosition::Earliest).unwrap();
     assert!(empty.has_reached(0).unwrap(), "an empty partition has no records below its end");
 
     let mut member = join(&broker, &unique("group"), &unique("id"), &source);
@@ -318,7 +319,7 @@ fn a_reader_knows_the_end_behind_markers_aborts_and_open_transactions() {
     // The markers are written after the answer to the abort.
     wait_for_end(&broker, &place, 4);
     let end = 4;
-    let mut reader = broker.reader(&place, From::Beginning).unwrap();
+    let mut reader = broker.reader(&place, StartPosition::Earliest).unwrap();
     assert!(!reader.has_reached(end).unwrap(), "nothing has been read yet");
     assert_eq!(drain(&mut *reader), ["one"]);
     assert!(reader.has_reached(end).unwrap(), "an aborted record and markers lie at the end");
@@ -326,7 +327,7 @@ fn a_reader_knows_the_end_behind_markers_aborts_and_open_transactions() {
     member.begin().unwrap();
     member.send(out(&sink, b"open")).unwrap();
     wait_for_end(&broker, &place, 5);
-    let mut late = broker.reader(&place, From::Offset(1)).unwrap();
+    let mut late = broker.reader(&place, StartPosition::Offset(1)).unwrap();
     for reader in [&mut reader, &mut late] {
         assert!(drain(&mut **reader).is_empty());
         assert!(!reader.has_reached(5).unwrap(), "the open transaction holds it back");
@@ -356,11 +357,11 @@ fn readers_start_where_they_are_told() {
     produce(kafka, &topic, [1000, 2000, 3000].map(timed));
     let broker = kafka.broker();
     let read = |from| drain(&mut *broker.reader(&at(&topic, 0), from).unwrap());
-    assert_eq!(read(From::Beginning), ["1000", "2000", "3000"]);
-    assert_eq!(read(From::Offset(2)), ["3000"]);
-    assert_eq!(read(From::Time(start + 1001)), ["2000", "3000"]);
-    assert!(read(From::Time(start + 4000)).is_empty());
-    let beyond = broker.reader(&at(&topic, 0), From::Offset(9)).err().unwrap();
+    assert_eq!(read(StartPosition::Earliest), ["1000", "2000", "3000"]);
+    assert_eq!(read(StartPosition::Offset(2)), ["3000"]);
+    assert_eq!(read(StartPosition::Timestamp(start + 1001)), ["2000", "3000"]);
+    assert!(read(StartPosition::Timestamp(start + 4000)).is_empty());
+    let beyond = broker.reader(&at(&topic, 0), StartPosition::Offset(9)).err().unwrap();
     assert!(matches!(beyond, BrokerError::Rejected(_)), "{beyond:?}");
 
     // Retention takes the first two records.
@@ -368,9 +369,9 @@ fn readers_start_where_they_are_told() {
     let mut member = join(&broker, &group, &unique("id"), &topic);
     assigned(&mut *member);
     delete_below(&topic, 2);
-    assert_eq!(broker.offsets(&at(&topic, 0)).unwrap(), (2, 3));
-    assert_eq!(read(From::Beginning), ["3000"]);
-    assert_eq!(read(From::Offset(0)), ["3000"]);
+    assert_eq!(broker.offsets(&at(&topic, 0)).unwrap(), OffsetRange { start: 2, end: 3 });
+    assert_eq!(read(StartPosition::Earliest), ["3000"]);
+    assert_eq!(read(StartPosition::Offset(0)), ["3000"]);
     member.start(&at(&topic, 0), 1).unwrap();
     assert_eq!(values(&records(&mut *member)), ["3000"]);
     // A rollback to what retention has taken meanwhile.
@@ -410,17 +411,17 @@ fn a_reader_passes_a_tail_that_compaction_took() {
     for round in 0..20 {
         produce(kafka, &name, [Input::new("k", round.to_string()).at(0)]);
     }
-    let read = || drain(&mut *broker.reader(&at(&name, 0), From::Beginning).unwrap());
+    let read = || drain(&mut *broker.reader(&at(&name, 0), StartPosition::Earliest).unwrap());
     wait_for("compaction", Duration::from_secs(60), || {
         // A new segment begins, and an old one can be cleaned, only with a new record.
         produce(kafka, &name, [Input::new("k", "last").at(0)]);
         (read().len() < 15).then_some(())
     });
-    let end = broker.offsets(&at(&name, 0)).unwrap().1;
-    let mut reader = broker.reader(&at(&name, 0), From::Beginning).unwrap();
+    let end = broker.offsets(&at(&name, 0)).unwrap().end;
+    let mut reader = broker.reader(&at(&name, 0), StartPosition::Earliest).unwrap();
     drain(&mut *reader);
     assert!(reader.has_reached(end).unwrap());
-    let mut middle = broker.reader(&at(&name, 0), From::Offset(3)).unwrap();
+    let mut middle = broker.reader(&at(&name, 0), StartPosition::Offset(3)).unwrap();
     wait_for("the hole to be passed", LIMIT, || {
         middle.read(SOON, 1).unwrap();
         middle.has_reached(4).unwrap().then_some(())
@@ -451,7 +452,7 @@ fn a_record_too_large_is_refused_and_the_member_goes_on() {
         .unwrap();
     let mut publisher = broker.publisher(&unique("id")).unwrap();
     publisher.publish(&[out(&large, &noise[..10_000_000])]).unwrap();
-    let mut reader = broker.reader(&at(&large, 0), From::Beginning).unwrap();
+    let mut reader = broker.reader(&at(&large, 0), StartPosition::Earliest).unwrap();
     let batch = wait_for("the large record", LIMIT, || reader.read(SOON, 1).unwrap());
     assert_eq!(batch.iter().next().unwrap().payload.unwrap(), &noise[..10_000_000]);
 }
@@ -499,7 +500,7 @@ fn an_unknown_broker_gives_a_clear_error_in_time() {
     let mut errors = vec![broker.partitions("any").unwrap_err(), broker.offsets(&at("any", 0)).unwrap_err()];
     errors.extend(broker.publisher("id").err());
     errors.extend(broker.join("group", "id", &["any".into()]).err());
-    errors.extend(broker.reader(&at("any", 0), From::Beginning).err());
+    errors.extend(broker.reader(&at("any", 0), StartPosition::Earliest).err());
     errors.extend(
         broker.create(&TopicSpec { name: "any".into(), partitions: 1, compacted: false, max_record_bytes: 1 }).err(),
     );

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use foretide::{
-    broker::{Broker, From, Partition},
+    broker::{Broker, Partition, StartPosition},
     wire::StateKey,
 };
 
@@ -33,8 +33,8 @@ fn of(key: &[u8], state: &[u8], copy: i64, number: i32) -> Option<Input> {
 /// The newest value of each key.
 fn newest(partition: &Partition) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let broker = kafka().broker();
-    let (_, end) = broker.offsets(partition).expect("the state topic is there");
-    let mut reader = broker.reader(partition, From::Beginning).expect("it can be read");
+    let end = broker.offsets(partition).expect("the state topic is there").end;
+    let mut reader = broker.reader(partition, StartPosition::Earliest).expect("it can be read");
     let mut newest = BTreeMap::new();
     loop {
         if let Some(batch) = reader.read(Duration::from_millis(100), 10_000).expect("it can be read") {

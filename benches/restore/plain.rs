@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use foretide::broker::{
-    Broker, BrokerError, From, Member, MemberEvent, Partition, ProducerRecord, Publisher, Reader, TopicSpec,
-    kafka::KafkaBroker,
+    Broker, BrokerError, Member, MemberEvent, OffsetRange, Partition, ProducerRecord, Publisher, Reader, StartPosition,
+    TopicSpec, kafka::KafkaBroker,
 };
 use rdkafka::{
     ClientConfig, TopicPartitionList,
@@ -51,7 +51,7 @@ impl Broker for Plain {
         Ok(Box::new(PlainMember { inner, producer, offsets }))
     }
 
-    fn reader(&self, partition: &Partition, from: From) -> Result<Box<dyn Reader>, BrokerError> {
+    fn reader(&self, partition: &Partition, from: StartPosition) -> Result<Box<dyn Reader>, BrokerError> {
         self.inner.reader(partition, from)
     }
 
@@ -59,7 +59,7 @@ impl Broker for Plain {
         self.inner.publisher(transactional_id)
     }
 
-    fn offsets(&self, partition: &Partition) -> Result<(i64, i64), BrokerError> {
+    fn offsets(&self, partition: &Partition) -> Result<OffsetRange, BrokerError> {
         self.inner.offsets(partition)
     }
 

@@ -1,41 +1,40 @@
-//! A throw-away broker inside the process, for the demo. It keeps no delivery promise.
+//! An embedded broker for the demo. It does not guarantee delivery.
 //!
-//! It is librdkafka's mock cluster: groups, rebalances, offsets and outside clients (kcat) work. Its transactions are
-//! only played: aborted records stay visible, offsets sent into a transaction are not stored, zombies are not fenced.
-//! It keeps 5 MiB or 100,000 batches per partition and then drops the oldest silently. The first join of a group takes
-//! about 3 s.
+//! It is librdkafka's mock cluster. Groups, rebalances, offsets and other clients such as kcat work, but transactions are only
+//! pretended: aborted records stay visible, offsets sent in a transaction are not stored, and zombies are not fenced. It keeps
+//! 5 MiB or 100,000 batches per partition and then silently drops the oldest. The first join of a group takes about 3 s.
 
 use std::time::Duration;
 
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
 
-use super::{BrokerError, kafka::KafkaOptions};
+use super::{errors::BrokerError, kafka::KafkaOptions};
 
-/// A running embedded broker; it ends when this is dropped.
+/// A running embedded broker. Dropping it stops the broker.
 pub struct EmbeddedBroker {
     cluster: MockCluster<'static, DefaultProducerContext>,
 }
 
 impl EmbeddedBroker {
-    /// Starts it on a free port of this machine, with no topics.
+    /// Starts a broker without topics on a free local port.
     pub fn start() -> Result<Self, BrokerError> {
         let cluster = MockCluster::new(1);
         let cluster = cluster.map_err(|error| BrokerError::Fatal(format!("starting the embedded broker: {error}")))?;
         Ok(Self { cluster })
     }
 
-    /// Creates a topic. (It cannot be asked for that as a cluster is, with [`Broker::create`](super::Broker::create).)
+    /// Creates a topic. The mock cluster does not support [`Broker::create`](super::Broker::create).
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<(), BrokerError> {
         let created = self.cluster.create_topic(name, partitions, 1);
         created.map_err(|error| BrokerError::Rejected(format!("creating topic {name} on the embedded broker: {error}")))
     }
 
-    /// Where clients find it: `host:port`.
+    /// Address of the broker, `host:port`.
     pub fn bootstrap_servers(&self) -> String {
         self.cluster.bootstrap_servers()
     }
 
-    /// Options for our own clients of it: its fetches wait their full time, so that is kept short.
+    /// Options for our own clients. The mock cluster delays every fetch by its full wait, so the wait is short.
     pub fn options(&self) -> KafkaOptions {
         let mut options = KafkaOptions::new(self.bootstrap_servers());
         options.fetch_wait = Duration::from_millis(5);
@@ -47,10 +46,10 @@ impl EmbeddedBroker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::{Broker, From, MemberEvent, Partition, ProducerRecord, kafka::KafkaBroker};
+    use crate::broker::{Broker, MemberEvent, Partition, ProducerRecord, StartPosition, kafka::KafkaBroker};
 
     #[test]
-    fn our_own_clients_get_along_with_it() {
+    fn our_own_clients_work_with_the_embedded_broker() {
         let embedded = EmbeddedBroker::start().unwrap();
         embedded.create_topic("in", 2).unwrap();
         let broker = KafkaBroker::new(embedded.options()).unwrap();
@@ -89,8 +88,8 @@ mod tests {
         member.send(record(b"three")).unwrap();
         member.commit(&[(place.clone(), 2)]).unwrap();
 
-        let end = broker.offsets(&place).unwrap().1;
-        let mut reader = broker.reader(&place, From::Beginning).unwrap();
+        let end = broker.offsets(&place).unwrap().end;
+        let mut reader = broker.reader(&place, StartPosition::Earliest).unwrap();
         let mut count = 0;
         for _ in 0..100 {
             count += reader.read(Duration::from_millis(20), 100).unwrap().map_or(0, |batch| batch.len());

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Duratio
 use super::data::{SAMPLE, common_seasons, seasons_text};
 use super::failure::{UNAVAILABLE, WRONG_CONFIGURATION};
 use crate::{
-    broker::{Broker, BrokerError, From, Partition, kafka::KafkaBroker},
+    broker::{Broker, BrokerError, Partition, StartPosition, kafka::KafkaBroker},
     daemon::{history, permissions, plan::Plan, sizing, specs, topics},
     dashboard::http::ListenerSpec,
     env,
@@ -151,7 +151,7 @@ fn partitions(broker: &KafkaBroker, topic: &str, read: bool) -> Result<Option<i3
     let found = broker.partitions(topic)?;
     if read && found.is_some() {
         let partition = Partition { topic: topic.into(), number: 0 };
-        broker.reader(&partition, From::Beginning)?.read(READ_WAIT, 1)?;
+        broker.reader(&partition, StartPosition::Earliest)?.read(READ_WAIT, 1)?;
     }
     Ok(found)
 }

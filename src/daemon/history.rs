@@ -10,7 +10,7 @@ use super::{
     plan::{StreamPlan, TrainingPlan},
 };
 use crate::{
-    broker::{Broker, BrokerError, From, Partition, Reader},
+    broker::{Broker, BrokerError, StartPosition, Partition, Reader},
     series::{FutureCovariateSpec, FutureCovariateTable, FutureValues, ScaleEstimate, values_on_grid},
     time::{EventTime, Grid},
     train::{SequenceBuilder, TrainingSequence},
@@ -59,7 +59,7 @@ pub fn read(
             let mut builders: BTreeMap<String, SequenceBuilder> = BTreeMap::new();
             let mut foreseen = Foreseen::open(broker, stream, number, stopped)?;
             let since = now - training.history;
-            let from = if since > 0 { From::Time(since) } else { From::Beginning };
+            let from = if since > 0 { StartPosition::Timestamp(since) } else { StartPosition::Earliest };
             scan(broker, stream, &partition, from, stopped, &mut |timestamp, series, time, value, covariates| {
                 let outlook = foreseen.by(timestamp, series);
                 history.newest = history.newest.max(Some(time.0));
@@ -100,8 +100,9 @@ pub fn newest_values(
     for topic in stream.topics.iter().take(1) {
         for number in 0..broker.partitions(topic)?.unwrap_or(0) {
             let partition = Partition { topic: topic.as_str().into(), number };
-            let (begin, end) = broker.offsets(&partition)?;
-            let from = From::Offset((end - records).max(begin));
+            let offsets = broker.offsets(&partition)?;
+            let (begin, end) = (offsets.start, offsets.end);
+            let from = StartPosition::Offset((end - records).max(begin));
             scan(broker, stream, &partition, from, &|| false, &mut |_, name, time, value, _| {
                 if found.contains_key(name) || found.len() < series {
                     found.entry(name.to_owned()).or_default().push((stream.engine.series.grid.slot(time), value));
@@ -118,12 +119,12 @@ fn scan(
     broker: &dyn Broker,
     stream: &StreamPlan,
     partition: &Partition,
-    from: From,
+    from: StartPosition,
     stopped: &dyn Fn() -> bool,
     visit: &mut impl FnMut(Option<i64>, &str, EventTime, f64, &[f64]),
 ) -> Result<(), BrokerError> {
     let mut decoder = Decoder::new(stream.decode.clone()).map_err(|error| BrokerError::Rejected(error.to_string()))?;
-    let (_, end) = broker.offsets(partition)?;
+    let end = broker.offsets(partition)?.end;
     let mut reader = broker.reader(partition, from)?;
     while !stopped() && !reader.has_reached(end)? {
         let Some(batch) = reader.read(READ_WAIT, READ_RECORDS)? else { continue };
@@ -191,8 +192,8 @@ impl<'a> Foreseen<'a> {
         if let Some(plan) = &stream.future_covariates {
             let teller = Teller::new(plan).map_err(|error| BrokerError::Rejected(error.to_string()))?;
             let partition = Partition { topic: plan.topic.as_str().into(), number };
-            let (_, end) = broker.offsets(&partition)?;
-            foreseen.source = Some(Source { reader: broker.reader(&partition, From::Beginning)?, teller, end });
+            let end = broker.offsets(&partition)?.end;
+            foreseen.source = Some(Source { reader: broker.reader(&partition, StartPosition::Earliest)?, teller, end });
         }
         Ok(foreseen)
     }

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::plan::FutureCovariatesPlan;
 use crate::{
-    broker::{Batch, Broker, BrokerError, From, Partition, Reader, Record},
+    broker::{Batch, Broker, BrokerError, StartPosition, Partition, Reader, Record},
     engine::{Engine, TaskHandle},
     snapshot::CovariateWatermark,
     time::EventTime,
@@ -126,7 +126,8 @@ impl Feed {
         recorded: &mut Vec<CovariateWatermark>,
     ) -> Result<Self, BrokerError> {
         let partition = Partition { topic: plan.topic.as_str().into(), number: input.number };
-        let (oldest, end) = broker.offsets(&partition)?;
+        let offsets = broker.offsets(&partition)?;
+        let (oldest, end) = (offsets.start, offsets.end);
         let mut needed = recorded.last().map_or(0, |watermark| watermark.next);
         if needed > end {
             tracing::warn!(
@@ -143,7 +144,7 @@ impl Feed {
                 "retention has eaten numbers known in advance that the restore wanted to read again; what it rebuilds may differ from before"
             );
         }
-        let reader = broker.reader(&partition, from.map_or(From::Beginning, From::Offset))?;
+        let reader = broker.reader(&partition, from.map_or(StartPosition::Earliest, StartPosition::Offset))?;
         let teller = Teller::new(plan).map_err(|error| BrokerError::Rejected(error.to_string()))?;
         let (waiting, letters) = (VecDeque::new(), Vec::new());
         Ok(Self { partition, reader, teller, waiting, next: from.unwrap_or(oldest), needed, end, letters })

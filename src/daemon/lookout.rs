@@ -34,8 +34,8 @@ fn look(shared: &Shared, lags: &mut BTreeMap<TaskId, u64>) {
             return;
         }
         // One question without an answer takes long enough.
-        let Ok((_, end)) = shared.broker.offsets(&partition) else { break };
-        ends.insert(partition, end);
+        let Ok(offsets) = shared.broker.offsets(&partition) else { break };
+        ends.insert(partition, offsets.end);
     }
     let before = std::mem::take(lags);
     let mut sums: BTreeMap<String, (u64, u64, BTreeMap<&str, u64>)> =

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{plan::Plan, status::Status};
 use crate::{
-    broker::{Broker, BrokerError, From, Partition, Reader},
+    broker::{Broker, BrokerError, Partition, Reader, StartPosition},
     engine::{Engine, Version},
     nn::{Network, NetworkSpec, Weights},
     wire::model::ModelRegistry,
@@ -37,7 +37,7 @@ impl ModelWatch {
     /// What the broker answers.
     pub fn open(models_topic: &str, broker: &dyn Broker) -> Result<Self, BrokerError> {
         let partition = Partition { topic: models_topic.into(), number: 0 };
-        let reader = broker.reader(&partition, From::Beginning)?;
+        let reader = broker.reader(&partition, StartPosition::Earliest)?;
         Ok(Self { partition, reader, shelf: ModelRegistry::new() })
     }
 
@@ -51,7 +51,7 @@ impl ModelWatch {
         broker: &dyn Broker,
         stopped: &dyn Fn() -> bool,
     ) -> Result<Option<Vec<Completed>>, BrokerError> {
-        let (_, end) = broker.offsets(&self.partition)?;
+        let end = broker.offsets(&self.partition)?.end;
         let mut completed = Vec::new();
         while !stopped() {
             let came = self.read(CATCH_UP_WAIT, &mut completed)?;

@@ -20,7 +20,7 @@ use super::{
     standby::Copied,
 };
 use crate::{
-    broker::{Broker, BrokerError, From, Partition, Reader},
+    broker::{Broker, BrokerError, Partition, Reader, StartPosition},
     dashboard::state::PartitionState,
     engine::{Engine, TaskHandle, TaskId, Transaction},
     wire::{Decoder, TaskCheckpoint},
@@ -280,15 +280,16 @@ impl PartitionLife {
     ) -> Result<Option<Phase>, BrokerError> {
         let number = partition.number % plan.state_partitions;
         let state = Partition { topic: plan.state_topic.as_str().into(), number };
-        let (oldest, end) = broker.offsets(&state)?;
+        let offsets = broker.offsets(&state)?;
+        let (oldest, end) = (offsets.start, offsets.end);
         // A topic that ends before the copy does is another one.
         self.warm = self.warm.take().filter(|warm| warm.next() <= end);
         if self.warm.is_none() && oldest == end {
             return Ok(None);
         }
         let (from, next) = match &self.warm {
-            Some(warm) => (From::Offset(warm.next()), warm.next()),
-            None => (From::Beginning, 0),
+            Some(warm) => (StartPosition::Offset(warm.next()), warm.next()),
+            None => (StartPosition::Earliest, 0),
         };
         Ok(Some(Phase::Loading { reader: broker.reader(&state, from)?, copied: 0, next, end }))
     }
@@ -303,7 +304,8 @@ impl PartitionLife {
         now: u64,
     ) -> Result<Slice, BrokerError> {
         self.warm = None;
-        let (oldest, end) = broker.offsets(partition)?;
+        let offsets = broker.offsets(partition)?;
+        let (oldest, end) = (offsets.start, offsets.end);
         let furthest = self.facts.furthest.max(self.committed);
         if furthest.is_some_and(|furthest| furthest > end) {
             if !std::mem::replace(&mut self.doubted, true) {
@@ -356,7 +358,7 @@ impl PartitionLife {
             let begins = engine.position(served.task);
             replay::show(engine, served, begins);
         }
-        let (oldest, _) = broker.offsets(partition)?;
+        let oldest = broker.offsets(partition)?.start;
         if oldest > from {
             let lost = oldest.min(self.begin) - from;
             let unread = (oldest - self.begin).max(0);
@@ -370,7 +372,7 @@ impl PartitionLife {
         if from >= self.begin || oldest >= self.begin {
             return Ok(self.ready(engine));
         }
-        self.phase = Phase::Replaying { reader: broker.reader(partition, From::Offset(from))? };
+        self.phase = Phase::Replaying { reader: broker.reader(partition, StartPosition::Offset(from))? };
         Ok(Slice::More)
     }
 
@@ -378,7 +380,7 @@ impl PartitionLife {
     fn recognised(&self, broker: &dyn Broker, partition: &Partition, oldest: i64) -> Result<bool, BrokerError> {
         let mark = self.served.iter().find_map(|served| served.written.as_ref()?.topic_fingerprint);
         let Some(mark) = mark.filter(|mark| mark.offset >= oldest) else { return Ok(true) };
-        let mut reader = broker.reader(partition, From::Offset(mark.offset))?;
+        let mut reader = broker.reader(partition, StartPosition::Offset(mark.offset))?;
         for _ in 0..MARK_LOOKS {
             if let Some(batch) = reader.read(SLICE_WAIT, 1)? {
                 let found = batch.get(0).map(|record| (record.offset, record.timestamp));

@@ -12,7 +12,7 @@ use std::{
 use hashbrown::HashMap;
 
 use super::plan::Plan;
-use crate::broker::{Batch, Broker, BrokerError, From, Partition, Reader};
+use crate::broker::{Batch, Broker, BrokerError, Partition, Reader, StartPosition};
 
 /// Records that one look takes in, between two turns of the shard.
 const LOOK_RECORDS: usize = 2_000;
@@ -182,7 +182,7 @@ impl Standby {
         };
         self.last = partition;
         let state = Partition { topic: plan.state_topic.as_str().into(), number: partition };
-        let reader = broker.reader(&state, From::Beginning)?;
+        let reader = broker.reader(&state, StartPosition::Earliest)?;
         self.followed.insert(partition, Followed { reader, copied: Copied::default() });
         Ok(true)
     }

@@ -219,7 +219,7 @@ fn chaos(minutes: f64, seed: u64) -> Report {
     chaos.run(Schedule::new(seed, SESSION), minutes);
     let records_in = feed.stop();
     let ends: Vec<i64> =
-        (0..PARTITIONS).map(|number| broker.offsets(&Partition { topic: INPUT.into(), number }).unwrap().1).collect();
+        (0..PARTITIONS).map(|number| broker.offsets(&Partition { topic: INPUT.into(), number }).unwrap().end).collect();
     assert_eq!(ends.iter().sum::<i64>() as u64, records_in, "every record went in once");
     let until = chaos.now() + SETTLE.as_micros() as u64;
     let reached = |number: i32| group_offset(&kafka, APP, INPUT, number).unwrap_or(0);

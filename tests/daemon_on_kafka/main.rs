@@ -8,7 +8,7 @@ mod topics;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use foretide::broker::{Broker, From, Partition, TopicSpec};
+use foretide::broker::{Broker, Partition, StartPosition, TopicSpec};
 use harness::{
     client::{Input, consume, group_offset, produce},
     http_get,
@@ -309,7 +309,7 @@ fn the_trainer_learns_publishes_and_serving_takes_the_weights_up() {
     }
     // Weights are bytes that no console prints.
     let partition = Partition { topic: format!("{app}.models").into(), number: 0 };
-    let mut reader = kafka().broker().reader(&partition, From::Beginning).unwrap();
+    let mut reader = kafka().broker().reader(&partition, StartPosition::Earliest).unwrap();
     let manifest: serde_json::Value = wait_for("the manifest", LIMIT, || {
         let batch = reader.read(Duration::from_millis(100), 10).unwrap()?;
         let record = batch.iter().find(|record| record.key == Some(b"stream/1"))?;
@@ -358,7 +358,7 @@ fn training_off_line_reads_the_topics_and_writes_nothing() {
     }
     let ends = [0, 1].map(|number| {
         let partition = Partition { topic: topic.as_str().into(), number };
-        kafka().broker().offsets(&partition).unwrap().1
+        kafka().broker().offsets(&partition).unwrap().end
     });
     assert_eq!(ends, [1600, 1600]);
 

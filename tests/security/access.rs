@@ -38,7 +38,7 @@ fn a_wrong_password_is_waited_out_and_the_right_one_goes_on_by_itself() {
     let section = kafka.with_password("SCRAM-SHA-512", (LATE, "comes-later-5d2e"));
     let setup = Setup::new(&app, &section, &topic);
     let mut daemon = Daemon::start(&setup);
-    daemon.waits_for(&["does not let us in", "uthentication failed", "kafka.sasl_password"]);
+    daemon.waits_for(&["authentication failed", "kafka.sasl_password"]);
     let pauses = wait_for("four attempts", LIMIT, || {
         assert!(daemon.process.runs(), "it must not end:\n{}", daemon.process.log());
         let log = daemon.process.log();
@@ -67,7 +67,7 @@ fn a_password_file_that_was_replaced_is_read_anew_at_the_next_try() {
     let section = section.replace("sasl_password = \"stands-in-a-file\"", &format!("sasl_password_file = {file:?}"));
     let setup = Setup::new(&app, &section, &topic);
     let mut daemon = Daemon::start(&setup);
-    daemon.waits_for(&["does not let us in", "kafka.sasl_password"]);
+    daemon.waits_for(&["authentication failed", "kafka.sasl_password"]);
     std::fs::remove_file(&file).unwrap();
     daemon.process.wait_for_log("cannot be read anew", LIMIT);
     std::fs::write(&file, "new-3c41\n").unwrap();

@@ -68,7 +68,7 @@ fn the_least_permissions_are_enough_and_a_missing_one_is_named_and_waited_for() 
     let config = daemon.config.to_str().unwrap().to_owned();
     let forecasts = format!("{app}.stream.forecasts");
 
-    daemon.waits_for(&["does not permit", &topic, "check --acls"]);
+    daemon.waits_for(&["authorization failed", &topic, "check --acls"]);
     let output = foretide(&["check", "--connect", "--config", &config]);
     let text = printed(&output);
     assert_eq!(output.status.code(), Some(69), "{text}");
@@ -93,7 +93,7 @@ fn the_least_permissions_are_enough_and_a_missing_one_is_named_and_waited_for() 
     daemon.forecasts(&setup, 400);
 
     let mut trainer = Daemon::start(&Setup { role: "train", kafka: &learns, ..setup });
-    trainer.waits_for(&["does not permit"]);
+    trainer.waits_for(&["authorization failed"]);
     grant(trainer.config.to_str().unwrap(), &learner, "");
     wait_for("weights to be published and served", LIMIT, || {
         assert!(daemon.process.runs(), "it has ended:\n{}", daemon.process.log());

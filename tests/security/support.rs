@@ -98,7 +98,7 @@ impl Daemon {
             (group_offset(kafka, setup.app, setup.topic, 0) >= Some(8 * minutes)).then_some(())
         });
         let forecasts = Partition { topic: format!("{}.stream.forecasts", setup.app).into(), number: 0 };
-        let (_, end) = kafka.broker().offsets(&forecasts).unwrap();
+        let end = kafka.broker().offsets(&forecasts).unwrap().end;
         assert!(end >= 8 * minutes, "{end} forecasts of {} readings", 8 * minutes);
     }
 

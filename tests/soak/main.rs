@@ -151,7 +151,7 @@ fn soak(minutes: f64, series: u64) -> Report {
         (metric(port, "foretide_consumer_lag_records")? == 0.0).then_some(())
     });
     let watched = Partition { topic: INPUT.into(), number: watch::PARTITION };
-    let expected = kafka.broker().offsets(&watched).unwrap().1 as u64;
+    let expected = kafka.broker().offsets(&watched).unwrap().end as u64;
     let until = clock.monotonic_micros() + 20_000_000;
     while watch.seen.lock().unwrap().forecasts < expected && clock.monotonic_micros() < until {
         std::thread::sleep(Duration::from_millis(100));

@@ -1,4 +1,4 @@
-//! A seat in a consumer group, with its transactional producer.
+//! A member of a consumer group with its transactional producer.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -11,232 +11,253 @@ use rdkafka::{
 };
 
 use super::{
-    KafkaOptions, Probe,
-    context::{Change, ConsumerNotes, Deadline, Rebalance},
-    errors,
-    producer::{Transactions, list},
+    contexts::{Change, ConsumerCallbacks, Rebalance},
+    convert::{partition_list, push},
+    deadline::Deadline,
+    last_error::LastClientError,
+    metadata::MetadataClient,
+    options::KafkaOptions,
+    producer::TransactionalProducer,
+    recovery,
 };
-use crate::broker::{Batch, BrokerError, Member, MemberEvent, Partition, ProducerRecord, Record};
+use crate::broker::{
+    client::{Member, MemberEvent},
+    errors::BrokerError,
+    records::{Batch, Partition, ProducerRecord},
+};
 
-/// A batch is full with so many bytes, however few records that are.
+/// A batch is complete at this size of keys and values in bytes, even with few records.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// A partition that the group has given us.
+/// State of an assigned partition.
 #[derive(Debug, Clone, Copy, Default)]
-struct Seat {
-    /// Whether the client fetches it. That begins with the first start, so that nothing arrives before it.
-    fetched: bool,
+struct Assignment {
+    /// Whether the client fetches the partition. It begins with the first start, so that no record arrives before.
+    fetching: bool,
+    /// Whether the member delivers its records.
     delivering: bool,
-    /// The next offset to be delivered.
+    /// The next offset to deliver.
     next: i64,
-    /// The group wants it back.
-    leaving: bool,
+    /// Whether the group has revoked the partition and waits for its release.
+    revoked: bool,
 }
 
 pub(super) struct KafkaMember {
-    consumer: BaseConsumer<ConsumerNotes>,
-    transactions: Transactions,
-    probe: Arc<Probe>,
+    consumer: BaseConsumer<ConsumerCallbacks>,
+    producer: TransactionalProducer,
+    metadata: Arc<MetadataClient>,
     group: String,
     request_timeout: Duration,
-    held: BTreeMap<Partition, Seat>,
-    /// Given back, but the group is told only once everything that it asked for has been: one call answers it.
+    assignments: BTreeMap<Partition, Assignment>,
+    /// Released partitions. One call answers the rebalance once all revoked partitions are released.
     released: Vec<Partition>,
-    /// Records that were fetched while a batch of another partition was being filled, or before an event.
-    ahead: Option<Batch>,
-    /// The group's generation as of the last event that the caller has heard. Taking it anew at the commit would let a
-    /// member that has slept through a rebalance commit under a generation of whose changes it has not heard yet.
-    metadata: Option<Arc<ConsumerGroupMetadata>>,
+    /// Records that were fetched before an event, or while a batch of another partition was being filled.
+    prefetched: Option<Batch>,
+    /// The group's generation at the last event that the caller has received. The current generation would be wrong: after a
+    /// rebalance that the caller does not know yet, it would let the member commit offsets of partitions that it has lost.
+    generation: Option<Arc<ConsumerGroupMetadata>>,
 }
 
 impl KafkaMember {
     pub(super) fn join(
         options: &KafkaOptions,
-        probe: Arc<Probe>,
+        metadata: Arc<MetadataClient>,
         group: &str,
         transactional_id: &str,
         topics: &[String],
     ) -> Result<Self, BrokerError> {
         for topic in topics {
-            if probe.partitions(topic)?.is_none() {
-                return Err(BrokerError::Rejected(format!("topic {topic} does not exist; create it first")));
+            if metadata.partitions(topic)?.is_none() {
+                return Err(BrokerError::unknown_topic(topic));
             }
         }
-        // First the fence: whatever an earlier self left open is decided before anybody reads its offsets.
-        let transactions = Transactions::start(options, transactional_id)?;
-        let what = format!("joining group {group}");
-        let created = options.member(group, transactional_id).create_with_context(ConsumerNotes::default());
-        let consumer: BaseConsumer<ConsumerNotes> = created.map_err(|error| errors::map(&what, &error))?;
+        // The producer comes first: it ends the transaction of an earlier instance before anybody reads the group's offsets.
+        let producer = TransactionalProducer::start(options, transactional_id)?;
+        let error = |error| recovery::broker_error(&format!("joining group {group}"), &error);
+        let config = options.member(group, transactional_id);
+        let consumer: BaseConsumer<ConsumerCallbacks> =
+            config.create_with_context(ConsumerCallbacks::default()).map_err(error)?;
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-        consumer.subscribe(&names).map_err(|error| errors::map(&what, &error))?;
+        consumer.subscribe(&names).map_err(error)?;
         Ok(Self {
             consumer,
-            transactions,
-            probe,
+            producer,
+            metadata,
             group: group.to_owned(),
             request_timeout: options.request_timeout,
-            held: BTreeMap::new(),
+            assignments: BTreeMap::new(),
             released: Vec::new(),
-            ahead: None,
-            metadata: None,
+            prefetched: None,
+            generation: None,
         })
     }
 
-    fn explain(&self, what: &str, error: &KafkaError) -> BrokerError {
-        self.consumer.context().complaints.explain(&format!("group {}: {what}", self.group), error)
+    fn last_error(&self) -> &LastClientError {
+        &self.consumer.context().last_error
     }
 
-    /// The next of the group's decisions, carried out as far as it is ours to.
-    fn rebalanced(&mut self) -> Result<Option<MemberEvent>, BrokerError> {
+    fn explain(&self, operation: &str, error: &KafkaError) -> BrokerError {
+        self.last_error().explain(&format!("group {}: {operation}", self.group), error)
+    }
+
+    /// Applies the next rebalance, as far as the member can without its caller.
+    fn next_rebalance(&mut self) -> Result<Option<MemberEvent>, BrokerError> {
         while let Some(Rebalance { partitions, change, metadata }) = self.consumer.context().next_rebalance() {
-            self.metadata = metadata;
+            self.generation = metadata;
             match change {
-                Change::Assigned => {
-                    // Tells the group that we have heard; fetching begins partition by partition, at their start.
-                    let heard = self.consumer.incremental_assign(&TopicPartitionList::new());
-                    heard.map_err(|error| self.explain("taking partitions", &error))?;
-                    self.held.extend(partitions.iter().map(|partition| (partition.clone(), Seat::default())));
+                Change::Assign => {
+                    // Acknowledges the assignment. Fetching begins with the start of each partition.
+                    let acknowledged = self.consumer.incremental_assign(&TopicPartitionList::new());
+                    acknowledged.map_err(|error| self.explain("accepting partitions", &error))?;
+                    let assigned = partitions.iter().map(|partition| (partition.clone(), Assignment::default()));
+                    self.assignments.extend(assigned);
                 }
-                Change::Revoked => {
+                Change::Revoke => {
                     for partition in &partitions {
-                        self.held.entry(partition.clone()).or_default().leaving = true;
+                        self.assignments.entry(partition.clone()).or_default().revoked = true;
                     }
                 }
-                Change::Lost => {
-                    self.drop_ahead(&partitions);
+                Change::Lose => {
+                    self.drop_prefetched(&partitions);
                     self.released.clear();
                     self.unassign(&partitions)?;
                 }
             }
-            // That there is nothing for it is news to a member that has nothing.
-            if !partitions.is_empty() || change == Change::Assigned && self.held.is_empty() {
+            // A member without partitions also learns of an empty assignment.
+            if !partitions.is_empty() || change == Change::Assign && self.assignments.is_empty() {
                 return Ok(Some(match change {
-                    Change::Assigned => MemberEvent::Assigned(partitions),
-                    Change::Revoked => MemberEvent::Revoked(partitions),
-                    Change::Lost => MemberEvent::Lost(partitions),
+                    Change::Assign => MemberEvent::Assigned(partitions),
+                    Change::Revoke => MemberEvent::Revoked(partitions),
+                    Change::Lose => MemberEvent::Lost(partitions),
                 }));
             }
         }
         Ok(None)
     }
 
-    /// Forgets partitions, stops fetching them, and so answers the group's demand.
+    /// Removes partitions and stops to fetch them. This answers the rebalance.
     fn unassign(&mut self, partitions: &[Partition]) -> Result<(), BrokerError> {
-        let seats = partitions.iter().map(|partition| (partition, self.held.remove(partition).unwrap_or_default()));
-        let fetched: Vec<&Partition> = seats.filter(|(_, seat)| seat.fetched).map(|(partition, _)| partition).collect();
-        let list = list(fetched.into_iter().map(|partition| (partition, Offset::Invalid)))?;
-        self.consumer.incremental_unassign(&list).map_err(|error| self.explain("giving partitions back", &error))
+        let mut fetched = Vec::new();
+        for partition in partitions {
+            if self.assignments.remove(partition).is_some_and(|assignment| assignment.fetching) {
+                fetched.push(partition);
+            }
+        }
+        let list = partition_list(fetched.into_iter().map(|partition| (partition, Offset::Invalid)))?;
+        self.consumer.incremental_unassign(&list).map_err(|error| self.explain("releasing partitions", &error))
     }
 
-    fn drop_ahead(&mut self, partitions: &[Partition]) {
-        if self.ahead.as_ref().is_some_and(|batch| partitions.contains(&batch.partition)) {
-            self.ahead = None;
+    fn drop_prefetched(&mut self, partitions: &[Partition]) {
+        if self.prefetched.as_ref().is_some_and(|batch| partitions.contains(&batch.partition)) {
+            self.prefetched = None;
         }
     }
 
-    /// What a consumer's error asks for. The client goes on by itself after most of them.
-    fn trouble(&mut self, error: &KafkaError) -> Result<(), BrokerError> {
+    /// Handles an error event of the consumer, which recovers from most of them by itself.
+    fn handle(&mut self, error: &KafkaError) -> Result<(), BrokerError> {
         match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => self.find_lost_positions(),
-            // A topic that is being made anew or deleted; it existed when we joined.
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => self.reset_positions(),
+            // The topic existed when the member joined: somebody is deleting or recreating it.
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(()),
             _ => {
-                let what = format!("group {}: reading", self.group);
-                self.consumer.context().complaints.trouble(&what, error).map_or(Ok(()), Err)
+                let operation = format!("group {}: reading", self.group);
+                self.last_error().consumer_error(&operation, error).map_or(Ok(()), Err)
             }
         }
     }
 
-    /// Sets partitions whose position has fallen out of the log to the oldest record kept.
-    fn find_lost_positions(&mut self) -> Result<(), BrokerError> {
-        let delivering = self.held.iter().filter(|(_, seat)| seat.delivering);
-        let positions: Vec<(Partition, i64)> = delivering.map(|(found, seat)| (found.clone(), seat.next)).collect();
+    /// Moves partitions whose position retention has deleted to their oldest record.
+    fn reset_positions(&mut self) -> Result<(), BrokerError> {
+        let delivering = self.assignments.iter().filter(|(_, assignment)| assignment.delivering);
+        let positions: Vec<(Partition, i64)> =
+            delivering.map(|(partition, assignment)| (partition.clone(), assignment.next)).collect();
         for (partition, next) in positions {
-            // A topic that was made anew under us: a new seat finds that out.
-            let at = self.probe.inside(&partition, next).map_err(|error| match error {
+            // The topic was recreated while we read it. A new membership detects and handles that.
+            let oldest = self.metadata.clamp_offset(&partition, next).map_err(|error| match error {
                 BrokerError::Rejected(text) => BrokerError::Retriable(text),
                 other => other,
             })?;
-            if at != next {
-                tracing::warn!(target: "kafka", "{partition}: retention took the records from {next} to {at}");
-                // The client has given the partition up, so that a seek has nothing to work on.
-                let one = list([(&partition, Offset::Offset(at))])?;
-                let anew =
-                    self.consumer.incremental_unassign(&one).and_then(|()| self.consumer.incremental_assign(&one));
-                anew.map_err(|error| self.explain(&format!("moving {partition} to {at}"), &error))?;
-                self.held.entry(partition).or_default().next = at;
+            if oldest != next {
+                tracing::warn!(
+                    target: "kafka",
+                    topic = %partition.topic,
+                    partition = partition.number,
+                    from = next,
+                    to = oldest,
+                    "retention deleted unread records; continuing at the oldest record"
+                );
+                // The client has dropped the partition, so a seek would fail.
+                let list = partition_list([(&partition, Offset::Offset(oldest))])?;
+                let unassigned = self.consumer.incremental_unassign(&list);
+                let assigned = unassigned.and_then(|()| self.consumer.incremental_assign(&list));
+                assigned.map_err(|error| self.explain(&format!("moving {partition} to {oldest}"), &error))?;
+                self.assignments.entry(partition).or_default().next = oldest;
             }
         }
         Ok(())
     }
 
-    /// Hands a batch on.
-    fn delivered(&mut self, batch: Batch) -> MemberEvent {
-        self.consumer.context().complaints.forget();
-        if let (Some(next), Some(seat)) = (batch.next_offset(), self.held.get_mut(&batch.partition)) {
-            seat.next = next;
+    /// The event of a batch. It advances the position of its partition.
+    fn deliver(&mut self, batch: Batch) -> MemberEvent {
+        self.last_error().clear();
+        if let (Some(next), Some(assignment)) = (batch.next_offset(), self.assignments.get_mut(&batch.partition)) {
+            assignment.next = next;
         }
         MemberEvent::Records(batch)
     }
-}
 
-/// Copies a message in.
-pub(super) fn push(batch: &mut Batch, message: &BorrowedMessage<'_>) {
-    batch.push(Record {
-        offset: message.offset(),
-        timestamp: message.timestamp().to_millis(),
-        key: message.key(),
-        payload: message.payload(),
-    });
+    /// Adds a message to `batch`. A message of another partition starts a new batch; the complete one is returned. A message
+    /// of a partition that is not delivering is dropped.
+    fn add(&self, batch: &mut Option<Batch>, message: &BorrowedMessage<'_>) -> Option<Batch> {
+        let is_from = |partition: &Partition| partition.is(message.topic(), message.partition());
+        if let Some(batch) = batch.as_mut().filter(|batch| is_from(&batch.partition)) {
+            push(batch, message);
+            return None;
+        }
+        let (partition, _) = self
+            .assignments
+            .iter()
+            .find(|(partition, _)| is_from(partition))
+            .filter(|(_, assignment)| assignment.delivering)?;
+        let mut next = Batch::new(partition.clone());
+        push(&mut next, message);
+        batch.replace(next)
+    }
 }
 
 impl Member for KafkaMember {
     fn poll(&mut self, timeout: Duration, max_records: usize) -> Result<Option<MemberEvent>, BrokerError> {
         let deadline = Deadline::after(timeout);
-        let mut batch = self.ahead.take();
+        let mut batch = self.prefetched.take();
         loop {
             if batch.as_ref().is_some_and(|batch| batch.len() >= max_records.max(1) || batch.bytes() >= BATCH_BYTES) {
-                return Ok(batch.map(|batch| self.delivered(batch)));
+                return Ok(batch.map(|batch| self.deliver(batch)));
             }
-            let wait = if batch.is_some() { Duration::ZERO } else { deadline.left() };
+            let wait = if batch.is_some() { Duration::ZERO } else { deadline.remaining() };
             let error = match self.consumer.poll(wait) {
-                Some(Ok(message)) => {
-                    let (topic, number) = (message.topic(), message.partition());
-                    if let Some(batch) = &mut batch
-                        && batch.partition.number == number
-                        && *batch.partition.topic == *topic
-                    {
-                        push(batch, &message);
-                        continue;
+                Some(Ok(message)) => match self.add(&mut batch, &message) {
+                    Some(complete) => {
+                        drop(message);
+                        self.prefetched = batch;
+                        return Ok(Some(self.deliver(complete)));
                     }
-                    let same = |partition: &Partition| partition.number == number && *partition.topic == *topic;
-                    let found = self.held.iter().find(|(partition, _)| same(partition));
-                    let Some((partition, Seat { delivering: true, .. })) = found else { continue };
-                    let mut fresh = Batch::new(partition.clone());
-                    push(&mut fresh, &message);
-                    match batch.replace(fresh) {
-                        Some(full) => {
-                            self.ahead = batch;
-                            return Ok(Some(self.delivered(full)));
-                        }
-                        None => continue,
-                    }
-                }
+                    None => continue,
+                },
                 Some(Err(error)) => Some(error),
                 None => None,
             };
-            // Nothing more for now, or an event: that comes first.
-            self.ahead = batch.take();
+            // An error or a rebalance comes before the batch.
+            self.prefetched = batch.take();
             if let Some(error) = error {
-                self.trouble(&error)?;
+                self.handle(&error)?;
             }
-            if let Some(event) = self.rebalanced()? {
+            if let Some(event) = self.next_rebalance()? {
                 return Ok(Some(event));
             }
-            if let Some(batch) = self.ahead.take() {
-                return Ok(Some(self.delivered(batch)));
+            if let Some(batch) = self.prefetched.take() {
+                return Ok(Some(self.deliver(batch)));
             }
-            if deadline.passed() {
+            if deadline.has_passed() {
                 return Ok(None);
             }
         }
@@ -246,15 +267,15 @@ impl Member for KafkaMember {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
-        let asked = list(partitions.iter().map(|partition| (partition, Offset::Invalid)))?;
-        let answer = errors::insist(self.request_timeout, |left| {
-            let answer = self.consumer.committed_offsets(asked.clone(), left)?;
+        let request = partition_list(partitions.iter().map(|partition| (partition, Offset::Invalid)))?;
+        let answer = recovery::retry(self.request_timeout, |left| {
+            let answer = self.consumer.committed_offsets(request.clone(), left)?;
             answer.elements().iter().try_for_each(|element| element.error())?;
             Ok(answer)
         });
         let answer = answer.map_err(|error| {
-            let complaint = self.consumer.context().complaints.last();
-            self.explain(&format!("reading committed offsets{complaint}"), &error)
+            let last_error = self.last_error().suffix();
+            self.explain(&format!("reading committed offsets{last_error}"), &error)
         })?;
         let offset = |partition: &Partition| match answer
             .find_partition(&partition.topic, partition.number)
@@ -267,35 +288,36 @@ impl Member for KafkaMember {
     }
 
     fn start(&mut self, partition: &Partition, offset: i64) -> Result<(), BrokerError> {
-        let Some(seat) = self.held.get(partition).copied() else {
-            return Err(BrokerError::Rejected(format!("{partition} is not assigned to this member")));
+        let Some(mut assignment) = self.assignments.get(partition).copied() else {
+            return Err(BrokerError::not_assigned(partition));
         };
-        self.drop_ahead(std::slice::from_ref(partition));
-        let what = |offset| format!("starting {partition} at {offset}");
-        let next = if seat.fetched {
-            let one = list([(partition, Offset::Offset(offset))])?;
-            let sought = self.consumer.seek_partitions(one, self.request_timeout);
+        self.drop_prefetched(std::slice::from_ref(partition));
+        let explain = |offset, error| self.explain(&format!("starting {partition} at {offset}"), &error);
+        assignment.next = if assignment.fetching {
+            let list = partition_list([(partition, Offset::Offset(offset))])?;
+            let sought = self.consumer.seek_partitions(list, self.request_timeout);
             let sought = sought.and_then(|list| list.elements().iter().try_for_each(|element| element.error()));
-            sought.map_err(|error| self.explain(&what(offset), &error))?;
-            let one = list([(partition, Offset::Invalid)])?;
-            self.consumer.resume(&one).map_err(|error| self.explain(&what(offset), &error))?;
+            sought.map_err(|error| explain(offset, error))?;
+            let list = partition_list([(partition, Offset::Invalid)])?;
+            self.consumer.resume(&list).map_err(|error| explain(offset, error))?;
             offset
         } else {
-            let offset = self.probe.inside(partition, offset)?;
-            let one = list([(partition, Offset::Offset(offset))])?;
-            self.consumer.incremental_assign(&one).map_err(|error| self.explain(&what(offset), &error))?;
+            let offset = self.metadata.clamp_offset(partition, offset)?;
+            let list = partition_list([(partition, Offset::Offset(offset))])?;
+            self.consumer.incremental_assign(&list).map_err(|error| explain(offset, error))?;
             offset
         };
-        self.held.insert(partition.clone(), Seat { fetched: true, delivering: true, next, leaving: seat.leaving });
+        (assignment.fetching, assignment.delivering) = (true, true);
+        self.assignments.insert(partition.clone(), assignment);
         Ok(())
     }
 
     fn stop(&mut self, partition: &Partition) -> Result<(), BrokerError> {
-        self.drop_ahead(std::slice::from_ref(partition));
-        if let Some(seat) = self.held.get_mut(partition).filter(|seat| seat.delivering) {
-            seat.delivering = false;
-            // Not an unassign: that could be taken as the answer to a demand of the group that we have not heard yet.
-            let paused = self.consumer.pause(&list([(partition, Offset::Invalid)])?);
+        self.drop_prefetched(std::slice::from_ref(partition));
+        if let Some(assignment) = self.assignments.get_mut(partition).filter(|assignment| assignment.delivering) {
+            assignment.delivering = false;
+            // An unassign could answer a rebalance that the member has not seen yet.
+            let paused = self.consumer.pause(&partition_list([(partition, Offset::Invalid)])?);
             paused.map_err(|error| self.explain(&format!("stopping {partition}"), &error))?;
         }
         Ok(())
@@ -303,25 +325,21 @@ impl Member for KafkaMember {
 
     fn release(&mut self, partitions: &[Partition]) -> Result<(), BrokerError> {
         for partition in partitions {
-            match self.held.get_mut(partition) {
-                Some(seat) if seat.leaving => {
-                    seat.delivering = false;
+            match self.assignments.get_mut(partition) {
+                Some(assignment) if assignment.revoked => {
+                    assignment.delivering = false;
                     if !self.released.contains(partition) {
                         self.released.push(partition.clone());
                     }
                 }
-                Some(_) => {
-                    return Err(BrokerError::Rejected(format!(
-                        "{partition} was released without having been asked for"
-                    )));
-                }
-                // Lost: it is gone already.
+                Some(_) => return Err(BrokerError::not_revoked(partition)),
+                // The member has already lost it.
                 None => {}
             }
         }
-        self.drop_ahead(partitions);
-        let asked = self.held.values().filter(|seat| seat.leaving).count();
-        if asked > 0 && self.released.len() == asked {
+        self.drop_prefetched(partitions);
+        let revoked = self.assignments.values().filter(|assignment| assignment.revoked).count();
+        if revoked > 0 && self.released.len() == revoked {
             let released = std::mem::take(&mut self.released);
             self.unassign(&released)?;
         }
@@ -329,47 +347,47 @@ impl Member for KafkaMember {
     }
 
     fn begin(&mut self) -> Result<(), BrokerError> {
-        self.transactions.begin()
+        self.producer.begin()
     }
 
     fn send(&mut self, record: ProducerRecord<'_>) -> Result<(), BrokerError> {
-        self.transactions.send(record)
+        self.producer.send(record)
     }
 
     fn commit(&mut self, positions: &[(Partition, i64)]) -> Result<(), BrokerError> {
-        self.transactions.commit(positions, self.metadata.as_ref())
+        self.producer.commit(positions, self.generation.as_ref())
     }
 
     fn abort(&mut self) -> Result<(), BrokerError> {
-        self.transactions.abort()
+        self.producer.abort()
     }
 
     fn leave(&mut self) -> Result<(), BrokerError> {
-        self.transactions.abort()?;
+        self.producer.abort()?;
         self.close();
         Ok(())
     }
 }
 
 impl KafkaMember {
-    /// Leaves the group and waits until it knows. Also what dropping a member does, less the wait for the transaction.
+    /// Leaves the group and waits for the answer. Dropping a member does this too, but does not abort its transaction.
     fn close(&mut self) {
         if self.consumer.closed() {
             return;
         }
         self.consumer.context().close();
-        self.ahead = None;
-        // Answers a demand of the group that is still open; without one it only stops the fetching.
-        let all: Vec<Partition> = self.held.keys().cloned().collect();
-        let left = self.unassign(&all).and_then(|()| {
+        self.prefetched = None;
+        // This answers a pending rebalance; otherwise it only stops the fetching.
+        let all: Vec<Partition> = self.assignments.keys().cloned().collect();
+        let closed = self.unassign(&all).and_then(|()| {
             let closed = self.consumer.close_queue();
             closed.map_err(|error| self.explain("leaving", &error))
         });
-        if let Err(error) = left {
-            tracing::debug!(target: "kafka", "{error}");
+        if let Err(error) = closed {
+            tracing::debug!(target: "kafka", %error, "closing the consumer");
         }
         let deadline = Deadline::after(self.request_timeout);
-        while !self.consumer.closed() && !deadline.passed() {
+        while !self.consumer.closed() && !deadline.has_passed() {
             self.consumer.poll(Duration::from_millis(10));
         }
     }

@@ -1,16 +1,15 @@
-//! What the Kafka clients are told.
+//! Settings of the Kafka clients.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 
-use crate::broker::BrokerError;
+use crate::broker::errors::BrokerError;
 
-/// How often a member asks after its group. It hears of a rebalance no sooner, and until all have heard of it a member
-/// that is alone keeps all partitions.
+/// Heartbeat interval of a group member. A rebalance starts only after every member has learnt of it from a heartbeat.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// Properties on which the delivery promise rests, or that have an option of their own.
+/// Properties that the exactly-once guarantee depends on, or that have an option of their own.
 const RESERVED: [&str; 21] = [
     "acks",
     "auto.offset.reset",
@@ -35,54 +34,55 @@ const RESERVED: [&str; 21] = [
     "transactional.id",
 ];
 
-/// Tells properties and their values.
+/// Returns properties by name.
 pub type PropertySource = Arc<dyn Fn() -> BTreeMap<String, String> + Send + Sync>;
 
-/// How to reach and use a cluster.
+/// Connection and client settings of a cluster.
 #[derive(Clone)]
 pub struct KafkaOptions {
-    /// `host:port`, several separated by commas.
+    /// `host:port`, separated by commas.
     pub bootstrap_servers: String,
-    /// The name under which the clients appear in the broker's logs and quotas; also the group name that readers
-    /// outside of any group show to the broker's access control (they never join it).
+    /// Client name in the brokers' logs and quotas. Readers also use it as the group name for access control; they never
+    /// join that group.
     pub client_id: String,
-    /// Any further librdkafka properties: `security.protocol`, `sasl.*`, `ssl.*`, tuning. They override what the seam
-    /// sets by itself, but not what the delivery promise rests on (such as `isolation.level`): that is refused.
+    /// More librdkafka properties, such as `security.protocol`, `sasl.*`, `ssl.*` and tuning. They override the defaults
+    /// of this module. Properties that the exactly-once guarantee depends on, such as `isolation.level`, are rejected.
     pub properties: BTreeMap<String, String>,
-    /// Further properties, asked for anew whenever a client is made: secrets that may have been replaced since.
+    /// More properties, read again for each new client: secrets that an operator may have replaced.
     pub renewed_properties: PropertySource,
-    /// After this long without a sign of life a member loses its partitions to the others.
+    /// A member without a heartbeat for this long loses its partitions to the others.
     pub session_timeout: Duration,
-    /// Whether a member is known to its group by its transactional id: it then comes back within the session timeout
-    /// without a rebalance, and leaving does not give its partitions up either.
+    /// Static membership with the transactional id as `group.instance.id`: a member that restarts within the session
+    /// timeout causes no rebalance, and leaving does not release its partitions.
     pub static_membership: bool,
-    /// A member that is not polled for this long gives its partitions up by itself; at least the session timeout.
+    /// A member that is not polled for this long loses its partitions; at least the session timeout.
     pub poll_interval: Duration,
-    /// After this long the broker aborts a transaction that nobody has ended.
+    /// The broker aborts a transaction that stays open for this long.
     pub transaction_timeout: Duration,
-    /// How long a question to the broker may take before it counts as unanswered.
+    /// Time limit of a request to the broker.
     pub request_timeout: Duration,
-    /// How long the producer gathers records before it sends a request that is not full yet.
+    /// How long the producer collects records before it sends a request that is not full.
     pub linger: Duration,
     /// `none`, `lz4`, `snappy`, `gzip` or `zstd`.
     pub compression: String,
-    /// The largest record that may be written, in bytes.
+    /// Size of the largest record that the producer accepts, in bytes.
     pub max_record_bytes: usize,
-    /// Most bytes that a member fetches ahead of its owner; one answer of each broker may come on top.
+    /// Maximum size of a member's prefetch queue in bytes; one response of each broker may exceed it.
     pub fetch_ahead_bytes: usize,
-    /// The same for each reader outside of any group.
+    /// Maximum size of a reader's prefetch queue in bytes.
     pub reader_ahead_bytes: usize,
-    /// Most bytes that wait in a producer for the brokers.
+    /// Maximum size of a producer's send queue in bytes.
     pub send_ahead_bytes: usize,
-    /// How many copies a topic gets that is created; `None` leaves it to the cluster.
+    /// Replication factor of new topics; `None` uses the cluster's default.
     pub replication: Option<i32>,
-    /// The longest that a broker holds a fetch request back while there is nothing new: the pace at which an idle
-    /// reader notices the end of a partition.
+    /// How long a broker delays a fetch response without new records. An idle reader detects the end of a partition at
+    /// this pace.
     pub fetch_wait: Duration,
 }
 
 impl KafkaOptions {
-    /// The defaults for a cluster: session 10 s, five minutes between polls, transactions 60 s, requests 10 s, lz4, records up to 16 MiB.
+    /// The defaults: session timeout 10 s, poll interval 5 min, transaction timeout 60 s, request timeout 10 s, lz4, records
+    /// up to 16 MiB.
     pub fn new(bootstrap_servers: impl Into<String>) -> Self {
         Self {
             bootstrap_servers: bootstrap_servers.into(),
@@ -105,17 +105,17 @@ impl KafkaOptions {
         }
     }
 
-    /// The first property that may not be set, as an error.
+    /// Rejects the first reserved property.
     pub(super) fn check(&self) -> Result<(), BrokerError> {
         match self.properties.keys().find(|name| RESERVED.contains(&name.as_str())) {
             Some(name) => Err(BrokerError::Rejected(format!(
-                "the Kafka property {name} cannot be set: Foretide sets it itself, since its delivery promise rests on it"
+                "the Kafka property {name} cannot be set: Foretide sets it to guarantee exactly-once delivery"
             ))),
             None => Ok(()),
         }
     }
 
-    /// The settings that the seam makes, with the user's own properties over them.
+    /// The configuration of a client: `settings`, overridden by the user's properties.
     fn with(&self, settings: &[(&str, String)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
@@ -133,8 +133,8 @@ impl KafkaOptions {
         config
     }
 
-    /// For a client that only asks questions. It sees open transactions: the end of a partition includes them.
-    pub(super) fn probe(&self) -> ClientConfig {
+    /// For the metadata client. It sees open transactions, so that the end of a partition includes them.
+    pub(super) fn metadata(&self) -> ClientConfig {
         self.with(&[("isolation.level", "read_uncommitted".into())])
     }
 
@@ -146,16 +146,16 @@ impl KafkaOptions {
             ("enable.auto.offset.store", "false".into()),
             ("auto.offset.reset", "error".into()),
             ("fetch.wait.max.ms", millis(self.fetch_wait)),
-            // A full queue is looked at again after this long; the default of a second starves fast readers.
+            // Pause after a full queue; the default of 1 s starves fast readers.
             ("fetch.queue.backoff.ms", "10".into()),
-            // Of all partitions together, since they share the member's queue.
+            // This limit covers all partitions of the consumer together, because they share its queue.
             ("queued.max.messages.kbytes", kibibytes(ahead_bytes)),
-            // An answer is asked for while the queue has room, however little.
+            // The client fetches while the queue has any room, so one response must stay small.
             ("fetch.max.bytes", (ahead_bytes / 4).clamp(1 << 20, 50 << 20).to_string()),
         ]
     }
 
-    /// For a consumer of one partition outside of any group.
+    /// For the consumer of a reader.
     pub(super) fn reader(&self) -> ClientConfig {
         let mut settings = self.consumer(&self.client_id, self.reader_ahead_bytes);
         settings.push(("enable.partition.eof", "true".into()));
@@ -172,9 +172,9 @@ impl KafkaOptions {
             ("partition.assignment.strategy", "cooperative-sticky".into()),
             ("session.timeout.ms", millis(self.session_timeout)),
             ("heartbeat.interval.ms", millis(HEARTBEAT.min(self.session_timeout / 3))),
-            // librdkafka wants it to be no shorter than the session.
+            // librdkafka requires at least the session timeout.
             ("max.poll.interval.ms", millis(self.poll_interval.max(self.session_timeout))),
-            // New partitions of a topic are found at this pace.
+            // How often the client looks for new partitions of a topic.
             ("topic.metadata.refresh.interval.ms", "30000".into()),
         ]);
         self.with(&settings)
@@ -189,12 +189,12 @@ impl KafkaOptions {
             ("compression.type", self.compression.clone()),
             ("message.max.bytes", self.max_record_bytes.clamp(1000, 1_000_000_000).to_string()),
             ("queue.buffering.max.kbytes", kibibytes(self.send_ahead_bytes)),
-            // A transaction begun while the last one's markers are still being written is turned away for a moment; the
-            // default backoff of 100 ms is what that then costs. It grows with every further attempt, up to 1 s.
+            // The broker rejects a new transaction while it still writes the markers of the last one. The default backoff
+            // of 100 ms would delay each of them. The backoff grows with every attempt, up to 1 s.
             ("retry.backoff.ms", "5".into()),
-            // Kafka's own client places keys so.
+            // As Kafka's Java client does.
             ("partitioner", "murmur2_random".into()),
-            // The commit tells of success; only failures are worth a call.
+            // The commit confirms success, so only failures need a callback.
             ("delivery.report.only.error", "true".into()),
         ])
     }
@@ -209,7 +209,7 @@ fn millis(duration: Duration) -> String {
 }
 
 impl std::fmt::Debug for KafkaOptions {
-    /// Leaves out the values of the properties: they may be secret.
+    /// Omits the values of the properties, which may be secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KafkaOptions")
             .field("bootstrap_servers", &self.bootstrap_servers)
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_users_properties_win_over_the_tuning() {
+    fn properties_of_the_user_override_the_defaults() {
         let config = options().producer("id");
         assert_eq!(config.get("linger.ms"), Some("7"));
         assert_eq!(config.get("transactional.id"), Some("id"));
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_asks_after_its_group_each_second_and_thrice_a_session_at_least() {
+    fn a_member_sends_a_heartbeat_each_second_and_at_least_three_per_session() {
         let mut options = options();
         let mut beats = |session| {
             options.session_timeout = Duration::from_millis(session);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_promise_rests_on_cannot_be_set() {
+    fn properties_of_the_delivery_guarantee_cannot_be_set() {
         let mut options = options();
         options.check().unwrap();
         options.properties.insert("isolation.level".into(), "read_uncommitted".into());
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_renewed_is_asked_for_with_each_client() {
+    fn renewed_properties_are_read_for_each_client() {
         let passwords = std::sync::Mutex::new(vec!["second", "first"]);
         let mut options = options();
         options.renewed_properties = Arc::new(move || {
@@ -274,7 +274,7 @@ mod tests {
             BTreeMap::from([("sasl.password".to_owned(), next.to_owned())])
         });
         for password in ["first", "second", "third"] {
-            assert_eq!(options.probe().get("sasl.password"), Some(password));
+            assert_eq!(options.metadata().get("sasl.password"), Some(password));
         }
     }
 

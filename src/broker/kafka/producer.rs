@@ -1,4 +1,4 @@
-//! The transactional producer.
+//! The transactional producer, and the publisher built on it.
 
 use std::{
     sync::{Arc, mpsc},
@@ -14,187 +14,185 @@ use rdkafka::{
 };
 
 use super::{
-    KafkaOptions,
-    context::{Deadline, ProducerNotes},
-    errors::{self, Remedy},
+    contexts::ProducerCallbacks,
+    convert::partition_list,
+    deadline::Deadline,
+    options::KafkaOptions,
+    recovery::{self, RecoveryAction},
 };
-use crate::broker::{BrokerError, Partition, ProducerRecord, Publisher};
+use crate::broker::{
+    client::Publisher,
+    errors::BrokerError,
+    records::{Partition, ProducerRecord},
+    transaction_state::TransactionState,
+};
 
-/// librdkafka's own waits beside a polling thread are naps of 100 ms; ours are these.
-const NAP: Duration = Duration::from_micros(200);
+/// Pause between two looks at the producer. librdkafka's own waits beside a polling thread take 100 ms each.
+const POLL_PAUSE: Duration = Duration::from_micros(200);
 
-/// A call that has not come back so long after its limit never will.
-const GRACE: Duration = Duration::from_secs(5);
-/// How long a transaction that broke down may take to be explained.
-const HEARSAY: Duration = Duration::from_millis(100);
+/// A call that has not returned this long after its time limit never will.
+const CALL_GRACE: Duration = Duration::from_secs(5);
 
-/// How the client's transaction stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Open {
-    No,
-    Yes,
-    /// A call failed in it: nothing but an abort is allowed.
-    Void,
-}
+/// How long to wait for the client's log to name the cause of a failed transaction.
+const CAUSE_WAIT: Duration = Duration::from_millis(100);
 
-/// A producer with at most one transaction open.
-pub(super) struct Transactions {
-    // The thread serves delivery reports, for which commits and aborts wait inside librdkafka.
-    producer: Arc<ThreadedProducer<ProducerNotes>>,
+/// A producer with at most one open transaction.
+pub(super) struct TransactionalProducer {
+    // The producer's own thread serves delivery reports. Commits and aborts inside librdkafka wait for them.
+    producer: Arc<ThreadedProducer<ProducerCallbacks>>,
     transactional_id: String,
     timeout: Duration,
-    open: Open,
+    state: TransactionState,
 }
 
-impl Transactions {
-    /// Starts a producer and takes the transactional id over: any other client under it is fenced from here on, and
-    /// what it left open is aborted.
+impl TransactionalProducer {
+    /// Starts a producer. This fences any other producer with the same transactional id and aborts its open transaction.
     pub(super) fn start(options: &KafkaOptions, transactional_id: &str) -> Result<Self, BrokerError> {
-        let what = format!("starting the producer {transactional_id}");
+        let operation = format!("starting the producer {transactional_id}");
         let config = options.producer(transactional_id);
-        let created = config.create_with_context(ProducerNotes::default());
-        let producer: ThreadedProducer<ProducerNotes> = created.map_err(|error| errors::map(&what, &error))?;
-        let made = Self {
+        let created = config.create_with_context(ProducerCallbacks::default());
+        let producer: ThreadedProducer<ProducerCallbacks> =
+            created.map_err(|error| recovery::broker_error(&operation, &error))?;
+        let started = Self {
             producer: Arc::new(producer),
             transactional_id: transactional_id.to_owned(),
             timeout: options.transaction_timeout,
-            open: Open::No,
+            state: TransactionState::None,
         };
         let deadline = Deadline::after(options.request_timeout);
-        made.insist(&what, &deadline, |left| Some(made.producer.init_transactions(left)))?;
-        made.producer.context().complaints.forget();
-        Ok(made)
+        started.retry(&operation, &deadline, |left| Some(started.producer.init_transactions(left)))?;
+        started.callbacks().last_error.clear();
+        Ok(started)
     }
 
-    /// Calls until it works, fails for another reason than passing trouble, does not come back, or time is up.
-    fn insist(
+    fn callbacks(&self) -> &ProducerCallbacks {
+        self.producer.context()
+    }
+
+    /// Repeats a call until it succeeds, fails with an error that is not retriable, or the deadline passes. `None` from the
+    /// call means that it did not return.
+    fn retry(
         &self,
-        what: &str,
+        operation: &str,
         deadline: &Deadline,
         call: impl Fn(Duration) -> Option<Result<(), KafkaError>>,
     ) -> Result<(), BrokerError> {
         loop {
-            let Some(answer) = call(deadline.left()) else {
-                return Err(BrokerError::Fatal(format!("{what}: the client has stopped answering")));
+            let Some(answer) = call(deadline.remaining()) else {
+                return Err(BrokerError::Fatal(format!("{operation}: the client no longer responds")));
             };
             let Err(error) = answer else { return Ok(()) };
-            let passing = matches!(&error, KafkaError::Transaction(cause) if cause.is_retriable())
+            let retriable = matches!(&error, KafkaError::Transaction(cause) if cause.is_retriable())
                 || matches!(error, KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
-            if !passing || deadline.passed() {
-                return Err(self.explain(what, &error));
+            if !retriable || deadline.has_passed() {
+                return Err(self.explain(operation, &error));
             }
-            std::thread::sleep(NAP);
+            std::thread::sleep(POLL_PAUSE);
         }
     }
 
-    /// Maps an error, with the client's own fatal error behind it where there is one.
-    fn explain(&self, what: &str, error: &KafkaError) -> BrokerError {
+    /// Converts an error. A fatal error of the client takes precedence.
+    fn explain(&self, operation: &str, error: &KafkaError) -> BrokerError {
         if let Some((code, reason)) = self.producer.client().fatal_error() {
-            let remedy = match errors::remedy(code) {
-                Some(remedy @ (Remedy::Fenced | Remedy::Forbidden)) => remedy,
-                _ => Remedy::Fatal,
+            let action = match recovery::action_of_code(code) {
+                Some(action @ (RecoveryAction::Rejoin | RecoveryAction::GrantAccess)) => action,
+                _ => RecoveryAction::ReplaceClient,
             };
-            return remedy.with(format!("{what}: transactional id {}: {reason}", self.transactional_id));
+            return action.error(format!("{operation}: transactional id {}: {reason}", self.transactional_id));
         }
+        let last_error = &self.callbacks().last_error;
         let timed_out = error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut);
-        let complaint = if timed_out { self.producer.context().complaints.last() } else { String::new() };
-        self.producer.context().complaints.explain(&format!("{what}{complaint}"), error)
+        let suffix = if timed_out { last_error.suffix() } else { String::new() };
+        last_error.explain(&format!("{operation}{suffix}"), error)
     }
 
     pub(super) fn begin(&mut self) -> Result<(), BrokerError> {
-        if self.open != Open::No {
-            return Err(BrokerError::Rejected("a transaction is open already".into()));
-        }
+        self.state.require_none()?;
         let begun = self.producer.begin_transaction();
         begun.map_err(|error| self.explain("beginning a transaction", &error))?;
-        self.producer.context().forget();
-        self.open = Open::Yes;
+        self.callbacks().clear_failure();
+        self.state = TransactionState::Open;
         Ok(())
     }
 
-    fn require_open(&self) -> Result<(), BrokerError> {
-        match self.open {
-            Open::Yes => Ok(()),
-            Open::No => Err(BrokerError::Rejected("no transaction is open".into())),
-            Open::Void => Err(BrokerError::Aborted("an earlier call in it failed".into())),
-        }
+    /// The first failure of the open transaction.
+    fn check_failure(&self) -> Result<(), BrokerError> {
+        self.callbacks().failure().map_or(Ok(()), Err)
     }
 
     pub(super) fn send(&mut self, record: ProducerRecord<'_>) -> Result<(), BrokerError> {
-        self.require_open()?;
-        self.try_send(record).inspect_err(|_| self.open = Open::Void)
+        self.state.require_open()?;
+        self.try_send(record).inspect_err(|_| self.state = TransactionState::Failed)
     }
 
     fn try_send(&self, record: ProducerRecord<'_>) -> Result<(), BrokerError> {
-        let notes = self.producer.context();
-        notes.failure().map_or(Ok(()), Err)?;
-        let mut rest = BaseRecord::<[u8], [u8]>::to(record.topic);
-        rest.partition = record.partition;
-        rest.key = record.key;
-        rest.payload = record.payload;
+        self.check_failure()?;
+        let mut unsent = BaseRecord::<[u8], [u8]>::to(record.topic);
+        unsent.partition = record.partition;
+        unsent.key = record.key;
+        unsent.payload = record.payload;
         if !record.headers.is_empty() {
             let empty = OwnedHeaders::new_with_capacity(record.headers.len());
             let add = |headers: OwnedHeaders, (key, value): &(&str, &[u8])| {
                 headers.insert(Header { key, value: Some(*value) })
             };
-            rest.headers = Some(record.headers.iter().fold(empty, add));
+            unsent.headers = Some(record.headers.iter().fold(empty, add));
         }
         let mut deadline = None;
         loop {
-            let Err((error, same)) = self.producer.send(rest) else { return Ok(()) };
-            let code = error.rdkafka_error_code();
-            let place = || match record.partition {
+            let Err((error, returned)) = self.producer.send(unsent) else { return Ok(()) };
+            let operation = || match record.partition {
                 Some(partition) => format!("writing to {}[{partition}]", record.topic),
                 None => format!("writing to {}", record.topic),
             };
-            match code {
+            match error.rdkafka_error_code() {
                 Some(RDKafkaErrorCode::QueueFull)
-                    if !deadline.get_or_insert_with(|| Deadline::after(self.timeout)).passed() =>
+                    if !deadline.get_or_insert_with(|| Deadline::after(self.timeout)).has_passed() =>
                 {
-                    notes.failure().map_or(Ok(()), Err)?;
-                    std::thread::sleep(NAP);
-                    rest = same;
+                    self.check_failure()?;
+                    std::thread::sleep(POLL_PAUSE);
+                    unsent = returned;
                 }
                 Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                    let bytes = record.key.map_or(0, <[u8]>::len) + record.payload.map_or(0, <[u8]>::len);
-                    return Err(errors::map(&format!("{}: a record of {bytes} bytes", place()), &error));
+                    let operation = format!("{}: a record of {} bytes", operation(), record.bytes());
+                    return Err(recovery::broker_error(&operation, &error));
                 }
-                // The transaction broke down behind our back.
+                // The transaction failed in the background.
                 Some(RDKafkaErrorCode::State) if self.producer.client().fatal_error().is_none() => {
-                    let void = || BrokerError::Aborted(format!("{}: {error}", place()));
-                    return Err(self.heard().unwrap_or_else(void));
+                    let aborted = || BrokerError::Aborted(format!("{}: {error}", operation()));
+                    return Err(self.wait_for_cause().unwrap_or_else(aborted));
                 }
-                _ => return Err(self.explain(&place(), &error)),
+                _ => return Err(self.explain(&operation(), &error)),
             }
         }
     }
 
-    /// Why the transaction broke down: another thread hears it, from the client's log.
-    fn heard(&self) -> Option<BrokerError> {
-        let deadline = Deadline::after(HEARSAY);
+    /// The cause of a failed transaction. The callbacks record it on another thread.
+    fn wait_for_cause(&self) -> Option<BrokerError> {
+        let deadline = Deadline::after(CAUSE_WAIT);
         loop {
-            let failure = self.producer.context().failure();
-            if failure.is_some() || deadline.passed() {
+            let failure = self.callbacks().failure();
+            if failure.is_some() || deadline.has_passed() {
                 return failure;
             }
-            std::thread::sleep(NAP);
+            std::thread::sleep(POLL_PAUSE);
         }
     }
 
-    /// Commits; `offsets` go with it under the group's generation that `metadata` tells.
+    /// Commits the transaction together with `offsets`, under the group generation in `metadata`.
     pub(super) fn commit(
         &mut self,
         offsets: &[(Partition, i64)],
         metadata: Option<&Arc<ConsumerGroupMetadata>>,
     ) -> Result<(), BrokerError> {
-        self.require_open()?;
-        let done = self.try_commit(offsets, metadata).map_err(|error| match error {
-            // Neither call says which topic; the log does.
-            BrokerError::Authorization(_) => self.heard().unwrap_or(error),
+        self.state.require_open()?;
+        let result = self.try_commit(offsets, metadata).map_err(|error| match error {
+            // Only the client's log names the topic.
+            BrokerError::Authorization(_) => self.wait_for_cause().unwrap_or(error),
             error => error,
         });
-        self.open = if done.is_ok() { Open::No } else { Open::Void };
-        done
+        self.state = if result.is_ok() { TransactionState::None } else { TransactionState::Failed };
+        result
     }
 
     fn try_commit(
@@ -205,88 +203,85 @@ impl Transactions {
         let deadline = Deadline::after(self.timeout);
         if !offsets.is_empty() {
             let Some(metadata) = metadata else {
-                return Err(BrokerError::Aborted("committing offsets without a seat in the group".into()));
+                return Err(BrokerError::Aborted("committing offsets without a group membership".into()));
             };
-            // The records are on their way meanwhile.
-            let list = Arc::new(list(offsets.iter().map(|(partition, offset)| (partition, Offset::Offset(*offset))))?);
-            self.insist("committing offsets", &deadline, |left| self.send_offsets(&list, metadata, left))?;
+            // The brokers receive the records meanwhile.
+            let offsets = offsets.iter().map(|(partition, offset)| (partition, Offset::Offset(*offset)));
+            let list = Arc::new(partition_list(offsets)?);
+            self.retry("committing offsets", &deadline, |left| self.send_offsets(&list, metadata, left))?;
         }
-        let notes = self.producer.context();
+        let callbacks = self.callbacks();
         while self.producer.in_flight_count() > 0 {
-            notes.failure().map_or(Ok(()), Err)?;
-            if deadline.passed() {
+            self.check_failure()?;
+            if deadline.has_passed() {
                 let count = self.producer.in_flight_count();
-                let complaint = notes.complaints.last();
-                return Err(BrokerError::Retriable(format!("{count} records were not taken in time{complaint}")));
+                let last_error = callbacks.last_error.suffix();
+                return Err(BrokerError::Retriable(format!(
+                    "{count} records were not acknowledged in time{last_error}"
+                )));
             }
-            std::thread::sleep(NAP);
+            std::thread::sleep(POLL_PAUSE);
         }
-        notes.failure().map_or(Ok(()), Err)?;
-        let ended = self.insist("committing", &deadline, |left| Some(self.producer.commit_transaction(left)));
-        ended.inspect(|()| notes.complaints.forget()).map_err(|error| match error {
-            // Asked for and not answered: nobody here can tell what became of it.
+        self.check_failure()?;
+        let ended = self.retry("committing", &deadline, |left| Some(self.producer.commit_transaction(left)));
+        ended.inspect(|()| callbacks.last_error.clear()).map_err(|error| match error {
+            // The broker may have committed it.
             BrokerError::Retriable(text) => BrokerError::Fatal(format!("the outcome of a commit is unknown: {text}")),
             other => other,
         })
     }
 
-    /// Adds the offsets to the transaction, on a thread of its own: librdkafka 2.12 waits for ever where the answer gets lost
-    /// as coordinators move (seen under chaos; in `rd_kafka_txn_op_req0`). None then: such a client is given up, with its
-    /// threads.
+    /// Adds the offsets to the transaction, on a thread of its own. librdkafka 2.12 waits forever if the answer is lost while
+    /// coordinators move (in `rd_kafka_txn_op_req0`; chaos tests met it). `None` then: the caller drops the client and leaves
+    /// its threads behind.
     fn send_offsets(
         &self,
         list: &Arc<TopicPartitionList>,
         metadata: &Arc<ConsumerGroupMetadata>,
         left: Duration,
     ) -> Option<Result<(), KafkaError>> {
-        let (answer, answered) = mpsc::sync_channel(1);
+        let (sender, receiver) = mpsc::sync_channel(1);
         let producer = Arc::clone(&self.producer);
         let (list, metadata) = (Arc::clone(list), Arc::clone(metadata));
         std::thread::spawn(move || {
-            // Where nobody waits any more, nobody wants to know.
-            _ = answer.send(producer.send_offsets_to_transaction(&list, &metadata, left));
+            // The receiver may have given up.
+            _ = sender.send(producer.send_offsets_to_transaction(&list, &metadata, left));
         });
-        answered.recv_timeout(left + GRACE).ok()
+        receiver.recv_timeout(left + CALL_GRACE).ok()
     }
 
     pub(super) fn abort(&mut self) -> Result<(), BrokerError> {
-        if self.open == Open::No {
+        if self.state == TransactionState::None {
             return Ok(());
         }
         let deadline = Deadline::after(self.timeout);
-        self.insist("aborting", &deadline, |left| Some(self.producer.abort_transaction(left)))?;
-        self.producer.context().forget();
-        self.open = Open::No;
+        self.retry("aborting", &deadline, |left| Some(self.producer.abort_transaction(left)))?;
+        self.callbacks().clear_failure();
+        self.state = TransactionState::None;
         Ok(())
     }
 }
 
-/// librdkafka's list of partitions.
-pub(super) fn list<'a>(
-    partitions: impl IntoIterator<Item = (&'a Partition, Offset)>,
-) -> Result<TopicPartitionList, BrokerError> {
-    let mut list = TopicPartitionList::new();
-    for (partition, offset) in partitions {
-        let added = list.add_partition_offset(&partition.topic, partition.number, offset);
-        added.map_err(|error| errors::map(&partition.to_string(), &error))?;
-    }
-    Ok(list)
+/// Writes each list of records in a transaction.
+pub(super) struct KafkaPublisher {
+    producer: TransactionalProducer,
 }
 
-/// Writes in transactions of its own.
-pub(super) struct KafkaPublisher {
-    pub(super) transactions: Transactions,
+impl KafkaPublisher {
+    pub(super) fn new(producer: TransactionalProducer) -> Self {
+        Self { producer }
+    }
 }
 
 impl Publisher for KafkaPublisher {
     fn publish(&mut self, records: &[ProducerRecord<'_>]) -> Result<(), BrokerError> {
-        self.transactions.begin()?;
-        let sent = records.iter().try_for_each(|record| self.transactions.send(*record));
-        let done = sent.and_then(|()| self.transactions.commit(&[], None));
-        if let Err(error) = done {
-            // The first error says what happened; what the abort adds is only that it happened again.
-            if let Err(second) = self.transactions.abort() {
-                tracing::debug!(target: "kafka", "aborting after {error}: {second}");
+        self.producer.begin()?;
+        let sent = records.iter().try_for_each(|record| self.producer.send(*record));
+        let committed = sent.and_then(|()| self.producer.commit(&[], None));
+        if let Err(error) = committed {
+            // The first error says what failed; an error of the abort would only repeat it.
+            if let Err(second) = self.producer.abort() {
+                tracing::debug!(target: "kafka", error = %second, "cannot abort after a failed publication: {error}");
             }
             return Err(error);
         }

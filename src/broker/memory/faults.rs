@@ -1,34 +1,34 @@
-//! Trouble on command.
+//! Planned faults: calls that fail, pause, or deliver records out of order.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
 };
 
-use crate::broker::BrokerError;
+use crate::broker::errors::BrokerError;
 
-/// A call that can be made to fail.
+/// A call that can fail by plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
     /// `Broker::join`.
     Join,
     /// `Member::poll`.
     Poll,
-    /// `Member::committed`.
+    /// `Member::committed_offsets`.
     Committed,
     /// `Member::begin`.
     Begin,
     /// `Member::send`.
     Send,
-    /// `Member::commit`, before anything has taken effect. A crash here leaves the offsets pending in the open
-    /// transaction, as a client does that dies between sending them and ending the transaction.
+    /// `Member::commit`, before it has any effect. A crash here leaves the offsets pending in the open transaction, like a
+    /// client that dies after sending the offsets and before ending the transaction.
     Commit,
-    /// `Member::commit`, after everything has taken effect: the answer is lost. Counted only for commits that got
-    /// this far; whatever the fault, the transaction is committed.
+    /// `Member::commit`, after its effect: the answer is lost. It counts only commits that got this far. Whatever the
+    /// fault, the transaction is committed.
     CommitAnswer,
-    /// `Member::abort`, before anything has taken effect.
+    /// `Member::abort`, before it has any effect.
     Abort,
-    /// `Member::abort`, after everything has taken effect: the answer is lost.
+    /// `Member::abort`, after its effect: the answer is lost.
     AbortAnswer,
     /// `Broker::offsets`.
     Offsets,
@@ -36,63 +36,71 @@ pub enum Operation {
     Open,
     /// `Reader::read`.
     Read,
-    /// `Publisher::publish`, before anything has taken effect.
+    /// `Publisher::publish`, before it has any effect.
     Publish,
 }
 
-/// What happens to the call.
+/// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
-    /// [`BrokerError::Retry`].
+    /// [`BrokerError::Retriable`].
     Retry,
     /// [`BrokerError::Aborted`].
     Aborted,
-    /// [`BrokerError::Fenced`]; a member or publisher really is fenced from then on and its transaction aborted.
+    /// [`BrokerError::Fenced`]. The member or publisher is fenced from then on and its transaction is aborted.
     Fenced,
-    /// The process dies: this call and every later one of its clients return [`BrokerError::Fatal`] `("crashed")`.
+    /// The process crashes: this call and every later call of its clients return [`BrokerError::Fatal`] `("crashed")`.
     Crashed,
 }
 
 impl Fault {
-    /// The error that the caller sees.
+    /// The error that the call returns.
     pub fn error(self) -> BrokerError {
         match self {
-            Self::Retry => BrokerError::Retriable("a fault on command".into()),
-            Self::Aborted => BrokerError::Aborted("a fault on command".into()),
-            Self::Fenced => BrokerError::Fenced("a fault on command".into()),
+            Self::Retry => BrokerError::Retriable("a planned fault".into()),
+            Self::Aborted => BrokerError::Aborted("a planned fault".into()),
+            Self::Fenced => BrokerError::Fenced("a planned fault".into()),
             Self::Crashed => BrokerError::Fatal("crashed".into()),
         }
     }
 }
 
-/// How a poll hands records out.
+/// How a poll delivers records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delivery {
-    /// So many partitions are passed over before their turn.
+    /// Number of partitions to skip in the round-robin order.
     pub skip: usize,
-    /// So many records at the most; 0 is a poll that comes back with nothing.
+    /// Maximum number of records; 0 makes the poll return nothing.
     pub max_records: usize,
 }
 
-/// A call that stands still: the process sleeps in it, as one does that is stopped by a signal, while the world goes on.
+/// A call that pauses, like a process stopped by a signal, while the rest of the cluster continues.
 #[derive(Debug)]
 pub struct Pause {
-    /// Is told when the call is reached.
+    /// Receives a message when the call begins.
     pub reached: mpsc::Sender<()>,
-    /// The call goes on when something comes here, or when the other end is dropped.
+    /// The call continues after a message, or when the sender is dropped.
     pub go: mpsc::Receiver<()>,
 }
 
-/// The faults planned for one process; clones share the plan.
+/// The planned faults of one process. Clones share the plan.
 #[derive(Debug, Clone, Default)]
 pub struct Faults(Arc<Mutex<Plan>>);
 
+#[derive(Debug)]
+struct PlannedPause {
+    operation: Operation,
+    call: u64,
+    pause: Pause,
+}
+
 #[derive(Debug, Default)]
 struct Plan {
+    /// Calls so far.
     calls: BTreeMap<Operation, u64>,
     planned: BTreeMap<(Operation, u64), Fault>,
     outage: u64,
-    pause: Option<(Operation, u64, Pause)>,
+    pause: Option<PlannedPause>,
     deliveries: VecDeque<Delivery>,
     crashed: bool,
 }
@@ -102,34 +110,34 @@ impl Faults {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets the `call`-th call (the first is 1, counted from the start of the process) of `operation` meet `fault`.
+    /// Plans `fault` for the `call`-th call of `operation`, counted from 1 since the start of the process.
     pub fn at(&self, operation: Operation, call: u64, fault: Fault) {
         self.lock().planned.insert((operation, call), fault);
     }
 
-    /// Lets the next call of `operation` meet `fault`.
+    /// Plans `fault` for the next call of `operation`.
     pub fn next(&self, operation: Operation, fault: Fault) {
         let mut plan = self.lock();
         let call = plan.calls.get(&operation).copied().unwrap_or(0) + 1;
         plan.planned.insert((operation, call), fault);
     }
 
-    /// Lets every call fail with [`Fault::Retry`] until `calls` of them have: the whole cluster is out of reach.
+    /// Plans an outage of the whole cluster: the next `calls` calls fail with [`Fault::Retry`].
     pub fn outage(&self, calls: u64) {
         self.lock().outage = calls;
     }
 
-    /// Lets the `call`-th call of `operation` stand still before it does anything. One pause is planned at a time.
+    /// Plans a pause before the `call`-th call of `operation`. It replaces any other planned pause.
     pub fn pause_at(&self, operation: Operation, call: u64, pause: Pause) {
-        self.lock().pause = Some((operation, call, pause));
+        self.lock().pause = Some(PlannedPause { operation, call, pause });
     }
 
-    /// Takes back a pause that has not been reached.
-    pub fn forget_pause(&self) {
+    /// Cancels a pause that no call has reached.
+    pub fn cancel_pause(&self) {
         self.lock().pause = None;
     }
 
-    /// Says how one of the polls to come delivers; those after the last that was said do so in turn.
+    /// Plans the delivery of one more poll. Polls without a plan deliver in round-robin order.
     pub fn deliver(&self, delivery: Delivery) {
         self.lock().deliveries.push_back(delivery);
     }
@@ -138,22 +146,22 @@ impl Faults {
         self.lock().deliveries.pop_front()
     }
 
-    /// How many calls of `operation` the process has made.
+    /// The number of calls of `operation` so far.
     pub fn calls(&self, operation: Operation) -> u64 {
         self.lock().calls.get(&operation).copied().unwrap_or(0)
     }
 
-    /// Kills the process now.
+    /// Crashes the process now.
     pub fn crash(&self) {
         self.lock().crashed = true;
     }
 
-    /// Whether the process is dead.
+    /// Whether the process has crashed.
     pub fn crashed(&self) -> bool {
         self.lock().crashed
     }
 
-    /// Takes back every fault that has not struck yet. The dead stay dead.
+    /// Cancels all planned faults. A crashed process stays crashed.
     pub fn clear(&self) {
         let mut plan = self.lock();
         plan.planned.clear();
@@ -161,7 +169,7 @@ impl Faults {
         plan.deliveries.clear();
     }
 
-    /// Counts a call and returns the fault planned for it.
+    /// Counts a call, pauses it if planned, and returns its planned fault.
     pub(super) fn count(&self, operation: Operation) -> Option<Fault> {
         let mut plan = self.lock();
         let call = {
@@ -169,11 +177,11 @@ impl Faults {
             *calls += 1;
             *calls
         };
-        if plan.pause.as_ref().is_some_and(|(at, number, _)| (*at, *number) == (operation, call)) {
+        if plan.pause.as_ref().is_some_and(|planned| (planned.operation, planned.call) == (operation, call)) {
             let pause = plan.pause.take();
             drop(plan);
-            if let Some((_, _, Pause { reached, go })) = pause {
-                // Where nobody waits any more the call goes on.
+            if let Some(PlannedPause { pause: Pause { reached, go }, .. }) = pause {
+                // Without a waiting test the call continues.
                 if reached.send(()).is_ok() {
                     let _woken = go.recv();
                 }
@@ -192,13 +200,13 @@ impl Faults {
         fault
     }
 
-    /// Counts a call for which the fault has no effect but its error.
+    /// Counts a call and returns its planned fault as an error.
     pub(super) fn strike(&self, operation: Operation) -> Result<(), BrokerError> {
         self.count(operation).map_or(Ok(()), |fault| Err(fault.error()))
     }
 
-    /// Fails where the process is dead.
-    pub(super) fn alive(&self) -> Result<(), BrokerError> {
+    /// Fails if the process has crashed.
+    pub(super) fn check_alive(&self) -> Result<(), BrokerError> {
         if self.crashed() { Err(Fault::Crashed.error()) } else { Ok(()) }
     }
 }

@@ -1,188 +1,199 @@
-//! A consumer group: who holds which partition, in which generation.
+//! A consumer group: which member owns which partition, in which generation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::broker::Partition;
+use crate::broker::records::Partition;
 
-/// A member's place in a group.
+/// Number of a membership. It grows with every join, so the smallest is the oldest.
+pub(super) type MemberId = u64;
+
+/// A membership. Every partition that a member owns is in exactly one of the four sets.
 #[derive(Debug)]
-pub(super) struct Seat {
-    pub(super) transactional_id: String,
+struct Membership {
+    transactional_id: String,
     topics: Vec<String>,
-    /// Given, and the member does not know it yet.
-    coming: BTreeSet<Partition>,
-    /// Given, and the member knows it.
-    held: BTreeSet<Partition>,
-    /// Asked back, and the member does not know it yet. Still its own.
-    asked: BTreeSet<Partition>,
-    /// Asked back, and the member knows it. Its own until it releases them.
-    leaving: BTreeSet<Partition>,
+    /// Assigned, before the member knows it.
+    pending_assignment: BTreeSet<Partition>,
+    /// Assigned, and the member knows it.
+    assigned: BTreeSet<Partition>,
+    /// Revoked, before the member knows it.
+    pending_revocation: BTreeSet<Partition>,
+    /// Revoked, and the member knows it. The member owns them until it releases them.
+    revoked: BTreeSet<Partition>,
 }
 
-/// What a member is to be told next.
+/// The next event of a member.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Notice {
     Assigned(Vec<Partition>),
     Revoked(Vec<Partition>),
 }
 
-impl Seat {
-    fn keeps(&self) -> usize {
-        self.coming.len() + self.held.len()
+impl Membership {
+    /// Number of partitions that the member keeps.
+    fn load(&self) -> usize {
+        self.pending_assignment.len() + self.assigned.len()
     }
 
-    fn reads(&self, partition: &Partition) -> bool {
+    fn consumes(&self, partition: &Partition) -> bool {
         self.topics.iter().any(|topic| **topic == *partition.topic)
     }
 
-    fn all(&self) -> impl Iterator<Item = &Partition> {
-        self.coming.iter().chain(&self.held).chain(&self.asked).chain(&self.leaving)
+    fn owned(&self) -> impl Iterator<Item = &Partition> {
+        self.pending_assignment.iter().chain(&self.assigned).chain(&self.pending_revocation).chain(&self.revoked)
     }
 }
 
-/// A consumer group with cooperative, sticky assignment: a partition that is to move is asked back from its holder and
-/// given on only after the holder has released it.
+/// A consumer group with cooperative sticky assignment: the group revokes a partition that has to move, and assigns it
+/// again after its owner has released it.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     pub(super) generation: u64,
     pub(super) offsets: BTreeMap<Partition, i64>,
-    seats: BTreeMap<u64, Seat>,
+    members: BTreeMap<MemberId, Membership>,
 }
 
 impl Group {
-    /// Takes a seat.
-    pub(super) fn join(&mut self, seat: u64, transactional_id: &str, topics: &[String], all: &[Partition]) {
-        let entry = Seat {
+    /// Adds a member. `all` are the partitions of all topics in order, here and below.
+    pub(super) fn join(&mut self, member: MemberId, transactional_id: &str, topics: &[String], all: &[Partition]) {
+        let membership = Membership {
             transactional_id: transactional_id.to_owned(),
             topics: topics.to_vec(),
-            coming: BTreeSet::new(),
-            held: BTreeSet::new(),
-            asked: BTreeSet::new(),
-            leaving: BTreeSet::new(),
+            pending_assignment: BTreeSet::new(),
+            assigned: BTreeSet::new(),
+            pending_revocation: BTreeSet::new(),
+            revoked: BTreeSet::new(),
         };
-        self.seats.insert(seat, entry);
+        self.members.insert(member, membership);
         self.generation += 1;
-        self.settle(all);
+        self.rebalance(all);
     }
 
-    /// Gives a seat up; its partitions are free.
-    pub(super) fn leave(&mut self, seat: u64, all: &[Partition]) {
-        if self.seats.remove(&seat).is_some() {
+    /// Removes a member. Its partitions become unassigned.
+    pub(super) fn leave(&mut self, member: MemberId, all: &[Partition]) {
+        if self.members.remove(&member).is_some() {
             self.generation += 1;
-            self.settle(all);
+            self.rebalance(all);
         }
     }
 
-    pub(super) fn has(&self, seat: u64) -> bool {
-        self.seats.contains_key(&seat)
+    pub(super) fn has_member(&self, member: MemberId) -> bool {
+        self.members.contains_key(&member)
     }
 
-    /// The oldest seat under a transactional id.
-    pub(super) fn oldest(&self, transactional_id: &str) -> Option<u64> {
-        self.seats.iter().find(|(_, seat)| seat.transactional_id == transactional_id).map(|(number, _)| *number)
+    /// The oldest member with a transactional id.
+    pub(super) fn oldest_member(&self, transactional_id: &str) -> Option<MemberId> {
+        self.members.iter().find(|(_, member)| member.transactional_id == transactional_id).map(|(member, _)| *member)
     }
 
+    /// The transactional id of each partition's owner.
     pub(super) fn owners(&self) -> BTreeMap<Partition, String> {
-        let owned = |seat: &Seat| seat.all().cloned().map(|p| (p, seat.transactional_id.clone())).collect::<Vec<_>>();
-        self.seats.values().flat_map(owned).collect()
+        let owned = |member: &Membership| {
+            member.owned().cloned().map(|partition| (partition, member.transactional_id.clone())).collect::<Vec<_>>()
+        };
+        self.members.values().flat_map(owned).collect()
     }
 
-    /// What the seat is to be told next; telling it is what makes it so.
-    pub(super) fn notice(&mut self, seat: u64) -> Option<Notice> {
-        let seat = self.seats.get_mut(&seat)?;
-        if !seat.asked.is_empty() {
-            let asked = std::mem::take(&mut seat.asked);
-            seat.leaving.extend(asked.iter().cloned());
-            return Some(Notice::Revoked(asked.into_iter().collect()));
+    /// The next event of a member. It takes effect with this call.
+    pub(super) fn next_notice(&mut self, member: MemberId) -> Option<Notice> {
+        let member = self.members.get_mut(&member)?;
+        if !member.pending_revocation.is_empty() {
+            let revoked = std::mem::take(&mut member.pending_revocation);
+            member.revoked.extend(revoked.iter().cloned());
+            return Some(Notice::Revoked(revoked.into_iter().collect()));
         }
-        if !seat.coming.is_empty() {
-            let coming = std::mem::take(&mut seat.coming);
-            seat.held.extend(coming.iter().cloned());
-            return Some(Notice::Assigned(coming.into_iter().collect()));
+        if !member.pending_assignment.is_empty() {
+            let assigned = std::mem::take(&mut member.pending_assignment);
+            member.assigned.extend(assigned.iter().cloned());
+            return Some(Notice::Assigned(assigned.into_iter().collect()));
         }
         None
     }
 
-    /// Takes partitions back that the seat was asked for. The first that it was not asked for comes back as an error.
+    /// Releases revoked partitions of a member. The first partition that is not revoked is the error.
     pub(super) fn release<'a>(
         &mut self,
-        seat: u64,
+        member: MemberId,
         partitions: &'a [Partition],
         all: &[Partition],
     ) -> Result<(), &'a Partition> {
-        let Some(entry) = self.seats.get_mut(&seat) else { return Ok(()) };
-        if let Some(stranger) = partitions.iter().find(|partition| !entry.leaving.contains(partition)) {
-            return Err(stranger);
+        let Some(membership) = self.members.get_mut(&member) else { return Ok(()) };
+        if let Some(other) = partitions.iter().find(|partition| !membership.revoked.contains(partition)) {
+            return Err(other);
         }
         for partition in partitions {
-            entry.leaving.remove(partition);
+            membership.revoked.remove(partition);
         }
         self.generation += 1;
-        self.settle(all);
+        self.rebalance(all);
         Ok(())
     }
 
-    /// Hands out what is free and asks back what is unfairly held. `all` are the partitions of all topics in order.
-    pub(super) fn settle(&mut self, all: &[Partition]) {
-        let taken: BTreeSet<Partition> = self.seats.values().flat_map(|seat| seat.all().cloned()).collect();
-        let mut given = false;
-        for partition in all.iter().filter(|partition| !taken.contains(partition)) {
-            let seat = self.least_loaded(partition, &BTreeMap::new());
-            if let Some(seat) = seat.and_then(|seat| self.seats.get_mut(&seat)) {
-                seat.coming.insert(partition.clone());
-                given = true;
+    /// Assigns unowned partitions, and revokes partitions of overloaded members.
+    pub(super) fn rebalance(&mut self, all: &[Partition]) {
+        let owned: BTreeSet<Partition> = self.members.values().flat_map(|member| member.owned().cloned()).collect();
+        let mut changed = false;
+        for partition in all.iter().filter(|partition| !owned.contains(partition)) {
+            let member = self.least_loaded(partition, &BTreeMap::new());
+            if let Some(member) = member.and_then(|member| self.members.get_mut(&member)) {
+                member.pending_assignment.insert(partition.clone());
+                changed = true;
             }
         }
-        self.generation += u64::from(given);
-        // What is on its way counts for the one who will get it.
-        let mut promised: BTreeMap<u64, usize> = BTreeMap::new();
-        let moving: Vec<Partition> =
-            self.seats.values().flat_map(|seat| seat.asked.iter().chain(&seat.leaving).cloned()).collect();
+        self.generation += u64::from(changed);
+        // A revoked partition counts for the member that will get it.
+        let mut promised: BTreeMap<MemberId, usize> = BTreeMap::new();
+        let moving: Vec<Partition> = self
+            .members
+            .values()
+            .flat_map(|member| member.pending_revocation.iter().chain(&member.revoked).cloned())
+            .collect();
         for partition in &moving {
-            if let Some(seat) = self.least_loaded(partition, &promised) {
-                *promised.entry(seat).or_default() += 1;
+            if let Some(member) = self.least_loaded(partition, &promised) {
+                *promised.entry(member).or_default() += 1;
             }
         }
         while self.move_one(&mut promised) {}
     }
 
-    fn load(&self, seat: u64, promised: &BTreeMap<u64, usize>) -> usize {
-        self.seats.get(&seat).map_or(0, Seat::keeps) + promised.get(&seat).copied().unwrap_or(0)
+    fn load(&self, member: MemberId, promised: &BTreeMap<MemberId, usize>) -> usize {
+        self.members.get(&member).map_or(0, Membership::load) + promised.get(&member).copied().unwrap_or(0)
     }
 
-    fn least_loaded(&self, partition: &Partition, promised: &BTreeMap<u64, usize>) -> Option<u64> {
-        let able = self.seats.iter().filter(|(_, seat)| seat.reads(partition)).map(|(number, _)| *number);
-        able.min_by_key(|seat| (self.load(*seat, promised), *seat))
+    fn least_loaded(&self, partition: &Partition, promised: &BTreeMap<MemberId, usize>) -> Option<MemberId> {
+        let able = self.members.iter().filter(|(_, member)| member.consumes(partition)).map(|(member, _)| *member);
+        able.min_by_key(|member| (self.load(*member, promised), *member))
     }
 
-    /// Moves one partition from a seat that has two more than another which could have it. False when all is fair.
-    fn move_one(&mut self, promised: &mut BTreeMap<u64, usize>) -> bool {
-        let mut richest: Vec<u64> = self.seats.keys().copied().collect();
-        richest.sort_by_key(|seat| (std::cmp::Reverse(self.load(*seat, promised)), *seat));
-        for rich in richest {
-            let Some(seat) = self.seats.get(&rich) else { continue };
-            // What the member has not heard of yet moves first: that costs nobody anything.
-            let candidates: Vec<Partition> = seat.coming.iter().rev().chain(seat.held.iter().rev()).cloned().collect();
+    /// Moves one partition from a member that has at least two more than another consumer of it. Returns whether it found one.
+    fn move_one(&mut self, promised: &mut BTreeMap<MemberId, usize>) -> bool {
+        let mut donors: Vec<MemberId> = self.members.keys().copied().collect();
+        donors.sort_by_key(|member| (std::cmp::Reverse(self.load(*member, promised)), *member));
+        for donor in donors {
+            let Some(member) = self.members.get(&donor) else { continue };
+            // Pending assignments move first: their member does not know them yet, so nothing has to be revoked.
+            let candidates: Vec<Partition> =
+                member.pending_assignment.iter().rev().chain(member.assigned.iter().rev()).cloned().collect();
             for partition in candidates {
-                let Some(poor) = self.least_loaded(&partition, promised) else { continue };
-                if self.load(poor, promised) + 1 >= self.load(rich, promised) {
+                let Some(receiver) = self.least_loaded(&partition, promised) else { continue };
+                if self.load(receiver, promised) + 1 >= self.load(donor, promised) {
                     continue;
                 }
                 self.generation += 1;
-                let unheard = self.seats.get_mut(&rich).is_some_and(|seat| {
-                    let unheard = seat.coming.remove(&partition);
-                    if !unheard {
-                        seat.held.remove(&partition);
-                        seat.asked.insert(partition.clone());
+                let was_pending = self.members.get_mut(&donor).is_some_and(|member| {
+                    let was_pending = member.pending_assignment.remove(&partition);
+                    if !was_pending {
+                        member.assigned.remove(&partition);
+                        member.pending_revocation.insert(partition.clone());
                     }
-                    unheard
+                    was_pending
                 });
-                if unheard {
-                    if let Some(seat) = self.seats.get_mut(&poor) {
-                        seat.coming.insert(partition);
+                if was_pending {
+                    if let Some(member) = self.members.get_mut(&receiver) {
+                        member.pending_assignment.insert(partition);
                     }
                 } else {
-                    *promised.entry(poor).or_default() += 1;
+                    *promised.entry(receiver).or_default() += 1;
                 }
                 return true;
             }

@@ -1,24 +1,26 @@
-//! One partition's records.
+//! The log of one partition.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A record as it lies in a partition.
+use crate::broker::records::{Batch, Partition, Record};
+
+/// A record in a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRecord {
-    /// Its place in the partition.
+    /// Offset in the partition.
     pub offset: i64,
-    /// Milliseconds since the Unix epoch.
+    /// Timestamp in milliseconds since the Unix epoch.
     pub timestamp: i64,
-    /// The key, where there is one.
+    /// Key; `None` for a record without one.
     pub key: Option<Vec<u8>>,
-    /// The value; `None` for a tombstone.
+    /// Value; `None` for a tombstone.
     pub payload: Option<Vec<u8>>,
     /// Headers in order.
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
 impl StoredRecord {
-    /// A record whose offset is still to be given.
+    /// A record without an offset yet.
     pub(super) fn new(timestamp: i64, key: Option<&[u8]>, payload: Option<&[u8]>, headers: &[(&str, &[u8])]) -> Self {
         Self {
             offset: -1,
@@ -30,8 +32,8 @@ impl StoredRecord {
     }
 }
 
-/// The log of one partition. Invariant: `records` is sorted by offset, and each of them is committed or belongs to a
-/// transaction in `open`; so everything below the last stable offset is committed.
+/// The log of one partition. Invariant: `records` is sorted by offset, and each record is committed or belongs to a
+/// transaction in `open`. Everything below the last stable offset is therefore committed.
 #[derive(Debug, Default)]
 pub(super) struct Log {
     records: Vec<StoredRecord>,
@@ -42,17 +44,17 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// The oldest offset kept.
+    /// The offset of the oldest record.
     pub(super) fn start(&self) -> i64 {
         self.start
     }
 
-    /// The offset after the newest record or marker, open transactions included.
+    /// The offset after the newest record or marker, records of open transactions included.
     pub(super) fn next(&self) -> i64 {
         self.next
     }
 
-    /// The offset up to which everything is decided.
+    /// The last stable offset: every transaction below it has ended.
     pub(super) fn last_stable(&self) -> i64 {
         self.open.values().filter_map(BTreeSet::first).min().copied().unwrap_or(self.next)
     }
@@ -68,15 +70,27 @@ impl Log {
         &stable[stable.partition_point(|record| record.offset < offset)..]
     }
 
-    /// The offset of the first stable record whose timestamp is `millis` or later; else the last stable offset.
-    pub(super) fn at_time(&self, millis: i64) -> i64 {
+    /// Copies up to `max_records` stable records from `position` on and moves `position` after the last of them.
+    pub(super) fn read(&self, partition: &Partition, position: &mut i64, max_records: usize) -> Option<Batch> {
+        let mut batch = Batch::new(partition.clone());
+        for StoredRecord { offset, timestamp, key, payload, .. } in self.stable_from(*position).iter().take(max_records)
+        {
+            let (key, payload) = (key.as_deref(), payload.as_deref());
+            batch.push(Record { offset: *offset, timestamp: Some(*timestamp), key, payload });
+        }
+        *position = batch.next_offset()?;
+        Some(batch)
+    }
+
+    /// The offset of the first stable record with timestamp `millis` or later; the last stable offset if there is none.
+    pub(super) fn offset_at(&self, millis: i64) -> i64 {
         self.stable()
             .iter()
             .find(|record| record.timestamp >= millis)
             .map_or(self.last_stable(), |record| record.offset)
     }
 
-    /// Appends a record, committed at once or as part of an open transaction, and returns its offset.
+    /// Appends a record, as part of an open transaction or committed at once, and returns its offset.
     pub(super) fn append(&mut self, mut record: StoredRecord, transaction: Option<u64>) -> i64 {
         let offset = self.next;
         record.offset = offset;
@@ -88,7 +102,7 @@ impl Log {
         offset
     }
 
-    /// Ends a transaction: its records become visible or vanish, and the marker takes an offset.
+    /// Ends a transaction: its records become visible or disappear, and the marker takes an offset.
     pub(super) fn end(&mut self, transaction: u64, commit: bool) {
         let Some(offsets) = self.open.remove(&transaction) else { return };
         if !commit {

@@ -1,4 +1,4 @@
-//! A group member and a publisher in memory.
+//! A group member on the in-memory cluster.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,28 +6,16 @@ use std::{
 };
 
 use super::{
-    MemoryCluster,
+    cluster::MemoryCluster,
     faults::{Delivery, Fault, Operation},
-    group::Notice,
-    reader::take,
+    group::{MemberId, Notice},
 };
-use crate::broker::{BrokerError, Member, MemberEvent, Partition, ProducerRecord, Publisher};
-
-fn beyond(partition: &Partition, offset: i64, end: i64) -> BrokerError {
-    BrokerError::Rejected(format!(
-        "{partition} ends at offset {end}, before the position {offset}: its records are gone or it was made anew; reset \
-         the group's offsets to go on"
-    ))
-}
-
-/// How the member's own transaction stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Open {
-    No,
-    Yes,
-    /// A call failed in it: nothing but an abort is allowed.
-    Void,
-}
+use crate::broker::{
+    client::{Member, MemberEvent},
+    errors::BrokerError,
+    records::{Partition, ProducerRecord},
+    transaction_state::TransactionState,
+};
 
 #[derive(Debug)]
 pub(super) struct MemoryMember {
@@ -35,16 +23,16 @@ pub(super) struct MemoryMember {
     group: String,
     transactional_id: String,
     topics: Vec<String>,
-    seat: u64,
+    id: MemberId,
     epoch: u64,
-    /// The generation of which the member has been told everything.
+    /// The newest generation of which the member has reported all events.
     generation: u64,
-    open: Open,
-    /// What the member has been told is its own.
-    held: BTreeSet<Partition>,
+    transaction: TransactionState,
+    /// Partitions that the member has reported as assigned.
+    assigned: BTreeSet<Partition>,
     /// The next offset of each partition that delivers.
     positions: BTreeMap<Partition, i64>,
-    /// The partition served last: the next one comes first.
+    /// The partition of the last batch. The one after it comes first in the next poll.
     last: Option<Partition>,
 }
 
@@ -55,71 +43,64 @@ impl MemoryMember {
         transactional_id: &str,
         topics: &[String],
     ) -> Result<Self, BrokerError> {
-        let (seat, epoch) = {
+        let (id, epoch) = {
             let mut state = cluster.lock();
-            let seat = state.join(group, transactional_id, topics)?;
-            (seat, state.fence(transactional_id))
+            let id = state.join(group, transactional_id, topics)?;
+            (id, state.fence(transactional_id))
         };
         Ok(Self {
             cluster,
             group: group.to_owned(),
             transactional_id: transactional_id.to_owned(),
             topics: topics.to_vec(),
-            seat,
+            id,
             epoch,
             generation: 0,
-            open: Open::No,
-            held: BTreeSet::new(),
+            transaction: TransactionState::None,
+            assigned: BTreeSet::new(),
             positions: BTreeMap::new(),
             last: None,
         })
     }
 
-    /// Counts a call and lets the fault planned for it take effect.
+    /// Counts a call and applies its planned fault.
     fn strike(&mut self, operation: Operation) -> Result<(), BrokerError> {
         let Some(fault) = self.cluster.faults().count(operation) else { return Ok(()) };
         if fault == Fault::Fenced {
             self.cluster.lock().fence(&self.transactional_id);
         }
-        if self.open == Open::Yes {
-            self.open = Open::Void;
+        if self.transaction == TransactionState::Open {
+            self.transaction = TransactionState::Failed;
         }
         Err(fault.error())
     }
 
-    fn require_open(&self) -> Result<(), BrokerError> {
-        match self.open {
-            Open::Yes => Ok(()),
-            Open::No => Err(BrokerError::Rejected("no transaction is open".into())),
-            Open::Void => Err(BrokerError::Aborted("an earlier call in it failed".into())),
-        }
-    }
-
-    /// Hands an error on that leaves nothing to do with the transaction but to abort it.
-    fn void(&mut self, error: BrokerError) -> BrokerError {
-        self.open = Open::Void;
+    /// Returns an error after which the transaction can only be aborted.
+    fn fail(&mut self, error: BrokerError) -> BrokerError {
+        self.transaction = TransactionState::Failed;
         error
     }
 
     fn try_commit(&mut self, positions: &[(Partition, i64)]) -> Result<(), BrokerError> {
         let mut state = self.cluster.lock();
-        state.check(&self.transactional_id, self.epoch)?;
+        state.check_epoch(&self.transactional_id, self.epoch)?;
         let group = state.groups.entry(self.group.clone()).or_default();
-        if !group.has(self.seat) {
-            return Err(BrokerError::Fenced(format!("group {} has dropped this member", self.group)));
+        if !group.has_member(self.id) {
+            return Err(BrokerError::Fenced(format!("group {} has removed this member", self.group)));
         }
         if group.generation != self.generation {
-            let (mine, theirs) = (self.generation, group.generation);
-            return Err(BrokerError::Aborted(format!("group {} is at generation {theirs}, not {mine}", self.group)));
+            let (ours, theirs) = (self.generation, group.generation);
+            return Err(BrokerError::Aborted(format!("group {} is at generation {theirs}, not {ours}", self.group)));
         }
         state.commit(&self.transactional_id, &self.group, positions);
         Ok(())
     }
 
+    /// The records of the next partition in round-robin order.
     fn records(&mut self, max_records: usize) -> Result<Option<MemberEvent>, BrokerError> {
-        let in_turn = Delivery { skip: 0, max_records: max_records };
-        let Delivery { skip, max_records: most } = self.cluster.faults().next_delivery().unwrap_or(in_turn);
-        let max_records = max_records.min(most);
+        let in_turn = Delivery { skip: 0, max_records };
+        let delivery = self.cluster.faults().next_delivery().unwrap_or(in_turn);
+        let max_records = max_records.min(delivery.max_records);
         if max_records == 0 {
             return Ok(None);
         }
@@ -127,13 +108,13 @@ impl MemoryMember {
         let last = self.last.take();
         let after = self.positions.keys().filter(|partition| Some(*partition) > last.as_ref());
         let before = self.positions.keys().filter(|partition| Some(*partition) <= last.as_ref());
-        let mut turn: Vec<Partition> = after.chain(before).cloned().collect();
-        let skip = skip.checked_rem(turn.len()).unwrap_or(0);
-        turn.rotate_left(skip);
-        for partition in turn {
+        let mut order: Vec<Partition> = after.chain(before).cloned().collect();
+        let skip = delivery.skip.checked_rem(order.len()).unwrap_or(0);
+        order.rotate_left(skip);
+        for partition in order {
             let log = state.log(&partition.topic, partition.number)?;
             let Some(position) = self.positions.get_mut(&partition) else { continue };
-            if let Some(batch) = take(log, &partition, position, max_records) {
+            if let Some(batch) = log.read(&partition, position, max_records) {
                 self.last = Some(partition);
                 return Ok(Some(MemberEvent::Records(batch)));
             }
@@ -148,21 +129,21 @@ impl Member for MemoryMember {
         {
             let mut state = self.cluster.lock();
             let group = state.groups.entry(self.group.clone()).or_default();
-            if !group.has(self.seat) {
+            if !group.has_member(self.id) {
                 self.positions.clear();
-                let lost: Vec<Partition> = std::mem::take(&mut self.held).into_iter().collect();
-                // Kafka's client joins again by itself.
-                self.seat = state.join(&self.group, &self.transactional_id, &self.topics)?;
+                let lost: Vec<Partition> = std::mem::take(&mut self.assigned).into_iter().collect();
+                // Kafka's client rejoins by itself.
+                self.id = state.join(&self.group, &self.transactional_id, &self.topics)?;
                 if !lost.is_empty() {
                     return Ok(Some(MemberEvent::Lost(lost)));
                 }
             }
             let group = state.groups.entry(self.group.clone()).or_default();
-            let notice = group.notice(self.seat);
+            let notice = group.next_notice(self.id);
             self.generation = group.generation;
             match notice {
                 Some(Notice::Assigned(partitions)) => {
-                    self.held.extend(partitions.iter().cloned());
+                    self.assigned.extend(partitions.iter().cloned());
                     return Ok(Some(MemberEvent::Assigned(partitions)));
                 }
                 Some(Notice::Revoked(partitions)) => return Ok(Some(MemberEvent::Revoked(partitions))),
@@ -175,8 +156,10 @@ impl Member for MemoryMember {
     fn committed_offsets(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>, BrokerError> {
         self.strike(Operation::Committed)?;
         let state = self.cluster.lock();
-        if let Some(partition) = partitions.iter().find(|partition| state.pending(&self.group, partition)) {
-            return Err(BrokerError::Retriable(format!("{partition}: an open transaction may still move its offset")));
+        if let Some(partition) = partitions.iter().find(|partition| state.is_pending(&self.group, partition)) {
+            return Err(BrokerError::Retriable(format!(
+                "{partition}: an open transaction may still change its offset"
+            )));
         }
         let group = state.groups.get(&self.group);
         let offset = |partition: &Partition| group.and_then(|group| group.offsets.get(partition)).copied();
@@ -184,31 +167,31 @@ impl Member for MemoryMember {
     }
 
     fn start(&mut self, partition: &Partition, offset: i64) -> Result<(), BrokerError> {
-        self.cluster.faults().alive()?;
-        if !self.held.contains(partition) {
-            return Err(BrokerError::Rejected(format!("{partition} is not assigned to this member")));
+        self.cluster.faults().check_alive()?;
+        if !self.assigned.contains(partition) {
+            return Err(BrokerError::not_assigned(partition));
         }
         let end = self.cluster.lock().log(&partition.topic, partition.number)?.next();
         if offset > end {
-            return Err(beyond(partition, offset, end));
+            return Err(BrokerError::position_after_end(partition, offset, end));
         }
         self.positions.insert(partition.clone(), offset);
         Ok(())
     }
 
     fn stop(&mut self, partition: &Partition) -> Result<(), BrokerError> {
-        self.cluster.faults().alive()?;
+        self.cluster.faults().check_alive()?;
         self.positions.remove(partition);
         Ok(())
     }
 
     fn release(&mut self, partitions: &[Partition]) -> Result<(), BrokerError> {
-        self.cluster.faults().alive()?;
-        let mine: Vec<Partition> =
-            partitions.iter().filter(|partition| self.held.contains(partition)).cloned().collect();
-        self.cluster.lock().release(&self.group, self.seat, &mine)?;
-        for partition in &mine {
-            self.held.remove(partition);
+        self.cluster.faults().check_alive()?;
+        let ours: Vec<Partition> =
+            partitions.iter().filter(|partition| self.assigned.contains(partition)).cloned().collect();
+        self.cluster.lock().release(&self.group, self.id, &ours)?;
+        for partition in &ours {
+            self.assigned.remove(partition);
             self.positions.remove(partition);
         }
         Ok(())
@@ -216,88 +199,50 @@ impl Member for MemoryMember {
 
     fn begin(&mut self) -> Result<(), BrokerError> {
         self.strike(Operation::Begin)?;
-        if self.open != Open::No {
-            return Err(BrokerError::Rejected("a transaction is open already".into()));
-        }
-        self.cluster.lock().begin(&self.transactional_id, self.epoch, Some(self.seat))?;
-        self.open = Open::Yes;
+        self.transaction.require_none()?;
+        self.cluster.lock().begin(&self.transactional_id, self.epoch, Some(self.id))?;
+        self.transaction = TransactionState::Open;
         Ok(())
     }
 
     fn send(&mut self, record: ProducerRecord<'_>) -> Result<(), BrokerError> {
-        self.require_open()?;
+        self.transaction.require_open()?;
         self.strike(Operation::Send)?;
         let sent = self.cluster.lock().send(&self.transactional_id, self.epoch, &record);
-        sent.map_err(|error| self.void(error))
+        sent.map_err(|error| self.fail(error))
     }
 
     fn commit(&mut self, positions: &[(Partition, i64)]) -> Result<(), BrokerError> {
-        self.require_open()?;
+        self.transaction.require_open()?;
         self.strike(Operation::Commit).inspect_err(|_| {
             if self.cluster.faults().crashed() {
                 self.cluster.lock().leave_pending(&self.transactional_id, &self.group, positions);
             }
         })?;
-        self.try_commit(positions).map_err(|error| self.void(error))?;
-        self.open = Open::No;
+        self.try_commit(positions).map_err(|error| self.fail(error))?;
+        self.transaction = TransactionState::None;
         self.strike(Operation::CommitAnswer)
     }
 
     fn abort(&mut self) -> Result<(), BrokerError> {
         self.strike(Operation::Abort)?;
-        if self.open != Open::No {
+        if self.transaction != TransactionState::None {
             let mut state = self.cluster.lock();
-            state.check(&self.transactional_id, self.epoch)?;
+            state.check_epoch(&self.transactional_id, self.epoch)?;
             state.end(&self.transactional_id, false);
-            self.open = Open::No;
+            self.transaction = TransactionState::None;
         }
         self.strike(Operation::AbortAnswer)
     }
 
     fn leave(&mut self) -> Result<(), BrokerError> {
-        self.cluster.faults().alive()?;
-        if self.open != Open::No {
+        self.cluster.faults().check_alive()?;
+        if self.transaction != TransactionState::None {
             self.abort()?;
         }
-        self.cluster.lock().leave(&self.group, self.seat);
-        self.held.clear();
+        self.cluster.lock().leave(&self.group, self.id);
+        self.assigned.clear();
         self.positions.clear();
-        Ok(())
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct MemoryPublisher {
-    cluster: MemoryCluster,
-    transactional_id: String,
-    epoch: u64,
-}
-
-impl MemoryPublisher {
-    pub(super) fn open(cluster: MemoryCluster, transactional_id: &str) -> Self {
-        let epoch = cluster.lock().fence(transactional_id);
-        Self { cluster, transactional_id: transactional_id.to_owned(), epoch }
-    }
-}
-
-impl Publisher for MemoryPublisher {
-    fn publish(&mut self, records: &[ProducerRecord<'_>]) -> Result<(), BrokerError> {
-        if let Some(fault) = self.cluster.faults().count(Operation::Publish) {
-            if fault == Fault::Fenced {
-                self.cluster.lock().fence(&self.transactional_id);
-            }
-            return Err(fault.error());
-        }
-        let mut state = self.cluster.lock();
-        state.check(&self.transactional_id, self.epoch)?;
-        for record in records {
-            state.place(record)?;
-        }
-        state.begin(&self.transactional_id, self.epoch, None)?;
-        for record in records {
-            state.send(&self.transactional_id, self.epoch, record)?;
-        }
-        state.end(&self.transactional_id, true);
         Ok(())
     }
 }

@@ -41,7 +41,7 @@ impl Replica {
         faults.pause_at(operation, faults.calls(operation) + ahead, Pause { reached, go });
         let thread = std::thread::spawn(move || {
             let turn = shard.turn();
-            faults.forget_pause();
+            faults.cancel_pause();
             (shard, turn)
         });
         let sleeper = Sleeper { process, id, thread, wake };

@@ -158,7 +158,7 @@ fn a_topic_that_was_made_anew_starts_anew() {
 
         let partitions = 0..stage.partitions();
         let ends =
-            partitions.map(|number| stage.cluster.offsets(&Partition { topic: INPUT.into(), number }).unwrap().1);
+            partitions.map(|number| stage.cluster.offsets(&Partition { topic: INPUT.into(), number }).unwrap().end);
         let end = ends.max().unwrap();
         assert!(stage.stored().iter().all(|(_, position)| *position <= end), "{:?}", stage.stored());
         stage.append(200..205);
@@ -179,7 +179,7 @@ fn retention_that_has_taken_the_replay_range_is_told_and_stops_nothing() {
     shard.leave().unwrap();
     for number in 0..stage.partitions() {
         let partition = Partition { topic: INPUT.into(), number };
-        let (_, end) = stage.cluster.offsets(&partition).unwrap();
+        let end = stage.cluster.offsets(&partition).unwrap().end;
         stage.cluster.truncate_before(&partition, end / 2).unwrap();
     }
     let before = forecasts(&stage);

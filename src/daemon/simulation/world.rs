@@ -462,7 +462,7 @@ impl World {
         let offsets = self.cluster.group_offsets(GROUP);
         for number in 0..self.partitions() {
             let partition = Partition { topic: INPUT.into(), number };
-            let end = self.cluster.offsets(&partition).unwrap().1;
+            let end = self.cluster.offsets(&partition).unwrap().end;
             let committed = offsets.get(&partition).copied().unwrap_or(0);
             assert_eq!(committed, end, "{partition} is not read to its end");
         }

@@ -1,0 +1,124 @@
+//! The client interface: traits for a cluster, a consumer group member, a reader and a publisher.
+
+use std::time::Duration;
+
+use super::{
+    errors::BrokerError,
+    records::{Batch, Partition, ProducerRecord},
+};
+
+/// An event of a consumer group member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemberEvent {
+    /// The group assigns these partitions. None of them delivers records before [`Member::start`]. An empty list means
+    /// that the group currently has no partition for this member.
+    Assigned(Vec<Partition>),
+    /// The group revokes these partitions. The member owns them until it calls [`Member::release`].
+    Revoked(Vec<Partition>),
+    /// The session has expired and the member no longer owns these partitions. It must not commit their offsets.
+    Lost(Vec<Partition>),
+    /// Records of a started partition.
+    Records(Batch),
+}
+
+/// A member of a consumer group with its own transactional producer. Each shard has one and uses it from one thread.
+///
+/// After an error of [`Member::send`] or [`Member::commit`], both return [`BrokerError::Aborted`] until [`Member::abort`].
+/// A commit also returns [`BrokerError::Aborted`] if the group has rebalanced and [`Member::poll`] has not yet reported it;
+/// the next events say what changed. After [`BrokerError::Fenced`] or [`BrokerError::Fatal`] the caller must drop the member.
+pub trait Member: Send {
+    /// Waits up to `timeout` for the next event; `None` if none came. A batch has at most `max_records` records of one
+    /// partition.
+    fn poll(&mut self, timeout: Duration, max_records: usize) -> Result<Option<MemberEvent>, BrokerError>;
+    /// The committed offset (the next one to read) of each partition; `None` if the group has not committed any. Waits
+    /// until no open transaction can still change them.
+    fn committed_offsets(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>, BrokerError>;
+    /// Starts delivery of an assigned partition at `offset`; also rewinds it after a rollback. If retention has deleted
+    /// `offset`, delivery starts at the oldest record.
+    ///
+    /// # Errors
+    /// [`BrokerError::Rejected`], here or from the next [`Member::poll`], if the partition ends before `offset`: the topic
+    /// was recreated, or the cluster lost records.
+    fn start(&mut self, partition: &Partition, offset: i64) -> Result<(), BrokerError>;
+    /// Pauses delivery of a partition without releasing it.
+    fn stop(&mut self, partition: &Partition) -> Result<(), BrokerError>;
+    /// Releases partitions after [`MemberEvent::Revoked`] or [`MemberEvent::Lost`]. The rebalance waits for this call, and
+    /// the member receives nothing else until then.
+    fn release(&mut self, partitions: &[Partition]) -> Result<(), BrokerError>;
+    /// Begins a transaction.
+    fn begin(&mut self) -> Result<(), BrokerError>;
+    /// Adds a record to the open transaction. Blocks for up to the transaction timeout while the producer's queue is full.
+    fn send(&mut self, record: ProducerRecord<'_>) -> Result<(), BrokerError>;
+    /// Commits the open transaction together with the input position (the next offset to read) of each partition. After
+    /// [`BrokerError::Fatal`] the outcome is unknown until the caller reads the committed offsets again.
+    fn commit(&mut self, positions: &[(Partition, i64)]) -> Result<(), BrokerError>;
+    /// Aborts the open transaction; does nothing if none is open.
+    fn abort(&mut self) -> Result<(), BrokerError>;
+    /// Leaves the group and closes the member.
+    fn leave(&mut self) -> Result<(), BrokerError>;
+}
+
+/// Reads committed records of one partition without a consumer group.
+pub trait Reader: Send {
+    /// Waits up to `timeout` for records; `None` if none came.
+    fn read(&mut self, timeout: Duration, max_records: usize) -> Result<Option<Batch>, BrokerError>;
+    /// Whether the reader has passed every record below `end`. It also passes transaction markers, aborted records and
+    /// records deleted by compaction or retention, but no record of an open transaction.
+    fn has_reached(&mut self, end: i64) -> Result<bool, BrokerError>;
+}
+
+/// Writes records in transactions of its own, independent of a [`Member`]: the trainer publishes weights with it.
+pub trait Publisher: Send {
+    /// Writes all records in one transaction. [`BrokerError::Fenced`] if a newer publisher has the same transactional id.
+    fn publish(&mut self, records: &[ProducerRecord<'_>]) -> Result<(), BrokerError>;
+}
+
+/// The position at which a reader starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartPosition {
+    /// The oldest record.
+    Earliest,
+    /// This offset, or the oldest record after it.
+    Offset(i64),
+    /// The first record with this timestamp or a later one, in milliseconds since the Unix epoch.
+    Timestamp(i64),
+}
+
+/// The offsets of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OffsetRange {
+    /// Offset of the oldest record.
+    pub start: i64,
+    /// Offset after the newest record, records of open transactions included.
+    pub end: i64,
+}
+
+/// A topic that must exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// Topic name.
+    pub name: String,
+    /// Minimum number of partitions.
+    pub partitions: i32,
+    /// Whether the topic is compacted; otherwise the cluster's retention applies.
+    pub compacted: bool,
+    /// Size of the largest record that the topic must accept, in bytes.
+    pub max_record_bytes: usize,
+}
+
+/// A Kafka cluster.
+pub trait Broker: Send + Sync {
+    /// Joins `group` as a consumer of `topics`, which must exist. Fences any earlier member with the same
+    /// `transactional_id` and aborts its open transaction.
+    fn join(&self, group: &str, transactional_id: &str, topics: &[String]) -> Result<Box<dyn Member>, BrokerError>;
+    /// Opens a reader of one partition.
+    fn reader(&self, partition: &Partition, from: StartPosition) -> Result<Box<dyn Reader>, BrokerError>;
+    /// Opens a publisher. Fences any earlier one with the same `transactional_id`.
+    fn publisher(&self, transactional_id: &str) -> Result<Box<dyn Publisher>, BrokerError>;
+    /// The first and the end offset of a partition.
+    fn offsets(&self, partition: &Partition) -> Result<OffsetRange, BrokerError>;
+    /// The number of partitions of a topic; `None` if it does not exist.
+    fn partitions(&self, topic: &str) -> Result<Option<i32>, BrokerError>;
+    /// Creates a topic. Does nothing if a topic of this name exists.
+    fn create(&self, spec: &TopicSpec) -> Result<(), BrokerError>;
+}

@@ -1,0 +1,80 @@
+//! The cluster: opens members, readers and publishers, and shares one metadata client among them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{
+    member::KafkaMember,
+    metadata::MetadataClient,
+    options::KafkaOptions,
+    producer::{KafkaPublisher, TransactionalProducer},
+    reader::KafkaReader,
+    reader_pool::ReaderPool,
+};
+use crate::broker::{
+    client::{Broker, Member, OffsetRange, Publisher, Reader, StartPosition, TopicSpec},
+    errors::BrokerError,
+    records::Partition,
+};
+
+/// A Kafka cluster.
+pub struct KafkaBroker {
+    options: KafkaOptions,
+    metadata: Mutex<Arc<MetadataClient>>,
+    readers: Arc<ReaderPool>,
+}
+
+impl KafkaBroker {
+    /// Creates the client. It does not contact the cluster yet.
+    ///
+    /// # Errors
+    /// [`BrokerError::Rejected`] for a property that librdkafka does not know or that must not be set.
+    pub fn new(options: KafkaOptions) -> Result<Self, BrokerError> {
+        options.check()?;
+        let metadata = Mutex::new(Arc::new(MetadataClient::new(&options)?));
+        Ok(Self { options, metadata, readers: Arc::default() })
+    }
+
+    /// The metadata client. After an authentication failure this creates a new one, which reads the files of passwords,
+    /// keys and certificates again.
+    fn metadata(&self) -> Arc<MetadataClient> {
+        self.readers.remove_expired();
+        let mut metadata = self.metadata.lock().unwrap_or_else(PoisonError::into_inner);
+        if metadata.authentication_failed() {
+            match MetadataClient::new(&self.options) {
+                Ok(renewed) => *metadata = Arc::new(renewed),
+                Err(error) => {
+                    tracing::warn!(target: "kafka", %error, "cannot create a client from the current secret files");
+                }
+            }
+        }
+        Arc::clone(&metadata)
+    }
+}
+
+impl Broker for KafkaBroker {
+    fn join(&self, group: &str, transactional_id: &str, topics: &[String]) -> Result<Box<dyn Member>, BrokerError> {
+        Ok(Box::new(KafkaMember::join(&self.options, self.metadata(), group, transactional_id, topics)?))
+    }
+
+    fn reader(&self, partition: &Partition, from: StartPosition) -> Result<Box<dyn Reader>, BrokerError> {
+        let pool = Arc::clone(&self.readers);
+        Ok(Box::new(KafkaReader::open(&self.options, self.metadata(), pool, partition, from)?))
+    }
+
+    fn publisher(&self, transactional_id: &str) -> Result<Box<dyn Publisher>, BrokerError> {
+        let producer = TransactionalProducer::start(&self.options, transactional_id)?;
+        Ok(Box::new(KafkaPublisher::new(producer)))
+    }
+
+    fn offsets(&self, partition: &Partition) -> Result<OffsetRange, BrokerError> {
+        self.metadata().offsets(partition)
+    }
+
+    fn partitions(&self, topic: &str) -> Result<Option<i32>, BrokerError> {
+        self.metadata().partitions(topic)
+    }
+
+    fn create(&self, spec: &TopicSpec) -> Result<(), BrokerError> {
+        self.metadata().create(spec)
+    }
+}

@@ -1,0 +1,171 @@
+//! Callbacks of librdkafka: log lines, errors, rebalances and failed deliveries. They only record what happened.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientContext, Message,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata},
+    error::{KafkaError, RDKafkaErrorCode},
+    producer::{DeliveryResult, ProducerContext},
+    topic_partition_list::TopicPartitionList,
+    types::RDKafkaRespErr,
+    util::Timeout,
+};
+
+use super::{
+    access_errors,
+    last_error::{LastClientError, without_thread},
+    recovery::{self, RecoveryAction},
+};
+use crate::broker::{errors::BrokerError, records::Partition};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A rebalance that the member has not yet reported to its caller.
+pub(super) struct Rebalance {
+    pub(super) partitions: Vec<Partition>,
+    pub(super) change: Change,
+    /// The group's generation at the time of the rebalance. The member commits under it once it has reported the event.
+    pub(super) metadata: Option<Arc<ConsumerGroupMetadata>>,
+}
+
+/// What a rebalance does with its partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    Assign,
+    Revoke,
+    Lose,
+}
+
+/// The context of every consumer.
+#[derive(Default)]
+pub(super) struct ConsumerCallbacks {
+    pub(super) last_error: LastClientError,
+    rebalances: Mutex<VecDeque<Rebalance>>,
+    closing: AtomicBool,
+}
+
+impl ConsumerCallbacks {
+    pub(super) fn next_rebalance(&self) -> Option<Rebalance> {
+        lock(&self.rebalances).pop_front()
+    }
+
+    /// Answers every further rebalance at once: the member reports no more events.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+}
+
+impl ClientContext for ConsumerCallbacks {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.last_error.log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.last_error.record(&error, reason);
+    }
+}
+
+impl ConsumerContext for ConsumerCallbacks {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let assigned = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::Relaxed) {
+            // While it closes, librdkafka drops the whole assignment on either call.
+            let nothing = TopicPartitionList::new();
+            let answer =
+                if assigned { consumer.incremental_assign(&nothing) } else { consumer.incremental_unassign(&nothing) };
+            if let Err(error) = answer {
+                tracing::debug!(target: "kafka", %error, "rebalance while closing");
+            }
+            return;
+        }
+        let change = match (assigned, consumer.assignment_lost()) {
+            (true, _) => Change::Assign,
+            (false, false) => Change::Revoke,
+            (false, true) => Change::Lose,
+        };
+        let elements = list.elements();
+        let partitions = elements.iter().map(|element| Partition::new(element.topic(), element.partition())).collect();
+        let metadata = consumer.group_metadata().map(Arc::new);
+        lock(&self.rebalances).push_back(Rebalance { partitions, change, metadata });
+    }
+
+    fn main_queue_min_poll_interval(&self) -> Timeout {
+        Timeout::After(Duration::from_secs(1))
+    }
+}
+
+/// A failure in the open transaction.
+struct DeliveryFailure {
+    action: RecoveryAction,
+    text: String,
+}
+
+/// The context of every producer.
+#[derive(Default)]
+pub(super) struct ProducerCallbacks {
+    pub(super) last_error: LastClientError,
+    failure: Mutex<Option<DeliveryFailure>>,
+    has_failed: AtomicBool,
+}
+
+impl ProducerCallbacks {
+    /// The first failed delivery, or denied write, since the last [`ProducerCallbacks::clear_failure`].
+    pub(super) fn failure(&self) -> Option<BrokerError> {
+        if !self.has_failed.load(Ordering::Acquire) {
+            return None;
+        }
+        lock(&self.failure).as_ref().map(|failure| failure.action.error(failure.text.clone()))
+    }
+
+    fn record_failure(&self, action: RecoveryAction, text: String) {
+        lock(&self.failure).get_or_insert(DeliveryFailure { action, text });
+        self.has_failed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn clear_failure(&self) {
+        *lock(&self.failure) = None;
+        self.has_failed.store(false, Ordering::Release);
+    }
+}
+
+impl ClientContext for ProducerCallbacks {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        // Only this line names the topic that may not be written. Later errors only report a wrong transaction state.
+        if facility == "ADDPARTS" && access_errors::is_authorization_failure(line) {
+            self.record_failure(RecoveryAction::GrantAccess, format!("writing: {}", without_thread(line)));
+        }
+        self.last_error.log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.last_error.record(&error, reason);
+    }
+}
+
+impl ProducerContext for ProducerCallbacks {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let Err((error, message)) = result else { return };
+        // An abort purges the queue.
+        let purged =
+            matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight));
+        if purged {
+            return;
+        }
+        let bytes = message.key_len() + message.payload_len();
+        let operation = format!("writing {bytes} bytes to {}[{}]", message.topic(), message.partition());
+        self.record_failure(recovery::action(error), format!("{operation}: {error}"));
+    }
+}

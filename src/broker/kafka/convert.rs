@@ -1,0 +1,35 @@
+//! Conversions between our types and librdkafka's.
+
+use rdkafka::{
+    Message,
+    message::BorrowedMessage,
+    topic_partition_list::{Offset, TopicPartitionList},
+};
+
+use super::recovery;
+use crate::broker::{
+    errors::BrokerError,
+    records::{Batch, Partition, Record},
+};
+
+/// Appends a copy of `message` to `batch`.
+pub(super) fn push(batch: &mut Batch, message: &BorrowedMessage<'_>) {
+    batch.push(Record {
+        offset: message.offset(),
+        timestamp: message.timestamp().to_millis(),
+        key: message.key(),
+        payload: message.payload(),
+    });
+}
+
+/// librdkafka's list of partitions with an offset each.
+pub(super) fn partition_list<'a>(
+    partitions: impl IntoIterator<Item = (&'a Partition, Offset)>,
+) -> Result<TopicPartitionList, BrokerError> {
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in partitions {
+        let added = list.add_partition_offset(&partition.topic, partition.number, offset);
+        added.map_err(|error| recovery::broker_error(&partition.to_string(), &error))?;
+    }
+    Ok(list)
+}

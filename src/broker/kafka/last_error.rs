@@ -1,0 +1,112 @@
+//! The last error that librdkafka reported in its log. It explains why a later call timed out.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rdkafka::{
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode},
+};
+
+use super::{
+    access_errors,
+    recovery::{self, RecoveryAction},
+};
+use crate::broker::errors::BrokerError;
+
+/// The last error of one client. It also forwards the client's log to ours.
+#[derive(Debug, Default)]
+pub(super) struct LastClientError {
+    message: Mutex<Option<String>>,
+}
+
+impl LastClientError {
+    fn lock(&self) -> MutexGuard<'_, Option<String>> {
+        self.message.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last error in parentheses after a space; empty without one.
+    pub(super) fn suffix(&self) -> String {
+        self.lock().as_ref().map(|line| format!(" ({line})")).unwrap_or_default()
+    }
+
+    /// Whether the last error is an authentication failure.
+    pub(super) fn is_authentication_failure(&self) -> bool {
+        self.lock().as_deref().is_some_and(access_errors::is_authentication_failure)
+    }
+
+    /// Forgets the last error, because the connection works again.
+    pub(super) fn clear(&self) {
+        *self.lock() = None;
+    }
+
+    /// Converts an error. A call that times out does not say whether authentication failed; the last error does.
+    pub(super) fn explain(&self, operation: &str, error: &KafkaError) -> BrokerError {
+        let mapped = recovery::broker_error(operation, error);
+        match (&mapped, self.lock().as_deref()) {
+            (BrokerError::Retriable(_) | BrokerError::Authentication(_), Some(line))
+                if access_errors::is_authentication_failure(line) =>
+            {
+                RecoveryAction::Reauthenticate.error(format!("{operation}: {line}"))
+            }
+            _ => mapped,
+        }
+    }
+
+    /// Converts an error event of a consumer; `None` if the client recovers by itself.
+    pub(super) fn consumer_error(&self, operation: &str, error: &KafkaError) -> Option<BrokerError> {
+        let one_connection =
+            matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::SSL | RDKafkaErrorCode::Authentication));
+        match self.explain(operation, error) {
+            // Another event follows when no broker is left.
+            BrokerError::Authentication(_) if one_connection => None,
+            BrokerError::Retriable(text) => {
+                tracing::debug!(target: "kafka", "{text}");
+                None
+            }
+            other => Some(other),
+        }
+    }
+
+    /// Forwards a log line of librdkafka.
+    pub(super) fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        let line = without_thread(line);
+        match level {
+            // librdkafka warns about settings that do not apply to this kind of client.
+            _ if facility == "CONFWARN" => tracing::debug!(target: "kafka", "{line}"),
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning => {
+                tracing::warn!(target: "kafka", "{facility} {line}");
+                *self.lock() = Some(line.to_owned());
+            }
+            _ => {
+                if facility == "FAIL" {
+                    *self.lock() = Some(line.to_owned());
+                }
+                tracing::debug!(target: "kafka", "{facility} {line}");
+            }
+        }
+    }
+
+    /// Records an error callback of librdkafka.
+    pub(super) fn record(&self, error: &KafkaError, reason: &str) {
+        // Readers ask for this event; it is no error.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
+        tracing::warn!(target: "kafka", "{error}: {reason}");
+        // The error of one connection says more than "all brokers down", which follows it.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.lock().get_or_insert_with(|| reason.to_owned());
+        } else {
+            *self.lock() = Some(reason.to_owned());
+        }
+    }
+}
+
+/// Removes the thread name from a line such as "[thrd:NAME]: BROKER/bootstrap: what happened".
+pub(super) fn without_thread(line: &str) -> &str {
+    line.split_once("]: ").map_or(line, |(_, rest)| rest)
+}

@@ -1,0 +1,229 @@
+//! The metadata client: asks for partitions and offsets, and creates topics.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use rdkafka::{
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    config::ClientConfig,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode as C},
+};
+
+use super::{access_errors, contexts::ConsumerCallbacks, deadline::Deadline, options::KafkaOptions, recovery};
+use crate::broker::{
+    client::{OffsetRange, TopicSpec},
+    errors::BrokerError,
+    records::Partition,
+};
+
+/// Time limit of one attempt. It is longer than the client's pause between two connection attempts (2 s), so that a client
+/// whose authentication failed tries once more within it.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long to serve the client's queued log lines and errors after a call without an answer.
+const LOG_DRAIN: Duration = Duration::from_millis(50);
+
+/// Pause between two questions while the cluster spreads news of a topic.
+const POLL_PAUSE: Duration = Duration::from_millis(20);
+
+/// Room for the header of a record batch, in bytes, on top of the largest record.
+const BATCH_HEADER_BYTES: usize = 64 << 10;
+
+/// Records up to this size, in bytes, fit Kafka's default `max.message.bytes` (1 MiB).
+const DEFAULT_RECORD_BYTES: usize = 900_000;
+
+/// A client that subscribes to nothing.
+pub(super) struct MetadataClient {
+    consumer: BaseConsumer<ConsumerCallbacks>,
+    config: ClientConfig,
+    servers: String,
+    timeout: Duration,
+    replication: Option<i32>,
+    authentication_failed: AtomicBool,
+}
+
+impl MetadataClient {
+    pub(super) fn new(options: &KafkaOptions) -> Result<Self, BrokerError> {
+        let config = options.metadata();
+        let created = config.create_with_context(ConsumerCallbacks::default());
+        let consumer = created.map_err(|error| recovery::broker_error("creating the Kafka client", &error))?;
+        Ok(Self {
+            consumer,
+            config,
+            servers: options.bootstrap_servers.clone(),
+            timeout: options.request_timeout,
+            replication: options.replication,
+            authentication_failed: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether a request of this client failed because of authentication.
+    pub(super) fn authentication_failed(&self) -> bool {
+        self.authentication_failed.load(Ordering::Relaxed)
+    }
+
+    /// Converts an error. If nobody answered, the text names the brokers and the last error of the connection.
+    fn explain(&self, operation: &str, error: &KafkaError) -> BrokerError {
+        self.drain_log();
+        match self.consumer.context().last_error.explain(operation, error) {
+            BrokerError::Retriable(text) => {
+                let last_error = self.consumer.context().last_error.suffix();
+                BrokerError::Retriable(access_errors::with_advice(format!(
+                    "{text}: no answer from {} within {:?}{last_error}",
+                    self.servers, self.timeout
+                )))
+            }
+            other => {
+                let failed = matches!(other, BrokerError::Authentication(_));
+                self.authentication_failed.fetch_or(failed, Ordering::Relaxed);
+                other
+            }
+        }
+    }
+
+    /// Serves queued log lines and errors, which may say why there is no answer. A single poll without a wait would serve
+    /// only one log line.
+    fn drain_log(&self) {
+        let deadline = Deadline::after(LOG_DRAIN);
+        while !deadline.has_passed() {
+            // Without a subscription only errors come, and the callbacks have recorded them.
+            let _error = self.consumer.poll(deadline.remaining());
+        }
+    }
+
+    /// Repeats a request like [`recovery::retry`], but gives up earlier when authentication fails.
+    fn retry<T>(&self, limit: Duration, request: impl Fn(Duration) -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+        let last_error = &self.consumer.context().last_error;
+        let answer = recovery::retry(limit, |left| {
+            let answer = request(left.min(ATTEMPT_LIMIT));
+            if answer.is_err() {
+                self.drain_log();
+            }
+            match answer {
+                Err(error) if recovery::is_retriable(&error) && last_error.is_authentication_failure() => {
+                    Err(KafkaError::Global(C::Authentication))
+                }
+                answer => answer,
+            }
+        });
+        if answer.is_ok() {
+            last_error.clear();
+        }
+        answer
+    }
+
+    pub(super) fn offsets(&self, partition: &Partition) -> Result<OffsetRange, BrokerError> {
+        let Partition { topic, number } = partition;
+        let deadline = Deadline::after(self.timeout);
+        loop {
+            let request = |left| self.consumer.fetch_watermarks(topic, *number, left);
+            let error = match self.retry(deadline.remaining(), request) {
+                Ok((start, end)) => return Ok(OffsetRange { start, end }),
+                Err(error) => error,
+            };
+            let unknown = matches!(
+                error.rdkafka_error_code(),
+                Some(C::UnknownPartition | C::UnknownTopic | C::UnknownTopicOrPartition)
+            );
+            if !unknown || deadline.has_passed() {
+                return Err(self.explain(&format!("asking for the offsets of {partition}"), &error));
+            }
+            // The client's cached metadata may be older than the topic.
+            let partitions = self.partitions(topic)?.unwrap_or(0);
+            if *number >= partitions {
+                return Err(BrokerError::unknown_partition(topic, *number, partitions));
+            }
+            std::thread::sleep(POLL_PAUSE);
+        }
+    }
+
+    /// `offset`, or the oldest offset if retention has deleted it.
+    ///
+    /// # Errors
+    /// [`BrokerError::Rejected`] if the partition ends before `offset`.
+    pub(super) fn clamp_offset(&self, partition: &Partition, offset: i64) -> Result<i64, BrokerError> {
+        let OffsetRange { start, end } = self.offsets(partition)?;
+        if offset > end { Err(BrokerError::position_after_end(partition, offset, end)) } else { Ok(offset.max(start)) }
+    }
+
+    pub(super) fn partitions(&self, topic: &str) -> Result<Option<i32>, BrokerError> {
+        let operation = || format!("asking for topic {topic}");
+        let answer = self.retry(self.timeout, |left| {
+            let answer = self.consumer.fetch_metadata(Some(topic), left)?;
+            // A new topic may not have a leader yet.
+            let error = answer.topics().first().and_then(|found| found.error()).map(C::from);
+            match error {
+                Some(code @ C::LeaderNotAvailable) => Err(KafkaError::MetadataFetch(code)),
+                _ => Ok(answer),
+            }
+        });
+        let answer = answer.map_err(|error| self.explain(&operation(), &error))?;
+        let Some(found) = answer.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
+        match found.error().map(C::from) {
+            None => Ok(Some(i32::try_from(found.partitions().len()).unwrap_or(i32::MAX)).filter(|count| *count > 0)),
+            Some(C::UnknownTopicOrPartition | C::UnknownTopic) => Ok(None),
+            Some(code) => Err(recovery::broker_error_of_code(&operation(), code)),
+        }
+    }
+
+    pub(super) fn create(&self, spec: &TopicSpec) -> Result<(), BrokerError> {
+        let operation = format!("creating topic {}", spec.name);
+        let explain = |error: &KafkaError| self.explain(&operation, error);
+        let admin: AdminClient<ConsumerCallbacks> =
+            self.config.create_with_context(ConsumerCallbacks::default()).map_err(|error| explain(&error))?;
+        let bytes = (spec.max_record_bytes + BATCH_HEADER_BYTES).to_string();
+        // -1 is the cluster's default.
+        let replication = TopicReplication::Fixed(self.replication.unwrap_or(-1));
+        let mut topic = NewTopic::new(&spec.name, spec.partitions, replication);
+        if spec.max_record_bytes > DEFAULT_RECORD_BYTES {
+            topic = topic.set("max.message.bytes", &bytes);
+        }
+        if spec.compacted {
+            // The broker compresses again with zstd, which takes a sixth less space than the producer's fast compression.
+            topic = topic.set("cleanup.policy", "compact").set("compression.type", "zstd");
+        }
+        let options = AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout));
+        let answer = block_on(admin.create_topics([&topic], &options)).map_err(|error| explain(&error))?;
+        match answer.into_iter().find_map(Result::err) {
+            None | Some((_, C::TopicAlreadyExists)) => {}
+            Some((_, code)) => return Err(recovery::broker_error_of_code(&operation, code)),
+        }
+        // The controller knows the topic; the brokers learn of it a little later.
+        let deadline = Deadline::after(self.timeout);
+        while self.partitions(&spec.name)?.is_none() {
+            if deadline.has_passed() {
+                return Err(BrokerError::Retriable(format!(
+                    "{operation}: no broker knows it after {:?}",
+                    self.timeout
+                )));
+            }
+            std::thread::sleep(POLL_PAUSE);
+        }
+        Ok(())
+    }
+}
+
+/// Blocks on a future that librdkafka's own threads wake.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(answer) => return answer,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
+}

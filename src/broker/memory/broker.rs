@@ -1,0 +1,44 @@
+//! The in-memory cluster as a [`Broker`].
+
+use super::{
+    cluster::MemoryCluster, faults::Operation, member::MemoryMember, publisher::MemoryPublisher, reader::MemoryReader,
+};
+use crate::broker::{
+    client::{Broker, Member, OffsetRange, Publisher, Reader, StartPosition, TopicSpec},
+    errors::BrokerError,
+    records::Partition,
+};
+
+impl Broker for MemoryCluster {
+    fn join(&self, group: &str, transactional_id: &str, topics: &[String]) -> Result<Box<dyn Member>, BrokerError> {
+        self.faults().strike(Operation::Join)?;
+        Ok(Box::new(MemoryMember::join(self.clone(), group, transactional_id, topics)?))
+    }
+
+    fn reader(&self, partition: &Partition, from: StartPosition) -> Result<Box<dyn Reader>, BrokerError> {
+        self.faults().strike(Operation::Open)?;
+        Ok(Box::new(MemoryReader::open(self.clone(), partition.clone(), from)?))
+    }
+
+    fn publisher(&self, transactional_id: &str) -> Result<Box<dyn Publisher>, BrokerError> {
+        self.faults().check_alive()?;
+        Ok(Box::new(MemoryPublisher::open(self.clone(), transactional_id)))
+    }
+
+    fn offsets(&self, partition: &Partition) -> Result<OffsetRange, BrokerError> {
+        self.faults().strike(Operation::Offsets)?;
+        let state = self.lock();
+        let log = state.log(&partition.topic, partition.number)?;
+        Ok(OffsetRange { start: log.start(), end: log.next() })
+    }
+
+    fn partitions(&self, topic: &str) -> Result<Option<i32>, BrokerError> {
+        self.faults().check_alive()?;
+        Ok(self.lock().topics.get(topic).map(|topic| topic.partitions()))
+    }
+
+    fn create(&self, spec: &TopicSpec) -> Result<(), BrokerError> {
+        self.faults().check_alive()?;
+        self.lock().create(spec)
+    }
+}
