@@ -10,7 +10,7 @@ use super::{
     plan::{StreamPlan, TrainingPlan},
 };
 use crate::{
-    broker::{Broker, BrokerError, StartPosition, Partition, Reader},
+    broker::{Broker, BrokerError, Partition, Reader, StartPosition},
     series::{FutureCovariateSpec, FutureCovariateTable, FutureValues, ScaleEstimate, values_on_grid},
     time::{EventTime, Grid},
     train::{SequenceBuilder, TrainingSequence},

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::plan::FutureCovariatesPlan;
 use crate::{
-    broker::{Batch, Broker, BrokerError, StartPosition, Partition, Reader, Record},
+    broker::{Batch, Broker, BrokerError, Partition, Reader, Record, StartPosition},
     engine::{Engine, TaskHandle},
     snapshot::CovariateWatermark,
     time::EventTime,
