@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::{Module, RNN, rnn::GRUState};
 use foretide::{
     daemon::{sizing, specs},
-    engine::{Engine, TaskHandle, TaskId},
+    engine::{Engine, Observation, TaskHandle, TaskId},
     series::FEATURES,
     settings::{self, Settings},
     time::EventTime,
@@ -58,7 +58,8 @@ impl Bench {
         let time = EventTime(self.step * 60_000);
         for (number, key) in self.keys.iter().enumerate() {
             let value = (self.step as f64 / 4.0).sin() * 10.0 + number as f64;
-            self.engine.accept(self.task, self.step, key, time, value, &[]);
+            let observation = Observation { offset: self.step, series: key, time, value, covariates: &[] };
+            self.engine.accept(self.task, &observation);
         }
         self.engine.advance(self.task, self.step + 1);
         let epoch = self.engine.finish(0.0);

@@ -1,7 +1,7 @@
 //! A small engine that is fed what comes from outside, and what its forecasts keep to.
 
 use foretide::{
-    engine::{EncodedSnapshot, Engine, StreamSpec, TaskHandle, TaskId, Transaction},
+    engine::{EncodedSnapshot, Engine, Observation, StreamSpec, TaskHandle, TaskId, Transaction},
     forecast::ForecastSpec,
     nn::{CellKind, NetworkSpec, Strategy, Weights},
     series::{Aggregation, Calendar, ExtraFeatures, FEATURES, FutureCovariateSpec, Holidays, SeriesSpec, Target},
@@ -102,7 +102,7 @@ pub fn feed(engine: &mut Engine, task: TaskHandle, minutes: std::ops::Range<i64>
         let value = (minute.rem_euclid(7) * 3 % 5) as f64;
         let beside = [value + 1.0, f64::NAN];
         let covariates = &beside[..engine.stream(task).series.extra.past_covariates.len()];
-        engine.accept(task, offset, SERIES, time, value, covariates);
+        engine.accept(task, &Observation { offset, series: SERIES, time, value, covariates });
     }
     let end = engine.position(task) + minutes.end - minutes.start;
     engine.advance(task, end);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use foretide::{
-    engine::{Engine, StreamSpec, Version},
+    engine::{Engine, ServedWeights, StreamSpec},
     forecast::StreamPrior,
     nn::{Network, Weights},
     wire::{
@@ -146,16 +146,16 @@ fn check_weights(bytes: &[u8]) {
     let again = weights.to_bytes().expect("they were just read");
     assert_eq!(Weights::from_bytes(spec, &again).as_ref(), Ok(&weights));
     let network = Network::new(spec, &weights).expect("they fit the network");
-    serve(Version { network: Arc::new(network), prior: None });
+    serve(ServedWeights { network: Arc::new(network), prior: None });
 }
 
 fn check_prior(bytes: &[u8]) {
     let Ok(prior) = serde_json::from_slice::<StreamPrior>(bytes) else { return };
-    serve(Version { network: Arc::clone(&NETWORK), prior: Some(Arc::new(prior)) });
+    serve(ServedWeights { network: Arc::clone(&NETWORK), prior: Some(Arc::new(prior)) });
 }
 
 /// A new series under this version.
-fn serve(version: Version) {
+fn serve(version: ServedWeights) {
     ENGINE.with_borrow_mut(|engine| {
         let name = &*STREAM.name;
         engine.install(name, 1, version);

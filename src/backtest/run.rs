@@ -12,8 +12,9 @@ use super::{
     units::units,
 };
 use crate::{
-    engine::{Acceptance, Engine, StreamSpec, TaskHandle, TaskId, Transaction, Version},
+    engine::{Acceptance, Engine, Observation, ServedWeights, StreamSpec, TaskHandle, TaskId, Transaction},
     nn::{Network, Weights},
+    series::FutureValues,
     train::{Progress, TrainSpec},
 };
 
@@ -179,7 +180,8 @@ impl<'a> Run<'a> {
         let unknown = || BacktestError::InvalidSpec(format!("there is no stream {}", stream.name));
         let task = engine.open(id, 0).ok_or_else(unknown)?;
         for (row, time, numbers) in table.ahead() {
-            engine.update_future_covariates(task, row, "", time, numbers);
+            let slot = stream.series.grid.slot(time);
+            engine.insert_future_values(task, "", FutureValues { slot, offset: row, values: numbers.into() });
         }
         let units = units(table, spec.scale_rows.as_ref(), 0..spec.score_rows.start, stream.forecast.season);
         let gallery = match &spec.plot_series {
@@ -226,8 +228,14 @@ impl<'a> Run<'a> {
             let reading = &self.table.readings[at];
             let name = &self.table.series[reading.series as usize];
             let (position, beside) = (i64::from(reading.position), self.table.beside(reading));
-            let accepted = self.engine.accept(self.task, position, name, reading.time, reading.value, beside);
-            match accepted {
+            let observation = Observation {
+                offset: position,
+                series: name,
+                time: reading.time,
+                value: reading.value,
+                covariates: beside,
+            };
+            match self.engine.accept(self.task, &observation) {
                 Acceptance::Accepted => {
                     self.taken.push(at);
                     self.counts.accepted += 1;
@@ -300,7 +308,7 @@ impl<'a> Run<'a> {
             let network = Network::new(&stream.network, weights)?;
             let version = self.engine.version(self.task) + 1;
             let prior = round.prior.clone();
-            self.engine.install(&stream.name, version, Version { network: Arc::new(network), prior });
+            self.engine.install(&stream.name, version, ServedWeights { network: Arc::new(network), prior });
             self.engine.activate(self.task, version);
             self.engine.drop_weights_below(&stream.name, version);
             self.weights = weights.clone();

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     broker::{Batch, Partition},
-    engine::{Acceptance, Engine, TaskHandle},
+    engine::{Acceptance, Engine, Observation, TaskHandle},
     wire::{Decoder, Rejection},
 };
 
@@ -82,7 +82,7 @@ fn take_record(
     let mut turned_away = None;
     let decoded =
         decoder.decode(record.key, record.timestamp, record.payload, &mut |series: &str, time, value, covariates| {
-            match engine.accept(task, record.offset, series, time, value, covariates) {
+            match engine.accept(task, &Observation { offset: record.offset, series, time, value, covariates }) {
                 Acceptance::Accepted | Acceptance::AlreadyApplied => {}
                 Acceptance::Late { by } => turned_away = Some(Rejection::late(series, by)),
                 Acceptance::Duplicate => turned_away = Some(Rejection::duplicate(series)),

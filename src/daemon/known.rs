@@ -10,6 +10,7 @@ use super::plan::FutureCovariatesPlan;
 use crate::{
     broker::{Batch, Broker, BrokerError, Partition, Reader, Record, StartPosition},
     engine::{Engine, TaskHandle},
+    series::FutureValues,
     snapshot::CovariateWatermark,
     time::EventTime,
     wire::{DecodeSpecError, Decoder, Rejection},
@@ -216,7 +217,9 @@ impl Feed {
         let Told { offset, timestamp, what } = told;
         match what {
             Ok(Numbers { key, time, numbers }) => {
-                if !engine.update_future_covariates(task, offset, &key, time, &numbers) {
+                let slot = engine.stream(task).series.grid.slot(time);
+                let values = FutureValues { slot, offset, values: numbers.into() };
+                if !engine.insert_future_values(task, &key, values) {
                     let refusal = Rejection::series_limit(&key, engine.stream(task).max_series);
                     self.letters.push((
                         offset,

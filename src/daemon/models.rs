@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{plan::Plan, status::Status};
 use crate::{
     broker::{Broker, BrokerError, Partition, Reader, StartPosition},
-    engine::{Engine, Version},
+    engine::{Engine, ServedWeights},
     nn::{Network, NetworkSpec, Weights},
     wire::model::ModelRegistry,
 };
@@ -123,7 +123,7 @@ impl ModelWatch {
             match made {
                 Ok(network) => {
                     let prior = release.prior.clone();
-                    engine.install(stream, version, Version { network: Arc::new(network), prior });
+                    engine.install(stream, version, ServedWeights { network: Arc::new(network), prior });
                     engine.drop_weights_below(stream, version.saturating_sub(VERSIONS_KEPT));
                     status.published(stream, version, release.created);
                 }

@@ -3,7 +3,7 @@
 use super::partition::Served;
 use crate::{
     broker::Batch,
-    engine::{Engine, TaskHandle},
+    engine::{Engine, Observation, TaskHandle},
     wire::Decoder,
 };
 
@@ -31,7 +31,7 @@ pub fn batch(engine: &mut Engine, decoders: &mut [Decoder], served: &mut [Served
                 record.timestamp,
                 record.payload,
                 &mut |series: &str, time, value, covariates| {
-                    engine.accept(task, record.offset, series, time, value, covariates);
+                    engine.accept(task, &Observation { offset: record.offset, series, time, value, covariates });
                 },
             );
             taken += 1;

@@ -54,7 +54,8 @@ pub fn committed(
         metrics::STEPS.counter(&label).increment(epoch.steps[index]);
         metrics::BURN_INS.counter(&label).increment(epoch.burn_ins[index]);
         let rows = metrics::MICRO_BATCH_ROWS.histogram(&label);
-        epoch.batches.iter().filter(|&&(of, _)| of == index).for_each(|&(_, size)| rows.record(size as f64));
+        let batches = epoch.batches.iter().filter(|batch| batch.stream == index);
+        batches.for_each(|batch| rows.record(batch.series as f64));
         count_accuracy(&stream.engine, &epoch.accuracy[index], status);
         status.dashboard.record_work(name, *work);
     }

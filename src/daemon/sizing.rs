@@ -5,7 +5,8 @@ use super::{
     standby,
 };
 use crate::{
-    engine::{Engine, TaskId},
+    engine::{Engine, Observation, TaskId},
+    series::FutureValues,
     settings::{Footprint, Settings, Stream},
     time::{EventTime, Grid},
 };
@@ -42,15 +43,17 @@ pub fn footprint(settings: &Settings, stream: &Stream) -> Result<Footprint, Spec
         // Each key may hold as much as it may.
         let told = keys.iter().flat_map(|key| (0..known.max_slots).map(move |slot| (key, slot)));
         for (offset, (key, slot)) in (0..).zip(told) {
-            let time = EventTime(i64::try_from(slot).unwrap_or(0) * interval);
-            engine.update_future_covariates(task, offset, key, time, &vec![0.0; known.names.len()]);
+            let slot = i64::try_from(slot).unwrap_or(0);
+            let values = FutureValues { slot, offset, values: vec![0.0; known.names.len()].into() };
+            engine.insert_future_values(task, key, values);
         }
     }
     for step in 0..=steps {
         engine.begin(true);
         let time = EventTime(i64::try_from(step).unwrap_or(0) * interval);
         for key in &keys {
-            engine.accept(task, 0, key, time, step as f64, &covariates);
+            let value = step as f64;
+            engine.accept(task, &Observation { offset: 0, series: key, time, value, covariates: &covariates });
         }
         engine.advance(task, i64::try_from(step).unwrap_or(0));
         let epoch = engine.finish(1.0);
@@ -79,7 +82,8 @@ mod tests {
         for step in 0..30 {
             engine.begin(false);
             for series in 0..1_000 {
-                engine.accept(task, 0, &format!("plant-{series:08}"), EventTime(step * 60_000), 1.0, &[]);
+                let (series, time) = (&format!("plant-{series:08}"), EventTime(step * 60_000));
+                engine.accept(task, &Observation { offset: 0, series, time, value: 1.0, covariates: &[] });
             }
             engine.advance(task, step);
             engine.finish(0.0);

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-use super::StreamSpec;
+use super::stream::StreamSpec;
 use crate::{
     nn::fnv_1a,
     series::Aggregation,

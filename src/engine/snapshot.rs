@@ -1,15 +1,28 @@
 //! The snapshot of one series as bytes: named parts, each of which can be lost alone. The envelope around them (layout,
 //! position, checksum) is the wire's.
 
+use std::borrow::Cow;
+
 use super::{
-    EncodedSnapshot, StreamSpec,
-    table::{Series, UNSTEPPED},
+    series_table::{NO_VERSION, Series},
+    stream::StreamSpec,
 };
 use crate::{
     forecast::ForecastState,
     series::SeriesState,
     snapshot::{DiscardReason, DiscardedPart, Part, PartReader, PartShapes, PartWriter},
 };
+
+/// A snapshot as it is read back from the state topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedSnapshot<'a> {
+    /// The series' key.
+    pub series: Cow<'a, str>,
+    /// The state contains the input before this offset.
+    pub position: i64,
+    /// The body of the [`Snapshot`](super::Snapshot).
+    pub body: &'a [u8],
+}
 
 /// A series that a snapshot does not bring back; it is rebuilt from the input.
 #[derive(Debug, thiserror::Error)]
@@ -49,12 +62,12 @@ pub(super) fn decode(
     let forecast = ForecastState::read_parts(&spec.forecast, &mut parts);
     let width = spec.network.state_len();
     let is_sound = |(version, hidden): &(u64, Box<[f32]>)| {
-        (*version == UNSTEPPED || hidden.len() == width) && hidden.iter().all(|value| value.is_finite())
+        (*version == NO_VERSION || hidden.len() == width) && hidden.iter().all(|value| value.is_finite())
     };
     // The hidden state of another network means nothing to this one: the next step builds it from recent values.
-    let (version, hidden) = parts.take(Part::NETWORK_STATE, is_sound).unwrap_or((UNSTEPPED, Box::default()));
+    let (version, hidden) = parts.take(Part::NETWORK_STATE, is_sound).unwrap_or((NO_VERSION, Box::default()));
     let mut discarded = parts.finish();
     // Another network is a change of the configuration that costs nothing: not worth a warning.
     discarded.retain(|lost| lost.part != Part::NETWORK_STATE || lost.reason != DiscardReason::Shape);
-    Ok((Series::restored(key, *position, version, input, forecast, hidden), discarded))
+    Ok((Series::new(key, *position, version, input, forecast, hidden), discarded))
 }

@@ -6,9 +6,13 @@ use rand_pcg::Pcg64Mcg;
 
 use super::*;
 use crate::{
-    nn::{CellKind, Strategy},
-    series::{Aggregation, Calendar, ExtraFeatures, FEATURES, FutureCovariateSpec, Holidays, Target},
-    time::Grid,
+    forecast::ForecastSpec,
+    nn::{CellKind, Network, NetworkSpec, Strategy, Weights},
+    series::{
+        Aggregation, Calendar, ExtraFeatures, FEATURES, FutureCovariateSpec, FutureValues, Holidays, SeriesSpec, Target,
+    },
+    snapshot::{Part, TaskProgress, WeightsActivation},
+    time::{EventTime, Grid},
 };
 
 pub(super) const MINUTE: i64 = 60_000;
@@ -59,9 +63,8 @@ fn engine() -> (Engine, TaskHandle) {
     engine_of(spec(Grid::Regular { interval: MINUTE }))
 }
 
-/// Networks that tell all steps ahead at once, that are fed their own median, and that tell one number; some beside
-/// covariates.
-fn arrangements() -> [StreamSpec; 6] {
+/// One stream for each forecasting strategy; some have covariates.
+fn streams() -> [StreamSpec; 6] {
     let recursive = |grid| {
         let spec = spec(grid);
         let network = NetworkSpec { strategy: Strategy::Recursive, ..spec.network.clone() };
@@ -72,30 +75,30 @@ fn arrangements() -> [StreamSpec; 6] {
         spec(regular),
         recursive(regular),
         recursive(Grid::Irregular),
-        one_number(Target::Minimum),
-        described(spec(regular)),
-        described(recursive(regular)),
+        many_to_one(Target::Minimum),
+        with_covariates(spec(regular)),
+        with_covariates(recursive(regular)),
     ]
 }
 
-/// The same beside holidays, the time of year, covariates and numbers known in advance.
-pub(super) fn described(spec: StreamSpec) -> StreamSpec {
+/// The same stream with holidays, the time of year, past covariates and future covariates.
+pub(super) fn with_covariates(spec: StreamSpec) -> StreamSpec {
     let dates = ["1970-01-01".parse().unwrap()];
     let holidays = Some(Holidays::new(&spec.series.calendar, spec.series.grid, &dates));
-    let covariates = ["warm", "wind", "sun"].map(String::from).to_vec().into();
-    let known = FutureCovariateSpec {
+    let past_covariates = ["warm", "wind", "sun"].map(String::from).to_vec().into();
+    let future_covariates = FutureCovariateSpec {
         names: ["price".into(), "feast".into()].into(),
         max_slots: 2_000,
         ..FutureCovariateSpec::default()
     };
-    let extra = ExtraFeatures { year_phase: true, holidays, past_covariates: covariates, future_covariates: known };
+    let extra = ExtraFeatures { year_phase: true, holidays, past_covariates, future_covariates };
     let network = NetworkSpec { inputs: FEATURES + extra.features(), ..spec.network };
     let forecast = spec.forecast.with_extra(&extra);
     StreamSpec { series: SeriesSpec { extra, ..spec.series }, network, forecast, ..spec }
 }
 
-/// Covariates that change with everything else; now and then one is missing.
-fn beside(spec: &StreamSpec, time: i64, value: f64) -> Vec<f64> {
+/// Past covariates that change with time and value; now and then one is missing.
+fn past_covariates(spec: &StreamSpec, time: i64, value: f64) -> Vec<f64> {
     let covariate = |place: i64| match (time / 1000 + place) % 4 {
         0 => f64::NAN,
         _ => (value * (1.3 + place as f64)).sin() * 20.0 + value,
@@ -103,8 +106,8 @@ fn beside(spec: &StreamSpec, time: i64, value: f64) -> Vec<f64> {
     (0..spec.series.extra.past_covariates.len() as i64).map(covariate).collect()
 }
 
-/// Forecasts of one number, with a threshold.
-fn one_number(target: Target) -> StreamSpec {
+/// One forecast for the whole horizon, with a threshold.
+fn many_to_one(target: Target) -> StreamSpec {
     let spec = spec(Grid::Regular { interval: MINUTE });
     let network = NetworkSpec { strategy: Strategy::ManyToOne, target, ..spec.network.clone() };
     let forecast = ForecastSpec::aggregate(5, &spec.forecast.levels, 6, target, Some(-10.0)).unwrap();
@@ -114,13 +117,13 @@ fn one_number(target: Target) -> StreamSpec {
 fn engine_of(spec: StreamSpec) -> (Engine, TaskHandle) {
     let network = loud(&spec, 1);
     let mut engine = Engine::new(vec![spec]).unwrap();
-    engine.install("stream", 1, Version { network, prior: None });
+    engine.install("stream", 1, ServedWeights { network, prior: None });
     let id = TaskId { stream: "stream".into(), topic: "in".into(), partition: 0 };
     let task = engine.open(id, 0).unwrap();
-    // All that is known in advance is known from the start on here.
+    // All future covariates are visible from the start on.
     for slot in 0..1_500 {
-        let numbers = [(slot as f64 * 0.7).sin() * 9.0, if slot % 5 == 0 { f64::NAN } else { 1.0 }];
-        engine.update_future_covariates(task, slot, "", EventTime(slot * MINUTE), &numbers);
+        let values = [(slot as f64 * 0.7).sin() * 9.0, if slot % 5 == 0 { f64::NAN } else { 1.0 }].into();
+        engine.insert_future_values(task, "", FutureValues { slot, offset: slot, values });
     }
     (engine, task)
 }
@@ -140,29 +143,30 @@ pub(super) fn input(seed: u64, records: usize) -> Input {
         .collect()
 }
 
-pub(super) fn take(engine: &mut Engine, task: TaskHandle, from: usize, input: &[(u8, i64, f64)]) {
+pub(super) fn accept_all(engine: &mut Engine, task: TaskHandle, from: usize, input: &[(u8, i64, f64)]) {
     for (place, &(series, time, value)) in input.iter().enumerate() {
         let offset = (from + place) as i64;
-        let beside = beside(engine.stream(task), time, value);
-        engine.accept(task, offset, &format!("s{series}"), EventTime(time), value, &beside);
+        let covariates = &past_covariates(engine.stream(task), time, value);
+        let (series, time) = (&format!("s{series}"), EventTime(time));
+        engine.accept(task, &Observation { offset, series, time, value, covariates });
         engine.advance(task, offset + 1);
     }
 }
 
-pub(super) fn collect(engine: &Engine, epoch: &Transaction, bits: &mut Bits) {
-    for row in &epoch.forecasts {
+pub(super) fn collect(engine: &Engine, transaction: &Transaction, bits: &mut Bits) {
+    for row in &transaction.forecasts {
         let spec = engine.stream(row.task);
         let (outputs, levels) = (spec.forecast.outputs(), spec.forecast.levels.len());
         let mut all = vec![row.slot as u64, row.offset as u64, row.weights_version, row.value.to_bits()];
         let score = row.anomaly.map(|anomaly| anomaly.score);
         all.extend([score, row.crossing].map(|share| share.map_or(u64::MAX, |share| u64::from(share.to_bits()))));
-        all.extend(epoch.points[row.point..][..outputs].iter().map(|value| value.to_bits()));
-        all.extend(epoch.quantiles[row.quantile..][..outputs * levels].iter().map(|value| value.to_bits()));
+        all.extend(transaction.points[row.point..][..outputs].iter().map(|value| value.to_bits()));
+        all.extend(transaction.quantiles[row.quantile..][..outputs * levels].iter().map(|value| value.to_bits()));
         bits.entry(engine.key(row.task, row.series).to_owned()).or_default().push(all);
     }
 }
 
-/// Everything in epochs of the given sizes (repeated), with weights 1 taken up at record `promoted`.
+/// The forecasts of all input, in transactions of the given sizes (repeated). Weights 1 serve from record `promoted` on.
 fn run_of(spec: &StreamSpec, input: &Input, sizes: &[usize], promoted: usize) -> Bits {
     let (mut engine, task) = engine_of(spec.clone());
     let mut bits = Bits::new();
@@ -177,53 +181,54 @@ fn run_of(spec: &StreamSpec, input: &Input, sizes: &[usize], promoted: usize) ->
         if at == promoted {
             assert!(engine.activate(task, 1));
         }
-        take(&mut engine, task, at, &input[at..to]);
-        let epoch = engine.finish(0.3);
-        collect(&engine, &epoch, &mut bits);
-        engine.commit(&epoch);
+        accept_all(&mut engine, task, at, &input[at..to]);
+        let transaction = engine.finish(0.3);
+        collect(&engine, &transaction, &mut bits);
+        engine.commit(&transaction);
         at = to;
     }
     bits
 }
 
 #[test]
-fn there_is_a_forecast_from_the_first_closed_slot_on() {
+fn a_series_is_forecast_from_its_first_closed_slot_on() {
     let (mut engine, task) = engine();
     engine.begin(true);
-    take(&mut engine, task, 0, &[(0, 0, 4.0), (0, 2 * MINUTE, 5.0)]);
-    let epoch = engine.finish(0.0);
-    assert_eq!(epoch.forecasts.len(), 1);
-    let row = &epoch.forecasts[0];
+    accept_all(&mut engine, task, 0, &[(0, 0, 4.0), (0, 2 * MINUTE, 5.0)]);
+    let transaction = engine.finish(0.0);
+    assert_eq!(transaction.forecasts.len(), 1);
+    let row = &transaction.forecasts[0];
     assert_eq!((row.slot, row.origin, row.value, row.offset), (0, EventTime(0), 4.0, 1));
-    assert!(epoch.points.iter().chain(&epoch.quantiles).all(|value| value.is_finite()));
-    assert_eq!(epoch.tasks[0].to, 2);
+    assert!(transaction.points.iter().chain(&transaction.quantiles).all(|value| value.is_finite()));
+    assert_eq!(transaction.tasks[0].to, 2);
 }
 
-/// A forecast from before a gap that is not bridged says nothing of what comes after it.
 #[test]
-fn what_was_pending_before_a_long_gap_is_scored_by_nothing() {
-    for spec in [spec(Grid::Regular { interval: MINUTE }), one_number(Target::Maximum)] {
+fn forecasts_from_before_a_long_gap_score_no_value_after_it() {
+    for spec in [spec(Grid::Regular { interval: MINUTE }), many_to_one(Target::Maximum)] {
         let (mut engine, task) = engine_of(spec);
         engine.begin(true);
         let minutes: Vec<i64> = (0..20).chain(60..80).collect();
-        take(&mut engine, task, 0, &minutes.iter().map(|at| (0, at * MINUTE, *at as f64)).collect::<Vec<_>>());
-        let epoch = engine.finish(0.0);
+        accept_all(&mut engine, task, 0, &minutes.iter().map(|at| (0, at * MINUTE, *at as f64)).collect::<Vec<_>>());
+        let transaction = engine.finish(0.0);
         let unscored = |row: &&ForecastRow| row.anomaly.is_none();
         let first = engine.stream(task).forecast.buckets[0] as i64; // the first lead that is scored
         let expected: Vec<i64> = (0..first).chain(60..60 + first).collect();
-        let found: Vec<i64> = epoch.forecasts.iter().filter(unscored).map(|row| row.slot).collect();
+        let found: Vec<i64> = transaction.forecasts.iter().filter(unscored).map(|row| row.slot).collect();
         assert_eq!(found, expected);
     }
 }
 
 #[test]
-fn a_series_over_the_limit_is_refused_and_the_others_go_on() {
+fn a_series_over_the_limit_is_rejected_and_the_others_go_on() {
     let mut spec = spec(Grid::Regular { interval: MINUTE });
     spec.max_series = 2;
     let mut engine = Engine::new(vec![spec]).unwrap();
     let task = engine.open(TaskId { stream: "stream".into(), topic: "in".into(), partition: 0 }, 0).unwrap();
     engine.begin(true);
-    let mut accept = |series: &str, time| engine.accept(task, 0, series, EventTime(time), 1.0, &[]);
+    let mut accept = |series: &str, time| {
+        engine.accept(task, &Observation { offset: 0, series, time: EventTime(time), value: 1.0, covariates: &[] })
+    };
     assert_eq!(accept("a", 0), Acceptance::Accepted);
     assert_eq!(accept("b", 0), Acceptance::Accepted);
     assert_eq!(accept("c", 0), Acceptance::SeriesLimit);
@@ -232,46 +237,45 @@ fn a_series_over_the_limit_is_refused_and_the_others_go_on() {
 }
 
 #[test]
-fn state_bytes_are_those_of_every_series() {
+fn state_bytes_cover_every_series() {
     let (mut engine, task) = engine();
     engine.begin(true);
-    take(&mut engine, task, 0, &input(1, 400));
-    let epoch = engine.finish(0.0);
-    engine.commit(&epoch);
+    accept_all(&mut engine, task, 0, &input(1, 400));
+    let transaction = engine.finish(0.0);
+    engine.commit(&transaction);
     assert_eq!(engine.series_count(task), 6);
     let each = engine.state_bytes(task) / 6;
     assert!((500..16_384).contains(&each), "{each} bytes a series");
 }
 
-/// Whatever byte of a snapshot is wrong, it is refused, or its series goes on with forecasts that can be used.
 #[test]
-fn a_snapshot_with_a_wrong_byte_is_refused_or_goes_on() {
-    for mut spec in arrangements() {
+fn a_snapshot_with_a_wrong_byte_is_refused_or_gives_usable_forecasts() {
+    for mut spec in streams() {
         spec.network.cell = if spec.series.grid == Grid::Irregular { CellKind::Attention } else { spec.network.cell };
         spec.network.hidden = 8;
         let (mut engine, task) = engine_of(spec.clone());
         engine.begin(true);
-        take(&mut engine, task, 0, &(0..70).map(|at| (0, at * MINUTE, (at % 7) as f64)).collect::<Vec<_>>());
+        accept_all(&mut engine, task, 0, &(0..70).map(|at| (0, at * MINUTE, (at % 7) as f64)).collect::<Vec<_>>());
         let Snapshot { body, series, .. } = engine.finish(1.0).snapshots.remove(0);
         let (mut other, mut refused) = (Engine::new(vec![spec.clone()]).unwrap(), 0);
         for (at, wrong) in (0..body.len()).zip([0, 0x7f, 0xff].into_iter().cycle()) {
             let mut body = body.clone();
             body[at] = wrong;
             let restored = other.open(engine.id(task).clone(), 0).unwrap();
-            let frozen = EncodedSnapshot { series: series.as_ref().into(), position: 0, body: &body };
-            if other.restore(restored, &[frozen])[0].is_err() {
+            let snapshot = EncodedSnapshot { series: series.as_ref().into(), position: 0, body: &body };
+            if other.restore(restored, &[snapshot])[0].is_err() {
                 refused += 1;
                 other.close(restored);
                 continue;
             }
             other.begin(true);
-            take(&mut other, restored, 0, &[70, 71, 72, 900, 901].map(|at| (0, at * MINUTE, 3.0)));
-            let epoch = other.finish(0.0);
-            let numbers = epoch.points.iter().chain(&epoch.quantiles);
-            assert!(numbers.into_iter().all(|number| number.is_finite()), "byte {at} is {wrong}");
-            let levels = epoch.quantiles.chunks(spec.forecast.levels.len());
+            accept_all(&mut other, restored, 0, &[70, 71, 72, 900, 901].map(|at| (0, at * MINUTE, 3.0)));
+            let transaction = other.finish(0.0);
+            let values = transaction.points.iter().chain(&transaction.quantiles);
+            assert!(values.into_iter().all(|value| value.is_finite()), "byte {at} is {wrong}");
+            let levels = transaction.quantiles.chunks(spec.forecast.levels.len());
             assert!(levels.into_iter().all(|levels| levels.is_sorted()), "byte {at} is {wrong}");
-            other.commit(&epoch);
+            other.commit(&transaction);
             other.close(restored);
         }
         assert!(refused > 0);
@@ -281,18 +285,18 @@ fn a_snapshot_with_a_wrong_byte_is_refused_or_goes_on() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
-    /// What else is in the batch, how long an epoch is, how many waves it takes: none of it changes a bit.
+    /// Neither the other series of a batch, nor the length of a transaction, nor the number of micro-batches changes a bit.
     #[test]
-    fn forecasts_do_not_depend_on_the_epochs(seed in 0..1000_u64, sizes in prop::collection::vec(1..200_usize, 1..6)) {
+    fn forecasts_do_not_depend_on_the_transactions(seed in 0..1000_u64, sizes in prop::collection::vec(1..200_usize, 1..6)) {
         let input = input(seed, 500);
-        for spec in arrangements() {
+        for spec in streams() {
             prop_assert_eq!(run_of(&spec, &input, &sizes, 170), run_of(&spec, &input, &[1], 170));
         }
     }
 
     /// Changing everything after a record leaves every forecast up to it as it was.
     #[test]
-    fn nothing_is_known_of_the_future(seed in 0..1000_u64, at in 1..499_usize) {
+    fn forecasts_do_not_depend_on_later_records(seed in 0..1000_u64, at in 1..499_usize) {
         let input = input(seed, 500);
         let mut changed = input.clone();
         for (_, _, value) in &mut changed[at..] {
@@ -302,16 +306,16 @@ proptest! {
             // A forecast made by record `at` or a later one may differ.
             bits.into_iter().map(|(key, all)| (key, all.into_iter().filter(|bits| bits[1] < at as u64).collect())).collect()
         };
-        for spec in arrangements() {
+        for spec in streams() {
             let (one, other) = (run_of(&spec, &input, &[7], 100), run_of(&spec, &changed, &[7], 100));
             prop_assert_eq!(upto(one), upto(other));
         }
     }
 
-    /// An epoch that is rolled back and taken again gives what it would have given at once.
+    /// A transaction that is rolled back and repeated gives the forecasts that it would have given at once.
     #[test]
     fn a_rollback_leaves_no_trace(seed in 0..1000_u64, first in 1..300_usize, second in 1..200_usize) {
-        let (input, spec) = (input(seed, 500), described(spec(Grid::Regular { interval: MINUTE })));
+        let (input, spec) = (input(seed, 500), with_covariates(spec(Grid::Regular { interval: MINUTE })));
         let (mut engine, task) = engine_of(spec.clone());
         let mut bits = Bits::new();
         let (first, second) = (first, first + second);
@@ -320,25 +324,24 @@ proptest! {
             if from == first {
                 engine.activate(task, 1);
             }
-            take(&mut engine, task, from, &input[from..to]);
-            let epoch = engine.finish(0.5);
+            accept_all(&mut engine, task, from, &input[from..to]);
+            let transaction = engine.finish(0.5);
             if undo {
                 engine.roll_back();
                 prop_assert_eq!(engine.position(task), from as i64);
                 prop_assert_eq!(engine.version(task), 0);
             } else {
-                collect(&engine, &epoch, &mut bits);
-                engine.commit(&epoch);
+                collect(&engine, &transaction, &mut bits);
+                engine.commit(&transaction);
             }
         }
         prop_assert_eq!(bits, run_of(&spec, &input, &[500], first));
     }
 
-    /// Snapshots, however old each is, and the input since then make the state that was.
     #[test]
-    fn snapshots_and_replay_make_the_state_that_was(seed in 0..1000_u64, cut in 250..450_usize, share in 0.0..1.0_f64, plain in any::<bool>()) {
+    fn snapshots_and_a_replay_restore_the_state_to_the_last_bit(seed in 0..1000_u64, cut in 250..450_usize, share in 0.0..1.0_f64, plain in any::<bool>()) {
         let (input, spec) = (input(seed, 500), spec(Grid::Regular { interval: MINUTE }));
-        let spec = if plain { spec } else { described(spec) };
+        let spec = if plain { spec } else { with_covariates(spec) };
         let (mut engine, task) = engine_of(spec.clone());
         let mut newest = BTreeMap::new();
         let mut progress = engine.progress(task);
@@ -347,13 +350,13 @@ proptest! {
             if from == 120 {
                 engine.activate(task, 1);
             }
-            take(&mut engine, task, from, &input[from..(from + 10).min(cut)]);
-            let epoch = engine.finish(share);
-            for snapshot in &epoch.snapshots {
+            accept_all(&mut engine, task, from, &input[from..(from + 10).min(cut)]);
+            let transaction = engine.finish(share);
+            for snapshot in &transaction.snapshots {
                 newest.insert(snapshot.series.clone(), snapshot.clone());
             }
-            progress = epoch.tasks[0].progress.clone();
-            engine.commit(&epoch);
+            progress = transaction.tasks[0].progress.clone();
+            engine.commit(&transaction);
         }
         let (mut other, restored) = engine_of(spec);
         for snapshot in newest.values() {
@@ -366,7 +369,7 @@ proptest! {
         let mut from = progress.replay_from as usize;
         while from < cut {
             let to = other.next_activation(restored, from as i64).map_or(cut, |at| at as usize).min(cut);
-            take(&mut other, restored, from, &input[from..to]);
+            accept_all(&mut other, restored, from, &input[from..to]);
             prop_assert!(other.finish(0.0).forecasts.is_empty(), "replay writes nothing");
             let version = other.recorded_version(restored, to as i64);
             other.activate(restored, version);
@@ -375,19 +378,18 @@ proptest! {
         let mut bits = [Bits::new(), Bits::new()];
         for ((engine, task), bits) in [(&mut engine, task), (&mut other, restored)].into_iter().zip(&mut bits) {
             engine.begin(true);
-            take(engine, task, cut, &input[cut..]);
-            let epoch = engine.finish(1.0);
-            collect(engine, &epoch, bits);
+            accept_all(engine, task, cut, &input[cut..]);
+            let transaction = engine.finish(1.0);
+            collect(engine, &transaction, bits);
         }
-        let [lived, restored] = bits;
-        prop_assert!(!lived.is_empty());
-        prop_assert_eq!(lived, restored);
+        let [uninterrupted, restored] = bits;
+        prop_assert!(!uninterrupted.is_empty());
+        prop_assert_eq!(uninterrupted, restored);
     }
 }
 
-/// Weights that are gone must not stop a series: the next older ones step it.
 #[test]
-fn a_task_whose_recorded_weights_are_gone_goes_on_with_older_ones() {
+fn a_task_whose_recorded_weights_are_gone_goes_on_with_the_next_older_ones() {
     let (mut engine, task) = engine();
     engine.resume(
         task,
@@ -399,6 +401,102 @@ fn a_task_whose_recorded_weights_are_gone_goes_on_with_older_ones() {
     );
     assert_eq!((engine.recorded_version(task, 0), engine.version(task)), (7, 1));
     engine.begin(true);
-    take(&mut engine, task, 0, &[(0, 0, 4.0), (0, 2 * MINUTE, 5.0), (0, 4 * MINUTE, 6.0)]);
+    accept_all(&mut engine, task, 0, &[(0, 0, 4.0), (0, 2 * MINUTE, 5.0), (0, 4 * MINUTE, 6.0)]);
     assert!(!engine.finish(0.0).forecasts.is_empty());
+}
+
+/// The snapshot of a series of each kind of stream after some hundred steps, and that stream.
+fn long_snapshots() -> Vec<(StreamSpec, Vec<u8>)> {
+    let snapshot_of = |spec: StreamSpec| {
+        let (mut engine, task) = engine_of(spec.clone());
+        engine.begin(true);
+        let input: Vec<_> = (0..400).map(|at| (0, at * MINUTE, ((at * 7) % 11) as f64 + (at as f64).sin())).collect();
+        accept_all(&mut engine, task, 0, &input);
+        (spec, engine.finish(1.0).snapshots.remove(0).body)
+    };
+    streams().into_iter().map(snapshot_of).collect()
+}
+
+/// The parts of a snapshot, header and value of each, by id.
+fn split_parts(body: &[u8]) -> BTreeMap<u8, &[u8]> {
+    let (mut parts, mut rest) = (BTreeMap::new(), body);
+    while !rest.is_empty() {
+        let ((id, ..), after) = postcard::take_from_bytes::<(u8, u8, [u8; 4], &[u8])>(rest).unwrap();
+        parts.insert(id, &rest[..rest.len() - after.len()]);
+        rest = after;
+    }
+    parts
+}
+
+/// Decodes a snapshot: the names of the discarded parts, and the snapshot of what is left, or an error.
+fn restored(spec: &StreamSpec, body: &[u8]) -> Result<(Vec<&'static str>, Vec<u8>), SnapshotError> {
+    let shapes = fingerprint::part_shapes(spec);
+    let snapshot = EncodedSnapshot { series: "s0".into(), position: 0, body };
+    let (series, discarded) = snapshot::decode(spec, &shapes, &snapshot)?;
+    Ok((discarded.iter().map(|discarded| discarded.part.name).collect(), snapshot::encode(&shapes, &series)))
+}
+
+#[test]
+fn a_part_that_cannot_be_used_costs_that_part_alone_and_leaves_the_others_to_the_last_bit() {
+    for (spec, body) in long_snapshots() {
+        assert_eq!(restored(&spec, &body).unwrap(), (vec![], body.clone()));
+        let unknown = [&[200, 1, 0, 0, 0, 0, 3, 1, 2, 3][..], &body].concat();
+        assert_eq!(restored(&spec, &unknown).unwrap(), (vec![], body.clone()), "an unknown part is skipped");
+        let parts = split_parts(&body);
+        for (&damaged, bytes) in &parts {
+            // Another version, another shape, a value that does not decode, and no such part.
+            let with = |at: usize, xor: u8| {
+                let mut bytes = bytes.to_vec();
+                bytes[at] ^= xor;
+                bytes
+            };
+            let cut = [&bytes[..6], &[0]].concat();
+            for wrong in [with(1, 0x40), with(2, 1), cut, Vec::new()] {
+                let rest = parts.iter().filter(|(id, _)| **id != damaged).map(|(_, bytes)| *bytes);
+                let body: Vec<u8> = rest.chain([&wrong[..]]).flatten().copied().collect();
+                if damaged <= Part::VALUES.id {
+                    restored(&spec, &body).unwrap_err();
+                    continue;
+                }
+                let (discarded, again) = restored(&spec, &body).unwrap();
+                assert!(discarded.len() <= 1, "{discarded:?}");
+                for (id, bytes) in split_parts(&again) {
+                    assert!(id == damaged || parts[&id] == bytes, "part {id} after {damaged} was lost");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_part_of_another_configuration_costs_that_part_alone() {
+    let (spec, body) = long_snapshots().swap_remove(0);
+    let discarded = |spec: &StreamSpec| restored(spec, &body).map(|(discarded, _)| discarded);
+    let levels = StreamSpec { forecast: ForecastSpec::new(5, &[0.2, 0.5, 0.8], 6).unwrap(), ..spec.clone() };
+    assert_eq!(discarded(&levels).unwrap(), ["calibration", "anomaly detector", "pending forecasts"]);
+    let network = NetworkSpec { hidden: 7, ..spec.network.clone() };
+    assert_eq!(
+        discarded(&StreamSpec { network, ..spec.clone() }).unwrap(),
+        [""; 0],
+        "another network costs no warning"
+    );
+    let series = SeriesSpec { aggregation: Aggregation::Sum, ..spec.series.clone() };
+    let error = discarded(&StreamSpec { series, ..spec }).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the snapshot of series \"s0\" cannot be used: slots: written under another configuration of the stream"
+    );
+}
+
+/// The names of the parts take at most 3 % of a snapshot.
+#[test]
+fn parts_make_a_snapshot_hardly_larger_than_its_values() {
+    for (spec, body) in long_snapshots() {
+        let values: usize = split_parts(&body)
+            .values()
+            .map(|part| postcard::from_bytes::<(u8, u8, [u8; 4], &[u8])>(part).unwrap().3.len())
+            .sum();
+        println!("{:?}: {} bytes of values, {} in the snapshot", spec.network.strategy, values, body.len());
+        assert!(body.len() * 100 <= values * 103, "{values} {}", body.len());
+    }
 }

@@ -10,8 +10,9 @@ use crate::{
         known::{Numbers, Teller},
         plan::StreamPlan,
     },
-    engine::{Acceptance, Engine, TaskHandle, TaskId, Version},
+    engine::{Acceptance, Engine, Observation, ServedWeights, TaskHandle, TaskId},
     nn::{Network, Weights},
+    series::FutureValues,
     wire::{Decoder, Rejection, dead_letter},
 };
 
@@ -73,7 +74,7 @@ impl Output {
             let mut engine = Engine::new(vec![stream.engine.clone()]).unwrap();
             for (version, network) in &versions {
                 let prior = stage::prior(&stream.engine.forecast, *version);
-                engine.install(STREAM, *version, Version { network: Arc::clone(network), prior });
+                engine.install(STREAM, *version, ServedWeights { network: Arc::clone(network), prior });
             }
             output.run_partition(&mut engine, cluster, stream, partition, changes);
         }
@@ -105,14 +106,9 @@ impl Output {
                 record.key.as_deref(),
                 Some(record.timestamp),
                 record.payload.as_deref(),
-                &mut |series: &str, time, value, covariates| match engine.accept(
-                    task,
-                    record.offset,
-                    series,
-                    time,
-                    value,
-                    covariates,
-                ) {
+                &mut |series: &str, time, value, covariates| match engine
+                    .accept(task, &Observation { offset: record.offset, series, time, value, covariates })
+                {
                     Acceptance::Late { by } => refusal = Some(Rejection::late(series, by)),
                     Acceptance::Duplicate => refusal = Some(Rejection::duplicate(series)),
                     other => assert_eq!(other, Acceptance::Accepted),
@@ -154,7 +150,9 @@ impl Output {
             let payload = record.payload.as_deref();
             match teller.told(Record { offset: record.offset, timestamp, key, payload }).what {
                 Ok(Numbers { key, time, numbers }) => {
-                    assert!(engine.update_future_covariates(task, record.offset, &key, time, &numbers))
+                    let slot = engine.stream(task).series.grid.slot(time);
+                    let values = FutureValues { slot, offset: record.offset, values: numbers.into() };
+                    assert!(engine.insert_future_values(task, &key, values));
                 }
                 Err(letter) => {
                     let place = (KNOWN.to_owned(), partition, record.offset);

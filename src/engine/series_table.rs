@@ -4,48 +4,50 @@ use std::{collections::VecDeque, sync::Arc};
 
 use hashbrown::HashMap;
 
-use super::StreamSpec;
+use super::stream::StreamSpec;
 use crate::{
     forecast::{ForecastState, StreamPrior},
     series::{SeriesState, clone_in_place},
 };
 
-/// Everything that is kept of one series.
+/// The state of one series.
 #[derive(Debug)]
 pub(super) struct Series {
     pub key: Arc<str>,
-    /// Input before this offset is in the state already.
+    /// The state contains the input before this offset.
     pub position: i64,
-    /// The weights that made `hidden`; where they are not the serving ones, the context is re-run first.
+    /// The weights that made `hidden`. Where other weights serve, recent steps run again first.
     pub version: u64,
     pub input: SeriesState,
     pub forecast: ForecastState,
+    /// The hidden state of the network, `[NetworkSpec::state_len]`.
     pub hidden: Box<[f32]>,
-    /// Steps queued in the open epoch.
+    /// Steps that wait in the open transaction.
     pub queued: u32,
-    /// Whether the open epoch holds an image of it.
-    pub imaged: bool,
-    dirty: bool,
+    /// Whether the open transaction has an undo copy of it.
+    pub has_undo_copy: bool,
+    is_dirty: bool,
 }
 
-clone_in_place!(Series { key, position, version, input, forecast, hidden, queued, imaged, dirty });
+clone_in_place!(Series { key, position, version, input, forecast, hidden, queued, has_undo_copy, is_dirty });
 
-/// The version of a hidden state that no weights have made: it is built from the context before the next step.
-pub(super) const UNSTEPPED: u64 = u64::MAX;
+/// The version of a hidden state that no weights have made. Recent steps build the state before the next step.
+pub(super) const NO_VERSION: u64 = u64::MAX;
 
 impl Series {
-    /// A series whose first value this is.
-    pub fn starting(key: &str, spec: &StreamSpec, prior: Option<&StreamPrior>, value: f64) -> Self {
+    /// A series whose first value is `value`.
+    pub fn cold_start(key: &str, spec: &StreamSpec, prior: Option<&StreamPrior>, value: f64) -> Self {
         let (input, forecast) = match prior {
             Some(prior) => {
                 (SeriesState::with_scale_prior(&prior.size, value), ForecastState::cold_start(&spec.forecast, prior))
             }
             None => (SeriesState::new(), ForecastState::new(&spec.forecast)),
         };
-        Self::restored(key, i64::MIN, UNSTEPPED, input, forecast, Box::default())
+        Self::new(key, i64::MIN, NO_VERSION, input, forecast, Box::default())
     }
 
-    pub fn restored(
+    /// A series at rest: nothing waits for it, and nothing of it has changed.
+    pub fn new(
         key: &str,
         position: i64,
         version: u64,
@@ -53,11 +55,12 @@ impl Series {
         forecast: ForecastState,
         hidden: Box<[f32]>,
     ) -> Self {
-        Self { key: key.into(), position, version, input, forecast, hidden, queued: 0, imaged: false, dirty: false }
+        let key = key.into();
+        Self { key, position, version, input, forecast, hidden, queued: 0, has_undo_copy: false, is_dirty: false }
     }
 
     fn bytes(&self) -> usize {
-        // The key counts twice pointer-wise (table and index) but once in text; an `Arc` adds two counters.
+        // The text of the key is shared by table and index; its `Arc` adds two counters.
         let text = self.key.len() + 2 * size_of::<usize>();
         let inline = size_of::<Self>() - size_of::<SeriesState>() - size_of::<ForecastState>();
         inline + text + self.input.bytes() + self.forecast.bytes() + size_of_val(&*self.hidden)
@@ -66,14 +69,23 @@ impl Series {
 
 /// The series of a task, by key and by index, and which of them have changed since their last snapshot.
 #[derive(Default)]
-pub(super) struct Table {
+pub(super) struct SeriesTable {
     index: HashMap<Arc<str>, u32>,
     series: Vec<Series>,
-    /// `(series, position of the first change since its snapshot)`, oldest first.
-    dirty: VecDeque<(u32, i64)>,
+    /// The changed series, the oldest change first.
+    dirty: VecDeque<DirtySeries>,
 }
 
-impl Table {
+/// A series that has changed since its last snapshot.
+#[derive(Clone, Copy)]
+struct DirtySeries {
+    /// The index of the series.
+    series: u32,
+    /// The input position of the first change.
+    since: i64,
+}
+
+impl SeriesTable {
     pub fn find(&self, key: &str) -> Option<u32> {
         self.index.get(key).copied()
     }
@@ -90,7 +102,11 @@ impl Table {
         &mut self.series[series as usize]
     }
 
-    /// Adds a series, or replaces the one of the same key (a newer snapshot of it).
+    pub fn iter(&self) -> impl Iterator<Item = &Series> {
+        self.series.iter()
+    }
+
+    /// Adds a series, or replaces the one of the same key.
     pub fn put(&mut self, series: Series) -> u32 {
         if let Some(index) = self.find(&series.key) {
             self.series[index as usize] = series;
@@ -102,11 +118,12 @@ impl Table {
         index
     }
 
+    /// Records that input at `position` changes a series.
     pub fn mark_dirty(&mut self, series: u32, position: i64) {
         let state = &mut self.series[series as usize];
-        if !state.dirty {
-            state.dirty = true;
-            self.dirty.push_back((series, position));
+        if !state.is_dirty {
+            state.is_dirty = true;
+            self.dirty.push_back(DirtySeries { series, since: position });
         }
     }
 
@@ -114,43 +131,45 @@ impl Table {
         self.dirty.len()
     }
 
-    /// The position of the oldest change that would be left after `skip` snapshots.
-    pub fn dirty_from(&self, skip: usize) -> Option<i64> {
-        self.dirty.get(skip).map(|&(_, position)| position)
+    /// The position of the oldest change that remains after `snapshots` snapshots.
+    pub fn dirty_from(&self, snapshots: usize) -> Option<i64> {
+        self.dirty.get(snapshots).map(|dirty| dirty.since)
     }
 
-    /// How many series to snapshot now so that `share` of the changed ones are.
+    /// How many series are due for a snapshot when `share` of the changed ones are.
     pub fn due(&self, share: f64) -> usize {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the length")]
         let due = (self.dirty.len() as f64 * share.clamp(0.0, 1.0)).ceil() as usize;
         due.min(self.dirty.len())
     }
 
+    /// The `count` series that have been dirty longest.
     pub fn oldest_dirty(&self, count: usize) -> impl Iterator<Item = &Series> {
-        self.dirty.iter().take(count).map(|&(series, _)| self.get(series))
+        self.dirty.iter().take(count).map(|dirty| self.get(dirty.series))
     }
 
-    /// The `count` oldest changed series have been snapshotted for good; the open epoch's marks are taken off.
-    pub fn cleaned(&mut self, count: usize) {
-        for (series, _) in self.dirty.drain(..count) {
-            self.series[series as usize].dirty = false;
+    /// The snapshots of the `count` series that have been dirty longest are final.
+    pub fn mark_clean(&mut self, count: usize) {
+        for dirty in self.dirty.drain(..count) {
+            self.series[dirty.series as usize].is_dirty = false;
         }
     }
 
-    /// Undoes an epoch: series that it made go, and so do the marks of change that it set.
+    /// Undoes a transaction: drops the series and the dirty marks beyond these counts.
     pub fn truncate(&mut self, series: usize, dirty: usize) {
-        for (index, _) in self.dirty.drain(dirty..) {
-            self.series[index as usize].dirty = false;
+        for mark in self.dirty.drain(dirty..) {
+            self.series[mark.series as usize].is_dirty = false;
         }
-        for gone in self.series.drain(series..) {
-            self.index.remove(&gone.key);
+        for dropped in self.series.drain(series..) {
+            self.index.remove(&dropped.key);
         }
     }
 
+    /// Memory in bytes, inline and on the heap.
     pub fn bytes(&self) -> usize {
         let index = self.index.allocation_size();
         let unused = (self.series.capacity() - self.series.len()) * size_of::<Series>();
-        let queue = self.dirty.capacity() * size_of::<(u32, i64)>();
+        let queue = self.dirty.capacity() * size_of::<DirtySeries>();
         self.series.iter().map(Series::bytes).sum::<usize>() + index + unused + queue
     }
 }

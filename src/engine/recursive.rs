@@ -1,26 +1,36 @@
-//! The way ahead of networks that tell the next step only: they are fed their own median as if it had been observed,
-//! step after step, on copies of the series' states.
+//! Recursive forecasting for networks that forecast the next step only: each step's median is fed back as if it had been
+//! observed, on copies of the series' states.
 
-use super::StreamSpec;
+use super::stream::StreamSpec;
 use crate::{
     nn::{Network, Scratch},
     series::{ClosedSlot, SeriesState, VALUE_LIMIT},
 };
 
-/// Buffers that live from batch to batch: copies of a batch of series at most.
+/// Forecasts a batch of series recursively. Between batches it keeps buffers only.
 #[derive(Default)]
-pub(super) struct Ahead {
-    /// Each series as it would be, had what was forecast come true. Those beyond the rows in use are memory for later.
+pub(super) struct RecursiveForecaster {
+    /// `[rows]`: each series as it would be, had its forecasts come true. Further ones are memory for later batches.
     series: Vec<SeriesState>,
-    /// `[rows]`: where each stands in the batch, last value and scale where its forecast is made.
-    origins: Vec<(usize, f64, f64)>,
+    /// `[rows]`
+    origins: Vec<Origin>,
+    /// `[rows, state_len]`
     hidden: Vec<f32>,
+    /// `[rows, features]`
     features: Vec<f32>,
-    /// `[rows, levels]`: what the network says of the next step.
+    /// `[rows, levels]`: the network's outputs for the next step.
     next: Vec<f32>,
 }
 
-impl Ahead {
+/// Where the forecast of a series is made.
+struct Origin {
+    /// The row of the series in the batch.
+    row: usize,
+    last_value: f64,
+    scale: f64,
+}
+
+impl RecursiveForecaster {
     /// Begins another batch.
     pub fn clear(&mut self) {
         self.origins.clear();
@@ -28,43 +38,44 @@ impl Ahead {
         self.next.clear();
     }
 
-    /// Adds the series of a row of the batch after its step, with the hidden state and the outputs `[levels]` of it.
+    /// Adds the series of a row of the batch, with the hidden state and the outputs `[levels]` of its newest step.
     pub fn add(&mut self, row: usize, series: &SeriesState, hidden: &[f32], next: &[f32]) {
         let place = self.origins.len();
         match self.series.get_mut(place) {
-            Some(room) => room.clone_from(series),
+            Some(spare) => spare.clone_from(series),
             None => self.series.push(series.clone()),
         }
         self.series[place].discard_open_covariates();
-        self.origins.push((row, series.last_value(), series.scale()));
+        self.origins.push(Origin { row, last_value: series.last_value(), scale: series.scale() });
         self.hidden.extend_from_slice(hidden);
         self.next.extend_from_slice(next);
     }
 
-    /// Writes the outputs for all steps ahead of every series that was added to its row of `outputs`
-    /// `[batch, horizon, levels]`: distances from the last value where the forecast is made, in the scale there, as a
-    /// network gives them that tells all steps at once.
-    pub fn go(&mut self, scratch: &mut Scratch, network: &Network, spec: &StreamSpec, outputs: &mut [f32]) {
+    /// Writes the outputs for the whole horizon of every added series to its row of `outputs`, `[batch, horizon, levels]`:
+    /// differences from the last value at the forecast's origin, divided by the scale there, as a network with the direct
+    /// strategy gives them.
+    pub fn run(&mut self, scratch: &mut Scratch, network: &Network, spec: &StreamSpec, outputs: &mut [f32]) {
         let rows = self.origins.len();
         let (horizon, levels) = (spec.forecast.horizon, spec.forecast.levels.len());
         self.features.resize(rows * spec.series.features(), 0.0);
         for lead in 0..horizon {
             if lead > 0 {
-                self.feed(spec);
+                self.feed_median(spec);
                 network.step(scratch, rows, &self.features, &mut self.hidden, &mut self.next);
             }
             let next = self.next.chunks_exact(levels);
-            for ((series, (row, anchor, scale)), next) in self.series.iter().zip(&self.origins).zip(next) {
+            for ((series, origin), next) in self.series.iter().zip(&self.origins).zip(next) {
+                let Origin { row, last_value, scale } = origin;
                 let outputs = &mut outputs[(row * horizon + lead) * levels..][..levels];
                 for (output, next) in outputs.iter_mut().zip(next) {
-                    *output = ((series.last_value() - anchor + series.scale() * f64::from(*next)) / scale) as f32;
+                    *output = ((series.last_value() - last_value + series.scale() * f64::from(*next)) / scale) as f32;
                 }
             }
         }
     }
 
-    /// Takes the median of the next step as what came, and describes the step.
-    fn feed(&mut self, spec: &StreamSpec) {
+    /// Updates each series with the median of its next step, and writes the features of that step.
+    fn feed_median(&mut self, spec: &StreamSpec) {
         let levels = spec.forecast.levels.len();
         let rows = self.series.iter_mut().zip(self.next.chunks_exact(levels));
         for ((series, next), features) in rows.zip(self.features.chunks_exact_mut(spec.series.features())) {
@@ -126,19 +137,19 @@ mod tests {
         Network::new(&spec.network, &Weights::from_tensors(tensors)).unwrap()
     }
 
-    /// A series with its hidden state and what the network says of its next step.
-    struct Lived {
+    /// A series with its hidden state and the network's outputs for its next step.
+    struct SteppedSeries {
         series: SeriesState,
         hidden: Vec<f32>,
         next: Vec<f32>,
     }
 
-    impl Lived {
+    impl SteppedSeries {
         fn new(network: &Network) -> Self {
             Self { series: SeriesState::new(), hidden: vec![0.0; network.state_len()], next: vec![0.0; 3] }
         }
 
-        fn live(&mut self, network: &Network, spec: &StreamSpec, slot: i64, value: f64) {
+        fn step(&mut self, network: &Network, spec: &StreamSpec, slot: i64, value: f64) {
             let slot = ClosedSlot { slot, value: Some(value), readings: 1, reset: false };
             self.series.update(&spec.series, &slot);
             let mut features = [0.0; FEATURES];
@@ -147,46 +158,46 @@ mod tests {
         }
     }
 
-    fn lived(network: &Network, spec: &StreamSpec, slots: &[i64]) -> Lived {
-        let mut lived = Lived::new(network);
+    fn stepped(network: &Network, spec: &StreamSpec, slots: &[i64]) -> SteppedSeries {
+        let mut stepped = SteppedSeries::new(network);
         for slot in slots {
-            lived.live(network, spec, *slot, 20.0 + (*slot as f64).sin());
+            stepped.step(network, spec, *slot, 20.0 + (*slot as f64).sin());
         }
-        lived
+        stepped
     }
 
     fn paths(
-        ahead: &mut Ahead,
+        forecaster: &mut RecursiveForecaster,
         network: &Network,
         spec: &StreamSpec,
         batch: usize,
-        rows: &[(usize, &Lived)],
+        rows: &[(usize, &SteppedSeries)],
     ) -> Vec<f32> {
         let mut outputs = vec![0.0; batch * HORIZON * 3];
-        ahead.clear();
-        rows.iter().for_each(|(row, lived)| ahead.add(*row, &lived.series, &lived.hidden, &lived.next));
-        ahead.go(&mut Scratch::default(), network, spec, &mut outputs);
+        forecaster.clear();
+        rows.iter().for_each(|(row, stepped)| forecaster.add(*row, &stepped.series, &stepped.hidden, &stepped.next));
+        forecaster.run(&mut Scratch::default(), network, spec, &mut outputs);
         outputs
     }
 
     #[test]
-    fn a_path_is_what_would_be_said_had_each_median_come_true() {
-        // On the irregular grid the newest step is taken to repeat: 10, 13, 20, then 27, 34, 41.
+    fn a_path_equals_the_forecasts_that_follow_when_each_median_comes_true() {
+        // On the irregular grid the newest interval repeats: 10, 13, 20, then 27, 34, 41.
         let regular = (Grid::Regular { interval: 1000 }, [11, 12, 13], [14, 15, 16]);
         for (grid, slots, later) in [regular, (Grid::Irregular, [10, 13, 20], [27, 34, 41])] {
             let spec = spec(grid);
             let network = network(&spec);
-            let mut lived = lived(&network, &spec, &slots);
-            let path = paths(&mut Ahead::default(), &network, &spec, 1, &[(0, &lived)]);
-            let (anchor, scale) = (lived.series.last_value(), lived.series.scale());
-            assert_eq!(path[..3], lived.next);
+            let mut stepped = stepped(&network, &spec, &slots);
+            let path = paths(&mut RecursiveForecaster::default(), &network, &spec, 1, &[(0, &stepped)]);
+            let (last_value, scale) = (stepped.series.last_value(), stepped.series.scale());
+            assert_eq!(path[..3], stepped.next);
             for (lead, slot) in (1..).zip(later) {
-                let came = lived.series.last_value() + lived.series.scale() * f64::from(lived.next[1]);
-                lived.live(&network, &spec, slot, came);
-                for (level, next) in lived.next.iter().enumerate() {
-                    let expected = lived.series.last_value() + lived.series.scale() * f64::from(*next);
-                    let said = anchor + scale * f64::from(path[lead * 3 + level]);
-                    assert!((said - expected).abs() < 1e-5, "lead {}: {said} for {expected}", lead + 1);
+                let value = stepped.series.last_value() + stepped.series.scale() * f64::from(stepped.next[1]);
+                stepped.step(&network, &spec, slot, value);
+                for (level, next) in stepped.next.iter().enumerate() {
+                    let expected = stepped.series.last_value() + stepped.series.scale() * f64::from(*next);
+                    let found = last_value + scale * f64::from(path[lead * 3 + level]);
+                    assert!((found - expected).abs() < 1e-5, "lead {}: {found} for {expected}", lead + 1);
                     assert_ne!(*next, 0.0);
                 }
             }
@@ -194,28 +205,29 @@ mod tests {
     }
 
     #[test]
-    fn a_path_does_not_depend_on_the_batch_nor_on_what_was_there_before() {
+    fn a_path_depends_neither_on_the_batch_nor_on_earlier_batches() {
         let spec = spec(Grid::Regular { interval: 1000 });
         let network = network(&spec);
-        let all: Vec<Lived> = (1..9).map(|steps| lived(&network, &spec, &Vec::from_iter(0..steps))).collect();
-        let rows: Vec<(usize, &Lived)> = all.iter().enumerate().map(|(row, lived)| (row + row / 4, lived)).collect();
-        let mut ahead = Ahead::default();
-        let together = paths(&mut ahead, &network, &spec, 10, &rows);
+        let all: Vec<SteppedSeries> = (1..9).map(|steps| stepped(&network, &spec, &Vec::from_iter(0..steps))).collect();
+        let rows: Vec<(usize, &SteppedSeries)> =
+            all.iter().enumerate().map(|(row, stepped)| (row + row / 4, stepped)).collect();
+        let mut forecaster = RecursiveForecaster::default();
+        let together = paths(&mut forecaster, &network, &spec, 10, &rows);
         assert_eq!(together[4 * HORIZON * 3..5 * HORIZON * 3], [0.0; HORIZON * 3], "row 4 was not added");
-        for (row, lived) in rows {
-            let alone = paths(&mut ahead, &network, &spec, 1, &[(0, lived)]);
+        for (row, stepped) in rows {
+            let alone = paths(&mut forecaster, &network, &spec, 1, &[(0, stepped)]);
             assert_eq!(alone, together[row * HORIZON * 3..][..HORIZON * 3], "row {row}");
         }
     }
 
     #[test]
-    fn what_is_no_number_is_not_fed() {
+    fn an_output_that_is_not_a_number_is_not_fed_back() {
         let spec = spec(Grid::Regular { interval: 1000 });
         let network = network(&spec);
-        let mut lived = lived(&network, &spec, &[0, 1, 2]);
+        let mut stepped = stepped(&network, &spec, &[0, 1, 2]);
         for next in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            lived.next.fill(next);
-            let path = paths(&mut Ahead::default(), &network, &spec, 1, &[(0, &lived)]);
+            stepped.next.fill(next);
+            let path = paths(&mut RecursiveForecaster::default(), &network, &spec, 1, &[(0, &stepped)]);
             assert!(path[3..].iter().all(|value| !value.is_nan()), "{next}: {path:?}");
         }
     }

@@ -1,0 +1,319 @@
+//! The engine of one shard: streams, tasks, and the transaction that is open.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::{
+    acceptance::{Acceptance, Observation, OpenTransaction},
+    snapshot::{self, EncodedSnapshot, SnapshotError},
+    stepping::Stepper,
+    stream::{ServedWeights, Stream, StreamSpec},
+    task::{Task, TaskHandle, TaskId, Tasks},
+    transaction::{Snapshot, TaskAdvance, Transaction},
+};
+use crate::{
+    nn::NetworkError,
+    series::FutureValues,
+    snapshot::{CovariateWatermark, DiscardedPart, TaskProgress},
+    time::Grid,
+};
+
+/// Fewer snapshots than this are decoded on one thread.
+const MIN_SNAPSHOTS_PER_THREAD: usize = 256;
+
+/// The engine of one shard.
+pub struct Engine {
+    streams: Vec<Stream>,
+    tasks: Tasks,
+    open: OpenTransaction,
+    stepper: Stepper,
+    /// A transaction that is done with, whose memory the next one uses.
+    spare: Option<Transaction>,
+}
+
+impl Engine {
+    /// An engine without tasks. Every stream serves its initial weights until others are installed.
+    ///
+    /// # Errors
+    /// Where a network specification is impossible (no layers, for example).
+    pub fn new(streams: Vec<StreamSpec>) -> Result<Self, NetworkError> {
+        let streams = streams.into_iter().map(Stream::new).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            open: OpenTransaction::new(streams.len()),
+            streams,
+            tasks: Tasks::default(),
+            stepper: Stepper::default(),
+            spare: None,
+        })
+    }
+
+    // ---- weights -----------------------------------------------------------------------------------------------
+
+    /// Makes weights ready to serve `stream`. Tasks change to them in [`Engine::activate`]. A prior that does not fit the
+    /// stream's forecasts is left out.
+    pub fn install(&mut self, stream: &str, version: u64, weights: ServedWeights) {
+        if let Some(stream) = self.streams.iter_mut().find(|known| &*known.spec.name == stream) {
+            stream.install(version, weights);
+        }
+    }
+
+    /// Drops weights that no task serves and no replay will need: versions below `oldest`, except the initial one.
+    pub fn drop_weights_below(&mut self, stream: &str, oldest: u64) {
+        let Some(index) = self.stream_index(stream) else { return };
+        let of_stream = self.tasks.iter().filter(|(_, task)| task.stream == index);
+        let serving: Vec<u64> = of_stream.map(|(_, task)| task.version).collect();
+        self.streams[index].drop_weights_below(oldest, &serving);
+    }
+
+    /// The newest version installed for `stream`, or 0.
+    pub fn newest_version(&self, stream: &str) -> u64 {
+        self.stream_index(stream).map_or(0, |index| self.streams[index].installed_at_most(u64::MAX))
+    }
+
+    /// The weights version that the task's progress names for input at `position`.
+    pub fn recorded_version(&self, task: TaskHandle, position: i64) -> u64 {
+        self.tasks.get(task).recorded_version(position)
+    }
+
+    /// The first recorded change of weights after `position`. A replay must not run past it in one transaction.
+    pub fn next_activation(&self, task: TaskHandle, position: i64) -> Option<i64> {
+        self.tasks.get(task).activations.iter().map(|made| made.position).find(|&at| at > position)
+    }
+
+    /// Serves the task with `version` from its present position on, and records that in its progress. Returns whether this
+    /// changed anything; `false` also where the version is not installed.
+    pub fn activate(&mut self, task: TaskHandle, version: u64) -> bool {
+        let task = self.tasks.get_mut(task);
+        let changes = task.version != version && self.streams[task.stream].weights(version).is_some();
+        if changes {
+            task.activate(version);
+        }
+        changes
+    }
+
+    // ---- tasks -------------------------------------------------------------------------------------------------
+
+    /// Opens a task without series at `position`. `None` where the stream is unknown.
+    pub fn open(&mut self, id: TaskId, position: i64) -> Option<TaskHandle> {
+        let stream = self.stream_index(&id.stream)?;
+        Some(self.tasks.open(Task::new(id, stream, position)))
+    }
+
+    /// Closes a task and forgets its series. Must not be called while a transaction is open.
+    pub fn close(&mut self, task: TaskHandle) {
+        debug_assert!(self.open.pending.is_empty() && self.open.undo.is_empty(), "a transaction is open");
+        self.tasks.close(task);
+    }
+
+    /// Restores series from snapshots, of which later ones replace earlier ones of the same series. Returns for each, in
+    /// order, the parts that could not be used and begin afresh, or an error where the series is rebuilt from the input.
+    pub fn restore(
+        &mut self,
+        task: TaskHandle,
+        snapshots: &[EncodedSnapshot<'_>],
+    ) -> Vec<Result<Vec<DiscardedPart>, SnapshotError>> {
+        let task = self.tasks.get_mut(task);
+        let Stream { spec, shapes, .. } = &self.streams[task.stream];
+        let restored: Vec<_> = snapshots
+            .par_iter()
+            .with_min_len(MIN_SNAPSHOTS_PER_THREAD)
+            .map(|snapshot| snapshot::decode(spec, shapes, snapshot))
+            .collect();
+        let mut put = |(series, discarded)| {
+            task.series.put(series);
+            discarded
+        };
+        restored.into_iter().map(|series| series.map(&mut put)).collect()
+    }
+
+    /// Takes a task back to where its progress says that the replay begins, with the weights that served there. Where these
+    /// are not installed, the next older ones serve.
+    pub fn resume(&mut self, task: TaskHandle, progress: &TaskProgress) {
+        let task = self.tasks.get_mut(task);
+        task.position = progress.replay_from;
+        task.activations.clone_from(&progress.activations);
+        task.covariates.resume(&progress.watermarks);
+        let recorded = task.recorded_version(progress.replay_from);
+        task.version = self.streams[task.stream].installed_at_most(recorded);
+    }
+
+    // ---- future covariates -------------------------------------------------------------------------------------
+
+    /// Stores the values that a record of the second topic has for one slot. Every later step sees them: so it is called
+    /// between two transactions, or before the first observation of one. A rollback does not undo it. Returns `false` where
+    /// the task holds covariates of as many keys as it may hold series.
+    pub fn insert_future_values(&mut self, task: TaskHandle, key: &str, values: FutureValues) -> bool {
+        debug_assert!(self.open.pending.is_empty(), "steps wait that must not see these values");
+        let Some(task) = self.tasks.find_mut(task) else { return true };
+        let spec = &self.streams[task.stream].spec;
+        let Grid::Regular { .. } = spec.series.grid else { return true };
+        task.covariates.insert(&spec.series.extra.future_covariates, spec.max_series, key, values)
+    }
+
+    /// Records that the second topic was read up to (not including) `next`, and that the input from the task's position on
+    /// sees it. The progress of the open transaction contains that.
+    pub fn advance_watermark(&mut self, task: TaskHandle, next: i64) {
+        let task = self.tasks.get_mut(task);
+        if next > task.covariates.next() {
+            task.set_rollback_point();
+            task.covariates.advance(task.position, next);
+        }
+    }
+
+    /// The next record of the second topic.
+    pub fn covariate_offset(&self, task: TaskHandle) -> i64 {
+        self.tasks.get(task).covariates.next()
+    }
+
+    /// The recorded watermarks after `position`, the next one first.
+    pub fn watermarks_after(&self, task: TaskHandle, position: i64) -> &[CovariateWatermark] {
+        self.tasks.get(task).covariates.watermarks_after(position)
+    }
+
+    /// The watermark of a replay that stands at `position`; none where no covariates were visible yet.
+    pub fn watermark_at(&self, task: TaskHandle, position: i64) -> Option<CovariateWatermark> {
+        self.tasks.get(task).covariates.watermark_at(position)
+    }
+
+    /// Records that a replay has stored the covariates up to `watermark`. Returns `false` where they are not those of the
+    /// first time: the second topic has lost records since.
+    pub fn confirm_watermark(&mut self, task: TaskHandle, watermark: CovariateWatermark) -> bool {
+        self.tasks.get_mut(task).covariates.confirm(watermark)
+    }
+
+    // ---- transactions ------------------------------------------------------------------------------------------
+
+    /// Opens a transaction. With `emit` false (a replay) states change and nothing is to be written, and
+    /// [`Engine::roll_back`] is not possible.
+    pub fn begin(&mut self, emit: bool) {
+        self.open.emit = emit;
+    }
+
+    /// Puts an observation on the grid of its series.
+    pub fn accept(&mut self, task: TaskHandle, observation: &Observation<'_>) -> Acceptance {
+        let Some(open) = self.tasks.find_mut(task) else { return Acceptance::AlreadyApplied };
+        self.open.accept(&self.streams[open.stream], task, open, observation)
+    }
+
+    /// An estimate of the bytes that the open transaction takes: closed slots, and their forecasts as values and as records.
+    pub fn open_bytes(&self) -> usize {
+        self.open.bytes()
+    }
+
+    /// Records that the task's input was read up to (not including) `position`.
+    pub fn advance(&mut self, task: TaskHandle, position: i64) {
+        let task = self.tasks.get_mut(task);
+        task.set_rollback_point();
+        task.position = position;
+    }
+
+    /// Steps every closed slot through the network and closes the transaction. `snapshot_share` (0 to 1) is the share of the
+    /// changed series to snapshot now, the oldest change first.
+    pub fn finish(&mut self, snapshot_share: f64) -> Transaction {
+        let mut transaction = self.spare.take().unwrap_or_else(|| Transaction::new(&self.streams));
+        transaction.observations.copy_from_slice(&self.open.observations);
+        self.open.clear_counts();
+        let emit = self.open.emit;
+        self.stepper.run(&mut self.open.pending, &self.streams, &mut self.tasks, emit, &mut transaction);
+        for (handle, task) in self.tasks.iter_mut() {
+            let Some(before) = &task.rollback_point else { continue };
+            let from = before.position;
+            let checkpoint_due = before.activations != task.activations.len() || task.covariates.is_dirty();
+            let due = if emit { task.series.due(snapshot_share) } else { 0 };
+            let shapes = &self.streams[task.stream].shapes;
+            transaction.snapshots.extend(task.series.oldest_dirty(due).map(|series| Snapshot {
+                task: handle,
+                series: Arc::clone(&series.key),
+                position: task.position,
+                body: snapshot::encode(shapes, series),
+            }));
+            let (to, progress) = (task.position, task.progress(due));
+            transaction.tasks.push(TaskAdvance { task: handle, from, to, snapshots: due, checkpoint_due, progress });
+            if !emit {
+                task.rollback_point = None;
+            }
+        }
+        transaction
+    }
+
+    /// The transaction is in Kafka: its states are final.
+    pub fn commit(&mut self, transaction: &Transaction) {
+        self.open.undo.commit(&mut self.tasks);
+        for advance in &transaction.tasks {
+            self.tasks.get_mut(advance.task).commit(advance.snapshots, &advance.progress);
+        }
+    }
+
+    /// Takes a transaction that is done with, whose memory the next one uses (a megabyte for each 1,000 forecasts).
+    pub fn recycle(&mut self, mut transaction: Transaction) {
+        transaction.clear();
+        self.spare = Some(transaction);
+    }
+
+    /// The transaction has failed: every touched series returns to its undo copy, and every touched task to the position from
+    /// which its input must be read again.
+    pub fn roll_back(&mut self) {
+        self.open.pending.clear();
+        self.open.clear_counts();
+        self.open.undo.roll_back(&mut self.tasks);
+        self.tasks.iter_mut().for_each(|(_, task)| task.roll_back());
+    }
+
+    // ---- queries -----------------------------------------------------------------------------------------------
+
+    /// The task's identity.
+    pub fn id(&self, task: TaskHandle) -> &TaskId {
+        &self.tasks.get(task).id
+    }
+
+    /// The next offset to be read for the task.
+    pub fn position(&self, task: TaskHandle) -> i64 {
+        self.tasks.get(task).position
+    }
+
+    /// The version of the weights that serve the task.
+    pub fn version(&self, task: TaskHandle) -> u64 {
+        self.tasks.get(task).version
+    }
+
+    /// How many series the task holds.
+    pub fn series_count(&self, task: TaskHandle) -> usize {
+        self.tasks.get(task).series.len()
+    }
+
+    /// The task's progress, if no transaction is open.
+    pub fn progress(&self, task: TaskHandle) -> TaskProgress {
+        self.tasks.get(task).progress(0)
+    }
+
+    /// The key of a series of a task.
+    pub fn key(&self, task: TaskHandle, series: u32) -> &str {
+        &self.tasks.get(task).series.get(series).key
+    }
+
+    /// The keys of all series of a task.
+    pub fn keys(&self, task: TaskHandle) -> Vec<String> {
+        self.tasks.get(task).series.iter().map(|series| series.key.to_string()).collect()
+    }
+
+    /// Bytes of a task's state, inline and on the heap: its series and its future covariates.
+    pub fn state_bytes(&self, task: TaskHandle) -> usize {
+        let task = self.tasks.get(task);
+        task.series.bytes() + task.covariates.bytes()
+    }
+
+    /// The specification of the stream that `task` belongs to.
+    pub fn stream(&self, task: TaskHandle) -> &StreamSpec {
+        &self.streams[self.tasks.get(task).stream].spec
+    }
+
+    /// The open tasks.
+    pub fn tasks(&self) -> impl Iterator<Item = TaskHandle> {
+        self.tasks.iter().map(|(handle, _)| handle)
+    }
+
+    fn stream_index(&self, stream: &str) -> Option<usize> {
+        self.streams.iter().position(|known| &*known.spec.name == stream)
+    }
+}

@@ -1,0 +1,66 @@
+//! Undo copies: the states of the series that the open transaction touches, as they were before it.
+
+use super::{
+    series_table::Series,
+    task::{Task, TaskHandle, Tasks},
+};
+
+/// The most undo copies that are kept for reuse: about 25 MB with default settings.
+const MAX_SPARE_COPIES: usize = 8_192;
+
+/// The undo copies of the open transaction.
+#[derive(Default)]
+pub(super) struct UndoLog {
+    copies: Vec<UndoCopy>,
+    /// Copies that are no longer needed, whose memory the next ones use.
+    spare: Vec<Series>,
+}
+
+struct UndoCopy {
+    task: TaskHandle,
+    /// The index of the series in its task.
+    series: u32,
+    state: Series,
+}
+
+impl UndoLog {
+    pub fn is_empty(&self) -> bool {
+        self.copies.is_empty()
+    }
+
+    /// Copies a series of `task`, once a transaction, before it changes. A series that the transaction itself has created needs
+    /// no copy.
+    pub fn copy(&mut self, handle: TaskHandle, task: &mut Task, series: u32) {
+        let is_new = task.rollback_point.as_ref().is_none_or(|before| series as usize >= before.series);
+        let state = task.series.get_mut(series);
+        if is_new || state.has_undo_copy {
+            return;
+        }
+        let copy = match self.spare.pop() {
+            Some(mut spare) => {
+                spare.clone_from(state);
+                spare
+            }
+            None => state.clone(),
+        };
+        self.copies.push(UndoCopy { task: handle, series, state: copy });
+        state.has_undo_copy = true;
+    }
+
+    /// Drops the copies: the transaction is final.
+    pub fn commit(&mut self, tasks: &mut Tasks) {
+        for UndoCopy { task, series, state } in self.copies.drain(..) {
+            tasks.get_mut(task).series.get_mut(series).has_undo_copy = false;
+            if self.spare.len() < MAX_SPARE_COPIES {
+                self.spare.push(state);
+            }
+        }
+    }
+
+    /// Puts the copies back, the newest first.
+    pub fn roll_back(&mut self, tasks: &mut Tasks) {
+        while let Some(UndoCopy { task, series, state }) = self.copies.pop() {
+            *tasks.get_mut(task).series.get_mut(series) = state;
+        }
+    }
+}

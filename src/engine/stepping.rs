@@ -1,0 +1,220 @@
+//! Stepping many series at once, in micro-batches: the first closed slot of every series makes up the first micro-batch,
+//! the second slots make up the second one, and so on. A micro-batch is cut into batches of series that the same weights
+//! serve.
+
+use super::{
+    recursive::RecursiveForecaster,
+    series_table::Series,
+    stream::{ServedWeights, Stream, StreamSpec},
+    task::{Task, TaskHandle, Tasks},
+    transaction::{ForecastRow, StepBatch, Transaction},
+};
+use crate::{
+    forecast::{Anomaly, Forecast},
+    nn::{Network, Scratch, Strategy},
+    series::ClosedSlot,
+};
+
+/// The most series that are stepped at once. The weights' panels stay in the first-level cache while this many states pass
+/// through; the batch's own rows (states, features, outputs: about 300 KiB with 64 hidden units, 24 steps and 5 levels)
+/// stay in the second.
+const MAX_BATCH: usize = 256;
+
+/// A closed slot that waits for its step.
+#[derive(Debug, Clone)]
+pub(super) struct PendingStep {
+    /// The index of its micro-batch: how many earlier slots of the same series wait.
+    pub micro_batch: u32,
+    pub task: TaskHandle,
+    /// The index of the series in the task.
+    pub series: u32,
+    /// The offset of the record that closed the slot.
+    pub offset: i64,
+    pub slot: ClosedSlot,
+}
+
+/// Steps series. Between calls it keeps buffers only.
+#[derive(Default)]
+pub(super) struct Stepper {
+    scratch: Scratch,
+    /// `[batch, features]`
+    features: Vec<f32>,
+    /// `[batch, state_len]`
+    hidden: Vec<f32>,
+    /// `[batch, outputs]`
+    outputs: Vec<f32>,
+    recursive: RecursiveForecaster,
+    /// `[batch]`
+    anomalies: Vec<Option<Anomaly>>,
+    burn_ins: Vec<BurnIn>,
+}
+
+/// A series whose recent steps run through new weights.
+struct BurnIn {
+    /// The row of the series in the batch.
+    row: usize,
+    /// `[steps, features]`, the oldest step first.
+    features: Vec<f32>,
+}
+
+/// Series that are stepped at once.
+#[derive(Clone, Copy)]
+struct Batch<'a> {
+    steps: &'a [PendingStep],
+    /// The index of the stream.
+    stream: usize,
+    spec: &'a StreamSpec,
+    /// The version of the weights, and the network that has them.
+    version: u64,
+    network: &'a Network,
+}
+
+impl Stepper {
+    /// Steps all of `pending` and empties it. The forecasts go to `transaction` where `emit` is set.
+    pub fn run(
+        &mut self,
+        pending: &mut Vec<PendingStep>,
+        streams: &[Stream],
+        tasks: &mut Tasks,
+        emit: bool,
+        transaction: &mut Transaction,
+    ) {
+        let group = |tasks: &Tasks, step: &PendingStep| {
+            tasks.find(step.task).map_or((0, 0), |task| (task.stream, task.version))
+        };
+        // The sort is stable: within a micro-batch the order of the records stays.
+        pending.sort_by_key(|step| (step.micro_batch, group(tasks, step)));
+        let same = |one: &PendingStep, other: &PendingStep| {
+            one.micro_batch == other.micro_batch && group(tasks, one) == group(tasks, other)
+        };
+        let sizes: Vec<usize> =
+            pending.chunk_by(same).flat_map(|chunk| chunk.chunks(MAX_BATCH).map(<[PendingStep]>::len)).collect();
+        let mut start = 0;
+        for size in sizes {
+            let steps = &pending[start..start + size];
+            start += size;
+            let (stream, version) = group(tasks, &steps[0]);
+            let Some(ServedWeights { network, .. }) = streams[stream].weights(version) else { continue };
+            let batch = Batch { steps, stream, spec: &streams[stream].spec, version, network };
+            self.step(batch, tasks, emit, transaction);
+            transaction.batches.push(StepBatch { stream, series: size });
+            transaction.steps[stream] += size as u64;
+        }
+        pending.clear();
+    }
+
+    fn step(&mut self, batch: Batch<'_>, tasks: &mut Tasks, emit: bool, transaction: &mut Transaction) {
+        let Batch { steps, stream, spec, version, network } = batch;
+        let mut forecast = Forecast::new(&spec.forecast);
+        let (width, inputs) = (network.state_len(), spec.series.features());
+        self.anomalies.clear();
+        self.features.resize(steps.len() * inputs, 0.0);
+        self.hidden.resize(steps.len() * width, 0.0);
+        self.outputs.resize(steps.len() * network.outputs(), 0.0);
+        transaction.burn_ins[stream] += self.burn_in(batch, tasks);
+        for (row, step) in steps.iter().enumerate() {
+            let Task { series, covariates, .. } = tasks.get_mut(step.task);
+            let series = series.get_mut(step.series);
+            series.queued -= 1;
+            if step.slot.reset {
+                series.forecast.reset();
+                series.hidden.fill(0.0);
+            }
+            let accuracy = &mut transaction.accuracy[stream];
+            let anomaly = series.forecast.mature(&spec.forecast, &mut series.input, &step.slot, accuracy);
+            self.anomalies.push(anomaly);
+            let future = covariates.of_series(&spec.series.extra.future_covariates, &series.key);
+            series.input.look_up_future_covariates(&spec.series, step.slot.slot, future);
+            series.input.update(&spec.series, &step.slot);
+            series.input.features(&spec.series, &mut self.features[row * inputs..(row + 1) * inputs]);
+            self.hidden[row * width..(row + 1) * width].copy_from_slice(&series.hidden);
+        }
+        network.step(&mut self.scratch, steps.len(), &self.features, &mut self.hidden, &mut self.outputs);
+        if spec.network.strategy == Strategy::Recursive {
+            self.forecast_recursively(batch, tasks);
+        }
+        let outputs = spec.forecast.outputs() * spec.forecast.levels.len();
+        for (row, step) in steps.iter().enumerate() {
+            let series = series_of(tasks, step);
+            series.hidden.copy_from_slice(&self.hidden[row * width..(row + 1) * width]);
+            let Some(value) = step.slot.value else { continue };
+            let output = &self.outputs[row * outputs..(row + 1) * outputs];
+            series.forecast.forecast(&spec.forecast, &series.input, output, &mut forecast);
+            if emit {
+                transaction.forecast_counts[stream] += 1;
+                transaction.forecasts.push(ForecastRow {
+                    task: step.task,
+                    series: step.series,
+                    slot: step.slot.slot,
+                    origin: spec.series.grid.start(step.slot.slot),
+                    value,
+                    scale: series.input.scale(),
+                    anomaly: self.anomalies[row],
+                    crossing: forecast.crossing,
+                    weights_version: version,
+                    offset: step.offset,
+                    point: transaction.points.len(),
+                    quantile: transaction.quantiles.len(),
+                });
+                transaction.points.extend_from_slice(&forecast.point);
+                transaction.quantiles.extend_from_slice(&forecast.quantiles);
+            }
+        }
+    }
+
+    /// Replaces the outputs for the next step, `[batch, levels]`, by outputs for the whole horizon,
+    /// `[batch, horizon, levels]`. Rows whose slot is empty make no forecast and stay zero.
+    fn forecast_recursively(&mut self, batch: Batch<'_>, tasks: &mut Tasks) {
+        let Batch { steps, spec, network, .. } = batch;
+        let (width, levels) = (network.state_len(), network.outputs());
+        self.recursive.clear();
+        for (row, step) in steps.iter().enumerate().filter(|(_, step)| step.slot.value.is_some()) {
+            let (hidden, next) = (&self.hidden[row * width..][..width], &self.outputs[row * levels..][..levels]);
+            self.recursive.add(row, &series_of(tasks, step).input, hidden, next);
+        }
+        self.outputs.clear();
+        self.outputs.resize(steps.len() * spec.forecast.horizon * levels, 0.0);
+        self.recursive.run(&mut self.scratch, network, spec, &mut self.outputs);
+    }
+
+    /// Runs the recent steps of each series whose hidden state other weights have made through the serving ones, many series
+    /// at once: those with the most steps come first, so that the series still running are always the first rows. Returns
+    /// how many series had recent steps.
+    fn burn_in(&mut self, batch: Batch<'_>, tasks: &mut Tasks) -> u64 {
+        let Batch { steps, spec, version, network, .. } = batch;
+        let (width, inputs) = (network.state_len(), spec.series.features());
+        for (row, step) in steps.iter().enumerate() {
+            let series = series_of(tasks, step);
+            if series.version != version {
+                let mut features = Vec::new();
+                series.input.recent_features(&spec.series, |step| features.extend_from_slice(step));
+                self.burn_ins.push(BurnIn { row, features });
+                series.version = version;
+                series.hidden = vec![0.0; width].into();
+            }
+        }
+        let count = self.burn_ins.iter().filter(|burn_in| !burn_in.features.is_empty()).count();
+        self.burn_ins.sort_by_key(|burn_in| std::cmp::Reverse(burn_in.features.len()));
+        let rows = self.burn_ins.len();
+        self.hidden[..rows * width].fill(0.0);
+        let longest = self.burn_ins.first().map_or(0, |burn_in| burn_in.features.len());
+        for at in (0..longest).step_by(inputs) {
+            let running = self.burn_ins.partition_point(|burn_in| burn_in.features.len() > at);
+            for (row, burn_in) in self.burn_ins[..running].iter().enumerate() {
+                let step = &burn_in.features[at..at + inputs];
+                self.features[row * inputs..(row + 1) * inputs].copy_from_slice(step);
+            }
+            let (features, hidden) = (&self.features[..running * inputs], &mut self.hidden[..running * width]);
+            network.advance(&mut self.scratch, running, features, hidden);
+        }
+        for (at, burn_in) in self.burn_ins.drain(..).enumerate() {
+            let series = series_of(tasks, &steps[burn_in.row]);
+            series.hidden.copy_from_slice(&self.hidden[at * width..(at + 1) * width]);
+        }
+        count as u64
+    }
+}
+
+fn series_of<'a>(tasks: &'a mut Tasks, step: &PendingStep) -> &'a mut Series {
+    tasks.get_mut(step.task).series.get_mut(step.series)
+}

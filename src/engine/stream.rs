@@ -1,0 +1,83 @@
+//! Streams: what they forecast, and the weights that serve them.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{fingerprint::part_shapes, transaction::ForecastRow};
+use crate::{
+    forecast::{ForecastSpec, StreamPrior},
+    nn::{Network, NetworkError, NetworkSpec, Weights},
+    series::SeriesSpec,
+    snapshot::PartShapes,
+};
+
+/// What the engine needs to know about a stream.
+#[derive(Debug, Clone)]
+pub struct StreamSpec {
+    /// The stream's name.
+    pub name: Arc<str>,
+    /// The grid, the scale and the features.
+    pub series: SeriesSpec,
+    /// Horizon, quantile levels, experts.
+    pub forecast: ForecastSpec,
+    /// The network that all series of the stream share.
+    pub network: NetworkSpec,
+    /// The most series that a task of this stream holds. Observations of further series are rejected.
+    pub max_series: usize,
+}
+
+impl StreamSpec {
+    /// An estimate of the bytes of one forecast: its row and values in a transaction, and its record, in which a value takes
+    /// some 9 bytes and a time 14.
+    pub(super) fn forecast_bytes(&self) -> usize {
+        let (outputs, levels) = (self.forecast.outputs(), self.forecast.levels.len());
+        size_of::<ForecastRow>() + 512 + outputs * (levels + 1) * (size_of::<f64>() + 9) + outputs * 14
+    }
+}
+
+/// What serves a stream under one version of its weights.
+#[derive(Clone)]
+pub struct ServedWeights {
+    /// The network with its weights.
+    pub network: Arc<Network>,
+    /// Where a new series begins, if that was learnt.
+    pub prior: Option<Arc<StreamPrior>>,
+}
+
+/// A stream with its installed weights.
+pub(super) struct Stream {
+    pub spec: StreamSpec,
+    /// Decides which parts of a snapshot can be read.
+    pub shapes: PartShapes,
+    /// By version. Version 0, the initial weights, is always installed.
+    weights: BTreeMap<u64, ServedWeights>,
+}
+
+impl Stream {
+    /// A stream that serves its initial weights.
+    pub fn new(spec: StreamSpec) -> Result<Self, NetworkError> {
+        let network = Arc::new(Network::new(&spec.network, &Weights::initial(&spec.network))?);
+        let weights = BTreeMap::from([(0, ServedWeights { network, prior: None })]);
+        Ok(Self { shapes: part_shapes(&spec), spec, weights })
+    }
+
+    /// Adds a version. A prior that does not fit the stream's forecasts is left out.
+    pub fn install(&mut self, version: u64, weights: ServedWeights) {
+        let prior = weights.prior.filter(|prior| prior.fits(&self.spec.forecast));
+        self.weights.insert(version, ServedWeights { prior, ..weights });
+    }
+
+    /// Drops the versions below `oldest`, except the initial one and those that are `serving`.
+    pub fn drop_weights_below(&mut self, oldest: u64, serving: &[u64]) {
+        self.weights.retain(|&version, _| version == 0 || version >= oldest || serving.contains(&version));
+    }
+
+    /// What serves under `version`, if it is installed.
+    pub fn weights(&self, version: u64) -> Option<&ServedWeights> {
+        self.weights.get(&version)
+    }
+
+    /// The newest installed version that is not newer than `version`.
+    pub fn installed_at_most(&self, version: u64) -> u64 {
+        self.weights.range(..=version).next_back().map_or(0, |(&version, _)| version)
+    }
+}

@@ -1,0 +1,144 @@
+//! The outcome of one batch transaction: a value that has no effect until the caller writes and commits it.
+
+use std::sync::Arc;
+
+use super::{stream::Stream, task::TaskHandle};
+use crate::{
+    forecast::{AccuracySums, Anomaly},
+    snapshot::TaskProgress,
+    time::EventTime,
+};
+
+/// Forecasts, snapshots and progress that are written to Kafka in one transaction.
+#[derive(Debug)]
+pub struct Transaction {
+    /// The forecasts. Those of one series are in the order of event time.
+    pub forecasts: Vec<ForecastRow>,
+    /// `[forecasts, outputs]`: the points, row after row. Streams may differ in their number of outputs.
+    pub points: Vec<f64>,
+    /// `[forecasts, outputs, levels]`: the quantiles, row after row.
+    pub quantiles: Vec<f64>,
+    /// The snapshots of changed series that are due.
+    pub snapshots: Vec<Snapshot>,
+    /// The tasks whose input moved on.
+    pub tasks: Vec<TaskAdvance>,
+    /// Accuracy of the forecasts that matured, by the stream's index.
+    pub accuracy: Vec<AccuracySums>,
+    /// How many series were stepped at once, one entry a batch.
+    pub batches: Vec<StepBatch>,
+    /// Accepted observations, by the stream's index.
+    pub observations: Vec<u64>,
+    /// Forecasts, by the stream's index.
+    pub forecast_counts: Vec<u64>,
+    /// Closed slots that were stepped, empty ones included, by the stream's index.
+    pub steps: Vec<u64>,
+    /// Series whose recent steps ran again through new weights, by the stream's index.
+    pub burn_ins: Vec<u64>,
+}
+
+/// One forecast of a [`Transaction`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForecastRow {
+    /// The task.
+    pub task: TaskHandle,
+    /// The index of the series in the task.
+    pub series: u32,
+    /// The slot that has just closed.
+    pub slot: i64,
+    /// When that slot began.
+    pub origin: EventTime,
+    /// The slot's value.
+    pub value: f64,
+    /// The series' scale, in the unit of the value.
+    pub scale: f64,
+    /// How anomalous the value is; none where nothing had been forecast for it.
+    pub anomaly: Option<Anomaly>,
+    /// The probability that the forecast target crosses the threshold; none without a threshold.
+    pub crossing: Option<f32>,
+    /// The version of the weights that made the forecast.
+    pub weights_version: u64,
+    /// The offset of the record that closed the slot.
+    pub offset: i64,
+    /// Where its points begin in [`Transaction::points`].
+    pub point: usize,
+    /// Where its quantiles begin in [`Transaction::quantiles`].
+    pub quantile: usize,
+}
+
+/// The state of one series, ready to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The task.
+    pub task: TaskHandle,
+    /// The series' key.
+    pub series: Arc<str>,
+    /// The state contains the input before this offset.
+    pub position: i64,
+    /// The parts of the state, as bytes.
+    pub body: Vec<u8>,
+}
+
+/// What a transaction did to one task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskAdvance {
+    /// The task.
+    pub task: TaskHandle,
+    /// The first offset that the transaction read.
+    pub from: i64,
+    /// The offset after the last one.
+    pub to: i64,
+    /// How many of the task's series are in [`Transaction::snapshots`].
+    pub snapshots: usize,
+    /// Whether the transaction must write the task's checkpoint: other weights began to serve, or more of the future covariates
+    /// became visible.
+    pub checkpoint_due: bool,
+    /// The progress once the transaction is committed.
+    pub progress: TaskProgress,
+}
+
+/// Series of one stream that were stepped at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepBatch {
+    /// The index of the stream.
+    pub stream: usize,
+    /// How many series.
+    pub series: usize,
+}
+
+impl Transaction {
+    pub(super) fn new(streams: &[Stream]) -> Self {
+        let zeros = vec![0; streams.len()];
+        Self {
+            forecasts: Vec::new(),
+            points: Vec::new(),
+            quantiles: Vec::new(),
+            snapshots: Vec::new(),
+            tasks: Vec::new(),
+            accuracy: streams.iter().map(|stream| AccuracySums::new(&stream.spec.forecast)).collect(),
+            batches: Vec::new(),
+            observations: zeros.clone(),
+            forecast_counts: zeros.clone(),
+            steps: zeros.clone(),
+            burn_ins: zeros,
+        }
+    }
+
+    /// Whether the input of a task moved on.
+    pub fn moved(&self, task: TaskHandle) -> bool {
+        self.tasks.iter().any(|advance| advance.task == task)
+    }
+
+    /// Empties the transaction and keeps its memory.
+    pub(super) fn clear(&mut self) {
+        self.forecasts.clear();
+        self.points.clear();
+        self.quantiles.clear();
+        self.snapshots.clear();
+        self.tasks.clear();
+        self.accuracy.iter_mut().for_each(AccuracySums::clear);
+        self.batches.clear();
+        for counts in [&mut self.observations, &mut self.forecast_counts, &mut self.steps, &mut self.burn_ins] {
+            counts.fill(0);
+        }
+    }
+}
