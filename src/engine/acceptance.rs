@@ -5,7 +5,9 @@ use super::{
     series_table::Series,
     stepping::PendingStep,
     stream::Stream,
+    stream_spec::StreamSpec,
     task::{Task, TaskHandle},
+    transaction::ForecastRow,
 };
 use crate::{
     series::{ClosedSlot, Placement},
@@ -104,7 +106,7 @@ impl OpenTransaction {
         let state = task.series.get_mut(series);
         let placement = state.input.observe(&spec.series, time, value, covariates, &mut self.closed);
         for slot in self.closed.drain(..) {
-            self.forecast_bytes += slot.value.map_or(0, |_| spec.forecast_bytes());
+            self.forecast_bytes += slot.value.map_or(0, |_| forecast_bytes(spec));
             self.pending.push(PendingStep { micro_batch: state.queued, task: handle, series, offset, slot });
             state.queued += 1;
         }
@@ -128,4 +130,11 @@ impl OpenTransaction {
         self.forecast_bytes = 0;
         self.observations.fill(0);
     }
+}
+
+/// An estimate of the bytes of one forecast: its row and values in a transaction, and its record, in which a value takes some
+/// 9 bytes and a time 14.
+fn forecast_bytes(spec: &StreamSpec) -> usize {
+    let (outputs, levels) = (spec.forecast.outputs(), spec.forecast.levels.len());
+    size_of::<ForecastRow>() + 512 + outputs * (levels + 1) * (size_of::<f64>() + 9) + outputs * 14
 }

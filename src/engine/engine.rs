@@ -8,7 +8,8 @@ use super::{
     acceptance::{Acceptance, Observation, OpenTransaction},
     snapshot::{self, EncodedSnapshot, SnapshotError},
     stepping::Stepper,
-    stream::{ServedWeights, Stream, StreamSpec},
+    stream::{ServedWeights, Stream},
+    stream_spec::StreamSpec,
     task::{Task, TaskHandle, TaskId, Tasks},
     transaction::{Snapshot, TaskAdvance, Transaction},
 };

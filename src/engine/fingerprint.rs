@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-use super::stream::StreamSpec;
+use super::stream_spec::StreamSpec;
 use crate::{
     nn::fnv_1a,
     series::Aggregation,

@@ -15,6 +15,7 @@ mod series_table;
 mod snapshot;
 mod stepping;
 mod stream;
+mod stream_spec;
 mod task;
 mod transaction;
 
@@ -26,6 +27,7 @@ mod tests;
 pub use acceptance::{Acceptance, Observation};
 pub use engine::Engine;
 pub use snapshot::{EncodedSnapshot, SnapshotError};
-pub use stream::{ServedWeights, StreamSpec};
+pub use stream::ServedWeights;
+pub use stream_spec::StreamSpec;
 pub use task::{TaskHandle, TaskId};
 pub use transaction::{ForecastRow, Snapshot, StepBatch, TaskAdvance, Transaction};

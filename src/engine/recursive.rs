@@ -1,7 +1,7 @@
 //! Recursive forecasting for networks that forecast the next step only: each step's median is fed back as if it had been
 //! observed, on copies of the series' states.
 
-use super::stream::StreamSpec;
+use super::stream_spec::StreamSpec;
 use crate::{
     nn::{Network, Scratch},
     series::{ClosedSlot, SeriesState, VALUE_LIMIT},

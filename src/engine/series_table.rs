@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use hashbrown::HashMap;
 
-use super::stream::StreamSpec;
+use super::stream_spec::StreamSpec;
 use crate::{
     forecast::{ForecastState, StreamPrior},
     series::{SeriesState, clone_in_place},

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::{
     series_table::{NO_VERSION, Series},
-    stream::StreamSpec,
+    stream_spec::StreamSpec,
 };
 use crate::{
     forecast::ForecastState,

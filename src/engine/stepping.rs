@@ -5,7 +5,8 @@
 use super::{
     recursive::RecursiveForecaster,
     series_table::Series,
-    stream::{ServedWeights, Stream, StreamSpec},
+    stream::{ServedWeights, Stream},
+    stream_spec::StreamSpec,
     task::{Task, TaskHandle, Tasks},
     transaction::{ForecastRow, StepBatch, Transaction},
 };

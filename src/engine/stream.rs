@@ -1,38 +1,13 @@
-//! Streams: what they forecast, and the weights that serve them.
+//! Streams with the weights that serve them.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{fingerprint::part_shapes, transaction::ForecastRow};
+use super::{fingerprint::part_shapes, stream_spec::StreamSpec};
 use crate::{
-    forecast::{ForecastSpec, StreamPrior},
-    nn::{Network, NetworkError, NetworkSpec, Weights},
-    series::SeriesSpec,
+    forecast::StreamPrior,
+    nn::{Network, NetworkError, Weights},
     snapshot::PartShapes,
 };
-
-/// What the engine needs to know about a stream.
-#[derive(Debug, Clone)]
-pub struct StreamSpec {
-    /// The stream's name.
-    pub name: Arc<str>,
-    /// The grid, the scale and the features.
-    pub series: SeriesSpec,
-    /// Horizon, quantile levels, experts.
-    pub forecast: ForecastSpec,
-    /// The network that all series of the stream share.
-    pub network: NetworkSpec,
-    /// The most series that a task of this stream holds. Observations of further series are rejected.
-    pub max_series: usize,
-}
-
-impl StreamSpec {
-    /// An estimate of the bytes of one forecast: its row and values in a transaction, and its record, in which a value takes
-    /// some 9 bytes and a time 14.
-    pub(super) fn forecast_bytes(&self) -> usize {
-        let (outputs, levels) = (self.forecast.outputs(), self.forecast.levels.len());
-        size_of::<ForecastRow>() + 512 + outputs * (levels + 1) * (size_of::<f64>() + 9) + outputs * 14
-    }
-}
 
 /// What serves a stream under one version of its weights.
 #[derive(Clone)]
