@@ -7,8 +7,8 @@ mod feed;
 
 use std::{sync::Arc, time::Duration};
 
-use foretide::dashboard::http::{Condition, Health, ListenerSpec, Window, serve};
-use foretide::dashboard::state::{DashboardLimits, DashboardState};
+use foretide::dashboard::http::{AppState, Condition, Health, ListenerSpec, serve};
+use foretide::dashboard::state::DashboardState;
 use foretide::env::{Clock, SystemClock};
 use foretide::telemetry::Exposition;
 
@@ -16,10 +16,9 @@ use foretide::telemetry::Exposition;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listen = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9464".to_owned());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let board =
-        Arc::new(DashboardState::new(DashboardLimits { anomaly_threshold: 0.999, ..DashboardLimits::default() }));
+    let board = Arc::new(DashboardState::default());
     let health = Arc::new(Health::new(clock.clone()));
-    let window = Window {
+    let window = AppState {
         dashboard: board.clone(),
         health: health.clone(),
         exposition: Exposition::install()?,

@@ -1,24 +1,24 @@
-//! The one room that reads clocks and the process environment: everything else takes them as arguments.
+//! Clocks and the process environment. Only this file reads them; everything else takes them as arguments.
 
-/// The environment's variables; those that are not Unicode are left out.
+/// The environment variables. Those that are not Unicode are skipped.
 pub fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// This host's name, where it has one.
+/// The name of this host, if it has one.
 pub fn host_name() -> Option<String> {
     sysinfo::System::host_name().filter(|name| !name.is_empty())
 }
 
-/// The wall clock and a monotonic clock, as values that simulation can replace.
+/// A wall clock and a monotonic clock. A simulation replaces them.
 pub trait Clock: Send + Sync {
     /// Milliseconds since the Unix epoch.
     fn wall_millis(&self) -> i64;
-    /// Microseconds since an arbitrary start; never goes back.
+    /// Microseconds since an arbitrary start. Never decreases.
     fn monotonic_micros(&self) -> u64;
 }
 
-/// The machine's own clocks.
+/// The clocks of this machine.
 #[derive(Debug, Clone)]
 pub struct SystemClock {
     start: std::time::Instant,
@@ -26,7 +26,7 @@ pub struct SystemClock {
 
 impl SystemClock {
     /// Starts a monotonic clock at zero.
-    #[expect(clippy::disallowed_methods, reason = "this is the room of the clock")]
+    #[expect(clippy::disallowed_methods, reason = "all other code takes a Clock")]
     pub fn new() -> Self {
         Self { start: std::time::Instant::now() }
     }
@@ -39,7 +39,7 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the room of the clock")]
+    #[expect(clippy::disallowed_methods, reason = "all other code takes a Clock")]
     fn wall_millis(&self) -> i64 {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
@@ -50,14 +50,14 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that only moves when it is told to: for simulation.
+/// A clock that moves only when it is advanced, for simulations.
 #[derive(Debug, Default)]
 pub struct ManualClock {
     micros: std::sync::atomic::AtomicU64,
 }
 
 impl ManualClock {
-    /// Moves both clocks on.
+    /// Advances both clocks.
     pub fn advance_millis(&self, millis: u64) {
         self.micros.fetch_add(millis * 1000, std::sync::atomic::Ordering::Relaxed);
     }

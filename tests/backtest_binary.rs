@@ -261,7 +261,7 @@ fn failures_say_what_was_expected_and_have_their_exit_codes() {
         (&[&good, "--long"], 2, "--key"),
         (&[&good, "--impute", "--cell", "tcn"], 64, "cell is tcn, expected lstm or gru"),
         (&[&good, "--impute", "--layers", "2"], 64, "other options of the network than --cell and --hidden"),
-        (&[&good, "--impute", "--plot", "x.svg"], 64, "--impute does not go with --plot"),
+        (&[&good, "--impute", "--plot", "x.svg"], 64, "--impute cannot be used with --plot"),
         (&[&good, "--impute"], 64, "expected at least 96, a window; these are the rows before row 12"),
         (&[&good, "--impute", "--impute-gaps", "4..2"], 2, "expected A..B with 1 <= A <= B <= 1024"),
         (&[&good, "--plot", "x.jpg"], 2, "expected a file name that ends in .svg or .png"),
@@ -311,7 +311,7 @@ fn anomalies_are_scored_against_labelled_windows() {
     let unlabelled = path(folder.path(), "none.json");
     fs::write(&unlabelled, "{}").unwrap();
     for (arguments, code, says) in [
-        (&["--nab", &data, "--labels", &unlabelled][..], 65, "no window is to be found"),
+        (&["--nab", &data, "--labels", &unlabelled][..], 65, "no labelled window found"),
         (&["--nab", &data, "--labels", "nowhere.json"], 66, "nowhere.json"),
         (&["--nab", "nowhere", "--labels", &labels], 66, "nowhere"),
         (&["--nab", &data, "--labels", &data], 66, "directory"),

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
-use foretide::dashboard::http::{Condition, Health, ListenerSpec, Window, serve};
+use foretide::dashboard::http::{AppState, Condition, Health, ListenerSpec, serve};
 use foretide::dashboard::state::{DashboardLimits, DashboardState, PartitionState, PartitionStatus};
 use foretide::env::{Clock, SystemClock};
 use foretide::settings::{Http, Secret};
@@ -86,7 +86,8 @@ fn daemon_behind(door: ListenerSpec) -> Daemon {
     let (board, health) =
         (Arc::new(DashboardState::new(DashboardLimits::default())), Arc::new(Health::new(clock.clone())));
     let exposition = Exposition::detached().unwrap();
-    let window = Window { dashboard: board.clone(), health: health.clone(), exposition, clock, title: "a test".into() };
+    let window =
+        AppState { dashboard: board.clone(), health: health.clone(), exposition, clock, title: "a test".into() };
     let serving = runtime.block_on(serve(door, window, std::future::pending())).unwrap();
     Daemon { address: serving.address, board, health, _runtime: runtime }
 }
@@ -189,7 +190,7 @@ fn a_daemon_that_is_gone_is_said_to_be() {
                 "/style.css" => ("style.css", "text/css"),
                 _ => continue,
             };
-            let body = std::fs::read(format!("{}/src/daemon/http/page/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+            let body = std::fs::read(format!("{}/src/dashboard/http/page/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
             let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n", body.len());
             let _ = write!(stream, "{head}Connection: close\r\n\r\n").and_then(|()| stream.write_all(&body));
         }

@@ -11,7 +11,7 @@ use std::{
 use axum::serve::Listener;
 use foretide::{
     dashboard::{
-        http::{Condition, Health, ListenerSpec, Window, router},
+        http::{AppState, Condition, Health, ListenerSpec, router},
         state::{DashboardLimits, DashboardState, SeriesUpdate},
     },
     env::SystemClock,
@@ -156,7 +156,7 @@ impl Server {
         let doors = [Http::default(), locked].map(|http| {
             let door = ListenerSpec::from_settings(&http).expect("no certificate is asked for");
             let (lines, callers) = mpsc::unbounded_channel();
-            runtime.spawn(axum::serve(Callers(callers), router(&door, window())).into_future());
+            runtime.spawn(axum::serve(Callers(callers), router(&door, app_state())).into_future());
             lines
         });
         let mut server = Self { runtime, doors, probes: Vec::new() };
@@ -178,11 +178,11 @@ impl Server {
     }
 }
 
-fn window() -> Window {
+fn app_state() -> AppState {
     let clock = Arc::new(SystemClock::new());
     let health = Health::new(clock.clone());
     health.set("shard-0", Condition::Ready);
-    let board = DashboardState::new(DashboardLimits { shown: 3, ..DashboardLimits::default() });
+    let board = DashboardState::new(DashboardLimits { charted: 3, ..DashboardLimits::default() });
     for series in ["Köln/Süd &", "b", "c"] {
         board.record_forecast(&SeriesUpdate {
             stream: "s",
@@ -194,9 +194,10 @@ fn window() -> Window {
             levels: &[0.5],
             quantiles: &[1.5],
             anomaly: Some(1.0),
+            anomalous: true,
         });
     }
-    Window {
+    AppState {
         dashboard: Arc::new(board),
         health: Arc::new(health),
         exposition: Exposition::detached().expect("the metrics can be described"),

@@ -1,4 +1,4 @@
-//! `foretide check`: the configuration, without starting anything.
+//! `foretide check`: checks a configuration without starting anything.
 
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -12,26 +12,26 @@ use crate::{
     settings::{self, Settings},
 };
 
-/// Newest records of each partition in which seasons are looked for.
+/// Newest records of each partition in which seasons are searched for.
 const NEWEST_RECORDS: i64 = 20_000;
-/// How long a topic is read to see whether it may be; an answer comes sooner.
+/// Longest wait for the records of a topic whose read permission is checked.
 const READ_WAIT: Duration = Duration::from_secs(5);
 
-/// What `foretide check` takes.
+/// Arguments of `foretide check`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The configuration; without it defaults and the environment alone
+    /// Configuration file; without it, defaults and environment variables only
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Also asks the cluster: topics, their partitions, and what is permitted, but for writing; writes no record
+    /// Also check the cluster: topics, partitions and permissions except for writing; writes no record
     #[arg(long)]
     connect: bool,
-    /// Also shows the commands that permit USER (such as User:foretide) all that is needed, and no more
+    /// Also print the commands that grant USER (such as User:foretide) exactly the permissions needed
     #[arg(long, value_name = "USER")]
     acls: Option<String>,
 }
 
-/// Prints what is wrong, or what the configuration amounts to.
+/// Prints the configuration's problems, or its summary.
 pub fn run(arguments: &Arguments) -> ExitCode {
     let settings = match settings::load(arguments.config.as_deref(), env::variables()) {
         Ok(settings) => settings,
@@ -40,8 +40,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::from(WRONG_CONFIGURATION);
         }
     };
-    let (plan, broker) = match rooms(&settings) {
-        Ok(rooms) => rooms,
+    let (plan, broker) = match build(&settings) {
+        Ok(built) => built,
         Err(error) => {
             eprintln!("foretide: {error:#}");
             return ExitCode::from(WRONG_CONFIGURATION);
@@ -67,15 +67,15 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// What only the rooms themselves can refuse, such as a time zone that this build does not know or a key that fits no
-/// certificate.
-fn rooms(settings: &Settings) -> anyhow::Result<(Plan, KafkaBroker)> {
+/// Builds what the settings describe. This finds errors that only the parts themselves detect, such as an unknown time
+/// zone or a key that does not belong to its certificate.
+fn build(settings: &Settings) -> anyhow::Result<(Plan, KafkaBroker)> {
     let plan = specs::plan(settings)?;
     ListenerSpec::from_settings(&settings.http)?;
     Ok((plan, KafkaBroker::new(specs::kafka_options(settings, "check"))?))
 }
 
-/// Prints what the cluster has of each topic, and what it permits; whether that will do.
+/// Prints which topics the cluster has and what it permits. Returns whether the daemon can run on it.
 fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Result<bool> {
     let mut good = true;
     let mut inputs = BTreeMap::new();
@@ -97,18 +97,20 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
         };
         println!("  in     {topic}: {what}");
     }
-    for (stream, known) in plan.streams.iter().filter_map(|stream| Some((stream, stream.future_covariates.as_ref()?))) {
-        let what = match permitted(partitions(broker, &known.topic, true))? {
+    for (stream, covariates) in
+        plan.streams.iter().filter_map(|stream| Some((stream, stream.future_covariates.as_ref()?)))
+    {
+        let what = match permitted(partitions(broker, &covariates.topic, true))? {
             Ok(None) => Err("MISSING: create it, or correct its name".to_owned()),
             Ok(Some(count)) => {
-                let beside = stream.topics.iter().filter_map(|topic| Some((topic, *inputs.get(topic)?)));
-                topics::partition_count_mismatch(&known.topic, count, beside)
+                let inputs_of_stream = stream.topics.iter().filter_map(|topic| Some((topic, *inputs.get(topic)?)));
+                topics::partition_count_mismatch(&covariates.topic, count, inputs_of_stream)
                     .map_or(Ok(format!("{count} partitions")), Err)
             }
             Err(why) => Err(why),
         };
         good &= what.is_ok();
-        println!("  known  {}: {}", known.topic, what.unwrap_or_else(|why| why));
+        println!("  future {}: {}", covariates.topic, what.unwrap_or_else(|why| why));
     }
     let widest = inputs.values().copied().max().unwrap_or(1);
     for needed in topics::output_topics(plan, widest) {
@@ -129,7 +131,7 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
         };
         println!("  out    {}: {what}", needed.name);
     }
-    // An id of its own: that of an instance would fence it.
+    // This id is not in use. The id of an instance would fence that instance.
     if let Err(why) = permitted(broker.publisher(&format!("{}.check", plan.app)))? {
         good = false;
         println!("  id     {}.…: {why}", plan.app);
@@ -138,7 +140,7 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
         let values = history::newest_values(broker, stream, NEWEST_RECORDS, SAMPLE)?;
         let found = common_seasons(values.into_iter());
         let what = match &found[..] {
-            [] => "none that its newest records show".to_owned(),
+            [] => "none found in its newest records".to_owned(),
             found => seasons_text(found),
         };
         println!("  season {}: {what}; configured: {} steps", stream.engine.name, stream.engine.series.season);
@@ -146,7 +148,7 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
     Ok(good)
 }
 
-/// How many partitions a topic has, where it exists; and, where it is read, whether it may be.
+/// Number of partitions of a topic, `None` if it does not exist. With `read`, also tries to read it.
 fn partitions(broker: &KafkaBroker, topic: &str, read: bool) -> Result<Option<i32>, BrokerError> {
     let found = broker.partitions(topic)?;
     if read && found.is_some() {
@@ -156,7 +158,7 @@ fn partitions(broker: &KafkaBroker, topic: &str, read: bool) -> Result<Option<i3
     Ok(found)
 }
 
-/// An answer, or in words that it is not permitted. Other errors end the check.
+/// Turns a missing permission into a message. Other errors end the check.
 fn permitted<T>(answer: Result<T, BrokerError>) -> Result<Result<T, String>, BrokerError> {
     match answer {
         Ok(answer) => Ok(Ok(answer)),

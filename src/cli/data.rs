@@ -1,4 +1,4 @@
-//! What the verbs that read a file have in common: how the file is read, and what is forecast from it.
+//! Arguments of the commands that read a file: how it is read, and what is forecast from it.
 
 use std::collections::BTreeMap;
 
@@ -15,75 +15,99 @@ use crate::{
     wire::TimeFormat,
 };
 
-/// The longest season that is looked for, in steps: a week of five minutes.
+/// Longest season that is searched for, in steps: a week of five-minute steps.
 const LONGEST_SEASON: usize = 2016;
 
-/// How a file is read.
+/// How the file is read.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct FileArguments {
-    /// Every row is one reading: of the series that --key names, at --time, with --value
+    /// Long format: a row is one value (--value) of one series (--key) at one time (--time)
     #[arg(long, requires = "key", help_heading = "File")]
     long: bool,
-    /// Long: the column that names the series
+    /// Long format: the column with the series' names
     #[arg(long, value_name = "COLUMN", requires = "long", help_heading = "File")]
     key: Option<String>,
-    /// Long: the column of the value [default: the last one]
+    /// Long format: the column with the values [default: the last one]
     #[arg(long, value_name = "COLUMN", requires = "long", help_heading = "File")]
     value: Option<String>,
-    /// Wide: the columns to forecast [default: every one that holds numbers]
+    /// Wide format: the columns to forecast [default: all columns with numbers]
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "long", help_heading = "File")]
     columns: Vec<String>,
-    /// Wide: columns that are looked at and not forecast
+    /// Wide format: columns that explain the others and are not forecast
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "long", help_heading = "File")]
     past_covariates: Vec<String>,
-    /// Wide: columns whose numbers are known in advance, over the whole horizon, and not forecast
+    /// Wide format: columns whose future values are known over the whole horizon; they are not forecast
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "long", help_heading = "File")]
     future_covariates: Vec<String>,
-    /// The column of the time stamp [default: the first one]
+    /// The column with the timestamps [default: the first one]
     #[arg(long, value_name = "COLUMN", help_heading = "File")]
     time: Option<String>,
-    /// There is no time stamp: rows are one --interval apart [default: 1 s]
+    /// The file has no timestamps: rows are one --interval apart [default: 1 s]
     #[arg(long, conflicts_with_all = ["time", "time_format"], help_heading = "File")]
     no_time: bool,
-    /// rfc3339, s, ms, us, ns (since 1970) or a strptime pattern [default: found out from the file]
+    /// Format of the timestamps: rfc3339, s, ms, us, ns (since 1970) or a strptime pattern [default: detected]
     #[arg(long, value_name = "FORMAT", help_heading = "File")]
     time_format: Option<String>,
-    /// Time zone of stamps that name none, and of days and weeks
+    /// Time zone of timestamps without one, and of days and weeks
     #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = zone, help_heading = "File")]
     time_zone: TimeZone,
-    /// A number that stands for none, such as -9999; may be given several times
+    /// A number that means a missing value, such as -9999; may be given several times
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, help_heading = "File")]
     missing: Vec<f64>,
-    /// The first row holds numbers already; columns are called 1, 2, 3 …
+    /// The file has no header; columns are named 1, 2, 3 …
     #[arg(long, help_heading = "File")]
     no_header: bool,
-    /// What stands between columns
+    /// Column separator
     #[arg(long, value_name = "CHARACTER", default_value = ",", value_parser = delimiter, help_heading = "File")]
     delimiter: u8,
 }
 
-/// What is forecast, and by which network.
+/// What is forecast, and with which network.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct ForecastArguments {
-    /// Steps ahead to forecast
+    /// Horizon: number of steps to forecast
     #[arg(long, value_name = "STEPS", default_value_t = Stream::default().horizon, help_heading = "Forecast")]
     pub(super) horizon: u32,
-    /// Length of a step, such as 15m [default: the median time between readings]
+    /// Length of a step, such as 15m [default: the median time between rows]
     #[arg(long, value_name = "TIME", value_parser = interval, help_heading = "Forecast")]
     pub(super) interval: Option<i64>,
-    /// Steps in a season, 0 for none; auto: one day where it has 4 to 1440 steps, one week of steps of a day
-    #[arg(long, value_name = "STEPS|auto", default_value = "auto", value_parser = season, help_heading = "Forecast")]
+    /// Steps in a season, 0 for none; auto: one day if it has 4 to 1440 steps, one week if a step is a day
+    #[arg(
+        long,
+        value_name = "STEPS|auto",
+        default_value = "auto",
+        value_parser = season,
+        help_heading = "Forecast"
+    )]
     season: SeasonChoice,
-    /// Quantile levels, ascending, 0.5 among them
-    #[arg(long, value_name = "LEVEL,…", value_delimiter = ',', default_values_t = Stream::default().quantiles, help_heading = "Forecast")]
+    /// Quantile levels, ascending, with 0.5
+    #[arg(
+        long,
+        value_name = "LEVEL,…",
+        value_delimiter = ',',
+        default_values_t = Stream::default().quantiles,
+        help_heading = "Forecast"
+    )]
     quantiles: Vec<f64>,
-    /// Days, in --time-zone, that are not taken for their weekday, such as 2014-12-25
-    #[arg(long, value_name = "DATE,…", value_delimiter = ',', value_parser = date, help_heading = "Forecast")]
+    /// Holidays, such as 2014-12-25, as days of --time-zone; they are no ordinary weekdays
+    #[arg(
+        long,
+        value_name = "DATE,…",
+        value_delimiter = ',',
+        value_parser = date,
+        help_heading = "Forecast"
+    )]
     holidays: Vec<Date>,
-    /// Linear experts beside the network, 0 to 3: of recent values, without the season, without the week
-    #[arg(long, value_name = "N", default_value_t = Stream::default().model.linear_experts, value_parser = clap::value_parser!(u32).range(..=3), help_heading = "Forecast")]
+    /// Number of linear experts in the mixture, 0 to 3: on values, on values without season, on values without week
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = Stream::default().model.linear_experts,
+        value_parser = clap::value_parser!(u32).range(..=3),
+        help_heading = "Forecast"
+    )]
     linear_experts: u32,
-    /// The network is told the time of year
+    /// Give the network the time of year as an input
     #[arg(long, help_heading = "Forecast")]
     year_phase: bool,
     #[command(flatten)]
@@ -91,7 +115,7 @@ pub(super) struct ForecastArguments {
 }
 
 impl FileArguments {
-    /// How the file is read onto a grid of `interval` milliseconds; `None`: found out from the file.
+    /// How the file is read onto a grid of `interval` milliseconds; `None` detects the interval.
     pub(super) fn read_spec(&self, interval: Option<i64>) -> ReadSpec {
         let layout = match &self.key {
             Some(key) => Layout::Long { key: key.clone(), value: self.value.clone() },
@@ -126,7 +150,7 @@ impl FileArguments {
 }
 
 impl ForecastArguments {
-    /// The same with a season of `steps`, 0 for none.
+    /// The same arguments with a season of `steps`, 0 for none.
     pub(super) fn with_season(&self, steps: u32) -> Self {
         Self { season: SeasonChoice::Steps(steps), ..self.clone() }
     }
@@ -136,7 +160,7 @@ impl ForecastArguments {
         self.quantiles.iter().map(|level| *level as f32).collect()
     }
 
-    /// The stream as the daemon would have it: what is not asked for here has the daemon's own default.
+    /// The stream of `table`. Settings that have no argument have the daemon's defaults.
     pub(super) fn stream_spec(
         &self,
         name: &str,
@@ -146,12 +170,12 @@ impl ForecastArguments {
     ) -> Result<StreamSpec, Failure> {
         let (interval, covariates) = (table.interval, table.past_covariates.len());
         if covariates > MAX_PAST_COVARIATES {
-            let what = format!("{covariates} covariates; expected at most {MAX_PAST_COVARIATES}");
+            let what = format!("{covariates} past covariates; expected at most {MAX_PAST_COVARIATES}");
             return Err(Failure(USAGE, what));
         }
         if table.future_covariates.len() > MAX_FUTURE_COVARIATES {
             let what = format!(
-                "{} columns known in advance; expected at most {MAX_FUTURE_COVARIATES}",
+                "{} future covariates; expected at most {MAX_FUTURE_COVARIATES}",
                 table.future_covariates.len()
             );
             return Err(Failure(USAGE, what));
@@ -186,8 +210,8 @@ impl ForecastArguments {
     }
 }
 
-/// What the file turned out to be, in a line for people.
-pub(super) fn what_it_is(stream: &StreamSpec, table: &Table) -> String {
+/// Describes the file in one line for the user: series, rows, step and season.
+pub(super) fn describe(stream: &StreamSpec, table: &Table) -> String {
     let step = Millis(table.interval);
     let season = match stream.series.season {
         0 => "no season".to_owned(),
@@ -195,25 +219,26 @@ pub(super) fn what_it_is(stream: &StreamSpec, table: &Table) -> String {
     };
     let mut text = format!("{} series, {} rows, step {step}, {season}", table.series.len(), table.rows);
     text += &match found_seasons(table) {
-        found if found.is_empty() => " (the data show none)".to_owned(),
-        found => format!(" (the data show {})", seasons_text(&found)),
+        found if found.is_empty() => " (none found in the data)".to_owned(),
+        found => format!(" (found in the data: {})", seasons_text(&found)),
     };
     if !table.ignored_columns.is_empty() {
-        text += &format!("; left out, no numbers: {}", table.ignored_columns.join(", "));
+        text += &format!("; ignored, without numbers: {}", table.ignored_columns.join(", "));
     }
     text
 }
 
-/// Series whose seasons are looked for.
+/// Number of series in which seasons are searched for.
 pub(super) const SAMPLE: usize = 8;
 
-/// The seasons that the first series show, in steps, and how many of them do; those of at least half of them.
+/// Seasons in steps that at least half of the first series have, and how many of them have it.
 fn found_seasons(table: &Table) -> Vec<(usize, usize)> {
     let sample = 0..table.series.len().min(SAMPLE);
     common_seasons(sample.map(|series| table.on_grid(series)))
 }
 
-/// Seasons that at least half of some series show, from their values one step apart, and how many of them do.
+/// Seasons in steps that at least half of the given series have, and how many of them have it. Values are one step
+/// apart.
 pub(super) fn common_seasons(series: impl ExactSizeIterator<Item = Vec<f64>>) -> Vec<(usize, usize)> {
     let (mut counts, of) = (BTreeMap::new(), series.len());
     for steps in series.flat_map(|values| detect_seasons(&values, LONGEST_SEASON)) {
@@ -222,7 +247,7 @@ pub(super) fn common_seasons(series: impl ExactSizeIterator<Item = Vec<f64>>) ->
     counts.into_iter().filter(|(_, count)| 2 * count >= of).collect()
 }
 
-/// Such as `24 steps (7 of 8 series)`.
+/// Seasons as text, such as `24 steps in 7 series`.
 pub(super) fn seasons_text(found: &[(usize, usize)]) -> String {
     let text = |(steps, count): &(usize, usize)| format!("{steps} steps in {count} series");
     found.iter().map(text).collect::<Vec<_>>().join(", ")
@@ -235,7 +260,7 @@ enum SeasonChoice {
 }
 
 fn season(text: &str) -> Result<SeasonChoice, String> {
-    // A season is kept in memory for every series.
+    // The seasonal profile of every series has one entry per step of the season.
     let steps = text.parse().ok().filter(|steps| *steps <= 1_000_000);
     match text {
         "auto" => Ok(SeasonChoice::Auto),
@@ -244,10 +269,10 @@ fn season(text: &str) -> Result<SeasonChoice, String> {
 }
 
 fn interval(text: &str) -> Result<i64, String> {
-    let expected = || format!("{text:?} is no length of time; expected one such as 500ms, 15m, 1h or 1d");
+    let expected = || format!("{text:?} is no duration; expected one such as 500ms, 15m, 1h or 1d");
     let span: Span = text.parse().map_err(|_| expected())?;
     let millis = span.total((Unit::Millisecond, SpanRelativeTo::days_are_24_hours())).map_err(|_| expected())?;
-    // Whole, and exact in an f64.
+    // A whole number that an f64 represents exactly.
     let whole = (millis >= 1.0 && millis.fract() == 0.0 && millis < 1e15).then_some(millis as i64);
     whole.ok_or_else(expected)
 }
@@ -274,7 +299,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seasons_and_lengths_of_time_are_read() {
+    fn seasons_dates_and_durations_are_parsed() {
         let read = ["15m", "1h", "1d", "500ms", "90s"].map(|text| interval(text).unwrap());
         assert_eq!(read, [900_000, 3_600_000, 86_400_000, 500, 90_000]);
         for wrong in ["", "5", "-1h", "0s", "soon", "1mo"] {

@@ -8,6 +8,7 @@ use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
 
+use super::runtime;
 use crate::{
     broker::{
         Broker, TopicSpec,
@@ -21,22 +22,22 @@ use crate::{
 
 /// The demo's configuration, as a user would write it.
 const CONFIGURATION: &str = include_str!("demo/demo.toml");
-/// Partitions of the simulated series' topic. The embedded broker keeps 5 MiB of each, which is the history to learn from.
+/// Partitions of the simulated series' topic. The embedded broker keeps 5 MiB of each: the history that training reads.
 const PARTITIONS: i32 = 4;
 
-/// What `foretide demo` takes.
+/// Arguments of `foretide demo`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Where the page and /metrics are; port 0 takes a free one
+    /// Address of the page and /metrics; port 0 takes a free one
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9464")]
     listen: SocketAddr,
-    /// Runs on this Kafka cluster (host:port, several with commas) instead of a broker of its own
+    /// Use this Kafka cluster (host:port, separated by commas) instead of an embedded broker
     #[arg(long, value_name = "SERVERS")]
     brokers: Option<String>,
-    /// Ends by itself after so many seconds, with a summary
+    /// End after this many seconds; without it, on Ctrl-C
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
-    /// How many series are simulated
+    /// Number of simulated series
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u16).range(1..=5000))]
     series: u16,
     /// Seed of the simulated series
@@ -44,9 +45,9 @@ pub struct Arguments {
     seed: u64,
 }
 
-/// Runs until the time is up or it is interrupted.
+/// Runs until the time is up or it is interrupted, then prints a summary.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    match show(arguments) {
+    match demo(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("foretide: {error:#}");
@@ -55,31 +56,20 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn show(arguments: &Arguments) -> anyhow::Result<()> {
+fn demo(arguments: &Arguments) -> anyhow::Result<()> {
     telemetry::logs::start(telemetry::LogFormat::Text, "warn")?;
     let exposition = Exposition::install()?;
     let settings = configuration(arguments)?;
-    // The embedded broker must outlive everything that talks to it.
     let (embedded, broker) = cluster(arguments, &settings)?;
-    super::runtime()?.block_on(async {
+    let ended = runtime::start()?.block_on(async {
         let daemon = Daemon::start(&settings, Arc::clone(&broker), exposition, "demo", "demo").await?;
-        let address = daemon.address();
-        println!("Foretide demo");
-        match &embedded {
-            Some(embedded) => println!("  broker    embedded, at {} (any Kafka client can look in)", embedded.bootstrap_servers()),
-            None => println!("  broker    {}", settings.kafka.brokers.join(", ")),
-        }
-        println!("  data      {} simulated series, five minutes of event time in a quarter second; this machine's own readings, each second", arguments.series);
-        println!("  page      http://{address}/");
-        println!("  metrics   http://{address}/metrics");
-        match arguments.seconds {
-            Some(seconds) => println!("It ends by itself after {seconds} s."),
-            None => println!("Stop it with Ctrl-C."),
-        }
+        print_addresses(arguments, &settings, embedded.as_ref(), daemon.address());
         let feed = feed::start(Arc::clone(&broker), arguments.seed, usize::from(arguments.series))
-            .context("the demo's data")?;
-        let board = Arc::clone(&daemon.status().dashboard);
-        let stop = super::asked_to_stop()?;
+            .context("cannot write the demo's data")?;
+        let dashboard = Arc::clone(&daemon.status().dashboard);
+        let stop = runtime::stop_signal()?;
+        // Partitions leave the dashboard during the shutdown: the summary is of the moment before.
+        let mut overview = None;
         let ended = daemon
             .run(async {
                 match arguments.seconds {
@@ -89,15 +79,36 @@ fn show(arguments: &Arguments) -> anyhow::Result<()> {
                     },
                     None => stop.await,
                 }
+                overview = Some(dashboard.overview());
             })
             .await;
         let fed = feed.stop();
-        println!("{}", summary::text(&board.overview()));
+        println!("{}", summary::text(&overview.unwrap_or_else(|| dashboard.overview())));
         ended?;
-        fed.context("the demo's data")
-    })?;
+        fed.context("cannot write the demo's data")
+    });
+    // The clients end before the broker. They would log errors about a broker that is gone.
+    drop(broker);
     drop(embedded);
-    Ok(())
+    ended
+}
+
+fn print_addresses(arguments: &Arguments, settings: &Settings, embedded: Option<&EmbeddedBroker>, address: SocketAddr) {
+    println!("Foretide demo");
+    match embedded {
+        Some(embedded) => {
+            println!("  broker    embedded, at {} (open to any Kafka client)", embedded.bootstrap_servers())
+        }
+        None => println!("  broker    {}", settings.kafka.brokers.join(", ")),
+    }
+    println!("  data      {} simulated series, five minutes of event time each 250 ms", arguments.series);
+    println!("            load, memory, network and disk of this machine, each second");
+    println!("  page      http://{address}/");
+    println!("  metrics   http://{address}/metrics");
+    match arguments.seconds {
+        Some(seconds) => println!("The demo ends after {seconds} s."),
+        None => println!("Stop the demo with Ctrl-C."),
+    }
 }
 
 fn configuration(arguments: &Arguments) -> anyhow::Result<Settings> {
@@ -106,7 +117,7 @@ fn configuration(arguments: &Arguments) -> anyhow::Result<Settings> {
     settings::parse("demo.toml", CONFIGURATION, layer).map_err(|problems| anyhow!("{problems}"))
 }
 
-/// The broker that the demo runs on, with every topic it needs.
+/// The broker of the demo, with all topics. The embedded broker, where there is one, must live longer than its clients.
 fn cluster(arguments: &Arguments, settings: &Settings) -> anyhow::Result<(Option<EmbeddedBroker>, Arc<dyn Broker>)> {
     let plan = specs::plan(settings)?;
     let inputs = [(feed::SIMULATED, PARTITIONS), (feed::MACHINE, 1)].map(|(name, partitions)| TopicSpec {
@@ -145,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn its_configuration_is_right() {
+    fn the_demo_configuration_is_valid() {
         let line = Line::parse_from(["demo", "--listen", "127.0.0.1:0", "--brokers", "a:1,b:2", "--seconds", "5"]);
         let settings = configuration(&line.arguments).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(settings.kafka.brokers, ["a:1", "b:2"]);

@@ -1,21 +1,27 @@
-//! What ends a verb early, and with which exit code.
+//! Errors of a command, and their exit codes.
 
 use crate::{
     backtest::{BacktestError, DataError},
     train::TrainError,
 };
 
-/// Exit codes of sysexits.h: wrong usage, bad data, no input, a cluster that is not there or not as it must be, anything
-/// else, output that cannot be written, and a wrong configuration.
+// Exit codes of sysexits.h.
+/// Arguments that cannot be used, or not together.
 pub(super) const USAGE: u8 = 64;
+/// The input is malformed, or too little.
 pub(super) const BAD_DATA: u8 = 65;
+/// An input file cannot be read.
 pub(super) const NO_INPUT: u8 = 66;
+/// The cluster is unreachable or lacks a topic or a permission, or a device is missing.
 pub(super) const UNAVAILABLE: u8 = 69;
+/// Any other error.
 pub(super) const SOFTWARE: u8 = 70;
+/// The output cannot be written.
 pub(super) const CANNOT_WRITE: u8 = 74;
+/// The configuration is invalid.
 pub(super) const WRONG_CONFIGURATION: u8 = 78;
 
-/// What went wrong, and with which exit code it ends.
+/// An exit code and the message for the user.
 #[derive(Debug)]
 pub(super) struct Failure(pub(super) u8, pub(super) String);
 

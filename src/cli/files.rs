@@ -1,4 +1,4 @@
-//! Small files that are read or written whole.
+//! Small files, read and written in one piece.
 
 use std::{
     fs::{self, File},
@@ -13,32 +13,32 @@ pub(super) fn read(path: &Path, expected: &str) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| Failure(NO_INPUT, format!("{}: {error}; expected {expected}", path.display())))
 }
 
-/// Writes a file so that whoever reads it finds the old one or the new one, and after a crash one of the two: under
-/// another name beside it, then renamed.
+/// Writes a file atomically: under another name in the same folder, then renamed. A reader, also after a crash, finds
+/// the old file or the new one.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let beside = beside(path);
-    let written = File::create(&beside)
+    let temporary = temporary(path);
+    let written = File::create(&temporary)
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&beside, path));
-    written.map_err(|error| cannot(path, &error))
+        .and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|error| cannot_write(path, &error))
 }
 
-/// Whether [`write`] will be able to, before hours are spent on what it should write.
+/// Whether [`write`] will work. Call it before the hours of work whose result it should write.
 pub(super) fn check_writable(path: &Path) -> Result<(), Failure> {
-    let beside = beside(path);
+    let temporary = temporary(path);
     if path.is_dir() {
         return Err(Failure(CANNOT_WRITE, format!("cannot write {}: it is a folder", path.display())));
     }
-    File::create(&beside).and_then(|_| fs::remove_file(&beside)).map_err(|error| cannot(path, &error))
+    File::create(&temporary).and_then(|_| fs::remove_file(&temporary)).map_err(|error| cannot_write(path, &error))
 }
 
-fn beside(path: &Path) -> PathBuf {
+fn temporary(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".part");
     PathBuf::from(name)
 }
 
-fn cannot(path: &Path, error: &std::io::Error) -> Failure {
+fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
     Failure(CANNOT_WRITE, format!("cannot write {}: {error}", path.display()))
 }
 
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_replaced_whole_and_leave_nothing_beside() {
+    fn files_are_replaced_atomically_and_leave_no_temporary_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("weights");
         check_writable(&path).unwrap();

@@ -1,4 +1,4 @@
-//! An interrupt from the terminal: the first asks for an orderly end, the second ends at once.
+//! Ctrl-C on the terminal: the first one asks for an orderly end, the second one ends at once.
 
 use std::{
     io,
@@ -8,41 +8,43 @@ use std::{
     },
 };
 
-/// Exit code after a second interrupt: 128 and the signal's number, as shells have it.
+use super::runtime::stop_signal;
+
+/// Exit code after a second interrupt: 128 plus the number of SIGINT, as shells report it.
 const ABORTED: i32 = 130;
 
-/// Whether an end was asked for.
+/// A flag that the first interrupt sets.
 #[derive(Debug, Clone)]
 pub(super) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Listens from now on, on a thread of its own.
+    /// Starts to listen, on a thread of its own.
     ///
     /// # Errors
-    /// Where the system gives no thread or no signals.
+    /// When the system refuses a thread or a signal handler.
     pub(super) fn listen() -> io::Result<Self> {
-        let asked = Arc::new(AtomicBool::new(false));
+        let requested = Arc::new(AtomicBool::new(false));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let first = {
             let _inside = runtime.enter();
-            super::asked_to_stop()?
+            stop_signal()?
         };
-        let flag = Arc::clone(&asked);
+        let flag = Arc::clone(&requested);
         std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
             runtime.block_on(async {
                 first.await;
                 flag.store(true, Ordering::Relaxed);
-                if let Ok(second) = super::asked_to_stop() {
+                if let Ok(second) = stop_signal() {
                     second.await;
                     std::process::exit(ABORTED);
                 }
             });
         })?;
-        Ok(Self(asked))
+        Ok(Self(requested))
     }
 
-    /// Whether an end was asked for.
-    pub(super) fn asked(&self) -> bool {
+    /// Whether an end was requested.
+    pub(super) fn requested(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -1,4 +1,4 @@
-//! The verbs.
+//! The command line: one module per command.
 
 mod backtest;
 mod check;
@@ -8,11 +8,13 @@ mod failure;
 mod files;
 mod interrupt;
 mod network;
+mod output;
 mod run;
+mod runtime;
 mod train;
 mod training;
 
-use std::{future::Future, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -21,48 +23,30 @@ use clap::{Parser, Subcommand};
 #[command(version)]
 struct Arguments {
     #[command(subcommand)]
-    verb: Verb,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
-    /// Shows everything in one process: broker, live data, the daemon, and a page to look at
+enum Command {
+    /// Show everything in one process: an embedded broker, live data, the daemon, and its page
     Demo(demo::Arguments),
-    /// Runs the daemon
+    /// Run the daemon
     Run(run::Arguments),
-    /// Says everything that is wrong with a configuration, or what it amounts to; starts nothing
+    /// Check a configuration and summarise it; starts nothing
     Check(check::Arguments),
-    /// Runs a CSV file through the engine and tells how well it was forecast
+    /// Run a CSV file through the engine and report how well it was forecast
     Backtest(Box<backtest::Arguments>),
-    /// Trains off line, from a file or from a stream's topics, or shows how far a network's gradients reach
+    /// Train off line, from a file or from a stream's topics, or show how far a network's gradients reach
     Train(Box<train::Arguments>),
 }
 
-/// Parses the command line and runs the verb.
+/// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
-    match Arguments::parse().verb {
-        Verb::Demo(arguments) => demo::run(&arguments),
-        Verb::Run(arguments) => run::run(&arguments),
-        Verb::Check(arguments) => check::run(&arguments),
-        Verb::Backtest(arguments) => backtest::run(&arguments),
-        Verb::Train(arguments) => train::run(&arguments),
+    match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Backtest(arguments) => backtest::run(&arguments),
+        Command::Train(arguments) => train::run(&arguments),
     }
-}
-
-/// HTTP, signals and timers need little.
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("http").enable_all().build()
-}
-
-/// Resolves on SIGTERM and on an interrupt from the terminal.
-fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }

@@ -1,60 +1,79 @@
-//! What the network looks like, on the command line.
+//! Arguments of the network that several commands share.
 
 use super::failure::{Failure, USAGE};
 use crate::settings::{Cell, Model, Strategy, Stream, Target};
 
-/// The network; what is not asked for has the daemon's own default.
+/// The network. Options that are not given have the daemon's defaults.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct NetworkArguments {
-    /// What its layers are made of: elman, elman_relu, lstm, gru, gru_reset_before, mingru, minlstm, slstm, feedforward, tcn or attention
-    #[arg(long, value_name = "CELL", default_value = Stream::default().model.cell.word(), value_parser = cell, help_heading = "Network")]
+    /// Cell of the layers: elman, elman_relu, lstm, gru, gru_reset_before, mingru, minlstm, slstm, feedforward, tcn or
+    /// attention
+    #[arg(
+        long,
+        value_name = "CELL",
+        default_value = Stream::default().model.cell.word(),
+        value_parser = cell,
+        help_heading = "Network"
+    )]
     cell: Cell,
-    /// Units in a layer
+    /// Units per layer
     #[arg(long, value_name = "UNITS", default_value_t = Stream::default().model.hidden, help_heading = "Network")]
     hidden: u32,
     /// Layers
     #[arg(long, value_name = "LAYERS", default_value_t = Stream::default().model.layers, help_heading = "Network")]
     layers: u32,
-    /// What goes in and what comes out: direct, recursive, many_to_one, one_to_many or one_to_one
-    #[arg(long, value_name = "WORD", default_value = Stream::default().model.strategy.word(), value_parser = strategy, help_heading = "Network")]
+    /// Forecasting strategy: direct, recursive, many_to_one, one_to_many or one_to_one
+    #[arg(
+        long,
+        value_name = "STRATEGY",
+        default_value = Stream::default().model.strategy.word(),
+        value_parser = strategy,
+        help_heading = "Network"
+    )]
     strategy: Strategy,
-    /// What many_to_one tells of the steps ahead: maximum, minimum, mean or last
-    #[arg(long, value_name = "WORD", default_value = Stream::default().model.target.word(), value_parser = target, help_heading = "Network")]
+    /// What many_to_one forecasts of the horizon: maximum, minimum, mean or last value
+    #[arg(
+        long,
+        value_name = "TARGET",
+        default_value = Stream::default().model.target.word(),
+        value_parser = target,
+        help_heading = "Network"
+    )]
     target: Target,
-    /// How probably many_to_one's number lies above this; of a minimum, below
+    /// Report the probability that the value of many_to_one exceeds this threshold (of a minimum: falls below it)
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, help_heading = "Network")]
     threshold: Option<f64>,
-    /// Add a layer's outputs to those of the layer below
+    /// Add the outputs of the layer below to a layer's outputs (residual connections)
     #[arg(long, help_heading = "Network")]
     residual: bool,
     /// Normalise a layer's outputs over its units
     #[arg(long, help_heading = "Network")]
     layer_norm: bool,
-    /// Steps between a layer's output and the one it remembers, for each layer [default: 1; tcn: 1,2,4…]
+    /// Distance in steps between a layer's output and the state it continues, for each layer [default: 1; tcn: 1,2,4…]
     #[arg(long, value_name = "STEPS,…", value_delimiter = ',', help_heading = "Network")]
     dilations: Vec<u32>,
-    /// Steps that feedforward and attention look at
+    /// Steps of input of feedforward and attention
     #[arg(long, value_name = "STEPS", default_value_t = Stream::default().model.context, help_heading = "Network")]
     context: u32,
-    /// Newest steps that the lowest layer of a recurrent cell reads side by side
+    /// Newest steps that the lowest layer of a recurrent cell reads at once
     #[arg(long, value_name = "STEPS", default_value_t = Stream::default().model.window, help_heading = "Network")]
     window: u32,
-    /// Steps read, remembered and decoded as one, a divisor of the horizon; 0: none
+    /// Steps per segment: read, remembered and decoded as one; divides the horizon; 0 for none
     #[arg(long, value_name = "STEPS", default_value_t = Stream::default().model.segment, help_heading = "Network")]
     segment: u32,
-    /// Serve recurrent layers with weights rounded to bfloat16, where the processor can
+    /// Serve recurrent layers with bfloat16 weights, where the CPU supports it
     #[arg(long, help_heading = "Network")]
     bf16: bool,
-    /// The longest memory that the gates' first biases spread over, in steps; 0: a forget bias of one
+    /// Chrono initialisation: longest memory of the gates' initial biases in steps; 0 for a forget bias of one
     #[arg(long, value_name = "STEPS", default_value_t = Stream::default().model.chrono, help_heading = "Network")]
     chrono: u32,
 }
 
 impl NetworkArguments {
-    /// The network as the configuration would say it.
+    /// The network as the configuration describes it.
     ///
     /// # Errors
-    /// A threshold that nothing can cross.
+    /// When there is a threshold but no single value that could cross it.
     pub(super) fn model(&self, seed: u64) -> Result<Model, Failure> {
         if self.threshold.is_some() && self.strategy != Strategy::ManyToOne {
             let needs = format!("--threshold needs --strategy {}", Strategy::ManyToOne);
@@ -81,7 +100,7 @@ impl NetworkArguments {
     }
 }
 
-/// A parser of such words as the configuration has them.
+/// A parser of the words of the configuration.
 fn word<T>(
     from_word: fn(&str) -> Option<T>,
     words: &'static [&'static str],

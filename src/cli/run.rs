@@ -1,10 +1,10 @@
-//! `foretide run`: the daemon, until it is told to stop.
+//! `foretide run`: the daemon, until it is asked to stop.
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 
-use super::failure::WRONG_CONFIGURATION;
+use super::{failure::WRONG_CONFIGURATION, runtime};
 use crate::{
     broker::kafka::KafkaBroker,
     daemon::{Daemon, DaemonError, specs},
@@ -13,20 +13,20 @@ use crate::{
     telemetry::{self, Exposition},
 };
 
-/// What `foretide run` takes.
+/// Arguments of `foretide run`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The configuration; without it defaults and the environment alone
+    /// Configuration file; without it, defaults and environment variables only
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// What this process does; overrides the configuration: all, score or train
+    /// Role of this process: all, score or train; overrides the configuration
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
 }
 
-/// Runs until SIGTERM or an interrupt, then ends in good order.
+/// Runs until SIGTERM or Ctrl-C, then ends in good order.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    // A flag is one more layer, over file and environment.
+    // The flag is the topmost layer of the configuration, above file and environment.
     let role = arguments.role.iter().map(|role| ("FORETIDE__ROLE".to_owned(), role.clone()));
     let settings = match settings::load(arguments.config.as_deref(), env::variables().chain(role)) {
         Ok(settings) => settings,
@@ -51,10 +51,10 @@ fn serve(settings: &Settings) -> anyhow::Result<()> {
     let instance = instance(settings)?;
     let options = specs::kafka_options(settings, &instance);
     let broker = Arc::new(KafkaBroker::new(options).map_err(DaemonError::Client)?);
-    super::runtime()?.block_on(async {
+    runtime::start()?.block_on(async {
         let daemon = Daemon::start(settings, broker, exposition, &instance, &settings.app).await?;
         tracing::info!(address = %daemon.address(), app = settings.app, instance, role = %settings.role, "started");
-        daemon.run(super::asked_to_stop()?).await?;
+        daemon.run(runtime::stop_signal()?).await?;
         tracing::info!("stopped");
         Ok(())
     })
@@ -67,10 +67,10 @@ fn log_format(settings: &Settings) -> telemetry::LogFormat {
     }
 }
 
-/// The name that tells this process from its replicas.
+/// The name that distinguishes this process from its replicas.
 fn instance(settings: &Settings) -> anyhow::Result<String> {
     match &settings.instance {
         Auto::Set(instance) => Ok(instance.clone()),
-        Auto::Auto => env::host_name().context("the host has no name; set `instance` in the configuration"),
+        Auto::Auto => env::host_name().context("this host has no name; set `instance` in the configuration"),
     }
 }

@@ -1,38 +1,38 @@
-//! How a network is trained, on the command line.
+//! Arguments of training that several commands share.
 
 use crate::train::TrainSpec;
 
-/// What overrides the settings of training.
+/// Overrides of the training settings.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct TrainingArguments {
-    /// Steps between two updates
+    /// Steps between two updates of the weights
     #[arg(long, value_name = "STEPS", help_heading = "Training")]
     k1: Option<usize>,
-    /// Steps that gradients flow back, at least k1
+    /// Steps over which gradients flow back, at least k1
     #[arg(long, value_name = "STEPS", help_heading = "Training")]
     k2: Option<usize>,
-    /// The largest learning rate
+    /// Highest learning rate
     #[arg(long, value_name = "RATE", help_heading = "Training")]
     learning_rate: Option<f64>,
-    /// Series trained on side by side
-    #[arg(long, value_name = "LANES", help_heading = "Training")]
+    /// Training sequences per batch
+    #[arg(long, value_name = "SEQUENCES", help_heading = "Training")]
     batch_size: Option<usize>,
-    /// The largest norm of a gradient
+    /// Largest gradient norm; larger gradients are clipped to it
     #[arg(long, value_name = "NORM", help_heading = "Training")]
     clip: Option<f64>,
-    /// Below this error, in a series' own scale, the loss is a parabola; 0: nowhere
+    /// The loss is quadratic below this error, in units of the series' scale; 0 for nowhere
     #[arg(long, value_name = "ERROR", help_heading = "Training")]
     huber: Option<f64>,
-    /// First steps of each stretch of history that give no loss
+    /// First steps of each segment of history, which contribute no loss
     #[arg(long, value_name = "STEPS", help_heading = "Training")]
     burn_in: Option<usize>,
-    /// Threads of the processor
+    /// CPU threads
     #[arg(long, value_name = "THREADS", help_heading = "Training")]
     threads: Option<usize>,
 }
 
 impl TrainingArguments {
-    /// Puts what was asked for in the place of the settings.
+    /// Replaces the settings that were given as arguments.
     pub(super) fn apply(&self, spec: &mut TrainSpec) {
         spec.k1 = self.k1.unwrap_or(spec.k1);
         spec.k2 = self.k2.unwrap_or(spec.k2.max(spec.k1));

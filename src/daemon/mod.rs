@@ -26,7 +26,7 @@ mod trainer;
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use crate::dashboard::http::{Condition, Health, ListenerSpec, Serving, Window};
+use crate::dashboard::http::{AppState, Condition, Health, HttpServer, ListenerSpec};
 use crate::{
     broker::{Broker, BrokerError},
     env::{Clock, SystemClock},
@@ -87,7 +87,7 @@ impl DaemonError {
 pub struct Daemon {
     shared: Shared,
     workers: Vec<Worker>,
-    serving: Serving,
+    serving: HttpServer,
     close_http: tokio::sync::oneshot::Sender<()>,
     deadline: Duration,
 }
@@ -109,7 +109,7 @@ impl Daemon {
         let health = Arc::new(Health::new(Arc::clone(&clock)));
         let status = Arc::new(Status::default());
         let (close_http, closed) = tokio::sync::oneshot::channel();
-        let window = Window {
+        let state = AppState {
             dashboard: Arc::clone(&status.dashboard),
             health: Arc::clone(&health),
             exposition,
@@ -120,7 +120,7 @@ impl Daemon {
         if let Some(caution) = settings.http.security_warning() {
             tracing::warn!("{caution}");
         }
-        let serving = crate::dashboard::http::serve(door, window, async {
+        let serving = crate::dashboard::http::serve(door, state, async {
             // Dropping the sender asks as well.
             let _ = closed.await;
         })

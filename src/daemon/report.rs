@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{commit::Refused, forecasts::ForecastTimes, plan::Plan, snapshots::RestoreFacts, status::Status};
 use crate::{
     broker::Batch,
-    dashboard::state::{Accuracy, SeriesUpdate, Work},
+    dashboard::state::{HorizonAccuracy, IntervalCoverage, SeriesUpdate, WorkCounts},
     engine::{Engine, StreamSpec, Transaction},
     forecast::{AccuracySums, Expert},
     telemetry::metrics,
@@ -41,7 +41,7 @@ pub fn committed(
     metrics::TRANSACTION_COMPUTE_SECONDS.histogram(&[]).record(seconds(times.started, times.stepped));
     metrics::COMMIT_SECONDS.histogram(&[]).record(seconds(times.stepped, times.committed));
     metrics::TRANSACTIONS.counter(&[("outcome", "committed")]).increment(1);
-    let mut works: Vec<Work> = vec![Work::default(); plan.streams.len()];
+    let mut works: Vec<WorkCounts> = vec![WorkCounts::default(); plan.streams.len()];
     count_input(plan, inbox, times.wall, &mut works);
     count_refused(plan, refused, &mut works);
     for (index, (stream, work)) in plan.streams.iter().zip(&mut works).enumerate() {
@@ -79,7 +79,7 @@ pub fn written(plan: &Plan, bytes: &[u64]) {
 
 /// So many records wait to be taken through the engine.
 pub fn gathered(records: usize) {
-    metrics::QUEUE_RECORDS.gauge(&[("queue", "epoch")]).set(records as f64);
+    metrics::QUEUE_RECORDS.gauge(&[("queue", "transaction")]).set(records as f64);
 }
 
 /// The group has given or taken partitions.
@@ -127,11 +127,12 @@ pub fn show(status: &Status, engine: &Engine, epoch: &Transaction) {
             levels,
             quantiles: &epoch.quantiles[row.quantile..row.quantile + outputs * levels.len()],
             anomaly: row.anomaly.map(|anomaly| anomaly.score),
+            anomalous: row.anomaly.is_some_and(|anomaly| anomaly.anomalous),
         });
     }
 }
 
-fn count_input(plan: &Plan, inbox: &[Batch], wall: i64, works: &mut [Work]) {
+fn count_input(plan: &Plan, inbox: &[Batch], wall: i64, works: &mut [WorkCounts]) {
     for batch in inbox {
         let partition = batch.partition.number.to_string();
         for (index, name) in plan.streams_of(&batch.partition.topic) {
@@ -153,7 +154,7 @@ pub fn letter(stream: &str, refusal: &Rejection) {
     metrics::DEAD_LETTERS.counter(&[("stream", stream), ("reason", refusal.reason.label())]).increment(1);
 }
 
-fn count_refused(plan: &Plan, refused: &[Refused], works: &mut [Work]) {
+fn count_refused(plan: &Plan, refused: &[Refused], works: &mut [WorkCounts]) {
     for refused in refused {
         let name: &str = &plan.streams[refused.stream].engine.name;
         let reason = refused.refusal.reason;
@@ -196,10 +197,10 @@ fn count_accuracy(spec: &StreamSpec, facts: &AccuracySums, status: &Status) {
             let labels = [stream, ("interval", &*interval)];
             metrics::INTERVAL_TARGETS.counter(&labels).increment(bucket.intervals);
             metrics::INTERVAL_COVERED.counter(&labels).increment(covered);
-            intervals.push((share, bucket.intervals, covered));
+            intervals.push(IntervalCoverage { share, targets: bucket.intervals, covered });
         }
         if bucket.points > 0 {
-            let accuracy = Accuracy {
+            let accuracy = HorizonAccuracy {
                 count: bucket.points,
                 foretide: bucket.absolute_error,
                 last_value: last,

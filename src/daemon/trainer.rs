@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     broker::{BrokerError, Member, MemberEvent, ProducerRecord, Publisher},
-    dashboard::state::{Promotion, TrainingStep, Verdict as Shown},
+    dashboard::state::{Decision, TrainingOutcome, TrainingStep},
     forecast::StreamPrior,
     nn::Weights,
     telemetry::metrics,
@@ -239,11 +239,11 @@ impl<'a> Trainer<'a> {
         tracing::info!(stream = name, %verdict, "the challenger is refused");
         metrics::REFUSALS.counter(&[("stream", name), ("reason", verdict.name())]).increment(1);
         count(stream, "refused");
-        self.shared.status.dashboard.record_training_outcome(Promotion {
+        self.shared.status.dashboard.record_training_outcome(TrainingOutcome {
             stream: name.to_owned(),
             at: self.shared.clock.wall_millis(),
             version: champion.version,
-            verdict: Shown::Refused(verdict.to_string()),
+            decision: Decision::Refused(verdict.to_string()),
             champion_loss: finite(outcome.champion_loss),
             challenger_loss: finite(outcome.challenger_loss),
         });
@@ -281,7 +281,7 @@ impl<'a> Trainer<'a> {
                     at: shared.clock.wall_millis(),
                     round,
                     step: progress.update as u64,
-                    of: progress.max_updates as u64,
+                    steps: progress.max_updates as u64,
                     loss: progress.loss,
                     gradient_norm: progress.gradient_norm,
                 },
@@ -374,19 +374,19 @@ impl<'a> Trainer<'a> {
             })
             .collect();
         leading.publisher.publish(&outgoing)?;
-        let (metric, outcome, verdict) = match challenger.reason {
-            PublishReason::Promotion => (metrics::PROMOTIONS, "promoted", Shown::Promoted),
-            PublishReason::Rollback => (metrics::ROLLBACKS, "rolled_back", Shown::RolledBack(WORSE.into())),
+        let (metric, outcome, decision) = match challenger.reason {
+            PublishReason::Promotion => (metrics::PROMOTIONS, "promoted", Decision::Promoted),
+            PublishReason::Rollback => (metrics::ROLLBACKS, "rolled_back", Decision::RolledBack(WORSE.into())),
         };
         metric.counter(&[("stream", name)]).increment(1);
         count(stream, outcome);
         let (champion_loss, challenger_loss) = (challenger.champion_loss, challenger.challenger_loss);
         tracing::info!(stream = name, version, champion_loss, challenger_loss, outcome, "weights published");
-        self.shared.status.dashboard.record_training_outcome(Promotion {
+        self.shared.status.dashboard.record_training_outcome(TrainingOutcome {
             stream: name.to_owned(),
             at,
             version,
-            verdict,
+            decision,
             champion_loss: finite(champion_loss),
             challenger_loss: finite(challenger_loss),
         });

@@ -1,4 +1,4 @@
-//! The dashboard: what the page shows ([`state`]), and the HTTP server of page, metrics and probes ([`http`]).
+//! The dashboard: the contents of the page ([`state`]), and the HTTP server of page, metrics and probes ([`http`]).
 
 pub mod http;
 pub mod state;

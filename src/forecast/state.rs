@@ -266,7 +266,7 @@ impl ForecastState {
             .detector
             .judge(spec, newest, far, |tail| tail.score(spec, residual, usual, |level| unhalve(issued[level])));
         facts.scored += 1;
-        facts.anomalous += u64::from(anomaly.score >= 0.99);
+        facts.anomalous += u64::from(anomaly.anomalous);
         Some(anomaly)
     }
 

@@ -1,39 +1,40 @@
-//! How logs are written: one line per event on standard error, as text or as JSON.
+//! Logs: one line per event on standard error, as text or as JSON.
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// The shape of a log line.
+/// Format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
-    /// For people.
+    /// Plain text.
     #[default]
     Text,
-    /// For machines: one JSON object per line.
+    /// One JSON object per line.
     Json,
 }
 
 /// Why logging could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LogsError {
-    /// The level is no level and no list of `target=level`.
+    /// The level is neither a level nor a list of `target=level`.
     #[error(
-        "log level {level:?}: {reason}; expected error, warn, info, debug or trace, or a list such as \"info,foretide::daemon=debug\""
+        "log level {level:?}: {reason}; expected error, warn, info, debug or trace, or a list such as \
+         \"info,foretide::daemon=debug\""
     )]
     Level {
-        /// What was given.
+        /// The level as configured.
         level: String,
-        /// What the parser said.
+        /// The parser's message.
         reason: String,
     },
-    /// A second subscriber in one process.
-    #[error("logs are already being written in this process; start them once")]
+    /// The process writes logs already.
+    #[error("this process writes logs already; start them only once")]
     Started,
 }
 
 /// Starts logging to standard error at `level` (a level, or tracing's list of `target=level`).
 ///
 /// # Errors
-/// When `level` cannot be understood, or logging has been started before.
+/// When `level` is invalid, or logging was started before.
 pub fn start(format: LogFormat, level: &str) -> Result<(), LogsError> {
     let filter = filter(level)?;
     let registry = tracing_subscriber::registry().with(filter);

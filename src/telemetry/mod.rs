@@ -1,6 +1,6 @@
-//! Metric names in one place ([`metrics`]), their recorder and exposition, and how logs are written.
+//! The metrics ([`metrics`]), their recorder and exposition, and logging.
 //!
-//! A leaf: it imports no other room, so that every room of the shell may count and log through it.
+//! This room imports no other room, so every room with side effects may use it.
 
 pub mod logs;
 pub mod metrics;

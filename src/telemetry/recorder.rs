@@ -1,4 +1,4 @@
-//! The recorder behind the metrics, and the text that Prometheus scrapes.
+//! The recorder of the metrics, and the text that Prometheus scrapes.
 
 use std::sync::Arc;
 
@@ -11,25 +11,25 @@ use super::process;
 /// Why the recorder could not be installed.
 #[derive(Debug, thiserror::Error)]
 pub enum RecorderError {
-    /// A second recorder in one process.
-    #[error("metrics are already being recorded in this process; install the recorder once, at the start")]
+    /// The process has a recorder already.
+    #[error("this process has a metrics recorder already; install it only once, at the start")]
     Installed,
-    /// The exporter refused a setting.
+    /// The exporter refused the buckets of a histogram.
     #[error("the metrics exporter refused its settings: {0}")]
     Builder(String),
 }
 
-/// What `/metrics` answers with. Cheap to clone.
+/// Renders the answer of `/metrics`. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Exposition {
     handle: Arc<PrometheusHandle>,
 }
 
 impl Exposition {
-    /// Makes a recorder for every metric of [`super::metrics`] and installs it for the whole process.
+    /// Installs a recorder for all metrics of [`super::metrics`] in this process.
     ///
     /// # Errors
-    /// When one has been installed before.
+    /// When the process has one already.
     pub fn install() -> Result<Self, RecorderError> {
         let (recorder, exposition) = Self::build()?;
         metrics::set_global_recorder(recorder).map_err(|_| RecorderError::Installed)?;
@@ -37,10 +37,10 @@ impl Exposition {
         Ok(exposition)
     }
 
-    /// The text of a recorder that is not installed: it holds nothing. For a server in a test.
+    /// Creates a recorder without installing it, for a server in a test. It stays empty.
     ///
     /// # Errors
-    /// Never in practice: when the exporter refuses the buckets of [`super::metrics`].
+    /// When the exporter refuses the buckets of [`super::metrics`].
     pub fn detached() -> Result<Self, RecorderError> {
         Self::build().map(|(_, exposition)| exposition)
     }
@@ -60,23 +60,23 @@ impl Exposition {
         Ok((recorder, Self { handle }))
     }
 
-    /// The text that Prometheus scrapes, process metrics read anew. Call it from one place only at a time.
+    /// The text that Prometheus scrapes, with current process metrics.
     pub fn render(&self) -> String {
-        process::read().into_iter().flatten().for_each(|(metric, value)| match metric.kind {
-            Kind::Sum => metric.sum(&[]).set(value),
-            _ => metric.gauge(&[]).set(value),
-        });
+        for (metric, value) in process::read() {
+            let handle = if metric.kind == Kind::Sum { metric.sum(&[]) } else { metric.gauge(&[]) };
+            value.into_iter().for_each(|value| handle.set(value));
+        }
         sums_are_counters(&self.handle.render())
     }
 
-    /// Moves recorded distributions into their buckets; call it every few seconds, so that a quiet `/metrics` does not
-    /// let samples pile up.
+    /// Moves samples of histograms into their buckets. Call it every few seconds: without it and without requests to
+    /// `/metrics`, samples accumulate.
     pub fn upkeep(&self) {
         self.handle.run_upkeep();
     }
 }
 
-/// Tells the recorder the help and unit of every metric.
+/// Registers help and unit of every metric.
 pub fn describe_all(recorder: &dyn Recorder) {
     for metric in ALL {
         let (name, help) = (KeyName::from_const_str(metric.name), SharedString::const_str(metric.help));
@@ -94,8 +94,8 @@ pub fn describe_all(recorder: &dyn Recorder) {
     }
 }
 
-/// The `metrics` crate counts in whole numbers only, so sums with a fraction are recorded as gauges; what they are to
-/// Prometheus is a counter, and the exposition says so.
+/// Declares sums as counters. The `metrics` crate has only whole-number counters, so fractional sums are recorded as
+/// gauges.
 fn sums_are_counters(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 64);
     for line in text.split_inclusive('\n') {

@@ -26,7 +26,7 @@ fn names_follow_the_conventions() {
     let mut names = BTreeSet::new();
     for metric in ALL {
         let name = metric.name;
-        assert!(names.insert(name), "{name} stands twice");
+        assert!(names.insert(name), "{name} is not unique");
         assert!(name.starts_with("foretide_") || name.starts_with("process_"), "{name}");
         assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");
         let total = matches!(metric.kind, Kind::Counter | Kind::Sum);
@@ -51,7 +51,7 @@ fn names_follow_the_conventions() {
 }
 
 #[test]
-fn no_series_is_ever_a_label() {
+fn labels_are_bounded_and_no_series_is_one() {
     let known = [
         "stream",
         "topic",
@@ -76,7 +76,7 @@ fn no_series_is_ever_a_label() {
 }
 
 #[test]
-fn what_is_exposed_has_its_help_type_and_labels() {
+fn exposed_metrics_have_their_help_type_and_labels() {
     let text = rendered();
     for metric in ALL {
         let (name, help) = (metric.name, metric.help);
@@ -96,7 +96,7 @@ fn what_is_exposed_has_its_help_type_and_labels() {
 }
 
 #[test]
-fn the_process_is_read_at_each_rendering() {
+fn each_rendering_has_current_process_metrics() {
     let text = rendered();
     let line = text.lines().find(|line| line.starts_with("process_resident_memory_bytes ")).unwrap();
     let value: f64 = line.rsplit_once(' ').unwrap().1.parse().unwrap();
@@ -106,7 +106,7 @@ fn the_process_is_read_at_each_rendering() {
 #[test]
 #[should_panic(expected = "takes the labels")]
 #[cfg(debug_assertions)]
-fn labels_that_are_not_declared_are_a_mistake() {
+fn undeclared_labels_panic_in_debug_builds() {
     let _ = super::metrics::RECORDS.counter(&[("series", "x")]);
 }
 

@@ -1,21 +1,24 @@
-//! Fills a board with simulated series and a plain forecast of them: for the page's test and `examples/page.rs`.
+//! Fills a dashboard with simulated series and a plain forecast of them: for the page's test and `examples/page.rs`.
 
 use std::collections::BTreeMap;
 
 use foretide::cli::demo::data::{Simulation, SimulationSpec};
 use foretide::dashboard::state::{
-    Accuracy, DashboardState, PartitionState, PartitionStatus, Promotion, SeriesUpdate, TrainingStep, Verdict, Work,
+    DashboardState, Decision, HorizonAccuracy, IntervalCoverage, PartitionState, PartitionStatus, SeriesUpdate,
+    TrainingOutcome, TrainingStep, WorkCounts,
 };
 
 const STREAM: &str = "simulated";
 const INTERVAL: i64 = 300_000;
 const DAY: usize = 288;
 const HORIZON: usize = 24;
+/// Scores from here on are anomalous.
+const ANOMALOUS: f32 = 0.999;
 const LEVELS: [f32; 7] = [0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95];
 /// Standard normal quantiles of the levels.
 const NORMAL: [f64; 7] = [-1.645, -1.282, -0.674, 0.0, 0.674, 1.282, 1.645];
 
-/// The source of a board's contents, step by step.
+/// The source of a dashboard's contents, step by step.
 pub struct Feed {
     simulation: Simulation,
     values: BTreeMap<String, Vec<f64>>,
@@ -36,10 +39,12 @@ impl Feed {
     }
 
     /// Moves event time on by one interval and posts what a daemon would.
-    pub fn step(&mut self, board: &DashboardState) {
+    pub fn step(&mut self, dashboard: &DashboardState) {
         self.steps += 1;
         let values = &mut self.values;
-        let mut accuracy = Accuracy { intervals: vec![(0.5, 0, 0), (0.8, 0, 0), (0.9, 0, 0)], ..Accuracy::default() };
+        let interval = |share| IntervalCoverage { share, targets: 0, covered: 0 };
+        let mut accuracy =
+            HorizonAccuracy { intervals: [0.5, 0.8, 0.9].map(interval).to_vec(), ..HorizonAccuracy::default() };
         let mut count = 0;
         self.simulation.advance(|it| {
             let past = values.entry(it.key.to_owned()).or_default();
@@ -56,7 +61,7 @@ impl Feed {
                 .flat_map(|lead| NORMAL.map(|z| point[lead - 1] + z * spread * (1.0 + 0.55 * (lead as f64).sqrt())))
                 .collect();
             let times: Vec<i64> = (1..=HORIZON as i64).map(|lead| it.time + lead * INTERVAL).collect();
-            board.record_forecast(&SeriesUpdate {
+            dashboard.record_forecast(&SeriesUpdate {
                 stream: STREAM,
                 series: it.key,
                 origin: it.time,
@@ -66,6 +71,7 @@ impl Feed {
                 levels: &LEVELS,
                 quantiles: &quantiles,
                 anomaly: Some(anomaly),
+                anomalous: anomaly >= ANOMALOUS,
             });
             count += 1;
             accuracy.count += 1;
@@ -74,56 +80,59 @@ impl Feed {
             accuracy.last_value += (past[now] - past[before]).abs() / size * 1.3;
             accuracy.seasonal_naive += (past[now] - past[now - DAY]).abs() / size;
             for (interval, z) in accuracy.intervals.iter_mut().zip([0.674, 1.282, 1.645]) {
-                interval.1 += 1;
-                interval.2 += u64::from(error < z * spread * 1.55);
+                interval.targets += 1;
+                interval.covered += u64::from(error < z * spread * 1.55);
             }
         });
         for (bucket, share) in [(1, 1.0), (3, 1.1), (6, 1.25), (12, 1.6), (24, 1.9)] {
             let mut longer = accuracy.clone();
             longer.foretide *= share;
             longer.last_value *= share * share;
-            board.record_accuracy(STREAM, bucket, &longer);
+            dashboard.record_accuracy(STREAM, bucket, &longer);
         }
-        board.record_work(STREAM, Work { records: count, observations: count, forecasts: count, ..Work::default() });
+        dashboard.record_work(
+            STREAM,
+            WorkCounts { records: count, observations: count, forecasts: count, ..WorkCounts::default() },
+        );
         for number in 0..4u64 {
-            let note = PartitionStatus {
+            let status = PartitionStatus {
                 state: PartitionState::Running,
                 series: (count + number) / 4,
                 state_bytes: count / 4 * 3100,
                 lag: self.steps * 7 % 40,
                 remaining: 0,
             };
-            board.set_partition(STREAM, "demo", number as i32, Some(note));
+            dashboard.set_partition(STREAM, "demo", number as i32, Some(status));
         }
-        self.training(board);
+        self.training(dashboard);
         self.wall += 1000;
-        board.tick(self.wall);
+        dashboard.sample(self.wall);
     }
 
-    fn training(&self, board: &DashboardState) {
+    fn training(&self, dashboard: &DashboardState) {
         let (round, step) = (self.steps / 30 + 1, self.steps % 30 + 1);
         let reached = self.steps as f64;
         let loss = 0.08 + 0.3 * (-reached / 60.0).exp() + 0.01 * (reached * 1.7).sin();
-        board.record_training_step(
+        dashboard.record_training_step(
             STREAM,
-            TrainingStep { at: self.wall, round, step: step * 10, of: 300, loss, gradient_norm: loss * 3.0 },
+            TrainingStep { at: self.wall, round, step: step * 10, steps: 300, loss, gradient_norm: loss * 3.0 },
         );
         if step == 30 {
             let won = !round.is_multiple_of(3);
-            let verdict = if won {
-                Verdict::Promoted
+            let decision = if won {
+                Decision::Promoted
             } else {
-                Verdict::Refused("the win of 0.3 % is below the margin of 1 %".into())
+                Decision::Refused("the win of 0.3 % is below the margin of 1 %".into())
             };
-            board.record_training_outcome(Promotion {
+            dashboard.record_training_outcome(TrainingOutcome {
                 stream: STREAM.into(),
                 at: self.wall,
                 version: round - round / 3,
-                verdict,
+                decision,
                 champion_loss: Some(loss * if won { 1.07 } else { 1.003 }),
                 challenger_loss: Some(loss),
             });
-            board.set_weights(STREAM, round - round / 3, Some(self.wall));
+            dashboard.set_weights(STREAM, round - round / 3, Some(self.wall));
         }
     }
 }

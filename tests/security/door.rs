@@ -5,7 +5,7 @@ use std::{net::TcpStream, sync::Arc};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use foretide::{
     dashboard::{
-        http::{Health, ListenerSpec, Window, serve},
+        http::{AppState, Health, ListenerSpec, serve},
         state::DashboardState,
     },
     env::{Clock, SystemClock},
@@ -18,9 +18,9 @@ use crate::support::ask;
 
 const TOKEN: &str = "correct-horse-battery";
 
-fn window() -> Window {
+fn app_state() -> AppState {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    Window {
+    AppState {
         dashboard: Arc::new(DashboardState::default()),
         health: Arc::new(Health::new(Arc::clone(&clock))),
         exposition: Exposition::detached().unwrap(),
@@ -46,8 +46,9 @@ fn over_tls_everything_but_the_probes_asks_for_the_token() {
     };
     http.listen.set_port(0);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let serving =
-        runtime.block_on(serve(ListenerSpec::from_settings(&http).unwrap(), window(), std::future::pending())).unwrap();
+    let serving = runtime
+        .block_on(serve(ListenerSpec::from_settings(&http).unwrap(), app_state(), std::future::pending()))
+        .unwrap();
     assert!(serving.address.ip().is_loopback(), "only this machine, unless asked otherwise");
     let port = serving.address.port();
     let get = |path: &str, headers: &str| {

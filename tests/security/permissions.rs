@@ -42,12 +42,12 @@ fn check_goes_on_past_what_is_forbidden() {
     std::fs::write(&config, Setup::new(&app, &section, &input).toml(0) + &known).unwrap();
     let check = || printed(&foretide(&["check", "--connect", "--config", config.to_str().unwrap()]));
     let text = check();
-    assert!(text.contains(&format!("known  {weather}: FORBIDDEN")), "{text}");
+    assert!(text.contains(&format!("future {weather}: FORBIDDEN")), "{text}");
 
     let user = format!("User:{}", LEAST.0);
     kafka.acls(&["--add", "--allow-principal", &user, "--operation", "Read", "--topic", &weather]);
     let text = wait_for("the permission to be heard of", LIMIT, || {
-        Some(check()).filter(|text| text.contains(&format!("known  {weather}: 1 partitions")))
+        Some(check()).filter(|text| text.contains(&format!("future {weather}: 1 partitions")))
     });
     assert!(text.contains(&format!("in     {input}: FORBIDDEN")), "{text}");
     assert!(text.contains(&format!("out    {app}.state: FORBIDDEN")), "it goes on: {text}");

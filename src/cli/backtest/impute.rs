@@ -1,47 +1,40 @@
-//! `foretide backtest --impute`: what of the verb's arguments it takes, and how it tells what came of it.
+//! `foretide backtest --impute`.
 
 use std::ops::Range;
 
-use super::{Arguments, STREAM, Screen, print};
+use super::{
+    arguments::{Arguments, STREAM},
+    progress::BacktestProgress,
+};
 use crate::{
     backtest::{self, ImputationSpec, Table},
     cli::{
-        data::what_it_is,
+        data::describe,
         failure::{Failure, USAGE},
+        output::print,
     },
     engine::StreamSpec,
     nn::NetworkSpec,
     settings::Training,
-    train::{DeviceChoice, Gaps, ImputerSpec},
+    train::{DeviceChoice, ImputerSpec},
 };
 
-/// Windows in one update.
+/// Windows in one update of the weights.
 const WINDOWS: usize = 32;
 
-/// What is said of gaps.
-#[derive(Debug, Clone, clap::Args)]
-pub(super) struct ImputeArguments {
-    /// Hide stretches of values in the scored rows instead of forecasting, and tell how well they are filled by a bidirectional lstm or gru that learnt from the rows before
-    #[arg(long, help_heading = "Gaps")]
-    pub(super) impute: bool,
-    /// How many steps are hidden in a row, both included
-    #[arg(long, value_name = "SHORTEST..LONGEST", default_value = "1..24", value_parser = gaps, requires = "impute", help_heading = "Gaps")]
-    impute_gaps: Gaps,
-}
-
-/// Hides, fills and prints how well it went.
+/// Hides values, fills them, and prints the errors.
 pub(super) fn run(arguments: &Arguments, table: &Table, rows: Range<usize>) -> Result<(), Failure> {
     let stream = arguments.forecast.stream_spec(STREAM, arguments.seed, &arguments.reading, table)?;
     check(arguments, &stream.network)?;
-    let spec = impute_spec(arguments, &stream, rows);
-    let screen = Screen::open(None, spec.imputer.updates)?;
-    screen.say(&what_it_is(&stream, table));
-    let imputed = backtest::impute(&spec, table, &mut |update, loss| screen.learning(update, loss))?;
-    screen.close(None)?;
+    let spec = imputation_spec(arguments, &stream, rows);
+    let progress = BacktestProgress::open(None, spec.imputer.updates)?;
+    progress.say(&describe(&stream, table));
+    let imputed = backtest::impute(&spec, table, &mut |update, loss| progress.on_imputer_update(update, loss))?;
+    progress.close(None)?;
     print(&if arguments.json { imputed.json() + "\n" } else { imputed.table() })
 }
 
-/// Holds the arguments against what filling gaps can take.
+/// Refuses arguments that have no meaning for imputation.
 fn check(arguments: &Arguments, network: &NetworkSpec) -> Result<(), Failure> {
     let NetworkSpec { cell, hidden, inputs, horizon, levels, seed, .. } = *network;
     let plain = NetworkSpec { cell, hidden, inputs, horizon, levels, seed, ..NetworkSpec::default() };
@@ -56,12 +49,12 @@ fn check(arguments: &Arguments, network: &NetworkSpec) -> Result<(), Failure> {
         (arguments.emit.is_some(), "--emit"),
     ];
     match refused.into_iter().find(|(given, _)| *given) {
-        Some((_, what)) => Err(Failure(USAGE, format!("--impute does not go with {what}; leave one of them out"))),
+        Some((_, what)) => Err(Failure(USAGE, format!("--impute cannot be used with {what}; leave one of them out"))),
         None => Ok(()),
     }
 }
 
-fn impute_spec(arguments: &Arguments, stream: &StreamSpec, score_rows: Range<usize>) -> ImputationSpec {
+fn imputation_spec(arguments: &Arguments, stream: &StreamSpec, score_rows: Range<usize>) -> ImputationSpec {
     let imputer = ImputerSpec {
         cell: stream.network.cell,
         hidden: stream.network.hidden,
@@ -72,35 +65,6 @@ fn impute_spec(arguments: &Arguments, stream: &StreamSpec, score_rows: Range<usi
         learning_rate: Training::default().learning_rate,
         seed: arguments.seed,
     };
-    ImputationSpec {
-        imputer,
-        max_history: arguments.train_history,
-        scale_rows: arguments.scale_rows.clone(),
-        score_rows,
-    }
-}
-
-fn gaps(text: &str) -> Result<Gaps, String> {
-    let parse = |text: &str| text.trim().parse::<usize>().ok();
-    let gaps = text.split_once("..").and_then(|(shortest, longest)| {
-        let (shortest, longest) = (parse(shortest)?, parse(longest)?);
-        Some(Gaps { shortest, longest })
-    });
-    let expected = || format!("{text:?} are no lengths of gaps; expected A..B with 1 <= A <= B <= {}", Gaps::LONGEST);
-    gaps.filter(|gaps| (1..=gaps.longest).contains(&gaps.shortest) && gaps.longest <= Gaps::LONGEST)
-        .ok_or_else(expected)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lengths_of_gaps_are_read() {
-        assert_eq!(gaps("1..24"), Ok(Gaps { shortest: 1, longest: 24 }));
-        assert_eq!(gaps("6..6"), Ok(Gaps { shortest: 6, longest: 6 }));
-        for wrong in ["", "5", "0..3", "5..4", "a..b", "1..1025"] {
-            assert!(gaps(wrong).is_err(), "{wrong}");
-        }
-    }
+    let (max_history, scale_rows) = (arguments.train_history, arguments.scale_rows.clone());
+    ImputationSpec { imputer, max_history, scale_rows, score_rows }
 }

@@ -1,4 +1,4 @@
-//! The demo's live data: a thread that writes records as any producer would.
+//! The demo's live data: a thread that produces records.
 
 use std::{
     sync::{
@@ -19,13 +19,13 @@ use crate::{
 pub const SIMULATED: &str = "demo.simulated";
 /// The topic of this machine's readings.
 pub const MACHINE: &str = "demo.machine";
-/// Event time between two values of a simulated series.
+/// Event time between two values of a simulated series, in milliseconds.
 const INTERVAL: i64 = 5 * 60 * 1000;
-/// Real time between them: a day passes in 72 seconds.
+/// Wall clock time between them: a day of event time takes 72 seconds.
 const PACE: Duration = Duration::from_millis(250);
-/// Steps that are written as fast as they are taken before that: two days and a bit, so that there is a season to see.
+/// Steps that are written without a pause at the start: about two days, so that the series show their season at once.
 const HEAD_START: u64 = 600;
-/// Steps written in one transaction during the head start.
+/// Steps per transaction during the head start.
 const BURST: u64 = 20;
 
 /// A running feed.
@@ -34,22 +34,22 @@ pub struct Feed {
     thread: JoinHandle<Result<(), BrokerError>>,
 }
 
-/// Starts to write.
+/// Starts the thread.
 ///
 /// # Errors
-/// When there is no thread to be had.
+/// When the system refuses a thread.
 pub fn start(broker: Arc<dyn Broker>, seed: u64, series: usize) -> std::io::Result<Feed> {
     let stop = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stop);
-    let thread = std::thread::Builder::new().name("feed".into()).spawn(move || feed(&*broker, seed, series, &asked))?;
+    let flag = Arc::clone(&stop);
+    let thread = std::thread::Builder::new().name("feed".into()).spawn(move || feed(&*broker, seed, series, &flag))?;
     Ok(Feed { stop, thread })
 }
 
 impl Feed {
-    /// Ends it.
+    /// Stops the thread.
     ///
     /// # Errors
-    /// What the broker had answered.
+    /// The error that had stopped it already.
     pub fn stop(self) -> Result<(), BrokerError> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_else(|_| Err(BrokerError::Fatal("the feed panicked".into())))

@@ -2,16 +2,17 @@
 
 use serde_json::{Value, json};
 
-use super::{Arguments, screen::Screen, tell};
+use super::{arguments::Arguments, progress::TrainingProgress};
 use crate::{
     backtest::{
         self,
         plot::lags::{self, LagChart, LinePair},
     },
     cli::{
-        data::what_it_is,
+        data::describe,
         failure::{CANNOT_WRITE, Failure, USAGE},
         files,
+        output::print,
     },
     daemon::specs,
     env::{Clock, SystemClock},
@@ -22,30 +23,33 @@ use crate::{
     },
 };
 
-/// Updates of the weights between the two looks.
+/// Updates of the weights by default, between the two measurements.
 const UPDATES: usize = 200;
-/// The built-in task: what was the value so many steps ago? Over so many series of so many steps.
+/// The built-in task asks for the value this many steps ago.
 const LAG: usize = 48;
+/// Series of the built-in task.
 const SERIES: usize = 16;
+/// Fewest steps per series of the built-in task.
 const STEPS: usize = 2000;
 
-/// What gradients are followed through.
+/// The data and the network through which gradients are followed.
 struct Task {
     about: String,
     network: NetworkSpec,
-    lanes: Vec<TrainingSequence>,
+    sequences: Vec<TrainingSequence>,
     levels: Vec<f32>,
 }
 
-/// One cell, before and after training.
-struct Found {
+/// Gradient flow of one cell, before and after training.
+struct CellResult {
     cell: CellKind,
     initial: GradientFlow,
     trained: GradientFlow,
+    /// Loss before and after training.
     loss: (f64, f64),
 }
 
-/// Prints and draws how far gradients reach.
+/// Measures, prints and draws how far back the gradients of each recurrent cell reach.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     files::check_writable(arguments.plot.path())?;
     let clock = SystemClock::new();
@@ -62,29 +66,29 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         ..TrainSpec::default()
     };
     arguments.apply(&mut spec);
-    let mut found = Vec::new();
+    let mut results = Vec::new();
     for cell in CellKind::ALL.into_iter().filter(|cell| cell.is_recurrent()) {
         let network = NetworkSpec { cell, ..task.network.clone() };
-        let mut screen = Screen::open(&clock);
-        screen.say(&format!("{cell}: {}", task.about));
+        let mut progress = TrainingProgress::open(&clock);
+        progress.say(&format!("{cell}: {}", task.about));
         let weights = Weights::initial(&network);
-        let initial = gradient_flow(&network, &weights, &task.lanes, arguments.steps)?;
-        let outcome = train::train(&spec, &network, &weights, &task.lanes, &mut |progress| {
-            screen.show(progress);
+        let initial = gradient_flow(&network, &weights, &task.sequences, arguments.steps)?;
+        let outcome = train::train(&spec, &network, &weights, &task.sequences, &mut |now| {
+            progress.show(now);
             std::ops::ControlFlow::Continue(())
         })?;
-        screen.close();
-        let trained = gradient_flow(&network, &outcome.checkpoint.weights, &task.lanes, arguments.steps)?;
-        found.push(Found { cell, initial, trained, loss: (outcome.fit.champion, outcome.fit.newest) });
+        progress.close();
+        let trained = gradient_flow(&network, &outcome.checkpoint.weights, &task.sequences, arguments.steps)?;
+        results.push(CellResult { cell, initial, trained, loss: (outcome.fit.champion, outcome.fit.newest) });
     }
-    let chart = chart(&task, &found, spec.max_updates);
+    let chart = chart(&task, &results, spec.max_updates);
     lags::draw(&arguments.plot, &chart).map_err(|error| Failure(CANNOT_WRITE, error.to_string()))?;
     let seconds = clock.monotonic_micros() as f64 / 1e6;
     let plot = arguments.plot.path().display().to_string();
-    tell(&if arguments.json {
-        json(&task, &found, &spec, arguments.steps, &plot, seconds)
+    print(&if arguments.json {
+        json(&task, &results, &spec, arguments.steps, &plot, seconds)
     } else {
-        format!("{}drawn in {plot}\n", table(&found, arguments.steps, spec.max_updates))
+        format!("{}drawn in {plot}\n", table(&results, arguments.steps, spec.max_updates))
     })
 }
 
@@ -93,28 +97,28 @@ fn task(arguments: &Arguments) -> Result<Task, Failure> {
     if let Some(file) = &arguments.file {
         let table = backtest::read_file(file, &arguments.reading.read_spec(arguments.forecast.interval))?;
         let stream = arguments.forecast.stream_spec("file", seed, &arguments.reading, &table)?;
-        let lanes = backtest::training_sequences(&stream, &table, table.readings.len(), usize::MAX);
-        let about = what_it_is(&stream, &table);
-        return Ok(Task { about, network: stream.network, lanes, levels: arguments.forecast.levels() });
+        let sequences = backtest::training_sequences(&stream, &table, table.readings.len(), usize::MAX);
+        let about = describe(&stream, &table);
+        return Ok(Task { about, network: stream.network, sequences, levels: arguments.forecast.levels() });
     }
     let usage = |error: specs::StreamError| Failure(USAGE, error.to_string());
     let model = arguments.forecast.network.model(seed)?;
     let stream = Stream { horizon: 1, quantiles: vec![0.5], season: Season::None, model, ..Stream::default() };
     let forecast = specs::forecast_spec(&stream).map_err(|error| usage(error.into()))?;
-    let asked = specs::network_spec(&stream, &forecast, 1).map_err(|error| usage(error.into()))?;
-    // Where nothing else is asked for, memories begin spread over all the steps: the task is known to be long.
-    let chrono = if asked.chrono > 0 { asked.chrono } else { arguments.steps };
-    let network = NetworkSpec { chrono, ..asked };
+    let network = specs::network_spec(&stream, &forecast, 1).map_err(|error| usage(error.into()))?;
+    // The task needs a long memory: by default the initial memories are spread over all the steps.
+    let chrono = if network.chrono > 0 { network.chrono } else { arguments.steps };
+    let network = NetworkSpec { chrono, ..network };
     Ok(Task {
-        about: format!("the value {LAG} steps ago, of noise"),
+        about: format!("the value {LAG} steps ago, in noise"),
         network,
-        lanes: long_lag_task(LAG, SERIES, STEPS.max(4 * arguments.steps), seed),
+        sequences: long_lag_task(LAG, SERIES, STEPS.max(4 * arguments.steps), seed),
         levels: forecast.levels,
     })
 }
 
-/// The lags of the table: powers of two, and the last.
-fn shown(steps: usize) -> Vec<usize> {
+/// The lags of the table: powers of two, and the last lag.
+fn table_lags(steps: usize) -> Vec<usize> {
     let mut lags: Vec<usize> =
         std::iter::successors(Some(1), |lag| Some(lag * 2)).take_while(|lag| *lag < steps).collect();
     if lags.last() != Some(&(steps - 1)) {
@@ -123,15 +127,15 @@ fn shown(steps: usize) -> Vec<usize> {
     lags
 }
 
-fn table(found: &[Found], steps: usize, updates: usize) -> String {
-    let lags = shown(steps);
+fn table(results: &[CellResult], steps: usize, updates: usize) -> String {
+    let lags = table_lags(steps);
     let mut text = format!(
-        "gradient of the last step by the inputs so many steps before, in parts of that by its own\n{:<31}",
+        "gradient of the last output by the input LAG steps before, relative to the gradient by its own input\n{:<31}",
         "lag"
     );
     text += &lags.iter().map(|lag| format!("{lag:>9}")).collect::<String>();
     text += "   reach\n";
-    for Found { cell, initial, trained, .. } in found {
+    for CellResult { cell, initial, trained, .. } in results {
         let after = format!("{updates} updates");
         for (name, when, flow) in [(cell.name(), "initial", initial), ("", after.as_str(), trained)] {
             text += &format!("{name:<17}{when:<14}");
@@ -140,35 +144,36 @@ fn table(found: &[Found], steps: usize, updates: usize) -> String {
         }
     }
     text + &format!(
-        "vanishes: below {VANISHING_RATIO:.0e} at the last lag, explodes: above {EXPLODING_RATIO:.0e} at any; reach: the longest lag above {VANISHING_RATIO:.0e}\n"
+        "vanishes: below {VANISHING_RATIO:.0e} at the last lag; explodes: above {EXPLODING_RATIO:.0e} at any lag; reach: \
+         the longest lag above {VANISHING_RATIO:.0e}\n"
     )
 }
 
-fn chart(task: &Task, found: &[Found], updates: usize) -> LagChart {
+fn chart(task: &Task, results: &[CellResult], updates: usize) -> LagChart {
     let relative = |flow: &GradientFlow| (0..flow.norms.len()).map(|lag| flow.relative(lag)).collect();
     LagChart {
         title: "How far gradients reach".to_owned(),
         below: format!(
-            "decimal logarithm, in parts of lag 0; thin: initial, bold: after {updates} updates; {}",
+            "decimal logarithm, relative to lag 0; thin: initial, bold: after {updates} updates; {}",
             task.about
         ),
-        pairs: found
+        pairs: results
             .iter()
-            .map(|found| LinePair {
-                name: found.cell.name().to_owned(),
-                thin: relative(&found.initial),
-                bold: relative(&found.trained),
+            .map(|result| LinePair {
+                name: result.cell.name().to_owned(),
+                thin: relative(&result.initial),
+                bold: relative(&result.trained),
             })
             .collect(),
         bounds: [VANISHING_RATIO, EXPLODING_RATIO],
     }
 }
 
-fn json(task: &Task, found: &[Found], spec: &TrainSpec, steps: usize, plot: &str, seconds: f64) -> String {
+fn json(task: &Task, results: &[CellResult], spec: &TrainSpec, steps: usize, plot: &str, seconds: f64) -> String {
     let of = |flow: &GradientFlow| json!({"norms": flow.norms, "reach": flow.reach(), "verdict": flow.fate().name()});
-    let cells: Vec<Value> = found
+    let cells: Vec<Value> = results
         .iter()
-        .map(|Found { cell, initial, trained, loss }| {
+        .map(|CellResult { cell, initial, trained, loss }| {
             let (before, after) = loss;
             json!({
                 "cell": cell.name(),
@@ -196,8 +201,8 @@ mod tests {
 
     #[test]
     fn the_table_shows_powers_of_two_and_the_last_lag() {
-        assert_eq!(shown(2), [1]);
-        assert_eq!(shown(9), [1, 2, 4, 8]);
-        assert_eq!(shown(128), [1, 2, 4, 8, 16, 32, 64, 127]);
+        assert_eq!(table_lags(2), [1]);
+        assert_eq!(table_lags(9), [1, 2, 4, 8]);
+        assert_eq!(table_lags(128), [1, 2, 4, 8, 16, 32, 64, 127]);
     }
 }

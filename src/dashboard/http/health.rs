@@ -1,4 +1,4 @@
-//! Whether the daemon lives and whether it is ready, told part by part.
+//! Liveness and readiness of the daemon, part by part.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,26 +8,28 @@ use serde::Serialize;
 
 use crate::env::Clock;
 
-/// How a part of the daemon is.
+/// Condition of a part of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", content = "reason", rename_all = "snake_case")]
 pub enum Condition {
-    /// It does its work.
+    /// It works.
     Ready,
-    /// It will; what it waits for.
+    /// It cannot work yet, for this reason.
     Waiting(String),
-    /// It is beyond repair; why. Kubernetes should restart the process.
+    /// It will not work again, for this reason. Kubernetes should restart the process.
     Dead(String),
 }
 
 #[derive(Debug)]
 struct Part {
     condition: Condition,
-    within: Option<Duration>,
-    beat: u64,
+    /// Longest time between two heartbeats.
+    deadline: Option<Duration>,
+    /// Latest heartbeat, in microseconds of the monotonic clock.
+    heartbeat: u64,
 }
 
-/// What `/livez` and `/readyz` answer from.
+/// The conditions of all parts: the answers of `/livez` and `/readyz`.
 pub struct Health {
     clock: Arc<dyn Clock>,
     parts: Mutex<BTreeMap<String, Part>>,
@@ -39,86 +41,86 @@ impl std::fmt::Debug for Health {
     }
 }
 
-/// An answer: whether all is well, and how every part is.
+/// Whether all parts are well, and the condition of each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Verdict {
-    /// Whether all is well.
+pub struct HealthReport {
+    /// Whether all parts are well.
     pub ok: bool,
-    /// In one line, what is not; "ok" where all is.
+    /// In one line, which parts are not well and why.
     pub reason: String,
-    /// Every part by its name.
+    /// Condition of each part, by its name.
     pub parts: BTreeMap<String, Condition>,
 }
 
 impl Health {
-    /// Knows of no part yet, so it lives but is not ready.
+    /// No parts yet: the daemon is live but not ready.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, parts: Mutex::default() }
     }
 
-    /// Sets how a part is. It counts as a beat.
+    /// Sets the condition of a part. It counts as a heartbeat.
     pub fn set(&self, part: &str, condition: Condition) {
         let now = self.clock.monotonic_micros();
         let mut parts = self.lock();
         match parts.get_mut(part) {
-            Some(known) => (known.condition, known.beat) = (condition, now),
+            Some(known) => (known.condition, known.heartbeat) = (condition, now),
             None => {
-                parts.insert(part.to_owned(), Part { condition, within: None, beat: now });
+                parts.insert(part.to_owned(), Part { condition, deadline: None, heartbeat: now });
             }
         }
     }
 
-    /// From now on the part must [`Self::beat`] at least this often, or it counts as dead.
-    pub fn expect_beats(&self, part: &str, within: Duration) {
+    /// From now on the part must call [`Self::beat`] at least this often, or it counts as dead.
+    pub fn expect_beats(&self, part: &str, deadline: Duration) {
         let now = self.clock.monotonic_micros();
         let mut parts = self.lock();
         let known = parts.entry(part.to_owned()).or_insert_with(|| Part {
             condition: Condition::Waiting("it is starting".to_owned()),
-            within: None,
-            beat: now,
+            deadline: None,
+            heartbeat: now,
         });
-        (known.within, known.beat) = (Some(within), now);
+        (known.deadline, known.heartbeat) = (Some(deadline), now);
     }
 
-    /// A sign of life of a part.
+    /// A heartbeat of a part.
     pub fn beat(&self, part: &str) {
         let now = self.clock.monotonic_micros();
         if let Some(known) = self.lock().get_mut(part) {
-            known.beat = now;
+            known.heartbeat = now;
         }
     }
 
-    /// Forgets a part that has ended in good order.
+    /// Removes a part that has ended in good order.
     pub fn forget(&self, part: &str) {
         self.lock().remove(part);
     }
 
-    /// Whether the process should go on: no part is dead or silent for too long.
-    pub fn live(&self) -> Verdict {
-        self.judge("no part is dead", |condition| !matches!(condition, Condition::Dead(_)))
+    /// Liveness: no part is dead or overdue with its heartbeat.
+    pub fn live(&self) -> HealthReport {
+        self.report("no part is dead", |condition| !matches!(condition, Condition::Dead(_)))
     }
 
-    /// Whether it does its work: every part is ready, and there is one.
-    pub fn ready(&self) -> Verdict {
-        let mut verdict = self.judge("ready", |condition| *condition == Condition::Ready);
-        if verdict.parts.is_empty() {
-            verdict.ok = false;
-            verdict.reason = "the daemon is starting".to_owned();
+    /// Readiness: there is at least one part, and every part is ready.
+    pub fn ready(&self) -> HealthReport {
+        let mut report = self.report("ready", |condition| *condition == Condition::Ready);
+        if report.parts.is_empty() {
+            report.ok = false;
+            report.reason = "the daemon is starting".to_owned();
         }
-        verdict
+        report
     }
 
-    fn judge(&self, well: &str, fine: impl Fn(&Condition) -> bool) -> Verdict {
+    fn report(&self, ok_reason: &str, is_well: impl Fn(&Condition) -> bool) -> HealthReport {
         let now = self.clock.monotonic_micros();
         let parts: BTreeMap<String, Condition> =
-            self.lock().iter().map(|(name, part)| (name.clone(), part.judged(now))).collect();
+            self.lock().iter().map(|(name, part)| (name.clone(), part.condition_at(now))).collect();
         let reasons: Vec<String> = parts
             .iter()
-            .filter(|(_, condition)| !fine(condition))
-            .map(|(name, condition)| told(name, condition))
+            .filter(|(_, condition)| !is_well(condition))
+            .map(|(name, condition)| describe(name, condition))
             .collect();
         let ok = reasons.is_empty();
-        Verdict { ok, reason: if ok { well.to_owned() } else { reasons.join("; ") }, parts }
+        HealthReport { ok, reason: if ok { ok_reason.to_owned() } else { reasons.join("; ") }, parts }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Part>> {
@@ -127,14 +129,14 @@ impl Health {
 }
 
 impl Part {
-    fn judged(&self, now: u64) -> Condition {
-        let silent = Duration::from_micros(now.saturating_sub(self.beat));
-        match self.within {
-            Some(within) if silent > within && !matches!(self.condition, Condition::Dead(_)) => {
+    fn condition_at(&self, now: u64) -> Condition {
+        let silent = Duration::from_micros(now.saturating_sub(self.heartbeat));
+        match self.deadline {
+            Some(deadline) if silent > deadline && !matches!(self.condition, Condition::Dead(_)) => {
                 Condition::Dead(format!(
-                    "no sign of life for {:.1} s; at most {:.1} s were expected",
+                    "no heartbeat for {:.1} s; expected one every {:.1} s",
                     silent.as_secs_f64(),
-                    within.as_secs_f64()
+                    deadline.as_secs_f64()
                 ))
             }
             _ => self.condition.clone(),
@@ -142,10 +144,10 @@ impl Part {
     }
 }
 
-fn told(name: &str, condition: &Condition) -> String {
+fn describe(name: &str, condition: &Condition) -> String {
     match condition {
         Condition::Ready => format!("{name} is ready"),
-        Condition::Waiting(reason) => format!("{name} waits: {reason}"),
+        Condition::Waiting(reason) => format!("{name} is waiting: {reason}"),
         Condition::Dead(reason) => format!("{name} is dead: {reason}"),
     }
 }
@@ -161,21 +163,21 @@ mod tests {
     }
 
     #[test]
-    fn nothing_known_is_alive_but_not_ready() {
+    fn a_daemon_without_parts_is_live_but_not_ready() {
         let (_, health) = health();
         assert!(health.live().ok);
         assert_eq!((health.ready().ok, health.ready().reason.as_str()), (false, "the daemon is starting"));
     }
 
     #[test]
-    fn every_part_must_be_ready_and_the_reason_names_those_that_are_not() {
+    fn readiness_needs_every_part_and_its_reason_names_those_that_are_not_ready() {
         let (_, health) = health();
         health.set("shard-0", Condition::Ready);
         health.set("shard-1", Condition::Waiting("restoring meters[3]: 12 records to go".into()));
         assert!(health.live().ok);
         let ready = health.ready();
         assert!(!ready.ok);
-        assert_eq!(ready.reason, "shard-1 waits: restoring meters[3]: 12 records to go");
+        assert_eq!(ready.reason, "shard-1 is waiting: restoring meters[3]: 12 records to go");
         health.set("shard-1", Condition::Ready);
         assert!(health.ready().ok);
         health.set("trainer", Condition::Dead("out of memory".into()));
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_without_a_beat_in_time_is_dead_until_it_beats_again() {
+    fn a_part_with_an_overdue_heartbeat_is_dead_until_the_next_one() {
         let (clock, health) = health();
         health.set("shard-0", Condition::Ready);
         health.expect_beats("shard-0", Duration::from_secs(10));
@@ -195,7 +197,7 @@ mod tests {
         assert!(health.live().ok);
         clock.advance_millis(1);
         let live = health.live();
-        assert!(!live.ok && live.reason.contains("no sign of life for 10.0 s"), "{live:?}");
+        assert!(!live.ok && live.reason.contains("no heartbeat for 10.0 s"), "{live:?}");
         health.beat("shard-0");
         assert!(health.live().ok && health.ready().ok);
     }

@@ -1,4 +1,4 @@
-//! What answers where.
+//! The routes and their handlers.
 
 use axum::Router;
 use axum::extract::{Query, Request, State};
@@ -8,11 +8,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::{Deserialize, Serialize};
 
-use super::{Verdict, Window, token::Token};
-use crate::{dashboard::state::Filter, telemetry::metrics::HTTP_REFUSED};
+use super::{app_state::AppState, health::HealthReport, token::Token};
+use crate::{
+    dashboard::state::{Filter, Overview},
+    telemetry::metrics::HTTP_REFUSED,
+};
 
-/// Longer paths with queries are refused.
-const LONGEST_QUERY: usize = 4096;
+/// Most bytes of a query string. Longer ones are refused.
+const MAX_QUERY_BYTES: usize = 4096;
 
 const PAGE: &str = include_str!("page/index.html");
 const STYLE: &str = include_str!("page/style.css");
@@ -20,8 +23,8 @@ const CHARTS: &str = include_str!("page/charts.js");
 const SCRIPT: &str = include_str!("page/page.js");
 const ICON: &str = include_str!("page/icon.svg");
 
-/// Everything asks for `token`, where there is one, but for the probes: an orchestrator knows no secrets.
-pub(super) fn router(window: Window, token: Option<Token>, body_bytes: u64) -> Router {
+/// All routes. Where there is a `token`, every route needs it except the probes: an orchestrator has no secret.
+pub(super) fn router(state: AppState, token: Option<Token>, body_bytes: u64) -> Router {
     Router::new()
         .route("/", get(async || text("text/html; charset=utf-8", PAGE)))
         .route("/style.css", get(async || text("text/css; charset=utf-8", STYLE)))
@@ -32,24 +35,25 @@ pub(super) fn router(window: Window, token: Option<Token>, body_bytes: u64) -> R
         .route("/api/overview", get(overview))
         .route("/api/series", get(series))
         .route("/api/chart", get(chart))
-        .fallback(async || told(StatusCode::NOT_FOUND, "there is nothing here; see /, /metrics, /livez and /readyz"))
-        .layer(middleware::from_fn_with_state(token, ask_for_token))
+        .fallback(async || explain(StatusCode::NOT_FOUND, "not found; see /, /metrics, /livez and /readyz"))
+        .layer(middleware::from_fn_with_state(token, require_token))
         .route("/livez", get(live))
         .route("/readyz", get(ready))
-        .layer(middleware::from_fn_with_state(body_bytes, guard))
-        .with_state(window)
+        .layer(middleware::from_fn_with_state(body_bytes, limit_requests))
+        .with_state(state)
 }
 
-/// Reading only, short queries and bodies only, and headers that let the page load nothing from elsewhere.
-async fn guard(State(body_bytes): State<u64>, request: Request, next: Next) -> Response {
+/// Refuses other methods than GET and HEAD, long queries and long bodies. Adds headers that keep the page from loading
+/// anything from another origin.
+async fn limit_requests(State(body_bytes): State<u64>, request: Request, next: Next) -> Response {
     let mut response = if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut refused = told(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here");
+        let mut refused = explain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed");
         refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         refused
-    } else if request.uri().query().is_some_and(|query| query.len() > LONGEST_QUERY) {
+    } else if request.uri().query().is_some_and(|query| query.len() > MAX_QUERY_BYTES) {
         refused(StatusCode::URI_TOO_LONG, "query", "the query is longer than 4096 bytes")
     } else if body_length(request.headers()) > body_bytes {
-        let why = format!("the body is longer than {body_bytes} bytes (http.body_bytes); nothing here takes one");
+        let why = format!("the body is longer than {body_bytes} bytes (http.body_bytes)");
         refused(StatusCode::PAYLOAD_TOO_LARGE, "body", &why)
     } else {
         next.run(request).await
@@ -58,7 +62,8 @@ async fn guard(State(body_bytes): State<u64>, request: Request, next: Next) -> R
     for (name, value) in [
         (
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+             base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         ),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
@@ -70,7 +75,7 @@ async fn guard(State(body_bytes): State<u64>, request: Request, next: Next) -> R
     response
 }
 
-/// How long a request's body says it is; of one that does not say, that it has no end.
+/// The announced length of a request's body; endless where it is chunked.
 fn body_length(headers: &HeaderMap) -> u64 {
     match headers.get(header::CONTENT_LENGTH) {
         Some(length) => length.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX),
@@ -79,97 +84,97 @@ fn body_length(headers: &HeaderMap) -> u64 {
     }
 }
 
-/// An answer to what exceeds a bound, counted.
+/// The answer to a request that exceeds a limit. It is counted.
 fn refused(status: StatusCode, reason: &str, why: &str) -> Response {
     HTTP_REFUSED.counter(&[("reason", reason)]).increment(1);
-    told(status, why)
+    explain(status, why)
 }
 
-async fn ask_for_token(State(token): State<Option<Token>>, request: Request, next: Next) -> Response {
-    if token.is_none_or(|token| token.opens(request.headers().get(header::AUTHORIZATION))) {
+async fn require_token(State(token): State<Option<Token>>, request: Request, next: Next) -> Response {
+    if token.is_none_or(|token| token.authorizes(request.headers().get(header::AUTHORIZATION))) {
         return next.run(request).await;
     }
-    let why = "this needs the token of http.bearer_token: as `Authorization: Bearer TOKEN`, or as the password that a \
-               browser asks for, with any user name";
-    let mut refused = told(StatusCode::UNAUTHORIZED, why);
+    let why = "unauthorized: send the token of http.bearer_token as `Authorization: Bearer TOKEN`, or as the password \
+               of a browser with any user name";
+    let mut refused = explain(StatusCode::UNAUTHORIZED, why);
     for scheme in ["Bearer realm=\"foretide\"", "Basic realm=\"foretide\", charset=\"UTF-8\""] {
         refused.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
     }
     refused
 }
 
-async fn metrics(State(window): State<Window>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], window.exposition.render()).into_response()
+async fn metrics(State(state): State<AppState>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.exposition.render()).into_response()
 }
 
-async fn live(State(window): State<Window>) -> Response {
-    verdict(window.health.live())
+async fn live(State(state): State<AppState>) -> Response {
+    health(state.health.live())
 }
 
-async fn ready(State(window): State<Window>) -> Response {
-    verdict(window.health.ready())
+async fn ready(State(state): State<AppState>) -> Response {
+    health(state.health.ready())
 }
 
-async fn overview(State(window): State<Window>) -> Response {
+async fn overview(State(state): State<AppState>) -> Response {
     #[derive(Serialize)]
-    struct Told {
+    struct Answer {
         title: String,
         version: &'static str,
         now: i64,
-        ready: Verdict,
+        ready: HealthReport,
         #[serde(flatten)]
-        overview: crate::dashboard::state::Overview,
+        overview: Overview,
     }
     json(
         StatusCode::OK,
-        &Told {
-            title: window.title.to_string(),
+        &Answer {
+            title: state.title.to_string(),
             version: env!("CARGO_PKG_VERSION"),
-            now: window.clock.wall_millis(),
-            ready: window.health.ready(),
-            overview: window.dashboard.overview(),
+            now: state.clock.wall_millis(),
+            ready: state.health.ready(),
+            overview: state.dashboard.overview(),
         },
     )
 }
 
 async fn series(
-    State(window): State<Window>,
+    State(state): State<AppState>,
     filter: Result<Query<Filter>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
     match filter {
-        Ok(Query(filter)) => json(StatusCode::OK, &window.dashboard.series(&filter)),
-        Err(error) => told(StatusCode::BAD_REQUEST, &error.body_text()),
+        Ok(Query(filter)) => json(StatusCode::OK, &state.dashboard.series(&filter)),
+        Err(error) => explain(StatusCode::BAD_REQUEST, &error.body_text()),
     }
 }
 
 #[derive(Deserialize)]
-struct Which {
+struct SeriesQuery {
     stream: String,
     series: String,
 }
 
 async fn chart(
-    State(window): State<Window>,
-    which: Result<Query<Which>, axum::extract::rejection::QueryRejection>,
+    State(state): State<AppState>,
+    query: Result<Query<SeriesQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
-    let which = match which {
-        Ok(Query(which)) => which,
-        Err(error) => return told(StatusCode::BAD_REQUEST, &error.body_text()),
+    let query = match query {
+        Ok(Query(query)) => query,
+        Err(error) => return explain(StatusCode::BAD_REQUEST, &error.body_text()),
     };
-    match window.dashboard.chart(&which.stream, &which.series) {
+    match state.dashboard.chart(&query.stream, &query.series) {
         Some(chart) => json(StatusCode::OK, &chart),
-        None => told(
+        None => explain(
             StatusCode::NOT_FOUND,
-            "no such series is shown here: the board keeps the first ones to come and those with anomalies",
+            "no chart of such a series: the page keeps the first series that appear and those with anomalies",
         ),
     }
 }
 
-fn verdict(verdict: Verdict) -> Response {
-    json(if verdict.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &verdict)
+fn health(report: HealthReport) -> Response {
+    json(if report.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &report)
 }
 
-fn told(status: StatusCode, reason: &str) -> Response {
+fn explain(status: StatusCode, reason: &str) -> Response {
     json(status, &serde_json::json!({ "reason": reason }))
 }
 

@@ -1,14 +1,18 @@
 use std::io::{Read, Write};
 
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use super::server::DRAIN_LIMIT;
 use super::*;
 use crate::dashboard::state::SeriesUpdate;
-use crate::env::SystemClock;
+use crate::env::{Clock, SystemClock};
+use crate::telemetry::Exposition;
 
-fn window() -> Window {
+fn app_state() -> AppState {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let exposition = Exposition::detached().unwrap();
-    let (board, health) = (Arc::default(), Arc::new(Health::new(clock.clone())));
-    Window { dashboard: board, health, exposition, clock, title: "test".into() }
+    let (dashboard, health) = (Arc::default(), Arc::new(Health::new(clock.clone())));
+    AppState { dashboard, health, exposition, clock, title: "test".into() }
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -27,31 +31,31 @@ fn ask(address: SocketAddr, request: &str) -> (u16, String, String) {
 }
 
 /// Runs a server around `visit`.
-fn with_server(window: Window, visit: impl FnOnce(SocketAddr)) {
+fn with_server(state: AppState, visit: impl FnOnce(SocketAddr)) {
     let runtime = runtime();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let shutdown = async {
         drop(stopped.await);
     };
-    let serving = runtime.block_on(serve(ListenerSpec::plain("127.0.0.1:0"), window, shutdown)).unwrap();
-    let address = serving.address;
+    let server = runtime.block_on(serve(ListenerSpec::plain("127.0.0.1:0"), state, shutdown)).unwrap();
+    let address = server.address;
     visit(address);
     stop.send(()).unwrap();
-    runtime.block_on(serving.wait());
+    runtime.block_on(server.wait());
     assert!(std::net::TcpStream::connect(address).is_err(), "it has stopped listening");
 }
 
 #[test]
 fn readiness_is_503_with_the_reason_until_all_parts_are_ready() {
-    let window = window();
-    let health = window.health.clone();
-    with_server(window, |address| {
+    let state = app_state();
+    let health = state.health.clone();
+    with_server(state, |address| {
         let (status, _, body) = ask(address, "GET /readyz");
         assert_eq!((status, body.contains("the daemon is starting")), (503, true), "{body}");
         assert_eq!(ask(address, "GET /livez").0, 200);
         health.set("shard-0", Condition::Waiting("restoring in[0]".into()));
-        let told: serde_json::Value = serde_json::from_str(&ask(address, "GET /readyz").2).unwrap();
-        assert_eq!(told["parts"]["shard-0"], serde_json::json!({ "state": "waiting", "reason": "restoring in[0]" }));
+        let answer: serde_json::Value = serde_json::from_str(&ask(address, "GET /readyz").2).unwrap();
+        assert_eq!(answer["parts"]["shard-0"], serde_json::json!({ "state": "waiting", "reason": "restoring in[0]" }));
         health.set("shard-0", Condition::Ready);
         assert_eq!(ask(address, "GET /readyz").0, 200);
         health.set("shard-0", Condition::Dead("panicked".into()));
@@ -62,7 +66,7 @@ fn readiness_is_503_with_the_reason_until_all_parts_are_ready() {
 
 #[test]
 fn the_page_loads_nothing_from_elsewhere_and_nothing_can_be_changed() {
-    with_server(window(), |address| {
+    with_server(app_state(), |address| {
         for (path, kind) in [
             ("/", "text/html"),
             ("/style.css", "text/css"),
@@ -94,8 +98,8 @@ fn the_page_loads_nothing_from_elsewhere_and_nothing_can_be_changed() {
 
 #[test]
 fn charts_are_found_by_names_of_any_letters() {
-    let window = window();
-    let board = window.dashboard.clone();
+    let state = app_state();
+    let dashboard = state.dashboard.clone();
     let update = SeriesUpdate {
         stream: "s",
         series: "Köln/Süd & <b>",
@@ -106,9 +110,10 @@ fn charts_are_found_by_names_of_any_letters() {
         levels: &[0.5],
         quantiles: &[1.5],
         anomaly: None,
+        anomalous: false,
     };
-    board.record_forecast(&update);
-    with_server(window, |address| {
+    dashboard.record_forecast(&update);
+    with_server(state, |address| {
         let (status, _, body) = ask(address, "GET /api/chart?stream=s&series=K%C3%B6ln%2FS%C3%BCd+%26+%3Cb%3E");
         assert_eq!(status, 200, "{body}");
         let chart: serde_json::Value = serde_json::from_str(&body).unwrap();
@@ -122,14 +127,14 @@ fn charts_are_found_by_names_of_any_letters() {
 fn an_address_that_cannot_be_had_is_explained() {
     let runtime = runtime();
     let try_it = |listen: &str| {
-        runtime.block_on(serve(ListenerSpec::plain(listen), window(), async {})).unwrap_err().to_string()
+        runtime.block_on(serve(ListenerSpec::plain(listen), app_state(), async {})).unwrap_err().to_string()
     };
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let told = try_it(&address);
-    assert!(told.contains(&address) && told.contains("another program listens there"), "{told}");
-    let told = try_it("nonsense");
-    assert!(told.contains("\"nonsense\"") && told.contains("expected ADDRESS:PORT"), "{told}");
+    let answer = try_it(&address);
+    assert!(answer.contains(&address) && answer.contains("another program listens there"), "{answer}");
+    let answer = try_it("nonsense");
+    assert!(answer.contains("\"nonsense\"") && answer.contains("expected ADDRESS:PORT"), "{answer}");
 }
 
 #[test]
@@ -139,10 +144,10 @@ fn a_connection_kept_open_does_not_hold_the_shutdown_up() {
     let shutdown = async {
         drop(stopped.await);
     };
-    let serving = runtime.block_on(serve(ListenerSpec::plain("127.0.0.1:0"), window(), shutdown)).unwrap();
-    let mut idle = std::net::TcpStream::connect(serving.address).unwrap();
+    let server = runtime.block_on(serve(ListenerSpec::plain("127.0.0.1:0"), app_state(), shutdown)).unwrap();
+    let mut idle = std::net::TcpStream::connect(server.address).unwrap();
     write!(idle, "GET /livez HTTP/1.1\r\nHost: te").unwrap();
     stop.send(()).unwrap();
-    let ended = runtime.block_on(async { tokio::time::timeout(DRAIN * 3, serving.wait()).await });
+    let ended = runtime.block_on(async { tokio::time::timeout(DRAIN_LIMIT * 3, server.wait()).await });
     assert!(ended.is_ok(), "it must end within its drain time");
 }

@@ -1,109 +1,126 @@
-//! TLS for the page, on request.
+//! The server's certificate, and its reload when the files change.
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
-
-use axum::serve::Listener;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
-};
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        ServerConfig,
-        crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    },
-    server::TlsStream,
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
-use super::ServeError;
+use axum_server::tls_rustls::RustlsConfig;
+use sha2::{Digest, Sha256};
+use tokio_rustls::rustls::{
+    ServerConfig,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
 
-/// How long a caller may take to shake hands.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Most callers that shake hands at the same time; others wait in the system's queue.
-const MOST_HANDSHAKES: usize = 64;
+use super::error::ServeError;
 
-/// Reads a certificate, with those of the authorities between, and its key.
-///
-/// # Errors
-/// When a file cannot be read, is not PEM, or the two do not belong together; the message names the setting.
-pub fn load(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, ServeError> {
-    let wrong = |setting, file: &Path, reason: &dyn std::fmt::Display| ServeError::Certificate {
-        setting,
-        file: file.to_owned(),
-        reason: reason.to_string(),
-    };
-    let chain = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let chain = chain.map_err(|error| wrong("tls_certificate_file", certificate, &error))?;
-    if chain.is_empty() {
-        return Err(wrong("tls_certificate_file", certificate, &"it holds no certificate"));
+/// How often the files are read again. A renewed certificate serves after at most this long.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A certificate and its key. Clones share the TLS configuration, so a reload reaches all of them.
+#[derive(Debug, Clone)]
+pub(super) struct ServerCertificate {
+    certificate: PathBuf,
+    key: PathBuf,
+    config: RustlsConfig,
+    /// Hash of the contents of both files when they were loaded.
+    fingerprint: [u8; 32],
+}
+
+impl ServerCertificate {
+    /// Loads a certificate chain and its key from PEM files.
+    ///
+    /// # Errors
+    /// When a file cannot be read or is not PEM, or the key does not belong to the certificate. The message names the
+    /// configuration key.
+    pub(super) fn load(certificate: &Path, key: &Path) -> Result<Self, ServeError> {
+        let pem = Pem::read(certificate, key)?;
+        Ok(Self {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            config: RustlsConfig::from_config(pem.server_config(certificate, key)?),
+            fingerprint: pem.fingerprint(),
+        })
     }
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong("tls_key_file", key, &error))?;
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .and_then(|config| config.with_no_client_auth().with_single_cert(chain, private))
-        .map_err(|error| wrong("tls_key_file", key, &error))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
 
-/// Hands out connections whose handshake is done, so that a caller who dawdles holds nobody up.
-pub struct TlsListener {
-    address: SocketAddr,
-    greeted: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
-}
-
-impl TlsListener {
-    /// Begins to greet callers; must be called within a tokio runtime. It ends when the listener is dropped.
-    pub fn start(listener: TcpListener, address: SocketAddr, config: Arc<ServerConfig>) -> Self {
-        let (greeter, greeted) = mpsc::channel(1);
-        tokio::spawn(greet(listener, config.into(), greeter));
-        Self { address, greeted }
+    /// The TLS configuration. It changes with a reload.
+    pub(super) fn config(&self) -> RustlsConfig {
+        self.config.clone()
     }
-}
 
-impl Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        match self.greeted.recv().await {
-            Some(caller) => caller,
-            // The greeter ends after us only.
-            None => std::future::pending().await,
+    /// Reloads the files whenever they change, for as long as it is polled. The old certificate stays in use while the
+    /// new files cannot be used.
+    pub(super) async fn watch(mut self) {
+        let mut reported = String::new();
+        loop {
+            tokio::time::sleep(RELOAD_INTERVAL).await;
+            let (certificate, key, old) = (self.certificate.clone(), self.key.clone(), self.fingerprint);
+            let changed = tokio::task::spawn_blocking(move || {
+                let pem = Pem::read(&certificate, &key)?;
+                let fingerprint = pem.fingerprint();
+                let changed = fingerprint != old;
+                changed.then(|| pem.server_config(&certificate, &key).map(|config| (config, fingerprint))).transpose()
+            });
+            match changed.await {
+                Ok(Ok(None)) => reported.clear(),
+                Ok(Ok(Some((config, fingerprint)))) => {
+                    self.config.reload_from_config(config);
+                    self.fingerprint = fingerprint;
+                    reported.clear();
+                    tracing::info!(file = %self.certificate.display(), "reloaded the HTTP certificate");
+                }
+                Ok(Err(error)) => {
+                    let error = error.to_string();
+                    if error != reported {
+                        tracing::warn!(error, "cannot reload the HTTP certificate; the old one stays in use");
+                        reported = error;
+                    }
+                }
+                // The runtime shuts down.
+                Err(_) => return,
+            }
         }
     }
+}
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
+/// Contents of the two files.
+struct Pem {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Pem {
+    fn read(certificate: &Path, key: &Path) -> Result<Self, ServeError> {
+        let read = |setting, file: &Path| std::fs::read(file).map_err(|error| invalid(setting, file, &error));
+        Ok(Self { certificate: read(CERTIFICATE, certificate)?, key: read(KEY, key)? })
+    }
+
+    fn fingerprint(&self) -> [u8; 32] {
+        Sha256::new().chain_update(Sha256::digest(&self.certificate)).chain_update(&self.key).finalize().into()
+    }
+
+    fn server_config(&self, certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, ServeError> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.certificate).collect();
+        let chain = chain.map_err(|error| invalid(CERTIFICATE, certificate, &error))?;
+        if chain.is_empty() {
+            return Err(invalid(CERTIFICATE, certificate, &"it has no certificate"));
+        }
+        let private = PrivateKeyDer::from_pem_slice(&self.key).map_err(|error| invalid(KEY, key, &error))?;
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .and_then(|config| config.with_no_client_auth().with_single_cert(chain, private))
+            .map_err(|error| invalid(KEY, key, &error))?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
     }
 }
 
-async fn greet(
-    mut listener: TcpListener,
-    acceptor: TlsAcceptor,
-    greeter: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,
-) {
-    let room = Arc::new(Semaphore::new(MOST_HANDSHAKES));
-    loop {
-        let caller = async {
-            let place = Arc::clone(&room).acquire_owned().await;
-            (place, Listener::accept(&mut listener).await)
-        };
-        let (place, (stream, address)) = tokio::select! {
-            caller = caller => caller,
-            () = greeter.closed() => return,
-        };
-        let (acceptor, greeter) = (acceptor.clone(), greeter.clone());
-        tokio::spawn(async move {
-            let _place = place;
-            match tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await {
-                // It fails only when the server has ended.
-                Ok(Ok(stream)) => drop(greeter.send((stream, address)).await),
-                Ok(Err(error)) => tracing::debug!(%address, %error, "no TLS with this caller"),
-                Err(_) => tracing::debug!(%address, "this caller took too long to shake hands"),
-            }
-        });
-    }
+/// Configuration keys below `http`.
+const CERTIFICATE: &str = "tls_certificate_file";
+const KEY: &str = "tls_key_file";
+
+fn invalid(setting: &'static str, file: &Path, reason: &dyn std::fmt::Display) -> ServeError {
+    ServeError::Certificate { setting, file: file.to_owned(), reason: reason.to_string() }
 }

@@ -1,4 +1,4 @@
-//! The token that a caller must know, where one is asked for.
+//! The token that requests must carry, where `http.bearer_token` asks for one.
 
 use axum::http::HeaderValue;
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -6,33 +6,33 @@ use subtle::ConstantTimeEq;
 
 use crate::settings::Secret;
 
-/// What `http.bearer_token` says.
+/// The value of `http.bearer_token`.
 #[derive(Debug, Clone)]
 pub struct Token(Secret);
 
 impl Token {
-    /// The token itself.
+    /// A token of this value.
     pub fn new(token: Secret) -> Self {
         Self(token)
     }
 
-    /// Whether an `Authorization` header carries it: as a bearer token, as Prometheus and scripts send it, or as the
-    /// password of the basic scheme, for which a browser asks by itself (the user's name may be any).
-    pub fn opens(&self, authorization: Option<&HeaderValue>) -> bool {
+    /// Whether an `Authorization` header carries the token: as a bearer token, which Prometheus and scripts send, or as
+    /// the password of the basic scheme, which a browser asks for. The user name does not matter.
+    pub fn authorizes(&self, authorization: Option<&HeaderValue>) -> bool {
         let Some(text) = authorization.and_then(|value| value.to_str().ok()) else { return false };
         match text.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => self.is(token.trim().as_bytes()),
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => self.matches(token.trim().as_bytes()),
             Some((scheme, coded)) if scheme.eq_ignore_ascii_case("basic") => {
                 let Ok(pair) = BASE64_STANDARD.decode(coded.trim()) else { return false };
                 let colon = pair.iter().position(|byte| *byte == b':');
-                colon.is_some_and(|colon| self.is(&pair[colon + 1..]))
+                colon.is_some_and(|colon| self.matches(&pair[colon + 1..]))
             }
             _ => false,
         }
     }
 
-    /// Takes as long for a guess that is nearly right as for one that is not.
-    fn is(&self, guess: &[u8]) -> bool {
+    /// Compares in constant time: the duration does not reveal how much of a guess is right.
+    fn matches(&self, guess: &[u8]) -> bool {
         self.0.reveal().as_bytes().ct_eq(guess).into()
     }
 }
@@ -42,17 +42,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_opens_as_bearer_token_and_as_a_browsers_password() {
+    fn a_token_authorizes_as_bearer_token_and_as_password() {
         let token = Token::new(Secret::new("correct-horse-battery".into()));
-        let opens = |text: &str| token.opens(Some(&HeaderValue::from_str(text).unwrap()));
+        let authorizes = |text: &str| token.authorizes(Some(&HeaderValue::from_str(text).unwrap()));
         let basic = |pair: &str| format!("Basic {}", BASE64_STANDARD.encode(pair));
-        assert!(opens("Bearer correct-horse-battery") && opens("bearer  correct-horse-battery"));
-        assert!(opens(&basic("anybody:correct-horse-battery")) && opens(&basic(":correct-horse-battery")));
-        assert!(!token.opens(None));
+        assert!(authorizes("Bearer correct-horse-battery") && authorizes("bearer  correct-horse-battery"));
+        assert!(authorizes(&basic("anybody:correct-horse-battery")) && authorizes(&basic(":correct-horse-battery")));
+        assert!(!token.authorizes(None));
         for wrong in ["Bearer", "Bearer ", "Bearer correct-horse-batter", "Digest correct-horse-battery", "Basic %%%"] {
-            assert!(!opens(wrong), "{wrong}");
+            assert!(!authorizes(wrong), "{wrong}");
         }
-        assert!(!opens(&basic("correct-horse-battery")) && !opens(&basic("correct-horse-battery:")));
+        assert!(!authorizes(&basic("correct-horse-battery")) && !authorizes(&basic("correct-horse-battery:")));
         assert!(!format!("{token:?}").contains("horse"));
     }
 }

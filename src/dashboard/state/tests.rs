@@ -2,23 +2,16 @@ use super::*;
 
 const LEVELS: [f32; 5] = [0.05, 0.1, 0.5, 0.9, 0.95];
 
-fn spec() -> DashboardLimits {
-    DashboardLimits {
-        shown: 3,
-        anomalous: 2,
-        points: 10,
-        anomalies: 4,
-        promotions: 2,
-        samples: 50,
-        anomaly_threshold: 0.99,
-    }
+fn limits() -> DashboardLimits {
+    DashboardLimits { charted: 3, anomalous: 2, points: 10, anomalies: 4, outcomes: 2, samples: 50 }
 }
 
-/// Posts a step at `origin` whose two leads have the quantiles value + level - 0.5.
-fn post(board: &DashboardState, series: &str, origin: i64, value: f64, anomaly: Option<f32>) {
+/// Records a forecast at `origin` whose two leads have the quantiles value + level - 0.5. Scores from 0.99 are
+/// anomalous.
+fn record(dashboard: &DashboardState, series: &str, origin: i64, value: f64, anomaly: Option<f32>) {
     let quantiles: Vec<f64> =
         [0.0, 1.0].iter().flat_map(|lead| LEVELS.map(|level| value + lead + f64::from(level) - 0.5)).collect();
-    board.record_forecast(&SeriesUpdate {
+    dashboard.record_forecast(&SeriesUpdate {
         stream: "s",
         series,
         origin,
@@ -28,24 +21,25 @@ fn post(board: &DashboardState, series: &str, origin: i64, value: f64, anomaly: 
         levels: &LEVELS,
         quantiles: &quantiles,
         anomaly,
+        anomalous: anomaly.is_some_and(|score| score >= 0.99),
     });
 }
 
-fn names(board: &DashboardState) -> Vec<String> {
-    board.series(&Filter::default()).series.into_iter().map(|chart| chart.series).collect()
+fn names(dashboard: &DashboardState) -> Vec<String> {
+    dashboard.series(&Filter::default()).series.into_iter().map(|chart| chart.series).collect()
 }
 
 #[test]
-fn the_first_to_come_are_shown_in_their_order_and_no_more() {
-    let board = DashboardState::new(spec());
+fn the_first_series_are_charted_in_their_order_and_no_more() {
+    let dashboard = DashboardState::new(limits());
     for origin in 0..20 {
         for series in ["d", "a", "c", "b"] {
-            post(&board, series, origin * 10, origin as f64, None);
+            record(&dashboard, series, origin * 10, origin as f64, None);
         }
     }
-    assert_eq!(names(&board), ["d", "a", "c"]);
-    assert!(board.chart("s", "b").is_none() && board.chart("t", "a").is_none());
-    let chart = board.chart("s", "a").unwrap();
+    assert_eq!(names(&dashboard), ["d", "a", "c"]);
+    assert!(dashboard.chart("s", "b").is_none() && dashboard.chart("t", "a").is_none());
+    let chart = dashboard.chart("s", "a").unwrap();
     assert_eq!(chart.values, (10..20).map(f64::from).collect::<Vec<_>>(), "history is bounded");
     assert_eq!(chart.ahead, [200, 210]);
     assert_eq!(chart.point, [19.0, 20.0]);
@@ -53,22 +47,22 @@ fn the_first_to_come_are_shown_in_their_order_and_no_more() {
 }
 
 #[test]
-fn bands_are_the_pairs_of_levels_around_the_median_widest_first() {
-    let board = DashboardState::new(spec());
-    post(&board, "a", 0, 5.0, None);
-    let bands = board.chart("s", "a").unwrap().bands;
+fn bands_pair_the_levels_around_the_median_widest_first() {
+    let dashboard = DashboardState::new(limits());
+    record(&dashboard, "a", 0, 5.0, None);
+    let bands = dashboard.chart("s", "a").unwrap().bands;
     assert_eq!(bands.iter().map(|band| band.share).collect::<Vec<_>>(), [0.9, 0.8]);
     let near = |a: f64, b: f64| (a - b).abs() < 1e-6;
     assert!(near(bands[1].low[0], 4.6) && near(bands[1].high[1], 6.4), "{bands:?}");
 }
 
 #[test]
-fn what_had_been_expected_is_kept_beside_what_came() {
-    let board = DashboardState::new(spec());
-    post(&board, "a", 0, 5.0, None);
-    post(&board, "a", 10, 9.0, Some(0.5));
-    post(&board, "a", 40, 9.0, None);
-    let chart = board.chart("s", "a").unwrap();
+fn each_value_keeps_the_interval_that_was_forecast_for_it() {
+    let dashboard = DashboardState::new(limits());
+    record(&dashboard, "a", 0, 5.0, None);
+    record(&dashboard, "a", 10, 9.0, Some(0.5));
+    record(&dashboard, "a", 40, 9.0, None);
+    let chart = dashboard.chart("s", "a").unwrap();
     assert_eq!(chart.expected[0], None);
     let (low, high) = chart.expected[1].unwrap();
     assert!((low - 4.6).abs() < 1e-6 && (high - 5.4).abs() < 1e-6);
@@ -77,43 +71,57 @@ fn what_had_been_expected_is_kept_beside_what_came() {
 }
 
 #[test]
-fn an_anomaly_brings_its_series_onto_the_board_and_the_quietest_such_series_gives_way() {
-    let board = DashboardState::new(spec());
+fn an_anomalous_series_gets_a_chart_in_place_of_the_one_with_the_oldest_anomaly() {
+    let dashboard = DashboardState::new(limits());
     for series in ["a", "b", "c", "d", "e", "f"] {
-        post(&board, series, 0, 1.0, None);
+        record(&dashboard, series, 0, 1.0, None);
     }
-    post(&board, "d", 10, 50.0, Some(0.995));
-    post(&board, "e", 10, 50.0, Some(0.995));
-    post(&board, "d", 20, 60.0, Some(0.995));
-    assert_eq!(names(&board), ["a", "b", "c", "d", "e"]);
-    post(&board, "f", 20, 50.0, Some(0.999));
-    assert_eq!(names(&board), ["a", "b", "c", "d", "f"], "e has been quiet the longest; first comers stay");
-    let overview = board.overview();
-    assert_eq!(overview.anomaly_count, 4);
-    let told: Vec<(&str, i64, bool)> =
+    record(&dashboard, "d", 10, 50.0, Some(0.995));
+    record(&dashboard, "e", 10, 50.0, Some(0.995));
+    record(&dashboard, "d", 20, 60.0, Some(0.995));
+    assert_eq!(names(&dashboard), ["a", "b", "c", "d", "e"]);
+    record(&dashboard, "f", 20, 50.0, Some(0.999));
+    assert_eq!(names(&dashboard), ["a", "b", "c", "d", "f"], "e has been quiet the longest; first comers stay");
+    let overview = dashboard.overview();
+    assert_eq!((overview.anomalous, overview.streams[0].anomalous), (4, 4));
+    let listed: Vec<(&str, i64, bool)> =
         overview.anomalies.iter().map(|one| (one.series.as_str(), one.time, one.shown)).collect();
-    assert_eq!(told, [("f", 20, true), ("d", 20, true), ("e", 10, false), ("d", 10, true)]);
+    assert_eq!(listed, [("f", 20, true), ("e", 10, false), ("d", 10, true)], "a run of values is one anomaly");
     for origin in 3..90 {
-        post(&board, "a", origin * 10, 50.0, Some(1.0));
+        let score = if origin % 2 == 0 { 0.5 } else { 1.0 };
+        record(&dashboard, "a", origin * 10, 50.0, Some(score));
     }
-    assert_eq!(board.overview().anomalies.len(), 4, "the ring is bounded");
+    assert_eq!(dashboard.overview().anomalies.len(), 4, "the list is bounded");
 }
 
 #[test]
-fn a_series_whose_input_starts_anew_starts_anew() {
-    let board = DashboardState::new(spec());
-    post(&board, "a", 100, 1.0, None);
-    post(&board, "a", 110, 2.0, None);
-    post(&board, "a", 50, 3.0, None);
-    assert_eq!(board.chart("s", "a").unwrap().times, [50]);
+fn an_anomaly_is_listed_by_its_most_anomalous_value() {
+    let dashboard = DashboardState::new(limits());
+    for (origin, score) in [(10, 0.5), (20, 0.992), (30, 0.999), (40, 0.991), (50, 0.5), (60, 0.995)] {
+        record(&dashboard, "a", origin, 1.0, Some(score));
+    }
+    let listed: Vec<(i64, f32)> = dashboard.overview().anomalies.iter().map(|one| (one.time, one.score)).collect();
+    assert_eq!(listed, [(60, 0.995), (30, 0.999)]);
+    assert_eq!(dashboard.overview().anomalous, 4);
+    let chart = dashboard.chart("s", "a").unwrap();
+    assert_eq!(chart.anomalous, [false, true, true, true, false, true]);
+}
+
+#[test]
+fn a_chart_starts_again_where_event_time_goes_back() {
+    let dashboard = DashboardState::new(limits());
+    record(&dashboard, "a", 100, 1.0, None);
+    record(&dashboard, "a", 110, 2.0, None);
+    record(&dashboard, "a", 50, 3.0, None);
+    assert_eq!(dashboard.chart("s", "a").unwrap().times, [50]);
 }
 
 #[test]
 fn pages_are_filtered_bounded_and_never_past_the_end() {
-    let board = DashboardState::new(DashboardLimits { shown: 100, ..spec() });
-    (0..90).for_each(|number| post(&board, &format!("Meter-{number:02}"), 0, 1.0, None));
-    let page = |filter: Filter| board.series(&filter);
-    assert_eq!(page(Filter { limit: 1000, ..Filter::default() }).series.len(), view::PAGE_LIMIT);
+    let dashboard = DashboardState::new(DashboardLimits { charted: 100, ..limits() });
+    (0..90).for_each(|number| record(&dashboard, &format!("Meter-{number:02}"), 0, 1.0, None));
+    let page = |filter: Filter| dashboard.series(&filter);
+    assert_eq!(page(Filter { limit: 1000, ..Filter::default() }).series.len(), query::PAGE_LIMIT);
     assert_eq!(page(Filter::default()).series.len(), 24);
     let found = page(Filter { search: "METER-8".into(), ..Filter::default() });
     assert_eq!((found.matching, found.shown, found.series.len()), (10, 90, 10));
@@ -126,32 +134,38 @@ fn pages_are_filtered_bounded_and_never_past_the_end() {
 
 #[test]
 fn skill_coverage_and_rates_come_from_sums() {
-    let board = DashboardState::new(spec());
-    let nothing = board.overview();
-    assert_eq!((nothing.skill_last_value, nothing.observations_per_second), (None, None), "unknown is not zero");
-    let accuracy = Accuracy {
+    let dashboard = DashboardState::new(limits());
+    let nothing = dashboard.overview();
+    assert_eq!(
+        (nothing.skill_in_all.skill_last_value, nothing.observations_per_second),
+        (None, None),
+        "unknown is not zero"
+    );
+    let interval = |share, covered| IntervalCoverage { share, targets: 10, covered };
+    let accuracy = HorizonAccuracy {
         count: 10,
         foretide: 5.0,
         last_value: 10.0,
         seasonal_naive: 0.0,
-        intervals: vec![(0.9, 10, 8), (0.8, 10, 7)],
+        intervals: vec![interval(0.9, 8), interval(0.8, 7)],
         weights: [1.0, 0.0, 6.0, 0.0, 0.0, 3.0],
     };
-    board.tick(1000);
+    dashboard.sample(1000);
     for second in 2..40 {
-        board.record_accuracy("s", 1, &accuracy);
-        board.record_accuracy("s", 24, &Accuracy { foretide: 10.0, ..accuracy.clone() });
-        board.record_work("s", Work { records: 1, observations: 50, forecasts: 25, late: 1, dead_letters: 2 });
-        board.tick(second * 1000);
+        dashboard.record_accuracy("s", 1, &accuracy);
+        dashboard.record_accuracy("s", 24, &HorizonAccuracy { foretide: 10.0, ..accuracy.clone() });
+        dashboard
+            .record_work("s", WorkCounts { records: 1, observations: 50, forecasts: 25, late: 1, dead_letters: 2 });
+        dashboard.sample(second * 1000);
     }
-    let overview = board.overview();
-    assert_eq!(overview.skill_last_value, Some(0.25));
-    assert_eq!(overview.skill_seasonal_naive, None, "nothing to compare with");
-    assert_eq!(overview.coverage, [(0.8, Some(0.7)), (0.9, Some(0.8))]);
+    let overview = dashboard.overview();
+    assert_eq!(overview.skill_in_all.skill_last_value, Some(0.25));
+    assert_eq!(overview.skill_in_all.skill_seasonal_naive, None, "nothing to compare with");
+    assert_eq!(overview.skill_in_all.coverage, [(0.8, Some(0.7)), (0.9, Some(0.8))]);
     assert_eq!((overview.observations_per_second, overview.forecasts_per_second), (Some(50.0), Some(25.0)));
     assert_eq!((overview.late, overview.dead_letters), (38, 76));
     assert_eq!(
-        overview.streams[0].horizons.iter().map(|one| one.skill_last_value).collect::<Vec<_>>(),
+        overview.streams[0].horizons.iter().map(|one| one.skill.skill_last_value).collect::<Vec<_>>(),
         [Some(0.5), Some(0.0)]
     );
     let experts = &overview.streams[0].horizons[1].experts;
@@ -162,37 +176,41 @@ fn skill_coverage_and_rates_come_from_sums() {
 }
 
 #[test]
-fn partitions_training_and_promotions_are_told() {
-    let board = DashboardState::new(spec());
-    let note = PartitionStatus { state: PartitionState::Restoring, series: 5, state_bytes: 500, lag: 7, remaining: 3 };
-    board.set_partition("s", "in", 1, Some(note));
-    board.set_partition("s", "in", 0, Some(PartitionStatus { state: PartitionState::Running, ..note }));
-    assert_eq!((board.overview().series, board.overview().lag), (10, 14));
-    board.set_partition("s", "in", 0, None);
-    let step = TrainingStep { at: 1, round: 1, step: 3, of: 9, loss: 0.5, gradient_norm: f64::NAN };
-    board.record_training_step("s", step);
+fn partitions_training_and_outcomes_are_in_the_overview() {
+    let dashboard = DashboardState::new(limits());
+    let status =
+        PartitionStatus { state: PartitionState::Restoring, series: 5, state_bytes: 500, lag: 7, remaining: 3 };
+    dashboard.set_partition("s", "in", 1, Some(status));
+    dashboard.set_partition("s", "in", 0, Some(PartitionStatus { state: PartitionState::Running, ..status }));
+    assert_eq!((dashboard.overview().series, dashboard.overview().lag), (10, 14));
+    dashboard.set_partition("s", "in", 0, None);
+    let step = TrainingStep { at: 1, round: 1, step: 3, steps: 9, loss: 0.5, gradient_norm: f64::NAN };
+    dashboard.record_training_step("s", step);
     for version in 1..=3 {
-        let verdict = Verdict::Refused(format!("round {version}"));
-        board.record_training_outcome(Promotion {
+        let decision = Decision::Refused(format!("round {version}"));
+        dashboard.record_training_outcome(TrainingOutcome {
             stream: "s".into(),
             at: 5,
             version,
-            verdict,
+            decision,
             champion_loss: Some(0.2),
             challenger_loss: None,
         });
     }
-    let told = serde_json::to_value(board.overview()).unwrap();
-    let stream = &told["streams"][0];
+    let overview = serde_json::to_value(dashboard.overview()).unwrap();
+    let stream = &overview["streams"][0];
     assert_eq!(
         stream["partitions"],
         serde_json::json!([
             { "topic": "in", "partition": 1, "state": "restoring", "series": 5, "state_bytes": 500, "lag": 7, "remaining": 3 }
         ])
     );
-    assert_eq!(stream["training"]["gradient_norm"], serde_json::Value::Null, "what is no number is told as none");
-    assert_eq!((&stream["training"]["step"], &stream["training"]["of"]), (&3.into(), &9.into()));
+    assert_eq!(stream["training"]["gradient_norm"], serde_json::Value::Null, "NaN is null");
+    assert_eq!((&stream["training"]["step"], &stream["training"]["steps"]), (&3.into(), &9.into()));
     assert_eq!(stream["version"], 3);
-    assert_eq!(told["promotions"].as_array().unwrap().len(), 2);
-    assert_eq!(told["promotions"][0]["verdict"], serde_json::json!({ "kind": "refused", "reason": "round 3" }));
+    assert_eq!(overview["training_outcomes"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        overview["training_outcomes"][0]["decision"],
+        serde_json::json!({ "kind": "refused", "reason": "round 3" })
+    );
 }

@@ -1,7 +1,7 @@
 //! A curve over the whole run in bounded memory.
 
-/// Keeps at most `capacity` samples: when it is full, every other one goes and only every second newcomer is kept from
-/// then on, so the curve always spans from the first sample to the newest.
+/// Keeps at most `capacity` samples. A full curve drops every second sample and from then on keeps only every second
+/// new one, so that it always spans the time from the first sample to the newest.
 #[derive(Debug, Clone)]
 pub(super) struct Timeline<T> {
     samples: Vec<T>,
@@ -28,7 +28,7 @@ impl<T: Clone> Timeline<T> {
                 index % 2 == 1
             });
             self.keep_every *= 2;
-            // The newcomer's own place in the coarser rhythm.
+            // The new sample may fall between two multiples of the doubled distance.
             if !(self.seen - 1).is_multiple_of(self.keep_every) {
                 return;
             }
@@ -48,7 +48,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_bounded_ordered_and_evenly_spaced(capacity in 2usize..40, count in 1usize..2000) {
+        fn a_timeline_is_bounded_ordered_and_evenly_spaced(capacity in 2usize..40, count in 1usize..2000) {
             let mut timeline = Timeline::new(capacity);
             (0..count).for_each(|value| timeline.push(value));
             let kept = timeline.as_slice();

@@ -7,11 +7,11 @@ use sysinfo::{Disks, Networks, System};
 pub struct Reading {
     /// The series' key, e.g. `cpu.use`, `network.eth0.received`.
     pub key: String,
-    /// The value: a share between 0 and 1, bytes, bytes per second, or the load average.
+    /// The value: a share in `0..=1`, bytes, bytes per second, or the load average.
     pub value: f64,
 }
 
-/// This machine. The first reading after [`Machine::new`] covers the time since then.
+/// This machine's counters.
 #[derive(Debug)]
 pub struct Machine {
     system: System,
@@ -21,7 +21,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Starts to watch.
+    /// Reads the counters for the first time.
     pub fn new() -> Self {
         let mut system = System::new();
         system.refresh_cpu_usage();
@@ -34,8 +34,8 @@ impl Machine {
         }
     }
 
-    /// Reads everything. `monotonic_micros` is the caller's monotonic clock: rates are over the time since the last
-    /// call, so the first call has none.
+    /// Reads all counters. Rates are over the time since the previous call, so the first call returns none.
+    /// `monotonic_micros` is the caller's monotonic clock.
     pub fn read(&mut self, monotonic_micros: u64) -> Vec<Reading> {
         self.system.refresh_cpu_usage();
         self.system.refresh_memory();
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn readings_are_finite_and_rates_come_with_the_second_reading() {
+    fn readings_are_finite_and_the_second_reading_has_rates() {
         let mut machine = Machine::new();
         let first = machine.read(0);
         let second = machine.read(500_000);
@@ -92,6 +92,6 @@ mod tests {
         let mut keys: Vec<_> = second.iter().map(|reading| reading.key.as_str()).collect();
         keys.sort_unstable();
         keys.dedup();
-        assert_eq!(keys.len(), second.len(), "every key stands once");
+        assert_eq!(keys.len(), second.len(), "keys are unique");
     }
 }

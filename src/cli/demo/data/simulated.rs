@@ -1,24 +1,27 @@
-//! Simulated series with known anomalies, in event time that the caller drives.
+//! Simulated series with labelled anomalies. The caller advances event time.
 //!
-//! Every series follows from the seed and its own number alone: more series do not change those that were there.
+//! A series depends on the seed and its own number only: more series do not change the others.
 
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
+/// Milliseconds of a day.
 const DAY: f64 = 86_400_000.0;
-/// Chance per step and series of each injected anomaly.
+/// Probability of a spike per step and series.
 const SPIKE: f64 = 1.0 / 2500.0;
+/// Probability of an outage per step and series.
 const OUTAGE: f64 = 1.0 / 6000.0;
+/// Probability of a level shift per step and series.
 const LEVEL_SHIFT: f64 = 1.0 / 8000.0;
-/// Steps before which nothing is injected, so that there is something to differ from.
+/// First steps without anomalies: they establish what is normal.
 const QUIET_STEPS: u64 = 48;
 
-/// What is simulated.
+/// A simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SimulationSpec {
-    /// Everything follows from it.
+    /// Seed of all random numbers.
     pub seed: u64,
-    /// How many series.
+    /// Number of series.
     pub series: usize,
     /// Event time of the first step, in milliseconds since the Unix epoch.
     pub start: i64,
@@ -26,31 +29,31 @@ pub struct SimulationSpec {
     pub interval: i64,
 }
 
-/// What was done to a value on purpose.
+/// Kind of an injected anomaly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Injected {
-    /// One value far off.
+pub enum InjectedAnomaly {
+    /// One extreme value.
     Spike,
-    /// One of a stretch of values held at zero.
+    /// One of a run of zeros.
     Outage,
-    /// The first value after the level has moved for good.
+    /// The first value after a lasting change of the level.
     LevelShift,
 }
 
 /// One value of one series.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Simulated<'a> {
-    /// The series' key, e.g. `office-0003`.
+pub struct SimulatedValue<'a> {
+    /// The series' key, such as `office-0003`.
     pub key: &'a str,
     /// Event time in milliseconds.
     pub time: i64,
     /// The value.
     pub value: f64,
-    /// Set where the value is an injected anomaly.
-    pub injected: Option<Injected>,
+    /// The injected anomaly, if the value is one.
+    pub injected: Option<InjectedAnomaly>,
 }
 
-/// The series, step by step.
+/// All series. Each step has one value per series.
 #[derive(Debug, Clone)]
 pub struct Simulation {
     spec: SimulationSpec,
@@ -59,41 +62,41 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    /// At the first step.
+    /// A simulation before its first step.
     pub fn new(spec: SimulationSpec) -> Self {
         let sources = (0..spec.series).map(|number| Source::new(spec.seed, number)).collect();
         Self { spec, step: 0, sources }
     }
 
-    /// Visits the next value of every series, always in the same order, and moves event time on by one interval.
-    /// Returns the event time of these values.
-    pub fn advance(&mut self, mut visit: impl FnMut(Simulated<'_>)) -> i64 {
+    /// Visits the next value of every series, always in the same order, and advances event time by one interval.
+    /// Returns the event time of these values in milliseconds.
+    pub fn advance(&mut self, mut visit: impl FnMut(SimulatedValue<'_>)) -> i64 {
         let time = self.spec.start + self.spec.interval * i64::try_from(self.step).unwrap_or(i64::MAX);
         for source in &mut self.sources {
             let (value, injected) = source.next(time, self.spec.interval, self.step >= QUIET_STEPS);
-            visit(Simulated { key: &source.key, time, value, injected });
+            visit(SimulatedValue { key: &source.key, time, value, injected });
         }
         self.step += 1;
         time
     }
 }
 
-/// What a series looks like.
+/// Shape of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
-    /// Power drawn by an office: up at eight, down at six, quiet at the weekend.
+    /// Power consumption of an office: high from eight to six, low at the weekend.
     Office,
-    /// Customers in a shop: two peaks a day, more on Saturdays; whole numbers.
+    /// Customers in a shop, as whole numbers: two peaks a day, more on Saturdays.
     Shop,
-    /// Solar power: a day's arc, clouds that stay a while, nothing at night.
+    /// Solar power: an arc by day, clouds that last a while, zero at night.
     Solar,
-    /// Outdoor temperature: a soft daily wave on slow weather.
+    /// Outdoor temperature: a smooth daily wave on slowly changing weather.
     Temperature,
-    /// Requests per second: evening peak, noise that grows with the level.
+    /// Requests per second: a peak in the evening, noise that grows with the level.
     Requests,
     /// Length of a queue: bursts that drain.
     Queue,
-    /// A sensor without any rhythm: a slow random walk.
+    /// A sensor without season: a slow mean-reverting walk.
     Sensor,
 }
 
@@ -112,18 +115,19 @@ struct Source {
     key: String,
     shape: Shape,
     random: Pcg64Mcg,
-    /// Size of everything: series differ by orders of magnitude.
+    /// Scale of the values. Series differ by orders of magnitude.
     size: f64,
-    /// Shift of the day's rhythm, in days.
+    /// Phase of the daily season, in days.
     phase: f64,
     /// Standard deviation of the noise, as a share of the size.
     noise: f64,
     /// Change of the level per day, as a share of the size.
     drift: f64,
-    /// What has been added to the level by drift and shifts, as a share of the size.
+    /// Level after drift and shifts, as a share of the size.
     level: f64,
-    /// Slow part: clouds, weather, the queue, the walk.
+    /// Slow component: clouds, weather, the queue, the walk.
     slow: f64,
+    /// Steps until the outage ends.
     outage_left: u32,
 }
 
@@ -149,10 +153,10 @@ impl Source {
         }
     }
 
-    fn next(&mut self, time: i64, interval: i64, inject: bool) -> (f64, Option<Injected>) {
+    fn next(&mut self, time: i64, interval: i64, inject: bool) -> (f64, Option<InjectedAnomaly>) {
         let day = time as f64 / DAY + self.phase;
         let steps_per_day = DAY / interval.max(1) as f64;
-        // Drift turns back before it carries a series away for good: a demo may run for days.
+        // The drift changes its sign at both bounds, because a demo may run for days.
         self.drift = match self.level {
             high if high > 0.6 => -self.drift.abs(),
             low if low < 0.0 => self.drift.abs(),
@@ -165,26 +169,26 @@ impl Source {
         let mut injected = None;
         if self.outage_left > 0 {
             self.outage_left -= 1;
-            (value, injected) = (0.0, Some(Injected::Outage));
+            (value, injected) = (0.0, Some(InjectedAnomaly::Outage));
         } else if inject && event < SPIKE {
             let sign = if which < 0.7 { 1.0 } else { -1.0 };
             value += sign * self.size * (0.7 + 0.6 * which);
-            injected = Some(Injected::Spike);
+            injected = Some(InjectedAnomaly::Spike);
         } else if inject && event < SPIKE + OUTAGE {
             self.outage_left = (3.0 + 9.0 * which) as u32;
-            (value, injected) = (0.0, Some(Injected::Outage));
+            (value, injected) = (0.0, Some(InjectedAnomaly::Outage));
         } else if inject && event < SPIKE + OUTAGE + LEVEL_SHIFT {
             let shift = if self.level > 0.25 { -0.4 } else { 0.4 };
             self.level += shift;
             value += shift * self.size;
-            injected = Some(Injected::LevelShift);
+            injected = Some(InjectedAnomaly::LevelShift);
         }
         let value = match self.shape {
             Shape::Temperature | Shape::Sensor => value,
             Shape::Shop => value.max(0.0).round(),
             Shape::Office | Shape::Solar | Shape::Requests | Shape::Queue => value.max(0.0),
         };
-        // Real sensors send a few digits; so do these.
+        // Real sensors send few digits.
         ((value * 1000.0).round() / 1000.0, injected)
     }
 
@@ -206,7 +210,7 @@ impl Source {
             Shape::Solar => {
                 self.wander(step * 20.0, 1.0);
                 let sun = ((hour - 12.5) / 13.0 * std::f64::consts::PI).cos().max(0.0);
-                // Less light below clouds. The level scales the arc instead of lifting the night, so it is taken off again.
+                // Clouds reduce the light. The level scales the arc but must not lift the night, so it is subtracted.
                 sun.powf(1.2) * (1.0 - 0.7 / (1.0 + (1.0 - 2.0 * self.slow).exp())) * (1.0 + self.level) - self.level
             }
             Shape::Temperature => {
@@ -219,7 +223,7 @@ impl Source {
                 (0.2 + 0.8 * evening.powf(1.5)) * if weekend { 1.15 } else { 1.0 } * (1.0 + 0.06 * self.slow)
             }
             Shape::Queue => {
-                // Arrivals follow the day; now and then a burst comes, and drains over about an hour.
+                // Arrivals follow the day. A burst drains over about an hour.
                 let burst = self.random.random::<f64>() < step * 2.5;
                 let height: f64 = self.random.random_range(0.2..0.5);
                 self.slow = self.slow * (-step * 20.0).exp() + if burst { height } else { 0.0 };
@@ -232,13 +236,14 @@ impl Source {
         }
     }
 
-    /// Ornstein-Uhlenbeck: pulled back to zero at `rate` per step, with standard deviation `deviation` in the long run.
+    /// Ornstein-Uhlenbeck process: reverts to zero at `rate` per step, with a stationary standard deviation of
+    /// `deviation`.
     fn wander(&mut self, rate: f64, deviation: f64) {
         let keep = (-rate).exp();
         self.slow = self.slow * keep + deviation * (1.0 - keep * keep).sqrt() * self.normal();
     }
 
-    /// Noise grows with the level where things are counted, and is nothing where there is nothing to disturb.
+    /// Factor of the noise: it grows with the level of counts, and solar power has none at night.
     fn noisiness(&self, shape: f64) -> f64 {
         match self.shape {
             Shape::Solar => 0.5 * (shape + self.level),
@@ -255,12 +260,12 @@ impl Source {
     }
 }
 
-/// Rises from 0 to 1 around `at`, over about `width`.
+/// Logistic step from 0 to 1 around `at`, about `width` wide.
 fn smooth(x: f64, at: f64, width: f64) -> f64 {
     1.0 / (1.0 + (-(x - at) * 4.0 / width).exp())
 }
 
-/// A bell of height 1 around `at`.
+/// Gaussian bell of height 1 around `at`.
 fn bump(x: f64, at: f64, width: f64) -> f64 {
     (-((x - at) / width).powi(2)).exp()
 }
@@ -272,7 +277,7 @@ mod tests {
 
     const SPEC: SimulationSpec = SimulationSpec { seed: 7, series: 70, start: 1_790_000_100_000, interval: 300_000 };
 
-    type Values = BTreeMap<String, Vec<(i64, f64, Option<Injected>)>>;
+    type Values = BTreeMap<String, Vec<(i64, f64, Option<InjectedAnomaly>)>>;
 
     fn run(spec: SimulationSpec, steps: usize) -> Values {
         let mut simulation = Simulation::new(spec);
@@ -285,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_decides_everything_and_more_series_change_nothing() {
+    fn the_seed_determines_every_series_and_more_series_change_none() {
         let values = run(SPEC, 400);
         assert_eq!(values, run(SPEC, 400));
         assert_ne!(values, run(SimulationSpec { seed: 8, ..SPEC }, 400));
@@ -295,9 +300,9 @@ mod tests {
     }
 
     #[test]
-    fn event_time_goes_by_the_interval_and_values_are_finite() {
+    fn event_time_advances_by_the_interval_and_values_are_finite() {
         let values = run(SPEC, 300);
-        assert_eq!(values.len(), SPEC.series, "every series has a key of its own");
+        assert_eq!(values.len(), SPEC.series, "keys are unique");
         for points in values.values() {
             assert_eq!(points[0].0, SPEC.start);
             assert!(points.windows(2).all(|pair| pair[1].0 - pair[0].0 == SPEC.interval));
@@ -310,25 +315,25 @@ mod tests {
     #[test]
     fn anomalies_of_every_kind_are_injected_labelled_and_rare() {
         let values = run(SimulationSpec { series: 210, ..SPEC }, 2000);
-        let labels: Vec<Injected> = values.values().flatten().filter_map(|point| point.2).collect();
+        let labels: Vec<InjectedAnomaly> = values.values().flatten().filter_map(|point| point.2).collect();
         let count = |kind| labels.iter().filter(|&&label| label == kind).count();
         let all = 210 * 2000;
-        assert!((120..240).contains(&count(Injected::Spike)), "{}", count(Injected::Spike));
-        assert!((25..90).contains(&count(Injected::LevelShift)), "{}", count(Injected::LevelShift));
-        assert!(count(Injected::Outage) > 150 && labels.len() < all / 200, "{}", labels.len());
-        let quiet = |points: &[(i64, f64, Option<Injected>)]| points[..48].iter().all(|point| point.2.is_none());
+        assert!((120..240).contains(&count(InjectedAnomaly::Spike)), "{}", count(InjectedAnomaly::Spike));
+        assert!((25..90).contains(&count(InjectedAnomaly::LevelShift)), "{}", count(InjectedAnomaly::LevelShift));
+        assert!(count(InjectedAnomaly::Outage) > 150 && labels.len() < all / 200, "{}", labels.len());
+        let quiet = |points: &[(i64, f64, Option<InjectedAnomaly>)]| points[..48].iter().all(|point| point.2.is_none());
         assert!(values.values().all(|points| quiet(points)), "the first steps are quiet");
-        let outages = values.values().flatten().filter(|point| point.2 == Some(Injected::Outage));
+        let outages = values.values().flatten().filter(|point| point.2 == Some(InjectedAnomaly::Outage));
         assert!(outages.clone().all(|point| point.1 == 0.0));
     }
 
     #[test]
-    fn spikes_stand_out_of_their_neighbours() {
+    fn spikes_differ_from_their_neighbours() {
         let values = run(SimulationSpec { series: 210, ..SPEC }, 2000);
         let (mut spikes, mut far) = (0, 0);
         for points in values.iter().filter(|(key, _)| key.starts_with("requests") || key.starts_with("office")) {
             for window in points.1.windows(3) {
-                if window[1].2 == Some(Injected::Spike) && window[0].2.is_none() && window[2].2.is_none() {
+                if window[1].2 == Some(InjectedAnomaly::Spike) && window[0].2.is_none() && window[2].2.is_none() {
                     let around = (window[0].1 - window[2].1).abs();
                     spikes += 1;
                     far += usize::from((window[1].1 - window[0].1).abs() > 3.0 * around || window[1].1 == 0.0);
@@ -339,10 +344,10 @@ mod tests {
     }
 
     #[test]
-    fn most_series_have_a_daily_rhythm_and_offices_have_a_week() {
+    fn most_series_have_a_daily_season_and_offices_a_weekly_one() {
         let values = run(SPEC, 288 * 14);
-        // Seen over half the amplitude, values a day apart are closer than values half a day apart.
-        let closer = |points: &Vec<(i64, f64, Option<Injected>)>| {
+        // Values a day apart are closer than values half a day apart.
+        let closer = |points: &Vec<(i64, f64, Option<InjectedAnomaly>)>| {
             let gap = |lag: usize| {
                 points.windows(lag + 1).map(|w| (w[lag].1 - w[0].1).abs()).sum::<f64>() / (points.len() - lag) as f64
             };

@@ -1,5 +1,5 @@
 "use strict";
-// Drawing only: numbers in, SVG out. Every chart keeps its elements and changes their attributes, so nothing flickers.
+// Drawing only: values in, SVG out. A chart keeps its elements and changes their attributes, so nothing flickers.
 
 const charts = (() => {
   const make = (parent, tag, kind) => {
@@ -48,13 +48,18 @@ const charts = (() => {
     const rough = (high - low) / count, power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 2.5, 5, 10].map((x) => x * power).find((x) => x >= rough) || power;
     const all = [];
-    for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-9 && all.length < 20; value += step) all.push(Math.abs(value) < step * 1e-9 ? 0 : value);
+    for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-9 && all.length < 20; value += step) {
+      all.push(Math.abs(value) < step * 1e-9 ? 0 : value);
+    }
     return all;
   }
 
-  const STEPS = [1, 5, 15, 30, 60, 300, 900, 1800, 3600, 10800, 21600, 43200, 86400, 172800, 604800, 2592000, 7776000, 31536000].map((s) => s * 1000);
+  /** Distances between two ticks of a time axis, in milliseconds: one second to one year. */
+  const STEPS = [1, 5, 15, 30, 60, 300, 900, 1800, 3600, 10800, 21600, 43200, 86400, 172800, 604800, 2592000, 7776000,
+    31536000].map((seconds) => seconds * 1000);
   function timeTicks(from, to, count) {
-    const step = STEPS.find((x) => x >= (to - from) / count) || STEPS[STEPS.length - 1] * Math.ceil((to - from) / count / STEPS[STEPS.length - 1]);
+    const least = (to - from) / count, year = STEPS[STEPS.length - 1];
+    const step = STEPS.find((x) => x >= least) || year * Math.ceil(least / year);
     const all = [];
     for (let at = Math.ceil(from / step) * step; at <= to && all.length < 20; at += step) all.push(at);
     return { all, step };
@@ -67,14 +72,14 @@ const charts = (() => {
     return step < 60000 ? `${time}:${two(d.getUTCSeconds())}` : time;
   }
 
-  /** A score between 0 and 1 as the rarity that it stands for. */
+  /** An anomaly score in 0..1 as a rate: 0.99 is "1 in 100". */
   function rarity(score) {
     if (!finite(score)) return "–";
     if (score > 1 - 1e-6) return "1 in a million";
     return `1 in ${Number((1 / (1 - score)).toPrecision(2)).toLocaleString("en")}`;
   }
 
-  /** Numbers as short as they stay telling. */
+  /** A number with about three significant digits. */
   function number(value) {
     if (!finite(value)) return "–";
     const size = Math.abs(value);
@@ -84,8 +89,11 @@ const charts = (() => {
     return value.toLocaleString("en", { maximumFractionDigits: digits });
   }
 
-  /** A fan chart; `large` ones have axes and a cross-hair that `tell` is told of. */
-  function fan(svg, { large = false, tell = () => {} } = {}) {
+  /**
+   * A fan chart. A `large` one has axes and a cross-hair: `onHover(chart, index)` gets the index into the history and
+   * the horizon behind it, or null when the pointer leaves.
+   */
+  function fan(svg, { large = false, onHover = () => {} } = {}) {
     const axes = make(svg, "g"), bands = make(svg, "g");
     const expected = make(svg, "path", "expected"), now = make(svg, "line", "now");
     const history = make(svg, "path", "line history"), point = make(svg, "path", "line point");
@@ -94,13 +102,13 @@ const charts = (() => {
     let range = null, name = "", drawn = null, pointer = null;
     new ResizeObserver(() => { if (drawn) update(drawn); }).observe(svg);
 
-    // The scale moves only when it must, so that a chart which gains a point a second stays calm.
+    // The scale changes only when it must. A chart that gains a point a second would flicker otherwise.
     function scale(chart) {
       const key = chart.stream + "\n" + chart.series;
       const values = [...chart.values, ...chart.point].filter(finite);
       const least = Math.min(...values), most = Math.max(...values);
       const ends = chart.bands.flatMap((band) => [...band.low, ...band.high]).filter(finite);
-      // Bands of a forecaster that knows nothing yet may dwarf the values; they may not flatten them.
+      // An untrained forecaster has wide bands. They may not flatten the curve of the values.
       const room = (most - least) * 3 || Infinity;
       let low = Math.max(Math.min(least, ...ends), least - room), high = Math.min(Math.max(most, ...ends), most + room);
       if (low === high) { low -= Math.abs(low) * 0.1 || 1; high += Math.abs(high) * 0.1 || 1; }
@@ -122,25 +130,26 @@ const charts = (() => {
       const left = large ? 56 : 1, bottom = large ? 24 : 2;
       const x = place(times[0], times[times.length - 1], left, width - (large ? 12 : 3));
       const y = place(low, high, height - bottom, large ? 8 : 3);
-      const last = chart.times.length - 1, origin = chart.times[last], anchor = chart.values[last];
+      const last = chart.times.length - 1, origin = chart.times[last], lastValue = chart.values[last];
       const xs = chart.times.map(x), ys = chart.values.map(y);
       const gaps = chart.times.map((at, i) => (i ? at - chart.times[i - 1] : 0));
-      const usual = [...gaps].sort((a, b) => a - b)[Math.floor(gaps.length / 2)] || 0;
-      set(history, { d: line(xs, ys, (i) => usual > 0 && gaps[i] > usual * 2.5) });
-      set(expected, { d: area(xs, chart.expected.map((e) => e && y(e[0])), chart.expected.map((e) => e && y(e[1]))) });
+      const median = [...gaps].sort((a, b) => a - b)[Math.floor(gaps.length / 2)] || 0;
+      set(history, { d: line(xs, ys, (i) => median > 0 && gaps[i] > median * 2.5) });
+      const side = (which) => chart.expected.map((interval) => interval && y(interval[which]));
+      set(expected, { d: area(xs, side(0), side(1)) });
       const ahead = [x(origin), ...chart.ahead.map(x)];
-      set(point, { d: line(ahead, [y(anchor), ...chart.point.map(y)]) });
+      set(point, { d: line(ahead, [y(lastValue), ...chart.point.map(y)]) });
       while (bands.childElementCount < chart.bands.length) make(bands, "path", "band");
       while (bands.childElementCount > chart.bands.length) bands.lastChild.remove();
       chart.bands.forEach((band, i) => {
-        const edge = (side) => [y(anchor), ...side.map((value) => finite(value) && y(value))];
+        const edge = (side) => [y(lastValue), ...side.map((value) => finite(value) && y(value))];
         set(bands.children[i], { d: area(ahead, edge(band.low), edge(band.high)) });
       });
       set(now, { x1: round(x(origin)), x2: round(x(origin)), y1: 0, y2: height - bottom });
-      const odd = chart.scores.flatMap((score, i) => (finite(score) && score >= chart.threshold ? [i] : []));
-      while (dots.childElementCount < odd.length) make(dots, "circle", "dot");
-      while (dots.childElementCount > odd.length) dots.lastChild.remove();
-      odd.forEach((at, i) => set(dots.children[i], { cx: round(xs[at]), cy: round(ys[at]), r: large ? 4.5 : 3.2 }));
+      const marked = chart.anomalous.flatMap((anomalous, i) => (anomalous && finite(ys[i]) ? [i] : []));
+      while (dots.childElementCount < marked.length) make(dots, "circle", "dot");
+      while (dots.childElementCount > marked.length) dots.lastChild.remove();
+      marked.forEach((at, i) => set(dots.children[i], { cx: round(xs[at]), cy: round(ys[at]), r: large ? 4.5 : 3.2 }));
       if (large) grid(times, low, high, x, y, left, width, height);
       if (pointer !== null) hover(pointer);
     }
@@ -170,11 +179,15 @@ const charts = (() => {
       times.forEach((time, i) => { if (Math.abs(time - at) < Math.abs(times[best] - at)) best = i; });
       const x = place(times[0], times[times.length - 1], 56, box.width - 12)(times[best]);
       set(cross, { x1: round(x), x2: round(x), y1: 0, y2: box.height - 24, visibility: "visible" });
-      tell(drawn, best);
+      onHover(drawn, best);
     }
     if (large) {
       svg.addEventListener("pointermove", (event) => hover(event.clientX));
-      svg.addEventListener("pointerleave", () => { pointer = null; cross.setAttribute("visibility", "hidden"); tell(drawn, null); });
+      svg.addEventListener("pointerleave", () => {
+        pointer = null;
+        cross.setAttribute("visibility", "hidden");
+        onHover(drawn, null);
+      });
     }
     return { update };
   }
@@ -192,7 +205,7 @@ const charts = (() => {
       svg.replaceChildren();
       const xs = series.flatMap((one) => one.xs), ys = series.flatMap((one) => one.ys).filter(finite);
       if (!ys.length) return;
-      // The first moments of a run may be wild: the scale follows all but the outermost hundredth.
+      // The first samples of a run may be extreme. The scale follows all but the outermost 2 % at either end.
       const sorted = [...ys].sort((a, b) => a - b), cut = Math.floor(sorted.length / 50);
       let low = sorted[cut], high = sorted[sorted.length - 1 - cut];
       if (zero) { low = Math.min(low, 0); high = Math.max(high, 0); }
@@ -201,16 +214,20 @@ const charts = (() => {
       const from = Math.min(...xs), to = Math.max(...xs);
       const x = place(from, to, 44, width - 4), y = place(low, high, height - 20, 6);
       for (const value of ticks(low, high, 4)) {
-        set(make(svg, "line", zero && value === 0 ? "zero" : "rule"), { x1: 44, x2: width, y1: round(y(value)), y2: round(y(value)) });
-        const text = make(svg, "text");
+        const rule = make(svg, "line", zero && value === 0 ? "zero" : "rule"), text = make(svg, "text");
+        set(rule, { x1: 44, x2: width, y1: round(y(value)), y2: round(y(value)) });
         set(text, { x: 38, y: round(y(value)) + 4, "text-anchor": "end" });
         text.textContent = format(value);
       }
       for (const mark of marks) {
         if (mark.at < from || mark.at > to) continue;
-        set(make(svg, "line", "mark " + mark.kind), { x1: round(x(mark.at)), x2: round(x(mark.at)), y1: 2, y2: height - 20 });
+        const line = make(svg, "line", "mark " + mark.kind);
+        set(line, { x1: round(x(mark.at)), x2: round(x(mark.at)), y1: 2, y2: height - 20 });
       }
-      for (const one of series) set(make(svg, "path", "line " + one.kind), { d: line(one.xs.map(x), one.ys.map((v) => (finite(v) ? Math.min(Math.max(y(v), 2), height - 20) : null))) });
+      const inside = (value) => (finite(value) ? Math.min(Math.max(y(value), 2), height - 20) : null);
+      for (const curve of series) {
+        set(make(svg, "path", "line " + curve.kind), { d: line(curve.xs.map(x), curve.ys.map(inside)) });
+      }
       for (const [at, anchor] of [[from, "start"], [to, "end"]]) {
         const text = make(svg, "text");
         set(text, { x: round(x(at)), y: height - 4, "text-anchor": anchor });

@@ -1,14 +1,16 @@
 "use strict";
-// Asks the daemon once a second and fills the page. What cannot be known is said, never guessed.
+// Polls the daemon once a second and fills the page. A figure that is unknown is shown as "–", never guessed.
 
-const PERIOD = 1000, PATIENCE = 5000, PAGE_SIZE = matchMedia("(max-width: 640px)").matches ? 12 : 24;
+const PERIOD = 1000, TIMEOUT = 5000, PAGE_SIZE = matchMedia("(max-width: 640px)").matches ? 12 : 24;
 const { number, rarity, clock, finite } = charts;
 const $ = (id) => document.getElementById(id);
-const say = (id, text) => { const element = $(id); if (element.textContent !== text) element.textContent = text; };
+const setText = (id, text) => { const node = $(id); if (node.textContent !== text) node.textContent = text; };
 const show = (id, visible) => { if ($(id).hidden === visible) $(id).hidden = !visible; };
 const whole = (value) => (finite(value) ? value.toLocaleString("en") : "–");
 const percent = (value, digits = 1) => (finite(value) ? (value * 100).toFixed(digits) + " %" : "–");
-const signed = (value, digits = 1) => (finite(value) ? (value > 0 ? "+" : value < 0 ? "−" : "") + Math.abs(value * 100).toFixed(digits) + " %" : "–");
+const sign = (value) => (value > 0 ? "+" : value < 0 ? "−" : "");
+const signed = (value) => (finite(value) ? sign(value) + Math.abs(value * 100).toFixed(1) + " %" : "–");
+const tone = (value) => (finite(value) ? (value >= 0 ? "good" : "bad") : "");
 const moment = (millis) => `${clock(millis, 86400000)} ${clock(millis)}`;
 
 function age(millis) {
@@ -18,26 +20,22 @@ function age(millis) {
   if (seconds < 129600) return `${Math.round(seconds / 3600)} h`;
   return `${Math.round(seconds / 86400)} days`;
 }
-function bytes(value) {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let unit = 0;
-  while (value >= 1024 && unit < units.length - 1) { value /= 1024; unit++; }
-  return `${unit ? value.toFixed(1) : value} ${units[unit]}`;
-}
 const element = (tag, kind, text) => {
-  const made = document.createElement(tag);
-  if (kind) made.className = kind;
-  if (text !== undefined) made.textContent = text;
-  return made;
+  const node = document.createElement(tag);
+  if (kind) node.className = kind;
+  if (text !== undefined) node.textContent = text;
+  return node;
 };
 const link = (one) => `#/${encodeURIComponent(one.stream)}/${encodeURIComponent(one.series)}`;
+/** The 80 % interval of a list of [nominal share, covered share] pairs. */
+const eighty = (coverage) => coverage.find(([share]) => Math.abs(share - 0.8) < 1e-6);
 
 const state = { search: "", stream: "", offset: 0, answered: null, opened: null };
 
 async function ask(path, query) {
-  // The origin leaves out a name and a password in the page's own address, with which a browser would refuse to ask.
+  // The origin has no user name and password. A browser refuses to fetch an address that carries them.
   const address = location.origin + path + (query ? "?" + new URLSearchParams(query) : "");
-  const answer = await fetch(address, { signal: AbortSignal.timeout(PATIENCE) });
+  const answer = await fetch(address, { signal: AbortSignal.timeout(TIMEOUT) });
   if (answer.status === 404) return null;
   if (!answer.ok) throw new Error(`${path} answered ${answer.status}`);
   return answer.json();
@@ -45,59 +43,66 @@ async function ask(path, query) {
 
 // --- the tiles ---------------------------------------------------------------------------------------------------
 function tiles(all) {
-  say("tile-series", whole(all.series));
-  say("tile-series-note", all.series ? `${whole(all.shown)} drawn below` : "none yet");
-  say("tile-observations", finite(all.observations_per_second) ? number(all.observations_per_second) : "–");
-  say("tile-observations-note", `${number(all.observations)} in all` + (all.dead_letters ? `, ${number(all.dead_letters)} unusable` : ""));
-  say("tile-forecasts", finite(all.forecasts_per_second) ? number(all.forecasts_per_second) : "–");
-  say("tile-forecasts-note", `${number(all.forecasts)} in all`);
-  say("tile-skill", signed(all.skill_last_value));
-  $("tile-skill").className = finite(all.skill_last_value) ? (all.skill_last_value >= 0 ? "good" : "bad") : "";
-  say("tile-skill-note", !finite(all.skill_last_value) ? "no forecast has matured yet"
-    : finite(all.skill_seasonal_naive) ? `season: ${signed(all.skill_seasonal_naive)}` : "on the last value");
-  const eighty = all.coverage.find(([share]) => Math.abs(share - 0.8) < 1e-6);
-  say("tile-coverage", eighty ? percent(eighty[1]) : "–");
-  const others = all.coverage.filter((one) => one !== eighty && finite(one[1]));
-  say("tile-coverage-note", others.length ? others.map(([share, hit]) => `${Math.round(share * 100)}: ${percent(hit, 0)}`).join(", ") : eighty ? "" : "no such interval yet");
-  const streams = all.streams, one = streams.length === 1 ? streams[0] : null;
-  const newest = streams.filter((s) => finite(s.published)).sort((a, b) => b.published - a.published)[0];
-  say("tile-weights", streams.length ? streams.map((s) => "v" + s.version).join(" ") : "–");
-  say("tile-weights-note", newest ? `${one ? "" : newest.name + " "}${age(all.now - newest.published)} old` : streams.length ? "initial" : "");
-  say("tile-lag", whole(all.lag));
-  say("tile-lag-note", all.late ? `records; ${number(all.late)} came late` : "records behind");
+  setText("tile-series", whole(all.series));
+  setText("tile-series-note", all.series ? `${whole(all.shown)} with a chart` : "none yet");
+  setText("tile-observations", finite(all.observations_per_second) ? number(all.observations_per_second) : "–");
+  const rejected = all.dead_letters ? `, ${number(all.dead_letters)} rejected` : "";
+  setText("tile-observations-note", `${number(all.observations)}${rejected || " in all"}`);
+  setText("tile-forecasts", finite(all.forecasts_per_second) ? number(all.forecasts_per_second) : "–");
+  setText("tile-forecasts-note", `${number(all.forecasts)} in all`);
+  setText("tile-skill", signed(all.skill_last_value));
+  $("tile-skill").className = tone(all.skill_last_value);
+  setText("tile-skill-note", !finite(all.skill_last_value) ? "no forecast has matured yet"
+    : finite(all.skill_seasonal_naive) ? `seasonal: ${signed(all.skill_seasonal_naive)}` : "on the last value");
+  const main = eighty(all.coverage);
+  setText("tile-coverage", main ? percent(main[1]) : "–");
+  const others = all.coverage.filter((one) => one !== main && finite(one[1]));
+  setText("tile-coverage-note", others.length
+    ? others.map(([share, covered]) => `${Math.round(share * 100)}: ${percent(covered, 0)}`).join(", ")
+    : main ? "" : "no such interval yet");
+  const single = all.streams.length === 1;
+  const newest = all.streams.filter((one) => finite(one.published)).sort((a, b) => b.published - a.published)[0];
+  setText("tile-weights", all.streams.map((one) => "v" + one.version).join(" ") || "–");
+  setText("tile-weights-note", newest ? `${single ? "" : newest.name + " "}${age(all.now - newest.published)} old`
+    : all.streams.length ? "initial" : "");
+  setText("tile-lag", whole(all.lag));
+  setText("tile-lag-note", all.late ? `records; ${number(all.late)} late` : "records behind");
 }
 
 // --- status -------------------------------------------------------------------------------------------------------
 function status(all) {
-  const parts = all.streams.flatMap((stream) => stream.partitions);
-  const restoring = parts.filter((part) => part.state === "restoring");
-  const left = restoring.reduce((sum, part) => sum + part.remaining, 0);
+  const partitions = all.streams.flatMap((stream) => stream.partitions);
+  const restoring = partitions.filter((one) => one.state === "restoring");
+  const left = restoring.reduce((sum, one) => sum + one.remaining, 0);
   $("status").dataset.state = all.ready.ok ? "ready" : "waiting";
-  say("status", all.ready.ok ? "live" : restoring.length ? `restoring ${restoring.length} of ${parts.length} partitions, ${whole(left)} records to go` : "not ready");
+  setText("status", all.ready.ok ? "live" : !restoring.length ? "not ready"
+    : `restoring ${restoring.length} of ${partitions.length} partitions, ${whole(left)} records to go`);
   show("banner", !all.ready.ok);
   delete $("banner").dataset.state;
-  if (!all.ready.ok) say("banner", `Not ready: ${all.ready.reason}.`);
+  if (!all.ready.ok) setText("banner", `Not ready: ${all.ready.reason}.`);
   delete document.body.dataset.gone;
-  say("title", all.title);
+  setText("title", all.title);
   document.title = all.title ? `${all.title} · Foretide` : "Foretide";
-  say("footer", `Foretide ${all.version}. Times of the data are UTC.`);
+  setText("footer", `Foretide ${all.version}. Times of the data are UTC.`);
 }
 function gone(error) {
   const since = state.answered === null ? "" : ` for ${age(Date.now() - state.answered)}`;
+  const reason = error.name === "TimeoutError" ? "it takes too long" : error.message;
   $("status").dataset.state = "gone";
-  say("status", "no answer");
+  setText("status", "no answer");
   $("banner").dataset.state = "gone";
   show("banner", true);
-  say("banner", `The daemon has not answered${since} (${error.name === "TimeoutError" ? "it takes too long" : error.message}).`
-    + (state.answered === null ? " Is it running?" : " What you see below is the last it said."));
+  setText("banner", `The daemon has not answered${since} (${reason}).`
+    + (state.answered === null ? " Is it running?" : " The figures below are the last ones received."));
   document.body.dataset.gone = "yes";
-  if ($("detail").open) say("detail-readout", `The daemon has not answered${since}.`);
+  if ($("detail").open) setText("detail-readout", `The daemon has not answered${since}.`);
 }
 
 // --- the grid -----------------------------------------------------------------------------------------------------
 const cards = new Map();
 function card(chart) {
-  const root = element("a", "card"), head = element("header"), name = element("b", "", chart.series), value = element("span");
+  const root = element("a", "card"), head = element("header");
+  const name = element("b", "", chart.series), value = element("span");
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   root.href = link(chart);
   root.title = `${chart.series} (${chart.stream})`;
@@ -115,16 +120,17 @@ function grid(page) {
     if ($("grid").children[place] !== root) $("grid").insertBefore(root, $("grid").children[place] || null);
     const last = chart.values.length - 1, latest = number(chart.values[last]);
     if (value.textContent !== latest) value.textContent = latest;
-    root.toggleAttribute("data-anomalous", finite(chart.scores[last]) && chart.scores[last] >= chart.threshold);
+    root.toggleAttribute("data-anomalous", chart.anomalous[last] === true);
     fan.update(chart);
   });
   state.offset = page.offset;
   show("grid-empty", page.series.length === 0);
-  say("grid-empty", page.shown === 0 ? "No series yet. The first forecast appears when the first slot of a series closes."
-    : `No series matches “${state.search}”.`);
-  say("series-count", page.matching === page.shown ? whole(page.shown) : `${whole(page.matching)} of ${whole(page.shown)}`);
+  setText("grid-empty", page.shown > 0 ? `No series matches “${state.search}”.`
+    : "No series yet. The first forecast appears when the first slot of a series closes.");
+  const every = page.matching === page.shown;
+  setText("series-count", every ? whole(page.shown) : `${whole(page.matching)} of ${whole(page.shown)}`);
   show("pages", page.matching > PAGE_SIZE);
-  say("page-number", `${page.offset + 1} to ${page.offset + page.series.length} of ${whole(page.matching)}`);
+  setText("page-number", `${page.offset + 1} to ${page.offset + page.series.length} of ${whole(page.matching)}`);
   $("previous").disabled = page.offset === 0;
   $("next").disabled = page.offset + PAGE_SIZE >= page.matching;
 }
@@ -136,78 +142,134 @@ function streams(all) {
   select.value = state.stream;
 }
 
-// --- skill, anomalies, training -----------------------------------------------------------------------------------
+// --- skill and the experts' weights -------------------------------------------------------------------------------
 const skillCurves = charts.curves($("skill-chart"), (value) => (value * 100).toFixed(0) + " %", { zero: true });
-const lossCurves = charts.curves($("loss-chart"), number);
 function skill(all) {
   const samples = all.skill.filter((one) => finite(one.last_value));
-  const enough = samples.length > 1, seasonal = samples.some((one) => finite(one.seasonal_naive));
+  const enough = samples.length > 1;
   show("skill-empty", !enough);
   show("skill-legend", enough);
-  show("seasonal-key", seasonal);
+  show("seasonal-key", samples.some((one) => finite(one.seasonal_naive)));
   $("skill-chart").toggleAttribute("hidden", !enough);
   const xs = samples.map((one) => one.at);
-  if (enough) skillCurves([{ kind: "line-b", xs, ys: samples.map((one) => one.seasonal_naive) }, { kind: "line-a", xs, ys: samples.map((one) => one.last_value) }],
-    all.promotions.filter((one) => one.verdict.kind === "promoted").map((one) => ({ at: one.at, kind: "promoted" })));
-  const rows = all.streams.flatMap((stream) => stream.horizons.map((h) => ({ ...h, name: all.streams.length > 1 ? stream.name + " " : "" })));
-  rows.forEach((row, i) => { row.from = i && rows[i - 1].name === row.name ? rows[i - 1].horizon + 1 : 1; });
-  show("horizons", rows.some((row) => row.count > 0));
-  const body = $("horizons").tBodies[0];
-  body.replaceChildren(...rows.map((row) => {
-    const line = element("tr"), eighty = row.coverage.find(([share]) => Math.abs(share - 0.8) < 1e-6);
-    const tone = (value) => (finite(value) ? (value >= 0 ? "good" : "bad") : "");
-    line.append(element("td", "", row.name + (row.from < row.horizon ? `${row.from}–${row.horizon}` : `${row.horizon}`)),
-      element("td", tone(row.skill_last_value), signed(row.skill_last_value)),
-      element("td", tone(row.skill_seasonal_naive), signed(row.skill_seasonal_naive)),
-      element("td", "", eighty ? percent(eighty[1]) : "–"), element("td", "mixed", mixed(row.experts, 2)));
-    line.lastChild.title = mixed(row.experts, row.experts.length);
-    return line;
+  const promoted = all.training_outcomes.filter((one) => one.decision.kind === "promoted");
+  if (enough) skillCurves([
+    { kind: "line-b", xs, ys: samples.map((one) => one.seasonal_naive) },
+    { kind: "line-a", xs, ys: samples.map((one) => one.last_value) },
+  ], promoted.map((one) => ({ at: one.at, kind: "promoted" })));
+  const scored = all.streams.filter((stream) => stream.horizons.some((one) => one.count > 0));
+  show("horizons", scored.length > 0);
+  show("experts-legend", scored.length > 0);
+  const table = $("horizons");
+  for (const body of [...table.tBodies]) body.remove();
+  table.append(...scored.map((stream) => horizons(stream, all.streams.length > 1)));
+  $("experts-legend").replaceChildren(...[...expertColours].map(([name, colour]) => {
+    const entry = element("span");
+    entry.append(element("b", `key expert expert-${colour}`), name.replaceAll("_", " "));
+    return entry;
   }));
 }
-const mixed = (experts, most) => experts.slice(0, most).map(([name, share]) => `${name.replace("_", " ")} ${percent(share, 0)}`).join(", ") || "–";
-/** Fills a list again only when what it shows has changed, so that it keeps its place while one scrolls or clicks. */
+/** Expert name to colour, in the order of first appearance: a colour never changes while the page is open. */
+const expertColours = new Map();
+function horizons(stream, named) {
+  const body = element("tbody");
+  if (named) {
+    const head = element("th", "", stream.name), row = element("tr");
+    head.colSpan = 4;
+    row.append(head);
+    body.append(row);
+  }
+  let from = 1;
+  for (const one of stream.horizons) {
+    const row = element("tr"), mix = element("tr"), cell = element("td", "mix"), covered = eighty(one.coverage);
+    row.append(element("td", "", from < one.horizon ? `${from}–${one.horizon}` : `${one.horizon}`),
+      element("td", tone(one.skill_last_value), signed(one.skill_last_value)),
+      element("td", tone(one.skill_seasonal_naive), signed(one.skill_seasonal_naive)),
+      element("td", "", covered ? percent(covered[1]) : "–"));
+    cell.colSpan = 4;
+    cell.append(weightsBar(one.experts));
+    mix.append(cell);
+    body.append(row, mix);
+    from = one.horizon + 1;
+  }
+  return body;
+}
+/** The experts' weights as one bar; its tooltip has the figures. */
+function weightsBar(experts) {
+  const bar = element("div", "bar");
+  let rest = 1;
+  for (const [name, share] of experts) {
+    if (!expertColours.has(name)) expertColours.set(name, expertColours.size % 6);
+    const part = element("span", `expert-${expertColours.get(name)}`);
+    part.style.flexGrow = Math.max(share, 0);
+    rest -= Math.max(share, 0);
+    bar.append(part);
+  }
+  if (rest > 0.005) {
+    bar.append(element("span", "rest"));
+    bar.lastChild.style.flexGrow = rest;
+  }
+  bar.title = experts.map(([name, share]) => `${name.replaceAll("_", " ")} ${percent(share, 0)}`).join(", ");
+  return bar;
+}
+
+// --- anomalies and training ---------------------------------------------------------------------------------------
+/** Fills a list again only when its contents have changed, so that it keeps its place while one scrolls or clicks. */
 function list(id, items, row) {
   const root = $(id), print = JSON.stringify(items);
   if (root.dataset.print === print) return;
   root.dataset.print = print;
-  root.replaceChildren(...items.map((item) => { const entry = element("li"); entry.append(row(item)); return entry; }));
+  root.replaceChildren(...items.map((item) => {
+    const entry = element("li");
+    entry.append(row(item));
+    return entry;
+  }));
 }
 function anomalies(all) {
   show("anomalies-empty", all.anomalies.length === 0);
-  say("anomaly-count", all.anomaly_count ? `${whole(all.anomaly_count)} so far` : "");
+  setText("anomaly-count", all.anomalous ? `${whole(all.anomalous)} anomalous values` : "");
   list("anomalies", all.anomalies, (one) => {
     const root = element(one.shown ? "a" : "div");
     if (one.shown) root.href = link(one);
-    const wanted = one.expected ? `${number(one.value)} where ${number(one.expected[0])} to ${number(one.expected[1])} was expected` : number(one.value);
-    root.append(element("b", "", one.series), element("span", "score", rarity(one.score)), element("small", "", wanted), element("small", "", moment(one.time)));
+    const expected = one.expected && `${number(one.expected[0])} to ${number(one.expected[1])}`;
+    const value = expected ? `${number(one.value)} where ${expected} was expected` : number(one.value);
+    root.append(element("b", "", one.series), element("span", "score", rarity(one.score)),
+      element("small", "", value), element("small", "", moment(one.time)));
     return root;
   });
 }
-const WORDS = { promoted: "promoted", refused: "kept the old weights", rolled_back: "rolled back", failed: "round failed" };
+const lossCurves = charts.curves($("loss-chart"), number);
+const DECISIONS = { promoted: "promoted", refused: "refused", rolled_back: "rolled back", failed: "round failed" };
 function training(all) {
   const learning = all.streams.filter((stream) => stream.training);
-  const losses = learning.map((stream, i) => ({ kind: i % 2 ? "line-b" : "line-a", xs: stream.training.at, ys: stream.training.loss }));
+  const curve = ({ training }, i) => ({ kind: i % 2 ? "line-b" : "line-a", xs: training.at, ys: training.loss });
+  const losses = learning.map(curve);
   const begun = losses.some((one) => one.xs.length > 1);
-  show("training-empty", !begun && !all.promotions.length);
+  show("training-empty", !begun && !all.training_outcomes.length);
   $("loss-chart").toggleAttribute("hidden", !begun);
-  if (begun) lossCurves(losses, all.promotions.map((one) => ({ at: one.at, kind: one.verdict.kind })));
-  const busy = learning.filter((stream) => stream.training.step < stream.training.of);
-  say("training-note", busy.length ? busy.map((stream) => `${all.streams.length > 1 ? stream.name + ": " : ""}step ${whole(stream.training.step)} of ${whole(stream.training.of)}`).join(", ")
-    : begun ? "waiting for more history" : "");
-  list("promotions", all.promotions, (one) => {
-    const root = element("div"), both = finite(one.champion_loss) && finite(one.challenger_loss);
-    const what = (all.streams.length > 1 ? one.stream + ": " : "") + (one.verdict.kind === "promoted" ? `v${one.version} promoted` : `v${one.version} ${one.verdict.kind === "rolled_back" ? "again: rolled back" : "stays"}`);
-    const when = element("small", "", new Date(one.at).toLocaleTimeString("en-GB"));
-    const figures = both ? `held-out loss ${one.champion_loss.toPrecision(4)} → ${one.challenger_loss.toPrecision(4)}` : one.verdict.reason || WORDS[one.verdict.kind];
-    root.append(element("b", one.verdict.kind === "promoted" ? "good" : one.verdict.kind === "refused" ? "" : "bad", what), when,
-      element("small", "", figures), element("small", "", both && one.champion_loss ? signed(one.challenger_loss / one.champion_loss - 1) : ""));
-    if (one.verdict.reason) root.title = one.verdict.reason;
+  if (begun) lossCurves(losses, all.training_outcomes.map((one) => ({ at: one.at, kind: one.decision.kind })));
+  const prefix = (name) => (all.streams.length > 1 ? name + ": " : "");
+  const busy = learning.filter(({ training }) => training.step < training.steps);
+  const progress = ({ name, training }) => `${prefix(name)}step ${whole(training.step)} of ${whole(training.steps)}`;
+  setText("training-note", busy.length ? busy.map(progress).join(", ") : begun ? "waiting for more history" : "");
+  list("outcomes", all.training_outcomes, (one) => {
+    const root = element("div"), { kind, reason } = one.decision;
+    const both = finite(one.champion_loss) && finite(one.challenger_loss);
+    const change = { promoted: "promoted", rolled_back: "again: challenger rolled back" }[kind] ?? "stays";
+    const [before, after] = both ? [one.champion_loss.toPrecision(4), one.challenger_loss.toPrecision(4)] : [];
+    const losses = both && `held-out loss ${before} → ${after}`;
+    root.append(
+      element("b", { promoted: "good", refused: "" }[kind] ?? "bad", `${prefix(one.stream)}v${one.version} ${change}`),
+      element("small", "", new Date(one.at).toLocaleTimeString("en-GB")),
+      element("small", "", losses || reason || DECISIONS[kind]),
+      element("small", "", both && one.champion_loss ? signed(one.challenger_loss / one.champion_loss - 1) : ""));
+    if (reason) root.title = reason;
     return root;
   });
 }
 
 // --- one series ---------------------------------------------------------------------------------------------------
-const detail = charts.fan($("detail-chart"), { large: true, tell: readout });
+const detail = charts.fan($("detail-chart"), { large: true, onHover: readout });
 function readout(chart, at) {
   if (!chart) return;
   const target = $("detail-readout"), past = chart.times.length;
@@ -216,38 +278,50 @@ function readout(chart, at) {
   if (index < past) {
     const score = chart.scores[index], expected = chart.expected[index];
     target.replaceChildren(moment(chart.times[index]) + "  observed ", bold(number(chart.values[index])),
-      expected ? `, expected ${number(expected[0])} to ${number(expected[1])}` : "", score >= 0.9 ? `, as unusual as ${rarity(score)}` : "");
+      expected ? `, expected ${number(expected[0])} to ${number(expected[1])}` : "",
+      finite(score) ? `, anomaly score ${number(score)}` : "",
+      chart.anomalous[index] ? ` (anomalous, ${rarity(score)})` : "");
   } else {
-    const lead = index - past, band = chart.bands.find((one) => Math.abs(one.share - 0.8) < 1e-6) || chart.bands[0];
+    const lead = index - past;
+    const band = chart.bands.find((one) => Math.abs(one.share - 0.8) < 1e-6) || chart.bands[0];
+    const within = (band) => `${number(band.low[lead])} and ${number(band.high[lead])}`;
     target.replaceChildren(moment(chart.ahead[lead]) + `  forecast ${lead + 1} ahead `, bold(number(chart.point[lead])),
-      band ? `, ${Math.round(band.share * 100)} % between ${number(band.low[lead])} and ${number(band.high[lead])}` : "");
+      band ? `, ${Math.round(band.share * 100)} % between ${within(band)}` : "");
   }
 }
 function opened() {
   const match = /^#\/([^/]*)\/(.*)$/.exec(location.hash);
-  try { return match && { stream: decodeURIComponent(match[1]), series: decodeURIComponent(match[2]) }; } catch { return null; }
+  try {
+    return match && { stream: decodeURIComponent(match[1]), series: decodeURIComponent(match[2]) };
+  } catch {
+    return null;
+  }
 }
 function route() {
   state.opened = opened();
   const dialog = $("detail");
-  if (!state.opened) { if (dialog.open) dialog.close(); return; }
-  say("detail-name", state.opened.series);
-  say("detail-stream", state.opened.stream);
-  say("detail-readout", "");
+  if (!state.opened) {
+    if (dialog.open) dialog.close();
+    return;
+  }
+  setText("detail-name", state.opened.series);
+  setText("detail-stream", state.opened.stream);
+  setText("detail-readout", "");
   if (!dialog.open) dialog.showModal();
   refresh();
 }
-/** On a narrow screen the history shrinks, so that the forecast stays readable. */
+/** On a narrow screen the history is cut, so that the forecast stays readable. */
 function fitted(chart) {
   const keep = innerWidth > 640 ? chart.times.length : Math.max(48, 3 * chart.ahead.length);
-  const cut = (list) => list.slice(-keep);
-  return { ...chart, times: cut(chart.times), values: cut(chart.values), scores: cut(chart.scores), expected: cut(chart.expected) };
+  const cut = ["times", "values", "scores", "anomalous", "expected"].map((key) => [key, chart[key].slice(-keep)]);
+  return { ...chart, ...Object.fromEntries(cut) };
 }
 function large(chart) {
   show("detail-empty", !chart);
   $("detail-chart").toggleAttribute("hidden", !chart);
   if (!chart) {
-    say("detail-empty", "This series is not drawn here. The page keeps the first series to come, and those with the latest anomalies; its forecasts are in the output topic all the same.");
+    setText("detail-empty", "This series has no chart here. The page keeps the first series that appear and those with"
+      + " the latest anomalies. The forecasts of the others are in the output topic all the same.");
     return;
   }
   chart = fitted(chart);
@@ -263,33 +337,37 @@ function large(chart) {
   }));
 }
 
-// --- the round ----------------------------------------------------------------------------------------------------
-let round = 0, timer = null;
+// --- polling ------------------------------------------------------------------------------------------------------
+let latest = 0, timer = null;
 async function refresh() {
   clearTimeout(timer);
-  const mine = ++round, which = state.opened;
+  const mine = ++latest, which = state.opened;
   try {
     const query = { search: state.search, stream: state.stream, offset: state.offset, limit: PAGE_SIZE };
-    const [all, page, chart] = await Promise.all([ask("/api/overview"), ask("/api/series", query), which && ask("/api/chart", which)]);
-    if (mine !== round) return;
+    const asked = [ask("/api/overview"), ask("/api/series", query), which && ask("/api/chart", which)];
+    const [all, page, chart] = await Promise.all(asked);
+    if (mine !== latest) return;
     state.answered = Date.now();
     for (const part of [status, tiles, streams, skill, anomalies, training]) part(all);
     grid(page);
     if (which) large(chart);
   } catch (error) {
-    if (mine !== round) return;
+    if (mine !== latest) return;
     gone(error);
   }
   if (!document.hidden) timer = setTimeout(refresh, PERIOD);
 }
 
-const turn = (offset) => { state.offset = Math.max(0, offset); refresh(); };
-$("search").addEventListener("input", (event) => { state.search = event.target.value.trim(); turn(0); });
-$("stream").addEventListener("change", (event) => { state.stream = event.target.value; turn(0); });
-$("previous").addEventListener("click", () => turn(state.offset - PAGE_SIZE));
-$("next").addEventListener("click", () => turn(state.offset + PAGE_SIZE));
+const turnTo = (offset) => { state.offset = Math.max(0, offset); refresh(); };
+$("search").addEventListener("input", (event) => { state.search = event.target.value.trim(); turnTo(0); });
+$("stream").addEventListener("change", (event) => { state.stream = event.target.value; turnTo(0); });
+$("previous").addEventListener("click", () => turnTo(state.offset - PAGE_SIZE));
+$("next").addEventListener("click", () => turnTo(state.offset + PAGE_SIZE));
 $("close").addEventListener("click", () => $("detail").close());
-$("detail").addEventListener("close", () => { if (location.hash.length > 1) history.pushState(null, "", location.pathname); state.opened = null; });
+$("detail").addEventListener("close", () => {
+  if (location.hash.length > 1) history.pushState(null, "", location.pathname);
+  state.opened = null;
+});
 $("detail").addEventListener("click", (event) => { if (event.target === $("detail")) $("detail").close(); });
 addEventListener("hashchange", route);
 addEventListener("popstate", route);

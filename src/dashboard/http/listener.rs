@@ -1,24 +1,24 @@
-//! Where the server listens, whether over TLS, and whom it lets in.
+//! Where the server listens, over which protocol, and within which limits.
 
-use std::sync::Arc;
-
-use tokio_rustls::rustls::ServerConfig;
-
-use super::{ServeError, tls, token::Token};
+use super::{error::ServeError, tls::ServerCertificate, token::Token};
 use crate::settings;
 
-/// The way in. Without a token everybody is let in who can reach the address.
+/// The server's address, protocol and limits. Without a token everybody has access who can reach the address.
 #[derive(Debug, Clone)]
 pub struct ListenerSpec {
+    /// `ADDRESS:PORT`.
     pub(super) listen: String,
-    pub(super) tls: Option<Arc<ServerConfig>>,
+    /// The certificate; plain HTTP without one.
+    pub(super) tls: Option<ServerCertificate>,
     pub(super) token: Option<Token>,
+    /// Most connections at a time.
     pub(super) connections: usize,
+    /// Most bytes of a request's body.
     pub(super) body_bytes: u64,
 }
 
 impl ListenerSpec {
-    /// A plain door without a lock at `listen` (`ADDRESS:PORT`).
+    /// Plain HTTP without a token at `listen` (`ADDRESS:PORT`), with the default limits.
     pub fn plain(listen: impl Into<String>) -> Self {
         let settings::Http { connections, body_bytes, .. } = settings::Http::default();
         Self {
@@ -30,13 +30,13 @@ impl ListenerSpec {
         }
     }
 
-    /// The door that `[http]` asks for.
+    /// The listener that `[http]` describes.
     ///
     /// # Errors
-    /// When certificate or key cannot be used.
+    /// When the certificate or the key cannot be used.
     pub fn from_settings(http: &settings::Http) -> Result<Self, ServeError> {
         let tls = match (&http.tls_certificate_file, &http.tls_key_file) {
-            (Some(certificate), Some(key)) => Some(tls::load(certificate, key)?),
+            (Some(certificate), Some(key)) => Some(ServerCertificate::load(certificate, key)?),
             _ => None,
         };
         Ok(Self {

@@ -1,23 +1,23 @@
-//! Progress on standard error: a bar on a terminal, a line now and then elsewhere.
+//! Progress of training on standard error: a bar on a terminal, else a line every few seconds.
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{env::Clock, train::Progress};
 
-/// How long a reader of lines waits for the next, in microseconds.
-const LINE_EVERY: u64 = 5_000_000;
+/// Time between two lines in microseconds, where there is no terminal.
+const LINE_INTERVAL: u64 = 5_000_000;
 
-/// Where progress is shown.
-pub(super) struct Screen<'a> {
+/// Shows progress.
+pub(super) struct TrainingProgress<'a> {
     bar: ProgressBar,
     clock: &'a dyn Clock,
-    /// Time and series steps at the first update that was seen: what came before is not this sitting's.
+    /// Time in microseconds, series steps and updates when training started; a resumed training starts above zero.
     first: Option<(u64, u64, usize)>,
     next_line: u64,
 }
 
-impl<'a> Screen<'a> {
-    /// Opens it.
+impl<'a> TrainingProgress<'a> {
+    /// Shows the bar.
     pub(super) fn open(clock: &'a dyn Clock) -> Self {
         // indicatif draws on standard error, and only where that is a terminal.
         let bar = ProgressBar::new(1);
@@ -27,12 +27,12 @@ impl<'a> Screen<'a> {
         Self { bar, clock, first: None, next_line: 0 }
     }
 
-    /// Says something that stays.
+    /// Prints a line above the bar.
     pub(super) fn say(&self, text: &str) {
         self.bar.suspend(|| eprintln!("{text}"));
     }
 
-    /// Shows how far training is.
+    /// Shows the state of the training.
     pub(super) fn show(&mut self, progress: &Progress) {
         let now = self.clock.monotonic_micros();
         let (begin, steps, updates) = *self.first.get_or_insert_with(|| {
@@ -51,7 +51,7 @@ impl<'a> Screen<'a> {
             text += &format!(", {speed:.0} steps/s");
         }
         if self.bar.is_hidden() && now >= self.next_line {
-            self.next_line = now + LINE_EVERY;
+            self.next_line = now + LINE_INTERVAL;
             let left =
                 (progress.max_updates - progress.update) as f64 * seconds / (progress.update - updates).max(1) as f64;
             let left = if progress.update > updates { format!(", {left:.0} s left") } else { String::new() };
@@ -61,7 +61,7 @@ impl<'a> Screen<'a> {
         self.bar.set_message(text);
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn close(self) {
         self.bar.finish_and_clear();
     }
