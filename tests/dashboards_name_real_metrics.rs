@@ -1,4 +1,4 @@
-//! Every metric, and every label of one, that the alert rules and the dashboard speak of exists.
+//! The alert rules and the Grafana dashboard name only metrics and labels that exist.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use foretide::telemetry::Exposition;
 use foretide::telemetry::metrics::{ALL, Kind, Metric};
 
-/// Labels that Prometheus itself adds.
+/// Labels that Prometheus adds.
 const ADDED: [&str; 3] = ["job", "instance", "le"];
 
 fn read(path: &str) -> String {
@@ -38,7 +38,7 @@ fn word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-/// `(metric, labels that it is asked for)` of all words that look like a metric of ours.
+/// Name and matched labels of every word that looks like one of our metrics.
 fn named(text: &str) -> Vec<(String, Vec<String>)> {
     let mut found = Vec::new();
     let mut rest = text;
@@ -82,7 +82,7 @@ fn wrong(text: &str) -> Vec<String> {
 fn the_alert_rules_and_their_tests_name_metrics_that_exist() {
     for file in ["prometheus/alerts.yml", "prometheus/alerts.test.yml"] {
         let text = read(file);
-        assert!(named(&text).len() > 20, "{file} speaks of metrics");
+        assert!(named(&text).len() > 20, "{file} names metrics");
         assert_eq!(wrong(&text), Vec::<String>::new(), "{file}");
     }
 }
@@ -99,7 +99,7 @@ fn the_dashboard_names_metrics_that_exist_and_shows_all_of_ours() {
         named(&text).iter().filter_map(|(name, _)| metric(name)).map(|metric| metric.name).collect();
     let ours = ALL.iter().map(|metric| metric.name).filter(|name| name.starts_with("foretide_"));
     let forgotten: Vec<&str> = ours.filter(|name| !shown.contains(name)).collect();
-    assert_eq!(forgotten, Vec::<&str>::new(), "a metric that nobody can see");
+    assert_eq!(forgotten, Vec::<&str>::new(), "every metric has a panel");
 }
 
 #[test]
@@ -113,19 +113,19 @@ fn every_alert_has_a_test() {
 }
 
 #[test]
-fn a_name_or_a_label_that_does_not_exist_is_found() {
+fn an_unknown_name_or_label_is_found() {
     assert_eq!(wrong("rate(foretide_records_totals[5m])"), ["there is no metric foretide_records_totals"]);
     assert_eq!(wrong("foretide_commit_seconds > 1"), ["there is no metric foretide_commit_seconds"]);
     assert_eq!(
         wrong("sum(rate(foretide_commit_seconds_bucket{le=\"1\", instance=~\".*\"}[5m]))"),
         Vec::<String>::new()
     );
-    let told = wrong("foretide_series{stream=\"a\", series!~\"b\"}");
-    assert!(told.len() == 1 && told[0].contains("has no label series"), "{told:?}");
+    let found = wrong("foretide_series{stream=\"a\", series!~\"b\"}");
+    assert!(found.len() == 1 && found[0].contains("has no label series"), "{found:?}");
 }
 
 #[test]
-fn promtool_has_nothing_to_say_about_the_exposition() {
+fn promtool_accepts_the_exposition() {
     let exposition = Exposition::install().unwrap();
     for metric in ALL {
         let labels: Vec<(&'static str, &str)> = metric.labels.iter().map(|label| (*label, "x")).collect();

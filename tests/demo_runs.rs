@@ -1,4 +1,4 @@
-//! `foretide demo`, as a newcomer runs it: on its own broker, and on a real cluster.
+//! `foretide demo` on its embedded broker, and on a real cluster.
 
 mod harness;
 
@@ -8,7 +8,7 @@ use harness::{free_port, http_get, kafka::kafka, process::Process, wait_for};
 
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// Runs the demo for some seconds and returns what it printed; the page is asked for while it runs.
+/// Runs the demo for some seconds, requests the page meanwhile, and returns what the demo printed.
 fn demo(extra: &[&str]) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let port = free_port();
@@ -29,23 +29,30 @@ fn demo(extra: &[&str]) -> String {
     process.log()
 }
 
-fn number(log: &str, what: &str) -> u64 {
-    let line =
-        log.lines().find(|line| line.trim_start().starts_with(what)).unwrap_or_else(|| panic!("no {what}: {log}"));
-    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{line}"))
+/// Series and forecasts of a stream in the summary.
+fn summary(log: &str, stream: &str) -> (u64, u64) {
+    let row: Vec<&str> = log
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .find(|words| words.first() == Some(&stream) && words.len() > 6)
+        .unwrap_or_else(|| panic!("no summary of {stream}: {log}"));
+    let number = |column: usize| row[column].parse().unwrap_or_else(|_| panic!("{row:?}"));
+    (number(1), number(2))
 }
 
 #[test]
 fn the_demo_runs_on_its_own_broker_and_ends_with_a_summary() {
     let log = demo(&[]);
     assert!(log.contains("embedded") && log.contains("http://127.0.0.1:"), "{log}");
-    assert!(number(&log, "observations") > 1_000 && number(&log, "forecasts") > 1_000, "{log}");
-    assert!(log.contains("error against the last value") && log.contains("promotions"), "{log}");
+    let ((series, forecasts), (machine, _)) = (summary(&log, "simulated"), summary(&log, "machine"));
+    assert!(series == 12 && forecasts > 1_000 && machine > 3, "{log}");
+    assert!(log.contains("on last value") && log.contains(" observations, "), "{log}");
+    assert!(!log.contains(" WARN ") && !log.contains(" ERROR "), "a demo that works warns of nothing: {log}");
 }
 
 #[test]
 fn the_demo_runs_on_a_real_cluster() {
     let log = demo(&["--brokers", &kafka().servers]);
     assert!(log.contains(&kafka().servers), "{log}");
-    assert!(number(&log, "forecasts") > 1_000, "{log}");
+    assert!(summary(&log, "simulated").1 > 1_000, "{log}");
 }

@@ -1,11 +1,13 @@
-//! Opens the page in a real browser (headless Chromium) over a board with simulated series, and reads what it shows.
+//! Opens the page in headless Chromium with simulated series, and checks its contents and its layout.
 //!
-//! Fails where no browser is found: `scripts/test` installs Debian's `chromium`; `FORETIDE_TEST_BROWSER` names another.
+//! Fails if there is no browser: `scripts/test` installs Debian's `chromium`; `FORETIDE_TEST_BROWSER` names another.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
 #[path = "page/feed.rs"]
 mod feed;
+#[path = "page/proxy.rs"]
+mod proxy;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -14,12 +16,14 @@ use std::process::Command;
 use std::sync::Arc;
 
 use foretide::dashboard::http::{AppState, Condition, Health, ListenerSpec, serve};
-use foretide::dashboard::state::{DashboardLimits, DashboardState, PartitionState, PartitionStatus};
+use foretide::dashboard::state::{
+    DashboardLimits, DashboardState, HorizonAccuracy, PartitionState, PartitionStatus, SeriesUpdate,
+};
 use foretide::env::{Clock, SystemClock};
 use foretide::settings::{Http, Secret};
 use foretide::telemetry::Exposition;
 
-/// Milliseconds of the page's own time that pass before it is read.
+/// Milliseconds of the page's virtual time before its contents are read.
 const PAGE_MILLIS: u32 = 3500;
 
 fn browser() -> PathBuf {
@@ -38,8 +42,12 @@ fn browser() -> PathBuf {
     })
 }
 
-/// The page's elements after a while, and what the browser's console said.
+/// The page's elements after a while, and the lines of the browser's console.
 fn open(url: &str, window: &str) -> (String, Vec<String>) {
+    open_with(url, window, &[])
+}
+
+fn open_with(url: &str, window: &str, options: &[&str]) -> (String, Vec<String>) {
     let profile = tempfile::tempdir().unwrap();
     let output = Command::new(browser())
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"])
@@ -48,6 +56,7 @@ fn open(url: &str, window: &str) -> (String, Vec<String>) {
         .arg(format!("--window-size={window}"))
         .arg(format!("--virtual-time-budget={PAGE_MILLIS}"))
         .arg(format!("--user-data-dir={}", profile.path().display()))
+        .args(options)
         .arg(url)
         .output()
         .unwrap();
@@ -71,34 +80,34 @@ fn hidden(page: &str, id: &str) -> bool {
 
 struct Daemon {
     address: SocketAddr,
-    board: Arc<DashboardState>,
+    dashboard: Arc<DashboardState>,
     health: Arc<Health>,
     _runtime: tokio::runtime::Runtime,
 }
 
 fn daemon() -> Daemon {
-    daemon_behind(ListenerSpec::plain("127.0.0.1:0"))
+    serve_page(ListenerSpec::plain("127.0.0.1:0"))
 }
 
-fn daemon_behind(door: ListenerSpec) -> Daemon {
+fn serve_page(listener: ListenerSpec) -> Daemon {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let (board, health) =
+    let (dashboard, health) =
         (Arc::new(DashboardState::new(DashboardLimits::default())), Arc::new(Health::new(clock.clone())));
     let exposition = Exposition::detached().unwrap();
     let window =
-        AppState { dashboard: board.clone(), health: health.clone(), exposition, clock, title: "a test".into() };
-    let serving = runtime.block_on(serve(door, window, std::future::pending())).unwrap();
-    Daemon { address: serving.address, board, health, _runtime: runtime }
+        AppState { dashboard: dashboard.clone(), health: health.clone(), exposition, clock, title: "a test".into() };
+    let serving = runtime.block_on(serve(listener, state, std::future::pending())).unwrap();
+    Daemon { address: serving.address, dashboard, health, _runtime: runtime }
 }
 
-/// The browser sends the password with everything that the page loads and asks for.
+/// The browser sends the password with every request of the page.
 #[test]
-fn behind_a_token_the_page_opens_for_whoever_gives_it_as_a_password() {
+fn the_page_opens_with_the_token_as_password() {
     let token = "correct-horse-battery";
     let mut http = Http { bearer_token: Some(Secret::new(token.into())), ..Http::default() };
     http.listen.set_port(0);
-    let daemon = daemon_behind(ListenerSpec::from_settings(&http).unwrap());
+    let daemon = serve_page(ListenerSpec::from_settings(&http).unwrap());
     daemon.health.set("shard-0", Condition::Ready);
     let (page, _) = open(&format!("http://anybody:{token}@{}/", daemon.address), "1280,1000");
     assert_eq!(text(&page, "status"), "live", "{page}");
@@ -108,21 +117,21 @@ fn behind_a_token_the_page_opens_for_whoever_gives_it_as_a_password() {
 }
 
 #[test]
-fn series_charts_anomalies_skill_and_training_are_shown() {
+fn the_page_shows_charts_anomalies_skill_and_training() {
     let daemon = daemon();
     daemon.health.set("shard-0", Condition::Ready);
     let mut feed = feed::Feed::new(70, 2, SystemClock::new().wall_millis() - 150_000);
-    (0..150).for_each(|_| feed.step(&daemon.board));
-    let board = daemon.board.clone();
+    (0..150).for_each(|_| feed.step(&daemon.dashboard));
+    let dashboard = daemon.dashboard.clone();
     std::thread::spawn(move || {
         loop {
             std::thread::sleep(std::time::Duration::from_secs(1));
-            feed.step(&board);
+            feed.step(&dashboard);
         }
     });
 
     let (page, console) = open(&format!("http://{}/", daemon.address), "1280,1000");
-    assert!(console.is_empty(), "the console must be silent: {console:#?}");
+    assert!(console.is_empty(), "the console must be empty: {console:#?}");
     assert_eq!(text(&page, "status"), "live");
     assert!(hidden(&page, "banner") && hidden(&page, "grid-empty") && hidden(&page, "training-empty"), "{page}");
     assert_eq!(text(&page, "tile-series"), "70");
@@ -135,7 +144,7 @@ fn series_charts_anomalies_skill_and_training_are_shown() {
     assert_eq!(lines, 24, "every small chart has its history drawn");
     assert_eq!(page.matches("class=\"line point\" d=\"M").count(), 24, "and its forecast");
     assert!(page.matches("class=\"band\" d=\"M").count() >= 3 * 20, "and its bands");
-    assert!(!page.contains("NaN") && !page.contains("undefined"), "nothing is drawn from what is no number");
+    assert!(!page.contains("NaN") && !page.contains("undefined"), "no missing number is drawn");
     assert!(page.contains("class=\"score\""), "anomalies are listed");
     assert!(page.contains("v1 promoted") && page.contains("held-out loss"), "promotions are listed");
     let chart =
@@ -156,25 +165,26 @@ fn series_charts_anomalies_skill_and_training_are_shown() {
 }
 
 #[test]
-fn what_is_missing_is_said() {
+fn the_page_says_what_is_missing() {
     let daemon = daemon();
-    let note = PartitionStatus { state: PartitionState::Restoring, series: 0, state_bytes: 0, lag: 9, remaining: 1234 };
-    daemon.board.set_partition("meters", "in", 0, Some(note));
+    let status =
+        PartitionStatus { state: PartitionState::Restoring, series: 0, state_bytes: 0, lag: 9, remaining: 1234 };
+    daemon.dashboard.set_partition("meters", "in", 0, Some(status));
     daemon.health.set("shard-0", Condition::Waiting("restoring in[0]".into()));
     let (page, console) = open(&format!("http://{}/#/meters/unknown", daemon.address), "1280,1000");
-    // A series that is not shown answers 404, which a browser notes by itself; nothing else may be said.
+    // The browser logs the 404 of a series without a chart. Nothing else may be logged.
     assert!(console.iter().all(|line| line.contains("404")), "{console:#?}");
     assert_eq!(text(&page, "status"), "restoring 1 of 1 partitions, 1,234 records to go");
-    assert_eq!(text(&page, "banner"), "Not ready: shard-0 waits: restoring in[0].");
+    assert_eq!(text(&page, "banner"), "Not ready: shard-0 is waiting: restoring in[0].");
     assert!(text(&page, "grid-empty").starts_with("No series yet"));
     assert!(!hidden(&page, "skill-empty") && !hidden(&page, "training-empty") && !hidden(&page, "anomalies-empty"));
     assert_eq!((text(&page, "tile-skill"), text(&page, "tile-coverage")), ("–".into(), "–".into()));
-    assert!(text(&page, "detail-empty").starts_with("This series is not drawn here"));
+    assert!(text(&page, "detail-empty").starts_with("This series has no chart here"));
 }
 
 #[test]
-fn a_daemon_that_is_gone_is_said_to_be() {
-    // The page's own files answer, the daemon behind them does not.
+fn the_page_says_that_the_daemon_does_not_answer() {
+    // The page's files are served, its requests for data are not.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -199,4 +209,54 @@ fn a_daemon_that_is_gone_is_said_to_be() {
     assert_eq!(text(&page, "status"), "no answer");
     assert!(!hidden(&page, "banner") && text(&page, "banner").contains("Is it running?"), "{}", text(&page, "banner"));
     assert!(page.contains("data-gone=\"yes\""));
+}
+
+/// A second stream with a long name and a long key, as a test of the layout.
+fn add_long_names(dashboard: &DashboardState) {
+    let stream = "temperatures.of.the.second.building";
+    let name = "building-2/floor-11/room-1107/sensor-with-a-very-long-name/temperature-in-degrees-celsius";
+    for origin in 0..50 {
+        dashboard.record_forecast(&SeriesUpdate {
+            stream,
+            series: name,
+            origin: origin * 60_000,
+            value: 123_456_789.25,
+            times: &[(origin + 1) * 60_000],
+            point: &[123_456_789.25],
+            levels: &[0.1, 0.5, 0.9],
+            quantiles: &[123_456_700.0, 123_456_789.25, 123_456_900.0],
+            anomaly: Some(0.9999),
+            anomalous: origin % 2 == 0,
+        });
+    }
+    let accuracy = HorizonAccuracy {
+        count: 50,
+        foretide: 400.0,
+        last_value: 1.0,
+        seasonal_naive: 1.0,
+        weights: [10.0; 6],
+        ..HorizonAccuracy::default()
+    };
+    [1, 100_000].map(|horizon| dashboard.record_accuracy(stream, horizon, &accuracy));
+}
+
+/// At every width and in both colour schemes, no element is wider than its parent or lies outside the viewport.
+#[test]
+fn the_page_fits_screens_from_360_to_2560_pixels_in_light_and_dark() {
+    let daemon = daemon();
+    daemon.health.set("shard-0", Condition::Ready);
+    let mut feed = feed::Feed::new(70, 2, SystemClock::new().wall_millis() - 150_000);
+    (0..150).for_each(|_| feed.step(&daemon.dashboard));
+    add_long_names(&daemon.dashboard);
+    let address = proxy::start(daemon.address, include_str!("page/measure.js"));
+    for (scheme, setting) in [("light", "preferredColorScheme=1"), ("dark", "preferredColorScheme=0")] {
+        for (width, height) in [(360, 780), (768, 1024), (1400, 900), (2560, 1440)] {
+            for path in ["", "#/simulated/requests-0003"] {
+                let (url, size) = (format!("http://{address}/{path}"), format!("{width},{height}"));
+                let (page, console) = open_with(&url, &size, &[&format!("--blink-settings={setting}")]);
+                assert!(console.is_empty(), "{console:#?}");
+                assert_eq!(text(&page, "measured"), format!("{width} {scheme}, many elements"), "{url}");
+            }
+        }
+    }
 }

@@ -80,56 +80,35 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
     let mut good = true;
     let mut inputs = BTreeMap::new();
     println!("cluster");
+    let mut report = |kind: &str, topic: &str, found: Result<String, String>| {
+        good &= found.is_ok();
+        println!("  {kind:<6} {topic}: {}", found.unwrap_or_else(|problem| problem));
+    };
+    let counted = |count: i32| format!("{count} partitions");
+    let missing = || "MISSING: create it, or correct its name".to_owned();
     for topic in plan.topics() {
-        let what = match permitted(partitions(broker, &topic, true))? {
-            Ok(Some(count)) => {
-                inputs.insert(topic.clone(), count);
-                format!("{count} partitions")
-            }
-            Ok(None) => {
-                good = false;
-                "MISSING: create it, or correct its name".into()
-            }
-            Err(why) => {
-                good = false;
-                why
-            }
-        };
-        println!("  in     {topic}: {what}");
+        let found = permitted(partitions(broker, &topic, true))?.and_then(|count| count.ok_or_else(missing));
+        report("in", &topic, found.clone().map(counted));
+        inputs.extend(found.ok().map(|count| (topic, count)));
     }
-    for (stream, covariates) in
-        plan.streams.iter().filter_map(|stream| Some((stream, stream.future_covariates.as_ref()?)))
-    {
-        let what = match permitted(partitions(broker, &covariates.topic, true))? {
-            Ok(None) => Err("MISSING: create it, or correct its name".to_owned()),
-            Ok(Some(count)) => {
-                let inputs_of_stream = stream.topics.iter().filter_map(|topic| Some((topic, *inputs.get(topic)?)));
-                topics::partition_count_mismatch(&covariates.topic, count, inputs_of_stream)
-                    .map_or(Ok(format!("{count} partitions")), Err)
-            }
-            Err(why) => Err(why),
-        };
-        good &= what.is_ok();
-        println!("  future {}: {}", covariates.topic, what.unwrap_or_else(|why| why));
+    for stream in &plan.streams {
+        let Some(covariates) = &stream.future_covariates else { continue };
+        let found = permitted(partitions(broker, &covariates.topic, true))?.and_then(|count| count.ok_or_else(missing));
+        let inputs = stream.topics.iter().filter_map(|topic| Some((topic, *inputs.get(topic)?)));
+        let found = found.and_then(|count| {
+            topics::partition_count_mismatch(&covariates.topic, count, inputs).map_or(Ok(counted(count)), Err)
+        });
+        report("future", &covariates.topic, found);
     }
     let widest = inputs.values().copied().max().unwrap_or(1);
-    for needed in topics::output_topics(plan, widest) {
-        let read = topics::reads_own_topic(plan, settings.role, &needed.name);
-        let what = match permitted(partitions(broker, &needed.name, read))? {
-            Ok(Some(count)) => format!("{count} partitions"),
-            Ok(None) if settings.kafka.create_topics => {
-                format!("will be created with {} partitions", needed.partitions)
-            }
-            Ok(None) => {
-                good = false;
-                topics::missing_topic_message(&needed)
-            }
-            Err(why) => {
-                good = false;
-                why
-            }
-        };
-        println!("  out    {}: {what}", needed.name);
+    for topic in topics::output_topics(plan, widest) {
+        let read = topics::reads_own_topic(plan, settings.role, &topic.name);
+        let found = permitted(partitions(broker, &topic.name, read))?.and_then(|count| match count {
+            Some(count) => Ok(counted(count)),
+            None if settings.kafka.create_topics => Ok(format!("will be created with {} partitions", topic.partitions)),
+            None => Err(topics::missing_topic_message(&topic)),
+        });
+        report("out", &topic.name, found);
     }
     // This id is not in use. The id of an instance would fence that instance.
     if let Err(why) = permitted(broker.publisher(&format!("{}.check", plan.app)))? {

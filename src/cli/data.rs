@@ -42,7 +42,7 @@ pub(super) struct FileArguments {
     /// The column with the timestamps [default: the first one]
     #[arg(long, value_name = "COLUMN", help_heading = "File")]
     time: Option<String>,
-    /// The file has no timestamps: rows are one --interval apart [default: 1 s]
+    /// The file has no timestamps: a row follows the one before it after one --interval [default: 1 s]
     #[arg(long, conflicts_with_all = ["time", "time_format"], help_heading = "File")]
     no_time: bool,
     /// Format of the timestamps: rfc3339, s, ms, us, ns (since 1970) or a strptime pattern [default: detected]
@@ -237,8 +237,8 @@ fn found_seasons(table: &Table) -> Vec<(usize, usize)> {
     common_seasons(sample.map(|series| table.on_grid(series)))
 }
 
-/// Seasons in steps that at least half of the given series have, and how many of them have it. Values are one step
-/// apart.
+/// Seasons in steps that at least half of the given series have, and how many of them have it. There is one
+/// value per step.
 pub(super) fn common_seasons(series: impl ExactSizeIterator<Item = Vec<f64>>) -> Vec<(usize, usize)> {
     let (mut counts, of) = (BTreeMap::new(), series.len());
     for steps in series.flat_map(|values| detect_seasons(&values, LONGEST_SEASON)) {

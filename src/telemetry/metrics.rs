@@ -192,7 +192,7 @@ metrics! {
     PINBALL = "foretide_forecast_pinball_loss_total", S, None, ["stream", "horizon"],
         "Sum over matured forecasts of the mean quantile loss in units of the series' scale.";
     EXPERT_WEIGHT = "foretide_forecast_expert_weight_total", S, None, ["stream", "horizon", "expert"],
-        "Sum over matured forecasts of an expert's weight. Divided by foretide_forecasts_matured_total: its mean weight.";
+        "Sum over matured forecasts of an expert's weight; divide by foretide_forecasts_matured_total for its mean.";
     INTERVAL_TARGETS = "foretide_interval_targets_total", C, Count, ["stream", "interval"],
         "Matured forecast values with a central interval, by its nominal share (0.80 for the 80 % interval).";
     INTERVAL_COVERED = "foretide_interval_covered_total", C, Count, ["stream", "interval"],
@@ -224,12 +224,12 @@ metrics! {
     HELD_OUT_LOSS = "foretide_training_held_out_loss", G, None, ["stream", "weights"],
         "Loss of the latest round's champion and challenger on the newest slots, which training does not read.";
     FIT_LOSS = "foretide_training_fit_loss", G, None, ["stream", "weights"],
-        "Loss of the latest round's champion, challenger and newest weights on a sample of the training data. Far below \
-         the held-out loss it indicates overfitting.";
+        "Loss of the latest round's champion, challenger and newest weights on a sample of the training data. Far \
+         below the held-out loss it indicates overfitting.";
     PROMOTIONS = "foretide_promotions_total", C, Count, ["stream"],
         "Challengers that became the serving weights.";
     REFUSALS = "foretide_refusals_total", C, Count, ["stream", "reason"],
-        "Challengers that were not promoted, by reason: too_few, not_finite, no_clear_win, overfitting or underfitting.";
+        "Challengers that were not promoted, by reason: too_few, not_finite, no_clear_win, overfitting, underfitting.";
     ROLLBACKS = "foretide_rollbacks_total", C, Count, ["stream"],
         "Promotions reverted because the loss on live data became worse.";
     WEIGHTS_VERSION = "foretide_weights_version", G, Count, ["stream"],

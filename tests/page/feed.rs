@@ -1,4 +1,4 @@
-//! Fills a dashboard with simulated series and a plain forecast of them: for the page's test and `examples/page.rs`.
+//! Fills a dashboard with simulated series and simple forecasts, for the page's test and `examples/page.rs`.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ const LEVELS: [f32; 7] = [0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95];
 /// Standard normal quantiles of the levels.
 const NORMAL: [f64; 7] = [-1.645, -1.282, -0.674, 0.0, 0.674, 1.282, 1.645];
 
-/// The source of a dashboard's contents, step by step.
+/// The source of a dashboard's contents.
 pub struct Feed {
     simulation: Simulation,
     values: BTreeMap<String, Vec<f64>>,
@@ -27,7 +27,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// `series` simulated series with `days` of history behind them.
+    /// `series` simulated series with `days` of history.
     pub fn new(series: usize, days: usize, wall: i64) -> Self {
         let spec = SimulationSpec { seed: 11, series, start: 1_790_000_100_000, interval: INTERVAL };
         let mut simulation = Simulation::new(spec);
@@ -38,7 +38,7 @@ impl Feed {
         Self { simulation, values, steps: 0, wall }
     }
 
-    /// Moves event time on by one interval and posts what a daemon would.
+    /// Advances event time by one interval and records what a daemon would.
     pub fn step(&mut self, dashboard: &DashboardState) {
         self.steps += 1;
         let values = &mut self.values;
@@ -111,8 +111,8 @@ impl Feed {
 
     fn training(&self, dashboard: &DashboardState) {
         let (round, step) = (self.steps / 30 + 1, self.steps % 30 + 1);
-        let reached = self.steps as f64;
-        let loss = 0.08 + 0.3 * (-reached / 60.0).exp() + 0.01 * (reached * 1.7).sin();
+        let progress = self.steps as f64;
+        let loss = 0.08 + 0.3 * (-progress / 60.0).exp() + 0.01 * (progress * 1.7).sin();
         dashboard.record_training_step(
             STREAM,
             TrainingStep { at: self.wall, round, step: step * 10, steps: 300, loss, gradient_norm: loss * 3.0 },

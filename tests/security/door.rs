@@ -1,6 +1,6 @@
 //! The daemon's own door: TLS and a token on request.
 
-use std::{net::TcpStream, sync::Arc};
+use std::{net::TcpStream, sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use foretide::{
@@ -13,7 +13,7 @@ use foretide::{
     telemetry::Exposition,
 };
 
-use crate::harness::{certificates::Authority, http_get};
+use crate::harness::{certificates::Authority, http_get, wait_for};
 use crate::support::ask;
 
 const TOKEN: &str = "correct-horse-battery";
@@ -95,4 +95,28 @@ fn a_certificate_that_cannot_be_used_is_named_with_its_setting() {
     assert!(told.contains("http.tls_certificate_file") && told.contains("no certificate"), "{told}");
     let told = try_it(&certificate, &certificate).unwrap_err();
     assert!(told.contains("http.tls_key_file") && told.contains("server.pem"), "{told}");
+}
+
+/// A renewed certificate is served without a restart. Until both files fit, the old one is.
+#[test]
+fn a_certificate_that_is_replaced_on_disk_is_served_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (Authority::new(folder.path(), "old"), Authority::new(folder.path(), "new"));
+    let ((certificate, key), (new_certificate, new_key)) = (old.sign("server"), new.sign("renewed"));
+    let mut http =
+        Http { tls_certificate_file: Some(certificate.clone()), tls_key_file: Some(key.clone()), ..Http::default() };
+    http.listen.set_port(0);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let listener = ListenerSpec::from_settings(&http).unwrap();
+    let server = runtime.block_on(serve(listener, app_state(), std::future::pending())).unwrap();
+    let port = server.address.port();
+    let trusts = |authority: &Authority| ask(port, &authority.certificate(), "GET /livez", "").is_some();
+    assert!(trusts(&old) && !trusts(&new));
+
+    std::fs::copy(new_certificate, &certificate).unwrap();
+    std::thread::sleep(Duration::from_secs(7));
+    assert!(trusts(&old) && !trusts(&new), "a certificate without its key is not served");
+    std::fs::copy(new_key, &key).unwrap();
+    wait_for("the renewed certificate", Duration::from_secs(30), || trusts(&new).then_some(()));
+    assert!(!trusts(&old));
 }

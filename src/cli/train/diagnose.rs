@@ -144,8 +144,8 @@ fn table(results: &[CellResult], steps: usize, updates: usize) -> String {
         }
     }
     text + &format!(
-        "vanishes: below {VANISHING_RATIO:.0e} at the last lag; explodes: above {EXPLODING_RATIO:.0e} at any lag; reach: \
-         the longest lag above {VANISHING_RATIO:.0e}\n"
+        "vanishes: below {VANISHING_RATIO:.0e} at the last lag; explodes: above {EXPLODING_RATIO:.0e} at any lag; \
+         reach: the longest lag above {VANISHING_RATIO:.0e}\n"
     )
 }
 

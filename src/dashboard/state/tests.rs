@@ -202,7 +202,8 @@ fn partitions_training_and_outcomes_are_in_the_overview() {
     assert_eq!(
         stream["partitions"],
         serde_json::json!([
-            { "topic": "in", "partition": 1, "state": "restoring", "series": 5, "state_bytes": 500, "lag": 7, "remaining": 3 }
+            { "topic": "in", "partition": 1, "state": "restoring", "series": 5, "state_bytes": 500, "lag": 7,
+              "remaining": 3 }
         ])
     );
     assert_eq!(stream["training"]["gradient_norm"], serde_json::Value::Null, "NaN is null");

@@ -346,7 +346,7 @@ mod tests {
     #[test]
     fn most_series_have_a_daily_season_and_offices_a_weekly_one() {
         let values = run(SPEC, 288 * 14);
-        // Values a day apart are closer than values half a day apart.
+        // A value is closer to the value of a day before than to that of half a day before.
         let closer = |points: &Vec<(i64, f64, Option<InjectedAnomaly>)>| {
             let gap = |lag: usize| {
                 points.windows(lag + 1).map(|w| (w[lag].1 - w[0].1).abs()).sum::<f64>() / (points.len() - lag) as f64

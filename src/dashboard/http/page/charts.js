@@ -72,8 +72,8 @@ const charts = (() => {
     return step < 60000 ? `${time}:${two(d.getUTCSeconds())}` : time;
   }
 
-  /** An anomaly score in 0..1 as a rate: 0.99 is "1 in 100". */
-  function rarity(score) {
+  /** An anomaly score in 0..1 as a frequency: 0.99 is "1 in 100". */
+  function frequency(score) {
     if (!finite(score)) return "–";
     if (score > 1 - 1e-6) return "1 in a million";
     return `1 in ${Number((1 / (1 - score)).toPrecision(2)).toLocaleString("en")}`;
@@ -237,5 +237,5 @@ const charts = (() => {
     }
   }
 
-  return { fan, curves, number, rarity, clock, finite };
+  return { fan, curves, number, frequency, clock, finite };
 })();

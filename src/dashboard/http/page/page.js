@@ -2,7 +2,7 @@
 // Polls the daemon once a second and fills the page. A figure that is unknown is shown as "–", never guessed.
 
 const PERIOD = 1000, TIMEOUT = 5000, PAGE_SIZE = matchMedia("(max-width: 640px)").matches ? 12 : 24;
-const { number, rarity, clock, finite } = charts;
+const { number, frequency, clock, finite } = charts;
 const $ = (id) => document.getElementById(id);
 const setText = (id, text) => { const node = $(id); if (node.textContent !== text) node.textContent = text; };
 const show = (id, visible) => { if ($(id).hidden === visible) $(id).hidden = !visible; };
@@ -233,7 +233,7 @@ function anomalies(all) {
     if (one.shown) root.href = link(one);
     const expected = one.expected && `${number(one.expected[0])} to ${number(one.expected[1])}`;
     const value = expected ? `${number(one.value)} where ${expected} was expected` : number(one.value);
-    root.append(element("b", "", one.series), element("span", "score", rarity(one.score)),
+    root.append(element("b", "", one.series), element("span", "score", frequency(one.score)),
       element("small", "", value), element("small", "", moment(one.time)));
     return root;
   });
@@ -280,7 +280,7 @@ function readout(chart, at) {
     target.replaceChildren(moment(chart.times[index]) + "  observed ", bold(number(chart.values[index])),
       expected ? `, expected ${number(expected[0])} to ${number(expected[1])}` : "",
       finite(score) ? `, anomaly score ${number(score)}` : "",
-      chart.anomalous[index] ? ` (anomalous, ${rarity(score)})` : "");
+      chart.anomalous[index] ? ` (anomalous, ${frequency(score)})` : "");
   } else {
     const lead = index - past;
     const band = chart.bands.find((one) => Math.abs(one.share - 0.8) < 1e-6) || chart.bands[0];
