@@ -95,7 +95,7 @@ fn serve_page(listener: ListenerSpec) -> Daemon {
     let (dashboard, health) =
         (Arc::new(DashboardState::new(DashboardLimits::default())), Arc::new(Health::new(clock.clone())));
     let exposition = Exposition::detached().unwrap();
-    let window =
+    let state =
         AppState { dashboard: dashboard.clone(), health: health.clone(), exposition, clock, title: "a test".into() };
     let serving = runtime.block_on(serve(listener, state, std::future::pending())).unwrap();
     Daemon { address: serving.address, dashboard, health, _runtime: runtime }
