@@ -1,8 +1,8 @@
 //! Future covariates: numbers whose values are known for slots to come, such as a weather forecast.
 //!
 //! A record of the future-covariate topic carries [`FutureValues`] of one slot. A [`FutureCovariateTable`] holds the
-//! newest of them by slot, for all series of one key. [`FutureCovariates`] is what one series keeps: past values, and the
-//! values over the horizon as they were known at its newest step.
+//! newest of them by slot, for all series of one key. [`FutureCovariates`] is what one series keeps: past values, and
+//! the values over the horizon as they were known at its newest step.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -69,8 +69,8 @@ pub struct Insertion {
 }
 
 impl FutureCovariateTable {
-    /// Stores the values of a slot, in place of older ones. Beyond `max_slots` slots the earliest one leaves: the content
-    /// is a function of the insertions from the oldest stored offset on.
+    /// Stores the values of a slot, in place of older ones. Beyond `max_slots` slots the earliest one leaves: the
+    /// content is a function of the insertions from the oldest stored offset on.
     pub fn insert(&mut self, mut new: FutureValues, max_slots: usize) -> Insertion {
         new.values.iter_mut().for_each(|value| *value = value.clamp(-VALUE_LIMIT, VALUE_LIMIT));
         let at = self.slots.partition_point(|stored| stored.slot < new.slot);
@@ -135,7 +135,8 @@ clone_in_place!(FutureCovariates { path_start, covariates });
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct FutureCovariate {
     history: CovariateHistory,
-    /// Values of the newest step's slot and of the slots of the horizon, as known when that step closed; NaN where unknown.
+    /// Values of the newest step's slot and of the slots of the horizon, as known when that step closed; NaN where
+    /// unknown.
     path: Vec<f64>,
 }
 
@@ -155,8 +156,8 @@ impl FutureCovariates {
         }
     }
 
-    /// Makes `slot` the newest step of `count` covariates. The context holds `length` steps; `window` is the time constant
-    /// of the scales, in steps.
+    /// Makes `slot` the newest step of `count` covariates. The context holds `length` steps; `window` is the time
+    /// constant of the scales, in steps.
     pub fn update(&mut self, slot: i64, count: usize, length: usize, window: u32) {
         self.covariates.resize_with(count, FutureCovariate::default);
         let after = slot.checked_sub(self.path_start);

@@ -27,8 +27,8 @@ pub(crate) struct Holiday {
 }
 
 impl Holidays {
-    /// The slots of `grid` whose middle lies on one of `dates` in the calendar's time zone. Where slots are longer than a
-    /// day: those that overlap a holiday. Dates may be in any order.
+    /// The slots of `grid` whose middle lies on one of `dates` in the calendar's time zone. Where slots are longer than
+    /// a day: those that overlap a holiday. Dates may be in any order.
     pub fn new(calendar: &Calendar, grid: Grid, dates: &[Date]) -> Self {
         let mut dates = dates.to_vec();
         dates.sort_unstable();

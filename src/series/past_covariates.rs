@@ -7,8 +7,8 @@ use super::covariate_history::CovariateHistory;
 use super::feature_layout::PAST_COVARIATE_FEATURES;
 use super::value_limit::{VALUE_LIMIT, is_within_limit};
 
-/// Regressors of one past covariate at a step: its value, and its change over one season (over one step where there is no
-/// season).
+/// Regressors of one past covariate at a step: its value, and its change over one season (over one step where there is
+/// no season).
 pub(crate) const PAST_COVARIATE_REGRESSORS: usize = 2;
 
 /// The past covariates of one series.
@@ -68,8 +68,8 @@ impl PastCovariates {
         self.histories.iter_mut().for_each(CovariateHistory::reset);
     }
 
-    /// Makes `slot` the newest step of `count` covariates. The context holds `length` steps; `window` is the time constant
-    /// of the scales, in steps.
+    /// Makes `slot` the newest step of `count` covariates. The context holds `length` steps; `window` is the time
+    /// constant of the scales, in steps.
     pub fn update(&mut self, slot: i64, count: usize, length: usize, window: u32) {
         let upto = self.open.partition_point(|open| open.slot <= slot);
         let closed = self.open.drain(..upto).next_back().filter(|open| open.slot == slot);
@@ -79,8 +79,8 @@ impl PastCovariates {
         }
     }
 
-    /// Writes the features `[covariate][PAST_COVARIATE_FEATURES]` of the step `back` steps before the newest: the value in
-    /// its own scale (the last value where it is missing) and whether it is present. 0 where nothing is known.
+    /// Writes the features `[covariate][PAST_COVARIATE_FEATURES]` of the step `back` steps before the newest: the value
+    /// in its own scale (the last value where it is missing) and whether it is present. 0 where nothing is known.
     pub fn write_features(&self, back: usize, out: &mut [f32]) {
         out.fill(0.0);
         for (out, history) in out.chunks_exact_mut(PAST_COVARIATE_FEATURES).zip(&self.histories) {
@@ -89,8 +89,8 @@ impl PastCovariates {
         }
     }
 
-    /// Writes the regressors `[covariate][PAST_COVARIATE_REGRESSORS]` of the step `ago` steps before the slot `next`, which
-    /// follows the newest step. `lag` is the length of the change in steps. 0 where nothing is known.
+    /// Writes the regressors `[covariate][PAST_COVARIATE_REGRESSORS]` of the step `ago` steps before the slot `next`,
+    /// which follows the newest step. `lag` is the length of the change in steps. 0 where nothing is known.
     pub fn write_regressors(&self, next: i64, ago: usize, lag: usize, out: &mut [f32]) {
         out.fill(0.0);
         let open = self.open.iter().find(|open| open.slot == next).filter(|_| ago == 0);

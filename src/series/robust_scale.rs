@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::scale_prior::{ScaleEstimate, ScalePrior};
 use super::value_limit::is_within_limit;
 
-/// A deviation counts for at most this many mean absolute deviations (clipping: Huber, Annals of Mathematical Statistics
-/// 35(1), 1964).
+/// A deviation counts for at most this many mean absolute deviations (clipping: Huber, Annals of Mathematical
+/// Statistics 35(1), 1964).
 const CLIP: f64 = 4.0;
 /// Deviations are not clipped until this many values are known.
 const CLIP_AFTER: u32 = 4;
@@ -21,8 +21,8 @@ const MIN_SCALE: f64 = 1e-120;
 
 /// An exponentially weighted mean of absolute values that clips outliers.
 ///
-/// The limit doubles with every clipped value in a row: one spike moves the mean little, while a level shift or a series
-/// that starts to move is learned within a few steps.
+/// The limit doubles with every clipped value in a row: one spike moves the mean little, while a level shift or a
+/// series that starts to move is learned within a few steps.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct ClippedMean {
     mean: f64,
@@ -31,8 +31,8 @@ struct ClippedMean {
 }
 
 impl ClippedMean {
-    /// Updates the mean with a clipped `value` of weight `weight`; returns the clipped value. There is no clipping unless
-    /// `clips`, nor while the mean is not above `floor`: a series that has never moved has no outliers.
+    /// Updates the mean with a clipped `value` of weight `weight`; returns the clipped value. There is no clipping
+    /// unless `clips`, nor while the mean is not above `floor`: a series that has never moved has no outliers.
     fn update(&mut self, value: f64, weight: f64, floor: f64, clips: bool) -> f64 {
         let limit = if clips && self.mean > floor {
             CLIP * self.mean * (1_u64 << self.clipped.min(63)) as f64
@@ -46,8 +46,8 @@ impl ClippedMean {
     }
 }
 
-/// Running location of the values, mean absolute deviation from it, and mean absolute one-step difference. The weights are
-/// 1/n until the window is full, then exponential.
+/// Running location of the values, mean absolute deviation from it, and mean absolute one-step difference. The weights
+/// are 1/n until the window is full, then exponential.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct RobustScale {
     count: u32,
@@ -90,8 +90,8 @@ impl RobustScale {
         self.location
     }
 
-    /// The mean absolute deviation from the location, at least the mean absolute difference: positive and finite. It has 20
-    /// bits of mantissa, so that 32 bits can store it.
+    /// The mean absolute deviation from the location, at least the mean absolute difference: positive and finite. It
+    /// has 20 bits of mantissa, so that 32 bits can store it.
     pub fn scale(&self) -> f64 {
         round(self.deviation.mean.max(self.difference.mean).max(self.floor()))
     }

@@ -20,7 +20,7 @@ const PROMINENCE: f64 = 0.15;
 /// Values are clipped to this many mean absolute deviations.
 const CLIP: f64 = 4.0;
 
-/// Lays values out by slot for [`detect_seasons`]: one step apart, NaN for an empty slot, at most the newest 6000 slots. The
+/// Lays values out by slot for [`detect_seasons`]: one per step, NaN for an empty slot, at most the newest 6000. The
 /// last value of a slot wins.
 pub fn values_on_grid(values: impl IntoIterator<Item = (i64, f64)>) -> Vec<f64> {
     let slots: BTreeMap<i64, f64> = values.into_iter().collect();
@@ -31,7 +31,7 @@ pub fn values_on_grid(values: impl IntoIterator<Item = (i64, f64)>) -> Vec<f64> 
     (first..=newest).map(|slot| slots.get(&slot).copied().unwrap_or(f64::NAN)).collect()
 }
 
-/// The seasons of a series whose values lie one step apart (NaN for an empty slot), in steps, at most `longest`: the
+/// The seasons of a series from one value per step (NaN for an empty slot), in steps, at most `longest`: the
 /// shortest strong one, and a longer one that correlates better still, such as a week beside a day.
 ///
 /// A season is a prominent peak of the autocorrelation of the detrended values that recurs at twice its lag.

@@ -21,8 +21,7 @@ pub struct ExtraFeatures {
     pub year_phase: bool,
     /// Holidays of the stream's region.
     pub holidays: Option<Holidays>,
-    /// Names of the past covariates: they arrive with the values and are not forecast; at most
-    /// [`MAX_PAST_COVARIATES`].
+    /// Names of the past covariates: they arrive with the values and are not forecast; at most [`MAX_PAST_COVARIATES`].
     pub past_covariates: Arc<[String]>,
     /// Future covariates; on a regular grid only.
     pub future_covariates: FutureCovariateSpec,

@@ -15,8 +15,8 @@ use super::watermark::{ClosedSlot, Placement, Slots};
 use crate::snapshot::{Part, PartReader, PartWriter};
 use crate::time::{EventTime, Grid};
 
-/// The state of one series: open slots, recent values, scale, covariates. A function of the series' own observations, and
-/// of the future covariates at each step.
+/// The state of one series: open slots, recent values, scale, covariates. A function of the series' own observations,
+/// and of the future covariates at each step.
 #[derive(Debug, PartialEq, Default)]
 pub struct SeriesState {
     slots: Slots,
@@ -61,12 +61,12 @@ impl SeriesState {
         (self.values.steps > 1).then(|| self.values.scale.estimate())
     }
 
-    /// Assigns a reading to its slot and appends the slots that close to `closed`, in order; at most `max_gap` empty ones
-    /// in a row.
+    /// Assigns a reading to its slot and appends the slots that close to `closed`, in order; at most `max_gap` empty
+    /// ones in a row.
     ///
     /// `time` lies within [`EventTime::MIN`] and [`EventTime::MAX`]. `value` is finite and is clamped to
-    /// [`VALUE_LIMIT`](super::VALUE_LIMIT). `past_covariates` arrived with it, in the order of the spec, NaN where one is
-    /// missing; empty where the stream has none.
+    /// [`VALUE_LIMIT`](super::VALUE_LIMIT). `past_covariates` arrived with it, in the order of the spec, NaN where one
+    /// is missing; empty where the stream has none.
     pub fn observe(
         &mut self,
         spec: &SeriesSpec,
@@ -83,8 +83,8 @@ impl SeriesState {
         placement
     }
 
-    /// Looks up the future covariates of `slot`, which the next [`Self::update`] takes, and of the horizon after it. Does
-    /// nothing where the spec has none. Values that arrive later are seen at the next look-up.
+    /// Looks up the future covariates of `slot`, which the next [`Self::update`] takes, and of the horizon after it.
+    /// Does nothing where the spec has none. Values that arrive later are seen at the next look-up.
     pub fn look_up_future_covariates(&mut self, spec: &SeriesSpec, slot: i64, table: Option<&FutureCovariateTable>) {
         let count = spec.extra.future_covariates.names.len();
         if count > 0 {
@@ -149,8 +149,8 @@ impl SeriesState {
         self.future_covariates.as_ref()?.back(covariate, back)
     }
 
-    /// Writes the regressors `[covariate][PAST_COVARIATE_REGRESSORS]` of the step `ago` steps before the slot `next`, which
-    /// follows the newest step. `lag` is the length of a change in steps. 0 where nothing is known.
+    /// Writes the regressors `[covariate][PAST_COVARIATE_REGRESSORS]` of the step `ago` steps before the slot `next`,
+    /// which follows the newest step. `lag` is the length of a change in steps. 0 where nothing is known.
     pub(crate) fn past_covariate_regressors(&self, next: i64, ago: usize, lag: usize, out: &mut [f32]) {
         match &self.past_covariates {
             Some(covariates) => covariates.write_regressors(next, ago, lag, out),
@@ -164,8 +164,8 @@ impl SeriesState {
         self.feature_source(spec).write_features(0, out);
     }
 
-    /// Visits the features of the newest `spec.burn_in` steps (or of all, where there are fewer), oldest first, all in units
-    /// of today's scale.
+    /// Visits the features of the newest `spec.burn_in` steps (or of all, where there are fewer), oldest first, all in
+    /// units of today's scale.
     pub fn recent_features(&self, spec: &SeriesSpec, mut visit: impl FnMut(&[f32])) {
         let steps = usize::try_from(self.values.steps).unwrap_or(usize::MAX).min(spec.burn_in as usize);
         let mut features = vec![0.0; spec.features()];
@@ -180,8 +180,8 @@ impl SeriesState {
         self.values.last_value
     }
 
-    /// The robust mean absolute deviation of the values from their running location: positive, finite, at most 20 bits of
-    /// mantissa.
+    /// The robust mean absolute deviation of the values from their running location: positive, finite, at most 20 bits
+    /// of mantissa.
     pub fn scale(&self) -> f64 {
         self.values.scale.scale()
     }
@@ -201,8 +201,8 @@ impl SeriesState {
         (self.values.steps > 0).then_some(self.values.slot)
     }
 
-    /// The slot after the newest step: the next of a regular grid. On an irregular grid it is as far away as the newest step
-    /// is from the one before it; 1 ms where there is none.
+    /// The slot after the newest step: the next of a regular grid. On an irregular grid it is as far away as the newest
+    /// step is from the one before it; 1 ms where there is none.
     pub fn next_slot(&self, spec: &SeriesSpec) -> i64 {
         let Values { slot, steps, ref context, .. } = self.values;
         let before = context.time_back(1).filter(|_| steps > 1);
@@ -233,8 +233,8 @@ impl SeriesState {
         self.future_covariates.iter().for_each(|covariates| parts.put(Part::FUTURE_COVARIATES, covariates));
     }
 
-    /// Reads the state back from the parts of a snapshot. `None` where the slots or the values cannot be used: the series
-    /// is then rebuilt from the input. Covariates that cannot be used begin afresh.
+    /// Reads the state back from the parts of a snapshot. `None` where the slots or the values cannot be used: the
+    /// series is then rebuilt from the input. Covariates that cannot be used begin afresh.
     pub fn read_parts(spec: &SeriesSpec, parts: &mut PartReader<'_>) -> Option<Self> {
         let past = |covariates: &Box<PastCovariates>| covariates.is_sound();
         let future = |covariates: &Box<FutureCovariates>| covariates.is_sound(spec.grid);

@@ -33,8 +33,8 @@ impl Target {
         }
     }
 
-    /// Computes the target from the values of the horizon in order of time, NaN where a slot is empty. `None` where more
-    /// than half of the slots are empty; for [`Target::Last`], where the last one is.
+    /// Computes the target from the values of the horizon in order of time, NaN where a slot is empty. `None` where
+    /// more than half of the slots are empty; for [`Target::Last`], where the last one is.
     pub fn of(self, values: impl IntoIterator<Item = f64>) -> Option<f64> {
         let (mut count, mut known, mut sum) = (0_u32, 0_u32, 0.0);
         let (mut least, mut most, mut last) = (f64::INFINITY, f64::NEG_INFINITY, f64::NAN);

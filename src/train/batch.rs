@@ -17,8 +17,9 @@ pub(super) struct StepSizes {
     pub targets: usize,
 }
 
-/// The three parts of a sequence: training updates the weights on `[0, train_end)`, `[train_end, selection_end)` selects
-/// the best weights, and `[selection_end, steps)` compares challenger and champion. The last two are the validation part.
+/// The three parts of a sequence: training updates the weights on `[0, train_end)`, `[train_end, selection_end)`
+/// selects the best weights, and `[selection_end, steps)` compares challenger and champion. The last two are the
+/// validation part.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Split {
     pub train_end: usize,
@@ -71,8 +72,8 @@ pub(super) fn step_counts(sequences: &[TrainingSequence], network: &NetworkSpec)
     sequences.iter().enumerate().map(count).collect()
 }
 
-/// The `count` targets of a step, clamped to plus and minus `clip`; NaN for those that depend on a value at step `end` or
-/// later.
+/// The `count` targets of a step, clamped to plus and minus `clip`; NaN for those that depend on a value at step `end`
+/// or later.
 pub(super) fn targets_before<'a>(
     sequence: &'a TrainingSequence,
     step: usize,
@@ -125,8 +126,8 @@ pub(super) struct Chunk {
 }
 
 impl<'a> Batch<'a> {
-    /// Distributes the sequences over the rows in an order that the seed and the epoch determine. A sequence longer than a
-    /// row's share is cut into segments, each of which starts from a reset state.
+    /// Distributes the sequences over the rows in an order that the seed and the epoch determine. A sequence longer
+    /// than a row's share is cut into segments, each of which starts from a reset state.
     pub(super) fn new(
         sequences: &'a [TrainingSequence],
         splits: &'a [Split],
@@ -167,8 +168,8 @@ impl<'a> Batch<'a> {
         self.rows.iter().filter_map(|row| row.ends.last()).copied().max().unwrap_or(0)
     }
 
-    /// The steps `from..to` of every row, with targets from step `targets_from` on. Beyond the end of a row the inputs are
-    /// zero and there are no targets.
+    /// The steps `from..to` of every row, with targets from step `targets_from` on. Beyond the end of a row the inputs
+    /// are zero and there are no targets.
     pub(super) fn chunk(&self, from: usize, targets_from: usize, to: usize) -> Chunk {
         let (rows, StepSizes { inputs, targets: count }) = (self.row_count(), self.sizes);
         let mut features = vec![0.0; (to - from) * rows * inputs];

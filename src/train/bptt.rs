@@ -66,8 +66,8 @@ impl Model {
         stack::run(&self.spec, &|name| self.variable(name), inputs, states, starts)
     }
 
-    /// Loss and gradients of the head on the newest `steps` outputs of the top layer; `None` where none of their targets
-    /// `[steps, rows, targets]` has matured.
+    /// Loss and gradients of the head on the newest `steps` outputs of the top layer; `None` where none of their
+    /// targets `[steps, rows, targets]` has matured.
     pub(super) fn backward(
         &self,
         stack: &StackOutput,

@@ -64,8 +64,8 @@ pub struct Checkpoint {
     pub best: Weights,
     /// The state of the optimiser.
     pub moments: Moments,
-    /// Hidden states at the start of the next chunk, `[layer][rows, states * hidden padded to 16]`; empty at the start of
-    /// an epoch.
+    /// Hidden states at the start of the next chunk, `[layer][rows, states * hidden padded to 16]`; empty at the start
+    /// of an epoch.
     pub(super) states: Vec<NamedTensor>,
     /// A hash of all that determines the order of the sequences.
     pub(super) order: u64,

@@ -48,8 +48,8 @@ pub(super) fn selection_parts<'a>(
     sample.map(|(sequence, split)| Part { sequence, from: split.train_end, to: split.selection_end }).collect()
 }
 
-/// The newest steps of the training part, as many as there are for validation, of a sample of the sequences: measures the
-/// fit.
+/// The newest steps of the training part, as many as there are for validation, of a sample of the sequences: measures
+/// the fit.
 pub(super) fn training_parts<'a>(
     sequences: &'a [TrainingSequence],
     splits: &[Split],
@@ -100,8 +100,8 @@ pub fn compare(
     Ok(Comparison { champion_loss, challenger_loss, judged: challenger.targets, verdict })
 }
 
-/// Evaluates weights. The hidden states at the start of each part follow from the `spec.k2` steps before it, which give no
-/// loss.
+/// Evaluates weights. The hidden states at the start of each part follow from the `spec.k2` steps before it, which give
+/// no loss.
 ///
 /// # Errors
 /// Where the weights do not fit the network.

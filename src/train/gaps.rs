@@ -7,9 +7,9 @@ use rand_pcg::rand_core::RngCore;
 
 use crate::series::sine;
 
-/// Inputs of the imputer for one step: the value (0 where it is missing), whether it is present, the interpolated value;
-/// the steps since the last and until the next value; sine and cosine of the phase of the season (0 without one). Values
-/// are in the window's scale, steps in units of the longest gap.
+/// Inputs of the imputer for one step: the value (0 where it is missing), whether it is present, the interpolated
+/// value; the steps since the last and until the next value; sine and cosine of the phase of the season (0 without
+/// one). Values are in the window's scale, steps in units of the longest gap.
 pub(super) const INPUTS: usize = 7;
 /// The least steps of a window: enough to estimate a scale where gaps are short.
 const MIN_WINDOW: usize = 48;
@@ -41,8 +41,8 @@ impl Gaps {
         (4 * self.longest).max(MIN_WINDOW)
     }
 
-    /// Draws gaps within `steps`, in order. Their lengths are uniform, and so are the distances between them, from one to
-    /// three times the longest gap. The last step is never masked.
+    /// Draws gaps within `steps`, in order. Their lengths are uniform, and so are the distances between them, from one
+    /// to three times the longest gap. The last step is never masked.
     pub fn draw(self, random: &mut Pcg64, steps: Range<usize>) -> Vec<Range<usize>> {
         let mut gaps = Vec::new();
         let mut at = steps.start + uniform(random, 1, 3 * self.longest);
@@ -70,8 +70,8 @@ pub fn mask_gaps(values: &[f64], gaps: &[Range<usize>]) -> Vec<f64> {
     seen
 }
 
-/// Linear interpolation between the values that are present (not NaN). Constant before the first and after the last; all
-/// NaN where there is none.
+/// Linear interpolation between the values that are present (not NaN). Constant before the first and after the last;
+/// all NaN where there is none.
 pub fn interpolate(seen: &[f64]) -> Vec<f64> {
     let mut line = seen.to_vec();
     let mut before: Option<usize> = None;
@@ -105,8 +105,8 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window of `seen` values (NaN where missing) in successive slots from `first` on, with their interpolation `line`
-    /// and a `season` in steps (0 for none). `None` where no value is present.
+    /// A window of `seen` values (NaN where missing) in successive slots from `first` on, with their interpolation
+    /// `line` and a `season` in steps (0 for none). `None` where no value is present.
     pub fn new(gaps: Gaps, season: usize, first: i64, seen: &[f64], line: &[f64]) -> Option<Self> {
         let known = || seen.iter().filter(|value| !value.is_nan());
         let count = known().count() as f64;

@@ -1,6 +1,7 @@
 //! Gradient flow: how far back the gradients of a recurrent network reach before they vanish or explode (Hochreiter,
-//! Schmidhuber, Neural Computation 9(8), 1997; Pascanu, Mikolov, Bengio, ICML 2013, arXiv:1211.5063). Measured as the norm
-//! of the gradient of the last step with respect to the inputs of earlier steps, through the backward pass of training.
+//! Schmidhuber, Neural Computation 9(8), 1997; Pascanu, Mikolov, Bengio, ICML 2013, arXiv:1211.5063). Measured as the
+//! norm of the gradient of the last step with respect to the inputs of earlier steps, through the backward pass of
+//! training.
 
 use candle_core::{Device, Tensor, Var};
 use rand_pcg::Pcg64;
@@ -25,8 +26,8 @@ pub const EXPLODING_RATIO: f64 = 1e4;
 #[derive(Debug, Clone, PartialEq)]
 pub struct GradientFlow {
     /// For each lag, from 0 on, the median over segments of the norm of the gradient with respect to the inputs of that
-    /// step. The loss is a fixed unit-length projection of the last output of the top layer, so that cells and weights are
-    /// comparable.
+    /// step. The loss is a fixed unit-length projection of the last output of the top layer, so that cells and weights
+    /// are comparable.
     pub norms: Vec<f64>,
 }
 
@@ -82,8 +83,8 @@ impl GradientFlow {
     }
 }
 
-/// Measures the gradient of the last of `steps` steps (2 to 4096) at all lags, over segments of the sequences in which the
-/// state is not reset.
+/// Measures the gradient of the last of `steps` steps (2 to 4096) at all lags, over segments of the sequences in which
+/// the state is not reset.
 ///
 /// # Errors
 /// Where the weights or the sequences do not fit the network, or no sequence has such a segment.

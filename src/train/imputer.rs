@@ -1,6 +1,6 @@
-//! Imputation: fills gaps between known values. A bidirectional encoder of a window feeds a linear head that predicts the
-//! deviation of each step from linear interpolation, in the scale of the window. The head starts at zero, so that an
-//! untrained imputer interpolates linearly.
+//! Imputation: fills gaps between known values. A bidirectional encoder of a window feeds a linear head that predicts
+//! the deviation of each step from linear interpolation, in the scale of the window. The head starts at zero, so that
+//! an untrained imputer interpolates linearly.
 //!
 //! Training masks values of its windows at random; only those give loss, the Huber loss (Huber, Annals of Mathematical
 //! Statistics 35(1), 1964).

@@ -1,8 +1,9 @@
 //! Network training by truncated backpropagation through time, and the choice between champion and challenger.
 //!
-//! The histories of many series run side by side in the rows of a [`batch`], and hidden states are carried from chunk to
-//! chunk ([`bptt`]). The newest part of every sequence is for validation: one half selects the best weights of a training,
-//! the other compares them with the weights that serve ([`champion_challenger`]). The [`imputer`] learns to fill gaps.
+//! The histories of many series run side by side in the rows of a [`batch`], and hidden states are carried from chunk
+//! to chunk ([`bptt`]). The newest part of every sequence is for validation: one half selects the best weights of a
+//! training, the other compares them with the weights that serve ([`champion_challenger`]). The [`imputer`] learns to
+//! fill gaps.
 
 mod batch;
 mod bptt;

@@ -103,8 +103,8 @@ fn values_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mu
     }
 }
 
-/// Updates an exponentially decaying mean with a gradient or its square, in place. With candle's own operations, each of
-/// which allocates a tensor, a training takes a quarter longer (GRU of 64 units, 8 rows of 32 steps).
+/// Updates an exponentially decaying mean with a gradient or its square, in place. With candle's own operations, each
+/// of which allocates a tensor, a training takes a quarter longer (GRU of 64 units, 8 rows of 32 steps).
 struct DecayingMean {
     keep: f64,
     squares: bool,
@@ -189,8 +189,8 @@ pub(super) fn clip(gradients: &mut Tensors<Tensor>, norm: f64, max_norm: f64) ->
     Ok(true)
 }
 
-/// The learning rate of update `update` (from 0): a linear rise over `warm_up` updates, then a cosine decay to a tenth of
-/// `largest` at `max_updates`.
+/// The learning rate of update `update` (from 0): a linear rise over `warm_up` updates, then a cosine decay to a tenth
+/// of `largest` at `max_updates`.
 pub(super) fn learning_rate(largest: f64, update: usize, warm_up: usize, max_updates: usize) -> f64 {
     if update < warm_up {
         return largest * (update + 1) as f64 / (warm_up + 1) as f64;

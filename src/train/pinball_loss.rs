@@ -1,12 +1,12 @@
-//! The quantile head of all leads and its pinball loss (Koenker, Bassett, Econometrica 46(1), 1978),
-//! `max(level * (target - quantile), (level - 1) * (target - quantile))`, averaged over matured targets. Alternatively the
-//! quantile Huber loss (Dabney, Ostrovski, Silver, Munos, ICML 2018, arXiv:1806.06923), which is quadratic near zero: with
+//! The quantile head of all leads and its pinball loss (Koenker, Bassett, Econometrica 46(1), 1978), `max(level *
+//! (target - quantile), (level - 1) * (target - quantile))`, averaged over matured targets. Alternatively the quantile
+//! Huber loss (Dabney, Ostrovski, Silver, Munos, ICML 2018, arXiv:1806.06923), which is quadratic near zero: with
 //! `error = target - quantile`, `abs(level - [error < 0])` times `error^2 / (2 huber)` where `abs(error) <= huber`, and
 //! times `abs(error) - huber / 2` elsewhere.
 //!
-//! On the CPU, head and loss are one operation that computes the gradients along with the loss. It works on a few rows at a
-//! time, so that quantiles and their gradients stay in the cache. Sections of rows run on several threads; their results
-//! are added in order, so that the sum does not depend on the number of threads.
+//! On the CPU, head and loss are one operation that computes the gradients along with the loss. It works on a few rows
+//! at a time, so that quantiles and their gradients stay in the cache. Sections of rows run on several threads; their
+//! results are added in order, so that the sum does not depend on the number of threads.
 
 use std::sync::{Arc, OnceLock};
 
@@ -141,8 +141,8 @@ struct HeadPass<'a> {
 }
 
 impl HeadPass<'_> {
-    /// Processes the rows of a section, from row `from` on. Writes the gradient by their outputs, adds theirs by weight and
-    /// bias to `products` `[hidden or bias][quantile]`, and returns the sum of their losses.
+    /// Processes the rows of a section, from row `from` on. Writes the gradient by their outputs, adds theirs by weight
+    /// and bias to `products` `[hidden or bias][quantile]`, and returns the sum of their losses.
     fn section(&self, from: usize, by_outputs: &mut [f32], products: &mut [f32]) -> f64 {
         let Self { hidden, width, horizon, .. } = *self;
         let on = InstructionSet::best();

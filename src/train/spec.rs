@@ -43,8 +43,8 @@ pub struct TrainSpec {
     pub epochs: usize,
     /// Train on the newest steps and a sample of older ones; `None`: on all steps alike.
     pub replay: Option<ExperienceReplay>,
-    /// Share of each sequence's newest steps that never updates the weights. Its older half selects the best weights, its
-    /// newer half compares challenger and champion.
+    /// Share of each sequence's newest steps that never updates the weights. Its older half selects the best weights,
+    /// its newer half compares challenger and champion.
     pub validation_share: f64,
     /// The most steps of a sequence that are for validation.
     pub max_validation_steps: usize,
@@ -105,8 +105,9 @@ pub struct ExperienceReplay {
 }
 
 impl TrainSpec {
-    /// The settings of an incremental training of `updates` updates, which adapts the weights to new data. A window is four
-    /// chunks of `k2` steps, three old windows accompany each newest one, and at most half a window is for validation.
+    /// The settings of an incremental training of `updates` updates, which adapts the weights to new data. A window is
+    /// four chunks of `k2` steps, three old windows accompany each newest one, and at most half a window is for
+    /// validation.
     #[must_use]
     pub fn incremental(&self, updates: usize) -> Self {
         let window = 4 * self.k2;
@@ -158,10 +159,11 @@ pub struct Progress {
 pub struct Outcome {
     /// The best weights found.
     pub challenger: Weights,
-    /// The end of the training, from which [`resume`](super::resume) continues. It precedes the final evaluation, so that a
-    /// resumed training equals an uninterrupted one.
+    /// The end of the training, from which [`resume`](super::resume) continues. It precedes the final evaluation, so
+    /// that a resumed training equals an uninterrupted one.
     pub checkpoint: Checkpoint,
-    /// Mean pinball loss of the champion on the comparison half of the validation part; NaN where no target matured there.
+    /// Mean pinball loss of the champion on the comparison half of the validation part; NaN where no target matured
+    /// there.
     pub champion_loss: f64,
     /// The same of the challenger.
     pub challenger_loss: f64,

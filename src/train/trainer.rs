@@ -26,8 +26,8 @@ pub(super) const STACK: usize = 256 << 20;
 ///
 /// The loss is the pinball loss, or with `spec.huber` the quantile Huber loss (Dabney, Ostrovski, Silver, Munos, ICML
 /// 2018, arXiv:1806.06923), which is quadratic for smaller errors. Training runs on threads of its own, at most
-/// `spec.threads`. `observe` is called on this thread after every update; `Break` ends the training, and the best weights
-/// so far become the challenger. On the CPU, equal arguments give equal outcomes.
+/// `spec.threads`. `observe` is called on this thread after every update; `Break` ends the training, and the best
+/// weights so far become the challenger. On the CPU, equal arguments give equal outcomes.
 ///
 /// # Errors
 /// Where settings, sequences, weights or device are invalid.
@@ -288,8 +288,8 @@ impl<'a> Trainer<'a> {
         learning_rate(spec.learning_rate, counters.updates, spec.warm_up, spec.max_updates)
     }
 
-    /// Clips the gradients and updates the weights. Returns whether loss and gradients are finite; otherwise the weights
-    /// stay as they are.
+    /// Clips the gradients and updates the weights. Returns whether loss and gradients are finite; otherwise the
+    /// weights stay as they are.
     fn update(&mut self, LossAndGradients { loss, mut gradients }: LossAndGradients) -> Result<bool, TrainError> {
         let norm = global_norm(&gradients)?;
         let rate = self.learning_rate();

@@ -9,8 +9,8 @@ use crate::nn::{NetworkSpec, Strategy};
 use crate::series::{ClosedSlot, FutureCovariateTable, Placement, ScaleEstimate, SeriesSpec, SeriesState, Target};
 use crate::time::EventTime;
 
-/// The prior for new series of a stream, pooled over training sequences and the scales of their series; `None` where they
-/// are too few.
+/// The prior for new series of a stream, pooled over training sequences and the scales of their series; `None` where
+/// they are too few.
 pub fn stream_prior(
     forecast: &ForecastSpec,
     sequences: &[TrainingSequence],
@@ -25,8 +25,8 @@ pub fn stream_prior(
 pub struct TrainingSequence {
     /// Features `[steps, inputs]`.
     pub features: Vec<f32>,
-    /// Targets `[steps, targets]`: `(x_{t+h} - x_t) / scale_t` for the leads h from 1 on; for a many-to-one network, the
-    /// same of the [`Target`] over all leads. NaN where a value is missing or not yet known.
+    /// Targets `[steps, targets]`: `(x_{t+h} - x_t) / scale_t` for the leads h from 1 on; for a many-to-one network,
+    /// the same of the [`Target`] over all leads. NaN where a value is missing or not yet known.
     pub targets: Vec<f32>,
     /// Leads before the first target ([`NetworkSpec::leads_skipped`]).
     pub leads_skipped: usize,

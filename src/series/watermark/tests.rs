@@ -137,8 +137,8 @@ fn the_number_of_open_slots_is_limited() {
 }
 
 proptest! {
-    /// For any readings in any order: slots ascend one by one except across a reset, runs of empty slots respect the limit,
-    /// and every accepted reading is counted once.
+    /// For any readings in any order: slots ascend one by one except across a reset, runs of empty slots respect the
+    /// limit, and every accepted reading is counted once.
     #[test]
     fn closed_slots_are_in_order_and_complete(
         times in prop::collection::vec((0_i64..400, prop::bool::weighted(0.05)), 1..200),
@@ -147,7 +147,10 @@ proptest! {
         irregular in any::<bool>(),
     ) {
         let spec = SeriesSpec {
-            allowed_lateness: lateness, readings_per_slot: full, max_gap_millis: 30, ..spec(if irregular { 0 } else { 10 })
+            allowed_lateness: lateness,
+            readings_per_slot: full,
+            max_gap_millis: 30,
+            ..spec(if irregular { 0 } else { 10 })
         };
         let mut at = 0;
         let mut readings: Vec<_> = times.iter().map(|(step, far)| {
