@@ -11,9 +11,8 @@ use super::value_limit::is_within_limit;
 /// The recent values of one covariate and their scale.
 #[derive(Debug, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct CovariateHistory {
-    scale: RobustScale,
-    /// The last value.
-    last_value: Option<f64>,
+    pub scale: RobustScale,
+    pub last_value: Option<f64>,
     context: Context,
 }
 
@@ -60,15 +59,5 @@ impl CovariateHistory {
     /// Heap memory in bytes.
     pub fn heap_bytes(&self) -> usize {
         self.context.heap_bytes()
-    }
-
-    #[cfg(test)]
-    pub fn last_value(&self) -> Option<f64> {
-        self.last_value
-    }
-
-    #[cfg(test)]
-    pub fn location(&self) -> f64 {
-        self.scale.location()
     }
 }

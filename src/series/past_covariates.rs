@@ -144,8 +144,8 @@ mod tests {
             covariates.observe(slot, &[f64::NAN, f64::NAN]);
             covariates.update(slot, 2, LENGTH, 128);
         }
-        assert_eq!(covariates.histories[0].last_value(), Some(12.0));
-        assert!(covariates.histories[0].location() == 12.0 && covariates.open.is_empty());
+        assert_eq!(covariates.histories[0].last_value, Some(12.0));
+        assert!(covariates.histories[0].scale.location() == 12.0 && covariates.open.is_empty());
         assert_eq!(features(&covariates, 0), [0.0, 1.0, 0.0, 0.0]);
         let one_back = features(&covariates, 1);
         assert!(one_back[0] > 0.5 && one_back[1] == 1.0, "{one_back:?}");
@@ -186,18 +186,14 @@ mod tests {
         covariates.observe(2, &[1.0]);
         covariates.observe(1, &[3.0]);
         covariates.update(0, 1, LENGTH, 128);
-        assert_eq!((covariates.open.len(), covariates.histories[0].last_value()), (2, None));
+        assert_eq!((covariates.open.len(), covariates.histories[0].last_value), (2, None));
         let mut copy = covariates.clone();
         copy.discard_open();
         copy.update(1, 1, LENGTH, 128);
-        assert_eq!(copy.histories[0].last_value(), None);
+        assert_eq!(copy.histories[0].last_value, None);
         covariates.update(1, 1, LENGTH, 128);
-        assert_eq!((covariates.open.len(), covariates.histories[0].last_value()), (1, Some(3.0)));
+        assert_eq!((covariates.open.len(), covariates.histories[0].last_value), (1, Some(3.0)));
         covariates.update(5, 1, LENGTH, 128);
-        assert_eq!(
-            (covariates.open.len(), covariates.histories[0].last_value()),
-            (0, Some(3.0)),
-            "slot 2 never closed"
-        );
+        assert_eq!((covariates.open.len(), covariates.histories[0].last_value), (0, Some(3.0)), "slot 2 never closed");
     }
 }

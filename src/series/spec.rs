@@ -66,6 +66,23 @@ pub struct SeriesSpec {
 }
 
 impl SeriesSpec {
+    /// A spec for series on `grid` with a horizon of one step, without season, lateness or extra features, in UTC.
+    pub fn new(grid: Grid) -> Self {
+        Self {
+            grid,
+            aggregation: Aggregation::Mean,
+            readings_per_slot: None,
+            allowed_lateness: 0,
+            max_gap: 10,
+            max_gap_millis: 0,
+            season: 0,
+            horizon: 1,
+            burn_in: 4,
+            calendar: Calendar::utc(),
+            extra: ExtraFeatures::default(),
+        }
+    }
+
     /// Steps of a season, where there is one.
     pub fn seasonal(&self) -> Option<usize> {
         (self.season >= 2).then_some(self.season as usize)

@@ -75,15 +75,9 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// The checkpoint before the first update.
     pub fn new(champion: &Weights) -> Self {
-        Self {
-            champion: champion.clone(),
-            weights: champion.clone(),
-            best: champion.clone(),
-            moments: Moments::default(),
-            states: Vec::new(),
-            order: 0,
-            counters: Counters::default(),
-        }
+        let [champion, weights, best] = [(); 3].map(|()| champion.clone());
+        let (moments, states, counters) = (Moments::default(), Vec::new(), Counters::default());
+        Self { champion, weights, best, moments, states, order: 0, counters }
     }
 
     /// Updates so far.

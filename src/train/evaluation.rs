@@ -32,9 +32,22 @@ pub(super) struct Part<'a> {
     pub to: usize,
 }
 
-/// Every how many sequences one is sampled, so that at most four batches of them are evaluated.
-fn sampling_step(sequences: &[TrainingSequence], spec: &TrainSpec) -> usize {
-    sequences.len().div_ceil(4 * spec.batch_size.max(1)).max(1)
+/// The part of every sequence that `range` takes from its split; those that are empty are left out.
+fn parts<'a>(
+    sequences: &'a [TrainingSequence],
+    splits: &[Split],
+    range: impl Fn(&Split) -> (usize, usize),
+) -> impl Iterator<Item = Part<'a>> {
+    let part = move |(sequence, split)| {
+        let (from, to) = range(split);
+        (from < to).then_some(Part { sequence, from, to })
+    };
+    sequences.iter().zip(splits).filter_map(part)
+}
+
+/// Samples the parts of at most four batches of sequences, evenly.
+fn sample<'a>(parts: impl Iterator<Item = Part<'a>>, sequences: usize, spec: &TrainSpec) -> Vec<Part<'a>> {
+    parts.step_by(sequences.div_ceil(4 * spec.batch_size.max(1)).max(1)).collect()
 }
 
 /// The selection half of the validation part, of a sample of the sequences.
@@ -43,28 +56,19 @@ pub(super) fn selection_parts<'a>(
     splits: &[Split],
     spec: &TrainSpec,
 ) -> Vec<Part<'a>> {
-    let parts = sequences.iter().zip(splits).filter(|(_, split)| split.selection_end > split.train_end);
-    let sample = parts.step_by(sampling_step(sequences, spec));
-    sample.map(|(sequence, split)| Part { sequence, from: split.train_end, to: split.selection_end }).collect()
+    let parts = parts(sequences, splits, |split| (split.train_end, split.selection_end));
+    sample(parts, sequences.len(), spec)
 }
 
-/// The newest steps of the training part, as many as there are for validation, of a sample of the sequences: measures
-/// the fit.
+/// The newest steps of the training part, as many as there are for validation, of a sample of the sequences: measures the
+/// fit.
 pub(super) fn training_parts<'a>(
     sequences: &'a [TrainingSequence],
     splits: &[Split],
     spec: &TrainSpec,
 ) -> Vec<Part<'a>> {
-    let parts = sequences.iter().zip(splits).filter(|(_, split)| split.train_end > 0);
-    let sample = parts.step_by(sampling_step(sequences, spec));
-    let from = |split: &Split| (2 * split.train_end).saturating_sub(split.steps);
-    sample.map(|(sequence, split)| Part { sequence, from: from(split), to: split.train_end }).collect()
-}
-
-/// The comparison half of the validation part, of all sequences.
-fn comparison_parts<'a>(sequences: &'a [TrainingSequence], splits: &[Split]) -> Vec<Part<'a>> {
-    let parts = sequences.iter().zip(splits).filter(|(_, split)| split.steps > split.selection_end);
-    parts.map(|(sequence, split)| Part { sequence, from: split.selection_end, to: split.steps }).collect()
+    let newest = |split: &Split| ((2 * split.train_end).saturating_sub(split.steps), split.train_end);
+    sample(parts(sequences, splits, newest), sequences.len(), spec)
 }
 
 /// Champion and challenger on the same newest steps.
@@ -91,7 +95,8 @@ pub fn compare(
     challenger: &Weights,
     sequences: &[TrainingSequence],
 ) -> Result<Comparison, TrainError> {
-    let parts = comparison_parts(sequences, &Split::of_all(sequences, network, spec)?);
+    let splits = Split::of_all(sequences, network, spec)?;
+    let parts: Vec<Part<'_>> = parts(sequences, &splits, |split| (split.selection_end, split.steps)).collect();
     let champion = evaluate(spec, network, champion, &parts)?;
     let challenger = evaluate(spec, network, challenger, &parts)?;
     let (champion_loss, challenger_loss) = (champion.mean(network.levels), challenger.mean(network.levels));

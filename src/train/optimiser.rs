@@ -88,15 +88,15 @@ impl AdamW {
 }
 
 /// The values of a contiguous tensor on the CPU.
-fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+pub(super) fn contiguous_values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match layout.contiguous_offsets() {
         Some((from, to)) => Ok(&storage.as_slice::<f32>()?[from..to]),
-        None => candle_core::bail!("the optimiser needs contiguous tensors"),
+        None => candle_core::bail!("the operation needs contiguous tensors"),
     }
 }
 
 /// The values of a contiguous tensor on the CPU, for writing.
-fn values_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
+fn contiguous_values_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
     match (layout.contiguous_offsets(), storage) {
         (Some((from, to)), CpuStorage::F32(values)) => Ok(&mut values[from..to]),
         _ => candle_core::bail!("the optimiser needs contiguous tensors of f32"),
@@ -122,9 +122,9 @@ impl InplaceOp2 for DecayingMean {
         gradient: &CpuStorage,
         gradient_layout: &Layout,
     ) -> Result<()> {
-        let means = values_mut(mean, mean_layout)?;
+        let means = contiguous_values_mut(mean, mean_layout)?;
         let (keep, take) = (self.keep as f32, (1.0 - self.keep) as f32);
-        for (mean, gradient) in means.iter_mut().zip(values(gradient, gradient_layout)?) {
+        for (mean, gradient) in means.iter_mut().zip(contiguous_values(gradient, gradient_layout)?) {
             let value = if self.squares { gradient * gradient } else { *gradient };
             *mean = *mean * keep + value * take;
         }
@@ -154,8 +154,8 @@ impl InplaceOp3 for AdamUpdate {
         second_layout: &Layout,
     ) -> Result<()> {
         let (rate, weigh, keep) = (self.rate as f32, (1.0 / self.second_correction) as f32, self.keep as f32);
-        let moments = values(first, first_layout)?.iter().zip(values(second, second_layout)?);
-        for (value, (first, second)) in values_mut(variable, variable_layout)?.iter_mut().zip(moments) {
+        let moments = contiguous_values(first, first_layout)?.iter().zip(contiguous_values(second, second_layout)?);
+        for (value, (first, second)) in contiguous_values_mut(variable, variable_layout)?.iter_mut().zip(moments) {
             *value = *value * keep - rate * first / ((second * weigh).sqrt() + EPSILON as f32);
         }
         Ok(())

@@ -14,6 +14,7 @@ use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, T
 
 use rayon::prelude::*;
 
+use super::optimiser::contiguous_values;
 use crate::nn::kernel::{
     InstructionSet, LANES, Loss, Panel, Results, Rows, dense_rows, dense_vectors, loss_gradients, outer_rows, padded,
 };
@@ -105,24 +106,11 @@ pub(super) fn pinball_loss(level: f32, error: f32) -> f32 {
     if error >= 0.0 { level * error } else { (level - 1.0) * error }
 }
 
-fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    match layout.contiguous_offsets() {
-        Some((from, to)) => Ok(&storage.as_slice::<f32>()?[from..to]),
-        None => candle_core::bail!("the head's loss needs contiguous tensors"),
-    }
-}
-
 /// The fused operation of head and loss.
 struct HeadLoss {
     pinball: Pinball,
-    gradients: OnceLock<Gradients>,
-}
-
-/// The gradients of the mean loss.
-struct Gradients {
-    by_outputs: Tensor,
-    by_weight: Tensor,
-    by_bias: Tensor,
+    /// The gradients of the mean loss by outputs, weight and bias.
+    gradients: OnceLock<[Tensor; 3]>,
 }
 
 /// One forward and backward pass of the head over all rows.
@@ -182,8 +170,8 @@ impl CustomOp3 for HeadLoss {
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (size, hidden) = weight_layout.shape().dims2()?;
-        let outputs = slice(outputs, outputs_layout)?;
-        let (weight, bias) = (slice(weight, weight_layout)?, slice(bias, bias_layout)?);
+        let outputs = contiguous_values(outputs, outputs_layout)?;
+        let (weight, bias) = (contiguous_values(weight, weight_layout)?, contiguous_values(bias, bias_layout)?);
         let (rows, width) = (outputs.len() / hidden, padded(size));
         let pass = HeadPass {
             pinball: &self.pinball,
@@ -208,11 +196,11 @@ impl CustomOp3 for HeadLoss {
         }
         let by_weight = (0..size).flat_map(|to| (0..hidden).map(move |from| (to, from)));
         let by_weight: Vec<f32> = by_weight.map(|(to, from)| sum[from * width + to]).collect();
-        let gradients = Gradients {
-            by_outputs: Tensor::from_vec(by_outputs, outputs_layout.shape(), &Device::Cpu)?,
-            by_weight: Tensor::from_vec(by_weight, (size, hidden), &Device::Cpu)?,
-            by_bias: Tensor::from_slice(&sum[hidden * width..][..size], size, &Device::Cpu)?,
-        };
+        let gradients = [
+            Tensor::from_vec(by_outputs, outputs_layout.shape(), &Device::Cpu)?,
+            Tensor::from_vec(by_weight, (size, hidden), &Device::Cpu)?,
+            Tensor::from_slice(&sum[hidden * width..][..size], size, &Device::Cpu)?,
+        ];
         self.gradients.get_or_init(|| gradients);
         let loss = losses.iter().sum::<f64>() * self.pinball.share();
         Ok((CpuStorage::F32(vec![loss as f32]), ().into()))
@@ -226,7 +214,7 @@ impl CustomOp3 for HeadLoss {
         _loss: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let Some(Gradients { by_outputs, by_weight, by_bias }) = self.gradients.get() else {
+        let Some([by_outputs, by_weight, by_bias]) = self.gradients.get() else {
             candle_core::bail!("backward pass of the head without a forward pass")
         };
         // The loss is usually the root of the graph, with gradient one.

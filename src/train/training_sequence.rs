@@ -166,23 +166,12 @@ impl SequenceBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::series::{Aggregation, Calendar, ExtraFeatures, FEATURES};
+    use crate::series::{Aggregation, FEATURES};
     use crate::time::Grid;
 
     fn spec() -> SeriesSpec {
-        SeriesSpec {
-            grid: Grid::Regular { interval: 1000 },
-            aggregation: Aggregation::Last,
-            readings_per_slot: None,
-            allowed_lateness: 0,
-            max_gap: 3,
-            max_gap_millis: 0,
-            season: 0,
-            horizon: 2,
-            burn_in: 4,
-            calendar: Calendar::utc(),
-            extra: ExtraFeatures::default(),
-        }
+        let spec = SeriesSpec::new(Grid::Regular { interval: 1000 });
+        SeriesSpec { aggregation: Aggregation::Last, max_gap: 3, horizon: 2, ..spec }
     }
 
     fn builder(max_steps: usize, readings: &[(i64, f64)]) -> SequenceBuilder {

@@ -1,25 +1,13 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::series::{Aggregation, Calendar, ExtraFeatures, FEATURE_NAMES, FEATURES, Holidays};
+use crate::series::{Aggregation, ExtraFeatures, FEATURE_NAMES, FEATURES, Holidays};
 use crate::snapshot::PartShapes;
 
 const HOUR: i64 = 3_600_000;
 
 fn spec(grid: Grid) -> SeriesSpec {
-    SeriesSpec {
-        grid,
-        aggregation: Aggregation::Mean,
-        readings_per_slot: None,
-        allowed_lateness: 0,
-        max_gap: 10,
-        max_gap_millis: 0,
-        season: 24,
-        horizon: 24,
-        burn_in: 32,
-        calendar: Calendar::utc(),
-        extra: ExtraFeatures::default(),
-    }
+    SeriesSpec { season: 24, horizon: 24, burn_in: 32, ..SeriesSpec::new(grid) }
 }
 
 fn hourly() -> SeriesSpec {

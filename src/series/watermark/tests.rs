@@ -1,22 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::series::{Calendar, ExtraFeatures};
 
 fn spec(interval: i64) -> SeriesSpec {
-    SeriesSpec {
-        grid: if interval == 0 { Grid::Irregular } else { Grid::Regular { interval } },
-        aggregation: Aggregation::Mean,
-        readings_per_slot: None,
-        allowed_lateness: 0,
-        max_gap: 3,
-        max_gap_millis: 0,
-        season: 0,
-        horizon: 2,
-        burn_in: 4,
-        calendar: Calendar::utc(),
-        extra: ExtraFeatures::default(),
-    }
+    let grid = if interval == 0 { Grid::Irregular } else { Grid::Regular { interval } };
+    SeriesSpec { max_gap: 3, horizon: 2, ..SeriesSpec::new(grid) }
 }
 
 /// Places readings `(time, value)` in order; returns the closed slots and the placements.

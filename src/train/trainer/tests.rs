@@ -7,7 +7,7 @@ use super::super::device::DeviceChoice;
 use super::super::training_sequence::SequenceBuilder;
 use super::*;
 use crate::nn::{CellKind, Strategy};
-use crate::series::{Aggregation, Calendar, ExtraFeatures, FEATURES, SeriesSpec};
+use crate::series::{Aggregation, FEATURES, SeriesSpec};
 use crate::time::{EventTime, Grid};
 
 const HORIZON: usize = 4;
@@ -64,19 +64,9 @@ fn sequences_for(
     steps: i64,
     mut value: impl FnMut(i64, f64) -> f64,
 ) -> Vec<TrainingSequence> {
-    let series = SeriesSpec {
-        grid: Grid::Regular { interval: 60_000 },
-        aggregation: Aggregation::Last,
-        readings_per_slot: None,
-        allowed_lateness: 0,
-        max_gap: 10,
-        max_gap_millis: 0,
-        season: 12,
-        horizon: HORIZON as u32,
-        burn_in: 8,
-        calendar: Calendar::utc(),
-        extra: ExtraFeatures::default(),
-    };
+    let spec = SeriesSpec::new(Grid::Regular { interval: 60_000 });
+    let (aggregation, horizon) = (Aggregation::Last, HORIZON as u32);
+    let series = SeriesSpec { aggregation, season: 12, horizon, burn_in: 8, ..spec };
     let sequence = |seed: u64| {
         let mut builder = SequenceBuilder::new(series.clone(), network, 10_000);
         let mut noise = noise(seed + 1);
