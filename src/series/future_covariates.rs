@@ -89,16 +89,6 @@ impl FutureCovariateTable {
         Insertion { stored: true, replaced }
     }
 
-    /// Slots that have values.
-    pub fn len(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// Whether no slot has values.
-    pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
-    }
-
     /// Copies one covariate for the slots from `slot` on; NaN where no value is known.
     fn copy(&self, covariate: usize, slot: i64, out: &mut [f64]) {
         let value = |stored: &FutureValues| stored.values.get(covariate).copied().filter(|value| !value.is_nan());

@@ -42,4 +42,4 @@ pub use state::SeriesState;
 pub use target::Target;
 pub use value_limit::VALUE_LIMIT;
 pub(crate) use value_limit::is_within_limit;
-pub use watermark::{ClosedSlot, MAX_OPEN_SLOTS, Placement};
+pub use watermark::{ClosedSlot, Placement};

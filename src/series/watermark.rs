@@ -9,7 +9,7 @@ use super::value_limit::{VALUE_LIMIT, is_within_limit};
 use crate::time::{EventTime, Grid};
 
 /// Slots that one series may hold open; bounds its memory. One more closes the oldest ahead of the watermark.
-pub const MAX_OPEN_SLOTS: usize = 1024;
+const MAX_OPEN_SLOTS: usize = 1024;
 
 /// A slot that has closed.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -10,13 +10,6 @@ use crate::nn::NetworkSpec;
 /// Spacing of the seeds of successive epochs: an odd number with well mixed bits (2⁶⁴ divided by the golden ratio).
 const EPOCH_SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Numbers of one step, the same in all sequences.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct StepSizes {
-    pub inputs: usize,
-    pub targets: usize,
-}
-
 /// The three parts of a sequence: training updates the weights on `[0, train_end)`, `[train_end, selection_end)`
 /// selects the best weights, and `[selection_end, steps)` compares challenger and champion. The last two are the
 /// validation part.
@@ -109,7 +102,9 @@ struct Row {
 pub(super) struct Batch<'a> {
     sequences: &'a [TrainingSequence],
     splits: &'a [Split],
-    sizes: StepSizes,
+    /// Inputs and targets of one step.
+    inputs: usize,
+    targets: usize,
     burn_in: usize,
     target_clip: f32,
     rows: Vec<Row>,
@@ -131,7 +126,7 @@ impl<'a> Batch<'a> {
     pub(super) fn new(
         sequences: &'a [TrainingSequence],
         splits: &'a [Split],
-        sizes: StepSizes,
+        network: &NetworkSpec,
         spec: &TrainSpec,
         epoch: usize,
     ) -> Self {
@@ -155,7 +150,9 @@ impl<'a> Batch<'a> {
                 shortest.push(std::cmp::Reverse((end, row)));
             }
         }
-        Self { sequences, splits, sizes, burn_in: spec.burn_in, target_clip: spec.target_clip, rows }
+        let (inputs, targets) = (network.inputs, network.targets());
+        let (burn_in, target_clip) = (spec.burn_in, spec.target_clip);
+        Self { sequences, splits, inputs, targets, burn_in, target_clip, rows }
     }
 
     /// Number of rows.
@@ -171,7 +168,7 @@ impl<'a> Batch<'a> {
     /// The steps `from..to` of every row, with targets from step `targets_from` on. Beyond the end of a row the inputs
     /// are zero and there are no targets.
     pub(super) fn chunk(&self, from: usize, targets_from: usize, to: usize) -> Chunk {
-        let (rows, StepSizes { inputs, targets: count }) = (self.row_count(), self.sizes);
+        let (rows, inputs, count) = (self.row_count(), self.inputs, self.targets);
         let mut features = vec![0.0; (to - from) * rows * inputs];
         let mut targets = vec![f32::NAN; (to - targets_from) * rows * count];
         let mut reset_mask = vec![false; (to - from) * rows];
@@ -231,7 +228,9 @@ fn replayed_segments(splits: &[Split], replay: ExperienceReplay, random: &mut Pc
 mod tests {
     use super::*;
 
-    const SIZES: StepSizes = StepSizes { inputs: 1, targets: 2 };
+    fn network() -> NetworkSpec {
+        NetworkSpec { hidden: 4, inputs: 1, horizon: 2, levels: 1, ..NetworkSpec::default() }
+    }
 
     /// Each feature identifies its sequence and step; each target is the step that it predicts.
     fn sequence(index: usize, steps: usize) -> TrainingSequence {
@@ -256,7 +255,7 @@ mod tests {
         let splits = splits(&sequences, &TrainSpec::default());
         assert_eq!((splits[0].train_end, splits[0].selection_end, splits[0].steps), (40, 45, 50));
         let spec = TrainSpec { batch_size: 3, k1: 4, k2: 4, target_clip: f32::INFINITY, ..TrainSpec::default() };
-        let batch = Batch::new(&sequences, &splits, SIZES, &spec, 3);
+        let batch = Batch::new(&sequences, &splits, &network(), &spec, 3);
         assert_eq!(batch.row_count(), 3);
         let chunk = batch.chunk(0, 0, batch.steps() + 2);
         let mut seen: Vec<usize> = chunk.features.iter().filter(|value| **value > 0.0).map(|v| *v as usize).collect();
@@ -280,7 +279,7 @@ mod tests {
             assert!(chunk.reset_mask[at] || before == Some(feature - 1.0), "{feature}");
         }
         assert!(chunk.reset_mask.iter().filter(|reset| **reset).count() > 4);
-        let other = Batch::new(&sequences, &splits, SIZES, &spec, 4).chunk(0, 0, batch.steps() + 2);
+        let other = Batch::new(&sequences, &splits, &network(), &spec, 4).chunk(0, 0, batch.steps() + 2);
         assert_ne!(other.features, chunk.features, "another epoch, another order");
         let part = batch.chunk(5, 7, 9);
         assert_eq!(part.features, chunk.features[5 * 3..9 * 3]);
@@ -294,7 +293,7 @@ mod tests {
         let sequences = [sequence(0, 50), sequence(1, 30)];
         let splits = splits(&sequences, &TrainSpec::default());
         let spec = TrainSpec { batch_size: 2, k1: 4, k2: 64, burn_in: 6, target_clip: 20.0, ..TrainSpec::default() };
-        let batch = Batch::new(&sequences, &splits, SIZES, &spec, 0);
+        let batch = Batch::new(&sequences, &splits, &network(), &spec, 0);
         let chunk = batch.chunk(0, 0, batch.steps());
         for (at, feature) in chunk.features.iter().enumerate().filter(|(_, value)| **value > 0.0) {
             let (index, step) = place(*feature);
@@ -312,7 +311,7 @@ mod tests {
         let splits = splits(&sequences, &spec);
         let ends = (splits[0].train_end, splits[0].selection_end, splits[1].train_end);
         assert_eq!(ends, (492, 496, 24), "at most 8 steps are for validation");
-        let batch = Batch::new(&sequences, &splits, SIZES, &spec, 0);
+        let batch = Batch::new(&sequences, &splits, &network(), &spec, 0);
         let segments: Vec<Segment> = batch.rows.iter().flat_map(|row| row.segments.clone()).collect();
         let of = |index: usize| segments.iter().filter(move |segment| segment.sequence == index);
         assert_eq!((of(0).count(), of(1).count()), (4, 1), "the short sequence has no room for old windows");
@@ -323,7 +322,7 @@ mod tests {
 
     #[test]
     fn sequences_that_do_not_fit_the_network_are_rejected() {
-        let network = NetworkSpec { hidden: 4, inputs: 1, horizon: 2, levels: 1, ..NetworkSpec::default() };
+        let network = network();
         assert_eq!(step_counts(&[sequence(0, 5), sequence(1, 0)], &network).unwrap(), [5, 0]);
         let short = TrainingSequence { targets: vec![0.0; 9], ..sequence(0, 5) };
         let error = step_counts(&[sequence(0, 5), short], &network).unwrap_err().to_string();

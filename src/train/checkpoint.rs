@@ -3,16 +3,18 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::optimiser::Moments;
 use crate::nn::{NamedTensor, Weights, WeightsError, tensors_from_bytes, tensors_to_bytes};
 
 /// The format named in the header of every checkpoint.
 const FORMAT: &str = "foretide-checkpoint-1";
-/// The tensor that holds counters and losses.
-const NUMBERS: &str = "numbers";
+/// The tensor that holds the counters: their postcard bytes, each as an `f32`.
+const COUNTERS: &str = "counters";
 
 /// Progress and statistics of a training.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Counters {
     /// Updates, including skipped ones.
     pub updates: usize,
@@ -105,9 +107,10 @@ impl Checkpoint {
             .flat_map(|(group, tensors)| tensors.iter().map(move |(name, tensor)| (group, name, tensor)))
             .map(|(group, name, tensor)| (format!("{group}.{name}"), tensor.clone()))
             .collect();
-        let numbers = self.numbers();
-        let values = numbers.iter().flat_map(|number| to_parts(*number)).collect();
-        tensors.insert(NUMBERS.to_owned(), NamedTensor { shape: vec![numbers.len(), 4], values });
+        let counters = postcard::to_stdvec(&(self.order, self.moments.steps, &self.counters));
+        let counters = counters.unwrap_or_else(|_| unreachable!("plain data in memory always encodes"));
+        let values: Vec<f32> = counters.into_iter().map(f32::from).collect();
+        tensors.insert(COUNTERS.to_owned(), NamedTensor { shape: vec![values.len()], values });
         tensors_to_bytes(&tensors, FORMAT)
     }
 
@@ -122,86 +125,17 @@ impl Checkpoint {
             groups.entry(group.to_owned()).or_default().insert(rest.to_owned(), tensor);
         }
         let mut take = |group: &str| groups.remove(group).unwrap_or_default();
-        let numbers: Vec<u64> = take(NUMBERS)
-            .into_values()
-            .flat_map(|tensor| tensor.values)
-            .collect::<Vec<_>>()
-            .chunks(4)
-            .map(from_parts)
-            .collect();
-        let mut checkpoint = Self {
-            champion: Weights::from_tensors(take("champion")),
-            weights: Weights::from_tensors(take("weights")),
-            best: Weights::from_tensors(take("best")),
-            moments: Moments { steps: 0, first: take("first"), second: take("second") },
-            states: take("states").into_values().collect(),
-            order: 0,
-            counters: Counters::default(),
-        };
-        match groups.into_keys().next() {
-            Some(name) => Err(WeightsError::Unknown { name }),
-            None if checkpoint.set_numbers(&numbers) => Ok(checkpoint),
-            None => Err(WeightsError::Malformed(format!("the checkpoint has {} numbers", numbers.len()))),
+        let counters: Vec<u8> = take(COUNTERS).into_values().flat_map(|t| t.values).map(|byte| byte as u8).collect();
+        let [champion, weights, best] = ["champion", "weights", "best"].map(|group| Weights::from_tensors(take(group)));
+        let (first, second) = (take("first"), take("second"));
+        let states = take("states").into_values().collect();
+        if let Some(name) = groups.into_keys().next() {
+            return Err(WeightsError::Unknown { name });
         }
+        let (order, steps, counters) = postcard::from_bytes(&counters)
+            .map_err(|error| WeightsError::Malformed(format!("the checkpoint's counters: {error}")))?;
+        Ok(Self { champion, weights, best, moments: Moments { steps, first, second }, states, order, counters })
     }
-
-    /// Counters, and losses as their bits.
-    fn numbers(&self) -> [u64; 12] {
-        let counters = &self.counters;
-        let [updates, epoch, step, clipped, skipped] =
-            [counters.updates, counters.epoch, counters.step, counters.clipped, counters.skipped]
-                .map(|count| count as u64);
-        let [loss, norm, clipped_norm, best_loss] =
-            [counters.loss, counters.norm, counters.clipped_norm, counters.best_loss].map(f64::to_bits);
-        let (moments, series_steps) = (self.moments.steps, counters.series_steps);
-        [self.order, moments, series_steps, updates, epoch, step, clipped, skipped, loss, norm, clipped_norm, best_loss]
-    }
-
-    /// Restores what [`Self::numbers`] returns; `false` where their count is wrong.
-    fn set_numbers(&mut self, numbers: &[u64]) -> bool {
-        let &[
-            order,
-            moments,
-            series_steps,
-            updates,
-            epoch,
-            step,
-            clipped,
-            skipped,
-            loss,
-            norm,
-            clipped_norm,
-            best_loss,
-        ] = numbers
-        else {
-            return false;
-        };
-        let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-        (self.order, self.moments.steps) = (order, moments);
-        self.counters = Counters {
-            updates: count(updates),
-            epoch: count(epoch),
-            step: count(step),
-            clipped: count(clipped),
-            skipped: count(skipped),
-            series_steps,
-            loss: f64::from_bits(loss),
-            norm: f64::from_bits(norm),
-            clipped_norm: f64::from_bits(clipped_norm),
-            best_loss: f64::from_bits(best_loss),
-        };
-        true
-    }
-}
-
-/// A number as four parts of 16 bits, which `f32` holds exactly.
-fn to_parts(number: u64) -> [f32; 4] {
-    [48, 32, 16, 0].map(|shift| f32::from((number >> shift) as u16))
-}
-
-/// The inverse of [`to_parts`].
-fn from_parts(parts: &[f32]) -> u64 {
-    parts.iter().fold(0, |number, part| number << 16 | u64::from(*part as u16))
 }
 
 #[cfg(test)]

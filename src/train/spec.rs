@@ -132,8 +132,6 @@ pub struct Progress {
     pub update: usize,
     /// The most updates.
     pub max_updates: usize,
-    /// Complete passes over all sequences.
-    pub epoch: usize,
     /// Mean loss of the newest chunk whose loss is finite.
     pub loss: f64,
     /// Global norm of its gradient, before clipping.
@@ -144,8 +142,6 @@ pub struct Progress {
     pub clipped: usize,
     /// Updates so far that were skipped because loss or gradient was not finite.
     pub skipped_non_finite: usize,
-    /// The learning rate of the next update.
-    pub learning_rate: f64,
     /// The least loss on the selection half of the validation part; NaN before the first evaluation.
     pub best_loss: f64,
     /// Series steps trained on so far, over all sequences.

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use candle_core::Tensor;
 
-use super::batch::{Batch, Split, StepSizes};
+use super::batch::{Batch, Split};
 use super::bptt::{LossAndGradients, Model};
 use super::checkpoint::{Checkpoint, Counters};
 use super::device;
@@ -237,9 +237,8 @@ impl<'a> Trainer<'a> {
 
     /// One pass over all sequences, or the rest of it, in chunks of `k1` steps that reach back `k2` steps.
     fn epoch(&mut self) -> Result<ControlFlow<()>, TrainError> {
-        let sizes = StepSizes { inputs: self.network.inputs, targets: self.network.targets() };
         let splits = self.splits.clone();
-        let batch = Batch::new(self.sequences, &splits, sizes, self.spec, self.counters.epoch);
+        let batch = Batch::new(self.sequences, &splits, self.network, self.spec, self.counters.epoch);
         let (k1, k2, rows) = (self.spec.k1, self.spec.k2, batch.row_count());
         let begin = |step: usize| (step + k1).saturating_sub(k2);
         let (complete, updates_before) = (self.counters.step == 0, self.counters.updates);
@@ -283,25 +282,21 @@ impl<'a> Trainer<'a> {
         Ok(if fruitless { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
-    fn learning_rate(&self) -> f64 {
-        let Self { spec, counters, .. } = self;
-        learning_rate(spec.learning_rate, counters.updates, spec.warm_up, spec.max_updates)
-    }
-
     /// Clips the gradients and updates the weights. Returns whether loss and gradients are finite; otherwise the
     /// weights stay as they are.
     fn update(&mut self, LossAndGradients { loss, mut gradients }: LossAndGradients) -> Result<bool, TrainError> {
         let norm = global_norm(&gradients)?;
-        let rate = self.learning_rate();
+        let spec = self.spec;
+        let rate = learning_rate(spec.learning_rate, self.counters.updates, spec.warm_up, spec.max_updates);
         self.counters.updates += 1;
         if !(loss.is_finite() && norm.is_finite()) {
             self.counters.skipped += 1;
             return Ok(false);
         }
-        self.counters.clipped += usize::from(clip(&mut gradients, norm, self.spec.clip)?);
+        self.counters.clipped += usize::from(clip(&mut gradients, norm, spec.clip)?);
         self.optimiser.update(self.model.variables(), &gradients, rate)?;
         let counters = &mut self.counters;
-        (counters.loss, counters.norm, counters.clipped_norm) = (loss, norm, norm.min(self.spec.clip));
+        (counters.loss, counters.norm, counters.clipped_norm) = (loss, norm, norm.min(spec.clip));
         Ok(true)
     }
 
@@ -335,13 +330,11 @@ impl<'a> Trainer<'a> {
         Progress {
             update: self.counters.updates,
             max_updates: self.spec.max_updates,
-            epoch: self.counters.epoch,
             loss: self.counters.loss,
             gradient_norm: self.counters.norm,
             clipped_gradient_norm: self.counters.clipped_norm,
             clipped: self.counters.clipped,
             skipped_non_finite: self.counters.skipped,
-            learning_rate: self.learning_rate(),
             best_loss: self.counters.best_loss,
             series_steps: self.counters.series_steps,
             checkpoint,

@@ -301,11 +301,10 @@ fn gradients_are_clipped_and_counted() {
 fn every_weight_gets_a_gradient() {
     let sequences = seasonal();
     let splits = Split::of_all(&sequences, &network(CellKind::Gru, 1), &TrainSpec::default()).unwrap();
-    let sizes = StepSizes { inputs: FEATURES, targets: HORIZON };
     for cell in CellKind::ALL {
         let network = network(cell, 2);
         let model = Model::new(&network, &nonzero_head(&network), &Device::Cpu).unwrap();
-        let batch = Batch::new(&sequences, &splits, sizes, &spec(), 1);
+        let batch = Batch::new(&sequences, &splits, &network, &spec(), 1);
         let chunk = batch.chunk(0, 0, 64);
         let rows = batch.row_count();
         let layers = model.forward(&chunk, rows, &model.fresh(rows).unwrap()).unwrap();
