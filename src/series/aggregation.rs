@@ -32,17 +32,13 @@ pub(super) struct OpenSlot {
     time: i64,
     /// The aggregate so far.
     pub value: f64,
-    /// Readings so far.
     pub readings: u32,
 }
 
 impl OpenSlot {
-    /// A slot with its first reading.
     pub fn new(slot: i64, time: i64, value: f64) -> Self {
         Self { slot, time, value, readings: 1 }
     }
-
-    /// Adds a reading.
     pub fn add(&mut self, aggregation: Aggregation, time: i64, value: f64) {
         self.readings = self.readings.saturating_add(1);
         match aggregation {
@@ -55,8 +51,6 @@ impl OpenSlot {
             Aggregation::First | Aggregation::Last | Aggregation::Count => {}
         }
     }
-
-    /// The value of the slot when it closes.
     pub fn result(&self, aggregation: Aggregation) -> f64 {
         match aggregation {
             Aggregation::Count => f64::from(self.readings),

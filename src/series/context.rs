@@ -12,7 +12,6 @@ pub(super) struct Context {
     values: Vec<f64>,
     /// `[step]`: event times on an irregular grid. Empty on a regular grid, where they follow from the newest slot.
     times: Vec<i64>,
-    /// Index of the newest value.
     newest: u32,
 }
 
@@ -60,8 +59,6 @@ impl Context {
         before_the_end.copy_from_slice(&self.values[from..from + straight]);
         from_the_start.copy_from_slice(&self.values[..from_the_start.len()]);
     }
-
-    /// Steps that the ring holds.
     pub fn len(&self) -> usize {
         self.values.len()
     }
@@ -73,20 +70,14 @@ impl Context {
             && (length == 0 || (self.newest as usize) < length)
             && self.values.iter().all(|value| value.is_nan() || is_within_limit(*value))
     }
-
-    /// Marks the newest slot as empty.
     pub fn mark_newest_missing(&mut self) {
         if let Some(newest) = self.values.get_mut(self.newest as usize) {
             *newest = f64::NAN;
         }
     }
-
-    /// Forgets all values.
     pub fn clear(&mut self) {
         self.values.fill(f64::NAN);
     }
-
-    /// Heap memory in bytes.
     pub fn heap_bytes(&self) -> usize {
         self.values.capacity() * size_of::<f64>() + self.times.capacity() * size_of::<i64>()
     }

@@ -7,8 +7,6 @@ use super::context::Context;
 use super::feature_layout::FEATURE_CLIP;
 use super::robust_scale::RobustScale;
 use super::value_limit::is_within_limit;
-
-/// The recent values of one covariate and their scale.
 #[derive(Debug, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct CovariateHistory {
     pub scale: RobustScale,
@@ -40,13 +38,9 @@ impl CovariateHistory {
         let mut values = (back..self.context.len()).map(|back| self.context.back(back));
         values.find(|value| !value.is_nan()).map(|value| self.in_scale(value))
     }
-
-    /// Whether the value `back` steps before the newest step is present.
     pub fn is_present(&self, back: usize) -> bool {
         !self.context.back(back).is_nan()
     }
-
-    /// A value in units of today's scale.
     pub fn in_scale(&self, value: f64) -> f32 {
         ((value - self.scale.location()) / self.scale.scale()).clamp(-FEATURE_CLIP, FEATURE_CLIP) as f32
     }
@@ -55,8 +49,6 @@ impl CovariateHistory {
     pub fn is_sound(&self) -> bool {
         self.scale.is_sound() && self.last_value.is_none_or(is_within_limit) && self.context.is_sound()
     }
-
-    /// Heap memory in bytes.
     pub fn heap_bytes(&self) -> usize {
         self.context.heap_bytes()
     }

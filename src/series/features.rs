@@ -11,22 +11,17 @@ use crate::time::{EventTime, Grid};
 
 /// Leads of the seasonal features, as divisors of the longest lead that one season back covers.
 const LEAD_DIVISORS: [usize; 5] = [usize::MAX, 8, 4, 2, 1];
-
-/// The parts of a series that its features are computed from.
 pub(super) struct FeatureSource<'a> {
     pub spec: &'a SeriesSpec,
     pub context: &'a Context,
     pub scale: &'a RobustScale,
     pub past_covariates: Option<&'a PastCovariates>,
     pub future_covariates: Option<&'a FutureCovariates>,
-    /// Slot of the newest step.
     pub slot: i64,
-    /// Steps up to the newest one.
     pub steps: u64,
 }
 
 impl FeatureSource<'_> {
-    /// Writes the features of the step `back` steps before the newest.
     pub fn write_features(&self, back: usize, out: &mut [f32]) {
         let Some((out, extra)) = out.split_first_chunk_mut::<FEATURES>() else { return };
         self.write_base(back, out);

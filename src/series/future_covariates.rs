@@ -203,7 +203,6 @@ impl FutureCovariates {
         grid.contains(self.path_start) && self.covariates.iter().all(valid)
     }
 
-    /// Heap memory in bytes.
     pub fn heap_bytes(&self) -> usize {
         let covariate =
             |covariate: &FutureCovariate| covariate.history.heap_bytes() + covariate.path.capacity() * size_of::<f64>();

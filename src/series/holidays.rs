@@ -12,7 +12,6 @@ use crate::time::{EventTime, Grid};
 pub struct Holidays {
     /// Ascending, without duplicates.
     days: Arc<[Holiday]>,
-    /// Slots of a day, at least one.
     slots_per_day: i64,
 }
 
@@ -57,8 +56,6 @@ impl Holidays {
         let at = self.days.partition_point(|day| day.to <= slot);
         self.days.get(at).filter(|day| day.from <= slot).copied()
     }
-
-    /// Slots of a day, at least one.
     pub(crate) fn slots_per_day(&self) -> i64 {
         self.slots_per_day
     }

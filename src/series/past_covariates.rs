@@ -28,8 +28,6 @@ struct OpenMeans {
     slot: i64,
     means: Vec<RunningMean>,
 }
-
-/// The mean of the readings so far.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 struct RunningMean {
     mean: f64,
@@ -112,8 +110,6 @@ impl PastCovariates {
         let means = self.open.iter().flat_map(|open| &open.means);
         means.map(|mean| mean.mean).all(is_within_limit) && self.histories.iter().all(CovariateHistory::is_sound)
     }
-
-    /// Heap memory in bytes.
     pub fn heap_bytes(&self) -> usize {
         let open = |open: &OpenMeans| open.means.capacity() * size_of::<RunningMean>();
         self.open.capacity() * size_of::<OpenMeans>()

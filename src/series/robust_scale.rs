@@ -100,8 +100,6 @@ impl RobustScale {
     pub fn difference(&self) -> f64 {
         round(self.difference.mean.max(self.floor()))
     }
-
-    /// All three figures.
     pub fn estimate(&self) -> ScaleEstimate {
         ScaleEstimate { location: self.location(), scale: self.scale(), difference: self.difference() }
     }

@@ -76,8 +76,6 @@ impl Slots {
             && self.newest.is_none_or(|newest| (EventTime::MIN..=EventTime::MAX).contains(&EventTime(newest)))
             && self.closed_to.is_none_or(|slot| grid.contains(slot))
     }
-
-    /// Heap memory in bytes.
     pub fn heap_bytes(&self) -> usize {
         self.open.capacity() * size_of::<OpenSlot>()
     }

@@ -26,43 +26,27 @@ impl Split {
         let validation = share.min(steps).min(spec.max_validation_steps);
         Self { train_end: steps - validation, selection_end: steps - validation / 2, steps }
     }
-
-    /// The split of every sequence.
-    ///
-    /// # Errors
-    /// Where a sequence does not fit the network.
-    pub(super) fn of_all(
-        sequences: &[TrainingSequence],
-        network: &NetworkSpec,
-        spec: &TrainSpec,
-    ) -> Result<Vec<Self>, TrainError> {
-        Ok(step_counts(sequences, network)?.into_iter().map(|steps| Self::new(steps, spec)).collect())
-    }
 }
 
-/// The steps of each sequence.
-///
-/// # Errors
-/// Where a sequence does not fit the network.
+/// The steps of each sequence; an error where one does not fit the network.
 pub(super) fn step_counts(sequences: &[TrainingSequence], network: &NetworkSpec) -> Result<Vec<usize>, TrainError> {
-    let count = |(at, sequence): (usize, &TrainingSequence)| {
+    let (inputs, count) = (network.inputs, network.targets());
+    let steps = |(at, sequence): (usize, &TrainingSequence)| {
         let TrainingSequence { features, targets, resets, .. } = sequence;
-        let steps = features.len() / network.inputs;
-        let whole = steps * network.inputs == features.len() && steps * network.targets() == targets.len();
+        let steps = features.len() / inputs;
+        let whole = steps * inputs == features.len() && steps * count == targets.len();
         let ordered = resets.windows(2).all(|pair| pair[0] < pair[1]);
         if whole && ordered {
             return Ok(steps);
         }
         Err(TrainError::Invalid(format!(
-            "sequence {at} has {} features and {} targets, expected the same number of steps of {} and {}, and resets \
-             in ascending order",
+            "sequence {at} has {} features and {} targets, expected the same number of steps of {inputs} and {count}, \
+             and resets in ascending order",
             features.len(),
-            targets.len(),
-            network.inputs,
-            network.targets()
+            targets.len()
         )))
     };
-    sequences.iter().enumerate().map(count).collect()
+    sequences.iter().enumerate().map(steps).collect()
 }
 
 /// The `count` targets of a step, clamped to plus and minus `clip`; NaN for those that depend on a value at step `end`
@@ -154,13 +138,9 @@ impl<'a> Batch<'a> {
         let (burn_in, target_clip) = (spec.burn_in, spec.target_clip);
         Self { sequences, splits, inputs, targets, burn_in, target_clip, rows }
     }
-
-    /// Number of rows.
     pub(super) fn row_count(&self) -> usize {
         self.rows.len()
     }
-
-    /// Steps of the longest row.
     pub(super) fn steps(&self) -> usize {
         self.rows.iter().filter_map(|row| row.ends.last()).copied().max().unwrap_or(0)
     }

@@ -18,7 +18,6 @@ pub(super) struct Model {
 
 /// The result of a backward pass.
 pub(super) struct LossAndGradients {
-    /// Mean loss.
     pub loss: f64,
     /// Its gradient with respect to every variable.
     pub gradients: Tensors<Tensor>,
@@ -36,8 +35,6 @@ impl Model {
     pub(super) fn variables(&self) -> &Tensors<Var> {
         &self.variables
     }
-
-    /// A copy of the current weights.
     pub(super) fn weights(&self) -> Result<Weights> {
         let tensors = self.variables.iter().map(|(name, variable)| Ok((name.clone(), named(variable)?)));
         Ok(Weights::from_tensors(tensors.collect::<Result<_>>()?))

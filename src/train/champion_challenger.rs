@@ -90,8 +90,8 @@ impl fmt::Display for RejectionReason {
             Self::NotFinite => formatter.write_str("the challenger's validation loss is not finite"),
             Self::NoClearWin { champion, challenger, margin } => write!(
                 formatter,
-                "the challenger's validation loss is {challenger:.6}, the champion's {champion:.6}: it must be lower by \
-                 {:.2} %",
+                "the challenger's validation loss is {challenger:.6}, the champion's {champion:.6}: it must be lower \
+                 by {:.2} %",
                 margin * 100.0
             ),
             Self::Overfitting(losses) => write!(

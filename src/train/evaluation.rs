@@ -1,6 +1,6 @@
 //! The pinball loss of weights on a part of the history, through the network that serves.
 
-use super::batch::{Split, targets_before};
+use super::batch::{Split, step_counts, targets_before};
 use super::champion_challenger::{Verdict, judge};
 use super::pinball_loss::pinball_loss;
 use super::spec::{TrainError, TrainSpec};
@@ -95,7 +95,8 @@ pub fn compare(
     challenger: &Weights,
     sequences: &[TrainingSequence],
 ) -> Result<Comparison, TrainError> {
-    let splits = Split::of_all(sequences, network, spec)?;
+    let splits: Vec<Split> =
+        step_counts(sequences, network)?.into_iter().map(|steps| Split::new(steps, spec)).collect();
     let parts: Vec<Part<'_>> = parts(sequences, &splits, |split| (split.selection_end, split.steps)).collect();
     let champion = evaluate(spec, network, champion, &parts)?;
     let challenger = evaluate(spec, network, challenger, &parts)?;
@@ -106,10 +107,7 @@ pub fn compare(
 }
 
 /// Evaluates weights. The hidden states at the start of each part follow from the `spec.k2` steps before it, which give
-/// no loss.
-///
-/// # Errors
-/// Where the weights do not fit the network.
+/// no loss. Fails where the weights do not fit the network.
 pub(super) fn evaluate(
     spec: &TrainSpec,
     network_spec: &NetworkSpec,

@@ -75,8 +75,6 @@ impl AdamW {
         }
         Ok(())
     }
-
-    /// A copy of the moments, on the CPU.
     pub(super) fn moments(&self) -> Result<Moments> {
         let mut moments = Moments { steps: self.steps, ..Moments::default() };
         for (name, (first, second)) in &self.moments {

@@ -32,7 +32,6 @@ pub(super) struct Pinball {
     levels: Arc<[f32]>,
     /// Threshold of the quantile Huber loss; 0 for the pinball loss.
     huber: f32,
-    /// Matured targets.
     matured: u64,
 }
 
@@ -41,17 +40,12 @@ impl Pinball {
         let matured = targets.iter().filter(|target| !target.is_nan()).count() as u64;
         Self { targets: targets.into(), levels: levels.into(), huber, matured }
     }
-
-    /// How many targets have matured.
     pub(super) fn matured(&self) -> u64 {
         self.matured
     }
 
     /// The mean loss of the head `weight` `[horizon * levels, hidden]` and `bias` `[horizon * levels]` on the network's
     /// outputs `[.., hidden]`: a scalar, differentiable with respect to all three.
-    ///
-    /// # Errors
-    /// Where no target has matured, or the shapes do not match.
     pub(super) fn mean(&self, outputs: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
         let (rows, size) = (outputs.elem_count() / weight.dim(1)?, bias.dim(0)?);
         if self.matured == 0 || self.targets.len() * self.levels.len() != rows * size {
@@ -105,8 +99,6 @@ impl Pinball {
 pub(super) fn pinball_loss(level: f32, error: f32) -> f32 {
     if error >= 0.0 { level * error } else { (level - 1.0) * error }
 }
-
-/// The fused operation of head and loss.
 struct HeadLoss {
     pinball: Pinball,
     /// The gradients of the mean loss by outputs, weight and bias.

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use candle_core::Tensor;
 
-use super::batch::{Batch, Split};
+use super::batch::{Batch, Split, step_counts};
 use super::bptt::{LossAndGradients, Model};
 use super::checkpoint::{Checkpoint, Counters};
 use super::device;
@@ -78,8 +78,6 @@ pub fn resume(
         trainer.join().unwrap_or_else(|_| Err(TrainError::Thread("it panicked".to_owned())))
     })
 }
-
-/// Checks the settings.
 fn check(spec: &TrainSpec, network: &NetworkSpec) -> Result<(), TrainError> {
     let invalid = |what: String| Err(TrainError::Invalid(what));
     if spec.k1 == 0 || spec.k2 < spec.k1 || spec.k2 > MAX_CHUNK_STEPS {
@@ -124,8 +122,6 @@ impl Observer {
         self.progress.send(progress).is_err() || self.answers.recv().unwrap_or(true)
     }
 }
-
-/// A training in progress.
 struct Trainer<'a> {
     spec: &'a TrainSpec,
     network: &'a NetworkSpec,
@@ -156,7 +152,8 @@ impl<'a> Trainer<'a> {
         for weights in [&from.champion, &from.weights, &from.best] {
             weights.check(network).map_err(NetworkError::from)?;
         }
-        let splits = Split::of_all(sequences, network, spec)?;
+        let splits: Vec<Split> =
+            step_counts(sequences, network)?.into_iter().map(|steps| Split::new(steps, spec)).collect();
         let trained: usize = splits.iter().map(|split| split.train_end.saturating_sub(1 + spec.burn_in)).sum();
         if trained == 0 {
             let steps: usize = splits.iter().map(|split| split.steps).sum();
@@ -201,8 +198,6 @@ impl<'a> Trainer<'a> {
             interrupted: false,
         })
     }
-
-    /// Runs all epochs, then compares challenger and champion.
     fn run(mut self) -> Result<Outcome, TrainError> {
         while self.counters.epoch < self.spec.epochs && self.epoch()?.is_continue() {}
         let checkpoint = self.checkpoint()?;

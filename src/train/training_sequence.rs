@@ -189,11 +189,9 @@ mod tests {
     #[test]
     fn targets_and_features_are_those_of_serving() {
         // Slot 2 is empty; slot 3 is still open.
-        let sequence = builder(100, &[(0, 1.0), (1, 4.0), (3, 2.0), (4, 2.0)]).to_sequence();
-        assert_eq!(
-            (sequence.features.len(), sequence.targets.len(), sequence.resets.as_slice()),
-            (4 * FEATURES, 8, &[0][..])
-        );
+        let TrainingSequence { features: found, targets, resets, .. } =
+            builder(100, &[(0, 1.0), (1, 4.0), (3, 2.0), (4, 2.0)]).to_sequence();
+        assert_eq!((found.len(), targets.len(), resets), (4 * FEATURES, 8, vec![0]));
         let mut state = SeriesState::new();
         let mut scales = Vec::new();
         for (slot, value) in [(0, Some(1.0)), (1, Some(4.0)), (2, None), (3, Some(2.0))] {
@@ -203,12 +201,10 @@ mod tests {
             let mut features = [0.0; FEATURES];
             state.features(&spec(), &mut features);
             let at = scales.len() - 1;
-            assert_eq!(sequence.features[at * FEATURES..][..FEATURES], features, "step {at}");
+            assert_eq!(found[at * FEATURES..][..FEATURES], features, "step {at}");
         }
         let expected = [(3.0 / scales[0]) as f32, f32::NAN, f32::NAN, (-2.0 / scales[1]) as f32];
-        for (at, (target, expected)) in
-            sequence.targets.iter().zip(expected.into_iter().chain([f32::NAN; 4])).enumerate()
-        {
+        for (at, (target, expected)) in targets.iter().zip(expected.into_iter().chain([f32::NAN; 4])).enumerate() {
             assert_eq!(target.to_bits(), expected.to_bits(), "target {at}: {target}");
         }
     }

@@ -156,7 +156,8 @@ proptest! {
             for slot in closed.drain(..) {
                 state.update(&spec, &slot);
                 prop_assert!(state.scale().is_finite() && state.scale() > 0.0);
-                prop_assert!(state.mean_absolute_difference() > 0.0 && state.mean_absolute_difference() <= state.scale());
+                let difference = state.mean_absolute_difference();
+                prop_assert!(difference > 0.0 && difference <= state.scale());
                 prop_assert!(state.last_value().abs() <= crate::series::VALUE_LIMIT);
                 state.features(&spec, &mut features);
                 prop_assert!(features.iter().all(|feature| feature.abs() <= 8.0), "{features:?}");

@@ -300,7 +300,7 @@ fn gradients_are_clipped_and_counted() {
 #[test]
 fn every_weight_gets_a_gradient() {
     let sequences = seasonal();
-    let splits = Split::of_all(&sequences, &network(CellKind::Gru, 1), &TrainSpec::default()).unwrap();
+    let splits: Vec<Split> = sequences.iter().map(|_| Split::new(400, &TrainSpec::default())).collect();
     for cell in CellKind::ALL {
         let network = network(cell, 2);
         let model = Model::new(&network, &nonzero_head(&network), &Device::Cpu).unwrap();
