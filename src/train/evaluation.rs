@@ -60,8 +60,8 @@ pub(super) fn selection_parts<'a>(
     sample(parts, sequences.len(), spec)
 }
 
-/// The newest steps of the training part, as many as there are for validation, of a sample of the sequences: measures the
-/// fit.
+/// The newest steps of the training part, as many as there are for validation, of a sample of the sequences: measures
+/// the fit.
 pub(super) fn training_parts<'a>(
     sequences: &'a [TrainingSequence],
     splits: &[Split],
