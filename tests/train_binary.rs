@@ -176,7 +176,7 @@ fn failures_say_what_was_expected_and_have_their_exit_codes() {
     let cases: [(&[&str], i32, &str); 16] = [
         (&["no/such.csv"], 66, "no/such.csv: "),
         (&[&bad], 65, "line 3, column \"x\": \"one\"; expected a number"),
-        (&[&short], 65, "nothing to learn from"),
+        (&[&short], 65, "nothing to train on"),
         (&[&good, "--from", "no/such"], 66, "no/such: "),
         (&[&good, "--from", &good], 65, "not a safetensors file"),
         (&[&good, "--resume", &bad], 65, "not a safetensors file"),
