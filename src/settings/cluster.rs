@@ -196,13 +196,13 @@ table! {
         pub poll_records: u32 = 4_096,
         /// Most input records of one transaction; on reaching it the shard commits before `commit_interval` is over.
         pub transaction_records: u32 = 50_000,
-        /// Most bytes of input, and most bytes of forecasts and slots, of one transaction; near it the shard commits before
-        /// `commit_interval` is over.
+        /// Most bytes of input of one transaction, and most bytes of its forecasts and slots; near it the shard commits
+        /// before `commit_interval` is over.
         pub transaction_bytes: Size = Size::mebibytes(64),
         /// Most bytes that the consumer fetches ahead of the engine.
         pub fetch_ahead_bytes: Size = Size::mebibytes(64),
-        /// Most bytes that each reader outside of the consumer group fetches ahead: the reader of the weights, those of at
-        /// most eight restores, and one for each standby partition and future-covariate partition.
+        /// Most bytes that each reader outside of the consumer group fetches ahead: the reader of the weights, those of
+        /// at most eight restores, and one for each standby partition and future-covariate partition.
         pub reader_ahead_bytes: Size = Size::mebibytes(8),
         /// Most output bytes that wait for the brokers; beyond it serving waits.
         pub send_ahead_bytes: Size = Size::mebibytes(64),

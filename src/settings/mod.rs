@@ -1,10 +1,10 @@
 //! Turns TOML and environment variables into checked types, with errors that point at the line.
 //!
-//! A configuration has three layers, each over the one before: the defaults (they stand beside the keys, in [`cluster`],
-//! [`stream`] and [`Settings`]), the file, and the environment. The name of a variable is `FORETIDE__` and the path of
-//! the key in capitals with `__` between its steps: `FORETIDE__KAFKA__BROKERS=a:9092,b:9092`,
-//! `FORETIDE__STREAM__0__HORIZON=48`. [`load`] reports all mistakes at once. `config/foretide.toml` is the reference of
-//! every key.
+//! A configuration has three layers, each over the one before: the defaults (declared with the keys in [`cluster`],
+//! [`stream`] and [`Settings`]), the file, and the environment. The name of a variable is `FORETIDE__` and the path
+//! of the key in capitals with `__` between its steps: `FORETIDE__KAFKA__BROKERS=a:9092,b:9092`,
+//! `FORETIDE__STREAM__0__HORIZON=48`. [`load`] reports all mistakes at once. `config/foretide.toml` is the reference
+//! of all keys.
 
 mod checks;
 pub mod cluster;

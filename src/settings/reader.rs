@@ -76,7 +76,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader that starts with `findings`. `tables_of_keys` maps each key to the tables that have it, such as `[kafka]`.
+    /// A reader that starts with `findings`. `tables_of_keys` maps each key to the tables that have it, such as
+    /// `[kafka]`.
     pub fn new(
         origins: Origins,
         findings: Vec<Finding>,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::problem::{Location, Problem, Problems};
 
-/// Longest line, in characters, of a note that has more than one word.
+/// Longest line of a note, in characters, where the note has more than one word.
 const LINE_WIDTH: usize = 110;
 
 impl fmt::Display for Problems {
@@ -47,22 +47,30 @@ fn write_problem(problem: &Problem, file: &str, f: &mut fmt::Formatter<'_>) -> f
     Ok(())
 }
 
-/// Writes one note. Long lists of words continue on further lines, indented below the first word.
+/// Writes one note. Lists of allowed words continue on further lines, indented below the first word.
 fn write_note(margin: &str, name: &str, note: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let head = format!("{margin} = {name}:");
-    if name != "expected" {
-        return writeln!(f, "{head} {note}");
-    }
-    let (mut line, indent) = (head.clone(), " ".repeat(head.len()));
-    for word in note.split(' ') {
-        if line.len() > indent.len() && line.chars().count() + 1 + word.chars().count() > LINE_WIDTH {
-            writeln!(f, "{line}")?;
-            line.clone_from(&indent);
+    let head = format!("{margin} = {name}: ");
+    let note = if name == "expected" { wrap(note, head.len()) } else { note.to_owned() };
+    writeln!(f, "{head}{note}")
+}
+
+/// `text` in lines of at most `LINE_WIDTH` characters, broken between words. All lines but the first are indented.
+pub fn wrap(text: &str, indent: usize) -> String {
+    let (mut wrapped, mut column) = (String::new(), indent);
+    for word in text.split(' ') {
+        let width = word.chars().count();
+        if column > indent && column + 1 + width > LINE_WIDTH {
+            wrapped.push('\n');
+            wrapped.push_str(&" ".repeat(indent));
+            column = indent;
+        } else if column > indent {
+            wrapped.push(' ');
+            column += 1;
         }
-        line.push(' ');
-        line.push_str(word);
+        wrapped.push_str(word);
+        column += width;
     }
-    writeln!(f, "{line}")
+    wrapped
 }
 
 /// Blanks as wide as the first `columns` characters of `text`. They keep the tabs of the text.

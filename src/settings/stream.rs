@@ -177,7 +177,7 @@ table! {
         pub segment: u32 = 0,
         /// Whether recurrent layers serve with weights and inputs in bfloat16.
         pub bf16: bool = false,
-        /// Longest time scale, in steps, of the chrono initialisation (Tallec and Ollivier 2018); 0: a forget bias of one.
+        /// Longest time scale, in steps, of the chrono initialisation (Tallec and Ollivier 2018); 0: a forget bias of 1.
         pub chrono: u32 = 0,
         /// Linear experts per series, at most three; fewer save memory.
         pub linear_experts: u32 = 3,
@@ -245,8 +245,8 @@ table! {
 }
 
 table! {
-    /// `[stream.future_covariates]`: covariates whose future values are known, such as weather forecasts. A second topic
-    /// has them.
+    /// `[stream.future_covariates]`: covariates whose future values are known, such as weather forecasts. A second
+    /// topic has them.
     pub struct FutureCovariates {
         /// The topic; absent: no future covariates.
         pub topic: Option<String> = None,
@@ -328,8 +328,8 @@ impl Stream {
         }
     }
 
-    /// Most slots of future covariates that are kept for one key. `auto` is 65,536 where all series share them, and four
-    /// horizons, at least 256, where each key has its own.
+    /// Most slots of future covariates that are kept for one key. `auto` is 65,536 where all series share them, and
+    /// four horizons, at least 256, where each key has its own.
     pub fn future_covariate_slots(&self) -> u32 {
         match (self.future_covariates.slots, &self.future_covariates.key) {
             (Auto::Set(slots), _) => slots,

@@ -1,6 +1,6 @@
 //! Fields, their columns, and times. Each test compares the whole report.
 
-use super::assert_report;
+use super::assert_problems;
 
 #[test]
 fn csv_needs_columns_and_fields_among_them() {
@@ -26,83 +26,40 @@ topics = ["in"]
 columns = ["load"]
 values = ["load"]
 interval = "1m""#;
-    let report = r#"error: conflicting values
- --> f.toml:6:10
-  |
-6 | format = "csv"
-  |          ^^^^^
-  = key: stream[0].format
-  = expected: the names of the columns with format = "csv"
-  = found: no columns
-  = see: stream[0].columns by default
-  = hint: such as columns = ["at", "meter", "load"]
-
-error: conflicting values
-  --> f.toml:11:35
-   |
-11 | columns = ["at", "meter", "load", "meter"]
-   |                                   ^^^^^^^
-   = key: stream[1].columns[3]
-   = expected: each item once
-   = found: "meter" twice
-   = see: stream[1].columns[1] at f.toml:11:18
-   = hint: remove one of them
-
-error: wrong value
-  --> f.toml:12:13
-   |
-12 | delimiter = "\""
-   |             ^^^^
-   = key: stream[1].delimiter
-   = expected: a character that can separate columns
-   = found: '"'
-   = hint: such as "," or ";"
-
-error: conflicting values
-  --> f.toml:13:19
-   |
-13 | key = { fields = ["metre"] }
-   |                   ^^^^^^^
-   = key: stream[1].key.fields[0]
-   = expected: one of the columns at, meter, load, meter
-   = found: "metre"
-   = see: stream[1].columns at f.toml:11:11
-   = hint: did you mean "meter"?
-
-error: conflicting values
-  --> f.toml:14:18
-   |
-14 | time = { field = "stamp" }
-   |                  ^^^^^^^
-   = key: stream[1].time.field
-   = expected: one of the columns at, meter, load, meter
-   = found: "stamp"
-   = see: stream[1].columns at f.toml:11:11
-
-error: conflicting values
-  --> f.toml:15:11
-   |
-15 | values = ["laod", "load"]
-   |           ^^^^^^
-   = key: stream[1].values[0]
-   = expected: one of the columns at, meter, load, meter
-   = found: "laod"
-   = see: stream[1].columns at f.toml:11:11
-   = hint: did you mean "load"?
-
-error: conflicting values
-  --> f.toml:20:11
-   |
-20 | columns = ["load"]
-   |           ^^^^^^^^
-   = key: stream[2].columns
-   = expected: columns only with format = "csv"
-   = found: format = "json"
-   = see: stream[2].format by default
-   = hint: set format = "csv", or remove the columns
-
-f.toml: 7 problems; nothing was started"#;
-    assert_report(text, &[], report);
+    let report = r#"6:10 conflicting values: stream[0].format "csv"
+  expected: the names of the columns with format = "csv"
+  found: no columns
+  see: stream[0].columns by default
+  hint: such as columns = ["at", "meter", "load"]
+11:35 conflicting values: stream[1].columns[3] "meter"
+  expected: each item once
+  found: "meter" twice
+  see: stream[1].columns[1] at f.toml:11:18
+  hint: remove one of them
+12:13 wrong value: stream[1].delimiter "\""
+  expected: a character that can separate columns
+  found: '"'
+  hint: such as "," or ";"
+13:19 conflicting values: stream[1].key.fields[0] "metre"
+  expected: one of the columns at, meter, load, meter
+  found: "metre"
+  see: stream[1].columns at f.toml:11:11
+  hint: did you mean "meter"?
+14:18 conflicting values: stream[1].time.field "stamp"
+  expected: one of the columns at, meter, load, meter
+  found: "stamp"
+  see: stream[1].columns at f.toml:11:11
+15:11 conflicting values: stream[1].values[0] "laod"
+  expected: one of the columns at, meter, load, meter
+  found: "laod"
+  see: stream[1].columns at f.toml:11:11
+  hint: did you mean "load"?
+20:11 conflicting values: stream[2].columns ["load"]
+  expected: columns only with format = "csv"
+  found: format = "json"
+  see: stream[2].format by default
+  hint: set format = "csv", or remove the columns"#;
+    assert_problems(text, report);
 }
 
 #[test]
@@ -119,70 +76,33 @@ name = "b"
 topics = []
 values = []
 interval = "1m""#;
-    let report = r#"error: wrong value
- --> f.toml:4:19
-  |
-4 | key = { fields = ["", "a", "a"] }
-  |                   ^^
-  = key: stream[0].key.fields[0]
-  = expected: the name of a field
-  = found: an empty text
-
-error: conflicting values
- --> f.toml:4:28
-  |
-4 | key = { fields = ["", "a", "a"] }
-  |                            ^^^
-  = key: stream[0].key.fields[2]
-  = expected: each item once
-  = found: "a" twice
-  = see: stream[0].key.fields[1] at f.toml:4:23
-  = hint: remove one of them
-
-error: conflicting values
- --> f.toml:6:10
-  |
-6 | values = ["at", "load", "load"]
-  |          ^^^^^^^^^^^^^^^^^^^^^^
-  = key: stream[0].values
-  = expected: values that are not the time
-  = found: "at" as both
-  = see: stream[0].time at f.toml:5:8
-  = hint: remove it from values
-
-error: conflicting values
- --> f.toml:6:25
-  |
-6 | values = ["at", "load", "load"]
-  |                         ^^^^^^
-  = key: stream[0].values[2]
-  = expected: each item once
-  = found: "load" twice
-  = see: stream[0].values[1] at f.toml:6:17
-  = hint: remove one of them
-
-error: wrong value
-  --> f.toml:10:10
-   |
-10 | topics = []
-   |          ^^
-   = key: stream[1].topics
-   = expected: at least one topic
-   = found: none
-   = hint: such as ["meters"]
-
-error: wrong value
-  --> f.toml:11:10
-   |
-11 | values = []
-   |          ^^
-   = key: stream[1].values
-   = expected: at least one field
-   = found: none
-   = hint: such as ["load"]
-
-f.toml: 6 problems; nothing was started"#;
-    assert_report(text, &[], report);
+    let report = r#"4:19 wrong value: stream[0].key.fields[0] ""
+  expected: the name of a field
+  found: an empty text
+4:28 conflicting values: stream[0].key.fields[2] "a"
+  expected: each item once
+  found: "a" twice
+  see: stream[0].key.fields[1] at f.toml:4:23
+  hint: remove one of them
+6:10 conflicting values: stream[0].values ["at", "load", "load"]
+  expected: values that are not the time
+  found: "at" as both
+  see: stream[0].time at f.toml:5:8
+  hint: remove it from values
+6:25 conflicting values: stream[0].values[2] "load"
+  expected: each item once
+  found: "load" twice
+  see: stream[0].values[1] at f.toml:6:17
+  hint: remove one of them
+10:10 wrong value: stream[1].topics []
+  expected: at least one topic
+  found: none
+  hint: such as ["meters"]
+11:10 wrong value: stream[1].values []
+  expected: at least one field
+  found: none
+  hint: such as ["load"]"#;
+    assert_problems(text, report);
 }
 
 #[test]
@@ -202,60 +122,29 @@ topics = ["in"]
 time = { field = "at", format = "seconds", zone = "UTC" }
 values = ["load"]
 interval = "1m""#;
-    let report = r#"error: wrong value
- --> f.toml:6:13
-  |
-6 | time_zone = "Berlin"
-  |             ^^^^^^^^
-  = key: stream[0].time_zone
-  = expected: the IANA name of a time zone
-  = found: "Berlin"
-  = hint: such as "Europe/Berlin" or "UTC"
-
-error: wrong value
- --> f.toml:7:33
-  |
-7 | time = { field = "at", format = "%H:%M", zone = "Mars/Olympus" }
-  |                                 ^^^^^^^
-  = key: stream[0].time.format
-  = expected: a pattern that a date can be parsed with
-  = found: "%H:%M"
-  = hint: such as "%Y-%m-%d %H:%M:%S"; see https://docs.rs/jiff/latest/jiff/fmt/strtime
-
-error: wrong value
- --> f.toml:7:49
-  |
-7 | time = { field = "at", format = "%H:%M", zone = "Mars/Olympus" }
-  |                                                 ^^^^^^^^^^^^^^
-  = key: stream[0].time.zone
-  = expected: the IANA name of a time zone
-  = found: "Mars/Olympus"
-  = hint: such as "Europe/Berlin" or "UTC"
-
-error: conflicting values
- --> f.toml:8:12
-  |
-8 | earliest = "2030-01-01T00:00:00Z"
-  |            ^^^^^^^^^^^^^^^^^^^^^^
-  = key: stream[0].earliest
-  = expected: a time before latest
-  = found: a later one, or the same
-  = see: stream[0].latest at f.toml:9:10
-  = hint: swap them
-
-error: conflicting values
-  --> f.toml:13:51
-   |
-13 | time = { field = "at", format = "seconds", zone = "UTC" }
-   |                                                   ^^^^^
-   = key: stream[1].time.zone
-   = expected: a zone only with a pattern
-   = found: a format that needs none
-   = see: stream[1].time.format at f.toml:13:33
-   = hint: remove the zone
-
-f.toml: 5 problems; nothing was started"#;
-    assert_report(text, &[], report);
+    let report = r#"6:13 wrong value: stream[0].time_zone "Berlin"
+  expected: the IANA name of a time zone
+  found: "Berlin"
+  hint: such as "Europe/Berlin" or "UTC"
+7:33 wrong value: stream[0].time.format "%H:%M"
+  expected: a pattern that a date can be parsed with
+  found: "%H:%M"
+  hint: such as "%Y-%m-%d %H:%M:%S"; see https://docs.rs/jiff/latest/jiff/fmt/strtime
+7:49 wrong value: stream[0].time.zone "Mars/Olympus"
+  expected: the IANA name of a time zone
+  found: "Mars/Olympus"
+  hint: such as "Europe/Berlin" or "UTC"
+8:12 conflicting values: stream[0].earliest "2030-01-01T00:00:00Z"
+  expected: a time before latest
+  found: a later one, or the same
+  see: stream[0].latest at f.toml:9:10
+  hint: swap them
+13:51 conflicting values: stream[1].time.zone "UTC"
+  expected: a zone only with a pattern
+  found: a format that needs none
+  see: stream[1].time.format at f.toml:13:33
+  hint: remove the zone"#;
+    assert_problems(text, report);
 }
 
 #[test]
@@ -282,85 +171,46 @@ topics = ["in"]
 values = ["load"]
 interval = "1m"
 past_covariates = ["1", "2", "3", "4", "5", "6", "7", "8", "9"]"#;
-    let report = r#"error: conflicting values
- --> f.toml:6:27
-  |
-6 | holidays = ["2026-12-25", "2026-12-25"]
-  |                           ^^^^^^^^^^^^
-  = key: stream[0].holidays[1]
-  = expected: each item once
-  = found: "2026-12-25" twice
-  = see: stream[0].holidays[0] at f.toml:6:13
-  = hint: remove one of them
-
-error: wrong value
- --> f.toml:7:20
-  |
-7 | past_covariates = ["", "warm"]
-  |                    ^^
-  = key: stream[0].past_covariates[0]
-  = expected: the name of a field
-  = found: an empty text
-
-error: wrong value
-  --> f.toml:15:13
-   |
-15 | holidays = ["25.12.2026", "2026-12-25T00:00"]
-   |             ^^^^^^^^^^^^
-   = key: stream[1].holidays[0]
-   = expected: a date from year 1 to 9999
-   = found: the text "25.12.2026"
-   = hint: such as "2026-12-25"
-
-error: wrong value
-  --> f.toml:15:27
-   |
-15 | holidays = ["25.12.2026", "2026-12-25T00:00"]
-   |                           ^^^^^^^^^^^^^^^^^^
-   = key: stream[1].holidays[1]
-   = expected: a date from year 1 to 9999
-   = found: the text "2026-12-25T00:00"
-   = hint: such as "2026-12-25"
-
-error: conflicting values
-  --> f.toml:16:20
-   |
-16 | past_covariates = ["wram"]
-   |                    ^^^^^^
-   = key: stream[1].past_covariates[0]
-   = expected: one of the columns load, warm
-   = found: "wram"
-   = see: stream[1].columns at f.toml:12:11
-   = hint: did you mean "warm"?
-
-error: wrong value
-  --> f.toml:22:19
-   |
-22 | past_covariates = ["1", "2", "3", "4", "5", "6", "7", "8", "9"]
-   |                   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-   = key: stream[2].past_covariates
-   = expected: at most 8 fields
-   = found: 9
-   = hint: each series stores all of them
-
-f.toml: 6 problems; nothing was started"#;
-    assert_report(text, &[], report);
+    let report = r#"6:27 conflicting values: stream[0].holidays[1] "2026-12-25"
+  expected: each item once
+  found: "2026-12-25" twice
+  see: stream[0].holidays[0] at f.toml:6:13
+  hint: remove one of them
+7:20 wrong value: stream[0].past_covariates[0] ""
+  expected: the name of a field
+  found: an empty text
+15:13 wrong value: stream[1].holidays[0] "25.12.2026"
+  expected: a date from year 1 to 9999
+  found: the text "25.12.2026"
+  hint: such as "2026-12-25"
+15:27 wrong value: stream[1].holidays[1] "2026-12-25T00:00"
+  expected: a date from year 1 to 9999
+  found: the text "2026-12-25T00:00"
+  hint: such as "2026-12-25"
+16:20 conflicting values: stream[1].past_covariates[0] "wram"
+  expected: one of the columns load, warm
+  found: "wram"
+  see: stream[1].columns at f.toml:12:11
+  hint: did you mean "warm"?
+22:19 wrong value: stream[2].past_covariates ["1", "2", "3", "4", "5", "6", "7", "8", "9"]
+  expected: at most 8 fields
+  found: 9
+  hint: each series stores all of them"#;
+    assert_problems(text, report);
 }
 
 #[test]
 fn a_past_covariate_cannot_be_a_value() {
-    let text = "[[stream]]\nname = \"a\"\ntopics = [\"in\"]\nvalues = [\"load\", \"warm\"]\ninterval = \"1m\"\npast_covariates = [\"warm\"]";
-    let report = r#"error: conflicting values
- --> f.toml:6:19
-  |
-6 | past_covariates = ["warm"]
-  |                   ^^^^^^^^
-  = key: stream[0].past_covariates
-  = expected: past covariates that are not values
-  = found: "warm" as both
-  = see: stream[0].values at f.toml:4:10
-  = hint: remove it from one of them
-
-f.toml: 1 problem; nothing was started"#;
-    assert_report(text, &[], report);
+    let text = r#"[[stream]]
+name = "a"
+topics = ["in"]
+values = ["load", "warm"]
+interval = "1m"
+past_covariates = ["warm"]"#;
+    let report = r#"6:19 conflicting values: stream[0].past_covariates ["warm"]
+  expected: past covariates that are not values
+  found: "warm" as both
+  see: stream[0].values at f.toml:4:10
+  hint: remove it from one of them"#;
+    assert_problems(text, report);
 }

@@ -1,11 +1,16 @@
 //! Future covariates.
 
 use super::super::{Auto, Key, Time, parse};
-use super::{STREAM, assert_report};
+use super::{STREAM, assert_problems};
 
 #[test]
 fn future_covariates_come_from_a_second_topic() {
-    let table = "[stream.future_covariates]\ntopic = \"weather\"\nvalues = [\"warm\"]\nkey = { fields = [\"site\"] }\ntime = { field = \"at\" }\n";
+    let table = r#"[stream.future_covariates]
+topic = "weather"
+values = ["warm"]
+key = { fields = ["site"] }
+time = { field = "at" }
+"#;
     let settings = parse("f.toml", &format!("{STREAM}{table}"), []).unwrap();
     let stream = &settings.stream[0];
     assert_eq!(stream.future_covariates.topic.as_deref(), Some("weather"));
@@ -55,93 +60,41 @@ interval = "1m"
 topic = "in"
 time = { field = "at" }
 values = ["warm"]"#;
-    let report = r#"error: wrong value
- --> f.toml:6:1
-  |
-6 | [stream.future_covariates]
-  | ^^^^^^^^^^^^^^^^^^^^^^^^^^
-  = key: stream[0].future_covariates.values
-  = expected: at least one field
-  = found: none
-  = hint: such as values = ["temperature"]
-
-error: wrong value
- --> f.toml:7:9
-  |
-7 | topic = "weather"
-  |         ^^^^^^^^^
-  = key: stream[0].future_covariates.topic
-  = expected: a stream with a regular interval
-  = found: interval = "irregular"
-  = hint: future steps of an irregular stream have no times
-
-error: wrong value
- --> f.toml:8:8
-  |
-8 | time = "record"
-  |        ^^^^^^^^
-  = key: stream[0].future_covariates.time
-  = expected: a field with the time that the covariates are for
-  = found: the time of the record itself
-  = hint: such as time = { field = "at" }
-
-error: wrong value
-  --> f.toml:14:1
-   |
-14 | [stream.future_covariates]
-   | ^^^^^^^^^^^^^^^^^^^^^^^^^^
-   = key: stream[1].future_covariates.topic
-   = expected: the topic with the future covariates
-   = found: none
-   = hint: such as topic = "weather"
-
-error: wrong value
-  --> f.toml:25:7
-   |
-25 | key = { fields = [] }
-   |       ^^^^^^^^^^^^^^^
-   = key: stream[2].future_covariates.key
-   = expected: at least one field
-   = found: none
-   = hint: remove the key where all series share the covariates
-
-error: wrong value
-  --> f.toml:27:11
-   |
-27 | values = ["worm"]
-   |           ^^^^^^
-   = key: stream[2].future_covariates.values[0]
-   = expected: one of the columns at, warm
-   = found: "worm"
-
-error: wrong value
-  --> f.toml:28:9
-   |
-28 | slots = 5
-   |         ^
-   = key: stream[2].future_covariates.slots
-   = expected: 25 to 10000000
-   = found: 5
-   = hint: at least the horizon and one step before it
-
-error: wrong value
-  --> f.toml:35:9
-   |
-35 | topic = "in"
-   |         ^^^^
-   = key: stream[3].future_covariates.topic
-   = expected: a topic other than the input topics
-   = found: "in", an input
-   = hint: fields of the input records are past covariates
-
-error: conflicting values
-  --> f.toml
-   = key: topics.state
-   = expected: outputs that are not inputs
-   = found: "foretide.state" for snapshots and for future covariates
-   = see: stream[2].future_covariates.topic at f.toml:22:9
-   = hint: name another topic
-
-f.toml: 9 problems; nothing was started"#;
-    assert_report(text, &[], report);
+    let report = r#"6:1 wrong value: stream[0].future_covariates.values [stream.future_covariates]
+  expected: at least one field
+  found: none
+  hint: such as values = ["temperature"]
+7:9 wrong value: stream[0].future_covariates.topic "weather"
+  expected: a stream with a regular interval
+  found: interval = "irregular"
+  hint: future steps of an irregular stream have no times
+8:8 wrong value: stream[0].future_covariates.time "record"
+  expected: a field with the time that the covariates are for
+  found: the time of the record itself
+  hint: such as time = { field = "at" }
+14:1 wrong value: stream[1].future_covariates.topic [stream.future_covariates]
+  expected: the topic with the future covariates
+  found: none
+  hint: such as topic = "weather"
+25:7 wrong value: stream[2].future_covariates.key { fields = [] }
+  expected: at least one field
+  found: none
+  hint: remove the key where all series share the covariates
+27:11 wrong value: stream[2].future_covariates.values[0] "worm"
+  expected: one of the columns at, warm
+  found: "worm"
+28:9 wrong value: stream[2].future_covariates.slots 5
+  expected: 25 to 10000000
+  found: 5
+  hint: at least the horizon and one step before it
+35:9 wrong value: stream[3].future_covariates.topic "in"
+  expected: a topic other than the input topics
+  found: "in", an input
+  hint: fields of the input records are past covariates
+Whole conflicting values: topics.state
+  expected: outputs that are not inputs
+  found: "foretide.state" for snapshots and for future covariates
+  see: stream[2].future_covariates.topic at f.toml:22:9
+  hint: name another topic"#;
+    assert_problems(text, report);
 }

@@ -14,7 +14,8 @@ fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 #[test]
 fn the_environment_overrides_the_file_and_the_file_the_defaults() {
     let text = format!(
-        "app = \"mine\"\nshards = 3\n[kafka.properties]\n\"a.b\" = \"1\"\n\"c.d\" = \"2\"\n{STREAM}horizon = 6\nkey = \"record\""
+        "app = \"mine\"\nshards = 3\n[kafka.properties]\n\"a.b\" = \"1\"\n\"c.d\" = \"2\"\n\
+         {STREAM}horizon = 6\nkey = \"record\""
     );
     let environment = variables(&[
         ("FORETIDE__SHARDS", "auto"),
@@ -64,7 +65,8 @@ fn secrets_come_from_files_and_are_never_printed() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"hunter2\r\n").unwrap();
     let text = format!(
-        "[kafka]\nsecurity_protocol = \"sasl_ssl\"\nsasl_username = \"me\"\nsasl_password_file = {:?}\nproperties = {{ \"ssl.key.pem\" = \"hunter2\" }}\n{STREAM}",
+        "[kafka]\nsecurity_protocol = \"sasl_ssl\"\nsasl_username = \"me\"\n\
+         sasl_password_file = {:?}\nproperties = {{ \"ssl.key.pem\" = \"hunter2\" }}\n{STREAM}",
         file.path().display().to_string()
     );
     let settings = parse("f.toml", &text, []).unwrap();
@@ -77,7 +79,14 @@ fn secrets_come_from_files_and_are_never_printed() {
 #[test]
 fn a_file_that_cannot_be_read_is_reported() {
     let missing = load(Some("does/not/exist.toml".as_ref()), []).unwrap_err().to_string();
-    let expected = "error: unreadable file\n  --> does/not/exist.toml\n   = expected: a TOML file\n   = found: No such file or directory (os error 2)\n   = hint: config/foretide.toml in the repository of Foretide is a commented example\n\ndoes/not/exist.toml: 1 problem; nothing was started";
+    let expected = "\
+error: unreadable file
+  --> does/not/exist.toml
+   = expected: a TOML file
+   = found: No such file or directory (os error 2)
+   = hint: config/foretide.toml in the repository of Foretide is a commented example
+
+does/not/exist.toml: 1 problem; nothing was started";
     assert_eq!(missing, expected);
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"app = \"x\"\nrole = \"\xff\"\n").unwrap();
@@ -87,15 +96,24 @@ fn a_file_that_cannot_be_read_is_reported() {
 
 /// Text that resembles a configuration often enough to reach all readers.
 fn toml_like() -> impl Strategy<Value = String> {
-    let keys = "app|shards|brokers|properties|name|topics|format|columns|delimiter|key|time|values|interval|season|max_gap|horizon|quantiles|history|k2|min_steps|earliest|zone|fields|sasl_password|stream|kafka|model|[a-z.\"\\[\\]{}]{0,6}";
-    let values = "\"[a-z0-9%:. é/{}]{0,8}\"|-?[0-9]{1,20}|[0-9]{1,3}(ms|s|m|h|d)|\"[0-9]{1,18}(ms|s|m|h|d|B|GiB)\"|inf|nan|-?[0-9.]{1,6}|true|\\[\\]|\\[(\"[a-z]{0,2}\",? ?|[0-9.]{1,3}, ?){0,4}\\]|\\{ (field|fields|format|zone) = (\"[a-z%]{0,3}\"|\\[\"a\"\\]|1) \\}|\"\"\"|.{0,8}";
+    let keys = "app|shards|brokers|properties|name|topics|format|columns|delimiter|key|time|values|interval|season|\
+                max_gap|horizon|quantiles|history|k2|min_steps|earliest|zone|fields|sasl_password|stream|kafka|model|\
+                [a-z.\"\\[\\]{}]{0,6}";
+    let values = "\"[a-z0-9%:. é/{}]{0,8}\"|-?[0-9]{1,20}|[0-9]{1,3}(ms|s|m|h|d)|\
+                  \"[0-9]{1,18}(ms|s|m|h|d|B|GiB)\"|inf|nan|-?[0-9.]{1,6}|true|\\[\\]|\
+                  \\[(\"[a-z]{0,2}\",? ?|[0-9.]{1,3}, ?){0,4}\\]|\
+                  \\{ (field|fields|format|zone) = (\"[a-z%]{0,3}\"|\\[\"a\"\\]|1) \\}|\"\"\"|.{0,8}";
     let line = prop_oneof![
         8 => (keys, values).prop_map(|(key, value)| format!("{key} = {value}")),
-        2 => "\\[\\[stream\\]\\]|\\[(kafka|limits|log|stream|stream.model|stream.training|topics|kafka.properties)\\]".prop_map(String::from),
+        2 => "\\[\\[stream\\]\\]|\
+              \\[(kafka|limits|log|stream|stream.model|stream.training|topics|kafka.properties)\\]".prop_map(String::from),
         1 => ".{0,20}".prop_map(String::from),
     ];
     prop::collection::vec(line, 0..12).prop_map(|lines| lines.join("\n"))
 }
+
+/// Names of variables, of which few name a key.
+const NAMES: &str = "FORETIDE__(STREAM__[0-9]{1,20}__|KAFKA__|KAFKA__PROPERTIES__|STREAM|)[A-Zé_.0-9]{0,8}";
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
@@ -103,7 +121,7 @@ proptest! {
     #[test]
     fn no_text_and_no_variable_panics(
         text in toml_like(),
-        names in prop::collection::vec("FORETIDE__(STREAM__[0-9]{1,20}__|KAFKA__|KAFKA__PROPERTIES__|STREAM|)[A-Zé_.0-9]{0,8}", 0..4),
+        names in prop::collection::vec(NAMES, 0..4),
         value in "[0-9a-z,.:\" ]{0,8}",
     ) {
         let environment: Vec<_> = names.into_iter().map(|name| (name, value.clone())).collect();

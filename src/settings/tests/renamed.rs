@@ -40,7 +40,8 @@ strategy = "iterated"
 [stream.known]
 topic = "weather"
 "#;
-    let report = r#"error: unknown key `arrangement`; it is called `strategy` and belongs in [stream.model]: write strategy = "direct"
+    let report = r#"
+error: unknown key `arrangement`; it is called `strategy` and belongs in [stream.model]: write strategy = "direct"
  --> f.toml:6:1
   |
 6 | arrangement
