@@ -129,6 +129,6 @@ fn check_place(problem: &Problem, text: &str, variables: &[(String, String)]) {
             assert!(*width <= columns + 1, "{width} characters of {columns}");
         }
         Location::Variable(name) => assert!(variables.iter().any(|(set, _)| set == name), "{name}"),
-        Location::Whole => assert!(!problem.key.is_empty(), "neither a key nor a place: {problem:?}"),
+        Location::Configuration => assert!(!problem.key.is_empty(), "neither a key nor a place: {problem:?}"),
     }
 }

@@ -104,7 +104,7 @@ pub enum Location {
     /// In the environment variable of this name.
     Variable(String),
     /// In the configuration as a whole.
-    Whole,
+    Configuration,
 }
 
 /// All mistakes of a configuration.
@@ -123,7 +123,7 @@ impl Problems {
             kind: Kind::Unreadable,
             title: Kind::Unreadable.title().into(),
             key: String::new(),
-            location: Location::Whole,
+            location: Location::Configuration,
             expected: expected.into(),
             found,
             hint: hint.into(),
@@ -194,7 +194,7 @@ impl Source<'_> {
     fn location(&self, place: &Place, finding: &Finding) -> Location {
         match place {
             Place::Variable(name) => Location::Variable(name.clone()),
-            Place::Default => Location::Whole,
+            Place::Default => Location::Configuration,
             Place::File(start, end) => {
                 let Line { number, column, text } = self.line_at(*start);
                 let part = self.text.get(*start..*end).and_then(|part| part.lines().next());

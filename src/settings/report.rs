@@ -34,8 +34,8 @@ fn write_problem(problem: &Problem, file: &str, f: &mut fmt::Formatter<'_>) -> f
             writeln!(f, "{margin} | {}{}", indent(text, column - 1), "^".repeat(*width))?;
         }
         Location::Variable(name) => writeln!(f, "{margin}--> environment variable {name}")?,
-        Location::Whole if file.is_empty() => {}
-        Location::Whole => writeln!(f, "{margin}--> {file}")?,
+        Location::Configuration if file.is_empty() => {}
+        Location::Configuration => writeln!(f, "{margin}--> {file}")?,
     }
     let notes = [("key", &problem.key), ("expected", &problem.expected), ("found", &problem.found)];
     let related = problem.related.iter().map(|related| ("see", related));

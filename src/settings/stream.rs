@@ -177,7 +177,7 @@ table! {
         pub segment: u32 = 0,
         /// Whether recurrent layers serve with weights and inputs in bfloat16.
         pub bf16: bool = false,
-        /// Longest time scale, in steps, of the chrono initialisation (Tallec and Ollivier 2018); 0: a forget bias of 1.
+        /// Longest time scale, in steps, of the chrono initialisation (Tallec and Ollivier 2018); 0: forget bias of 1.
         pub chrono: u32 = 0,
         /// Linear experts per series, at most three; fewer save memory.
         pub linear_experts: u32 = 3,

@@ -106,7 +106,8 @@ fn toml_like() -> impl Strategy<Value = String> {
     let line = prop_oneof![
         8 => (keys, values).prop_map(|(key, value)| format!("{key} = {value}")),
         2 => "\\[\\[stream\\]\\]|\
-              \\[(kafka|limits|log|stream|stream.model|stream.training|topics|kafka.properties)\\]".prop_map(String::from),
+              \\[(kafka|limits|log|stream|stream.model|stream.training|topics|kafka.properties)\\]"
+            .prop_map(String::from),
         1 => ".{0,20}".prop_map(String::from),
     ];
     prop::collection::vec(line, 0..12).prop_map(|lines| lines.join("\n"))
