@@ -1,5 +1,5 @@
-//! One daemon on an input topic of many partitions: it starts, serves, is killed and goes on exactly once, with few
-//! threads and files. `FORETIDE_TEST_PARTITIONS=1000` tries a thousand.
+//! One daemon on an input topic with many partitions: it starts, serves, is killed, and continues exactly once, with few
+//! threads and files. `FORETIDE_TEST_PARTITIONS=1000` tests a thousand partitions.
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
 mod harness;
@@ -15,10 +15,13 @@ use harness::{
     unique, wait_for,
 };
 
+/// Longest time that a test waits for an event.
 const LIMIT: Duration = Duration::from_secs(300);
+/// Event time of the first reading, in milliseconds since 1970.
 const START: i64 = 1_700_000_040_000;
-/// Threads of a daemon on a machine of few cores: runtime, shard, lookout, trainer, and those of its Kafka clients.
+/// Most threads of a daemon on a machine with few cores: runtime, shard, lag monitor, trainer, and Kafka clients.
 const MOST_THREADS: f64 = 100.0;
+/// Most open files of a daemon, sockets included.
 const MOST_FILES: f64 = 200.0;
 
 fn partitions() -> i32 {
@@ -43,7 +46,7 @@ fn metric(port: u16, name: &str) -> f64 {
 }
 
 #[test]
-fn many_partitions_are_served_restored_and_answered_once() {
+fn many_partitions_are_served_and_restored_exactly_once() {
     let (topic, app) = (kafka().topic("many", partitions()), unique("many"));
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
@@ -63,12 +66,12 @@ fn many_partitions_are_served_restored_and_answered_once() {
         let mut process = Process::foretide(folder.path(), name, ["run", "--config", path.to_str().unwrap()]);
         let seconds = || clock.monotonic_micros() as f64 / 1e6;
         wait_for("the daemon to be ready", LIMIT, || {
-            assert!(process.runs(), "it has ended:\n{}", process.log());
+            assert!(process.runs(), "the daemon has ended:\n{}", process.log());
             http_get(port, "/readyz").filter(|(status, _)| *status == 200)
         });
         let ready = seconds();
         wait_for("all records to be committed", LIMIT, || {
-            assert!(process.runs(), "it has ended:\n{}", process.log());
+            assert!(process.runs(), "the daemon has ended:\n{}", process.log());
             std::thread::sleep(Duration::from_millis(200));
             (committed(kafka(), &app, &topic, 1) >= each).then_some(())?;
             (metric(port, "foretide_forecasts_total") >= f64::from(3 * partitions())).then_some(())

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use foretide::env::{Clock, SystemClock};
 
-use crate::harness::{guarded::Guarded, http_get, kept_port, last_lines};
+use crate::harness::{guarded::GuardedProcess, http_get, last_lines, stable_port};
 
 /// How long the group waits for a silent replica.
 pub const SESSION: Duration = Duration::from_secs(3);
@@ -25,7 +25,7 @@ pub struct Fleet {
     config: String,
     replicas: BTreeMap<String, Replica>,
     /// Asked to stop, and not gone yet.
-    leaving: Vec<Guarded>,
+    leaving: Vec<GuardedProcess>,
     /// Seconds from the start of a process until it had its partitions and served them.
     pub restores: Vec<f64>,
     /// Processes that ended without having been asked to.
@@ -33,7 +33,7 @@ pub struct Fleet {
 }
 
 struct Replica {
-    process: Guarded,
+    process: GuardedProcess,
     port: u16,
     started: u64,
     ready: bool,
@@ -82,12 +82,13 @@ training = {{ enabled = false }}
 
     /// Starts a replica.
     pub fn start(&mut self, name: &str) {
-        let port = kept_port();
+        let port = stable_port();
         let path = self.folder.path().join(format!("{name}.toml"));
         let text = format!("instance = {name:?}\n{}\n[http]\nlisten = \"127.0.0.1:{port}\"\n", self.config);
         std::fs::write(&path, text).expect("the configuration can be written");
         let command = [env!("CARGO_BIN_EXE_foretide"), "run", "--config", path.to_str().expect("a path of text")];
-        let process = Guarded::start(self.folder.path(), &self.folder.path().join(format!("{name}.log")), &command);
+        let process =
+            GuardedProcess::start(self.folder.path(), &self.folder.path().join(format!("{name}.log")), &command);
         let started = self.clock.monotonic_micros();
         self.replicas.insert(name.to_owned(), Replica { process, port, started, ready: false, asleep: false });
     }
@@ -143,7 +144,7 @@ training = {{ enabled = false }}
 
     /// Notes who has become ready, and starts those again that have ended by themselves, as whoever runs daemons does.
     pub fn look(&mut self) {
-        self.leaving.retain_mut(Guarded::runs);
+        self.leaving.retain_mut(GuardedProcess::runs);
         let mut ended = Vec::new();
         for (name, replica) in self.replicas.iter_mut().filter(|(_, replica)| !replica.asleep) {
             if !replica.process.runs() {

@@ -111,7 +111,7 @@ impl Chaos {
                 None
             }
             (Kind::HoldConnections, _) => {
-                self.cluster.proxy(broker).hold(true);
+                self.cluster.proxy(broker).pause(true);
                 Some(Repair::Release(broker))
             }
             (Kind::RollingRestart, _) => {
@@ -163,7 +163,7 @@ impl Chaos {
                 Repair::WakeBroker(number) => {
                     self.cluster.broker(number).iter().for_each(|process| process.wake());
                 }
-                Repair::Release(number) => self.cluster.proxy(number).hold(false),
+                Repair::Release(number) => self.cluster.proxy(number).pause(false),
             }
         }
     }
@@ -174,7 +174,7 @@ impl Chaos {
         self.repair(self.now());
         self.fleet.look();
         if !self.spare.0 && self.now() >= self.spare.1 + LOOK {
-            self.spare = (self.cluster.in_step(), self.now());
+            self.spare = (self.cluster.is_in_sync(), self.now());
         }
     }
 

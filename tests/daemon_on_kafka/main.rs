@@ -125,7 +125,7 @@ fn future_covariates_of_a_second_topic_are_used_as_in_backtest_through_kill_dash
     let checked = daemon.check("third");
     assert!(checked.contains(&format!("known  {weather}: 1 partitions")), "{checked}");
     let letters = consume(kafka(), &format!("{app}.dead-letters"), IDLE);
-    assert_eq!(letters.iter().map(harness::client::Seen::text).collect::<Vec<_>>(), ["{\"at\":17000"]);
+    assert_eq!(letters.iter().map(harness::client::ConsumerRecord::text).collect::<Vec<_>>(), ["{\"at\":17000"]);
     let live = forecasts(&consume(kafka(), &format!("{app}.stream.forecasts"), IDLE));
     assert_eq!(live["Demand"].len(), rows.len(), "one forecast for each row");
     let arguments = ["--columns", "Demand", "--horizon", "24", "--season", "48"];
@@ -237,7 +237,7 @@ fn bad_records_go_to_the_dead_letters_and_good_ones_are_forecast() {
     wait_until_read(&app, &topic, &[end]);
 
     let letters = consume(kafka(), &format!("{app}.dead-letters"), IDLE);
-    let header = |letter: &harness::client::Seen, name: &str| -> String {
+    let header = |letter: &harness::client::ConsumerRecord, name: &str| -> String {
         let found = letter.headers.iter().find(|(known, _)| known == name);
         String::from_utf8(found.unwrap_or_else(|| panic!("no header {name} in {letter:?}")).1.clone()).unwrap()
     };

@@ -11,7 +11,7 @@ use std::{
 use foretide::env::{Clock, SystemClock};
 use serde_json::Value;
 
-use crate::harness::{client::Seen, free_port, http_get, kafka::kafka, process::Process, wait_for};
+use crate::harness::{client::ConsumerRecord, free_port, http_get, kafka::kafka, process::Process, wait_for};
 
 /// A table of strings, read from the real data sets.
 pub struct Table {
@@ -157,7 +157,7 @@ impl Daemon {
 pub type Forecasts = BTreeMap<String, Vec<Value>>;
 
 /// What an independent client has read.
-pub fn forecasts(seen: &[Seen]) -> Forecasts {
+pub fn forecasts(seen: &[ConsumerRecord]) -> Forecasts {
     let mut forecasts = Forecasts::new();
     for record in seen {
         let forecast: Value = serde_json::from_str(&record.text()).unwrap();

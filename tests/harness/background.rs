@@ -1,4 +1,4 @@
-//! Threads beside a test that go on until they are told to stop.
+//! Threads that run during a test until it stops them.
 
 use std::{
     sync::{
@@ -8,21 +8,21 @@ use std::{
     thread::JoinHandle,
 };
 
-/// Something that goes on in a thread until it is told to stop.
+/// A thread that runs until it is stopped.
 pub struct Background<T> {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<T>,
 }
 
 impl<T: Send + 'static> Background<T> {
-    /// Starts it; `work` ends soon after the flag is set.
+    /// Starts a thread. `work` must return soon after the flag is set.
     pub fn start(work: impl FnOnce(&AtomicBool) -> T + Send + 'static) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let own = Arc::clone(&stop);
         Self { stop, thread: std::thread::spawn(move || work(&own)) }
     }
 
-    /// Stops it and returns what it has found.
+    /// Stops the thread and returns the result of its work.
     pub fn stop(self) -> T {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

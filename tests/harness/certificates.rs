@@ -1,18 +1,18 @@
-//! Certificates made on the spot, by the `openssl` command.
+//! Certificates for tests, made with the `openssl` command.
 
 use std::{
     path::{Path, PathBuf},
     process::Command,
 };
 
-/// An authority, and a folder for what it signs.
+/// A certificate authority, and the folder of its certificates.
 pub struct Authority {
     folder: PathBuf,
     name: String,
 }
 
 impl Authority {
-    /// Makes an authority in `folder`: `NAME.pem` and `NAME.key`.
+    /// Creates an authority in `folder`: `NAME.pem` and `NAME.key`.
     pub fn new(folder: &Path, name: &str) -> Self {
         let authority = Self { folder: folder.to_owned(), name: name.to_owned() };
         let (key, certificate, subject) = (format!("{name}.key"), format!("{name}.pem"), format!("/CN={name}"));
@@ -23,8 +23,8 @@ impl Authority {
         authority
     }
 
-    /// Signs a certificate for `name`, good for the addresses of this machine in numbers (not for `localhost`), and
-    /// returns its file and that of its key.
+    /// Signs a certificate for `name` that is valid for 127.0.0.1, but not for `localhost`. Returns its file and the file
+    /// of its key.
     pub fn sign(&self, name: &str) -> (PathBuf, PathBuf) {
         let [key, request, certificate, subject] =
             [format!("{name}.key"), format!("{name}.csr"), format!("{name}.pem"), format!("/CN={name}")];
@@ -40,7 +40,7 @@ impl Authority {
         (self.folder.join(certificate), self.folder.join(key))
     }
 
-    /// Encrypts a key with a password; returns the new file.
+    /// Encrypts a key with a password, and returns the new file.
     pub fn encrypt(&self, key: &Path, password: &str) -> PathBuf {
         let encrypted = key.with_extension("encrypted.key");
         let (from, to, password) =
@@ -49,7 +49,7 @@ impl Authority {
         encrypted
     }
 
-    /// Its own certificate.
+    /// The certificate of the authority.
     pub fn certificate(&self) -> PathBuf {
         self.folder.join(format!("{}.pem", self.name))
     }
@@ -62,5 +62,5 @@ impl Authority {
     }
 }
 
-/// A small and quick kind of key.
+/// An elliptic-curve key: small, and generated quickly.
 const EC: &[&str] = &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];

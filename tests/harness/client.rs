@@ -1,4 +1,4 @@
-//! Clients that are not ours: what the daemon wrote is judged by Kafka's own console consumer.
+//! Independent clients: Kafka's console consumer reads what the daemon writes.
 
 use std::time::Duration;
 
@@ -10,33 +10,33 @@ use rdkafka::{
 
 use super::kafka::Kafka;
 
-/// A record to be written as input.
+/// A record to produce as input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
-    /// The partition; by the key where there is none.
+    /// Partition; absent: chosen by the key.
     pub partition: Option<i32>,
     /// The key, if any.
     pub key: Option<Vec<u8>>,
     /// The value; `None` for a tombstone.
     pub payload: Option<Vec<u8>>,
-    /// Milliseconds since the epoch; now where there is none.
+    /// Milliseconds since the epoch; absent: now.
     pub timestamp: Option<i64>,
 }
 
 impl Input {
-    /// A record with a key and a value, placed by its key.
+    /// A record with a key and a value, in the partition of its key.
     pub fn new(key: impl Into<Vec<u8>>, payload: impl Into<Vec<u8>>) -> Self {
         Self { partition: None, key: Some(key.into()), payload: Some(payload.into()), timestamp: None }
     }
 
-    /// The same in a given partition.
+    /// The same record in the partition `partition`.
     pub fn at(mut self, partition: i32) -> Self {
         self.partition = Some(partition);
         self
     }
 }
 
-/// Writes records with a plain idempotent producer, in order, and waits until the broker has them all.
+/// Produces records in order with an idempotent producer, and waits until the broker has all of them.
 pub fn produce(kafka: &Kafka, topic: &str, records: impl IntoIterator<Item = Input>) {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", &kafka.servers)
@@ -63,16 +63,16 @@ pub fn produce(kafka: &Kafka, topic: &str, records: impl IntoIterator<Item = Inp
     producer.flush(Duration::from_secs(30)).expect("the broker takes the records");
 }
 
-/// A consumer of the committed records of some partitions, from their beginnings on, in no group.
+/// A consumer of the committed records of some partitions, from their start, without a group.
 pub fn reader(servers: &str, topic: &str, partitions: impl IntoIterator<Item = i32>) -> BaseConsumer {
     let reader: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", servers)
-        // Wanted by the client, and asked for nothing.
+        // The client requires a group id, but does not use it here.
         .set("group.id", "reader")
         .set("isolation.level", "read_committed")
         .set("enable.auto.commit", "false")
         .set("fetch.wait.max.ms", "20")
-        // Where retention takes what was not read yet, its caller must know.
+        // The caller must know where retention deletes records before they are read.
         .set("auto.offset.reset", "error")
         .create()
         .expect("a consumer");
@@ -84,22 +84,22 @@ pub fn reader(servers: &str, topic: &str, partitions: impl IntoIterator<Item = i
     reader
 }
 
-/// Records per second of a steady run, from the times in milliseconds at which its records were sent: the first quarter,
-/// with joining and warming up, does not count.
+/// Records per second of a steady run, from the times in milliseconds at which its records were sent. The first
+/// quarter, with joining and warm-up, does not count.
 pub fn steady_rate(mut sent: Vec<i64>) -> f64 {
     sent.sort_unstable();
     let (from, last) = (sent.len() / 4, sent.len() - 1);
     (last - from) as f64 / ((sent[last] - sent[from]) as f64 / 1000.0)
 }
 
-/// A record as the console consumer printed it.
+/// A record as the console consumer prints it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Seen {
-    /// Its partition.
+pub struct ConsumerRecord {
+    /// Partition.
     pub partition: i32,
-    /// Its offset.
+    /// Offset.
     pub offset: i64,
-    /// Its timestamp in milliseconds.
+    /// Timestamp in milliseconds.
     pub timestamp: i64,
     /// Headers in order.
     pub headers: Vec<(String, Vec<u8>)>,
@@ -109,21 +109,21 @@ pub struct Seen {
     pub payload: Option<Vec<u8>>,
 }
 
-impl Seen {
+impl ConsumerRecord {
     /// The value as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(self.payload.as_deref().unwrap_or_default()).into_owned()
     }
 }
 
-// Bytes that do not occur in what we write separate what the console consumer prints.
+// Separators in the output of the console consumer: bytes that do not occur in our records.
 const FIELD: char = '\u{1}';
 const HEADER: char = '\u{2}';
 const NULL: char = '\u{3}';
 
-/// Every committed record of a topic, by partition and offset, as Kafka's own console consumer reads it. Values must
-/// hold no newline. Takes about 2 s for the tool's start, and `idle` more to be sure that nothing follows.
-pub fn consume(kafka: &Kafka, topic: &str, idle: Duration) -> Vec<Seen> {
+/// All committed records of a topic, by partition and offset, as Kafka's console consumer reads them. Values must not
+/// contain newlines. The start of the tool takes about 2 s, and it waits `idle` for further records.
+pub fn consume(kafka: &Kafka, topic: &str, idle: Duration) -> Vec<ConsumerRecord> {
     let printed = kafka.tool(
         "org.apache.kafka.tools.consumer.ConsoleConsumer",
         &[
@@ -155,16 +155,16 @@ pub fn consume(kafka: &Kafka, topic: &str, idle: Duration) -> Vec<Seen> {
         ],
     );
     let lines = printed.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let mut seen: Vec<Seen> = lines.map(|line| parse(line).unwrap_or_else(|| unreadable(line))).collect();
+    let mut seen: Vec<ConsumerRecord> = lines.map(|line| parse(line).unwrap_or_else(|| unreadable(line))).collect();
     seen.sort();
     seen
 }
 
-fn unreadable(line: &[u8]) -> Seen {
+fn unreadable(line: &[u8]) -> ConsumerRecord {
     panic!("the console consumer printed {:?}", String::from_utf8_lossy(line))
 }
 
-fn parse(line: &[u8]) -> Option<Seen> {
+fn parse(line: &[u8]) -> Option<ConsumerRecord> {
     let mut fields = line.splitn(6, |byte| char::from(*byte) == FIELD);
     let mut named = |name: &str| {
         let field = std::str::from_utf8(fields.next()?).ok()?;
@@ -180,7 +180,7 @@ fn parse(line: &[u8]) -> Option<Seen> {
     };
     let value = |bytes: &[u8]| (bytes != NULL.to_string().as_bytes()).then(|| bytes.to_vec());
     let (key, payload) = (value(fields.next()?), value(fields.next()?));
-    Some(Seen { partition: i32::try_from(partition).ok()?, offset, timestamp, headers, key, payload })
+    Some(ConsumerRecord { partition: i32::try_from(partition).ok()?, offset, timestamp, headers, key, payload })
 }
 
 fn header(text: &[u8]) -> Option<(String, Vec<u8>)> {
@@ -188,12 +188,12 @@ fn header(text: &[u8]) -> Option<(String, Vec<u8>)> {
     Some((String::from_utf8_lossy(&text[..colon]).into_owned(), text[colon + 1..].to_vec()))
 }
 
-/// Records of the first `partitions` of a topic that a group has committed.
+/// Number of records of the first `partitions` of a topic that a group has committed.
 pub fn committed(kafka: &Kafka, group: &str, topic: &str, partitions: i32) -> i64 {
     (0..partitions).map(|partition| group_offset(kafka, group, topic, partition).unwrap_or(0).max(0)).sum()
 }
 
-/// The committed offset of a group in one partition, as plain rdkafka reads it.
+/// The committed offset of a group in one partition, as rdkafka reads it.
 pub fn group_offset(kafka: &Kafka, group: &str, topic: &str, partition: i32) -> Option<i64> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", &kafka.servers)
@@ -202,7 +202,7 @@ pub fn group_offset(kafka: &Kafka, group: &str, topic: &str, partition: i32) -> 
         .expect("a consumer");
     let mut asked = TopicPartitionList::new();
     asked.add_partition(topic, partition);
-    // A broker that has just started may have no coordinator for the group yet.
+    // Shortly after its start, a broker may have no coordinator for the group.
     let answer = consumer.committed_offsets(asked, Duration::from_secs(10)).ok()?;
     match answer.elements().first()?.offset() {
         Offset::Offset(offset) => Some(offset),

@@ -1,4 +1,4 @@
-//! Three brokers of Apache Kafka (KRaft, each its own controller too), every one behind a proxy for its clients.
+//! Three brokers of Apache Kafka (KRaft, each also a controller), each with a proxy for its clients.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,16 +11,16 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
 };
 
-use super::{guarded::Guarded, kafka::jars, kept_port, last_lines, proxy::Proxy, wait_for};
+use super::{guarded::GuardedProcess, kafka::jars, last_lines, proxy::Proxy, stable_port, wait_for};
 
-/// How many brokers.
+/// Number of brokers.
 pub const BROKERS: usize = 3;
 
-/// The cluster; its processes end with it.
+/// The cluster. Dropping it ends its processes.
 pub struct Cluster {
-    /// Where clients connect whose connections are never cut: `host:port`, separated by commas.
+    /// Addresses without a proxy, whose connections are never cut: `host:port`, separated by commas.
     pub servers: String,
-    /// Where the jars lie.
+    /// Folder of the jars of Kafka.
     pub jars: PathBuf,
     brokers: Vec<Node>,
     folder: tempfile::TempDir,
@@ -28,10 +28,10 @@ pub struct Cluster {
 
 struct Node {
     proxy: Proxy,
-    process: Option<Guarded>,
+    process: Option<GuardedProcess>,
 }
 
-/// The ports of a broker.
+/// Ports of a broker.
 #[derive(Clone, Copy)]
 struct Ports {
     direct: u16,
@@ -45,7 +45,7 @@ impl Cluster {
         let jars = jars();
         let folder = tempfile::Builder::new().prefix("foretide-cluster-").tempdir().expect("a temporary folder");
         let ports: Vec<Ports> = (0..BROKERS)
-            .map(|_| Ports { direct: kept_port(), controller: kept_port(), proxied: kept_port() })
+            .map(|_| Ports { direct: stable_port(), controller: stable_port(), proxied: stable_port() })
             .collect();
         let voters: Vec<String> =
             ports.iter().zip(1..).map(|(ports, id)| format!("{id}@127.0.0.1:{}", ports.controller)).collect();
@@ -62,41 +62,41 @@ impl Cluster {
         let servers: Vec<String> = ports.iter().map(|ports| format!("127.0.0.1:{}", ports.direct)).collect();
         let mut cluster = Self { servers: servers.join(","), jars, brokers, folder };
         (0..BROKERS).for_each(|number| cluster.start_broker(number));
-        wait_for("three brokers", Duration::from_secs(240), || (cluster.known()? == BROKERS).then_some(()));
+        wait_for("three brokers", Duration::from_secs(240), || (cluster.broker_count()? == BROKERS).then_some(()));
         cluster
     }
 
-    /// Where clients connect whose connections are cut and held up, as a list.
+    /// Addresses of the proxies, whose connections are cut and paused.
     pub fn proxied(&self) -> Vec<String> {
         self.brokers.iter().map(|node| format!("127.0.0.1:{}", node.proxy.port)).collect()
     }
 
-    /// Starts a broker that does not run.
+    /// Starts a broker that is not running.
     pub fn start_broker(&mut self, number: usize) {
         let home = self.folder.path().join(number.to_string());
         let classes = self.jars.join("*").display().to_string();
         let java = ["java", "-Xmx320m", "-Xms128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"];
         let command: Vec<&str> =
             java.into_iter().chain(["-cp", &classes, "kafka.Kafka", "server.properties"]).collect();
-        self.brokers[number].process = Some(Guarded::start(&home, &home.join("kafka.log"), &command));
+        self.brokers[number].process = Some(GuardedProcess::start(&home, &home.join("kafka.log"), &command));
     }
 
-    /// The process of a broker that runs.
-    pub fn broker(&mut self, number: usize) -> Option<&mut Guarded> {
+    /// The process of a running broker.
+    pub fn broker(&mut self, number: usize) -> Option<&mut GuardedProcess> {
         self.brokers[number].process.as_mut()
     }
 
-    /// Kills a broker outright.
+    /// Kills a broker (SIGKILL).
     pub fn kill_broker(&mut self, number: usize) {
         self.brokers[number].process = None;
     }
 
-    /// The proxy before a broker.
+    /// The proxy of a broker.
     pub fn proxy(&self, number: usize) -> &Proxy {
         &self.brokers[number].proxy
     }
 
-    /// The end of each broker's log.
+    /// The last lines of the log of each broker.
     pub fn logs(&self) -> String {
         let tail = |number| {
             let log = self.folder.path().join(format!("{number}/kafka.log"));
@@ -110,12 +110,12 @@ impl Cluster {
         asker.fetch_metadata(None, Duration::from_secs(3)).ok()
     }
 
-    fn known(&self) -> Option<usize> {
+    fn broker_count(&self) -> Option<usize> {
         Some(self.metadata()?.brokers().len())
     }
 
-    /// Whether every partition has all of its copies in step, so that one broker may be lost without harm.
-    pub fn in_step(&self) -> bool {
+    /// Whether all replicas of all partitions are in sync, so that the cluster survives the loss of one broker.
+    pub fn is_in_sync(&self) -> bool {
         self.metadata().is_some_and(|metadata| {
             metadata.brokers().len() == BROKERS
                 && metadata
@@ -127,7 +127,7 @@ impl Cluster {
     }
 }
 
-/// Runs Kafka's storage tool and returns what it prints.
+/// Runs the storage tool of Kafka and returns its output.
 fn tool(jars: &Path, folder: &Path, arguments: &[&str]) -> String {
     let mut java = Command::new("java");
     java.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.apache.logging.log4j.level=OFF", "-cp"]);

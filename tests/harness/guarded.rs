@@ -1,4 +1,4 @@
-//! A process under a guard: killed outright, put to sleep, woken; and it never outlives the tests, however they end.
+//! A process with a guard. Tests kill, suspend and resume it, and it ends with the tests in any case.
 
 use std::{
     fs::File,
@@ -10,7 +10,7 @@ use std::{
 
 use super::wait_for;
 
-/// Runs a command, tells its process id, and kills it when our end of its standard input closes.
+/// Runs a command, prints its process id, and kills it when our end of the standard input closes.
 const GUARD: &str = r#"
     exec 3<&0
     log=$1
@@ -26,14 +26,14 @@ const GUARD: &str = r#"
     exit "$code"
 "#;
 
-/// A running process; killed when dropped.
-pub struct Guarded {
+/// A running process. Dropping it kills the process.
+pub struct GuardedProcess {
     shell: Child,
     id: u32,
 }
 
-impl Guarded {
-    /// Runs `command` in `folder`; what it prints goes to `log`.
+impl GuardedProcess {
+    /// Runs `command` in `folder`. Its output goes to `log`.
     pub fn start(folder: &Path, log: &Path, command: &[&str]) -> Self {
         File::options().create(true).append(true).open(log).expect("the log can be written");
         let mut shell = Command::new("sh")
@@ -47,17 +47,17 @@ impl Guarded {
             .spawn()
             .expect("sh runs");
         let mut id = String::new();
-        let told = shell.stdout.take().map(|told| BufReader::new(told).read_line(&mut id));
-        assert!(matches!(told, Some(Ok(_))), "the guard tells the process id");
+        let read = shell.stdout.take().map(|stdout| BufReader::new(stdout).read_line(&mut id));
+        assert!(matches!(read, Some(Ok(_))), "the guard prints the process id");
         Self { shell, id: id.trim().parse().expect("a process id") }
     }
 
-    /// Whether it still runs, asleep or awake.
+    /// Whether the process runs or is suspended.
     pub fn runs(&mut self) -> bool {
         matches!(self.shell.try_wait(), Ok(None))
     }
 
-    /// Kills it outright (SIGKILL), also in its sleep, and waits until it is gone.
+    /// Kills the process (SIGKILL), even where it is suspended, and waits for its end.
     pub fn kill(&mut self) {
         if self.runs() {
             self.signal("KILL");
@@ -65,34 +65,34 @@ impl Guarded {
         self.shell.wait().expect("the process ends");
     }
 
-    /// Puts it to sleep (SIGSTOP).
+    /// Suspends the process (SIGSTOP).
     pub fn sleep(&self) {
         self.signal("STOP");
     }
 
-    /// Wakes it (SIGCONT).
+    /// Resumes the process (SIGCONT).
     pub fn wake(&self) {
         self.signal("CONT");
     }
 
-    /// Asks it to end (SIGTERM).
+    /// Asks the process to end (SIGTERM).
     pub fn ask_to_stop(&self) {
         self.signal("TERM");
     }
 
-    /// Waits for its end; true where it ended with success.
+    /// Waits for the end of the process. Returns whether it ended with success.
     pub fn ended_well(&mut self, limit: Duration) -> bool {
         wait_for("a process to end", limit, || self.shell.try_wait().expect("it can be waited for")).success()
     }
 
-    // It may have ended in between, which is no fault of ours.
+    // Signals that are sent after the end of the process are ignored.
     fn signal(&self, name: &str) {
         let _sent =
             Command::new("kill").arg(format!("-{name}")).arg(self.id.to_string()).stderr(Stdio::null()).status();
     }
 }
 
-impl Drop for Guarded {
+impl Drop for GuardedProcess {
     fn drop(&mut self) {
         self.kill();
     }

@@ -23,13 +23,13 @@ use super::{free_port, unique};
 pub struct Kafka {
     /// `host:port`.
     pub servers: String,
-    /// Where Kafka's jars lie.
+    /// Folder of the jars of Kafka.
     pub jars: PathBuf,
-    /// Keeps the watchdog's pipe open; it is never waited for: the watchdog ends with us.
+    /// Keeps the pipe of the watchdog open. Nobody waits for the watchdog, since it ends with the tests.
     watchdog: Option<Child>,
 }
 
-/// The cluster, started where it does not run yet. Panics with what to install where none can be had.
+/// The cluster, started on first use. Panics with what to install where Kafka is missing.
 pub fn kafka() -> &'static Kafka {
     static KAFKA: OnceLock<Kafka> = OnceLock::new();
     KAFKA.get_or_init(|| match std::env::var("FORETIDE_TEST_BROKERS") {
@@ -38,7 +38,7 @@ pub fn kafka() -> &'static Kafka {
     })
 }
 
-/// Runs `scripts/kafka-jars`, which fetches them where they are missing.
+/// Runs `scripts/kafka-jars`, which downloads missing jars.
 pub fn jars() -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/kafka-jars");
     let output = Command::new(&script).stderr(Stdio::inherit()).output();
@@ -53,13 +53,13 @@ pub fn jars() -> PathBuf {
 }
 
 impl Kafka {
-    /// A cluster that runs already.
+    /// A cluster that is already running.
     pub fn at(servers: &str, jars: &Path) -> Self {
         Self { servers: servers.to_owned(), jars: jars.to_owned(), watchdog: None }
     }
 
-    /// Starts one with `properties` (of its folder, its port and that of its controller); `format` are further arguments
-    /// of the tool that formats its storage.
+    /// Starts a cluster. `properties` makes its properties from its folder, its port and the port of its controller;
+    /// `format` are further arguments of the tool that formats its storage.
     pub fn start(properties: &dyn Fn(&Path, u16, u16) -> String, format: &[&str]) -> Self {
         let jars = jars();
         let clock = SystemClock::new();
@@ -80,7 +80,7 @@ impl Kafka {
         panic!("Kafka did not start; its log is above");
     }
 
-    /// Options for our own client, with timeouts fit for tests.
+    /// Options of Foretide's client, with short timeouts.
     pub fn options(&self) -> KafkaOptions {
         let mut options = KafkaOptions::new(&self.servers);
         options.session_timeout = Duration::from_secs(3);
@@ -88,12 +88,12 @@ impl Kafka {
         options
     }
 
-    /// Our own client.
+    /// Foretide's client.
     pub fn broker(&self) -> KafkaBroker {
         KafkaBroker::new(self.options()).expect("the options are valid")
     }
 
-    /// Creates a topic of a unique name and returns that.
+    /// Creates a topic with a unique name, and returns the name.
     pub fn topic(&self, stem: &str, partitions: i32) -> String {
         let name = unique(stem);
         let plan = TopicSpec { name: name.clone(), partitions, compacted: false, max_record_bytes: 1 << 20 };
@@ -101,11 +101,11 @@ impl Kafka {
         name
     }
 
-    /// Runs a tool of Kafka's own, such as `org.apache.kafka.tools.consumer.ConsoleConsumer`, and returns what it
-    /// prints. Panics where it fails.
+    /// Runs a tool of Kafka, such as `org.apache.kafka.tools.consumer.ConsoleConsumer`, and returns its output. Panics
+    /// where it fails.
     pub fn tool(&self, class: &str, arguments: &[&str]) -> Vec<u8> {
         let mut java = Command::new("java");
-        // Nothing but the tool's own output: its log would go there too.
+        // The log of the tool would be mixed into its output.
         java.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.apache.logging.log4j.level=OFF", "-cp"]);
         let output = java.arg(self.jars.join("*")).arg(class).args(arguments).output().expect("java runs");
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -114,8 +114,8 @@ impl Kafka {
     }
 }
 
-/// Formats the storage and runs the broker, under a shell that kills it and clears up when we are gone: our end of its
-/// standard input closes however we end.
+/// Formats the storage and runs the broker, under a shell that kills it and removes its files when our end of the
+/// standard input closes, as it does at any end of the tests.
 fn launch(jars: &Path, folder: &Path, format: &[&str]) -> Child {
     const SCRIPT: &str = r#"
         cd "$2" || exit 1
@@ -123,7 +123,8 @@ fn launch(jars: &Path, folder: &Path, format: &[&str]) -> Child {
         shift 2
         run() { java -XX:+UseSerialGC "$@"; }
         id=$(run -XX:TieredStopAtLevel=1 -cp "$jars/*" kafka.tools.StorageTool random-uuid) || exit 1
-        run -XX:TieredStopAtLevel=1 -cp "$jars/*" kafka.tools.StorageTool format -t "$id" -c server.properties "$@" || exit 1
+        run -XX:TieredStopAtLevel=1 -cp "$jars/*" kafka.tools.StorageTool format -t "$id" -c server.properties "$@" ||
+            exit 1
         java -Xmx512m -XX:+UseSerialGC -cp "$jars/*" kafka.Kafka server.properties </dev/null &
         broker=$!
         cat >/dev/null
@@ -137,7 +138,7 @@ fn launch(jars: &Path, folder: &Path, format: &[&str]) -> Child {
     command.stdin(Stdio::piped()).stdout(log).stderr(errors).spawn().expect("sh runs")
 }
 
-/// Waits until the broker answers; `None` where it does not.
+/// Waits until the broker responds. `None` where it does not.
 fn ready(mut watchdog: Child, port: u16, servers: &str) -> Option<Child> {
     let clock = SystemClock::new();
     let mut options = KafkaOptions::new(servers);
@@ -155,7 +156,7 @@ fn ready(mut watchdog: Child, port: u16, servers: &str) -> Option<Child> {
     None
 }
 
-/// A plain broker, open to everybody.
+/// Properties of a broker without authentication.
 pub fn properties(folder: &Path, port: u16, controller: u16) -> String {
     let data = folder.join("data");
     format!(

@@ -1,4 +1,4 @@
-//! Child processes: our own binary, run, killed, suspended.
+//! Child processes of the `foretide` binary.
 
 use std::{
     ffi::OsStr,
@@ -10,14 +10,14 @@ use std::{
 
 use super::wait_for;
 
-/// A running process; killed when dropped.
+/// A running process. Dropping it kills the process.
 pub struct Process {
     child: Child,
     log: PathBuf,
 }
 
 impl Process {
-    /// Runs `foretide` with `arguments` in `folder`; what it prints goes to `folder/NAME.log`.
+    /// Runs `foretide` with `arguments` in `folder`. Its output goes to `folder/NAME.log`.
     pub fn foretide<A: AsRef<OsStr>>(folder: &Path, name: &str, arguments: impl IntoIterator<Item = A>) -> Self {
         Self::foretide_with(folder, name, arguments, &[])
     }
@@ -44,12 +44,12 @@ impl Process {
         Self { child, log }
     }
 
-    /// What it has printed so far.
+    /// The output so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Waits for `text` in what it prints. Panics with the log where it does not come, or the process ends before.
+    /// Waits for `text` in the output. Panics with the log where it does not appear, or where the process ends before.
     pub fn wait_for_log(&mut self, text: &str, limit: Duration) {
         let log = self.log.clone();
         let read = || std::fs::read_to_string(&log).unwrap_or_default();
@@ -64,18 +64,18 @@ impl Process {
         });
     }
 
-    /// Whether it still runs.
+    /// Whether the process runs.
     pub fn runs(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Kills it outright, as the machine's end would, and waits until it is gone.
+    /// Kills the process (SIGKILL), as a machine failure would, and waits for its end.
     pub fn kill(&mut self) {
         self.child.kill().expect("the process can be killed");
         self.child.wait().expect("the process ends");
     }
 
-    /// Asks it to stop (SIGTERM) and waits for that. Panics with the log where it does not within `limit`.
+    /// Asks the process to stop (SIGTERM) and waits for its end. Panics with the log where it takes longer than `limit`.
     pub fn stop(&mut self, limit: Duration) -> ExitStatus {
         self.signal("TERM");
         let log = self.log.clone();
@@ -83,17 +83,17 @@ impl Process {
         wait_for(&what, limit, || self.child.try_wait().expect("the process can be waited for"))
     }
 
-    /// Waits for it to end by itself.
+    /// Waits for the process to end by itself.
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         wait_for("the process to end", limit, || self.child.try_wait().expect("the process can be waited for"))
     }
 
-    /// Stops it in its tracks (SIGSTOP): no heartbeat leaves it any more.
+    /// Suspends the process (SIGSTOP): it sends no heartbeats.
     pub fn suspend(&self) {
         self.signal("STOP");
     }
 
-    /// Lets it go on.
+    /// Resumes the process (SIGCONT).
     pub fn resume(&self) {
         self.signal("CONT");
     }
@@ -107,7 +107,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

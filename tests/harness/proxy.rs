@@ -1,4 +1,4 @@
-//! A TCP proxy between clients and a broker, whose connections can be cut, held up and slowed down.
+//! A TCP proxy between clients and a broker. Tests cut, pause and throttle its connections.
 
 use std::{
     io::{Read, Write},
@@ -10,26 +10,26 @@ use std::{
     time::Duration,
 };
 
-/// How often a held-up connection looks whether it may go on.
-const LOOK: Duration = Duration::from_millis(20);
+/// Interval at which a paused connection checks whether it may continue.
+const PAUSE_CHECK: Duration = Duration::from_millis(20);
 
-/// A proxy on a port of its own; it ends with the process.
+/// A proxy on its own port. It ends with the process.
 pub struct Proxy {
-    /// Where clients connect to.
+    /// Port that clients connect to.
     pub port: u16,
     shared: Arc<Shared>,
 }
 
 #[derive(Default)]
 struct Shared {
-    held: AtomicBool,
-    /// Bytes that each connection passes on in a second; 0: as many as come.
-    pace: AtomicU32,
+    paused: AtomicBool,
+    /// Bytes per second of each connection; 0: no limit.
+    rate: AtomicU32,
     open: Mutex<Vec<TcpStream>>,
 }
 
 impl Proxy {
-    /// Listens on a free port, and passes everything on to `target` on this machine.
+    /// Listens on a free port, and forwards all data to the port `target` of this machine.
     pub fn start(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("it has an address").port();
@@ -37,7 +37,7 @@ impl Proxy {
         let own = Arc::clone(&shared);
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                // Where the broker is down the client's connection is closed at once.
+                // Where the broker is down, dropping the client closes its connection.
                 if let Ok(broker) = TcpStream::connect(("127.0.0.1", target)) {
                     own.join(client, broker);
                 }
@@ -46,22 +46,22 @@ impl Proxy {
         Self { port, shared }
     }
 
-    /// Closes every connection.
+    /// Closes all connections.
     pub fn cut(&self) {
         for stream in self.shared.streams().drain(..) {
-            // Closed already is just as well.
+            // The connection may be closed already.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
-    /// While held, connections stay open and nothing passes.
-    pub fn hold(&self, held: bool) {
-        self.shared.held.store(held, Ordering::Relaxed);
+    /// Pauses or continues all connections. Paused connections stay open and forward nothing.
+    pub fn pause(&self, paused: bool) {
+        self.shared.paused.store(paused, Ordering::Relaxed);
     }
 
-    /// From now on each connection passes so many bytes a second, either way; 0: as many as come.
+    /// Limits each direction of each connection to this rate; 0: no limit.
     pub fn slow(&self, bytes_per_second: u32) {
-        self.shared.pace.store(bytes_per_second, Ordering::Relaxed);
+        self.shared.rate.store(bytes_per_second, Ordering::Relaxed);
     }
 }
 
@@ -75,7 +75,7 @@ impl Shared {
         let [Ok(from_client), Ok(to_broker), Ok(one), Ok(other)] = copies else { return };
         {
             let mut open = self.streams();
-            // Those that have ended by themselves are of no use any more.
+            // Forget connections that have ended.
             open.retain(|stream| stream.peer_addr().is_ok());
             open.extend([one, other]);
         }
@@ -86,15 +86,15 @@ impl Shared {
     }
 
     fn pass(&self, mut from: TcpStream, mut to: TcpStream) {
-        // Small requests wait for nothing.
+        // Forward small requests without delay.
         let _ = to.set_nodelay(true);
         let mut buffer = vec![0; 16 << 10];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
-            if let Some(pace) = std::num::NonZeroU32::new(self.pace.load(Ordering::Relaxed)) {
-                std::thread::sleep(Duration::from_secs_f64(count as f64 / f64::from(pace.get())));
+            if let Some(rate) = std::num::NonZeroU32::new(self.rate.load(Ordering::Relaxed)) {
+                std::thread::sleep(Duration::from_secs_f64(count as f64 / f64::from(rate.get())));
             }
-            while self.held.load(Ordering::Relaxed) {
-                std::thread::sleep(LOOK);
+            while self.paused.load(Ordering::Relaxed) {
+                std::thread::sleep(PAUSE_CHECK);
             }
             if to.write_all(&buffer[..count]).is_err() {
                 break;

@@ -1,5 +1,5 @@
-//! A Kafka that asks who is calling: TLS with certificates, SASL over TLS, and access control that permits nothing which
-//! was not granted. A plain listener beside them lets the tests in as they please.
+//! A Kafka with access control: TLS with client certificates, SASL over TLS, and ACLs. A further listener without
+//! authentication gives the tests all permissions.
 
 use std::{
     cell::RefCell,
@@ -13,53 +13,54 @@ use super::{
     kafka::{Kafka, properties},
 };
 
-/// Users that are there from the beginning and may do everything, with their passwords; the mechanisms tell them apart.
+/// User with all permissions and the SASL mechanism PLAIN, with its password.
 pub const PLAIN: (&str, &str) = ("plain", "plain-password-7f31");
+/// User with all permissions and the SASL mechanisms SCRAM, with its password.
 pub const SCRAM: (&str, &str) = ("scram", "scram-password-90ab");
-/// May do nothing but what is granted.
+/// User without permissions, with its password.
 pub const LEAST: (&str, &str) = ("least", "least-password-e08c");
-/// The same for another.
+/// Another user without permissions, with its password.
 pub const LEARNER: (&str, &str) = ("learner", "learner-password-2b6f");
-/// May do everything once it has a password; it has none at the beginning.
+/// User with all permissions that has no password at the start.
 pub const LATE: &str = "late";
-/// The same, for whose password changes.
+/// Like [`LATE`], for a password that changes.
 pub const ROTATED: &str = "rotated";
-/// The name in the client's certificate; may do everything.
+/// User of the client certificate, with all permissions.
 pub const CLIENT: &str = "client";
-/// Opens the client's encrypted key.
+/// Password of the encrypted key of the client.
 pub const KEY_PASSWORD: &str = "key-password-c55d";
 
 /// The cluster.
-pub struct Secured {
-    /// Through its plain listener everything is permitted.
+pub struct SecuredCluster {
+    /// The listener without authentication, which has all permissions.
     pub kafka: Kafka,
-    /// TLS that asks for the client's certificate.
+    /// Port with TLS and client certificates.
     pub tls: u16,
-    /// SASL over TLS.
+    /// Port with SASL over TLS.
     pub sasl: u16,
-    /// The folder of the certificates: `authority.pem`, `client.pem`, `client.encrypted.key`; `stranger.pem` is an
-    /// authority that signed nothing of it but `impostor.pem` and `impostor.key`.
+    /// Folder of the certificates: `authority.pem`, `client.pem`, `client.encrypted.key`; `stranger.pem` is another
+    /// authority, which has signed `impostor.pem` with `impostor.key`.
     pub folder: PathBuf,
 }
 
-/// The cluster, started where it does not run yet.
-pub fn secured() -> &'static Secured {
-    static SECURED: OnceLock<Secured> = OnceLock::new();
+/// The cluster, started on first use.
+pub fn secured() -> &'static SecuredCluster {
+    static SECURED: OnceLock<SecuredCluster> = OnceLock::new();
     SECURED.get_or_init(|| {
         let (tls, sasl) = (free_port(), free_port());
         let [first, second] =
             ["256", "512"].map(|bits| format!("SCRAM-SHA-{bits}=[name={},password={}]", SCRAM.0, SCRAM.1));
-        // The broker's own folder, which goes with it.
+        // The folder of the broker, which is removed with it.
         let keys = RefCell::new(PathBuf::new());
         let kafka = Kafka::start(
             &|folder, port, controller| {
                 make_certificates(folder);
                 folder.clone_into(&mut keys.borrow_mut());
-                guarded(&properties(folder, port, controller), folder, [port, controller, tls, sasl])
+                secured_properties(&properties(folder, port, controller), folder, [port, controller, tls, sasl])
             },
             &["--add-scram", &first, "--add-scram", &second],
         );
-        Secured { kafka, tls, sasl, folder: keys.into_inner() }
+        SecuredCluster { kafka, tls, sasl, folder: keys.into_inner() }
     })
 }
 
@@ -72,8 +73,8 @@ fn make_certificates(folder: &Path) {
     Authority::new(folder, "stranger").sign("impostor");
 }
 
-/// The properties of a plain broker, with more listeners, users and access control.
-fn guarded(plain: &str, keys: &Path, [port, controller, tls, sasl]: [u16; 4]) -> String {
+/// The properties of a broker without authentication, with further listeners, users and access control.
+fn secured_properties(plain: &str, keys: &Path, [port, controller, tls, sasl]: [u16; 4]) -> String {
     let replaced = ["listeners=", "advertised.listeners=", "listener.security.protocol.map="];
     let kept = plain.lines().filter(|line| !replaced.iter().any(|key| line.starts_with(key)));
     let kept: String = kept.map(|line| format!("{line}\n")).collect();
@@ -104,8 +105,8 @@ super.users={super_users}
     )
 }
 
-impl Secured {
-    /// A file of the certificates' folder, by name.
+impl SecuredCluster {
+    /// Path of a file in the folder of the certificates.
     pub fn file(&self, name: &str) -> String {
         self.folder.join(name).display().to_string()
     }
@@ -120,7 +121,7 @@ impl Secured {
         )
     }
 
-    /// Gives a user a password, or another one.
+    /// Sets the password of a user.
     pub fn set_password(&self, user: &str, password: &str) {
         let added = format!("SCRAM-SHA-512=[password={password}]");
         let server = ["--bootstrap-server", &self.kafka.servers];
@@ -128,7 +129,7 @@ impl Secured {
         self.kafka.tool("kafka.admin.ConfigCommand", &[&server[..], &rest].concat());
     }
 
-    /// Runs Kafka's tool for access control through the plain listener.
+    /// Runs Kafka's ACL tool through the listener without authentication.
     pub fn acls(&self, arguments: &[&str]) {
         let server = ["--bootstrap-server", &self.kafka.servers];
         self.kafka.tool("org.apache.kafka.tools.AclCommand", &[&server[..], arguments].concat());

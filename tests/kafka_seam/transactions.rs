@@ -5,7 +5,7 @@ use std::time::Duration;
 use foretide::broker::{Broker, BrokerError, MemberEvent, kafka::KafkaBroker};
 
 use crate::harness::{
-    client::{Input, Seen, consume, group_offset, produce},
+    client::{ConsumerRecord, Input, consume, group_offset, produce},
     kafka::kafka,
     unique, wait_for,
 };
@@ -66,7 +66,7 @@ fn a_second_join_under_the_same_id_fences_the_first() {
     second.commit(&[]).unwrap();
     // Kafka writes the markers of an aborted transaction later; until then, readers wait before it.
     let seen = wait_for("the record of the successor", LIMIT, || {
-        let seen: Vec<String> = consume(kafka, &sink, IDLE).iter().map(Seen::text).collect();
+        let seen: Vec<String> = consume(kafka, &sink, IDLE).iter().map(ConsumerRecord::text).collect();
         (!seen.is_empty()).then_some(seen)
     });
     assert_eq!(seen, ["successor"]);
@@ -120,7 +120,7 @@ fn a_zombie_cannot_commit_and_receives_its_lost_partitions() {
     zombie.release(&[at(&source, 0)]).unwrap();
     // The zombie rejoins meanwhile, which starts a generation that the successor may not know yet.
     commit(&mut *successor, Some(out(&sink, b"successor")), &[(at(&source, 0), 2)]);
-    let seen: Vec<String> = consume(kafka, &sink, IDLE).iter().map(Seen::text).collect();
+    let seen: Vec<String> = consume(kafka, &sink, IDLE).iter().map(ConsumerRecord::text).collect();
     assert_eq!(seen, ["successor"]);
     assert_eq!(group_offset(kafka, &group, &source, 0), Some(2));
 }

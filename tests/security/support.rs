@@ -20,7 +20,7 @@ use crate::harness::{
     client::{Input, group_offset, produce},
     free_port, http_get,
     process::Process,
-    secured::{Secured, secured},
+    secured::{SecuredCluster, secured},
     wait_for,
 };
 
@@ -156,8 +156,8 @@ pub fn ask(port: u16, authority: &Path, request: &str, headers: &str) -> Option<
     (!answer.is_empty()).then(|| String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// `[kafka]` over TLS with a client's certificate; keys of [`Secured`]'s folder.
-pub fn with_certificate(kafka: &Secured, certificate: &str, key: &str, password: &str) -> String {
+/// `[kafka]` over TLS with a client's certificate; keys of [`SecuredCluster`]'s folder.
+pub fn with_certificate(kafka: &SecuredCluster, certificate: &str, key: &str, password: &str) -> String {
     format!(
         "[kafka]\nbrokers = [\"127.0.0.1:{}\"]\nsecurity_protocol = \"ssl\"\nssl_ca_file = {:?}\n\
          ssl_certificate_file = {:?}\nssl_key_file = {:?}\n{}",
