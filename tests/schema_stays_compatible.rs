@@ -6,7 +6,7 @@ use foretide::{
     time::EventTime,
     wire::{
         Envelope, ForecastEncoder, ForecastRecord, HorizonAggregate, StateKey, StateKind, TaskCheckpoint,
-        TopicFingerprint,
+        ThresholdCrossing, TopicFingerprint,
     },
 };
 use serde_json::{Value, json};
@@ -45,7 +45,11 @@ fn one_number() -> ForecastRecord<'static> {
         times: Some(&[1_700_086_400_000]),
         point: &[20.13],
         quantiles: &[19.0, 20.13, 21.0],
-        aggregate: Some(HorizonAggregate { of: "maximum", steps: 24, crossing: Some((80.5, 0.031_24)) }),
+        aggregate: Some(HorizonAggregate {
+            of: "maximum",
+            steps: 24,
+            crossing: Some(ThresholdCrossing { threshold: 80.5, probability: 0.031_24 }),
+        }),
         ..regular()
     }
 }

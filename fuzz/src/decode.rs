@@ -2,7 +2,7 @@
 
 use foretide::{
     time::EventTime,
-    wire::{DecodeSpec, Decoder, Format, KeySource, Rejection, TimeSource, decode::MAX_MAGNITUDE, refusal},
+    wire::{DecodeSpec, Decoder, Format, KeySource, MAX_DETAIL_BYTES, MAX_MAGNITUDE, Rejection, TimeSource},
 };
 
 const LONGEST_KEY: usize = 64;
@@ -35,7 +35,7 @@ pub fn check(used: &mut Decoder, payload: &[u8]) -> bool {
     let (delivered, outcome) = decoded;
     match &outcome {
         Ok(()) => assert!(!delivered.is_empty(), "a good record has a value"),
-        Err(refused) => assert!(!refused.detail.is_empty() && refused.detail.len() <= refusal::MAX_DETAIL_BYTES),
+        Err(refused) => assert!(!refused.detail.is_empty() && refused.detail.len() <= MAX_DETAIL_BYTES),
     }
     outcome.is_ok()
 }

@@ -9,10 +9,7 @@ use foretide::{
     engine::{Engine, ServedWeights, StreamSpec},
     forecast::StreamPrior,
     nn::{Network, Weights},
-    wire::{
-        Manifest, ModelRegistry, Release,
-        model::{ModelKey, PublishReason},
-    },
+    wire::{Manifest, ModelKey, ModelRegistry, PublishReason, Release},
 };
 
 use super::forecasting::{commit, engine, feed, loud, open, streams};

@@ -10,10 +10,7 @@ use super::{
 use crate::{
     broker::{Batch, BrokerError, Member, Partition, ProducerRecord},
     engine::{Engine, TaskHandle, TaskId, Transaction},
-    wire::{
-        DeadLetter, Rejection, TaskCheckpoint, TopicFingerprint,
-        state::{Envelope, StateKey, StateKind},
-    },
+    wire::{DeadLetter, Envelope, Rejection, StateKey, StateKind, TaskCheckpoint, TopicFingerprint},
 };
 
 /// A record that could not be used, or not wholly.
@@ -113,7 +110,7 @@ impl Writing<'_> {
             let batch = &self.inbox[refused.batch];
             let Some(record) = batch.get(refused.record) else { continue };
             let letter = DeadLetter {
-                refusal: &refused.refusal,
+                rejection: &refused.refusal,
                 stream: &self.plan.streams[refused.stream].engine.name,
                 topic: &batch.partition.topic,
                 partition: batch.partition.number,
@@ -133,7 +130,7 @@ impl Writing<'_> {
             let Some(feed) = served.feed.as_ref().filter(|_| self.epoch.moved(served.task)) else { continue };
             for (offset, timestamp, letter) in &feed.letters {
                 let letter = DeadLetter {
-                    refusal: &letter.refusal,
+                    rejection: &letter.refusal,
                     stream: &self.plan.streams[served.stream].engine.name,
                     topic: &feed.partition.topic,
                     partition: feed.partition.number,

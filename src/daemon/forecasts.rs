@@ -3,7 +3,7 @@
 use crate::{
     engine::{Engine, ForecastRow, TaskHandle, Transaction},
     time::{EventTime, Grid},
-    wire::{ForecastEncoder, ForecastRecord, HorizonAggregate},
+    wire::{ForecastEncoder, ForecastRecord, HorizonAggregate, ThresholdCrossing},
 };
 
 /// The times that a forecast is for. Many rows of an epoch share them.
@@ -61,7 +61,10 @@ impl ForecastWriter {
             aggregate: forecast.target.map(|target| HorizonAggregate {
                 of: target.name(),
                 steps: forecast.horizon,
-                crossing: forecast.threshold.zip(row.crossing),
+                crossing: forecast
+                    .threshold
+                    .zip(row.crossing)
+                    .map(|(threshold, probability)| ThresholdCrossing { threshold, probability }),
             }),
             weights_version: row.weights_version,
             topic: &id.topic,

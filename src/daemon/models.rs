@@ -7,7 +7,7 @@ use crate::{
     broker::{Broker, BrokerError, Partition, Reader, StartPosition},
     engine::{Engine, ServedWeights},
     nn::{Network, NetworkSpec, Weights},
-    wire::model::ModelRegistry,
+    wire::ModelRegistry,
 };
 
 /// Records read from the models topic at a time.

@@ -9,7 +9,7 @@ use crate::{
     engine::{Engine, StreamSpec, Transaction},
     forecast::{AccuracySums, Expert},
     telemetry::metrics,
-    wire::{Reason, Rejection},
+    wire::{Rejection, RejectionReason},
 };
 
 /// Ages of records measured per epoch and batch, evenly spread: a histogram needs no more, and every one costs time.
@@ -161,11 +161,11 @@ fn count_refused(plan: &Plan, refused: &[Refused], works: &mut [WorkCounts]) {
         metrics::DEAD_LETTERS.counter(&[("stream", name), ("reason", reason.label())]).increment(1);
         works[refused.stream].dead_letters += 1;
         match reason {
-            Reason::Late => {
+            RejectionReason::Late => {
                 metrics::LATE.counter(&[("stream", name)]).increment(1);
                 works[refused.stream].late += 1;
             }
-            Reason::Duplicate => metrics::DUPLICATES.counter(&[("stream", name)]).increment(1),
+            RejectionReason::Duplicate => metrics::DUPLICATES.counter(&[("stream", name)]).increment(1),
             _ => {}
         }
     }

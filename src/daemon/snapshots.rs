@@ -6,10 +6,7 @@ use super::partition::Served;
 use crate::{
     broker::Partition,
     engine::{EncodedSnapshot, Engine, SnapshotError},
-    wire::{
-        TaskCheckpoint,
-        state::{Envelope, StateError, StateKey, StateKind},
-    },
+    wire::{Envelope, StateError, StateKey, StateKind, TaskCheckpoint},
 };
 
 /// What a restore met.

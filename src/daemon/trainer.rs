@@ -19,7 +19,7 @@ use crate::{
     nn::Weights,
     telemetry::metrics,
     train::{self, Outcome, Progress, TrainError, TrainSpec, TrainingSequence, Verdict},
-    wire::model::{Manifest, PublishReason, Release},
+    wire::{Manifest, PublishReason, Release},
 };
 
 /// How long the trainer waits for news of its seat between rounds.

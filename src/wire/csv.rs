@@ -1,52 +1,52 @@
-//! A strict reader of one line of CSV (RFC 4180) that picks the wanted columns.
+//! A strict reader of one line of CSV (RFC 4180) that extracts the configured columns.
 
-use super::fields::{Broken, Fields, Found, Span};
+use super::fields::{FieldValue, Fields, Span, SyntaxError};
 
 /// The columns of a line.
 #[derive(Debug)]
 pub(super) struct Columns {
-    /// For each column the wanted field it holds, if any.
+    /// For each column the index of the field that it holds, if any.
     fields: Vec<Option<usize>>,
     delimiter: u8,
 }
 
 impl Columns {
-    /// `fields` says for each column which wanted field it holds.
+    /// `fields` gives for each column the index of the field that it holds, if any.
     pub fn new(fields: Vec<Option<usize>>, delimiter: u8) -> Self {
         Self { fields, delimiter }
     }
 
-    /// Finds the wanted fields in `text`, which must be one line with exactly the configured columns.
-    pub fn read(&self, text: &str, fields: &mut Fields) -> Result<(), Broken> {
+    /// Extracts the fields of `text`, which must be one line with exactly the configured columns.
+    pub fn read(&self, text: &str, fields: &mut Fields) -> Result<(), SyntaxError> {
         let line = text.strip_suffix('\n').unwrap_or(text);
         let line = line.strip_suffix('\r').unwrap_or(line);
         let mut at = 0;
-        for (number, wanted) in self.fields.iter().enumerate() {
+        for (number, field) in self.fields.iter().enumerate() {
             if number > 0 {
                 if line.as_bytes().get(at) != Some(&self.delimiter) {
-                    return Err(Broken { at, expected: "the delimiter and another column" });
+                    return Err(SyntaxError { at, expected: "the delimiter and another column" });
                 }
                 at += 1;
             }
-            let kept = fields.scratch.len();
+            let scratch = fields.scratch.len();
             let cell = if line.as_bytes().get(at) == Some(&b'"') {
                 quoted(line, &mut at, &mut fields.scratch)?
             } else {
                 self.plain(line, &mut at)?
             };
-            match *wanted {
-                Some(field) if cell.start == cell.end => fields.found[field] = Found::Null,
-                Some(field) => fields.found[field] = Found::Cell(cell),
-                None => fields.scratch.truncate(kept),
+            match *field {
+                Some(field) if cell.start == cell.end => fields.values[field] = FieldValue::Null,
+                Some(field) => fields.values[field] = FieldValue::Cell(cell),
+                None => fields.scratch.truncate(scratch),
             }
         }
         if at < line.len() {
-            return Err(Broken { at, expected: "the end of the line after the last column" });
+            return Err(SyntaxError { at, expected: "the end of the line after the last column" });
         }
         Ok(())
     }
 
-    fn plain(&self, line: &str, at: &mut usize) -> Result<Span, Broken> {
+    fn plain(&self, line: &str, at: &mut usize) -> Result<Span, SyntaxError> {
         let start = *at;
         for (length, &byte) in line.as_bytes()[start..].iter().enumerate() {
             match byte {
@@ -54,8 +54,10 @@ impl Columns {
                     *at = start + length;
                     return Ok(Span { start, end: *at, scratch: false });
                 }
-                b'"' => return Err(Broken { at: start + length, expected: "no quote inside a cell without quotes" }),
-                b'\n' | b'\r' => return Err(Broken { at: start + length, expected: "one line a record" }),
+                b'"' => {
+                    return Err(SyntaxError { at: start + length, expected: "no quote inside a cell without quotes" });
+                }
+                b'\n' | b'\r' => return Err(SyntaxError { at: start + length, expected: "one line a record" }),
                 _ => {}
             }
         }
@@ -64,13 +66,13 @@ impl Columns {
     }
 }
 
-/// Reads a cell in quotes; a quote within it is doubled.
-fn quoted(line: &str, at: &mut usize, scratch: &mut String) -> Result<Span, Broken> {
+/// Reads a cell in quotes. A quote within the cell is doubled.
+fn quoted(line: &str, at: &mut usize, scratch: &mut String) -> Result<Span, SyntaxError> {
     let (open, begin) = (*at, scratch.len());
     let mut from = open + 1;
     loop {
         let Some(length) = line[from..].find('"') else {
-            return Err(Broken { at: open, expected: "a cell whose quotes are closed" });
+            return Err(SyntaxError { at: open, expected: "a cell whose quotes are closed" });
         };
         let quote = from + length;
         let doubled = line.as_bytes().get(quote + 1) == Some(&b'"');
@@ -89,19 +91,20 @@ fn quoted(line: &str, at: &mut usize, scratch: &mut String) -> Result<Span, Brok
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
 
-    fn read(columns: usize, delimiter: u8, text: &str) -> Result<Vec<String>, Broken> {
+    use super::*;
+
+    fn read(columns: usize, delimiter: u8, text: &str) -> Result<Vec<String>, SyntaxError> {
         let mut fields = Fields::default();
         fields.clear(columns);
         Columns::new((0..columns).map(Some).collect(), delimiter).read(text, &mut fields)?;
         Ok(fields
-            .found
+            .values
             .iter()
-            .map(|&found| match found {
-                Found::Cell(span) => fields.text(text, span).to_owned(),
-                Found::Null => String::new(),
+            .map(|&value| match value {
+                FieldValue::Cell(span) => fields.text(text, span).to_owned(),
+                FieldValue::Null => String::new(),
                 other => panic!("{other:?}"),
             })
             .collect())
@@ -116,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_one_line_with_these_columns() {
+    fn text_that_is_not_one_line_with_these_columns_is_rejected() {
         let cases = [
             ("a", 1, "the delimiter and another column"),
             ("a,b,c", 3, "the end of the line after the last column"),
@@ -127,12 +130,12 @@ mod tests {
             ("a,\"b\"c", 5, "the end of the line after the last column"),
         ];
         for (text, at, expected) in cases {
-            assert_eq!(read(2, b',', text), Err(Broken { at, expected }), "{text}");
+            assert_eq!(read(2, b',', text), Err(SyntaxError { at, expected }), "{text}");
         }
     }
 
     #[test]
-    fn unwanted_cells_leave_nothing_behind() {
+    fn unwanted_cells_leave_no_scratch_text() {
         let mut fields = Fields::default();
         fields.clear(1);
         let columns = Columns::new(vec![None, Some(0)], b',');
@@ -141,7 +144,6 @@ mod tests {
     }
 
     proptest! {
-        /// What the csv crate writes is read back.
         #[test]
         fn reads_what_the_csv_crate_writes(cells in proptest::collection::vec("(?s)[a-c,;\"\n\r é]{0,6}", 2..6)) {
             let mut writer = csv::Writer::from_writer(Vec::new());

@@ -1,68 +1,69 @@
-//! Dead letters: a record that could not be used, passed on as it came, with the reason and its origin in headers.
+//! Dead letters: rejected records, forwarded as they came, with the reason and the origin in headers.
 
-use super::refusal::Rejection;
+use super::rejection::Rejection;
 
-/// The most bytes of a refused record's value that are passed on; the rest is cut off and the headers say so.
+/// The most bytes of a rejected record's value that are forwarded, so that the dead letter fits Kafka's default limit of
+/// 1 MiB. The headers give the full length of a longer one.
 pub const MAX_PAYLOAD_BYTES: usize = 512 * 1024;
-/// The most bytes of a refused record's key that are passed on; the rest is cut off and the headers say so.
+/// The most bytes of a rejected record's key that are forwarded. The headers give the full length of a longer one.
 pub const MAX_KEY_BYTES: usize = 64 * 1024;
 
-/// Header: the stable label of the [`Reason`](super::Reason).
+/// Header: the stable label of the [`RejectionReason`](super::RejectionReason).
 pub const REASON: &str = "foretide.reason";
-/// Header: what was expected and found, for a person.
+/// Header: what was expected and what was found.
 pub const DETAIL: &str = "foretide.detail";
-/// Header: the stream that refused the record.
+/// Header: the stream that rejected the record.
 pub const STREAM: &str = "foretide.stream";
-/// Header: the topic the record was read from.
+/// Header: the topic of the record.
 pub const TOPIC: &str = "foretide.topic";
-/// Header: the partition the record was read from, as decimal text.
+/// Header: the partition of the record, as decimal text.
 pub const PARTITION: &str = "foretide.partition";
-/// Header: the record's offset, as decimal text.
+/// Header: the offset of the record, as decimal text.
 pub const OFFSET: &str = "foretide.offset";
-/// Header, where the record has a timestamp: milliseconds since the Unix epoch, as decimal text.
+/// Header of a record with a timestamp: milliseconds since the Unix epoch, as decimal text.
 pub const TIMESTAMP: &str = "foretide.timestamp";
-/// Header, only on a value that was cut: its full length in bytes, as decimal text.
+/// Header of a truncated value: its full length in bytes, as decimal text.
 pub const PAYLOAD_BYTES: &str = "foretide.payload_bytes";
-/// Header, only on a key that was cut: its full length in bytes, as decimal text.
+/// Header of a truncated key: its full length in bytes, as decimal text.
 pub const KEY_BYTES: &str = "foretide.key_bytes";
 
-/// A refused record and where it came from.
+/// A rejected record and its origin.
 #[derive(Debug, Clone, Copy)]
 pub struct DeadLetter<'a> {
-    /// Why it was refused.
-    pub refusal: &'a Rejection,
-    /// The stream that refused it.
+    /// Why it was rejected.
+    pub rejection: &'a Rejection,
+    /// The stream that rejected it.
     pub stream: &'a str,
-    /// The topic it was read from.
+    /// Its topic.
     pub topic: &'a str,
-    /// The partition it was read from.
+    /// Its partition.
     pub partition: i32,
     /// Its offset.
     pub offset: i64,
     /// Its timestamp in milliseconds since the Unix epoch, where it has one.
     pub timestamp: Option<i64>,
-    /// Its key as it came.
+    /// Its key.
     pub key: Option<&'a [u8]>,
-    /// Its value as it came.
+    /// Its value.
     pub payload: Option<&'a [u8]>,
 }
 
 impl<'a> DeadLetter<'a> {
-    /// The key to write: as it came, at most [`MAX_KEY_BYTES`].
+    /// The key to write: the first bytes of the record's key, at most [`MAX_KEY_BYTES`].
     pub fn truncated_key(&self) -> Option<&'a [u8]> {
         self.key.map(|key| &key[..key.len().min(MAX_KEY_BYTES)])
     }
 
-    /// The value to write: as it came, at most [`MAX_PAYLOAD_BYTES`].
+    /// The value to write: the first bytes of the record's value, at most [`MAX_PAYLOAD_BYTES`].
     pub fn truncated_payload(&self) -> Option<&'a [u8]> {
         self.payload.map(|payload| &payload[..payload.len().min(MAX_PAYLOAD_BYTES)])
     }
 
-    /// The headers to write, names and bytes, in a fixed order.
+    /// The headers to write: names and bytes, in a fixed order.
     pub fn headers(&self) -> Vec<(&'static str, Vec<u8>)> {
         let mut headers = vec![
-            (REASON, self.refusal.reason.label().into()),
-            (DETAIL, self.refusal.detail.clone().into_bytes()),
+            (REASON, self.rejection.reason.label().into()),
+            (DETAIL, self.rejection.detail.clone().into_bytes()),
             (STREAM, self.stream.into()),
             (TOPIC, self.topic.into()),
             (PARTITION, self.partition.to_string().into_bytes()),
@@ -71,8 +72,8 @@ impl<'a> DeadLetter<'a> {
         if let Some(timestamp) = self.timestamp {
             headers.push((TIMESTAMP, timestamp.to_string().into_bytes()));
         }
-        let cut = [(PAYLOAD_BYTES, self.payload, MAX_PAYLOAD_BYTES), (KEY_BYTES, self.key, MAX_KEY_BYTES)];
-        for (name, bytes, limit) in cut {
+        let lengths = [(PAYLOAD_BYTES, self.payload, MAX_PAYLOAD_BYTES), (KEY_BYTES, self.key, MAX_KEY_BYTES)];
+        for (name, bytes, limit) in lengths {
             if let Some(bytes) = bytes.filter(|bytes| bytes.len() > limit) {
                 headers.push((name, bytes.len().to_string().into_bytes()));
             }
@@ -84,17 +85,17 @@ impl<'a> DeadLetter<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::refusal::Reason;
+    use crate::wire::rejection::RejectionReason;
 
     fn text(headers: &[(&'static str, Vec<u8>)]) -> Vec<(&'static str, String)> {
         headers.iter().map(|(name, bytes)| (*name, String::from_utf8(bytes.clone()).unwrap())).collect()
     }
 
     #[test]
-    fn a_small_record_goes_on_unchanged() {
-        let refusal = Rejection::new(Reason::BrokenJson, "expected ',' at byte 3");
+    fn a_small_record_is_forwarded_unchanged() {
+        let rejection = Rejection::new(RejectionReason::BrokenJson, "expected ',' at byte 3");
         let letter = DeadLetter {
-            refusal: &refusal,
+            rejection: &rejection,
             stream: "load",
             topic: "meters",
             partition: 3,
@@ -119,10 +120,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_stays_missing() {
-        let refusal = Rejection::new(Reason::Tombstone, "no value");
+    fn a_missing_key_or_value_stays_missing() {
+        let rejection = Rejection::new(RejectionReason::Tombstone, "no value");
         let letter = DeadLetter {
-            refusal: &refusal,
+            rejection: &rejection,
             stream: "s",
             topic: "t",
             partition: 0,
@@ -136,12 +137,12 @@ mod tests {
     }
 
     #[test]
-    fn a_huge_record_is_cut_and_says_so() {
-        let refusal = Rejection::new(Reason::TooLarge, "10 MB");
+    fn a_huge_record_is_truncated_and_its_headers_give_the_length() {
+        let rejection = Rejection::new(RejectionReason::TooLarge, "10 MB");
         let payload = vec![b'x'; 10_000_000];
         let key = vec![b'k'; MAX_KEY_BYTES + 1];
         let letter = DeadLetter {
-            refusal: &refusal,
+            rejection: &rejection,
             stream: "s",
             topic: "t",
             partition: 0,

@@ -1,28 +1,30 @@
-//! The wanted fields of one record, as its format has found them.
+//! The fields of one record, as the parser of its format extracts them.
 
-/// A piece of text: of the record's value, or of the scratch text where quoting had to be undone.
+use super::rejection::excerpt;
+
+/// A range of bytes in the record's value, or in the scratch text where the parser had to undo quoting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     pub start: usize,
     pub end: usize,
-    /// Whether the text is in the scratch text.
+    /// Whether the range lies in the scratch text.
     pub scratch: bool,
 }
 
-/// What stands in a field.
+/// The value of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
-    /// Nothing: the record has no such field.
+pub(super) enum FieldValue {
+    /// The record has no such field.
     Absent,
-    /// JSON's null, or an empty cell of CSV.
+    /// A JSON null, or an empty cell of CSV.
     Null,
-    /// JSON's true or false.
+    /// A JSON true or false.
     Boolean(bool),
     /// A JSON number, or one of the words `NaN`, `Infinity`, `-Infinity` that some writers put in its place.
     Number(Span),
     /// A JSON string.
     Text(Span),
-    /// A cell of CSV, not empty: its role says whether it is a number or a text.
+    /// A cell of CSV that is not empty. The role of its column decides whether it is a number or a text.
     Cell(Span),
     /// A JSON array.
     Array,
@@ -30,20 +32,20 @@ pub(super) enum Found {
     Object,
 }
 
-/// The fields of one record; kept from record to record for its buffers only.
+/// The fields of one record. Only its buffers stay from record to record.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
-    /// One for each wanted field.
-    pub found: Vec<Found>,
-    /// Text whose quoting had to be undone.
+    /// One value per extracted field.
+    pub values: Vec<FieldValue>,
+    /// Text of which the parser has undone the quoting.
     pub scratch: String,
 }
 
 impl Fields {
-    /// Forgets the record before.
-    pub fn clear(&mut self, wanted: usize) {
-        self.found.clear();
-        self.found.resize(wanted, Found::Absent);
+    /// Makes room for the `count` fields of the next record.
+    pub fn clear(&mut self, count: usize) {
+        self.values.clear();
+        self.values.resize(count, FieldValue::Absent);
         self.scratch.clear();
     }
 
@@ -53,38 +55,38 @@ impl Fields {
         &source[span.start..span.end]
     }
 
-    /// What stands in a field, for an error message.
-    pub fn describe(&self, payload: &str, found: Found) -> String {
+    /// Describes the value of a field in a message.
+    pub fn describe(&self, payload: &str, found: FieldValue) -> String {
         match found {
-            Found::Absent => "nothing".into(),
-            Found::Null => "null".into(),
-            Found::Boolean(value) => value.to_string(),
-            Found::Number(span) => {
-                format!("the number {}", super::refusal::excerpt(self.text(payload, span)).replace('"', ""))
+            FieldValue::Absent => "nothing".into(),
+            FieldValue::Null => "null".into(),
+            FieldValue::Boolean(value) => value.to_string(),
+            FieldValue::Number(span) => {
+                format!("the number {}", excerpt(self.text(payload, span)).replace('"', ""))
             }
-            Found::Text(span) => format!("the text {}", super::refusal::excerpt(self.text(payload, span))),
-            Found::Cell(span) => super::refusal::excerpt(self.text(payload, span)),
-            Found::Array => "a list".into(),
-            Found::Object => "an object".into(),
+            FieldValue::Text(span) => format!("the text {}", excerpt(self.text(payload, span))),
+            FieldValue::Cell(span) => excerpt(self.text(payload, span)),
+            FieldValue::Array => "a list".into(),
+            FieldValue::Object => "an object".into(),
         }
     }
 }
 
-/// Where and why a record does not follow its format.
+/// Where and why a record violates the syntax of its format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Broken {
+pub(super) struct SyntaxError {
     /// The byte at which reading stopped.
     pub at: usize,
-    /// What should have stood there.
+    /// What the parser expected there.
     pub expected: &'static str,
 }
 
-impl Broken {
-    /// The message, with the beginning of what was found.
+impl SyntaxError {
+    /// The message, which quotes what was found.
     pub fn explain(self, payload: &str) -> String {
         let found = match payload.get(self.at..) {
             None | Some("") => "the end".into(),
-            Some(rest) => super::refusal::excerpt(rest),
+            Some(rest) => excerpt(rest),
         };
         format!("expected {} at byte {}, found {found}", self.expected, self.at)
     }

@@ -1,40 +1,40 @@
-//! A strict reader of JSON (RFC 8259) that picks the wanted fields of one object and builds nothing else.
+//! A strict reader of JSON (RFC 8259) that extracts the configured fields of one object and builds nothing else.
 //!
-//! It is our own and not serde_json's for three reasons: numbers keep their text and so become the nearest double
-//! exactly (serde_json without `float_roundtrip` may be off in the last bit, and then a replay from CSV would forecast
-//! other numbers); `NaN` in one field (as Python writes it) spoils that field and not the record; and depth is limited
-//! without recursion into what nobody wants to know. Tests hold it against serde_json.
+//! It replaces serde_json for three reasons. Numbers keep their text and so become the nearest double exactly;
+//! serde_json without `float_roundtrip` may be off in the last bit, and then a replay from CSV would forecast other
+//! values. `NaN` in one field, as Python writes it, costs that field and not the record. Depth is limited. Tests
+//! compare the reader with serde_json.
 
 use super::{
-    decode::DecodeSpecError,
-    fields::{Broken, Fields, Found, Span},
+    decode_spec::DecodeSpecError,
+    fields::{FieldValue, Fields, Span, SyntaxError},
 };
 
-/// The deepest nesting that is read.
+/// The deepest nesting of objects and lists in a record: it bounds the recursion.
 const MAX_DEPTH: usize = 64;
-/// The most names in the path of a field.
+/// The most names in the path of a field: a configuration error beyond it.
 const MAX_PATH: usize = 16;
-/// Names for the root of the tree of paths.
+/// The node at the root of the tree of paths.
 const ROOT: usize = 0;
 
-/// The wanted fields as a tree of member names.
+/// The paths of the configured fields, as a tree of member names.
 #[derive(Debug)]
 pub(super) struct Paths {
     nodes: Vec<Node>,
-    /// For each node, whether the record that is being read has had it.
+    /// For each node, whether the current record has had it.
     seen: Vec<bool>,
 }
 
 #[derive(Debug, Default)]
 struct Node {
-    /// The wanted field that stands here.
+    /// The index of the field whose path ends here.
     field: Option<usize>,
-    /// Members that lead to wanted fields, sorted by name.
+    /// Members on the way to a field, with their nodes, sorted by name.
     members: Vec<(String, usize)>,
 }
 
 impl Paths {
-    /// The tree of `fields`, paths with dots; the numbers of the fields are their places in the list.
+    /// The tree of `fields`, which are paths with dots. The index of a field is its place in the list.
     pub fn new(fields: &[String]) -> Result<Self, DecodeSpecError> {
         let mut nodes = vec![Node::default()];
         for (number, field) in fields.iter().enumerate() {
@@ -65,24 +65,24 @@ impl Paths {
         Ok(Self { seen: vec![false; nodes.len()], nodes })
     }
 
-    /// Finds the wanted fields in `text`, which must be one JSON object.
-    pub fn read(&mut self, text: &str, fields: &mut Fields) -> Result<(), Broken> {
+    /// Extracts the fields of `text`, which must be one JSON object.
+    pub fn read(&mut self, text: &str, fields: &mut Fields) -> Result<(), SyntaxError> {
         self.seen.fill(false);
         let mut reader = Reader { text, bytes: text.as_bytes(), at: 0, paths: self, fields };
-        reader.space();
+        reader.skip_space();
         if reader.peek() != Some(b'{') {
-            return Err(reader.broken("a JSON object"));
+            return Err(reader.error("a JSON object"));
         }
         reader.object(Some(ROOT), MAX_DEPTH)?;
-        reader.space();
+        reader.skip_space();
         if reader.at < text.len() {
-            return Err(reader.broken("nothing after the object"));
+            return Err(reader.error("nothing after the object"));
         }
         Ok(())
     }
 }
 
-/// The names in a path; `\.` stands for a dot within a name.
+/// The names in a path. `\.` stands for a dot within a name.
 fn split_path(path: &str) -> Vec<String> {
     let mut names = vec![String::new()];
     let mut characters = path.chars().peekable();
@@ -109,93 +109,93 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn broken(&self, expected: &'static str) -> Broken {
-        Broken { at: self.at, expected }
+    fn error(&self, expected: &'static str) -> SyntaxError {
+        SyntaxError { at: self.at, expected }
     }
 
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
-    fn space(&mut self) {
+    fn skip_space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
             self.at += 1;
         }
     }
 
-    /// Takes `byte` if it comes next.
-    fn takes(&mut self, byte: u8) -> bool {
+    /// Consumes `byte` if it comes next. Returns whether it did.
+    fn consume(&mut self, byte: u8) -> bool {
         let next = self.peek() == Some(byte);
         self.at += usize::from(next);
         next
     }
 
-    /// Reads any value. `node` is its place among the wanted paths, if it has one; `depth` is what nesting is left.
-    fn value(&mut self, node: Option<usize>, depth: usize) -> Result<(), Broken> {
+    /// Reads any value. `node` is its node in the tree of paths, if it has one; `depth` levels of nesting remain.
+    fn value(&mut self, node: Option<usize>, depth: usize) -> Result<(), SyntaxError> {
         let start = self.at;
         let found = match self.peek() {
-            Some(b'"') => Found::Text(self.string()?),
+            Some(b'"') => FieldValue::Text(self.string()?),
             Some(b'{') => {
                 self.object(node, depth)?;
-                Found::Object
+                FieldValue::Object
             }
             Some(b'[') => {
                 self.array(depth)?;
-                Found::Array
+                FieldValue::Array
             }
             Some(b'-' | b'0'..=b'9') if !self.bytes[start..].starts_with(b"-I") => self.number()?,
             _ => self.word()?,
         };
         match node.and_then(|node| self.paths.nodes[node].field) {
-            Some(field) => self.fields.found[field] = found,
+            Some(field) => self.fields.values[field] = found,
             None => self.drop_scratch(found),
         }
         Ok(())
     }
 
-    /// Gives the scratch text of something unwanted back, so that it cannot grow beyond what is wanted.
-    fn drop_scratch(&mut self, found: Found) {
-        if let Found::Text(Span { start, scratch: true, .. }) = found {
+    /// Drops the scratch text of a value that is not extracted, so that the scratch text stays small.
+    fn drop_scratch(&mut self, found: FieldValue) {
+        if let FieldValue::Text(Span { start, scratch: true, .. }) = found {
             self.fields.scratch.truncate(start);
         }
     }
 
-    fn object(&mut self, node: Option<usize>, depth: usize) -> Result<(), Broken> {
-        let depth = depth.checked_sub(1).ok_or(self.broken("at most 64 levels of nesting"))?;
+    fn object(&mut self, node: Option<usize>, depth: usize) -> Result<(), SyntaxError> {
+        let depth = depth.checked_sub(1).ok_or(self.error("at most 64 levels of nesting"))?;
         self.at += 1;
-        self.space();
-        if self.takes(b'}') {
+        self.skip_space();
+        if self.consume(b'}') {
             return Ok(());
         }
         loop {
             let start = self.at;
             if self.peek() != Some(b'"') {
-                return Err(self.broken("a name in quotes"));
+                return Err(self.error("a name in quotes"));
             }
             let name = self.string()?;
             let member = node.and_then(|node| self.member(node, name));
-            self.drop_scratch(Found::Text(name));
+            self.drop_scratch(FieldValue::Text(name));
             if member.is_some_and(|member| std::mem::replace(&mut self.paths.seen[member], true)) {
-                return Err(Broken { at: start, expected: "each wanted field once" });
+                return Err(SyntaxError { at: start, expected: "each wanted field once" });
             }
-            self.space();
-            if !self.takes(b':') {
-                return Err(self.broken("':'"));
+            self.skip_space();
+            if !self.consume(b':') {
+                return Err(self.error("':'"));
             }
-            self.space();
+            self.skip_space();
             self.value(member, depth)?;
-            self.space();
-            if self.takes(b'}') {
+            self.skip_space();
+            if self.consume(b'}') {
                 return Ok(());
             }
-            if !self.takes(b',') {
-                return Err(self.broken("',' or '}'"));
+            if !self.consume(b',') {
+                return Err(self.error("',' or '}'"));
             }
-            self.space();
+            self.skip_space();
         }
     }
 
-    /// The node of the member `name`, if it is wanted or leads to what is.
+    /// The node of the member `name`, if it is on the way to a field.
     fn member(&self, node: usize, name: Span) -> Option<usize> {
         let name = self.fields.text(self.text, name);
         let members = &self.paths.nodes[node].members;
@@ -203,33 +203,33 @@ impl Reader<'_> {
         Some(members[place].1)
     }
 
-    fn array(&mut self, depth: usize) -> Result<(), Broken> {
-        let depth = depth.checked_sub(1).ok_or(self.broken("at most 64 levels of nesting"))?;
+    fn array(&mut self, depth: usize) -> Result<(), SyntaxError> {
+        let depth = depth.checked_sub(1).ok_or(self.error("at most 64 levels of nesting"))?;
         self.at += 1;
-        self.space();
-        if self.takes(b']') {
+        self.skip_space();
+        if self.consume(b']') {
             return Ok(());
         }
         loop {
             self.value(None, depth)?;
-            self.space();
-            if self.takes(b']') {
+            self.skip_space();
+            if self.consume(b']') {
                 return Ok(());
             }
-            if !self.takes(b',') {
-                return Err(self.broken("',' or ']'"));
+            if !self.consume(b',') {
+                return Err(self.error("',' or ']'"));
             }
-            self.space();
+            self.skip_space();
         }
     }
 
-    /// `true`, `false`, `null`, and the words that stand where a number cannot.
-    fn word(&mut self) -> Result<Found, Broken> {
+    /// Reads `true`, `false`, `null`, or a word that some writers use for a number that JSON does not have.
+    fn word(&mut self) -> Result<FieldValue, SyntaxError> {
         let (start, rest) = (self.at, &self.bytes[self.at..]);
-        let words: [(&[u8], Option<Found>); 6] = [
-            (b"null", Some(Found::Null)),
-            (b"true", Some(Found::Boolean(true))),
-            (b"false", Some(Found::Boolean(false))),
+        let words: [(&[u8], Option<FieldValue>); 6] = [
+            (b"null", Some(FieldValue::Null)),
+            (b"true", Some(FieldValue::Boolean(true))),
+            (b"false", Some(FieldValue::Boolean(false))),
             (b"NaN", None),
             (b"Infinity", None),
             (b"-Infinity", None),
@@ -238,54 +238,54 @@ impl Reader<'_> {
             if rest.starts_with(word) {
                 self.at += word.len();
                 let span = Span { start, end: self.at, scratch: false };
-                return Ok(found.unwrap_or(Found::Number(span)));
+                return Ok(found.unwrap_or(FieldValue::Number(span)));
             }
         }
-        Err(self.broken("a value"))
+        Err(self.error("a value"))
     }
 
-    fn number(&mut self) -> Result<Found, Broken> {
+    fn number(&mut self) -> Result<FieldValue, SyntaxError> {
         let start = self.at;
-        self.takes(b'-');
-        if !self.takes(b'0') {
+        self.consume(b'-');
+        if !self.consume(b'0') {
             self.digits()?;
         }
-        if self.takes(b'.') {
+        if self.consume(b'.') {
             self.digits()?;
         }
-        if self.takes(b'e') || self.takes(b'E') {
-            let _signed = self.takes(b'+') || self.takes(b'-');
+        if self.consume(b'e') || self.consume(b'E') {
+            let _signed = self.consume(b'+') || self.consume(b'-');
             self.digits()?;
         }
-        Ok(Found::Number(Span { start, end: self.at, scratch: false }))
+        Ok(FieldValue::Number(Span { start, end: self.at, scratch: false }))
     }
 
-    fn digits(&mut self) -> Result<(), Broken> {
+    fn digits(&mut self) -> Result<(), SyntaxError> {
         let start = self.at;
         while matches!(self.peek(), Some(b'0'..=b'9')) {
             self.at += 1;
         }
-        if self.at == start { Err(self.broken("a digit")) } else { Ok(()) }
+        if self.at == start { Err(self.error("a digit")) } else { Ok(()) }
     }
 
-    /// Moves to the next quote, escape or control character.
-    fn plain(&mut self) {
+    /// Skips to the next quote, escape or control character.
+    fn skip_plain(&mut self) {
         while self.peek().is_some_and(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
             self.at += 1;
         }
     }
 
-    fn string(&mut self) -> Result<Span, Broken> {
+    fn string(&mut self) -> Result<Span, SyntaxError> {
         self.at += 1;
         let start = self.at;
-        self.plain();
+        self.skip_plain();
         if self.peek() == Some(b'"') {
             self.at += 1;
             return Ok(Span { start, end: self.at - 1, scratch: false });
         }
         let (mut from, begin) = (start, self.fields.scratch.len());
         loop {
-            self.plain();
+            self.skip_plain();
             self.fields.scratch.push_str(&self.text[from..self.at]);
             match self.peek() {
                 Some(b'"') => {
@@ -297,15 +297,15 @@ impl Reader<'_> {
                     self.fields.scratch.push(character);
                     from = self.at;
                 }
-                Some(_) => return Err(self.broken("no control character in a text")),
-                None => return Err(self.broken("the '\"' that ends a text")),
+                Some(_) => return Err(self.error("no control character in a text")),
+                None => return Err(self.error("the '\"' that ends a text")),
             }
         }
     }
 
-    fn escape(&mut self) -> Result<char, Broken> {
+    fn escape(&mut self) -> Result<char, SyntaxError> {
         let start = self.at;
-        let wrong = Broken { at: start, expected: "an escape that JSON knows" };
+        let wrong = SyntaxError { at: start, expected: "an escape that JSON knows" };
         self.at += 2;
         match self.bytes.get(start + 1) {
             Some(b'n') => Ok('\n'),
@@ -315,23 +315,23 @@ impl Reader<'_> {
             Some(b'f') => Ok('\u{c}'),
             Some(&plain @ (b'"' | b'\\' | b'/')) => Ok(char::from(plain)),
             Some(b'u') => {
-                let first = self.unit().ok_or(wrong)?;
+                let first = self.code_unit().ok_or(wrong)?;
                 if !(0xD800..0xDC00).contains(&first) {
                     return char::from_u32(first).ok_or(wrong);
                 }
                 // The first half of a surrogate pair (RFC 8259, section 7).
-                if !(self.takes(b'\\') && self.takes(b'u')) {
+                if !(self.consume(b'\\') && self.consume(b'u')) {
                     return Err(wrong);
                 }
-                let second = self.unit().filter(|second| (0xDC00..0xE000).contains(second)).ok_or(wrong)?;
+                let second = self.code_unit().filter(|second| (0xDC00..0xE000).contains(second)).ok_or(wrong)?;
                 char::from_u32(0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00)).ok_or(wrong)
             }
             _ => Err(wrong),
         }
     }
 
-    /// Four hexadecimal digits.
-    fn unit(&mut self) -> Option<u32> {
+    /// Reads four hexadecimal digits: a UTF-16 code unit.
+    fn code_unit(&mut self) -> Option<u32> {
         let digits = self.bytes.get(self.at..self.at + 4)?;
         self.at += 4;
         digits.iter().try_fold(0, |number, &digit| Some(number * 16 + char::from(digit).to_digit(16)?))

@@ -1,19 +1,19 @@
-//! Tests of the JSON reader, serde_json being the judge.
+//! Tests of the JSON reader. serde_json is the reference.
 
 use super::*;
 use proptest::prelude::*;
 
-fn read(wanted: &[&str], text: &str) -> Result<Vec<String>, Broken> {
+fn read(wanted: &[&str], text: &str) -> Result<Vec<String>, SyntaxError> {
     let wanted: Vec<String> = wanted.iter().map(|&name| name.into()).collect();
     let mut paths = Paths::new(&wanted).unwrap();
     let mut fields = Fields::default();
     fields.clear(wanted.len());
     paths.read(text, &mut fields)?;
-    Ok(fields.found.iter().map(|&found| fields.describe(text, found)).collect())
+    Ok(fields.values.iter().map(|&found| fields.describe(text, found)).collect())
 }
 
 #[test]
-fn picks_the_wanted_fields_wherever_they_stand() {
+fn configured_fields_are_extracted_wherever_they_stand() {
     let text = " { \"skip\": [1,{\"a\":[]},\"x\\n\"], \"a\" : 1.5e3 ,\"m\":{\"b\":\"q\\\"\\u00e9\\ud83d\\ude00\",\"z\":{}},\
                 \"c\":null,\"d\":true, \"l\":[], \"o\":{\"b\":1}, \"dot.ted\": -0 }\n";
     let found = read(&["a", "m.b", "c", "d", "l", "o", "dot\\.ted", "none", "m.none"], text).unwrap();
@@ -39,7 +39,7 @@ fn escaped_names_are_the_names_they_spell() {
 }
 
 #[test]
-fn repeated_wanted_names_are_refused() {
+fn repeated_names_of_configured_fields_are_rejected() {
     for text in [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":null}"#, r#"{"m":{"b":1},"m":{}}"#, r#"{"m":{"b":1,"b":2}}"#] {
         assert_eq!(read(&["a", "m.b"], text).unwrap_err().expected, "each wanted field once", "{text}");
     }
@@ -47,13 +47,13 @@ fn repeated_wanted_names_are_refused() {
 }
 
 #[test]
-fn words_of_other_writers_spoil_only_their_field() {
+fn words_that_are_not_json_numbers_cost_their_field_alone() {
     let found = read(&["a", "b", "c", "d"], r#"{"a":NaN,"b":-Infinity,"c":Infinity,"d":2}"#).unwrap();
     assert_eq!(found, ["the number NaN", "the number -Infinity", "the number Infinity", "the number 2"]);
 }
 
 #[test]
-fn broken_text_is_refused_with_its_place() {
+fn malformed_text_is_rejected_with_its_place() {
     let cases = [
         ("[1]", 0, "a JSON object"),
         ("{\"a\" 1}", 5, "':'"),
@@ -75,7 +75,7 @@ fn broken_text_is_refused_with_its_place() {
         ("{\"a\":1", 6, "',' or '}'"),
     ];
     for (text, at, expected) in cases {
-        assert_eq!(read(&["a"], text), Err(Broken { at, expected }), "{text}");
+        assert_eq!(read(&["a"], text), Err(SyntaxError { at, expected }), "{text}");
     }
 }
 
@@ -89,7 +89,7 @@ fn depth_is_limited_and_never_overflows_the_stack() {
 }
 
 #[test]
-fn contradicting_paths_are_refused() {
+fn contradicting_paths_are_rejected() {
     let paths = |wanted: &[&str]| Paths::new(&wanted.iter().map(|&name| name.into()).collect::<Vec<_>>()).map(|_| ());
     assert_eq!(paths(&["a", "a.b"]), Err(DecodeSpecError::Conflict("a.b".into())));
     assert_eq!(paths(&["a.b", "a"]), Err(DecodeSpecError::Conflict("a".into())));
@@ -125,12 +125,12 @@ proptest! {
         let mut fields = Fields::default();
         fields.clear(1);
         prop_assert_eq!(paths.read(&text, &mut fields), Ok(()));
-        let Found::Number(span) = fields.found[0] else { panic!("no number") };
+        let FieldValue::Number(span) = fields.values[0] else { panic!("no number") };
         let number: f64 = fields.text(&text, span).parse().unwrap();
         prop_assert_eq!(number.to_bits(), wanted.to_bits());
     }
 
-    /// Whatever the damage, it accepts what serde_json accepts and refuses what serde_json refuses.
+    /// Damaged text is accepted where serde_json accepts it, and rejected where serde_json rejects it.
     #[test]
     fn agrees_with_serde_json_on_damaged_text(value in json(), at in any::<prop::sample::Index>(), with in "[\\[\\]{}:,\"\\\\0-9.eEu+ \\-]{0,2}", cut in 0..3usize) {
         let mut text = serde_json::json!({ "k": value, "n": 1.5e-7 }).to_string();
@@ -139,11 +139,11 @@ proptest! {
         let end = (at + cut).min(text.len());
         prop_assume!(text.is_char_boundary(end));
         text.replace_range(at..end, &with);
-        prop_assume!(!text.contains("e9") && !text.contains("E9")); // serde_json refuses numbers beyond f64, we refuse their field
-        let judged = serde_json::from_str::<serde_json::Value>(&text);
-        let numbers_too_large = judged.as_ref().is_err_and(|error| error.to_string().contains("out of range"));
+        prop_assume!(!text.contains("e9") && !text.contains("E9")); // serde_json rejects numbers beyond f64, we reject their field
+        let parsed = serde_json::from_str::<serde_json::Value>(&text);
+        let numbers_too_large = parsed.as_ref().is_err_and(|error| error.to_string().contains("out of range"));
         prop_assume!(!numbers_too_large);
-        let accepted = judged.is_ok_and(|value| value.is_object());
+        let accepted = parsed.is_ok_and(|value| value.is_object());
         prop_assert_eq!(read(&["unwanted"], &text).is_ok(), accepted, "{}", text);
     }
 

@@ -1,25 +1,35 @@
-//! Bytes to observations; forecasts, dead letters, snapshots and weights to bytes. Every layout carries its version.
+//! Records on the wire: observations from bytes; forecasts, dead letters, state and weights to bytes. Every layout carries
+//! its version.
 //!
-//! `docs/RECORDS.md` describes each record for readers who use another language.
+//! `docs/RECORDS.md` describes each record for readers in other languages.
 
 mod csv;
 pub mod dead_letter;
-pub mod decode;
+mod decode_spec;
+mod decoder;
+mod escaping;
 mod fields;
-pub mod forecast;
+mod forecast_record;
 mod json;
-pub mod model;
+mod model_manifest;
+mod model_registry;
 mod number;
-pub mod refusal;
-pub mod state;
-mod task;
-pub mod timestamp;
+mod rejection;
+mod state_error;
+mod state_key;
+mod state_record;
+mod task_checkpoint;
+mod timestamp;
 
 pub use dead_letter::DeadLetter;
-pub use decode::{DecodeSpec, DecodeSpecError, Decoder, Format, KeySource, TimeSource};
-pub use forecast::{ForecastEncoder, ForecastRecord, HorizonAggregate};
-pub use model::{Manifest, ModelRegistry, Release};
-pub use refusal::{Reason, Rejection};
-pub use state::{Envelope, StateKey, StateKind};
-pub use task::{TaskCheckpoint, TopicFingerprint};
+pub use decode_spec::{DecodeSpec, DecodeSpecError, Format, KeySource, MAX_MAGNITUDE, TimeSource};
+pub use decoder::Decoder;
+pub use forecast_record::{ForecastEncoder, ForecastRecord, HorizonAggregate, ThresholdCrossing};
+pub use model_manifest::{Manifest, ModelError, ModelKey, PublishReason, Release};
+pub use model_registry::ModelRegistry;
+pub use rejection::{MAX_DETAIL_BYTES, Rejection, RejectionReason};
+pub use state_error::StateError;
+pub use state_key::StateKey;
+pub use state_record::{Envelope, STATE_LAYOUT, StateKind};
+pub use task_checkpoint::{TaskCheckpoint, TopicFingerprint};
 pub use timestamp::TimeFormat;

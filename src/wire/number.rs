@@ -1,11 +1,12 @@
-//! Numbers from text and to text.
+//! Numbers as text: reading, and writing with few decimals.
 
-/// The largest whole number below which a double holds every whole number.
-const EXACT: f64 = 9_007_199_254_740_992.0;
+/// 2^53: a double represents every whole number up to it.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
+/// The powers of ten from 0 to 15, by exponent.
 const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
-/// Reads a decimal number to the nearest double; also the words for NaN and infinity. `None` for anything else.
+/// The double nearest to a decimal number; also of the words for NaN and infinity. `None` for any other text.
 pub(super) fn parse(text: &str) -> Option<f64> {
     text.parse().ok()
 }
@@ -18,26 +19,26 @@ pub(super) struct Decimals {
 }
 
 impl Decimals {
-    /// The fewest decimals, 0 to 15, whose last one counts at most a ten-thousandth of `scale`; `None` where 15 are too
-    /// few or `scale` is not a positive number: then numbers are not rounded.
+    /// The fewest decimals, 0 to 15, of which the last is worth at most a ten-thousandth of `scale`. `None` where 15 are
+    /// too few or `scale` is not a positive number: then numbers are not rounded.
     pub fn for_scale(scale: f64) -> Option<Self> {
         let count = POWERS.iter().position(|power| power * scale >= 1e4)?;
         scale.is_finite().then_some(Self { count, factor: POWERS[count] })
     }
 
-    /// Exactly this many decimals; at most 15.
+    /// Exactly `count` decimals, at most 15.
     pub const fn exactly(count: usize) -> Self {
         Self { count, factor: POWERS[count] }
     }
 
-    /// Writes `number` rounded half away from zero, without trailing zeros. Where `number` counted in its last decimal
-    /// leaves the range in which doubles hold every whole number, it is written in full instead.
+    /// Writes `number` rounded half away from zero, without trailing zeros. A number of more than 2^53 last decimals is
+    /// written in full instead.
     pub fn write(self, number: f64, out: &mut Vec<u8>) {
         let scaled = number * self.factor;
-        if scaled.is_nan() || scaled.abs() >= EXACT {
+        if scaled.is_nan() || scaled.abs() >= MAX_EXACT {
             return write_shortest(number, out);
         }
-        // In range by the check above, so the conversion only cuts the fraction off.
+        // The check above keeps it in range, so that the conversion only truncates the fraction.
         let whole = (scaled.abs() + 0.5) as u64;
         if whole == 0 {
             return out.push(b'0');
@@ -58,7 +59,7 @@ impl Decimals {
     }
 }
 
-/// Writes the shortest text that reads back as the same double; `null` for what JSON has no number for.
+/// Writes the shortest text that reads back as the same double, or `null` for a number that JSON does not have.
 pub(super) fn write_shortest(number: f64, out: &mut Vec<u8>) {
     if number.is_finite() {
         out.extend_from_slice(ryu::Buffer::new().format_finite(number).as_bytes());
@@ -75,14 +76,14 @@ pub(super) fn write_whole(number: i64, out: &mut Vec<u8>) {
     write_natural(number.unsigned_abs(), out);
 }
 
-/// Writes a whole number that is not negative.
+/// Writes a natural number.
 pub(super) fn write_natural(number: u64, out: &mut Vec<u8>) {
     let mut digits = [b'0'; 24];
     let start = write_digits(number, &mut digits);
     out.extend_from_slice(&digits[start..]);
 }
 
-/// "00" to "99".
+/// The texts "00" to "99".
 const PAIRS: [[u8; 2]; 100] = {
     let mut pairs = [[b'0'; 2]; 100];
     let mut number = 0;
@@ -93,12 +94,11 @@ const PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
-/// Writes the digits of `number` at the end of `digits` and returns where they begin.
+/// Writes the digits of `number` at the end of `digits`. Returns where they begin.
 fn write_digits(mut number: u64, digits: &mut [u8; 24]) -> usize {
     let mut start = digits.len();
     while number >= 100 {
         start -= 2;
-        // Below 100, so that it fits.
         digits[start..start + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
         number /= 100;
     }
@@ -114,8 +114,9 @@ fn write_digits(mut number: u64, digits: &mut [u8; 24]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn fixed(number: f64, scale: f64) -> String {
         let mut out = Vec::new();
@@ -171,7 +172,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_within_half_a_decimal(number in -1e9..1e9f64, exponent in -10..8i32) {
+        fn a_written_number_is_within_half_a_decimal(number in -1e9..1e9f64, exponent in -10..8i32) {
             let scale = 10f64.powi(exponent) * 1.7;
             let text = fixed(number, scale);
             let back: f64 = text.parse().unwrap();

@@ -1,33 +1,33 @@
-//! Event times in the forms that records carry them.
+//! Event times in the formats of records.
 
 use crate::time::EventTime;
 
-/// How a time field is written.
+/// The format of a time field.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TimeFormat {
-    /// RFC 3339 text with a zone offset, such as `2024-05-01T12:30:00.250Z` or `2024-05-01 12:30:00+02:00`. What is
-    /// finer than a millisecond is cut off.
+    /// RFC 3339 text with a zone offset, such as `2024-05-01T12:30:00.250Z` or `2024-05-01 12:30:00+02:00`, truncated to
+    /// the millisecond.
     Rfc3339,
-    /// Seconds since the Unix epoch; a fraction is rounded to the nearest millisecond.
+    /// Seconds since the Unix epoch, rounded to the nearest millisecond.
     EpochSeconds,
     /// Milliseconds since the Unix epoch.
     EpochMillis,
-    /// Microseconds since the Unix epoch; what is finer than a millisecond is cut off.
+    /// Microseconds since the Unix epoch, truncated to the millisecond.
     EpochMicros,
-    /// Nanoseconds since the Unix epoch; what is finer than a millisecond is cut off.
+    /// Nanoseconds since the Unix epoch, truncated to the millisecond.
     EpochNanos,
     /// Text in a `strftime` pattern, such as `%Y-%m-%d %H:%M:%S`.
     Strftime {
         /// The pattern (jiff's `fmt::strtime`).
         pattern: String,
-        /// The zone of a text without offset. A local time that occurs twice means the earlier one, and one that is
-        /// skipped moves on by the length of the gap.
+        /// The zone of a text without offset. A local time that occurs twice means the earlier one. A local time that is
+        /// skipped moves forward by the length of the gap.
         zone: jiff::tz::TimeZone,
     },
 }
 
 impl TimeFormat {
-    /// What the format expects, for error messages.
+    /// Describes the format in error messages.
     pub fn expectation(&self) -> String {
         match self {
             Self::Rfc3339 => "an RFC 3339 time with a zone offset, such as 2024-05-01T12:30:00Z".into(),
@@ -39,12 +39,12 @@ impl TimeFormat {
         }
     }
 
-    /// Whether the time is a number (in JSON: not in quotes).
+    /// Whether the time is a number, which in JSON has no quotes.
     pub(super) const fn is_number(&self) -> bool {
         !matches!(self, Self::Rfc3339 | Self::Strftime { .. })
     }
 
-    /// Reads a time; `None` where the text is not in this format. Not limited to sane times.
+    /// Parses a time. `None` where the text is not in this format. The time may be implausible.
     pub fn parse(&self, text: &str) -> Option<EventTime> {
         match self {
             Self::Rfc3339 => text.parse().ok().map(from_timestamp),
@@ -63,34 +63,35 @@ impl TimeFormat {
     }
 }
 
-/// The millisecond that holds an instant.
+/// The millisecond that contains an instant.
 fn from_timestamp(timestamp: jiff::Timestamp) -> EventTime {
     let within = timestamp.subsec_nanosecond().div_euclid(1_000_000);
     EventTime(timestamp.as_second() * 1000 + i64::from(within))
 }
 
-/// A count of units since the epoch, `multiplier / divisor` milliseconds each. Whole numbers are exact; fractions and
-/// powers of ten are taken as a double and rounded.
+/// A count of units since the Unix epoch, each of `multiplier / divisor` milliseconds. Whole numbers are exact; fractions
+/// and numbers with an exponent are rounded as doubles.
 fn from_epoch(text: &str, multiplier: i64, divisor: i64) -> Option<EventTime> {
     if let Ok(count) = text.parse::<i64>() {
         return count.checked_mul(multiplier).map(|count| EventTime(count.div_euclid(divisor)));
     }
     let millis = (super::number::parse(text)? * multiplier as f64 / divisor as f64).round();
-    // Far beyond year 9999 in both directions, and exact in an i64. Refuses NaN as well.
+    // The limit lies far beyond year 9999 in both directions, fits an i64, and excludes NaN.
     (millis.abs() < 1e17).then_some(EventTime(millis as i64))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn millis(format: &TimeFormat, text: &str) -> Option<i64> {
         format.parse(text).map(|time| time.0)
     }
 
     #[test]
-    fn rfc_3339_needs_an_offset_and_cuts_to_milliseconds() {
+    fn rfc_3339_needs_an_offset_and_is_truncated_to_milliseconds() {
         let read = |text| millis(&TimeFormat::Rfc3339, text);
         assert_eq!(read("1970-01-01T00:00:01.2349Z"), Some(1234));
         assert_eq!(read("1969-12-31T23:59:59.9999Z"), Some(-1));
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_since_the_epoch() {
+    fn counts_since_the_unix_epoch_become_milliseconds() {
         assert_eq!(millis(&TimeFormat::EpochSeconds, "1700000000"), Some(1_700_000_000_000));
         assert_eq!(millis(&TimeFormat::EpochSeconds, "1700000000.123"), Some(1_700_000_000_123));
         assert_eq!(millis(&TimeFormat::EpochSeconds, "-0.0006"), Some(-1));
@@ -115,12 +116,12 @@ mod tests {
     }
 
     #[test]
-    fn patterns_take_their_zone_or_the_texts_own() {
+    fn a_pattern_uses_its_own_zone_or_that_of_the_text() {
         let zone = jiff::tz::TimeZone::get("Europe/Berlin").unwrap();
         let format = |pattern: &str| TimeFormat::Strftime { pattern: pattern.into(), zone: zone.clone() };
         let local = format("%Y-%m-%d %H:%M:%S");
         assert_eq!(millis(&local, "2024-07-01 02:00:00"), Some(1_719_792_000_000));
-        // Twice that night: the earlier. Never that night: moved on by the hour that is missing.
+        // This time occurs twice that night. The next one never occurs.
         assert_eq!(millis(&local, "2024-10-27 02:30:00"), Some(1_729_989_000_000));
         assert_eq!(millis(&local, "2024-03-31 02:30:00"), Some(1_711_848_600_000));
         assert_eq!(millis(&local, "2024-07-01"), None);

@@ -17,7 +17,7 @@ use crate::{
         status::Status,
     },
     env::{Clock, ManualClock},
-    wire::state::{Envelope, StateKey, StateKind},
+    wire::{Envelope, StateKey, StateKind},
 };
 
 struct Stage {

@@ -26,11 +26,7 @@ use crate::{
     },
     env::{Clock, ManualClock},
     nn::Weights,
-    wire::{
-        TaskCheckpoint,
-        model::{Manifest, PublishReason, Release},
-        state::{Envelope, StateKey},
-    },
+    wire::{Envelope, Manifest, PublishReason, Release, StateKey, TaskCheckpoint},
 };
 
 /// So many replicas there are while nothing happens to them; those that wake up when others have taken their place come

@@ -1,23 +1,32 @@
-//! Forecasts to JSON (schema 1, `docs/forecast.schema.json`).
+//! Forecast records as JSON (schema 1, `docs/forecast.schema.json`).
 
 use super::number::{Decimals, write_natural, write_shortest, write_whole};
 use crate::time::EventTime;
 
-/// Decimals of the anomaly score and of a probability.
+/// Decimals of an anomaly score and of a probability.
 const PROBABILITY: Decimals = Decimals::exactly(4);
 
 /// The version of the record's schema. Fields may be added under the same version; nothing else may change.
-pub const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 1;
 
-/// Of a forecast of one number: what it says of the steps ahead.
+/// What a single forecast value for the whole horizon means.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HorizonAggregate<'a> {
-    /// What of them, such as `maximum`.
+    /// The aggregate, such as `maximum`.
     pub of: &'a str,
-    /// How many steps.
+    /// The steps of the horizon.
     pub steps: usize,
-    /// The threshold, and the probability that the number lies beyond it, where one was configured.
-    pub crossing: Option<(f64, f32)>,
+    /// The configured threshold, if any, and the probability that the aggregate crosses it.
+    pub crossing: Option<ThresholdCrossing>,
+}
+
+/// How probably an aggregate crosses a threshold.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ThresholdCrossing {
+    /// The threshold.
+    pub threshold: f64,
+    /// The probability that the aggregate lies above it, or below it where the aggregate is a minimum.
+    pub probability: f32,
 }
 
 /// One forecast of one series, as it is written to the forecasts topic.
@@ -29,24 +38,24 @@ pub struct ForecastRecord<'a> {
     pub series: &'a str,
     /// The time of the newest closed slot: the start of the slot on a regular grid, its time on an irregular one.
     pub origin: EventTime,
-    /// The number of the newest closed slot.
+    /// The newest closed slot.
     pub step: i64,
-    /// The time of each horizon in milliseconds since the Unix epoch, `[horizon]`; `None` on an irregular grid. Of one
-    /// number the time when it is known.
+    /// The time of each step ahead in milliseconds since the Unix epoch, `[outputs]`; `None` on an irregular grid. Of an
+    /// aggregate the end of the horizon.
     pub times: Option<&'a [i64]>,
     /// The value of the newest closed slot.
     pub value: f64,
-    /// The point path, `[horizon]`, or one number.
+    /// The point forecasts, `[outputs]`: one per step ahead, or one aggregate.
     pub point: &'a [f64],
     /// The quantile levels, sorted, between 0 and 1.
     pub levels: &'a [f32],
-    /// The quantiles, `[horizon][level]`, or those of one number.
+    /// The quantiles, `[outputs, levels]`.
     pub quantiles: &'a [f64],
-    /// How unusual the value is; `None` while that cannot be said.
+    /// The anomaly score of the value; `None` where nothing had been forecast for it.
     pub anomaly: Option<f32>,
-    /// Whether the series is in an anomaly; `None`: the record does not say.
+    /// Whether the series is anomalous; `None` leaves the field out.
     pub anomalous: Option<bool>,
-    /// What the number is; `None` for a path.
+    /// The meaning of an aggregate; `None` for one forecast per step.
     pub aggregate: Option<HorizonAggregate<'a>>,
     /// The version of the weights that made the forecast.
     pub weights_version: u64,
@@ -56,33 +65,33 @@ pub struct ForecastRecord<'a> {
     pub partition: i32,
     /// The offset of the record that closed the slot.
     pub offset: i64,
-    /// The series' scale, positive: point and quantiles are rounded to about a ten-thousandth of it.
+    /// The series' scale, positive. Points and quantiles are rounded to about a ten-thousandth of it.
     pub scale: f64,
 }
 
-/// Writes forecasts. What it keeps between records changes no byte of them.
+/// Encodes forecast records. It caches texts that many records share.
 #[derive(Debug, Default)]
 pub struct ForecastEncoder {
-    /// Times of the record before and their text: many series share them.
+    /// The times of the last record, and their text.
     times: Vec<i64>,
     times_text: Vec<u8>,
-    /// Levels of the record before and their text, as `"0.05":[`.
+    /// The levels of the last record, and their texts, such as `"0.05":[`.
     levels: Vec<f32>,
     level_names: Vec<Vec<u8>>,
 }
 
 impl ForecastEncoder {
-    /// An encoder.
+    /// An encoder with empty caches.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Writes the record's JSON to `out`, replacing what it holds.
+    /// Replaces the content of `out` by the record's JSON.
     ///
-    /// Point path and quantiles are rounded half away from zero to the fewest decimals (0 to 15) whose last one counts at
-    /// most a ten-thousandth of the scale; with a scale below 1e-11, and for numbers beyond 2^53 of the last decimal,
-    /// they are written in full. The value is always written in full, and anomaly score and probability with 4 decimals. A number
-    /// that is not finite becomes `null`.
+    /// Points and quantiles are rounded half away from zero to the fewest decimals (0 to 15) of which the last is worth at
+    /// most a ten-thousandth of the scale. With a scale below 1e-11, and for numbers of more than 2^53 last decimals,
+    /// they are written in full. The value is always written in full, anomaly score and probability with 4 decimals. A
+    /// number that is not finite becomes `null`.
     pub fn encode(&mut self, record: &ForecastRecord<'_>, out: &mut Vec<u8>) {
         out.clear();
         // Measured records have about 9 bytes a number and 14 a time.
@@ -128,8 +137,8 @@ impl ForecastEncoder {
             Some(false) => out.extend_from_slice(br#","anomalous":false"#),
             None => {}
         }
-        if let Some(one) = &record.aggregate {
-            write_one(one, out);
+        if let Some(aggregate) = &record.aggregate {
+            write_aggregate(aggregate, out);
         }
         out.extend_from_slice(br#","weights_version":"#);
         write_natural(record.weights_version, out);
@@ -162,7 +171,7 @@ impl ForecastEncoder {
     fn name_levels(&mut self, levels: &[f32]) {
         if self.levels != levels {
             self.levels = levels.to_vec();
-            // The shortest decimals of the level as it was configured: 0.05 and not 0.05000000074505806.
+            // The shortest decimals of the 32-bit level: 0.05 and not 0.05000000074505806.
             self.level_names = levels.iter().map(|level| format!("\"{level}\":[").into_bytes()).collect();
         }
     }
@@ -180,13 +189,13 @@ fn write_numbers<'a>(numbers: impl Iterator<Item = &'a f64>, decimals: Option<De
     }
 }
 
-fn write_one(one: &HorizonAggregate<'_>, out: &mut Vec<u8>) {
+fn write_aggregate(aggregate: &HorizonAggregate<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(br#","target":{"of":"#);
-    write_text(one.of, out);
+    write_text(aggregate.of, out);
     out.extend_from_slice(br#","steps":"#);
-    write_natural(one.steps as u64, out);
+    write_natural(aggregate.steps as u64, out);
     out.push(b'}');
-    if let Some((threshold, probability)) = one.crossing {
+    if let Some(ThresholdCrossing { threshold, probability }) = aggregate.crossing {
         out.extend_from_slice(br#","crossing":{"threshold":"#);
         write_shortest(threshold, out);
         out.extend_from_slice(br#","probability":"#);
@@ -218,9 +227,10 @@ fn write_text(text: &str, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
     use serde_json::Value;
+
+    use super::*;
 
     fn small() -> ForecastRecord<'static> {
         ForecastRecord {
@@ -245,13 +255,13 @@ mod tests {
     }
 
     fn encode(record: &ForecastRecord<'_>) -> String {
-        let mut out = b"what was there before".to_vec();
+        let mut out = b"earlier content".to_vec();
         ForecastEncoder::new().encode(record, &mut out);
         String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn the_bytes_are_as_documented() {
+    fn a_record_has_the_documented_bytes() {
         assert_eq!(
             encode(&small()),
             "{\"schema\":1,\"stream\":\"load\",\"series\":\"plant/1:power\",\"origin\":1700000000000,\"step\":472222,\
@@ -262,25 +272,29 @@ mod tests {
     }
 
     #[test]
-    fn one_number_says_what_it_is() {
-        let one = HorizonAggregate { of: "maximum", steps: 24, crossing: Some((80.5, 0.031_24)) };
+    fn an_aggregate_names_its_target_and_threshold() {
+        let aggregate = HorizonAggregate {
+            of: "maximum",
+            steps: 24,
+            crossing: Some(ThresholdCrossing { threshold: 80.5, probability: 0.031_24 }),
+        };
         let record = ForecastRecord {
             times: Some(&[1_700_086_400_000]),
             point: &[20.13],
             quantiles: &[19.0, 20.13, 21.0],
-            aggregate: Some(one),
+            aggregate: Some(aggregate),
             ..small()
         };
         let value: Value = serde_json::from_str(&encode(&record)).unwrap();
         assert_eq!(value["target"], serde_json::json!({"of": "maximum", "steps": 24}));
         assert_eq!(value["crossing"], serde_json::json!({"threshold": 80.5, "probability": 0.0312}));
-        let without = ForecastRecord { aggregate: Some(HorizonAggregate { crossing: None, ..one }), ..record };
+        let without = ForecastRecord { aggregate: Some(HorizonAggregate { crossing: None, ..aggregate }), ..record };
         let value: Value = serde_json::from_str(&encode(&without)).unwrap();
         assert!(value["target"].is_object() && value.get("crossing").is_none());
     }
 
     #[test]
-    fn what_is_unknown_is_null() {
+    fn unknown_values_are_null() {
         let record = ForecastRecord { times: None, anomaly: None, levels: &[], quantiles: &[], ..small() };
         let value: Value = serde_json::from_str(&encode(&record)).unwrap();
         assert!(value["times"].is_null() && value["anomaly"].is_null());
@@ -288,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_are_not_finite_leave_valid_json() {
+    fn numbers_that_are_not_finite_become_null() {
         let record =
             ForecastRecord { value: f64::NAN, point: &[f64::INFINITY, 1.0], anomaly: Some(f32::NAN), ..small() };
         let value: Value = serde_json::from_str(&encode(&record)).unwrap();
@@ -296,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_encoder_keeps_changes_no_byte() {
+    fn cached_texts_change_no_byte() {
         let other = ForecastRecord { times: Some(&[1]), point: &[1.0], levels: &[0.5], quantiles: &[1.0], ..small() };
         let none = ForecastRecord { times: Some(&[]), point: &[], levels: &[], quantiles: &[], ..small() };
         let mut encoder = ForecastEncoder::new();
@@ -334,7 +348,7 @@ mod tests {
             prop_assert_eq!(back["input"]["offset"].as_i64(), Some(offset));
             prop_assert_eq!(back["weights_version"].as_u64(), Some(version));
             prop_assert_eq!(&back["times"], &serde_json::json!(times));
-            // What reads it back here is off by an ulp or two, which among subnormal numbers is more than a share of them.
+            // serde_json may be off by an ulp or two.
             prop_assert!((back["value"].as_f64().unwrap() - value).abs() <= value.abs() * 1e-15 + 1e-323);
             let near = |back: &Value, number: f64| {
                 (back.as_f64().unwrap() - number).abs() <= scale / 2e4 * 1.001 + number.abs() * 1e-15

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::state::StateError;
+use super::state_error::StateError;
 use crate::snapshot::TaskProgress;
 
 /// The checkpoint of a task: what a new owner needs besides the series' snapshots.
@@ -29,7 +29,7 @@ impl TaskCheckpoint {
     /// The body of its envelope (postcard).
     ///
     /// # Errors
-    /// [`StateError::Body`] where it cannot be written (never, for a value in memory).
+    /// [`StateError::Body`] where it cannot be encoded, which does not happen to a value in memory.
     pub fn to_bytes(&self) -> Result<Vec<u8>, StateError> {
         postcard::to_stdvec(self).map_err(|error| StateError::Body(error.to_string()))
     }

@@ -1,51 +1,51 @@
-//! Why a record (or one of its fields) could not be used.
+//! The reasons why a record, or one of its fields, is rejected.
 
 use std::fmt;
 
-/// The longest detail in bytes; what is longer is cut.
+/// The longest detail of a rejection in bytes. A longer one is truncated, so that headers stay small.
 pub const MAX_DETAIL_BYTES: usize = 400;
 
-/// The most characters of a record that a detail quotes.
+/// The most characters of a record that a detail quotes, so that several quotes fit into one detail.
 const MAX_EXCERPT_CHARS: usize = 48;
 
-/// The kinds of refusal: a closed list, used as the label of the metric and in the dead letter's header.
+/// The reason of a rejection: a closed list, used as a label of metrics and in the header of dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Reason {
-    /// The value has no bytes (or nothing but white space).
+pub enum RejectionReason {
+    /// The value is empty or white space.
     EmptyRecord,
-    /// The record has no value (a deletion mark of a compacted topic).
+    /// The record has no value: it deletes a key of a compacted topic.
     Tombstone,
     /// The value or the series key is longer than the limit.
     TooLarge,
     /// The value or the key is not UTF-8.
     NotUtf8,
-    /// The value is not one JSON object, or a wanted field stands in it twice.
+    /// The value is not one JSON object, or it contains a configured field twice.
     BrokenJson,
     /// The value is not one line of CSV with the configured columns.
     BrokenCsv,
-    /// A field holds something other than its role needs: text where a number is expected, a list for a key.
+    /// A field has a type that its role does not allow: text where a number is expected, a list for a key.
     WrongType,
     /// A value field or the time field is absent, null or empty.
     MissingField,
     /// The record has no key, or a key field is absent, null or empty.
     MissingKey,
-    /// The time cannot be read in the configured format.
+    /// The time is not in the configured format.
     BadTime,
-    /// The time can be read, and is too early or too late to be true.
+    /// The time is outside the plausible range.
     AbsurdTime,
     /// The value is NaN or infinite.
     NotFinite,
-    /// The value is a number of a size no measurement has.
+    /// The value's magnitude is larger than that of any measurement.
     OutOfRange,
-    /// The stream already has as many series as it may have.
+    /// The series is new, and the stream has as many series as its limit allows.
     SeriesLimit,
     /// The observation came later than the allowed lateness.
     Late,
-    /// The observation says again what a closed slot already holds.
+    /// The slot has closed and contains the same observation already.
     Duplicate,
 }
 
-impl Reason {
+impl RejectionReason {
     /// All reasons, in the order of their documentation.
     pub const ALL: [Self; 16] = [
         Self::EmptyRecord,
@@ -66,7 +66,7 @@ impl Reason {
         Self::Duplicate,
     ];
 
-    /// The stable name used in metrics and headers.
+    /// The stable name in metrics and headers.
     pub const fn label(self) -> &'static str {
         match self {
             Self::EmptyRecord => "empty_record",
@@ -89,61 +89,61 @@ impl Reason {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for RejectionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.label())
     }
 }
 
-/// A refusal: its kind, and what was expected and found, for a person.
+/// A rejection: its reason, and what was expected and found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}: {detail}")]
 pub struct Rejection {
-    /// The kind.
-    pub reason: Reason,
-    /// What was expected and what was found; at most [`MAX_DETAIL_BYTES`].
+    /// The reason.
+    pub reason: RejectionReason,
+    /// What was expected and what was found, for people; at most [`MAX_DETAIL_BYTES`].
     pub detail: String,
 }
 
 impl Rejection {
-    /// A refusal; a detail that is too long is cut.
-    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+    /// A rejection. A detail that is too long is truncated.
+    pub fn new(reason: RejectionReason, detail: impl Into<String>) -> Self {
         let mut detail = detail.into();
         if detail.len() > MAX_DETAIL_BYTES {
-            let room = MAX_DETAIL_BYTES - "…".len();
-            let cut = (0..=room).rev().find(|&at| detail.is_char_boundary(at)).unwrap_or(0);
+            let most = MAX_DETAIL_BYTES - "…".len();
+            let cut = (0..=most).rev().find(|&at| detail.is_char_boundary(at)).unwrap_or(0);
             detail.truncate(cut);
             detail.push('…');
         }
         Self { reason, detail }
     }
 
-    /// An observation of `series` that came `by` milliseconds behind its watermark.
+    /// The rejection of an observation `by` milliseconds behind the watermark of `series`.
     pub fn late(series: &str, by: i64) -> Self {
         let series = excerpt(series);
         Self::new(
-            Reason::Late,
+            RejectionReason::Late,
             format!("series {series}: {by} ms behind the series' watermark; raise allowed_lateness to accept it"),
         )
     }
 
-    /// An observation of `series` whose slot is closed and already holds a value.
+    /// The rejection of an observation whose slot has closed with the same observation.
     pub fn duplicate(series: &str) -> Self {
         let series = excerpt(series);
-        Self::new(Reason::Duplicate, format!("series {series}: its slot already holds this reading"))
+        Self::new(RejectionReason::Duplicate, format!("series {series}: its slot already holds this reading"))
     }
 
-    /// An observation of a new `series` beyond the `limit` of series.
+    /// The rejection of an observation of a new `series` beyond the `limit` of series.
     pub fn series_limit(series: &str, limit: usize) -> Self {
         let series = excerpt(series);
         Self::new(
-            Reason::SeriesLimit,
+            RejectionReason::SeriesLimit,
             format!("series {series} is new and there are {limit} already; raise the stream's limit on series"),
         )
     }
 }
 
-/// The beginning of a text in quotes, control characters escaped: short enough for a detail.
+/// The beginning of a text in quotes, with control characters escaped, short enough for a detail.
 pub(super) fn excerpt(text: &str) -> String {
     let mut quoted = String::from('"');
     let mut characters = text.chars();
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn labels_are_stable_and_distinct() {
-        let labels = Reason::ALL.map(Reason::label).join(" ");
+        let labels = RejectionReason::ALL.map(RejectionReason::label).join(" ");
         assert_eq!(
             labels,
             "empty_record tombstone too_large not_utf8 broken_json broken_csv wrong_type missing_field missing_key \
@@ -176,11 +176,11 @@ mod tests {
     }
 
     #[test]
-    fn details_are_bounded() {
-        let refusal = Rejection::new(Reason::WrongType, "ä".repeat(1000));
+    fn details_have_a_maximum_length() {
+        let refusal = Rejection::new(RejectionReason::WrongType, "ä".repeat(1000));
         assert!(refusal.detail.len() <= MAX_DETAIL_BYTES);
         assert!(refusal.detail.ends_with("ä…"));
-        assert_eq!(Rejection::new(Reason::Late, "short").detail, "short");
+        assert_eq!(Rejection::new(RejectionReason::Late, "short").detail, "short");
         assert!(Rejection::late(&"k".repeat(5000), 3).detail.contains("3 ms behind"));
     }
 
