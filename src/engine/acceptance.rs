@@ -25,8 +25,8 @@ pub struct Observation<'a> {
     pub time: EventTime,
     /// The value.
     pub value: f64,
-    /// The past covariates that came with the value, in the order of the configuration, NaN where one is missing; or none
-    /// at all.
+    /// The past covariates that came with the value, in the order of the configuration, NaN where one is missing; or
+    /// none at all.
     pub covariates: &'a [f64],
 }
 
@@ -132,8 +132,8 @@ impl OpenTransaction {
     }
 }
 
-/// An estimate of the bytes of one forecast: its row and values in a transaction, and its record, in which a value takes some
-/// 9 bytes and a time 14.
+/// An estimate of the bytes of one forecast: its row and values in a transaction, and its record, in which a value
+/// takes some 9 bytes and a time 14.
 fn forecast_bytes(spec: &StreamSpec) -> usize {
     let (outputs, levels) = (spec.forecast.outputs(), spec.forecast.levels.len());
     size_of::<ForecastRow>() + 512 + outputs * (levels + 1) * (size_of::<f64>() + 9) + outputs * 14

@@ -51,8 +51,8 @@ impl Engine {
 
     // ---- weights -----------------------------------------------------------------------------------------------
 
-    /// Makes weights ready to serve `stream`. Tasks change to them in [`Engine::activate`]. A prior that does not fit the
-    /// stream's forecasts is left out.
+    /// Makes weights ready to serve `stream`. Tasks change to them in [`Engine::activate`]. A prior that does not fit
+    /// the stream's forecasts is left out.
     pub fn install(&mut self, stream: &str, version: u64, weights: ServedWeights) {
         if let Some(stream) = self.streams.iter_mut().find(|known| &*known.spec.name == stream) {
             stream.install(version, weights);
@@ -82,8 +82,8 @@ impl Engine {
         self.tasks.get(task).activations.iter().map(|made| made.position).find(|&at| at > position)
     }
 
-    /// Serves the task with `version` from its present position on, and records that in its progress. Returns whether this
-    /// changed anything; `false` also where the version is not installed.
+    /// Serves the task with `version` from its present position on, and records that in its progress. Returns whether
+    /// this changed anything; `false` also where the version is not installed.
     pub fn activate(&mut self, task: TaskHandle, version: u64) -> bool {
         let task = self.tasks.get_mut(task);
         let changes = task.version != version && self.streams[task.stream].weights(version).is_some();
@@ -107,8 +107,9 @@ impl Engine {
         self.tasks.close(task);
     }
 
-    /// Restores series from snapshots, of which later ones replace earlier ones of the same series. Returns for each, in
-    /// order, the parts that could not be used and begin afresh, or an error where the series is rebuilt from the input.
+    /// Restores series from snapshots, of which later ones replace earlier ones of the same series. Returns for each,
+    /// in order, the parts that could not be used and begin afresh, or an error where the series is rebuilt from the
+    /// input.
     pub fn restore(
         &mut self,
         task: TaskHandle,
@@ -128,8 +129,8 @@ impl Engine {
         restored.into_iter().map(|series| series.map(&mut put)).collect()
     }
 
-    /// Takes a task back to where its progress says that the replay begins, with the weights that served there. Where these
-    /// are not installed, the next older ones serve.
+    /// Takes a task back to where its progress says that the replay begins, with the weights that served there. Where
+    /// these are not installed, the next older ones serve.
     pub fn resume(&mut self, task: TaskHandle, progress: &TaskProgress) {
         let task = self.tasks.get_mut(task);
         task.position = progress.replay_from;
@@ -141,9 +142,9 @@ impl Engine {
 
     // ---- future covariates -------------------------------------------------------------------------------------
 
-    /// Stores the values that a record of the second topic has for one slot. Every later step sees them: so it is called
-    /// between two transactions, or before the first observation of one. A rollback does not undo it. Returns `false` where
-    /// the task holds covariates of as many keys as it may hold series.
+    /// Stores the values that a record of the second topic has for one slot. Every later step sees them: so it is
+    /// called between two transactions, or before the first observation of one. A rollback does not undo it. Returns
+    /// `false` where the task holds covariates of as many keys as it may hold series.
     pub fn insert_future_values(&mut self, task: TaskHandle, key: &str, values: FutureValues) -> bool {
         debug_assert!(self.open.pending.is_empty(), "steps wait that must not see these values");
         let Some(task) = self.tasks.find_mut(task) else { return true };
@@ -152,8 +153,8 @@ impl Engine {
         task.covariates.insert(&spec.series.extra.future_covariates, spec.max_series, key, values)
     }
 
-    /// Records that the second topic was read up to (not including) `next`, and that the input from the task's position on
-    /// sees it. The progress of the open transaction contains that.
+    /// Records that the second topic was read up to (not including) `next`, and that the input from the task's position
+    /// on sees it. The progress of the open transaction contains that.
     pub fn advance_watermark(&mut self, task: TaskHandle, next: i64) {
         let task = self.tasks.get_mut(task);
         if next > task.covariates.next() {
@@ -177,8 +178,8 @@ impl Engine {
         self.tasks.get(task).covariates.watermark_at(position)
     }
 
-    /// Records that a replay has stored the covariates up to `watermark`. Returns `false` where they are not those of the
-    /// first time: the second topic has lost records since.
+    /// Records that a replay has stored the covariates up to `watermark`. Returns `false` where they are not those of
+    /// the first time: the second topic has lost records since.
     pub fn confirm_watermark(&mut self, task: TaskHandle, watermark: CovariateWatermark) -> bool {
         self.tasks.get_mut(task).covariates.confirm(watermark)
     }
@@ -197,7 +198,8 @@ impl Engine {
         self.open.accept(&self.streams[open.stream], task, open, observation)
     }
 
-    /// An estimate of the bytes that the open transaction takes: closed slots, and their forecasts as values and as records.
+    /// An estimate of the bytes that the open transaction takes: closed slots, and their forecasts as values and as
+    /// records.
     pub fn open_bytes(&self) -> usize {
         self.open.bytes()
     }
@@ -209,8 +211,8 @@ impl Engine {
         task.position = position;
     }
 
-    /// Steps every closed slot through the network and closes the transaction. `snapshot_share` (0 to 1) is the share of the
-    /// changed series to snapshot now, the oldest change first.
+    /// Steps every closed slot through the network and closes the transaction. `snapshot_share` (0 to 1) is the share
+    /// of the changed series to snapshot now, the oldest change first.
     pub fn finish(&mut self, snapshot_share: f64) -> Transaction {
         let mut transaction = self.spare.take().unwrap_or_else(|| Transaction::new(&self.streams));
         transaction.observations.copy_from_slice(&self.open.observations);
@@ -252,8 +254,8 @@ impl Engine {
         self.spare = Some(transaction);
     }
 
-    /// The transaction has failed: every touched series returns to its undo copy, and every touched task to the position from
-    /// which its input must be read again.
+    /// The transaction has failed: every touched series returns to its undo copy, and every touched task to the
+    /// position from which its input must be read again.
     pub fn roll_back(&mut self) {
         self.open.pending.clear();
         self.open.clear_counts();

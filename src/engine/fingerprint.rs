@@ -10,7 +10,8 @@ use crate::{
     time::Grid,
 };
 
-/// The shapes of all parts of the snapshots of a stream: each covers the values that its part depends on, and no others.
+/// The shapes of all parts of the snapshots of a stream: each covers the values that its part depends on, and no
+/// others.
 pub(super) fn part_shapes(spec: &StreamSpec) -> PartShapes {
     let (series, forecast) = (&spec.series, &spec.forecast);
     let grid = match series.grid {

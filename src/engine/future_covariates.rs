@@ -1,5 +1,5 @@
-//! The future covariates of a task: their values, which the records of a second topic bring, and the watermarks that say
-//! from which input position on how many of these records were visible.
+//! The future covariates of a task: their values, which the records of a second topic bring, and the watermarks that
+//! say from which input position on how many of these records were visible.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -102,8 +102,8 @@ impl TaskCovariates {
         &self.watermarks[self.count_until(position).saturating_sub(1)..]
     }
 
-    /// A replay has stored the records before `watermark.next`. Returns `false` where the stored values are not those of the
-    /// first time: the second topic has lost records since.
+    /// A replay has stored the records before `watermark.next`. Returns `false` where the stored values are not those
+    /// of the first time: the second topic has lost records since.
     pub fn confirm(&mut self, watermark: CovariateWatermark) -> bool {
         self.next = watermark.next;
         self.digest == watermark.digest

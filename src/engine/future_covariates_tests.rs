@@ -104,15 +104,18 @@ proptest! {
     ) {
         let (input, records) = (input(seed, 500), records(seed));
         let unchanged = run(keyed, &input, &records);
-        let change = |record: &Record| Record { values: record.values.map(|value| 3.0 - 2.0 * value), ..record.clone() };
+        let change = |record: &Record| {
+            Record { values: record.values.map(|value| 3.0 - 2.0 * value), ..record.clone() }
+        };
+        let change_if = |changes: bool, record: &Record| if changes { change(record) } else { record.clone() };
         let changed_later: Vec<Record> =
-            records.iter().enumerate().map(|(place, record)| if place < at { record.clone() } else { change(record) }).collect();
+            records.iter().enumerate().map(|(place, record)| change_if(place >= at, record)).collect();
         // The first input record of a transaction that sees a changed record.
         let visible_from = (at + 1).div_ceil(COVARIATE_RECORDS) * INPUT_RECORDS;
         let before = |bits: &[u64]| bits[1] < visible_from as u64;
         prop_assert_eq!(filtered(&unchanged, before), filtered(&run(keyed, &input, &changed_later), before));
         let changed_ahead: Vec<Record> =
-            records.iter().map(|record| if record.slot < slot { record.clone() } else { change(record) }).collect();
+            records.iter().map(|record| change_if(record.slot >= slot, record)).collect();
         let nearer = |bits: &[u64]| (bits[0] as i64) + HORIZON < slot;
         prop_assert_eq!(filtered(&unchanged, nearer), filtered(&run(keyed, &input, &changed_ahead), nearer));
         prop_assert_ne!(unchanged, run(keyed, &input, &changed_ahead), "covariates within the horizon are seen");
@@ -141,10 +144,12 @@ proptest! {
         prop_assert_eq!(bits, run(true, &input, &records));
     }
 
-    /// Snapshots, a replay of the input since then, and the covariate records from the oldest stored one on restore the state.
+    /// Snapshots, a replay of the input since then, and the covariate records from the oldest stored one on restore the
+    /// state.
     #[test]
     fn a_replay_sees_the_same_future_covariates(
-        seed in 0..1000_u64, cut in 15..45_usize, share in 0.0..1.0_f64, keyed in any::<bool>(), max_slots in 7..60_usize, lost in any::<bool>(),
+        seed in 0..1000_u64, cut in 15..45_usize, share in 0.0..1.0_f64,
+        keyed in any::<bool>(), max_slots in 7..60_usize, lost in any::<bool>(),
     ) {
         let (input, records, cut) = (input(seed, 500), records(seed), cut * INPUT_RECORDS);
         let (mut engine, task) = engine_of(keyed, max_slots);
@@ -160,7 +165,8 @@ proptest! {
         for snapshot in newest.values() {
             let series = (&*snapshot.series).into();
             let snapshot = EncodedSnapshot { series, position: snapshot.position, body: &snapshot.body };
-            prop_assert!(other.restore(restored, &[snapshot]).into_iter().all(|put| put.is_ok_and(|lost| lost.is_empty())));
+            let put = other.restore(restored, &[snapshot]);
+            prop_assert!(put.into_iter().all(|put| put.is_ok_and(|discarded| discarded.is_empty())));
         }
         other.resume(restored, &progress);
         let mut confirmed = true;
@@ -175,8 +181,8 @@ proptest! {
         reread(&mut other, progress.replay_from);
         let mut from = progress.replay_from as usize;
         while from < cut {
-            let next = other.watermarks_after(restored, from as i64).first().map(|watermark| watermark.position as usize);
-            let to = next.unwrap_or(cut).min(cut);
+            let next = other.watermarks_after(restored, from as i64).first();
+            let to = next.map_or(cut, |watermark| watermark.position as usize).min(cut);
             accept_all(&mut other, restored, from, &input[from..to]);
             other.finish(0.0);
             other.advance(restored, to as i64);

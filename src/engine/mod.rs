@@ -1,8 +1,8 @@
 //! The forecasting of one shard: the states of the series of each task, stepped in micro-batches over many series.
 //!
 //! The engine is a deterministic function of its input: it reads no clock, no network and no random numbers. The caller
-//! gives it observations with their positions; [`Engine::finish`] closes a [`Transaction`], a value that holds everything
-//! to be written. The caller then calls [`Engine::commit`] or [`Engine::roll_back`].
+//! gives it observations with their positions; [`Engine::finish`] closes a [`Transaction`], a value that holds
+//! everything to be written. The caller then calls [`Engine::commit`] or [`Engine::roll_back`].
 
 mod acceptance;
 #[expect(clippy::module_inception, reason = "the room is named after its one public type")]
@@ -21,6 +21,8 @@ mod transaction;
 
 #[cfg(test)]
 mod future_covariates_tests;
+#[cfg(test)]
+mod snapshot_tests;
 #[cfg(test)]
 mod tests;
 

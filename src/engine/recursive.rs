@@ -1,5 +1,5 @@
-//! Recursive forecasting for networks that forecast the next step only: each step's median is fed back as if it had been
-//! observed, on copies of the series' states.
+//! Recursive forecasting for networks that forecast the next step only: each step's median is fed back as if it had
+//! been observed, on copies of the series' states.
 
 use super::stream_spec::StreamSpec;
 use crate::{
@@ -51,9 +51,9 @@ impl RecursiveForecaster {
         self.next.extend_from_slice(next);
     }
 
-    /// Writes the outputs for the whole horizon of every added series to its row of `outputs`, `[batch, horizon, levels]`:
-    /// differences from the last value at the forecast's origin, divided by the scale there, as a network with the direct
-    /// strategy gives them.
+    /// Writes the outputs for the whole horizon of every added series to its row of `outputs`, `[batch, horizon,
+    /// levels]`: differences from the last value at the forecast's origin, divided by the scale there, as a network
+    /// with the direct strategy gives them.
     pub fn run(&mut self, scratch: &mut Scratch, network: &Network, spec: &StreamSpec, outputs: &mut [f32]) {
         let rows = self.origins.len();
         let (horizon, levels) = (spec.forecast.horizon, spec.forecast.levels.len());

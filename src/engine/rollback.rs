@@ -28,8 +28,8 @@ impl UndoLog {
         self.copies.is_empty()
     }
 
-    /// Copies a series of `task`, once a transaction, before it changes. A series that the transaction itself has created needs
-    /// no copy.
+    /// Copies a series of `task`, once a transaction, before it changes. A series that the transaction itself has
+    /// created needs no copy.
     pub fn copy(&mut self, handle: TaskHandle, task: &mut Task, series: u32) {
         let is_new = task.rollback_point.as_ref().is_none_or(|before| series as usize >= before.series);
         let state = task.series.get_mut(series);

@@ -1,6 +1,6 @@
-//! Stepping many series at once, in micro-batches: the first closed slot of every series makes up the first micro-batch,
-//! the second slots make up the second one, and so on. A micro-batch is cut into batches of series that the same weights
-//! serve.
+//! Stepping many series at once, in micro-batches: the first closed slot of every series makes up the first
+//! micro-batch, the second slots make up the second one, and so on. A micro-batch is cut into batches of series that
+//! the same weights serve.
 
 use super::{
     recursive::RecursiveForecaster,
@@ -16,9 +16,9 @@ use crate::{
     series::ClosedSlot,
 };
 
-/// The most series that are stepped at once. The weights' panels stay in the first-level cache while this many states pass
-/// through; the batch's own rows (states, features, outputs: about 300 KiB with 64 hidden units, 24 steps and 5 levels)
-/// stay in the second.
+/// The most series that are stepped at once. The weights' panels stay in the first-level cache while this many states
+/// pass through; the batch's own rows (states, features, outputs: about 300 KiB with 64 hidden units, 24 steps and 5
+/// levels) stay in the second.
 const MAX_BATCH: usize = 256;
 
 /// A closed slot that waits for its step.
@@ -178,9 +178,9 @@ impl Stepper {
         self.recursive.run(&mut self.scratch, network, spec, &mut self.outputs);
     }
 
-    /// Runs the recent steps of each series whose hidden state other weights have made through the serving ones, many series
-    /// at once: those with the most steps come first, so that the series still running are always the first rows. Returns
-    /// how many series had recent steps.
+    /// Runs the recent steps of each series whose hidden state other weights have made through the serving ones, many
+    /// series at once: those with the most steps come first, so that the series still running are always the first
+    /// rows. Returns how many series had recent steps.
     fn burn_in(&mut self, batch: Batch<'_>, tasks: &mut Tasks) -> u64 {
         let Batch { steps, spec, version, network, .. } = batch;
         let (width, inputs) = (network.state_len(), spec.series.features());

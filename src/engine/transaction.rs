@@ -89,8 +89,8 @@ pub struct TaskAdvance {
     pub to: i64,
     /// How many of the task's series are in [`Transaction::snapshots`].
     pub snapshots: usize,
-    /// Whether the transaction must write the task's checkpoint: other weights began to serve, or more of the future covariates
-    /// became visible.
+    /// Whether the transaction must write the task's checkpoint: other weights began to serve, or more of the future
+    /// covariates became visible.
     pub checkpoint_due: bool,
     /// The progress once the transaction is committed.
     pub progress: TaskProgress,

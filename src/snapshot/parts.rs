@@ -1,8 +1,8 @@
 //! Named parts of a series' snapshot, written one after the other.
 //!
-//! Each part has an id, a version, a shape and a length, so that a part that is unknown, of another version or of another
-//! shape costs that part alone. On the wire a part is: id (u8), version (u8), shape (u32, little-endian), length (varint),
-//! and the value in postcard.
+//! Each part has an id, a version, a shape and a length, so that a part that is unknown, of another version or of
+//! another shape costs that part alone. On the wire a part is: id (u8), version (u8), shape (u32, little-endian),
+//! length (varint), and the value in postcard.
 
 use std::fmt;
 
@@ -55,8 +55,8 @@ impl Part {
     }
 }
 
-/// For each part a fingerprint of the configuration values that decide what its bytes mean. A part of another shape is not
-/// read.
+/// For each part a fingerprint of the configuration values that decide what its bytes mean. A part of another shape is
+/// not read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PartShapes([u32; Part::IDS]);
 
@@ -127,7 +127,8 @@ pub struct PartReader<'a> {
 }
 
 impl<'a> PartReader<'a> {
-    /// Finds the parts in `bytes`; unknown ones are skipped. Where a part is cut off, it and what follows count as missing.
+    /// Finds the parts in `bytes`; unknown ones are skipped. Where a part is cut off, it and what follows count as
+    /// missing.
     pub fn new(bytes: &'a [u8], shapes: &'a PartShapes) -> Self {
         let (mut stored, mut rest) = ([None; Part::IDS], bytes);
         while let Ok((part, after)) = postcard::take_from_bytes::<StoredPart<'a>>(rest) {
@@ -139,13 +140,14 @@ impl<'a> PartReader<'a> {
         Self { shapes, stored, discarded: Vec::new() }
     }
 
-    /// The value of `part`. `None` where the part is missing, of another version or shape, damaged, or where `is_sound` does
-    /// not hold; [`Self::finish`] then names it.
+    /// The value of `part`. `None` where the part is missing, of another version or shape, damaged, or where `is_sound`
+    /// does not hold; [`Self::finish`] then names it.
     pub fn take<T: Deserialize<'a>>(&mut self, part: Part, is_sound: impl FnOnce(&T) -> bool) -> Option<T> {
         self.read(part, is_sound).map_err(|reason| self.discarded.push(DiscardedPart { part, reason })).ok()
     }
 
-    /// The value of a part that may be missing, as [`Self::take`] gives it; [`Self::finish`] does not name a missing one.
+    /// The value of a part that may be missing, as [`Self::take`] gives it; [`Self::finish`] does not name a missing
+    /// one.
     pub fn take_optional<T: Deserialize<'a>>(&mut self, part: Part, is_sound: impl FnOnce(&T) -> bool) -> Option<T> {
         self.stored[usize::from(part.id)].and_then(|_| self.take(part, is_sound))
     }

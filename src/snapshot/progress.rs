@@ -9,8 +9,8 @@ pub struct TaskProgress {
     pub replay_from: i64,
     /// Which weights served, oldest first. The first one covers `replay_from`.
     pub activations: Vec<WeightsActivation>,
-    /// How far the future covariates were read, oldest first. The first one covers `replay_from`, unless nothing had been
-    /// read by then.
+    /// How far the future covariates were read, oldest first. The first one covers `replay_from`, unless nothing had
+    /// been read by then.
     pub watermarks: Vec<CovariateWatermark>,
 }
 
@@ -23,8 +23,8 @@ pub struct WeightsActivation {
     pub version: u64,
 }
 
-/// How far the topic of future covariates was read when the input stood at a position. A replay shows the same covariates
-/// at the same position.
+/// How far the topic of future covariates was read when the input stood at a position. A replay shows the same
+/// covariates at the same position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CovariateWatermark {
     /// The input position from which on these covariates were visible.

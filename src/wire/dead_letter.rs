@@ -2,8 +2,8 @@
 
 use super::rejection::Rejection;
 
-/// The most bytes of a rejected record's value that are forwarded, so that the dead letter fits Kafka's default limit of
-/// 1 MiB. The headers give the full length of a longer one.
+/// The most bytes of a rejected record's value that are forwarded, so that the dead letter fits Kafka's default limit
+/// of 1 MiB. The headers give the full length of a longer one.
 pub const MAX_PAYLOAD_BYTES: usize = 512 * 1024;
 /// The most bytes of a rejected record's key that are forwarded. The headers give the full length of a longer one.
 pub const MAX_KEY_BYTES: usize = 64 * 1024;

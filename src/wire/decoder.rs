@@ -85,13 +85,13 @@ impl Decoder {
         &self.spec
     }
 
-    /// Decodes one record and passes each observation, (series, time, value, covariates), to `deliver`, in the order of the
-    /// value fields. A covariate that is absent, null or unusable is NaN.
+    /// Decodes one record and passes each observation, (series, time, value, covariates), to `deliver`, in the order of
+    /// the value fields. A covariate that is absent, null or unusable is NaN.
     ///
     /// # Errors
-    /// A [`Rejection`] where the record, or one of its fields, cannot be used. The other value fields have been delivered by
-    /// then: unless key, time or the record as a whole is bad, each field stands for itself. Of several value fields some
-    /// may be absent or null, but not all.
+    /// A [`Rejection`] where the record, or one of its fields, cannot be used. The other value fields have been
+    /// delivered by then: unless key, time or the record as a whole is bad, each field stands for itself. Of several
+    /// value fields some may be absent or null, but not all.
     pub fn decode(
         &mut self,
         key: Option<&[u8]>,

@@ -40,8 +40,8 @@ pub struct ForecastRecord<'a> {
     pub origin: EventTime,
     /// The newest closed slot.
     pub step: i64,
-    /// The time of each step ahead in milliseconds since the Unix epoch, `[outputs]`; `None` on an irregular grid. Of an
-    /// aggregate the end of the horizon.
+    /// The time of each step ahead in milliseconds since the Unix epoch, `[outputs]`; `None` on an irregular grid. Of
+    /// an aggregate the end of the horizon.
     pub times: Option<&'a [i64]>,
     /// The value of the newest closed slot.
     pub value: f64,
@@ -88,10 +88,10 @@ impl ForecastEncoder {
 
     /// Replaces the content of `out` by the record's JSON.
     ///
-    /// Points and quantiles are rounded half away from zero to the fewest decimals (0 to 15) of which the last is worth at
-    /// most a ten-thousandth of the scale. With a scale below 1e-11, and for numbers of more than 2^53 last decimals,
-    /// they are written in full. The value is always written in full, anomaly score and probability with 4 decimals. A
-    /// number that is not finite becomes `null`.
+    /// Points and quantiles are rounded half away from zero to the fewest decimals (0 to 15) of which the last is worth
+    /// at most a ten-thousandth of the scale. With a scale below 1e-11, and for numbers of more than 2^53 last
+    /// decimals, they are written in full. The value is always written in full, anomaly score and probability with 4
+    /// decimals. A number that is not finite becomes `null`.
     pub fn encode(&mut self, record: &ForecastRecord<'_>, out: &mut Vec<u8>) {
         out.clear();
         // Measured records have about 9 bytes a number and 14 a time.
@@ -336,7 +336,8 @@ mod tests {
             let record = ForecastRecord {
                 stream: &stream, series: &series, topic: &topic, origin: EventTime(origin), step, offset,
                 times: times.as_ref().map(|times| &times[..]), value, point: &numbers[..3], levels: &[0.1, 0.5, 0.975],
-                quantiles: &numbers[3..], anomaly, anomalous, aggregate: None, weights_version: version, partition: 0, scale,
+                quantiles: &numbers[3..], anomaly, anomalous, aggregate: None, weights_version: version, partition: 0,
+                scale,
             };
             let text = encode(&record);
             let back: Value = serde_json::from_str(&text).unwrap();

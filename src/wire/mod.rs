@@ -1,5 +1,5 @@
-//! Records on the wire: observations from bytes; forecasts, dead letters, state and weights to bytes. Every layout carries
-//! its version.
+//! Records on the wire: observations from bytes; forecasts, dead letters, state and weights to bytes. Every layout
+//! carries its version.
 //!
 //! `docs/RECORDS.md` describes each record for readers in other languages.
 

@@ -88,7 +88,8 @@ pub struct Release {
     pub stream: String,
     /// The version, from 1. One more must always be possible.
     pub version: u64,
-    /// The version from which training began, or on a rollback the version whose weights it has; 0 for the initial weights.
+    /// The version from which training began, or on a rollback the version whose weights it has; 0 for the initial
+    /// weights.
     pub parent: u64,
     /// The fingerprint of the network's architecture; 16 hexadecimal digits in JSON.
     #[serde(with = "hexadecimal")]
@@ -170,8 +171,8 @@ impl Manifest {
         ModelError::Manifest { key: self.key().to_string(), problem }
     }
 
-    /// The records that publish the version, key and value, in the order in which they must be written: the parts, then the
-    /// manifest.
+    /// The records that publish the version, key and value, in the order in which they must be written: the parts, then
+    /// the manifest.
     ///
     /// # Errors
     /// [`ModelError::Manifest`] where it is not the manifest of `weights`, or where these are too large.

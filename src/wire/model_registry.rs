@@ -24,12 +24,12 @@ impl ModelRegistry {
         Self::default()
     }
 
-    /// Applies a record of the topic, in the topic's order; a tombstone removes what it names. Returns the manifest when the
-    /// record completes its version: a manifest comes after its parts.
+    /// Applies a record of the topic, in the topic's order; a tombstone removes what it names. Returns the manifest
+    /// when the record completes its version: a manifest comes after its parts.
     ///
     /// # Errors
-    /// Where the record cannot be used, or is the manifest of a version that is incomplete or damaged. Such a version never
-    /// becomes active; the others stay as they are.
+    /// Where the record cannot be used, or is the manifest of a version that is incomplete or damaged. Such a version
+    /// never becomes active; the others stay as they are.
     pub fn apply(&mut self, key: &[u8], payload: Option<&[u8]>) -> Result<Option<&Manifest>, ModelError> {
         let key = ModelKey::parse(key)?;
         let entry = self.streams.entry(key.stream.clone()).or_default().entry(key.version).or_default();
@@ -77,8 +77,8 @@ impl ModelRegistry {
         Ok(entry.parts.range(..manifest.parts).map(|(_, bytes)| &bytes[..]).collect::<Vec<_>>().concat())
     }
 
-    /// Drops the parts of a stream's versions below `version` to free their memory. Their manifests stay; their weights are
-    /// then missing.
+    /// Drops the parts of a stream's versions below `version` to free their memory. Their manifests stay; their weights
+    /// are then missing.
     pub fn drop_weights_below(&mut self, stream: &str, version: u64) {
         for (_, entry) in self.streams.get_mut(stream).into_iter().flat_map(|versions| versions.range_mut(..version)) {
             entry.parts.clear();

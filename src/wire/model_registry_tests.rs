@@ -114,7 +114,9 @@ fn tombstones_of_its_keys_delete_a_version() {
 
 proptest! {
     #[test]
-    fn arbitrary_bytes_never_panic(key in proptest::collection::vec(any::<u8>(), 0..20), value in proptest::collection::vec(any::<u8>(), 0..60)) {
+    fn arbitrary_bytes_never_panic(
+        key in proptest::collection::vec(any::<u8>(), 0..20), value in proptest::collection::vec(any::<u8>(), 0..60),
+    ) {
         let mut registry = ModelRegistry::new();
         let _ = registry.apply(&key, Some(&value));
         let _ = registry.apply(b"s/1", Some(&value));

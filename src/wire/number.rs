@@ -19,8 +19,8 @@ pub(super) struct Decimals {
 }
 
 impl Decimals {
-    /// The fewest decimals, 0 to 15, of which the last is worth at most a ten-thousandth of `scale`. `None` where 15 are
-    /// too few or `scale` is not a positive number: then numbers are not rounded.
+    /// The fewest decimals, 0 to 15, of which the last is worth at most a ten-thousandth of `scale`. `None` where 15
+    /// are too few or `scale` is not a positive number: then numbers are not rounded.
     pub fn for_scale(scale: f64) -> Option<Self> {
         let count = POWERS.iter().position(|power| power * scale >= 1e4)?;
         scale.is_finite().then_some(Self { count, factor: POWERS[count] })

@@ -1,7 +1,8 @@
 //! Keys of the compacted state topic.
 //!
-//! A *task* is one (stream, topic, partition). Keys are printable text, `1/series/<stream>/<topic>/<partition>/<series>`
-//! and `1/task/<stream>/<topic>/<partition>`, with `%`, `/` and control characters written as `%XX`.
+//! A *task* is one (stream, topic, partition). Keys are printable text,
+//! `1/series/<stream>/<topic>/<partition>/<series>` and `1/task/<stream>/<topic>/<partition>`, with `%`, `/` and
+//! control characters written as `%XX`.
 
 use std::{borrow::Cow, fmt, fmt::Write as _};
 
@@ -171,7 +172,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keys_are_printable_and_read_back(stream in ".{1,12}", topic in "[a-zA-Z0-9._-]{1,12}", partition in 0..i32::MAX, series in "(?s).{0,40}") {
+        fn keys_are_printable_and_read_back(
+            stream in ".{1,12}", topic in "[a-zA-Z0-9._-]{1,12}", partition in 0..i32::MAX, series in "(?s).{0,40}",
+        ) {
             let key = StateKey::Series { stream: stream.clone(), topic: topic.clone(), partition, series };
             let text = key.to_string();
             prop_assert!(!text.chars().any(char::is_control));

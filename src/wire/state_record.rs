@@ -4,8 +4,8 @@ use super::state_error::StateError;
 
 /// The first four bytes of every value.
 const MAGIC: [u8; 4] = *b"FTST";
-/// The layout of envelopes and of task checkpoints. Any change of it increases the number; the parts of a snapshot count
-/// their versions themselves.
+/// The layout of envelopes and of task checkpoints. Any change of it increases the number; the parts of a snapshot
+/// count their versions themselves.
 pub const STATE_LAYOUT: u16 = 4;
 
 /// Magic, layout, kind, position.
@@ -39,8 +39,8 @@ impl StateKind {
     }
 }
 
-/// The value of a record of the state topic. On the wire, little-endian: the bytes `FTST`, layout (u16), kind (u8), input
-/// position (i64), body, CRC-32 (IEEE 802.3) of all bytes before it (u32).
+/// The value of a record of the state topic. On the wire, little-endian: the bytes `FTST`, layout (u16), kind (u8),
+/// input position (i64), body, CRC-32 (IEEE 802.3) of all bytes before it (u32).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Envelope<'a> {
     /// What the body contains.
@@ -134,7 +134,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_single_damage_is_found(body in proptest::collection::vec(any::<u8>(), 0..64), position in any::<i64>(), at in any::<prop::sample::Index>(), flip in 1..=255u8) {
+        fn any_single_damaged_byte_is_found(
+            body in proptest::collection::vec(any::<u8>(), 0..64), position in any::<i64>(),
+            at in any::<prop::sample::Index>(), flip in 1..=255u8,
+        ) {
             let mut bytes = encoded(StateKind::Series, position, &body);
             prop_assert_eq!(Envelope::decode(&bytes).unwrap(), Envelope::new(StateKind::Series, position, &body));
             let at = at.index(bytes.len());

@@ -5,8 +5,8 @@ use crate::time::EventTime;
 /// The format of a time field.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TimeFormat {
-    /// RFC 3339 text with a zone offset, such as `2024-05-01T12:30:00.250Z` or `2024-05-01 12:30:00+02:00`, truncated to
-    /// the millisecond.
+    /// RFC 3339 text with a zone offset, such as `2024-05-01T12:30:00.250Z` or `2024-05-01 12:30:00+02:00`, truncated
+    /// to the millisecond.
     Rfc3339,
     /// Seconds since the Unix epoch, rounded to the nearest millisecond.
     EpochSeconds,
@@ -20,8 +20,8 @@ pub enum TimeFormat {
     Strftime {
         /// The pattern (jiff's `fmt::strtime`).
         pattern: String,
-        /// The zone of a text without offset. A local time that occurs twice means the earlier one. A local time that is
-        /// skipped moves forward by the length of the gap.
+        /// The zone of a text without offset. A local time that occurs twice means the earlier one. A local time that
+        /// is skipped moves forward by the length of the gap.
         zone: jiff::tz::TimeZone,
     },
 }
@@ -69,8 +69,8 @@ fn from_timestamp(timestamp: jiff::Timestamp) -> EventTime {
     EventTime(timestamp.as_second() * 1000 + i64::from(within))
 }
 
-/// A count of units since the Unix epoch, each of `multiplier / divisor` milliseconds. Whole numbers are exact; fractions
-/// and numbers with an exponent are rounded as doubles.
+/// A count of units since the Unix epoch, each of `multiplier / divisor` milliseconds. Whole numbers are exact;
+/// fractions and numbers with an exponent are rounded as doubles.
 fn from_epoch(text: &str, multiplier: i64, divisor: i64) -> Option<EventTime> {
     if let Ok(count) = text.parse::<i64>() {
         return count.checked_mul(multiplier).map(|count| EventTime(count.div_euclid(divisor)));
@@ -139,7 +139,8 @@ mod tests {
 
         #[test]
         fn arbitrary_text_never_panics(text in "(?s).{0,40}", digits in "[0-9T:.eZ+-]{0,40}") {
-            let pattern = TimeFormat::Strftime { pattern: "%Y-%m-%d %H:%M:%S%.f".into(), zone: jiff::tz::TimeZone::UTC };
+            let (pattern, zone) = ("%Y-%m-%d %H:%M:%S%.f".into(), jiff::tz::TimeZone::UTC);
+            let pattern = TimeFormat::Strftime { pattern, zone };
             for format in [TimeFormat::Rfc3339, TimeFormat::EpochSeconds, TimeFormat::EpochNanos, pattern] {
                 let _ = (format.parse(&text), format.parse(&digits));
             }

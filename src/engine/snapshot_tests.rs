@@ -1,0 +1,145 @@
+//! Snapshots: each part can be lost alone, and no damage leads to unusable forecasts.
+
+use std::collections::BTreeMap;
+
+use super::{
+    tests::{MINUTE, accept_all, engine_of, streams},
+    *,
+};
+use crate::{
+    forecast::ForecastSpec,
+    nn::{CellKind, NetworkSpec},
+    series::{Aggregation, SeriesSpec},
+    snapshot::Part,
+    time::Grid,
+};
+
+#[test]
+fn a_snapshot_with_a_wrong_byte_is_refused_or_gives_usable_forecasts() {
+    for mut spec in streams() {
+        spec.network.cell = if spec.series.grid == Grid::Irregular { CellKind::Attention } else { spec.network.cell };
+        spec.network.hidden = 8;
+        let (mut engine, task) = engine_of(spec.clone());
+        engine.begin(true);
+        accept_all(&mut engine, task, 0, &(0..70).map(|at| (0, at * MINUTE, (at % 7) as f64)).collect::<Vec<_>>());
+        let Snapshot { body, series, .. } = engine.finish(1.0).snapshots.remove(0);
+        let (mut other, mut refused) = (Engine::new(vec![spec.clone()]).unwrap(), 0);
+        for (at, wrong) in (0..body.len()).zip([0, 0x7f, 0xff].into_iter().cycle()) {
+            let mut body = body.clone();
+            body[at] = wrong;
+            let restored = other.open(engine.id(task).clone(), 0).unwrap();
+            let snapshot = EncodedSnapshot { series: series.as_ref().into(), position: 0, body: &body };
+            if other.restore(restored, &[snapshot])[0].is_err() {
+                refused += 1;
+                other.close(restored);
+                continue;
+            }
+            other.begin(true);
+            accept_all(&mut other, restored, 0, &[70, 71, 72, 900, 901].map(|at| (0, at * MINUTE, 3.0)));
+            let transaction = other.finish(0.0);
+            let values = transaction.points.iter().chain(&transaction.quantiles);
+            assert!(values.into_iter().all(|value| value.is_finite()), "byte {at} is {wrong}");
+            let levels = transaction.quantiles.chunks(spec.forecast.levels.len());
+            assert!(levels.into_iter().all(|levels| levels.is_sorted()), "byte {at} is {wrong}");
+            other.commit(&transaction);
+            other.close(restored);
+        }
+        assert!(refused > 0);
+    }
+}
+
+/// The snapshot of a series of each kind of stream after some hundred steps, and that stream.
+fn long_snapshots() -> Vec<(StreamSpec, Vec<u8>)> {
+    let snapshot_of = |spec: StreamSpec| {
+        let (mut engine, task) = engine_of(spec.clone());
+        engine.begin(true);
+        let input: Vec<_> = (0..400).map(|at| (0, at * MINUTE, ((at * 7) % 11) as f64 + (at as f64).sin())).collect();
+        accept_all(&mut engine, task, 0, &input);
+        (spec, engine.finish(1.0).snapshots.remove(0).body)
+    };
+    streams().into_iter().map(snapshot_of).collect()
+}
+
+/// The parts of a snapshot, header and value of each, by id.
+fn split_parts(body: &[u8]) -> BTreeMap<u8, &[u8]> {
+    let (mut parts, mut rest) = (BTreeMap::new(), body);
+    while !rest.is_empty() {
+        let ((id, ..), after) = postcard::take_from_bytes::<(u8, u8, [u8; 4], &[u8])>(rest).unwrap();
+        parts.insert(id, &rest[..rest.len() - after.len()]);
+        rest = after;
+    }
+    parts
+}
+
+/// Decodes a snapshot: the names of the discarded parts, and the snapshot of what is left, or an error.
+fn restored(spec: &StreamSpec, body: &[u8]) -> Result<(Vec<&'static str>, Vec<u8>), SnapshotError> {
+    let shapes = fingerprint::part_shapes(spec);
+    let snapshot = EncodedSnapshot { series: "s0".into(), position: 0, body };
+    let (series, discarded) = snapshot::decode(spec, &shapes, &snapshot)?;
+    Ok((discarded.iter().map(|discarded| discarded.part.name).collect(), snapshot::encode(&shapes, &series)))
+}
+
+#[test]
+fn a_part_that_cannot_be_used_costs_that_part_alone_and_leaves_the_others_to_the_last_bit() {
+    for (spec, body) in long_snapshots() {
+        assert_eq!(restored(&spec, &body).unwrap(), (vec![], body.clone()));
+        let unknown = [&[200, 1, 0, 0, 0, 0, 3, 1, 2, 3][..], &body].concat();
+        assert_eq!(restored(&spec, &unknown).unwrap(), (vec![], body.clone()), "an unknown part is skipped");
+        let parts = split_parts(&body);
+        for (&damaged, bytes) in &parts {
+            // Another version, another shape, a value that does not decode, and no such part.
+            let with = |at: usize, xor: u8| {
+                let mut bytes = bytes.to_vec();
+                bytes[at] ^= xor;
+                bytes
+            };
+            let cut = [&bytes[..6], &[0]].concat();
+            for wrong in [with(1, 0x40), with(2, 1), cut, Vec::new()] {
+                let rest = parts.iter().filter(|(id, _)| **id != damaged).map(|(_, bytes)| *bytes);
+                let body: Vec<u8> = rest.chain([&wrong[..]]).flatten().copied().collect();
+                if damaged <= Part::VALUES.id {
+                    restored(&spec, &body).unwrap_err();
+                    continue;
+                }
+                let (discarded, again) = restored(&spec, &body).unwrap();
+                assert!(discarded.len() <= 1, "{discarded:?}");
+                for (id, bytes) in split_parts(&again) {
+                    assert!(id == damaged || parts[&id] == bytes, "part {id} after {damaged} was lost");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_part_of_another_configuration_costs_that_part_alone() {
+    let (spec, body) = long_snapshots().swap_remove(0);
+    let discarded = |spec: &StreamSpec| restored(spec, &body).map(|(discarded, _)| discarded);
+    let levels = StreamSpec { forecast: ForecastSpec::new(5, &[0.2, 0.5, 0.8], 6).unwrap(), ..spec.clone() };
+    assert_eq!(discarded(&levels).unwrap(), ["calibration", "anomaly detector", "pending forecasts"]);
+    let network = NetworkSpec { hidden: 7, ..spec.network.clone() };
+    assert_eq!(
+        discarded(&StreamSpec { network, ..spec.clone() }).unwrap(),
+        [""; 0],
+        "another network costs no warning"
+    );
+    let series = SeriesSpec { aggregation: Aggregation::Sum, ..spec.series.clone() };
+    let error = discarded(&StreamSpec { series, ..spec }).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the snapshot of series \"s0\" cannot be used: slots: written under another configuration of the stream"
+    );
+}
+
+/// The names of the parts take at most 3 % of a snapshot.
+#[test]
+fn parts_make_a_snapshot_hardly_larger_than_its_values() {
+    for (spec, body) in long_snapshots() {
+        let values: usize = split_parts(&body)
+            .values()
+            .map(|part| postcard::from_bytes::<(u8, u8, [u8; 4], &[u8])>(part).unwrap().3.len())
+            .sum();
+        println!("{:?}: {} bytes of values, {} in the snapshot", spec.network.strategy, values, body.len());
+        assert!(body.len() * 100 <= values * 103, "{values} {}", body.len());
+    }
+}
