@@ -1,6 +1,7 @@
-//! The whole engine, one series step at a time counted: grid, scale, features, GRU 64, head, mixture, calibration,
-//! anomaly score, forecast; against candle-nn's own GRU step and a linear head of the same sizes on frozen tensors,
-//! in the same run, one thread each. Then the memory of many series against what `foretide check` predicts.
+//! The time of one step of one series through the whole engine (grid, scale, features, GRU 64, head, mixture, calibration,
+//! anomaly score, forecast), compared with candle-nn's GRU step and a linear head of the same sizes on constant tensors.
+//! Both run in the same process on one thread. `--memory` compares the memory of a million series with the prediction of
+//! `foretide check`.
 #![allow(missing_docs, clippy::disallowed_methods)]
 
 use std::{hint::black_box, time::Instant};
@@ -51,7 +52,7 @@ impl Bench {
         Self { engine, task, keys, step: 0 }
     }
 
-    /// One slot of every series, in one epoch, written or only replayed.
+    /// Closes one slot of every series in one transaction, with or without forecasts.
     fn step(&mut self, emit: bool) {
         self.engine.begin(emit);
         self.step += 1;
@@ -62,17 +63,17 @@ impl Bench {
             self.engine.accept(self.task, &observation);
         }
         self.engine.advance(self.task, self.step + 1);
-        let epoch = self.engine.finish(0.0);
-        assert_eq!(epoch.forecasts.len(), if emit { self.keys.len() } else { 0 });
+        let transaction = self.engine.finish(0.0);
+        assert_eq!(transaction.forecasts.len(), if emit { self.keys.len() } else { 0 });
         if emit {
-            self.engine.commit(&epoch);
+            self.engine.commit(&transaction);
         }
-        black_box(&epoch);
-        self.engine.recycle(epoch);
+        black_box(&transaction);
+        self.engine.recycle(transaction);
     }
 }
 
-/// Nanoseconds for one series step, the median over rounds.
+/// Nanoseconds per step of one series: the median of some rounds.
 fn timed(series: usize, mut step: impl FnMut()) -> f64 {
     let steps = (20_000 / series).max(4);
     let mut rounds: Vec<f64> = (0..ROUNDS)
@@ -86,7 +87,7 @@ fn timed(series: usize, mut step: impl FnMut()) -> f64 {
     rounds[ROUNDS / 2]
 }
 
-/// candle-nn's step and head of the same sizes, with the state carried along.
+/// A step of candle-nn's GRU with a head of the same sizes, which keeps its state.
 fn candle(series: usize) -> impl FnMut() {
     let device = Device::Cpu;
     let weights = |rows: usize, columns: usize| Tensor::randn(0_f32, 0.1, (rows, columns), &device).expect("weights");
@@ -115,13 +116,13 @@ fn resident_bytes() -> usize {
 
 fn main() {
     if std::env::var_os("RAYON_NUM_THREADS").is_none() {
-        // Read when its first work arrives: candle must be on one thread, as the engine is.
+        // rayon reads the variable once; candle must use one thread, as the engine does.
         let own = std::env::current_exe().expect("this program");
         let status =
             std::process::Command::new(own).args(std::env::args().skip(1)).env("RAYON_NUM_THREADS", "1").status();
         std::process::exit(status.ok().and_then(|status| status.code()).unwrap_or(1));
     }
-    // cargo bench --no-run and cargo test pass flags of their own.
+    // cargo bench --no-run and cargo test pass other flags.
     let memory = std::env::args().any(|argument| argument == "--memory");
     println!("one series step, GRU 64, {FEATURES} features, H = 24, 5 levels; medians of {ROUNDS} rounds");
     println!("{:>8} {:>14} {:>16} {:>8}", "series", "engine, ns", "candle-nn, ns", "ratio");
@@ -137,7 +138,7 @@ fn main() {
         let predicted = sizing::footprint(&settings, &settings.stream[0]).expect("a size").state;
         let before = resident_bytes();
         let mut bench = Bench::new(MILLION);
-        // Without output: what an epoch of a million forecasts takes is not state.
+        // Without forecasts: those of a million series are not state.
         (0..60).for_each(|_| bench.step(false));
         let keys: usize = bench.keys.iter().map(|key| key.capacity() + size_of::<String>()).sum();
         let counted = bench.engine.state_bytes(bench.task) / MILLION;

@@ -1,4 +1,4 @@
-//! Bytes to observations and forecasts to bytes, one record each.
+//! Decoding and encoding of one record.
 #![expect(missing_docs, reason = "criterion's macro makes a public function")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -47,7 +47,10 @@ fn decode(criterion: &mut Criterion) {
         (
             "json, seven values",
             DecodeSpec { values: many, ..spec() },
-            r#"{"ts":1467331200000,"HUFL":5.827000141143799,"HULL":2.009000062942505,"MUFL":1.5989999771118164,"MULL":0.4620000123977661,"LUFL":4.203000068664552,"LULL":1.3400000333786009,"OT":30.5310001373291}"#,
+            concat!(
+                r#"{"ts":1467331200000,"HUFL":5.827000141143799,"HULL":2.009000062942505,"MUFL":1.5989999771118164,"#,
+                r#""MULL":0.4620000123977661,"LUFL":4.203000068664552,"LULL":1.3400000333786009,"OT":30.5310001373291}"#
+            ),
         ),
         (
             "csv, RFC 3339",

@@ -1,5 +1,5 @@
-//! What other programs (and later versions of this one) read must not change under the same version number: stored
-//! samples are held byte for byte, and `docs/forecast.schema.json` describes what is really written.
+//! Records that other programs read keep their bytes under the same version number, and `docs/forecast.schema.json`
+//! describes the forecasts that are written.
 
 use foretide::{
     snapshot::{CovariateWatermark, TaskProgress, WeightsActivation},
@@ -12,11 +12,26 @@ use foretide::{
 use serde_json::{Value, json};
 
 /// Schema 1, on a regular grid.
-const REGULAR: &str = r#"{"schema":1,"stream":"load","series":"plant/1:power","origin":1700000000000,"step":472222,"times":[1700003600000,1700007200000],"value":20.125000000000004,"point":[20.13,-0.2457],"quantiles":{"0.05":[19,-18.5],"0.5":[20.13,-0.2457],"0.95":[21,22]},"anomaly":0.7313,"weights_version":3,"input":{"topic":"meters","partition":7,"offset":123456}}"#;
+const REGULAR: &str = concat!(
+    r#"{"schema":1,"stream":"load","series":"plant/1:power","origin":1700000000000,"step":472222,"#,
+    r#""times":[1700003600000,1700007200000],"value":20.125000000000004,"point":[20.13,-0.2457],"#,
+    r#""quantiles":{"0.05":[19,-18.5],"0.5":[20.13,-0.2457],"0.95":[21,22]},"anomaly":0.7313,"#,
+    r#""weights_version":3,"input":{"topic":"meters","partition":7,"offset":123456}}"#,
+);
 /// Schema 1, on an irregular grid, with a key that JSON must escape and a scale that leaves no decimals.
-const IRREGULAR: &str = r#"{"schema":1,"stream":"trades","series":"a\"b\\c\u000a\u00001é","origin":-5,"step":-5,"times":null,"value":1e21,"point":[1200346],"quantiles":{"0.1":[-1e21],"0.5":[1200346]},"anomaly":null,"weights_version":0,"input":{"topic":"t","partition":0,"offset":0}}"#;
-/// Schema 1, a forecast of one number.
-const ONE_NUMBER: &str = r#"{"schema":1,"stream":"load","series":"plant/1:power","origin":1700000000000,"step":472222,"times":[1700086400000],"value":20.125000000000004,"point":[20.13],"quantiles":{"0.05":[19],"0.5":[20.13],"0.95":[21]},"anomaly":0.7313,"target":{"of":"maximum","steps":24},"crossing":{"threshold":80.5,"probability":0.0312},"weights_version":3,"input":{"topic":"meters","partition":7,"offset":123456}}"#;
+const IRREGULAR: &str = concat!(
+    r#"{"schema":1,"stream":"trades","series":"a\"b\\c\u000a\u00001é","origin":-5,"step":-5,"#,
+    r#""times":null,"value":1e21,"point":[1200346],"quantiles":{"0.1":[-1e21],"0.5":[1200346]},"#,
+    r#""anomaly":null,"weights_version":0,"input":{"topic":"t","partition":0,"offset":0}}"#,
+);
+/// Schema 1, one forecast for the whole horizon.
+const AGGREGATE: &str = concat!(
+    r#"{"schema":1,"stream":"load","series":"plant/1:power","origin":1700000000000,"step":472222,"#,
+    r#""times":[1700086400000],"value":20.125000000000004,"point":[20.13],"quantiles":{"0.05":[19],"#,
+    r#""0.5":[20.13],"0.95":[21]},"anomaly":0.7313,"target":{"of":"maximum","steps":24},"#,
+    r#""crossing":{"threshold":80.5,"probability":0.0312},"weights_version":3,"#,
+    r#""input":{"topic":"meters","partition":7,"offset":123456}}"#,
+);
 
 fn regular() -> ForecastRecord<'static> {
     ForecastRecord {
@@ -40,7 +55,7 @@ fn regular() -> ForecastRecord<'static> {
     }
 }
 
-fn one_number() -> ForecastRecord<'static> {
+fn aggregate() -> ForecastRecord<'static> {
     ForecastRecord {
         times: Some(&[1_700_086_400_000]),
         point: &[20.13],
@@ -88,8 +103,8 @@ fn schema() -> Value {
     serde_json::from_str(&text).expect("docs/forecast.schema.json is JSON")
 }
 
-/// Checks `value` against the keywords of JSON Schema that our schema uses; any other keyword is an error, so that none
-/// is passed over.
+/// Checks `value` against the keywords of JSON Schema that our schema uses. Any other keyword is an error, so that none is
+/// ignored.
 fn check(schema: &Value, value: &Value, place: &str) -> Result<(), String> {
     for (keyword, rule) in schema.as_object().ok_or("a schema must be an object")? {
         let holds = match keyword.as_str() {
@@ -124,7 +139,7 @@ fn check(schema: &Value, value: &Value, place: &str) -> Result<(), String> {
                 }
                 true
             }
-            other => return Err(format!("{place}: this test does not know the keyword {other:?}; teach it")),
+            other => return Err(format!("{place}: this test does not implement the keyword {other:?}")),
         };
         if !holds {
             return Err(format!("{place}: expected {keyword} {rule}, found {value}"));
@@ -149,20 +164,20 @@ fn is_type(value: &Value, name: &Value) -> bool {
 fn forecasts_of_schema_1_keep_their_bytes() {
     assert_eq!(encode(&regular()), REGULAR);
     assert_eq!(encode(&irregular()), IRREGULAR);
-    assert_eq!(encode(&one_number()), ONE_NUMBER);
+    assert_eq!(encode(&aggregate()), AGGREGATE);
 }
 
 #[test]
-fn what_is_written_is_what_the_schema_says() {
-    for text in [encode(&regular()), encode(&irregular()), REGULAR.into(), IRREGULAR.into(), ONE_NUMBER.into()] {
+fn forecasts_conform_to_the_schema() {
+    for text in [encode(&regular()), encode(&irregular()), REGULAR.into(), IRREGULAR.into(), AGGREGATE.into()] {
         let value = serde_json::from_str(&text).expect("a forecast is JSON");
         assert_eq!(check(&schema(), &value, "forecast"), Ok(()));
     }
 }
 
 #[test]
-fn every_field_that_is_written_is_described() {
-    let (schema, value) = (schema(), serde_json::from_str::<Value>(ONE_NUMBER).expect("a sample is JSON"));
+fn every_field_of_a_forecast_has_a_description() {
+    let (schema, value) = (schema(), serde_json::from_str::<Value>(AGGREGATE).expect("a sample is JSON"));
     let parts = ["input", "target", "crossing"].map(|part| (&schema["properties"][part], &value[part]));
     for (described, written) in parts.into_iter().chain([(&schema, &value)]) {
         for name in written.as_object().expect("an object").keys() {
@@ -171,9 +186,9 @@ fn every_field_that_is_written_is_described() {
     }
 }
 
-/// Schema 1 as it was published: what it required then, it must require for ever.
+/// The required fields and their types are a promise to readers.
 #[test]
-fn schema_1_requires_what_it_always_did() {
+fn schema_1_keeps_its_required_fields_and_types() {
     let schema = schema();
     let expected = [
         "schema",
@@ -190,7 +205,7 @@ fn schema_1_requires_what_it_always_did() {
         "input",
     ];
     for name in expected {
-        assert!(schema["required"].as_array().expect("a list").contains(&json!(name)), "{name} is no longer required");
+        assert!(schema["required"].as_array().expect("a list").contains(&json!(name)), "{name} is not required");
     }
     let types = |name: &str| schema["properties"][name]["type"].clone();
     assert_eq!(schema["properties"]["schema"]["const"], json!(1));
@@ -213,7 +228,7 @@ fn schema_1_requires_what_it_always_did() {
 }
 
 #[test]
-fn the_check_itself_finds_what_is_wrong() {
+fn the_check_finds_missing_and_wrong_fields() {
     let (schema, good) = (schema(), serde_json::from_str::<Value>(REGULAR).expect("a sample is JSON"));
     for name in good.as_object().expect("an object").keys() {
         let mut bad = good.clone();
@@ -233,7 +248,8 @@ fn the_check_itself_finds_what_is_wrong() {
 }
 
 /// The checkpoint of a task as this layout writes it.
-const TASK: &[u8] = b"FTST\x04\x00\x02\xd2\x04\x00\x00\x00\x00\x00\x00\xd0\x0f\x02\x00\x00\x88\x0e\x01\x01\xd0\x0f\x06\x18\xef\x1b\xcd\xd7\x02\x01\xa2\x13\x80\xa0\xab\xfe\xf9bj\xadx\xe8";
+const TASK: &[u8] = b"FTST\x04\x00\x02\xd2\x04\x00\x00\x00\x00\x00\x00\xd0\x0f\x02\x00\x00\x88\x0e\x01\x01\xd0\
+    \x0f\x06\x18\xef\x1b\xcd\xd7\x02\x01\xa2\x13\x80\xa0\xab\xfe\xf9bj\xadx\xe8";
 
 fn checkpoint() -> TaskCheckpoint {
     TaskCheckpoint {

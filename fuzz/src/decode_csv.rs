@@ -1,4 +1,4 @@
-//! Bytes as a line of CSV: of a stream, and of what is known in advance.
+//! Bytes as a line of CSV, of an input topic or of a topic of future covariates.
 
 use std::cell::RefCell;
 
@@ -10,7 +10,7 @@ thread_local! {
     static DECODERS: RefCell<Vec<Decoder>> = RefCell::new(decoders());
 }
 
-/// What is worth putting in between.
+/// Tokens that mutations insert.
 pub const TOKENS: &[&str] = &[
     ",",
     ";",
@@ -37,7 +37,7 @@ pub const TOKENS: &[&str] = &[
     "\u{feff}",
 ];
 
-/// Lines that are good for one of the decoders at least.
+/// Lines that at least one of the decoders accepts.
 pub fn samples() -> Vec<Vec<u8>> {
     [
         "2024-05-01T12:30:00Z,meter-1,1.5,-2e3",
@@ -63,7 +63,7 @@ fn decoders() -> Vec<Decoder> {
     .into()
 }
 
-/// What is delivered is within its limits, and a refusal says why.
+/// Delivered values are within their limits, and a rejection has a reason.
 pub fn check(bytes: &[u8]) {
     DECODERS.with_borrow_mut(|decoders| {
         for decoder in decoders {

@@ -1,4 +1,4 @@
-//! Bytes as a JSON record: of a stream, and of what is known in advance.
+//! Bytes as a JSON record, of an input topic or of a topic of future covariates.
 
 use std::cell::RefCell;
 
@@ -11,7 +11,7 @@ thread_local! {
     static DECODERS: RefCell<Vec<Decoder>> = RefCell::new(decoders());
 }
 
-/// What is worth putting in between.
+/// Tokens that mutations insert.
 pub const TOKENS: &[&str] = &[
     "\"ts\":",
     "\"id\":",
@@ -44,7 +44,7 @@ pub const TOKENS: &[&str] = &[
     "2024-05-01T12:30:00Z",
 ];
 
-/// Records that are good for one of the decoders at least.
+/// Records that at least one of the decoders accepts.
 pub fn samples() -> Vec<Vec<u8>> {
     [
         r#"{"ts":1700000000,"id":"x","m":{"id":7,"b":2.5},"a":1,"c":-3e2}"#,
@@ -69,8 +69,8 @@ fn decoders() -> Vec<Decoder> {
     .into()
 }
 
-/// What is delivered is within its limits, a refusal says why, and what is taken for JSON is JSON, but for numbers that are
-/// none: as Python writes them, they spoil their field only.
+/// Delivered values are within their limits, a rejection has a reason, and an accepted record is JSON, except for `NaN`
+/// and `Infinity`, which cost their field alone.
 pub fn check(bytes: &[u8]) {
     let strict =
         ["NaN", "Infinity"].map(str::as_bytes).iter().all(|word| !bytes.windows(word.len()).any(|part| part == *word));

@@ -1,4 +1,4 @@
-//! A small engine that is fed what comes from outside, and what its forecasts keep to.
+//! A small engine for fuzzed state, and the properties of its forecasts.
 
 use foretide::{
     engine::{EncodedSnapshot, Engine, Observation, StreamSpec, TaskHandle, TaskId, Transaction},
@@ -12,14 +12,14 @@ const MINUTE: i64 = 60_000;
 const SEASON: u32 = 6;
 const HORIZON: usize = 5;
 const LEVELS: [f32; 3] = [0.1, 0.5, 0.9];
-/// The one series that is fed.
+/// The only series.
 const SERIES: &str = "series";
 
-/// Streams that differ in what their series and their networks keep.
+/// Streams whose series and networks have different states.
 pub fn streams() -> Vec<StreamSpec> {
     let regular = Grid::Regular { interval: MINUTE };
     let calendar = Calendar::utc();
-    let described = ExtraFeatures {
+    let with_covariates = ExtraFeatures {
         year_phase: true,
         holidays: Some(Holidays::new(&calendar, regular, &["1970-01-01".parse().expect("a date")])),
         past_covariates: ["warm".into(), "wind".into()].into(),
@@ -34,8 +34,8 @@ pub fn streams() -> Vec<StreamSpec> {
     [
         ("regular", regular, ExtraFeatures::default(), each(), CellKind::Gru, Strategy::Direct),
         ("irregular", Grid::Irregular, ExtraFeatures::default(), each(), CellKind::Attention, Strategy::Recursive),
-        ("described", regular, described, each(), CellKind::Lstm, Strategy::Direct),
-        ("one_number", regular, ExtraFeatures::default(), one, CellKind::Slstm, Strategy::ManyToOne),
+        ("with_covariates", regular, with_covariates, each(), CellKind::Lstm, Strategy::Direct),
+        ("many_to_one", regular, ExtraFeatures::default(), one, CellKind::Slstm, Strategy::ManyToOne),
     ]
     .map(|(name, grid, extra, forecast, cell, strategy)| StreamSpec {
         name: name.into(),
@@ -69,7 +69,7 @@ pub fn streams() -> Vec<StreamSpec> {
     .into()
 }
 
-/// Weights under which every forecast depends on the hidden state.
+/// Weights with which every forecast depends on the hidden state.
 pub fn loud(spec: &NetworkSpec) -> Weights {
     let mut tensors = Weights::initial(spec).tensors().clone();
     let values = tensors.values_mut().flat_map(|tensor| &mut tensor.values);
@@ -88,20 +88,20 @@ pub fn open(engine: &mut Engine, stream: &str) -> TaskHandle {
     engine.open(id, 0).expect("the stream is known")
 }
 
-/// Puts the series back; whether the snapshot could be used.
+/// Restores the series. Returns whether the snapshot could be used.
 pub fn restore(engine: &mut Engine, task: TaskHandle, body: &[u8]) -> bool {
     let snapshot = EncodedSnapshot { series: SERIES.into(), position: 0, body };
     engine.restore(task, &[snapshot]).into_iter().all(|put| put.is_ok())
 }
 
-/// One observation in each of some minutes.
+/// Observes one value per minute.
 pub fn feed(engine: &mut Engine, task: TaskHandle, minutes: std::ops::Range<i64>) -> Transaction {
     engine.begin(true);
     for minute in minutes.clone() {
         let (offset, time) = (minute - minutes.start, EventTime(minute * MINUTE));
         let value = (minute.rem_euclid(7) * 3 % 5) as f64;
-        let beside = [value + 1.0, f64::NAN];
-        let covariates = &beside[..engine.stream(task).series.extra.past_covariates.len()];
+        let all = [value + 1.0, f64::NAN];
+        let covariates = &all[..engine.stream(task).series.extra.past_covariates.len()];
         engine.accept(task, &Observation { offset, series: SERIES, time, value, covariates });
     }
     let end = engine.position(task) + minutes.end - minutes.start;
@@ -109,14 +109,14 @@ pub fn feed(engine: &mut Engine, task: TaskHandle, minutes: std::ops::Range<i64>
     engine.finish(1.0)
 }
 
-/// Holds the forecasts of an epoch to what a reader relies on, and ends it.
-pub fn commit(engine: &mut Engine, task: TaskHandle, epoch: Transaction) {
+/// Checks the forecasts of a transaction, and commits it.
+pub fn commit(engine: &mut Engine, task: TaskHandle, transaction: Transaction) {
     let ForecastSpec { levels, .. } = &engine.stream(task).forecast;
     let outputs = engine.stream(task).forecast.outputs();
-    for row in &epoch.forecasts {
-        let points = &epoch.points[row.point..][..outputs];
+    for row in &transaction.forecasts {
+        let points = &transaction.points[row.point..][..outputs];
         assert!(points.iter().all(|point| point.is_finite()), "points {points:?}");
-        for quantiles in epoch.quantiles[row.quantile..][..outputs * levels.len()].chunks_exact(levels.len()) {
+        for quantiles in transaction.quantiles[row.quantile..][..outputs * levels.len()].chunks_exact(levels.len()) {
             assert!(quantiles.iter().all(|quantile| quantile.is_finite()), "quantiles {quantiles:?}");
             assert!(quantiles.is_sorted(), "quantiles cross: {quantiles:?}");
         }
@@ -124,6 +124,6 @@ pub fn commit(engine: &mut Engine, task: TaskHandle, epoch: Transaction) {
         let probabilities = row.anomaly.map(|anomaly| anomaly.score).into_iter().chain(row.crossing);
         probabilities.for_each(|probability| assert!((0.0..=1.0).contains(&probability), "probability {probability}"));
     }
-    engine.commit(&epoch);
-    engine.recycle(epoch);
+    engine.commit(&transaction);
+    engine.recycle(transaction);
 }

@@ -1,4 +1,4 @@
-//! Bytes as what the models topic holds: records, weights, and where new series begin.
+//! Bytes as content of the models topic: records, weights and priors.
 
 use std::{
     cell::RefCell,
@@ -18,16 +18,16 @@ thread_local! {
     static ENGINE: RefCell<Engine> = RefCell::new(engine());
 }
 
-/// The stream whose weights are read.
+/// The stream of the weights.
 static STREAM: LazyLock<StreamSpec> = LazyLock::new(|| streams().swap_remove(0));
 
-/// What serves where only the beginning of a series is read.
+/// The network that serves with a fuzzed prior.
 static NETWORK: LazyLock<Arc<Network>> = LazyLock::new(|| {
     let spec = &STREAM.network;
     Arc::new(Network::new(spec, &Weights::initial(spec)).expect("they fit the network"))
 });
 
-/// What is worth putting in between.
+/// Tokens that mutations insert.
 pub const TOKENS: &[&str] = &[
     "s/1",
     "s/2",
@@ -54,7 +54,7 @@ pub const TOKENS: &[&str] = &[
     "foretide-weights-1",
 ];
 
-/// Which of the three the rest is, then good bytes of it.
+/// The kind of the input (records, weights, prior), then valid bytes of that kind.
 pub fn samples() -> Vec<Vec<u8>> {
     let weights = loud(&STREAM.network).to_bytes().expect("the weights fit their shapes");
     let prior: StreamPrior = serde_json::from_str(PRIOR).expect("a prior");
@@ -91,7 +91,7 @@ fn release(prior: Option<StreamPrior>) -> Release {
     }
 }
 
-/// A shelf holds what it says, and forecasts stay sound with whatever weights and priors are taken.
+/// A registry returns the weights that its manifests describe, and forecasts are valid with any accepted weights and priors.
 pub fn check(bytes: &[u8]) {
     match bytes.split_first() {
         Some((0, records)) => check_records(records),
@@ -101,46 +101,46 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-/// Records one after the other: a key up to the end of its line, the length of the value in two bytes, the value.
+/// Records one after the other: the key up to the end of its line, the length of the value in two bytes, the value.
 fn check_records(bytes: &[u8]) {
-    let (mut shelf, mut rest) = (ModelRegistry::new(), bytes);
+    let (mut registry, mut rest) = (ModelRegistry::new(), bytes);
     while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
         let (key, after) = (&rest[..end], &rest[end + 1..]);
         let Some((length, after)) = after.split_first_chunk() else { return };
         let (value, after) = after.split_at(after.len().min(usize::from(u16::from_le_bytes(*length))));
         rest = after;
         let Ok(parsed) = ModelKey::parse(key) else {
-            assert!(shelf.apply(key, Some(value)).is_err());
+            assert!(registry.apply(key, Some(value)).is_err());
             continue;
         };
         assert_eq!(parsed.to_string().as_bytes(), key);
         if let Ok(manifest) = Manifest::from_json(&parsed, value) {
-            let json = manifest.to_json().expect("a manifest in memory can be written");
-            // Numbers too large for 32 bits are read as infinite, and nothing that is infinite is written.
+            let json = manifest.to_json().expect("a manifest in memory can be encoded");
+            // A number too large for 32 bits decodes as infinite, which encodes as null.
             if !json.windows(4).any(|window| window == b"null") {
                 assert_eq!(Manifest::from_json(&parsed, &json), Ok(manifest));
             }
         }
-        if let Ok(Some(manifest)) = shelf.apply(key, Some(value)) {
+        if let Ok(Some(manifest)) = registry.apply(key, Some(value)) {
             let Release { stream, version, .. } = manifest.release.clone();
-            let weights = shelf.weights(&stream, version).expect("a complete version has its weights");
-            let known = shelf.versions(&stream).find(|manifest| manifest.release.version == version);
+            let weights = registry.weights(&stream, version).expect("a complete version has its weights");
+            let known = registry.versions(&stream).find(|manifest| manifest.release.version == version);
             assert_eq!(known.map(|manifest| manifest.bytes), Some(weights.len() as u64));
-            assert!(shelf.active(&stream).is_some_and(|active| active.release.version >= version));
+            assert!(registry.active(&stream).is_some_and(|active| active.release.version >= version));
         }
     }
 }
 
 fn check_weights(bytes: &[u8]) {
     let published = Manifest::new(release(None), bytes).records(bytes).expect("they belong together");
-    let mut shelf = ModelRegistry::new();
+    let mut registry = ModelRegistry::new();
     for (key, value) in &published {
-        shelf.apply(key.as_bytes(), Some(value)).expect("a record that was just made");
+        registry.apply(key.as_bytes(), Some(value)).expect("a record that was just encoded");
     }
-    assert_eq!(shelf.weights("s", 1).as_deref(), Ok(bytes));
+    assert_eq!(registry.weights("s", 1).as_deref(), Ok(bytes));
     let spec = &STREAM.network;
     let Ok(weights) = Weights::from_bytes(spec, bytes) else { return };
-    let again = weights.to_bytes().expect("they were just read");
+    let again = weights.to_bytes().expect("decoded weights can be encoded");
     assert_eq!(Weights::from_bytes(spec, &again).as_ref(), Ok(&weights));
     let network = Network::new(spec, &weights).expect("they fit the network");
     serve(ServedWeights { network: Arc::new(network), prior: None });
@@ -151,16 +151,16 @@ fn check_prior(bytes: &[u8]) {
     serve(ServedWeights { network: Arc::clone(&NETWORK), prior: Some(Arc::new(prior)) });
 }
 
-/// A new series under this version.
-fn serve(version: ServedWeights) {
+/// Forecasts a new series with these weights.
+fn serve(weights: ServedWeights) {
     ENGINE.with_borrow_mut(|engine| {
         let name = &*STREAM.name;
-        engine.install(name, 1, version);
+        engine.install(name, 1, weights);
         let task = open(engine, name);
         engine.activate(task, 1);
         for minutes in [0..4, 4..8] {
-            let epoch = feed(engine, task, minutes);
-            commit(engine, task, epoch);
+            let transaction = feed(engine, task, minutes);
+            commit(engine, task, transaction);
         }
         engine.close(task);
     });

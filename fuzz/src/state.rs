@@ -5,11 +5,11 @@ use foretide::{
     wire::{Envelope, StateKey, StateKind, TaskCheckpoint, TopicFingerprint},
 };
 
-/// What is worth putting in between.
+/// Tokens that mutations insert.
 pub const TOKENS: &[&str] =
     &["1/series/", "1/task/", "/", "%2F", "%25", "%", "-1", "FTST", "\u{1}\0", "\u{2}\0", "\0\0\0\0\0\0\0\0"];
 
-/// A key and an envelope of each kind, and the body of a book.
+/// A key and an envelope of each kind, and the body of a task checkpoint.
 pub fn samples() -> Vec<Vec<u8>> {
     let series = StateKey::Series {
         stream: "load".into(),
@@ -18,7 +18,7 @@ pub fn samples() -> Vec<Vec<u8>> {
         series: "plant/1 100%\n°".into(),
     };
     let task = StateKey::Task { stream: "a/b".into(), topic: "t".into(), partition: 0 };
-    let record = TaskCheckpoint {
+    let checkpoint = TaskCheckpoint {
         progress: TaskProgress {
             replay_from: 5,
             activations: [(0, 0), (900, 1)].map(|(position, version)| WeightsActivation { position, version }).into(),
@@ -27,7 +27,7 @@ pub fn samples() -> Vec<Vec<u8>> {
         fingerprint: u64::MAX,
         topic_fingerprint: Some(TopicFingerprint { offset: 899, timestamp: -5 }),
     };
-    let body = record.to_bytes().expect("a book in memory can be written");
+    let body = checkpoint.to_bytes().expect("a checkpoint in memory can be encoded");
     let enveloped = |kind| encoded(&Envelope::new(kind, 4_711, &body));
     vec![
         series.to_string().into(),
@@ -38,8 +38,8 @@ pub fn samples() -> Vec<Vec<u8>> {
     ]
 }
 
-/// What can be read is written back as the same bytes; of a book, whose numbers can be written in several ways, the same
-/// book.
+/// A decoded record encodes to the same bytes. A task checkpoint, whose numbers have several encodings, decodes to the
+/// same checkpoint again.
 pub fn check(bytes: &[u8]) {
     if let Ok(key) = StateKey::parse(bytes) {
         assert_eq!(key.to_string().as_bytes(), bytes);
@@ -52,9 +52,9 @@ pub fn check(bytes: &[u8]) {
     if let Ok(envelope) = Envelope::decode(bytes) {
         assert_eq!(encoded(&envelope), bytes);
     }
-    if let Ok(record) = TaskCheckpoint::from_bytes(bytes) {
-        let body = record.to_bytes().expect("a book in memory can be written");
-        assert_eq!(TaskCheckpoint::from_bytes(&body), Ok(record));
+    if let Ok(checkpoint) = TaskCheckpoint::from_bytes(bytes) {
+        let body = checkpoint.to_bytes().expect("a checkpoint in memory can be encoded");
+        assert_eq!(TaskCheckpoint::from_bytes(&body), Ok(checkpoint));
         let envelope = Envelope::new(StateKind::Task, -1, &body);
         assert_eq!(Envelope::decode(&encoded(&envelope)), Ok(envelope));
     }
