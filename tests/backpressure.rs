@@ -1,5 +1,5 @@
-//! Slow brokers, full queues, a busy trainer, and HTTP clients that do not read: the memory of a real daemon stays within
-//! its bounds, the lag grows, and no record is lost or duplicated.
+//! Slow brokers, full queues, a busy trainer, and HTTP clients that do not read: the memory of a real daemon stays
+//! within its bounds, the lag grows, and no record is lost or duplicated.
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
 mod harness;

@@ -1,5 +1,5 @@
-//! One daemon on an input topic with many partitions: it starts, serves, is killed, and continues exactly once, with few
-//! threads and files. `FORETIDE_TEST_PARTITIONS=1000` tests a thousand partitions.
+//! One daemon on an input topic with many partitions: it starts, serves, is killed, and continues exactly once, with
+//! few threads and files. `FORETIDE_TEST_PARTITIONS=1000` tests a thousand partitions.
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
 mod harness;

@@ -1,4 +1,4 @@
-//! Bytes as what a caller sends to the daemon's window.
+//! Fuzz target of the HTTP server: arbitrary bytes as the requests of a client.
 
 use std::{
     io,
@@ -30,7 +30,7 @@ thread_local! {
 
 const TOKEN: &str = "correct-horse-battery";
 
-/// What is worth putting in between.
+/// Tokens that the fuzzer inserts.
 pub const TOKENS: &[&str] = &[
     "GET ",
     "HEAD ",
@@ -72,10 +72,10 @@ pub const TOKENS: &[&str] = &[
     "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 ];
 
-/// Whether a token is asked for, then requests that are answered.
+/// Seeds: a byte whose lowest bit requires the token, then requests.
 pub fn samples() -> Vec<Vec<u8>> {
-    let request = |door: u8, line: &str, more: &str| {
-        [&[door][..], line.as_bytes(), b" HTTP/1.1\r\nHost: a\r\n", more.as_bytes(), b"\r\n"].concat()
+    let request = |token: u8, line: &str, more: &str| {
+        [&[token][..], line.as_bytes(), b" HTTP/1.1\r\nHost: a\r\n", more.as_bytes(), b"\r\n"].concat()
     };
     vec![
         request(0, "GET /", ""),
@@ -91,29 +91,29 @@ pub fn samples() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Every answer is whole and none says that the daemon failed; every page forbids what pages may not do; and without the
-/// token nobody sees more than the probes.
+/// Each response is complete and no server error, each page has its security headers, and without the token only the
+/// probes are visible.
 pub fn check(bytes: &[u8]) {
-    let Some((door, request)) = bytes.split_first() else { return };
-    let locked = door % 2 == 1;
+    let Some((token, request)) = bytes.split_first() else { return };
+    let needs_token = token % 2 == 1;
     SERVER.with(|server| {
         let authorised = contains(&request.to_ascii_lowercase(), b"authorization");
-        for Answer { status, head, length } in answers(&server.ask(usize::from(locked), request)) {
+        for Answer { status, head, length } in answers(&server.ask(usize::from(needs_token), request)) {
             assert!(status < 500, "{}", head.escape_ascii());
             if status == 200 {
                 assert!(contains(head, b"\r\nx-content-type-options: nosniff\r\n"), "{}", head.escape_ascii());
-                let seen = !locked || authorised || server.probes.contains(&length);
-                assert!(seen, "without the token: {}", head.escape_ascii());
+                let allowed = !needs_token || authorised || server.probes.contains(&length);
+                assert!(allowed, "without the token: {}", head.escape_ascii());
             }
         }
     });
 }
 
-/// One answer among those to a caller who asked several times.
+/// One of the responses on a connection.
 struct Answer<'a> {
     status: u16,
     head: &'a [u8],
-    /// Of the body, also where only the head was asked for.
+    /// Length of the body, even of a response to `HEAD`.
     length: usize,
 }
 
@@ -141,40 +141,45 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
-/// The daemon's window behind an open door and behind a locked one.
+/// The HTTP server of the daemon, without and with a token.
 struct Server {
     runtime: Runtime,
-    doors: [mpsc::UnboundedSender<Line>; 2],
-    /// The lengths of what the probes tell.
+    listeners: [mpsc::UnboundedSender<Connection>; 2],
+    /// Lengths of the responses of the probes.
     probes: Vec<usize>,
 }
 
 impl Server {
     fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let locked = Http { bearer_token: Some(Secret::new(TOKEN.into())), ..Http::default() };
-        let doors = [Http::default(), locked].map(|http| {
-            let door = ListenerSpec::from_settings(&http).expect("no certificate is asked for");
-            let (lines, callers) = mpsc::unbounded_channel();
-            runtime.spawn(axum::serve(Callers(callers), router(&door, app_state())).into_future());
+        let with_token = Http { bearer_token: Some(Secret::new(TOKEN.into())), ..Http::default() };
+        let listeners = [Http::default(), with_token].map(|http| {
+            let spec = ListenerSpec::from_settings(&http).expect("there is no certificate");
+            let (lines, connections) = mpsc::unbounded_channel();
+            runtime.spawn(axum::serve(Connections(connections), router(&spec, app_state())).into_future());
             lines
         });
-        let mut server = Self { runtime, doors, probes: Vec::new() };
+        let mut server = Self { runtime, listeners, probes: Vec::new() };
         for probe in ["/livez", "/readyz"] {
             let answer = server.ask(0, format!("GET {probe} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
             server.probes.extend(answers(&answer).iter().map(|answer| answer.length));
-            assert_eq!(answers(&answer).first().map(|answer| answer.status), Some(200), "a probe is answered");
+            assert_eq!(answers(&answer).first().map(|answer| answer.status), Some(200), "a probe responds");
         }
         server
     }
 
-    /// Everything that is answered to a caller who sends this and then hangs up.
-    fn ask(&self, door: usize, request: &[u8]) -> Vec<u8> {
+    /// The responses to a client that sends `request` and then closes the connection.
+    fn ask(&self, listener: usize, request: &[u8]) -> Vec<u8> {
         let (answer, answered) = oneshot::channel();
-        let line =
-            Line { request: request.to_vec(), read: 0, answer: Vec::new(), patience: PATIENCE, ended: Some(answer) };
-        assert!(self.doors[door].send(line).is_ok(), "the server has ended");
-        self.runtime.block_on(answered).expect("a line ends with its answer")
+        let line = Connection {
+            request: request.to_vec(),
+            read: 0,
+            answer: Vec::new(),
+            patience: PATIENCE,
+            ended: Some(answer),
+        };
+        assert!(self.listeners[listener].send(line).is_ok(), "the server has ended");
+        self.runtime.block_on(answered).expect("a connection ends with its responses")
     }
 }
 
@@ -182,9 +187,9 @@ fn app_state() -> AppState {
     let clock = Arc::new(SystemClock::new());
     let health = Health::new(clock.clone());
     health.set("shard-0", Condition::Ready);
-    let board = DashboardState::new(DashboardLimits { charted: 3, ..DashboardLimits::default() });
+    let dashboard = DashboardState::new(DashboardLimits { charted: 3, ..DashboardLimits::default() });
     for series in ["Köln/Süd &", "b", "c"] {
-        board.record_forecast(&SeriesUpdate {
+        dashboard.record_forecast(&SeriesUpdate {
             stream: "s",
             series,
             origin: 1,
@@ -198,7 +203,7 @@ fn app_state() -> AppState {
         });
     }
     AppState {
-        dashboard: Arc::new(board),
+        dashboard: Arc::new(dashboard),
         health: Arc::new(health),
         exposition: Exposition::detached().expect("the metrics can be described"),
         clock,
@@ -206,11 +211,11 @@ fn app_state() -> AppState {
     }
 }
 
-/// Callers, as they come.
-struct Callers(mpsc::UnboundedReceiver<Line>);
+/// Incoming connections.
+struct Connections(mpsc::UnboundedReceiver<Connection>);
 
-impl Listener for Callers {
-    type Io = Line;
+impl Listener for Connections {
+    type Io = Connection;
     type Addr = Ipv4Addr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
@@ -225,20 +230,20 @@ impl Listener for Callers {
     }
 }
 
-/// Who hangs up at once is not answered.
+/// Polls of an idle connection before its client closes it. A client that closes at once gets no response.
 const PATIENCE: u8 = 4;
 
-/// A connection in memory: all is sent at once, and what is answered is handed over when the other side drops it.
-struct Line {
+/// A connection in memory. The client sends all at once, and gets the responses when the server drops the connection.
+struct Connection {
     request: Vec<u8>,
     read: usize,
     answer: Vec<u8>,
-    /// How often it waits for more of the answer before it hangs up.
+    /// Remaining polls before the client closes the connection.
     patience: u8,
     ended: Option<oneshot::Sender<Vec<u8>>>,
 }
 
-impl AsyncRead for Line {
+impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.read == self.request.len() && self.patience > 0 {
             self.patience -= 1;
@@ -252,7 +257,7 @@ impl AsyncRead for Line {
     }
 }
 
-impl AsyncWrite for Line {
+impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.patience = PATIENCE;
         self.answer.extend_from_slice(bytes);
@@ -268,10 +273,10 @@ impl AsyncWrite for Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for Connection {
     fn drop(&mut self) {
         if let Some(ended) = self.ended.take() {
-            // Whoever asked may have given up.
+            // The client may be gone.
             let _ = ended.send(std::mem::take(&mut self.answer));
         }
     }

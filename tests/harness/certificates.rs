@@ -23,8 +23,8 @@ impl Authority {
         authority
     }
 
-    /// Signs a certificate for `name` that is valid for 127.0.0.1, but not for `localhost`. Returns its file and the file
-    /// of its key.
+    /// Signs a certificate for `name` that is valid for 127.0.0.1, but not for `localhost`. Returns its file and the
+    /// file of its key.
     pub fn sign(&self, name: &str) -> (PathBuf, PathBuf) {
         let [key, request, certificate, subject] =
             [format!("{name}.key"), format!("{name}.csr"), format!("{name}.pem"), format!("/CN={name}")];

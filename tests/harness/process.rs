@@ -75,7 +75,7 @@ impl Process {
         self.child.wait().expect("the process ends");
     }
 
-    /// Asks the process to stop (SIGTERM) and waits for its end. Panics with the log where it takes longer than `limit`.
+    /// Asks the process to stop (SIGTERM) and waits for its end. Panics where it takes longer than `limit`.
     pub fn stop(&mut self, limit: Duration) -> ExitStatus {
         self.signal("TERM");
         let log = self.log.clone();

@@ -1,4 +1,4 @@
-//! Being let in to the cluster, and being turned away.
+//! Authentication at the cluster: accepted, refused, and repeated.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use crate::harness::{
 use crate::support::{Daemon, LIMIT, Setup, feed, foretide, printed, with_certificate};
 
 #[test]
-fn forecasts_go_through_tls_and_through_every_kind_of_password() {
+fn forecasts_are_published_with_tls_and_with_each_sasl_mechanism() {
     let kafka = secured();
     let topic = kafka.kafka.topic("secured", 1);
     feed(&topic, 0..20);
-    let ways = [
+    let methods = [
         ("mutual", with_certificate(kafka, "client.pem", "client.encrypted.key", KEY_PASSWORD)),
         ("plain", kafka.with_password("PLAIN", PLAIN)),
         ("scram256", kafka.with_password("SCRAM-SHA-256", SCRAM)),
         ("scram512", kafka.with_password("SCRAM-SHA-512", SCRAM)),
     ];
-    let apps: Vec<String> = ways.iter().map(|(name, _)| unique(name)).collect();
+    let apps: Vec<String> = methods.iter().map(|(name, _)| unique(name)).collect();
     let setups: Vec<Setup<'_>> =
-        ways.iter().zip(&apps).map(|((_, section), app)| Setup::new(app, section, &topic)).collect();
+        methods.iter().zip(&apps).map(|((_, section), app)| Setup::new(app, section, &topic)).collect();
     let daemons: Vec<Daemon> = setups.iter().map(Daemon::start).collect();
     for (mut daemon, setup) in daemons.into_iter().zip(&setups) {
         daemon.ready();
@@ -31,31 +31,31 @@ fn forecasts_go_through_tls_and_through_every_kind_of_password() {
 }
 
 #[test]
-fn a_wrong_password_is_waited_out_and_the_right_one_goes_on_by_itself() {
+fn a_daemon_with_a_wrong_password_retries_until_the_password_is_right() {
     let kafka = secured();
     let (topic, app) = (kafka.kafka.topic("late", 1), unique("late"));
     feed(&topic, 0..20);
-    let section = kafka.with_password("SCRAM-SHA-512", (LATE, "comes-later-5d2e"));
+    let section = kafka.with_password("SCRAM-SHA-512", (LATE, "later-password-5d2e"));
     let setup = Setup::new(&app, &section, &topic);
     let mut daemon = Daemon::start(&setup);
     daemon.waits_for(&["authentication failed", "kafka.sasl_password"]);
     let pauses = wait_for("four attempts", LIMIT, || {
-        assert!(daemon.process.runs(), "it must not end:\n{}", daemon.process.log());
+        assert!(daemon.process.runs(), "the daemon must not end:\n{}", daemon.process.log());
         let log = daemon.process.log();
         let pauses = log.lines().filter_map(|line| line.split_once("again_in=")?.1.split(' ').next());
         let pauses: Vec<String> = pauses.map(str::to_owned).collect();
         (pauses.len() >= 4).then_some(pauses)
     });
-    assert_eq!(pauses[..4], ["500ms", "1s", "2s", "4s"], "less and less often");
-    assert_eq!(crate::harness::http_get(daemon.port, "/livez").unwrap().0, 200, "it waits, and is not to be restarted");
-    kafka.set_password(LATE, "comes-later-5d2e");
+    assert_eq!(pauses[..4], ["500ms", "1s", "2s", "4s"], "the pauses grow");
+    assert_eq!(crate::harness::http_get(daemon.port, "/livez").unwrap().0, 200, "a waiting daemon is alive");
+    kafka.set_password(LATE, "later-password-5d2e");
     daemon.ready();
     daemon.forecasts(&setup, 20);
 }
 
-/// What a file held at the start is refused; what it holds later lets the same process in.
+/// The password that the file has at the start is refused. The process authenticates with a later one.
 #[test]
-fn a_password_file_that_was_replaced_is_read_anew_at_the_next_try() {
+fn a_replaced_password_file_is_read_at_the_next_attempt() {
     let kafka = secured();
     let (topic, app) = (kafka.kafka.topic("rotated", 1), unique("rotated"));
     feed(&topic, 0..20);
@@ -63,8 +63,8 @@ fn a_password_file_that_was_replaced_is_read_anew_at_the_next_try() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
     std::fs::write(&file, "old-9b20\n").unwrap();
-    let section = kafka.with_password("SCRAM-SHA-512", (ROTATED, "stands-in-a-file"));
-    let section = section.replace("sasl_password = \"stands-in-a-file\"", &format!("sasl_password_file = {file:?}"));
+    let section = kafka.with_password("SCRAM-SHA-512", (ROTATED, "in-a-file"));
+    let section = section.replace("sasl_password = \"in-a-file\"", &format!("sasl_password_file = {file:?}"));
     let setup = Setup::new(&app, &section, &topic);
     let mut daemon = Daemon::start(&setup);
     daemon.waits_for(&["authentication failed", "kafka.sasl_password"]);
@@ -77,9 +77,9 @@ fn a_password_file_that_was_replaced_is_read_anew_at_the_next_try() {
 }
 
 #[test]
-fn whoever_is_turned_away_is_told_what_to_check_and_does_not_end() {
+fn a_refused_daemon_reports_what_to_check_and_does_not_end() {
     let kafka = secured();
-    let topic = kafka.kafka.topic("away", 1);
+    let topic = kafka.kafka.topic("refused", 1);
     let authority = kafka.file("authority.pem");
     let certificate = |lines: &str| {
         format!(
@@ -105,13 +105,17 @@ fn whoever_is_turned_away_is_told_what_to_check_and_does_not_end() {
     }
     std::thread::sleep(Duration::from_secs(2));
     for (daemon, _) in &mut daemons {
-        assert!(daemon.process.runs(), "it must not end:\n{}", daemon.process.log());
-        assert!(daemon.process.stop(LIMIT).success(), "SIGTERM ends it in good order:\n{}", daemon.process.log());
+        assert!(daemon.process.runs(), "the daemon must not end:\n{}", daemon.process.log());
+        assert!(
+            daemon.process.stop(LIMIT).success(),
+            "SIGTERM ends the daemon with success:\n{}",
+            daemon.process.log()
+        );
     }
 }
 
 #[test]
-fn check_says_why_it_is_turned_away_and_what_cannot_be_a_key() {
+fn check_reports_why_authentication_fails_and_which_key_is_wrong() {
     let kafka = secured();
     let topic = kafka.kafka.topic("check", 1);
     let folder = tempfile::tempdir().unwrap();

@@ -1,10 +1,10 @@
-//! The built binary before a real Apache Kafka that asks who is calling, and its own door.
-#![allow(clippy::unwrap_used)] // a panic is how a test fails, in its helpers too
+//! Security of the built binary: a real Apache Kafka with access control, and the HTTP listener of the daemon.
+#![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
 mod access;
-mod door;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod listener;
 mod permissions;
 mod secrets;
 mod support;

@@ -1,4 +1,4 @@
-//! The least that must be permitted is enough, and less is explained.
+//! Permissions: the ones that `foretide check --acls` prints are enough, and a missing one is reported.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::harness::{
 };
 use crate::support::{Daemon, LIMIT, Setup, feed, foretide, printed};
 
-/// Runs the commands that `foretide check --acls` prints, but for what they permit on the topic `without`.
+/// Runs the commands that `foretide check --acls` prints, without the permissions on the topic `without`.
 fn grant(config: &str, user: &str, without: &str) {
     let output = foretide(&["check", "--acls", user, "--config", config]);
     let text = printed(&output);
@@ -27,35 +27,34 @@ fn grant(config: &str, user: &str, without: &str) {
     assert!(output.status.success() && granted >= 5, "{text}");
 }
 
-/// A topic that may not be read is listed, also beside one that is known in advance and may be.
+/// All topics without permission are reported, even where the topic of future covariates has it.
 #[test]
-fn check_goes_on_past_what_is_forbidden() {
+fn check_reports_all_missing_permissions() {
     let kafka = secured();
     let (input, weather) = (kafka.kafka.topic("closed", 1), kafka.kafka.topic("weather", 1));
     let section = kafka.with_password("PLAIN", LEAST);
-    let app = unique("past");
-    let known = format!(
-        "future_covariates = {{ topic = {weather:?}, values = [\"t\"], time = {{ field = \"at\", format = \"rfc3339\" }} }}\n"
-    );
+    let app = unique("forbidden");
+    let time = "time = { field = \"at\", format = \"rfc3339\" }";
+    let covariates = format!("future_covariates = {{ topic = {weather:?}, values = [\"t\"], {time} }}\n");
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("foretide.toml");
-    std::fs::write(&config, Setup::new(&app, &section, &input).toml(0) + &known).unwrap();
+    std::fs::write(&config, Setup::new(&app, &section, &input).toml(0) + &covariates).unwrap();
     let check = || printed(&foretide(&["check", "--connect", "--config", config.to_str().unwrap()]));
     let text = check();
     assert!(text.contains(&format!("future {weather}: FORBIDDEN")), "{text}");
 
     let user = format!("User:{}", LEAST.0);
     kafka.acls(&["--add", "--allow-principal", &user, "--operation", "Read", "--topic", &weather]);
-    let text = wait_for("the permission to be heard of", LIMIT, || {
+    let text = wait_for("the permission to reach the broker", LIMIT, || {
         Some(check()).filter(|text| text.contains(&format!("future {weather}: 1 partitions")))
     });
     assert!(text.contains(&format!("in     {input}: FORBIDDEN")), "{text}");
-    assert!(text.contains(&format!("out    {app}.state: FORBIDDEN")), "it goes on: {text}");
+    assert!(text.contains(&format!("out    {app}.state: FORBIDDEN")), "{text}");
 }
 
-/// A scorer and a trainer under users of their own.
+/// A scorer and a trainer with different users.
 #[test]
-fn the_least_permissions_are_enough_and_a_missing_one_is_named_and_waited_for() {
+fn the_printed_permissions_are_enough_and_the_daemon_waits_for_a_missing_one() {
     let kafka = secured();
     let (topic, app) = (kafka.kafka.topic("least", 1), unique("least"));
     feed(&topic, 0..400);
@@ -73,8 +72,7 @@ fn the_least_permissions_are_enough_and_a_missing_one_is_named_and_waited_for() 
     let text = printed(&output);
     assert_eq!(output.status.code(), Some(69), "{text}");
     for forbidden in [&topic, &forecasts, &format!("{app}.state"), &format!("{app}.models"), &format!("{app}.…")] {
-        let told = |line: &str| line.contains(&format!("{forbidden}: FORBIDDEN"));
-        assert!(text.lines().any(told), "{forbidden}: {text}");
+        assert!(text.contains(&format!("{forbidden}: FORBIDDEN")), "{forbidden}: {text}");
     }
 
     grant(&config, &scorer, &forecasts);
@@ -84,7 +82,10 @@ fn the_least_permissions_are_enough_and_a_missing_one_is_named_and_waited_for() 
     assert!(daemon.process.log().contains("again_in="), "{}", daemon.process.log());
     for _ in 0..200 {
         let (status, body) = http_get(daemon.port, "/readyz").unwrap();
-        assert!(status == 503 && body.contains(&forecasts), "a new seat alone does not make it ready: {body}");
+        assert!(
+            status == 503 && body.contains(&forecasts),
+            "a new group membership alone does not make the daemon ready: {body}"
+        );
         std::thread::sleep(Duration::from_millis(25));
     }
 
@@ -96,8 +97,8 @@ fn the_least_permissions_are_enough_and_a_missing_one_is_named_and_waited_for() 
     trainer.waits_for(&["authorization failed"]);
     grant(trainer.config.to_str().unwrap(), &learner, "");
     wait_for("weights to be published and served", LIMIT, || {
-        assert!(daemon.process.runs(), "it has ended:\n{}", daemon.process.log());
-        assert!(trainer.process.runs(), "it has ended:\n{}", trainer.process.log());
+        assert!(daemon.process.runs(), "the process has ended:\n{}", daemon.process.log());
+        assert!(trainer.process.runs(), "the process has ended:\n{}", trainer.process.log());
         let (_, metrics) = http_get(daemon.port, "/metrics")?;
         let line = metrics.lines().find(|line| line.starts_with("foretide_weights_version{"))?;
         line.rsplit(' ').next()?.parse::<f64>().ok().filter(|version| *version >= 1.0)

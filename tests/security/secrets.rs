@@ -1,4 +1,4 @@
-//! No secret is ever printed: not in logs at their most verbose, metrics, the page, or what the verbs say.
+//! No secret is ever printed: not in the most verbose logs, in metrics, on the dashboard, or by any command.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
@@ -14,9 +14,9 @@ const PROPERTY: &str = "property-secret-6b17";
 const VARIABLE: &str = "variable-secret-0c9d";
 const MISPLACED: &str = "misplaced-secret-77ef";
 
-/// Fails where a secret stands in `text`, as it is or coded as logins code it.
+/// Fails where `text` contains a secret, in the clear or in Base64.
 fn expect_no_secret(place: &str, text: &str) {
-    assert!(!text.is_empty(), "{place}: nothing was printed, so nothing was looked at");
+    assert!(!text.is_empty(), "{place}: there is no output to check");
     for secret in [PLAIN.1, SCRAM.1, LEAST.1, KEY_PASSWORD, TOKEN, PROPERTY, VARIABLE, MISPLACED] {
         for form in [secret.to_owned(), BASE64_STANDARD.encode(secret)] {
             let line = text.lines().find(|line| line.contains(&form));
@@ -36,7 +36,7 @@ fn no_secret_is_ever_printed() {
     };
     let topic = kafka.kafka.topic("secrets", 1);
     feed(&topic, 0..20);
-    // Every setting that holds a secret: some written down, some in files.
+    // All settings that hold a secret, some in the configuration, some in files.
     let password_file = file("password", &format!("{}\n", SCRAM.1));
     let token_file = file("token", &format!("{TOKEN}\n"));
     let section = kafka
@@ -79,24 +79,24 @@ fn no_secret_is_ever_printed() {
     }
     assert!(daemon.process.stop(LIMIT).success());
     let log = daemon.process.log();
-    assert!(log.contains("TRACE") || log.contains("DEBUG"), "the log was verbose");
+    assert!(log.contains("TRACE") || log.contains("DEBUG"), "the log is verbose");
     expect_no_secret("the log", &log);
 
-    // Turned away, with a password from the environment.
+    // Authentication fails, with a password from the environment.
     let wrong = kafka.with_password("PLAIN", LEAST).replace(LEAST.0, PLAIN.0);
     let verbose = wrong.clone() + "properties = { debug = \"all\" }\n";
-    let app = unique("turned-away");
+    let app = unique("refused");
     let setup = Setup { level: "trace", ..Setup::new(&app, &verbose, &topic) };
-    let mut away = Daemon::start_with(&setup, &[("FORETIDE__KAFKA__SASL_PASSWORD", VARIABLE)]);
-    let reason = away.waits_for(&["kafka.sasl_password"]);
+    let mut refused = Daemon::start_with(&setup, &[("FORETIDE__KAFKA__SASL_PASSWORD", VARIABLE)]);
+    let reason = refused.waits_for(&["kafka.sasl_password"]);
     expect_no_secret("the reason", &reason);
-    let output = foretide(&["check", "--connect", "--config", away.config.to_str().unwrap()]);
+    let output = foretide(&["check", "--connect", "--config", refused.config.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(69));
     expect_no_secret("check --connect", &printed(&output));
-    assert!(away.process.stop(LIMIT).success());
-    expect_no_secret("the log of who is turned away", &away.process.log());
+    assert!(refused.process.stop(LIMIT).success());
+    expect_no_secret("the log of the refused daemon", &refused.process.log());
 
-    // Mistakes in and around secrets.
+    // Mistakes in secrets and near them.
     let mistakes = [
         section.replace("sasl_password_file", "sasl_pasword_file = \"/x\"\nsasl_password_file"),
         section
@@ -110,11 +110,12 @@ fn no_secret_is_ever_printed() {
     ];
     for (number, mistake) in mistakes.iter().enumerate() {
         let path = file(&format!("{number}.toml"), &Setup::new("mistakes", mistake, &topic).toml(0));
-        for verb in ["check", "run"] {
-            let mut process = Process::foretide(folder.path(), &format!("{verb}-{number}"), [verb, "--config", &path]);
+        for command in ["check", "run"] {
+            let mut process =
+                Process::foretide(folder.path(), &format!("{command}-{number}"), [command, "--config", &path]);
             let status = process.wait(LIMIT);
             assert_eq!(status.code(), Some(78), "{number}: {}", process.log());
-            expect_no_secret(&format!("{verb} of mistake {number}"), &process.log());
+            expect_no_secret(&format!("{command} of mistake {number}"), &process.log());
         }
     }
 }

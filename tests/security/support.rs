@@ -1,4 +1,4 @@
-//! A daemon under test, what it is fed, and how its page is asked.
+//! A daemon under test, its input, and requests to its HTTP listener.
 
 use std::{
     io::{Read, Write},
@@ -24,9 +24,10 @@ use crate::harness::{
     wait_for,
 };
 
+/// Longest time that a test waits for an event.
 pub const LIMIT: Duration = Duration::from_secs(120);
 
-/// A configuration: one stream, `stream`, of readings each minute.
+/// A configuration with one stream called `stream`, with a reading per minute.
 pub struct Setup<'a> {
     pub app: &'a str,
     pub role: &'a str,
@@ -44,12 +45,14 @@ impl<'a> Setup<'a> {
         Self { app, role: "score", kafka, topic, http: "", level: "info", training: "enabled = false" }
     }
 
+    /// The configuration as TOML, with the HTTP listener on `port`.
     pub fn toml(&self, port: u16) -> String {
         format!(
             "app = {:?}\ninstance = \"one\"\nrole = {:?}\ncommit_interval = \"50ms\"\nshards = 1\n{}\n\
              [http]\nlisten = \"127.0.0.1:{port}\"\n{}\n[log]\nlevel = {:?}\n\
-             [[stream]]\nname = \"stream\"\ntopics = [{:?}]\nkey = \"record\"\nvalues = [\"value\"]\ninterval = \"1m\"\n\
-             readings_per_slot = 1\nseason = \"none\"\nhorizon = 4\ntime = {{ field = \"time\", format = \"milliseconds\" }}\n\
+             [[stream]]\nname = \"stream\"\ntopics = [{:?}]\nkey = \"record\"\nvalues = [\"value\"]\n\
+             interval = \"1m\"\nreadings_per_slot = 1\nseason = \"none\"\nhorizon = 4\n\
+             time = {{ field = \"time\", format = \"milliseconds\" }}\n\
              model = {{ hidden = 8 }}\ntraining = {{ {} }}\n",
             self.app, self.role, self.kafka, self.http, self.level, self.topic, self.training
         )
@@ -78,23 +81,23 @@ impl Daemon {
         Self { process, port, config, _folder: folder }
     }
 
-    /// Waits until it is ready.
+    /// Waits until the daemon is ready.
     pub fn ready(&mut self) {
         self.answers("readiness", |status, _| status == 200);
     }
 
-    /// Waits until it is not ready for a reason that holds all of `words`, and returns the reason.
+    /// Waits until the reason why the daemon is not ready contains all of `words`, and returns it.
     pub fn waits_for(&mut self, words: &[&str]) -> String {
         self.answers(&format!("{words:?} in the reason"), |status, body| {
             status == 503 && words.iter().all(|word| body.contains(word))
         })
     }
 
-    /// Waits until `minutes` of [`feed`] are committed, with their forecasts.
+    /// Waits until `minutes` of the input of [`feed`] and their forecasts are committed.
     pub fn forecasts(&mut self, setup: &Setup<'_>, minutes: i64) {
         let kafka = &secured().kafka;
         wait_for(&format!("{} to read {}", setup.app, setup.topic), LIMIT, || {
-            assert!(self.process.runs(), "it has ended:\n{}", self.process.log());
+            assert!(self.process.runs(), "the daemon has ended:\n{}", self.process.log());
             (group_offset(kafka, setup.app, setup.topic, 0) >= Some(8 * minutes)).then_some(())
         });
         let forecasts = Partition { topic: format!("{}.stream.forecasts", setup.app).into(), number: 0 };
@@ -102,21 +105,21 @@ impl Daemon {
         assert!(end >= 8 * minutes, "{end} forecasts of {} readings", 8 * minutes);
     }
 
-    fn answers(&mut self, what: &str, fine: impl Fn(u16, &str) -> bool) -> String {
+    fn answers(&mut self, what: &str, is_expected: impl Fn(u16, &str) -> bool) -> String {
         let mut last = String::new();
         wait_for(&format!("{what} of {}", self.config.display()), LIMIT, || {
-            assert!(self.process.runs(), "it has ended:\n{}", self.process.log());
+            assert!(self.process.runs(), "the daemon has ended:\n{}", self.process.log());
             let (status, body) = http_get(self.port, "/readyz")?;
             if body != last {
                 println!("{}: {status} {body}", self.port);
                 last.clone_from(&body);
             }
-            fine(status, &body).then_some(body)
+            is_expected(status, &body).then_some(body)
         })
     }
 }
 
-/// Writes readings of eight series, of these minutes from now on.
+/// Produces readings of eight series for these minutes.
 pub fn feed(topic: &str, minutes: std::ops::Range<i64>) {
     let reading = |series: i64, minute: i64| {
         let value = ((minute + 3 * series) as f64 / 8.0 * std::f64::consts::TAU).sin() * 10.0;
@@ -131,12 +134,12 @@ pub fn foretide(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_foretide")).args(arguments).output().unwrap()
 }
 
-/// Everything that a process printed.
+/// The output of a process, standard output first.
 pub fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
-/// Asks over TLS, trusting the authority in a file; `None` where no TLS is spoken.
+/// Sends a request over TLS, and trusts the authority in a file. `None` where the handshake fails.
 pub fn ask(port: u16, authority: &Path, request: &str, headers: &str) -> Option<String> {
     let mut roots = RootCertStore::empty();
     CertificateDer::pem_file_iter(authority).unwrap().for_each(|one| roots.add(one.unwrap()).unwrap());
@@ -151,12 +154,12 @@ pub fn ask(port: u16, authority: &Path, request: &str, headers: &str) -> Option<
     let mut stream = StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), tcp);
     write!(stream, "{request} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n").ok()?;
     let mut answer = Vec::new();
-    // A server that closes without a farewell has said all the same.
+    // A server that closes without a TLS close message has sent the whole response.
     let _end = stream.read_to_end(&mut answer);
     (!answer.is_empty()).then(|| String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// `[kafka]` over TLS with a client's certificate; keys of [`SecuredCluster`]'s folder.
+/// `[kafka]` over TLS with a client certificate from the folder of [`SecuredCluster`].
 pub fn with_certificate(kafka: &SecuredCluster, certificate: &str, key: &str, password: &str) -> String {
     format!(
         "[kafka]\nbrokers = [\"127.0.0.1:{}\"]\nsecurity_protocol = \"ssl\"\nssl_ca_file = {:?}\n\

@@ -1,4 +1,4 @@
-//! The daemon's own door: TLS and a token on request.
+//! The HTTP listener of the daemon: TLS and a token.
 
 use std::{net::TcpStream, sync::Arc, time::Duration};
 
@@ -34,7 +34,7 @@ fn status(answer: &str) -> &str {
 }
 
 #[test]
-fn over_tls_everything_but_the_probes_asks_for_the_token() {
+fn all_paths_but_the_probes_require_the_token() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new(folder.path(), "authority");
     let (certificate, key) = authority.sign("server");
@@ -49,14 +49,14 @@ fn over_tls_everything_but_the_probes_asks_for_the_token() {
     let serving = runtime
         .block_on(serve(ListenerSpec::from_settings(&http).unwrap(), app_state(), std::future::pending()))
         .unwrap();
-    assert!(serving.address.ip().is_loopback(), "only this machine, unless asked otherwise");
+    assert!(serving.address.ip().is_loopback(), "the default is this machine only");
     let port = serving.address.port();
     let get = |path: &str, headers: &str| {
-        ask(port, &authority.certificate(), &format!("GET {path}"), headers).expect("TLS is spoken")
+        ask(port, &authority.certificate(), &format!("GET {path}"), headers).expect("a response over TLS")
     };
 
-    // Somebody who never shakes hands holds nobody up.
-    let _dawdler = TcpStream::connect(serving.address).unwrap();
+    // A client that never starts the TLS handshake does not block others.
+    let _silent = TcpStream::connect(serving.address).unwrap();
     let bearer = format!("Authorization: Bearer {TOKEN}\r\n");
     let basic = format!("Authorization: Basic {}\r\n", BASE64_STANDARD.encode(format!("me:{TOKEN}")));
     let wrong = "Authorization: Bearer correct-horse-batterz\r\n";
@@ -71,35 +71,39 @@ fn over_tls_everything_but_the_probes_asks_for_the_token() {
         }
     }
     assert_eq!(status(&get("/livez", "")), "200");
-    assert_eq!(status(&get("/readyz", "")), "503", "it is starting, and says so to everybody");
-    assert_eq!(http_get(port, "/livez"), None, "nothing is said in the clear");
+    assert_eq!(status(&get("/readyz", "")), "503", "the daemon is starting, and reports it without a token");
+    assert_eq!(http_get(port, "/livez"), None, "there is no response without TLS");
     let stranger = Authority::new(folder.path(), "stranger");
-    assert_eq!(ask(port, &stranger.certificate(), "GET /livez", ""), None, "the certificate is the one it was given");
+    assert_eq!(
+        ask(port, &stranger.certificate(), "GET /livez", ""),
+        None,
+        "the server presents the configured certificate"
+    );
 }
 
 #[test]
-fn a_certificate_that_cannot_be_used_is_named_with_its_setting() {
+fn an_unusable_certificate_is_reported_with_its_setting() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new(folder.path(), "authority");
     let ((certificate, key), (_, other)) = (authority.sign("server"), authority.sign("other"));
-    let try_it = |certificate: &std::path::Path, key: &std::path::Path| {
+    let load = |certificate: &std::path::Path, key: &std::path::Path| {
         let (certificate, key) = (Some(certificate.to_owned()), Some(key.to_owned()));
         ListenerSpec::from_settings(&Http { tls_certificate_file: certificate, tls_key_file: key, ..Http::default() })
             .map(|_| ())
             .map_err(|error| error.to_string())
     };
-    assert_eq!(try_it(&certificate, &key), Ok(()));
-    let told = try_it(&certificate, &other).unwrap_err();
-    assert!(told.contains("http.tls_key_file") && told.contains("other.key"), "{told}");
-    let told = try_it(&key, &key).unwrap_err();
-    assert!(told.contains("http.tls_certificate_file") && told.contains("no certificate"), "{told}");
-    let told = try_it(&certificate, &certificate).unwrap_err();
-    assert!(told.contains("http.tls_key_file") && told.contains("server.pem"), "{told}");
+    assert_eq!(load(&certificate, &key), Ok(()));
+    let error = load(&certificate, &other).unwrap_err();
+    assert!(error.contains("http.tls_key_file") && error.contains("other.key"), "{error}");
+    let error = load(&key, &key).unwrap_err();
+    assert!(error.contains("http.tls_certificate_file") && error.contains("no certificate"), "{error}");
+    let error = load(&certificate, &certificate).unwrap_err();
+    assert!(error.contains("http.tls_key_file") && error.contains("server.pem"), "{error}");
 }
 
-/// A renewed certificate is served without a restart. Until both files fit, the old one is.
+/// A renewed certificate is served without a restart, as soon as its files match. Until then, the old one is served.
 #[test]
-fn a_certificate_that_is_replaced_on_disk_is_served_without_a_restart() {
+fn a_replaced_certificate_is_served_without_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let (old, new) = (Authority::new(folder.path(), "old"), Authority::new(folder.path(), "new"));
     let ((certificate, key), (new_certificate, new_key)) = (old.sign("server"), new.sign("renewed"));
