@@ -1,4 +1,4 @@
-//! The rows of an epoch as forecast records.
+//! Encodes the forecasts of a transaction as records.
 
 use crate::{
     engine::{Engine, ForecastRow, TaskHandle, Transaction},
@@ -6,7 +6,7 @@ use crate::{
     wire::{ForecastEncoder, ForecastRecord, HorizonAggregate, ThresholdCrossing},
 };
 
-/// The times that a forecast is for. Many rows of an epoch share them.
+/// The times that a forecast is for. Many rows of a transaction share them.
 #[derive(Debug, Default)]
 pub struct ForecastTimes {
     times: Vec<i64>,
@@ -14,8 +14,8 @@ pub struct ForecastTimes {
 }
 
 impl ForecastTimes {
-    /// When the slots begin that `row` forecasts, or the one slot that ends what its number is made of; none on an
-    /// irregular grid.
+    /// The starts of the slots that `row` forecasts, in milliseconds since the Unix epoch; of an aggregate, the start
+    /// of the horizon's last slot. Empty on an irregular grid.
     pub fn of(&mut self, engine: &Engine, row: &ForecastRow) -> &[i64] {
         if self.of != Some((row.task, row.slot)) {
             let spec = engine.stream(row.task);
@@ -31,7 +31,7 @@ impl ForecastTimes {
     }
 }
 
-/// Encodes forecasts; keeps what many of them share.
+/// Encodes forecasts, and reuses what many of them share.
 #[derive(Debug, Default)]
 pub struct ForecastWriter {
     encoder: ForecastEncoder,
@@ -39,8 +39,8 @@ pub struct ForecastWriter {
 }
 
 impl ForecastWriter {
-    /// Writes the record of `row` to `out`, which is emptied first.
-    pub fn write(&mut self, engine: &Engine, epoch: &Transaction, row: &ForecastRow, out: &mut Vec<u8>) {
+    /// Writes the record of `row` to `out`, which is cleared first.
+    pub fn write(&mut self, engine: &Engine, output: &Transaction, row: &ForecastRow, out: &mut Vec<u8>) {
         let id = engine.id(row.task);
         let spec = engine.stream(row.task);
         let (forecast, outputs) = (&spec.forecast, spec.forecast.outputs());
@@ -53,9 +53,9 @@ impl ForecastWriter {
             step: row.slot,
             times: matches!(spec.series.grid, Grid::Regular { .. }).then_some(times),
             value: row.value,
-            point: &epoch.points[row.point..row.point + outputs],
+            point: &output.points[row.point..row.point + outputs],
             levels: &forecast.levels,
-            quantiles: &epoch.quantiles[row.quantile..row.quantile + outputs * forecast.levels.len()],
+            quantiles: &output.quantiles[row.quantile..row.quantile + outputs * forecast.levels.len()],
             anomaly: row.anomaly.map(|anomaly| anomaly.score),
             anomalous: row.anomaly.map(|anomaly| anomaly.anomalous),
             aggregate: forecast.target.map(|target| HorizonAggregate {

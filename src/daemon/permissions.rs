@@ -1,34 +1,34 @@
-//! What Foretide must be permitted on a cluster that asks (Kafka's ACLs), and no more.
+//! The ACLs that Foretide needs on a cluster with an authorizer, and no more.
 
 use super::{plan::Plan, topics};
 use crate::settings::Role;
 
-/// What a permission is about.
+/// The kind of resource that a permission is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resource {
     /// A topic.
     Topic,
     /// A consumer group.
     Group,
-    /// Every consumer group that begins so.
+    /// Every consumer group whose name has this prefix.
     Groups,
-    /// Every transactional id that begins so.
+    /// Every transactional id with this prefix.
     TransactionalIds,
 }
 
-/// Operations on one resource. Kafka takes leave to read or to write for leave to describe.
+/// Operations on one resource. In Kafka, `Read` and `Write` imply `Describe`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permission {
-    /// What it is about.
+    /// The kind of resource.
     pub resource: Resource,
-    /// Its name.
+    /// The resource's name, or prefix.
     pub name: String,
     /// The operations, named as Kafka names them.
     pub operations: Vec<&'static str>,
 }
 
-/// The commands that grant `permissions` to `user`, such as `User:foretide`: one for all resources of a kind on which it
-/// may do the same.
+/// The commands that grant `permissions` to `user`, such as `User:foretide`. One command covers all resources of a
+/// kind with the same operations.
 pub fn commands(permissions: &[Permission], servers: &str, user: &str) -> Vec<String> {
     let mut groups: Vec<(&Permission, Vec<&str>)> = Vec::new();
     for one in permissions {
@@ -54,20 +54,20 @@ pub fn commands(permissions: &[Permission], servers: &str, user: &str) -> Vec<St
     groups.iter().map(command).collect()
 }
 
-/// Everything that an instance in `role` needs; with `create` also to make the topics that it writes.
+/// Every permission that an instance in `role` needs, with `create` also those to create the output topics.
 pub fn required(plan: &Plan, role: Role, create: bool) -> Vec<Permission> {
     let serves = role != Role::Train;
     let trains = role != Role::Score && plan.streams.iter().any(|stream| stream.training.is_some());
     let permission = |resource, name: &str, operations| Permission { resource, name: name.to_owned(), operations };
     let mut all: Vec<Permission> =
-        plan.topics_read().iter().map(|topic| permission(Resource::Topic, topic, vec!["Read"])).collect();
+        plan.all_topics().iter().map(|topic| permission(Resource::Topic, topic, vec!["Read"])).collect();
     for topic in topics::output_topics(plan, 1) {
         let mut operations = Vec::new();
         let read = topics::reads_own_topic(plan, role, &topic.name);
         let written = if topic.name == plan.models_topic { trains } else { serves };
         operations.extend(read.then_some("Read"));
         operations.extend(written.then_some("Write"));
-        // Every instance looks whether the topics are there.
+        // Every instance checks that the topics exist.
         operations.extend((!read && !written).then_some("Describe"));
         operations.extend(create.then_some("Create"));
         all.push(permission(Resource::Topic, &topic.name, operations));
@@ -79,7 +79,7 @@ pub fn required(plan: &Plan, role: Role, create: bool) -> Vec<Permission> {
         all.push(permission(Resource::Group, &format!("{}.trainer", plan.app), vec!["Read"]));
     }
     let own = format!("{}.", plan.app);
-    // Readers outside of any group bear a name like one, and ask for its coordinator.
+    // Readers outside of any group have a group name too, and look up its coordinator.
     all.push(permission(Resource::Groups, &own, vec!["Describe"]));
     all.push(permission(Resource::TransactionalIds, &own, vec!["Write"]));
     all
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scorer_writes_no_weights_and_a_trainer_no_forecasts() {
+    fn a_scorer_may_not_write_weights_nor_a_trainer_forecasts() {
         let scorer = [
             "Topic in Read",
             "Topic foretide.state Read+Write",
@@ -130,10 +130,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_in_advance_is_read_too() {
-        let known = "future_covariates = { topic = \"weather\", values = [\"t\"], time = { field = \"at\", format = \"rfc3339\" } }\n";
+    fn every_role_may_read_future_covariates() {
+        let covariates = "future_covariates = { topic = \"weather\", values = [\"t\"], time = { field = \"at\" } }\n";
         for role in [Role::All, Role::Score, Role::Train] {
-            let lines = lines_of(&format!("{CONFIGURATION}{known}"), role, false);
+            let lines = lines_of(&format!("{CONFIGURATION}{covariates}"), role, false);
             assert_eq!(lines[..2], ["Topic in Read", "Topic weather Read"], "{role}");
         }
     }

@@ -1,86 +1,88 @@
-//! What a shard is told to do: the settings, turned into each room's own specification.
+//! What the process is configured to do, in the specifications of each room. Made from the settings by
+//! [`specs`](super::specs).
 
 use std::{sync::Arc, time::Duration};
 
 use crate::{engine::StreamSpec, train::TrainSpec, wire::DecodeSpec};
 
-/// Everything that a shard needs to know.
+/// What shards, trainer and lag monitor need of the configuration.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The application's id: consumer group and prefix of transactional ids.
+    /// The application's id: its consumer group, and the prefix of its transactional ids.
     pub app: String,
     /// The streams, in the order of the configuration.
     pub streams: Vec<StreamPlan>,
-    /// The compacted topic of the series' states.
+    /// The compacted topic of snapshots and task checkpoints.
     pub state_topic: String,
-    /// How many partitions it has; an input partition's states are in partition `number % state_partitions`.
+    /// Its partitions. The states of an input partition are in partition `number % state_partitions`.
     pub state_partitions: i32,
     /// The compacted topic of the weights.
     pub models_topic: String,
-    /// Where records go that cannot be used.
+    /// The topic of records that cannot be used.
     pub dead_letter_topic: String,
-    /// How long an epoch gathers records before it is committed, in microseconds.
+    /// How long a transaction collects records before it is committed, in microseconds.
     pub commit_interval: u64,
-    /// Within how long every changed series is snapshotted, in microseconds; 0: at every commit.
+    /// The longest time until a changed series is snapshotted, in microseconds; 0: at every commit.
     pub checkpoint_interval: u64,
-    /// The most records of one epoch.
+    /// The most records of one transaction.
     pub max_transaction_records: usize,
-    /// The most bytes of input, and of slots and forecasts, of one epoch.
+    /// The most bytes of one transaction: of its input, and of its slots and forecasts.
     pub max_transaction_bytes: usize,
-    /// The most records that one poll brings.
+    /// The most records of one poll.
     pub max_poll_records: usize,
-    /// The most bytes of others' states that are kept for a takeover; 0: none.
+    /// The most bytes of one shard's standby copies; 0: none.
     pub standby_bytes: usize,
 }
 
 /// One stream of a [`Plan`].
 #[derive(Debug, Clone)]
 pub struct StreamPlan {
-    /// What the engine does.
+    /// What the engine computes.
     pub engine: StreamSpec,
     /// How records become observations.
     pub decode: DecodeSpec,
     /// The input topics.
     pub topics: Vec<String>,
-    /// Numbers that are known in advance; `None` where there are none.
+    /// Where its future covariates come from, if it has some.
     pub future_covariates: Option<FutureCovariatesPlan>,
     /// The topic of the forecasts.
     pub forecasts_topic: String,
-    /// How its network learns; `None` where it does not.
+    /// How its network is trained, if it is.
     pub training: Option<TrainingPlan>,
 }
 
-/// Where the numbers of a stream come from that are known in advance.
+/// Where the future covariates of a stream come from.
 #[derive(Debug, Clone)]
 pub struct FutureCovariatesPlan {
-    /// The topic, partitioned as the input.
+    /// Their topic, partitioned as the input.
     pub topic: String,
-    /// How its records are read: every number is a value and a covariate, so that all come with each.
+    /// How its records are decoded. Each value is named as a covariate too, so that every observation carries all of
+    /// them.
     pub decode: DecodeSpec,
-    /// Whether a record tells of the series of one key; otherwise of all.
+    /// Whether a record is for the series of one key. Otherwise it is for all series.
     pub keyed: bool,
 }
 
-/// How a stream's network learns.
+/// How a stream's network is trained.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainingPlan {
-    /// How far back the history is read, by the records' timestamps, in milliseconds.
+    /// How far back history is read, by the records' timestamps, in milliseconds.
     pub history: i64,
-    /// How often a round begins.
+    /// Pause between two full trainings.
     pub every: Duration,
-    /// How often a small training keeps up with what is new; none where this is zero.
+    /// Pause between two incremental trainings; zero: none.
     pub refresh: Duration,
-    /// Its updates of the weights.
+    /// Updates of the weights in an incremental training.
     pub refresh_updates: usize,
-    /// Share of the time in which a round computes; it rests for the others.
+    /// Share of the time in which training computes (0 to 1).
     pub cpu_share: f64,
-    /// The least steps of history that a series needs to take part.
+    /// Steps of history that a series needs to be trained on.
     pub min_steps: usize,
-    /// The most series whose history is read.
+    /// The most series that are trained on.
     pub max_series: usize,
-    /// The most steps of each, the newest.
+    /// The most steps of each series: the newest ones.
     pub max_steps_per_series: usize,
-    /// What the optimiser is told.
+    /// How the optimiser works.
     pub spec: TrainSpec,
 }
 
@@ -93,21 +95,22 @@ impl Plan {
         topics
     }
 
-    /// The same, and the topics of what is known in advance.
-    pub fn topics_read(&self) -> Vec<String> {
-        let known = self.streams.iter().filter_map(|stream| Some(stream.future_covariates.as_ref()?.topic.clone()));
-        let mut topics: Vec<String> = self.topics().into_iter().chain(known).collect();
+    /// The input topics and the future-covariate topics of all streams, each once.
+    pub fn all_topics(&self) -> Vec<String> {
+        let covariates =
+            self.streams.iter().filter_map(|stream| Some(stream.future_covariates.as_ref()?.topic.clone()));
+        let mut topics: Vec<String> = self.topics().into_iter().chain(covariates).collect();
         topics.sort();
         topics.dedup();
         topics
     }
 
-    /// The streams that read `topic`.
+    /// The streams that read `topic`: index and name.
     pub fn streams_of(&self, topic: &str) -> impl Iterator<Item = (usize, Arc<str>)> {
         self.streams
             .iter()
             .enumerate()
-            .filter(move |(_, stream)| stream.topics.iter().any(|known| known == topic))
+            .filter(move |(_, stream)| stream.topics.iter().any(|input| input == topic))
             .map(|(index, stream)| (index, Arc::clone(&stream.engine.name)))
     }
 }

@@ -1,15 +1,17 @@
-//! Simulation from a seed: replicas over the in-memory broker are killed, fenced, put to sleep in the middle of a transaction
-//! and met by faults at chosen points while input, weights, topic growth, compaction and time go on. What is committed in the
-//! end must equal, to the last byte, what one engine makes of the same input, taken one record at a time, with the
-//! recorded changes of weights, seeing in advance what is recorded as seen.
+//! Deterministic simulation of exactly-once delivery.
 //!
-//! `scripts/simulate N --first-seed S` runs N seeds; the test suite runs a few thousand. The environment says which:
+//! Each seed runs replicas over the in-memory broker. Replicas are killed, fenced, paused in the middle of a
+//! transaction and hit by injected faults, while input, weights, topic growth, compaction and time go on. In the end
+//! the committed output must equal, to the last byte, the output of one engine that processes the same input one
+//! record at a time, with weights and future covariates from the recorded positions.
+//!
+//! `scripts/simulate N --first-seed S` runs N seeds; the test suite runs 2,000. Environment variables choose them:
 //! `FORETIDE_SIMULATION_SEEDS` (how many), `FORETIDE_SIMULATION_FIRST_SEED`, `FORETIDE_SIMULATION_THREADS`.
 
 mod outcome;
 mod replica;
-mod restore;
-mod stage;
+mod restore_tests;
+mod scenario;
 mod world;
 
 use std::{
@@ -25,29 +27,29 @@ use std::{
 use crate::env::{Clock, SystemClock};
 use world::World;
 
-/// What has happened, over all seeds.
+/// Counts of events, summed over all seeds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Totals {
     seeds: u64,
-    /// Processes ended between two turns, or in their sleep.
+    /// Processes killed between two poll iterations, or while paused.
     kills: u64,
-    /// Processes ended by a fault inside a call.
+    /// Processes crashed inside a call.
     crashes: u64,
     fences: u64,
     aborts: u64,
     commits: u64,
-    /// Processes put to sleep inside a call.
+    /// Processes paused inside a call.
     pauses: u64,
-    /// Sessions that expired while the process lived on.
+    /// Sessions that expired while their process ran on.
     expiries: u64,
     leaves: u64,
     outages: u64,
     growths: u64,
     forecasts: u64,
-    refused: u64,
-    /// Changes of weights that forecasts show.
-    weights: u64,
-    /// Times at which more was seen of what is known in advance.
+    rejected: u64,
+    /// Positions at which new weights became active.
+    activations: u64,
+    /// Positions from which on more future covariates were seen.
     watermarks: u64,
 }
 
@@ -65,8 +67,8 @@ impl AddAssign for Totals {
         self.outages += other.outages;
         self.growths += other.growths;
         self.forecasts += other.forecasts;
-        self.refused += other.refused;
-        self.weights += other.weights;
+        self.rejected += other.rejected;
+        self.activations += other.activations;
         self.watermarks += other.watermarks;
     }
 }
@@ -75,9 +77,9 @@ impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} seeds: {} kills, {} crashes in a call, {} fences, {} aborts, {} sleeps in a call, {} expired sessions, \
-             {} orderly leaves, {} outages, {} topic growths, {} changes of weights, {} watermarks in advance; {} commits, {} forecasts and {} \
-             refused records as undisturbed",
+            "{} seeds: {} kills, {} crashes in a call, {} fences, {} aborts, {} pauses in a call, {} expired sessions, \
+             {} leaves, {} outages, {} topic growths, {} weight activations, {} covariate watermarks; {} commits, \
+             {} forecasts and {} rejected records as in the reference run",
             self.seeds,
             self.kills,
             self.crashes,
@@ -88,21 +90,21 @@ impl fmt::Display for Totals {
             self.leaves,
             self.outages,
             self.growths,
-            self.weights,
+            self.activations,
             self.watermarks,
             self.commits,
             self.forecasts,
-            self.refused
+            self.rejected
         )
     }
 }
 
-/// Runs the seeds on `threads` threads. The error is the lowest seed that was found to differ, and how.
+/// Runs the seeds on `threads` threads. The error is the lowest failing seed that was found, and its difference.
 fn simulate(first: u64, seeds: u64, threads: u64) -> Result<Totals, (u64, String)> {
     let next = AtomicU64::new(first);
     let end = AtomicU64::new(first + seeds);
     let totals = Mutex::new(Totals::default());
-    let worst: Mutex<Option<(u64, String)>> = Mutex::new(None);
+    let failed: Mutex<Option<(u64, String)>> = Mutex::new(None);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
@@ -113,13 +115,13 @@ fn simulate(first: u64, seeds: u64, threads: u64) -> Result<Totals, (u64, String
                         break;
                     }
                     match std::panic::catch_unwind(|| World::new(seed).run()) {
-                        Ok(made) => own += made,
+                        Ok(counts) => own += counts,
                         Err(panic) => {
-                            // Those that others have begun are still run: one of them may be lower.
+                            // Seeds that other threads have begun still run: one of them may be lower.
                             end.fetch_min(seed, Ordering::Relaxed);
-                            let mut worst = worst.lock().unwrap_or_else(PoisonError::into_inner);
-                            if worst.as_ref().is_none_or(|(lowest, _)| seed < *lowest) {
-                                *worst = Some((seed, text(&*panic)));
+                            let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                            if failed.as_ref().is_none_or(|(lowest, _)| seed < *lowest) {
+                                *failed = Some((seed, panic_message(&*panic)));
                             }
                         }
                     }
@@ -128,16 +130,17 @@ fn simulate(first: u64, seeds: u64, threads: u64) -> Result<Totals, (u64, String
             });
         }
     });
-    match worst.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         None => Ok(totals.into_inner().unwrap_or_else(PoisonError::into_inner)),
-        Some(worst) => Err(worst),
+        Some(failed) => Err(failed),
     }
 }
 
-/// What a panic said.
-fn text(panic: &(dyn Any + Send)) -> String {
-    let said = panic.downcast_ref::<String>().cloned();
-    said.or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned())).unwrap_or_else(|| "a panic".into())
+/// The message of a panic.
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let message = panic.downcast_ref::<String>().cloned();
+    let literal = || panic.downcast_ref::<&str>().map(|message| (*message).to_owned());
+    message.or_else(literal).unwrap_or_else(|| "a panic".into())
 }
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -145,7 +148,7 @@ fn setting(name: &str, default: u64) -> u64 {
 }
 
 #[test]
-fn simulation_commits_what_an_undisturbed_run_makes() {
+fn the_simulation_commits_what_a_run_without_faults_commits() {
     let clock = SystemClock::new();
     let first = setting("FORETIDE_SIMULATION_FIRST_SEED", 1);
     let seeds = setting("FORETIDE_SIMULATION_SEEDS", 2_000);
@@ -153,7 +156,7 @@ fn simulation_commits_what_an_undisturbed_run_makes() {
     match simulate(first, seeds, setting("FORETIDE_SIMULATION_THREADS", cores)) {
         Ok(totals) => {
             println!("simulation: {totals}; {:.1} s", clock.monotonic_micros() as f64 / 1e6);
-            assert!(totals.forecasts > 0 && totals.watermarks > 0, "the simulation shows nothing");
+            assert!(totals.forecasts > 0 && totals.watermarks > 0, "the simulation exercises nothing");
         }
         Err((seed, difference)) => {
             println!("simulation: seed {seed} differs: {difference}");

@@ -1,39 +1,42 @@
-//! The settings, turned into each room's own specification. Each room gets what it needs and nothing else.
+//! The settings, turned into the specifications of engine, decoder, network and trainer.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+mod kafka;
+
+use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
 use super::plan::{FutureCovariatesPlan, Plan, StreamPlan, TrainingPlan};
 use crate::{
-    broker::kafka::{KafkaOptions, PropertySource},
     engine::StreamSpec,
     forecast::{AnomalyThresholds, ForecastSpec, ForecastSpecError},
     nn::{self, NetworkSpec},
     series::{self, Calendar, ExtraFeatures, FEATURES, Holidays, SeriesSpec},
     settings::{
-        self, Aggregation, Auto, Device, Format, Interval, Kafka, Key, Millis, Secret, Settings, Strategy, Stream,
-        Time, TimeFormat, Training,
+        self, Aggregation, Auto, Device, Format, Interval, Key, Millis, Settings, Strategy, Stream, Time, TimeFormat,
+        Training,
     },
     time::Grid,
     train::{DeviceChoice, TrainSpec},
     wire::{self, DecodeSpec, DecodeSpecError, Decoder, KeySource, TimeSource},
 };
 
-/// What the settings ask for and cannot be had: mistakes that show only when the rooms look at them.
+pub use kafka::kafka_options;
+
+/// What is impossible in the settings, found only when the specifications are made.
 #[derive(Debug, thiserror::Error)]
 pub enum SpecError {
-    /// A time zone that this build does not know.
+    /// An unknown time zone.
     #[error("stream {stream:?}: the time zone {zone:?} is unknown ({source}); expected a name such as Europe/Vienna")]
     Zone {
         /// The stream.
         stream: String,
-        /// The name.
+        /// Its name.
         zone: String,
-        /// What the time zone library said.
+        /// The time zone library's error.
         source: jiff::Error,
     },
-    /// A network or a forecast that cannot be.
+    /// An impossible network or forecast.
     #[error("stream {stream:?}: {source}")]
     Stream {
         /// The stream.
@@ -41,7 +44,7 @@ pub enum SpecError {
         /// What is wrong.
         source: StreamError,
     },
-    /// Fields that cannot be read side by side.
+    /// Field names that contradict each other.
     #[error("stream {stream:?}: {source}")]
     Fields {
         /// The stream.
@@ -51,21 +54,21 @@ pub enum SpecError {
     },
 }
 
-/// What of a stream cannot be forecast as asked.
+/// What is impossible in a stream's forecast.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
-    /// A network that cannot be.
+    /// An impossible network.
     #[error(transparent)]
     Network(#[from] nn::SpecError),
-    /// Horizon, quantiles or threshold that cannot be.
+    /// An impossible horizon, quantile or threshold.
     #[error(transparent)]
     Forecast(#[from] ForecastSpecError),
 }
 
-/// The plan of a shard. `state_partitions` is left at 1 until the cluster has been asked.
+/// The plan of the whole process. `state_partitions` is 1 until the supervisor has asked the cluster.
 ///
 /// # Errors
-/// What of the settings cannot be had.
+/// What is impossible in the settings.
 pub fn plan(settings: &Settings) -> Result<Plan, SpecError> {
     let micros = |millis: Millis| u64::try_from(millis.0).unwrap_or(0) * 1000;
     Ok(Plan {
@@ -82,71 +85,6 @@ pub fn plan(settings: &Settings) -> Result<Plan, SpecError> {
         max_poll_records: settings.limits.poll_records as usize,
         standby_bytes: bytes(settings.limits.standby_bytes.0),
     })
-}
-
-/// What the Kafka clients are told.
-pub fn kafka_options(settings: &Settings, instance: &str) -> KafkaOptions {
-    let kafka = &settings.kafka;
-    let mut properties = security(kafka);
-    properties.extend(kafka.properties.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())));
-    KafkaOptions {
-        client_id: format!("{}.{instance}", settings.app),
-        properties,
-        renewed_properties: renewed(kafka),
-        session_timeout: kafka.session_timeout.duration(),
-        static_membership: kafka.static_membership,
-        transaction_timeout: kafka.transaction_timeout.duration(),
-        fetch_ahead_bytes: bytes(settings.limits.fetch_ahead_bytes.0),
-        reader_ahead_bytes: bytes(settings.limits.reader_ahead_bytes.0),
-        send_ahead_bytes: bytes(settings.limits.send_ahead_bytes.0),
-        compression: kafka.compression.to_string(),
-        replication: match kafka.replication {
-            Auto::Auto => None,
-            Auto::Set(copies) => Some(i32::try_from(copies).unwrap_or(i32::MAX)),
-        },
-        ..KafkaOptions::new(kafka.brokers.join(","))
-    }
-}
-
-/// The secrets that files hold, read anew for each client. Where a file cannot be read, what it held at the start remains.
-fn renewed(kafka: &Kafka) -> PropertySource {
-    let files = [("sasl.password", &kafka.sasl_password_file), ("ssl.key.password", &kafka.ssl_key_password_file)];
-    let files: Vec<(&str, PathBuf)> =
-        files.into_iter().filter_map(|(name, file)| Some((name, file.clone()?))).collect();
-    Arc::new(move || {
-        let read = |(name, file): &(&str, PathBuf)| match Secret::from_file(file) {
-            Ok(secret) => Some(((*name).to_owned(), secret.reveal().to_owned())),
-            Err(error) => {
-                tracing::warn!(file = %file.display(), %error, "a secret cannot be read anew; what it was remains");
-                None
-            }
-        };
-        files.iter().filter_map(read).collect()
-    })
-}
-
-fn security(kafka: &Kafka) -> BTreeMap<String, String> {
-    let mut properties = BTreeMap::from([("security.protocol".to_owned(), kafka.security_protocol.to_string())]);
-    let mut set = |name: &str, value: Option<String>| {
-        if let Some(value) = value {
-            properties.insert(name.to_owned(), value);
-        }
-    };
-    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
-    let secret = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.reveal().to_owned());
-    if kafka.security_protocol.uses_sasl() {
-        set("sasl.mechanism", Some(kafka.sasl_mechanism.to_string()));
-        set("sasl.username", kafka.sasl_username.clone());
-        set("sasl.password", secret(&kafka.sasl_password));
-    }
-    if kafka.security_protocol.uses_tls() {
-        // OpenSSL is built in and knows no folder of the system's authorities; librdkafka looks where systems keep them.
-        set("ssl.ca.location", path(&kafka.ssl_ca_file).or_else(|| Some("probe".to_owned())));
-        set("ssl.certificate.location", path(&kafka.ssl_certificate_file));
-        set("ssl.key.location", path(&kafka.ssl_key_file));
-        set("ssl.key.password", secret(&kafka.ssl_key_password));
-    }
-    properties
 }
 
 fn stream_plan(settings: &Settings, stream: &Stream) -> Result<StreamPlan, SpecError> {
@@ -176,10 +114,10 @@ fn stream_plan(settings: &Settings, stream: &Stream) -> Result<StreamPlan, SpecE
     })
 }
 
-/// What the engine is told of a stream.
+/// What the engine computes for a stream.
 ///
 /// # Errors
-/// What of it cannot be forecast.
+/// What is impossible in its forecast.
 pub fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, StreamError> {
     let grid = match stream.interval {
         Interval::Every(interval) => Grid::Regular { interval: interval.0 },
@@ -243,10 +181,10 @@ fn known(stream: &Stream) -> series::FutureCovariateSpec {
     }
 }
 
-/// What is forecast of a stream: each step of the horizon, or one number.
+/// What is forecast of a stream: each step of the horizon, or one aggregate over it.
 ///
 /// # Errors
-/// Where horizon, quantiles or threshold cannot be.
+/// An impossible horizon, quantile or threshold.
 pub fn forecast_spec(stream: &Stream) -> Result<ForecastSpec, ForecastSpecError> {
     let (horizon, season) = (stream.horizon as usize, stream.season_steps() as usize);
     let (levels, model) = (levels(stream), &stream.model);
@@ -256,9 +194,9 @@ pub fn forecast_spec(stream: &Stream) -> Result<ForecastSpec, ForecastSpecError>
         }
         _ => ForecastSpec::new(horizon, &levels, season)?,
     };
-    let settings::Anomaly { start, end, clear_after: calm } = stream.anomaly;
+    let settings::Anomaly { start, end, clear_after } = stream.anomaly;
     spec.linear_experts = model.linear_experts as usize;
-    spec.anomaly = AnomalyThresholds { start: start as f32, end: end as f32, clear_after: calm };
+    spec.anomaly = AnomalyThresholds { start: start as f32, end: end as f32, clear_after };
     Ok(spec)
 }
 
@@ -335,10 +273,10 @@ fn time_source(time: &Time, zone: TimeZone) -> TimeSource {
     }
 }
 
-/// The network for such forecasts, of so many features.
+/// The network for such forecasts, with `inputs` features per step.
 ///
 /// # Errors
-/// What of it cannot be.
+/// What is impossible in it.
 pub fn network_spec(stream: &Stream, forecast: &ForecastSpec, inputs: usize) -> Result<NetworkSpec, nn::SpecError> {
     let model = &stream.model;
     let network = NetworkSpec {
@@ -379,7 +317,7 @@ fn training_plan(stream: &Stream) -> TrainingPlan {
     }
 }
 
-/// How to train, as the settings say; what they do not name has the trainer's own default.
+/// How to train, by the settings; what they do not name keeps the default of [`TrainSpec`].
 pub fn train_spec(training: &Training, seed: u64, levels: Vec<f32>) -> TrainSpec {
     TrainSpec {
         k1: training.k1 as usize,
@@ -404,7 +342,7 @@ pub fn train_spec(training: &Training, seed: u64, levels: Vec<f32>) -> TrainSpec
     }
 }
 
-/// The number of serving threads.
+/// The number of shards: as configured, or one less than the machine's cores.
 pub fn shards(settings: &Settings, cores: usize) -> usize {
     match settings.shards {
         Auto::Set(shards) => shards as usize,
@@ -420,21 +358,21 @@ fn bytes(size: u64) -> usize {
 mod tests {
     use super::*;
 
-    /// What the decoder refuses is told by `check` and at the start, not by a shard that cannot work.
+    /// `foretide check` and the start report what the decoder rejects, before a shard meets it.
     #[test]
-    fn fields_that_cannot_be_read_are_refused_before_anything_starts() {
-        let refusal = |values: &str, known: &str| {
+    fn contradicting_field_names_are_rejected_before_anything_starts() {
+        let rejection = |values: &str, covariates: &str| {
             let text = format!(
-                "[[stream]]\nname = \"s\"\ntopics = [\"in\"]\ninterval = \"1m\"\nvalues = [{values}]\n[stream.future_covariates]\n\
-                 topic = \"w\"\ntime = {{ field = \"at\" }}\nvalues = [{known}]\n"
+                "[[stream]]\nname = \"s\"\ntopics = [\"in\"]\ninterval = \"1m\"\nvalues = [{values}]\n\
+                 [stream.future_covariates]\ntopic = \"w\"\ntime = {{ field = \"at\" }}\nvalues = [{covariates}]\n"
             );
             let settings = settings::parse("f.toml", &text, []).unwrap();
             plan(&settings).map(drop).map_err(|error| error.to_string())
         };
-        assert_eq!(refusal("\"a.b\"", "\"c\""), Ok(()));
-        for (values, known) in [("\"a.\"", "\"c\""), ("\"a\", \"a.b\"", "\"c\""), ("\"a\"", "\"c..d\"")] {
-            let refusal = refusal(values, known).unwrap_err();
-            assert!(refusal.starts_with("stream \"s\": the field "), "{refusal}");
+        assert_eq!(rejection("\"a.b\"", "\"c\""), Ok(()));
+        for (values, covariates) in [("\"a.\"", "\"c\""), ("\"a\", \"a.b\"", "\"c\""), ("\"a\"", "\"c..d\"")] {
+            let error = rejection(values, covariates).unwrap_err();
+            assert!(error.starts_with("stream \"s\": the field "), "{error}");
         }
     }
 }

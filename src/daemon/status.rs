@@ -1,59 +1,66 @@
-//! What the shards tell the outside of themselves: read by the watch that measures lag, by the health checks and by
-//! the page, never by a forecast.
+//! Where the tasks of this process stand. Lag monitor, trainer and dashboard read it; a forecast never does.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::dashboard::state::{DashboardState, PartitionState};
 use crate::{
+    dashboard::state::{DashboardState, PartitionState},
     engine::TaskId,
     forecast::{AccuracySums, Drift},
     telemetry::metrics,
 };
 
-/// Where a task is.
+/// Where a task stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TaskStatus {
-    /// Where its partition is in its life.
+    /// The state of its partition.
     pub state: PartitionState,
     /// The next input offset.
     pub position: i64,
-    /// Series held.
+    /// Its number of series.
     pub series: u64,
     /// Bytes of their states.
     pub state_bytes: u64,
-    /// Input records that the restore still has to read.
+    /// Records that the restore still has to read.
     pub remaining: u64,
 }
 
-/// Shared by the shards of a process.
+/// Drift detection of one stream.
+#[derive(Debug, Default)]
+struct StreamDrift {
+    detector: Drift,
+    /// Whether drift was detected since the trainer last asked.
+    pending: bool,
+}
+
+/// Shared by all threads of a process.
 #[derive(Debug, Default)]
 pub struct Status {
-    /// The picture behind the page.
+    /// What the dashboard shows.
     pub dashboard: Arc<DashboardState>,
     tasks: Mutex<BTreeMap<TaskId, TaskStatus>>,
-    drifts: Mutex<BTreeMap<String, (Drift, bool)>>,
+    drifts: Mutex<BTreeMap<String, StreamDrift>>,
 }
 
 impl Status {
-    /// Says where a task is.
+    /// Sets where a task stands.
     pub fn set(&self, task: &TaskId, status: TaskStatus) {
-        self.lock().insert(task.clone(), status);
+        lock(&self.tasks).insert(task.clone(), status);
     }
 
-    /// A task has moved on to this input offset.
-    pub fn moved(&self, task: &TaskId, position: i64) {
-        if let Some(status) = self.lock().get_mut(task) {
+    /// Sets the next input offset of a task.
+    pub fn advanced(&self, task: &TaskId, position: i64) {
+        if let Some(status) = lock(&self.tasks).get_mut(task) {
             status.position = position;
         }
     }
 
-    /// The task has gone to another owner.
+    /// Removes a task that another shard owns now.
     pub fn remove(&self, task: &TaskId) {
-        self.lock().remove(task);
-        // A gauge never goes by itself, and an old lag would keep its alert alive.
+        lock(&self.tasks).remove(task);
+        // A gauge keeps its last value, and an old lag would keep its alert firing.
         let number = task.partition.to_string();
         let labels = [("stream", &*task.stream), ("topic", &*task.topic), ("partition", &*number)];
         metrics::LAG.gauge(&labels).set(0.0);
@@ -61,43 +68,40 @@ impl Status {
         self.dashboard.set_partition(&task.stream, &task.topic, task.partition, None);
     }
 
-    /// Weights are ready to serve: their version and when they were published (milliseconds since the Unix epoch).
-    pub fn published(&self, stream: &str, version: u64, created: i64) {
+    /// Sets the serving weights of a stream, and when they were published (milliseconds since the Unix epoch).
+    pub fn set_weights(&self, stream: &str, version: u64, created: i64) {
         self.dashboard.set_weights(stream, version, Some(created));
         metrics::WEIGHTS_VERSION.gauge(&[("stream", stream)]).set(version as f64);
         metrics::WEIGHTS_TIMESTAMP.gauge(&[("stream", stream)]).set(created as f64 / 1000.0);
     }
 
-    /// Takes in what matured of a stream, and tells the trainer when its forecasts have become lastingly worse.
-    pub fn matured(&self, stream: &str, facts: &AccuracySums) {
+    /// Updates the drift detector of a stream with the accuracy of matured forecasts.
+    pub fn check_drift(&self, stream: &str, sums: &AccuracySums) {
         let mut drifts = lock(&self.drifts);
         if !drifts.contains_key(stream) {
-            drifts.insert(stream.to_owned(), Default::default());
+            drifts.insert(stream.to_owned(), StreamDrift::default());
         }
-        let Some((drift, told)) = drifts.get_mut(stream) else { return };
-        if drift.update(facts) {
-            *told = true;
+        let Some(drift) = drifts.get_mut(stream) else { return };
+        if drift.detector.update(sums) {
+            drift.pending = true;
             metrics::DRIFTS.counter(&[("stream", stream)]).increment(1);
-            tracing::info!(stream, "the forecasts have become lastingly worse");
+            tracing::info!(stream, "forecast accuracy drift detected; training starts early");
         }
     }
 
-    /// Whether a stream's forecasts have become lastingly worse since this was last asked.
+    /// Whether drift was detected in a stream since this was last called.
     pub fn take_drift(&self, stream: &str) -> bool {
-        lock(&self.drifts).get_mut(stream).is_some_and(|(_, told)| std::mem::take(told))
+        lock(&self.drifts).get_mut(stream).is_some_and(|drift| std::mem::take(&mut drift.pending))
     }
 
     /// All tasks of this process.
     pub fn tasks(&self) -> Vec<(TaskId, TaskStatus)> {
-        self.lock().iter().map(|(task, status)| (task.clone(), *status)).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<TaskId, TaskStatus>> {
-        lock(&self.tasks)
+        lock(&self.tasks).iter().map(|(task, status)| (task.clone(), *status)).collect()
     }
 }
 
-/// A panic elsewhere leaves the maps whole: every change is one insert, one removal or one number.
+/// Locks also after a panic elsewhere. Every change is one insert, one removal or one assignment, so the maps stay
+/// consistent.
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! The topics: inputs must be there, outputs are made where that is allowed.
+//! Checks the input topics, and creates the output topics where that is allowed.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,11 @@ use crate::{
     settings::Role,
 };
 
-/// Records of the models topic hold at most this much, with room for Kafka's own framing.
-const MODEL_RECORD_BYTES: usize = 1 << 20;
-/// Snapshots and forecasts stay under Kafka's own default.
-const RECORD_BYTES: usize = 1 << 20;
+/// The largest record of any output topic, in bytes: Kafka's default, which snapshots, forecasts and chunks of weights
+/// stay under.
+const MAX_RECORD_BYTES: usize = 1 << 20;
 
-/// What a cluster has of what a plan needs.
+/// The topics of a plan that exist in the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topics {
     /// Input topics and their partitions.
@@ -22,40 +21,45 @@ pub struct Topics {
     pub state_partitions: i32,
 }
 
-/// Looks at the topics and creates what is missing, where `create` allows it.
+/// Checks all topics, and creates missing output topics where `create` allows it.
 ///
-/// # Errors
-/// [`BrokerError::Retry`] while an input topic does not exist, [`BrokerError::Refused`] with what to run where a topic is missing and may not be
-/// made, or what the broker answers.
+/// # Errors [`BrokerError::Retriable`] while an input topic does not exist, [`BrokerError::Rejected`] with the command
+/// to run where an output topic is missing and may not be created, or the broker's.
 pub fn prepare(broker: &dyn Broker, plan: &Plan, create: bool) -> Result<Topics, BrokerError> {
     let mut inputs = BTreeMap::new();
     for topic in plan.topics() {
         let partitions = input_partitions(broker, &topic)?;
         inputs.insert(topic, partitions);
     }
-    for (stream, known) in plan.streams.iter().filter_map(|stream| Some((stream, stream.future_covariates.as_ref()?))) {
-        let partitions = broker.partitions(&known.topic)?.ok_or_else(|| {
-            let topic = &known.topic;
+    for (stream, covariates) in
+        plan.streams.iter().filter_map(|stream| Some((stream, stream.future_covariates.as_ref()?)))
+    {
+        let partitions = broker.partitions(&covariates.topic)?.ok_or_else(|| {
+            let topic = &covariates.topic;
             BrokerError::Retriable(format!(
-                "the topic {topic:?} of what is known in advance does not exist yet; create it, or correct its name"
+                "the future-covariate topic {topic:?} does not exist; create it, or correct its name"
             ))
         })?;
-        if let Some(why) =
-            partition_count_mismatch(&known.topic, partitions, stream.topics.iter().map(|topic| (topic, inputs[topic])))
-        {
-            return Err(BrokerError::Rejected(why));
+        let counts = stream.topics.iter().map(|topic| (topic, inputs[topic]));
+        if let Some(mismatch) = partition_count_mismatch(&covariates.topic, partitions, counts) {
+            return Err(BrokerError::Rejected(mismatch));
         }
     }
     let widest = inputs.values().copied().max().unwrap_or(1);
-    for needed in output_topics(plan, widest) {
-        if broker.partitions(&needed.name)?.is_some() {
+    for output in output_topics(plan, widest) {
+        if broker.partitions(&output.name)?.is_some() {
             continue;
         }
         if !create {
-            return Err(BrokerError::Rejected(missing_topic_message(&needed)));
+            return Err(BrokerError::Rejected(missing_topic_message(&output)));
         }
-        tracing::info!(topic = needed.name, partitions = needed.partitions, compacted = needed.compacted, "creating");
-        broker.create(&needed)?;
+        tracing::info!(
+            topic = output.name,
+            partitions = output.partitions,
+            compacted = output.compacted,
+            "creating topic"
+        );
+        broker.create(&output)?;
     }
     let state_partitions = broker.partitions(&plan.state_topic)?.unwrap_or(1);
     Ok(Topics { inputs, state_partitions })
@@ -64,14 +68,15 @@ pub fn prepare(broker: &dyn Broker, plan: &Plan, create: bool) -> Result<Topics,
 /// The partitions of an input topic.
 ///
 /// # Errors
-/// [`BrokerError::Retry`] while it does not exist: it may be on its way to being made, or made anew.
+/// [`BrokerError::Retriable`] while it does not exist: it may be created, or recreated, at this moment.
 pub fn input_partitions(broker: &dyn Broker, topic: &str) -> Result<i32, BrokerError> {
     broker.partitions(topic)?.ok_or_else(|| {
         BrokerError::Retriable(format!("the input topic {topic:?} does not exist; create it, or correct its name"))
     })
 }
 
-/// Why a topic of what is known in advance does not fit its input topics: their records must meet in the same partitions.
+/// Why a future-covariate topic does not fit its input topics: both need the same number of partitions, so that the
+/// records of a series meet in one task.
 pub fn partition_count_mismatch<'a>(
     topic: &str,
     partitions: i32,
@@ -79,8 +84,8 @@ pub fn partition_count_mismatch<'a>(
 ) -> Option<String> {
     let (input, count) = inputs.into_iter().find(|(_, count)| *count != partitions)?;
     Some(format!(
-        "the topic {topic:?} of what is known in advance has {partitions} partitions; expected {count}, as the input topic {input:?}: \
-         what is told of a series must lie in its partition"
+        "the future-covariate topic {topic:?} has {partitions} partitions; expected {count}, as the input topic \
+         {input:?}: the records of a series must be in the same partition of both"
     ))
 }
 
@@ -89,32 +94,33 @@ pub fn reads_own_topic(plan: &Plan, role: Role, topic: &str) -> bool {
     topic == plan.models_topic || (role != Role::Train && topic == plan.state_topic)
 }
 
-/// The topics that Foretide writes.
+/// The topics that Foretide writes. State and forecast topics get `partitions` partitions.
 pub fn output_topics(plan: &Plan, partitions: i32) -> Vec<TopicSpec> {
-    let topic = |name: &str, partitions, compacted, max_record_bytes| TopicSpec {
+    let topic = |name: &str, partitions, compacted| TopicSpec {
         name: name.to_owned(),
         partitions,
         compacted,
-        max_record_bytes,
+        max_record_bytes: MAX_RECORD_BYTES,
     };
     let mut topics = vec![
-        topic(&plan.state_topic, partitions, true, RECORD_BYTES),
-        topic(&plan.models_topic, 1, true, MODEL_RECORD_BYTES),
-        topic(&plan.dead_letter_topic, 1, false, RECORD_BYTES),
+        topic(&plan.state_topic, partitions, true),
+        topic(&plan.models_topic, 1, true),
+        topic(&plan.dead_letter_topic, 1, false),
     ];
     for stream in &plan.streams {
-        if topics.iter().all(|known| known.name != stream.forecasts_topic) {
-            topics.push(topic(&stream.forecasts_topic, partitions, false, RECORD_BYTES));
+        if topics.iter().all(|other| other.name != stream.forecasts_topic) {
+            topics.push(topic(&stream.forecasts_topic, partitions, false));
         }
     }
     topics
 }
 
-/// What to run for a topic that is missing and may not be made.
+/// The command that creates a topic which is missing and may not be created.
 pub fn missing_topic_message(topic: &TopicSpec) -> String {
     let policy = if topic.compacted { "compact --config compression.type=zstd" } else { "delete" };
     format!(
-        "the topic {:?} does not exist and kafka.create_topics is false; run: kafka-topics.sh --create --topic {} --partitions {} --config cleanup.policy={policy}",
+        "the topic {:?} does not exist and kafka.create_topics is false; run: kafka-topics.sh --create --topic {} \
+         --partitions {} --config cleanup.policy={policy}",
         topic.name, topic.name, topic.partitions
     )
 }

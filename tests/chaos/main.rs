@@ -240,7 +240,7 @@ fn chaos(minutes: f64, seed: u64) -> Report {
         longest_gap,
         restores: chaos.fleet.restores.clone(),
         gave_up: chaos.fleet.gave_up,
-        rolled_back: chaos.fleet.said("the epoch is rolled back"),
+        rolled_back: chaos.fleet.said("transaction rolled back"),
         fenced: chaos.fleet.said("another instance has taken over"),
         differences,
     };

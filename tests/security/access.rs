@@ -42,7 +42,7 @@ fn a_daemon_with_a_wrong_password_retries_until_the_password_is_right() {
     let pauses = wait_for("four attempts", LIMIT, || {
         assert!(daemon.process.runs(), "the daemon must not end:\n{}", daemon.process.log());
         let log = daemon.process.log();
-        let pauses = log.lines().filter_map(|line| line.split_once("again_in=")?.1.split(' ').next());
+        let pauses = log.lines().filter_map(|line| line.split_once("retry_in=")?.1.split(' ').next());
         let pauses: Vec<String> = pauses.map(str::to_owned).collect();
         (pauses.len() >= 4).then_some(pauses)
     });

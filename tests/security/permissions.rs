@@ -79,7 +79,7 @@ fn the_printed_permissions_are_enough_and_the_daemon_waits_for_a_missing_one() {
     let see = ["--add", "--allow-principal", &scorer, "--operation", "Describe", "--operation", "Create"];
     kafka.acls(&[&see[..], &["--topic", &forecasts]].concat());
     daemon.waits_for(&["writing", &forecasts, "Topic authorization failed", "check --acls"]);
-    assert!(daemon.process.log().contains("again_in="), "{}", daemon.process.log());
+    assert!(daemon.process.log().contains("retry_in="), "{}", daemon.process.log());
     for _ in 0..200 {
         let (status, body) = http_get(daemon.port, "/readyz").unwrap();
         assert!(

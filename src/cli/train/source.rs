@@ -78,7 +78,7 @@ fn from_topics(arguments: &Arguments, config: &Path, interrupt: &Interrupt) -> R
     let now = SystemClock::new().wall_millis();
     let history = history::read(&broker, stream, training, now, &|| interrupt.requested())
         .map_err(|error| unavailable(&error))?;
-    if history.lanes.is_empty() {
+    if history.sequences.is_empty() {
         return Err(Failure(
             BAD_DATA,
             format!(
@@ -89,11 +89,11 @@ fn from_topics(arguments: &Arguments, config: &Path, interrupt: &Interrupt) -> R
             ),
         ));
     }
-    let about = format!("{} series, {} steps of stream {}", history.lanes.len(), history.steps, stream.engine.name);
+    let about = format!("{} series, {} steps of stream {}", history.sequences.len(), history.steps, stream.engine.name);
     Ok(Material {
         network: stream.engine.network.clone(),
         spec: training.spec.clone(),
-        sequences: history.lanes,
+        sequences: history.sequences,
         about,
     })
 }

@@ -1,40 +1,39 @@
-//! What is committed, and what one engine makes of the same input with nothing going wrong.
+//! What a run commits, and what one engine commits for the same input without faults.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::stage::{self, DEAD, FORECAST_PARTITIONS, FORECASTS, INPUT, KNOWN, STREAM};
+use super::scenario::{self, COVARIATES, DEAD, FORECAST_PARTITIONS, FORECASTS, INPUT, STREAM};
 use crate::{
     broker::{Broker, Record, memory::MemoryCluster},
     daemon::{
         forecasts::ForecastWriter,
-        known::{Numbers, Teller},
+        future_covariates::{FutureCovariateDecoder, KeyedFutureValues},
         plan::StreamPlan,
     },
     engine::{Acceptance, Engine, Observation, ServedWeights, TaskHandle, TaskId},
     nn::{Network, Weights},
-    series::FutureValues,
     wire::{Decoder, Rejection, dead_letter},
 };
 
-/// What changed in a partition, by the position at which it did.
+/// What changed in each partition, by the input position from which on.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// The weights that served from there on.
+    /// The version of the active weights.
     pub activations: BTreeMap<i32, BTreeMap<i64, u64>>,
-    /// Up to which record of the second topic was seen from there on.
+    /// The next offset of the future-covariate topic that was not seen yet.
     pub watermarks: BTreeMap<i32, BTreeMap<i64, i64>>,
 }
 
-/// What a run commits: the forecasts in order, by input partition and series (a series' key moves to another partition when
-/// the topic grows, and begins anew there); and the refused records.
+/// What a run commits: the forecasts in order, by input partition and series, and the rejected records. When the topic
+/// grows, a key moves to another partition, where its series starts empty.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Output {
     pub forecasts: BTreeMap<(i32, String), Vec<String>>,
-    pub refused: BTreeMap<(String, i32, i64), String>,
+    pub rejected: BTreeMap<(String, i32, i64), String>,
 }
 
 impl Output {
-    /// What readers of committed records see.
+    /// What a consumer with `isolation.level=read_committed` sees.
     pub fn committed(cluster: &MemoryCluster) -> Self {
         let mut output = Self::default();
         for partition in 0..FORECAST_PARTITIONS {
@@ -46,20 +45,20 @@ impl Output {
         }
         for record in cluster.committed_records(DEAD, 0) {
             let header = |name| {
-                let (_, value) = record.headers.iter().find(|(known, _)| known == name).unwrap();
+                let (_, value) = record.headers.iter().find(|(header, _)| header == name).unwrap();
                 String::from_utf8(value.clone()).unwrap()
             };
             let topic = header(dead_letter::TOPIC);
             let place =
                 (topic, header(dead_letter::PARTITION).parse().unwrap(), header(dead_letter::OFFSET).parse().unwrap());
-            let doubled = output.refused.insert(place.clone(), header(dead_letter::REASON));
-            assert_eq!(doubled, None, "a doubled dead letter for {place:?}");
+            let duplicate = output.rejected.insert(place.clone(), header(dead_letter::REASON));
+            assert_eq!(duplicate, None, "a duplicate dead letter for {place:?}");
         }
         output
     }
 
-    /// One engine, one record an epoch, no broker, no snapshots.
-    pub fn undisturbed(
+    /// What one engine commits: one record per transaction, no faults, no snapshots.
+    pub fn reference(
         cluster: &MemoryCluster,
         stream: &StreamPlan,
         published: &BTreeMap<u64, Weights>,
@@ -73,7 +72,7 @@ impl Output {
         for partition in 0..cluster.partitions(INPUT).unwrap().unwrap() {
             let mut engine = Engine::new(vec![stream.engine.clone()]).unwrap();
             for (version, network) in &versions {
-                let prior = stage::prior(&stream.engine.forecast, *version);
+                let prior = scenario::prior(&stream.engine.forecast, *version);
                 engine.install(STREAM, *version, ServedWeights { network: Arc::clone(network), prior });
             }
             output.run_partition(&mut engine, cluster, stream, partition, changes);
@@ -96,12 +95,12 @@ impl Output {
         for record in cluster.committed_records(INPUT, partition) {
             engine.begin(true);
             if let Some(&until) = changes.watermarks.get(&partition).and_then(|at| at.get(&record.offset)) {
-                self.tell(engine, cluster, stream, task, until);
+                self.show_covariates(engine, cluster, stream, task, until);
             }
             if let Some(&version) = changes.activations.get(&partition).and_then(|at| at.get(&record.offset)) {
                 engine.activate(task, version);
             }
-            let mut refusal = None;
+            let mut rejection = None;
             let decoded = decoder.decode(
                 record.key.as_deref(),
                 Some(record.timestamp),
@@ -109,30 +108,30 @@ impl Output {
                 &mut |series: &str, time, value, covariates| match engine
                     .accept(task, &Observation { offset: record.offset, series, time, value, covariates })
                 {
-                    Acceptance::Late { by } => refusal = Some(Rejection::late(series, by)),
-                    Acceptance::Duplicate => refusal = Some(Rejection::duplicate(series)),
+                    Acceptance::Late { by } => rejection = Some(Rejection::late(series, by)),
+                    Acceptance::Duplicate => rejection = Some(Rejection::duplicate(series)),
                     other => assert_eq!(other, Acceptance::Accepted),
                 },
             );
-            if let Some(refusal) = decoded.err().or(refusal) {
+            if let Some(rejection) = decoded.err().or(rejection) {
                 let place = (INPUT.to_owned(), partition, record.offset);
-                self.refused.insert(place, refusal.reason.label().to_owned());
+                self.rejected.insert(place, rejection.reason.label().to_owned());
             }
             engine.advance(task, record.offset + 1);
-            let epoch = engine.finish(0.0);
+            let output = engine.finish(0.0);
             let mut payload = Vec::new();
-            for row in &epoch.forecasts {
-                writer.write(engine, &epoch, row, &mut payload);
+            for row in &output.forecasts {
+                writer.write(engine, &output, row, &mut payload);
                 let series = engine.key(task, row.series).to_owned();
                 let payload = String::from_utf8(payload.clone()).unwrap();
                 self.forecasts.entry((partition, series)).or_default().push(payload);
             }
-            engine.commit(&epoch);
+            engine.commit(&output);
         }
     }
 
-    /// Shows the engine the second topic's records up to `until`.
-    fn tell(
+    /// Shows the engine the future covariates before the offset `until`.
+    fn show_covariates(
         &mut self,
         engine: &mut Engine,
         cluster: &MemoryCluster,
@@ -141,22 +140,19 @@ impl Output {
         until: i64,
     ) {
         let (seen, partition) = (engine.covariate_offset(task), engine.id(task).partition);
-        let mut teller = Teller::new(stream.future_covariates.as_ref().unwrap()).unwrap();
-        for record in cluster.committed_records(KNOWN, partition) {
+        let plan = stream.future_covariates.as_ref().unwrap();
+        let mut decoder = FutureCovariateDecoder::new(plan, stream.engine.series.grid).unwrap();
+        for record in cluster.committed_records(COVARIATES, partition) {
             if record.offset < seen || record.offset >= until {
                 continue;
             }
             let (timestamp, key) = (Some(record.timestamp), record.key.as_deref());
             let payload = record.payload.as_deref();
-            match teller.told(Record { offset: record.offset, timestamp, key, payload }).what {
-                Ok(Numbers { key, time, numbers }) => {
-                    let slot = engine.stream(task).series.grid.slot(time);
-                    let values = FutureValues { slot, offset: record.offset, values: numbers.into() };
-                    assert!(engine.insert_future_values(task, &key, values));
-                }
-                Err(letter) => {
-                    let place = (KNOWN.to_owned(), partition, record.offset);
-                    self.refused.insert(place, letter.refusal.reason.label().to_owned());
+            match decoder.decode(Record { offset: record.offset, timestamp, key, payload }).content {
+                Ok(KeyedFutureValues { key, values }) => assert!(engine.insert_future_values(task, &key, values)),
+                Err(rejected) => {
+                    let place = (COVARIATES.to_owned(), partition, record.offset);
+                    self.rejected.insert(place, rejected.rejection.reason.label().to_owned());
                 }
             }
         }
@@ -170,13 +166,13 @@ impl Output {
             for (place, (found, expected)) in found.iter().zip(expected).enumerate() {
                 assert_eq!(found, expected, "forecast {place} of {series:?} differs");
             }
-            assert_eq!(found.len(), expected.len(), "{series:?} has lost or doubled forecasts");
+            assert_eq!(found.len(), expected.len(), "{series:?} has lost or duplicate forecasts");
         }
         assert_eq!(self, expected);
     }
 }
 
-/// The partition that a forecast says its record lay in.
+/// The input partition that a forecast record names.
 fn input_partition(forecast: &str) -> i32 {
     let (_, input) = forecast.split_once("\"input\":").unwrap();
     let (_, number) = input.split_once("\"partition\":").unwrap();

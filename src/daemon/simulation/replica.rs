@@ -1,4 +1,4 @@
-//! A replica in the simulation: a shard over its own process' handle on the cluster, awake or asleep in the middle of a call.
+//! A simulated replica: a shard with its own handle on the cluster, which may be paused inside a call.
 
 use std::{
     sync::mpsc::{Receiver, Sender, channel},
@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     broker::memory::{MemoryCluster, Operation, Pause},
-    daemon::shard::{Shard, ShardEnd, Turn},
+    daemon::shard::{PollOutcome, Shard, ShardError},
 };
 
 pub struct Replica {
@@ -16,51 +16,51 @@ pub struct Replica {
     pub id: String,
 }
 
-/// A replica that stands still inside a call to the broker. The world goes on without it, its session may expire, another may
-/// take its partitions or its transactional id; then it wakes and does what it was about to do.
-pub struct Sleeper {
+/// A replica that is paused inside a call to the broker. Meanwhile its session may expire, and another replica may
+/// take its partitions or its transactional id. Then it resumes and makes the call.
+pub struct PausedReplica {
     pub process: MemoryCluster,
     pub id: String,
-    thread: JoinHandle<(Shard, Result<Turn, ShardEnd>)>,
-    wake: Sender<()>,
+    thread: JoinHandle<(Shard, Result<PollOutcome, ShardError>)>,
+    resume: Sender<()>,
 }
 
-/// What became of a turn that may have fallen asleep.
-pub enum Attempt {
-    Ended(Box<Replica>, Result<Turn, ShardEnd>),
-    Asleep(Sleeper),
+/// The outcome of a poll iteration that may have been paused.
+pub enum PauseAttempt {
+    Finished(Box<Replica>, Result<PollOutcome, ShardError>),
+    Paused(PausedReplica),
 }
 
 impl Replica {
-    /// A turn that falls asleep when it makes the `ahead`-th call of `operation` from now on.
-    pub fn turn_asleep(self, operation: Operation, ahead: u64) -> Attempt {
+    /// Runs a poll iteration that pauses at the `calls`-th call of `operation` from now.
+    pub fn poll_and_pause(self, operation: Operation, calls: u64) -> PauseAttempt {
         let Self { mut shard, process, id } = self;
-        let (reached, told): (Sender<()>, Receiver<()>) = channel();
-        let (wake, go) = channel();
+        let (reached, notified): (Sender<()>, Receiver<()>) = channel();
+        let (resume, go) = channel();
         let faults = process.faults().clone();
-        faults.pause_at(operation, faults.calls(operation) + ahead, Pause { reached, go });
+        faults.pause_at(operation, faults.calls(operation) + calls, Pause { reached, go });
         let thread = std::thread::spawn(move || {
-            let turn = shard.turn();
+            let outcome = shard.poll();
             faults.cancel_pause();
-            (shard, turn)
+            (shard, outcome)
         });
-        let sleeper = Sleeper { process, id, thread, wake };
-        // Nobody is left to tell when the turn ended without reaching the call.
-        match told.recv() {
-            Ok(()) => Attempt::Asleep(sleeper),
+        let paused = PausedReplica { process, id, thread, resume };
+        // The sender is dropped when the iteration ends without the call.
+        match notified.recv() {
+            Ok(()) => PauseAttempt::Paused(paused),
             Err(_) => {
-                let (replica, turn) = sleeper.wake();
-                Attempt::Ended(Box::new(replica), turn)
+                let (replica, outcome) = paused.resume();
+                PauseAttempt::Finished(Box::new(replica), outcome)
             }
         }
     }
 }
 
-impl Sleeper {
-    /// Lets it go on to the end of its turn.
-    pub fn wake(self) -> (Replica, Result<Turn, ShardEnd>) {
-        drop(self.wake);
-        let (shard, turn) = self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (Replica { shard, process: self.process, id: self.id }, turn)
+impl PausedReplica {
+    /// Runs the poll iteration to its end.
+    pub fn resume(self) -> (Replica, Result<PollOutcome, ShardError>) {
+        drop(self.resume);
+        let (shard, outcome) = self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (Replica { shard, process: self.process, id: self.id }, outcome)
     }
 }

@@ -1,4 +1,4 @@
-//! The world of one seed: what happens, in which order, to whom.
+//! One seed: which events happen, in which order, to which replica.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,8 +11,8 @@ use rand_pcg::Pcg64Mcg;
 use super::{
     Totals,
     outcome::{Changes, Output},
-    replica::{Attempt, Replica, Sleeper},
-    stage::{self, GROUP, INPUT, KNOWN, MINUTE, MODELS, MOST_PARTITIONS, STATE, STREAM},
+    replica::{PauseAttempt, PausedReplica, Replica},
+    scenario::{self, COVARIATES, GROUP, INPUT, MINUTE, MODELS, MOST_PARTITIONS, STATE, STREAM},
 };
 use crate::{
     broker::{
@@ -21,7 +21,7 @@ use crate::{
     },
     daemon::{
         plan::Plan,
-        shard::{Shard, ShardEnd, Turn},
+        shard::{PollOutcome, Shard, ShardError},
         status::Status,
     },
     env::{Clock, ManualClock},
@@ -29,13 +29,12 @@ use crate::{
     wire::{Envelope, Manifest, PublishReason, Release, StateKey, TaskCheckpoint},
 };
 
-/// So many replicas there are while nothing happens to them; those that wake up when others have taken their place come
-/// on top.
+/// Replicas that run side by side. One that resumes after another has taken its slot comes on top.
 const REPLICAS: usize = 3;
 
-/// The faults that a call can meet. A crash after a call is one before the next, but where the call changes what others
-/// see: there its answer is lost.
-const TROUBLE: &[(Operation, &[Fault])] = &[
+/// The faults that each call may meet. A crash after a call equals a crash before the next one, except where the call
+/// changes what others see: there the answer is lost.
+const FAULTS: &[(Operation, &[Fault])] = &[
     (Operation::Begin, &[Fault::Retry, Fault::Fenced, Fault::Crashed]),
     (Operation::Send, &[Fault::Retry, Fault::Aborted, Fault::Fenced, Fault::Crashed]),
     (Operation::Commit, &[Fault::Retry, Fault::Aborted, Fault::Fenced, Fault::Crashed]),
@@ -55,9 +54,9 @@ pub struct World {
     clock: Arc<ManualClock>,
     plan: Arc<Plan>,
     replicas: Vec<Option<Replica>>,
-    sleepers: Vec<Sleeper>,
-    /// Transactional ids whose holder is gone without the broker having noticed.
-    gone: Vec<String>,
+    paused: Vec<PausedReplica>,
+    /// Transactional ids of dead processes that the broker has not noticed yet.
+    unnoticed: Vec<String>,
     started: u32,
     ids: BTreeSet<String>,
     published: BTreeMap<u64, Weights>,
@@ -70,9 +69,9 @@ pub struct World {
 impl World {
     pub fn new(seed: u64) -> Self {
         let mut random = Pcg64Mcg::seed_from_u64(seed);
-        let cluster = stage::cluster(&mut random);
+        let cluster = scenario::cluster(&mut random);
         let state_partitions = cluster.partitions(STATE).unwrap().unwrap();
-        let plan = Arc::new(stage::plan(&mut random, state_partitions));
+        let plan = Arc::new(scenario::plan(&mut random, state_partitions));
         let input_left = random.random_range(30..250);
         Self {
             random,
@@ -80,8 +79,8 @@ impl World {
             clock: Arc::default(),
             plan,
             replicas: (0..REPLICAS).map(|_| None).collect(),
-            sleepers: Vec::new(),
-            gone: Vec::new(),
+            paused: Vec::new(),
+            unnoticed: Vec::new(),
             started: 0,
             ids: BTreeSet::new(),
             published: BTreeMap::new(),
@@ -92,7 +91,7 @@ impl World {
         }
     }
 
-    /// Lets everything happen, and holds what is committed against the undisturbed run.
+    /// Runs the seed, and compares what is committed with the reference run. Panics at the first difference.
     pub fn run(mut self) -> Totals {
         let mut steps = 0;
         while self.input_left > 0 {
@@ -103,10 +102,10 @@ impl World {
         self.settle();
         let committed = Output::committed(&self.cluster);
         let stream = &self.plan.streams[0];
-        committed.assert_is(&Output::undisturbed(&self.cluster, stream, &self.published, &self.changes));
+        committed.assert_is(&Output::reference(&self.cluster, stream, &self.published, &self.changes));
         self.totals.forecasts = committed.forecasts.values().map(Vec::len).sum::<usize>() as u64;
-        self.totals.refused = committed.refused.len() as u64;
-        self.totals.weights = self.changes.activations.values().map(BTreeMap::len).sum::<usize>() as u64;
+        self.totals.rejected = committed.rejected.len() as u64;
+        self.totals.activations = self.changes.activations.values().map(BTreeMap::len).sum::<usize>() as u64;
         self.totals.watermarks = self.changes.watermarks.values().map(BTreeMap::len).sum::<usize>() as u64;
         self.totals
     }
@@ -115,17 +114,17 @@ impl World {
         let place = self.random.random_range(0..self.replicas.len());
         match self.random.random_range(0..200) {
             0..=22 => self.append(),
-            165..=174 => self.tell(),
+            165..=174 => self.append_covariates(),
             23..=25 if self.published.len() < 6 => self.publish(),
             26..=39 => self.inject(place),
             40..=41 => self.kill(place),
             42 => self.leave(place),
-            // The group gives up on a replica that lives on: a zombie.
-            43 => self.expire_living(place),
+            // The group gives up on a running replica: a zombie.
+            43 => self.expire_running(place),
             44 => self.outage(),
             45 => self.grow(),
             46 => {
-                self.note_changes();
+                self.record_changes();
                 self.cluster.compact(STATE).unwrap();
                 self.cluster.compact(MODELS).unwrap();
             }
@@ -135,12 +134,12 @@ impl World {
                 self.cluster.write_marker(self.random.random_range(0..100));
             }
             75..=78 => self.disorder(place),
-            79..=84 => self.turn_asleep(place),
-            85..=92 => self.disturb_sleeper(),
-            93..=95 => self.notice_gone(),
+            79..=84 => self.poll_and_pause(place),
+            85..=92 => self.disturb_paused(),
+            93..=95 => self.notice_death(),
             _ if self.replicas[place].is_none() => self.start(place),
             _ => {
-                self.turn(place);
+                self.poll(place);
             }
         }
     }
@@ -149,7 +148,7 @@ impl World {
         self.cluster.partitions(INPUT).unwrap().unwrap()
     }
 
-    /// Appends a few records, some of them bad, late, doubled or after a gap.
+    /// Appends a few input records, some of them malformed, late, duplicate or after a gap.
     fn append(&mut self) {
         for _ in 0..self.random.random_range(1..12_u32).min(self.input_left) {
             self.input_left -= 1;
@@ -174,8 +173,8 @@ impl World {
         }
     }
 
-    /// Tells of a few slots in advance, some of them again; a record may be of no use.
-    fn tell(&mut self) {
+    /// Appends future covariates for a few slots, some of them again. A record may be malformed.
+    fn append_covariates(&mut self) {
         for _ in 0..self.random.random_range(1..6) {
             let series = self.random.random_range(0..7);
             let time = self.event_time + self.random.random_range(-2..12) * MINUTE;
@@ -187,11 +186,11 @@ impl World {
             };
             let (key, partition) = (format!("s{series}"), series % self.partitions());
             let stamp = self.event_time + self.random.random_range(-1..2) * MINUTE;
-            self.cluster.append(KNOWN, partition, Some(key.as_bytes()), Some(payload.as_bytes()), stamp).unwrap();
+            self.cluster.append(COVARIATES, partition, Some(key.as_bytes()), Some(payload.as_bytes()), stamp).unwrap();
         }
     }
 
-    /// Publishes weights as a trainer does: made up, but such that every forecast shows them.
+    /// Publishes weights as a trainer does. They are random, and differ enough to change every forecast.
     fn publish(&mut self) {
         let network = &self.plan.streams[0].engine.network;
         let mut tensors = Weights::initial(network).tensors().clone();
@@ -210,7 +209,7 @@ impl World {
             champion_loss: None,
             challenger_loss: None,
             reason: PublishReason::Promotion,
-            prior: stage::prior(&self.plan.streams[0].engine.forecast, version),
+            prior: scenario::prior(&self.plan.streams[0].engine.forecast, version),
         };
         let bytes = weights.to_bytes().unwrap();
         let records = Manifest::new(release, &bytes).records(&bytes).unwrap();
@@ -225,13 +224,13 @@ impl World {
             })
             .collect();
         self.cluster.process().publisher("trainer").unwrap().publish(&outgoing).unwrap();
-        // Whoever takes a seat waits, in one call, until the weights are decided.
+        // A shard that joins waits in one call until this transaction has ended.
         self.cluster.delay_markers(false);
         self.published.insert(version, weights);
     }
 
     fn start(&mut self, place: usize) {
-        // Either the same replica comes back under its old id, or a new one takes its place.
+        // Either the same replica restarts under its old id, or a new one takes its slot.
         let id = if self.random.random_bool(0.5) {
             format!("replica-{place}")
         } else {
@@ -253,43 +252,48 @@ impl World {
         self.replicas[place] = joined.ok().map(|shard| Replica { shard, process, id });
     }
 
-    fn turn(&mut self, place: usize) -> Option<Turn> {
+    fn poll(&mut self, place: usize) -> Option<PollOutcome> {
         let mut replica = self.replicas[place].take()?;
-        let turn = replica.shard.turn();
-        self.after_turn(place, replica, turn)
+        let outcome = replica.shard.poll();
+        self.after_poll(place, replica, outcome)
     }
 
-    /// A replica that cannot go on is dropped; one that can has its place.
-    fn after_turn(&mut self, place: usize, replica: Replica, turn: Result<Turn, ShardEnd>) -> Option<Turn> {
-        match turn {
-            Ok(turn) => {
-                self.totals.commits += u64::from(turn == Turn::Committed);
-                self.totals.aborts += u64::from(turn == Turn::RolledBack);
+    /// Puts a replica back into its slot, or drops one that cannot go on.
+    fn after_poll(
+        &mut self,
+        place: usize,
+        replica: Replica,
+        outcome: Result<PollOutcome, ShardError>,
+    ) -> Option<PollOutcome> {
+        match outcome {
+            Ok(outcome) => {
+                self.totals.commits += u64::from(outcome == PollOutcome::Committed);
+                self.totals.aborts += u64::from(outcome == PollOutcome::RolledBack);
                 self.replicas[place] = Some(replica);
-                Some(turn)
+                Some(outcome)
             }
-            Err(end) => {
+            Err(error) => {
                 self.totals.crashes += u64::from(replica.process.faults().crashed());
-                self.totals.fences += u64::from(matches!(end, ShardEnd::Broker(BrokerError::Fenced(_))));
+                self.totals.fences += u64::from(matches!(error, ShardError::Broker(BrokerError::Fenced(_))));
                 self.bury(&replica.process, replica.id);
                 None
             }
         }
     }
 
-    /// Ends a process. The broker notices at once, or later.
+    /// Kills a process. The broker notices at once, or later.
     fn bury(&mut self, process: &MemoryCluster, id: String) {
         process.faults().crash();
         if self.random.random_bool(0.6) {
             self.cluster.expire(&id);
         } else {
-            self.gone.push(id);
+            self.unnoticed.push(id);
         }
     }
 
-    fn notice_gone(&mut self) {
-        if !self.gone.is_empty() {
-            let id = self.gone.swap_remove(self.random.random_range(0..self.gone.len()));
+    fn notice_death(&mut self) {
+        if !self.unnoticed.is_empty() {
+            let id = self.unnoticed.swap_remove(self.random.random_range(0..self.unnoticed.len()));
             self.cluster.expire(&id);
         }
     }
@@ -311,7 +315,7 @@ impl World {
         }
     }
 
-    fn expire_living(&mut self, place: usize) {
+    fn expire_running(&mut self, place: usize) {
         if let Some(replica) = &self.replicas[place] {
             self.totals.expiries += 1;
             self.cluster.expire_session(&replica.id);
@@ -329,12 +333,12 @@ impl World {
         let more = self.partitions() + 1;
         if more <= MOST_PARTITIONS && self.random.random_bool(0.5) {
             self.totals.growths += 1;
-            self.cluster.add_partitions(KNOWN, more).unwrap();
+            self.cluster.add_partitions(COVARIATES, more).unwrap();
             self.cluster.add_partitions(INPUT, more).unwrap();
         }
     }
 
-    /// Partitions deliver out of turn, in pieces, and sometimes nothing comes where there is something.
+    /// Partitions deliver out of order among each other, in chunks, and sometimes nothing although there are records.
     fn disorder(&mut self, place: usize) {
         let Some(replica) = &self.replicas[place] else { return };
         for _ in 0..self.random.random_range(1..12) {
@@ -346,67 +350,67 @@ impl World {
 
     fn inject(&mut self, place: usize) {
         let Some(replica) = &self.replicas[place] else { return };
-        let (operation, faults) = *TROUBLE.choose(&mut self.random).unwrap();
+        let (operation, faults) = *FAULTS.choose(&mut self.random).unwrap();
         let fault = *faults.choose(&mut self.random).unwrap();
         let plan = replica.process.faults();
         plan.at(operation, plan.calls(operation) + self.random.random_range(1..6), fault);
     }
 
-    /// A turn in the middle of which the replica may fall asleep; its place is then free for another.
-    fn turn_asleep(&mut self, place: usize) {
+    /// Runs a poll iteration that may pause. The slot is then free for another replica.
+    fn poll_and_pause(&mut self, place: usize) {
         let Some(replica) = self.replicas[place].take() else { return };
-        let (operation, _) = *TROUBLE.choose(&mut self.random).unwrap();
-        match replica.turn_asleep(operation, self.random.random_range(1..4)) {
-            Attempt::Ended(replica, turn) => {
-                self.after_turn(place, *replica, turn);
+        let (operation, _) = *FAULTS.choose(&mut self.random).unwrap();
+        match replica.poll_and_pause(operation, self.random.random_range(1..4)) {
+            PauseAttempt::Finished(replica, outcome) => {
+                self.after_poll(place, *replica, outcome);
             }
-            Attempt::Asleep(sleeper) => {
+            PauseAttempt::Paused(paused) => {
                 self.totals.pauses += 1;
-                self.sleepers.push(sleeper);
+                self.paused.push(paused);
             }
         }
     }
 
-    fn disturb_sleeper(&mut self) {
-        if self.sleepers.is_empty() {
+    fn disturb_paused(&mut self) {
+        if self.paused.is_empty() {
             return;
         }
-        let chosen = self.random.random_range(0..self.sleepers.len());
+        let chosen = self.random.random_range(0..self.paused.len());
         match self.random.random_range(0..8) {
             0 | 1 => {
                 self.totals.expiries += 1;
-                self.cluster.expire_session(&self.sleepers[chosen].id);
+                self.cluster.expire_session(&self.paused[chosen].id);
             }
             2 => {
                 self.totals.expiries += 1;
-                self.cluster.expire(&self.sleepers[chosen].id);
+                self.cluster.expire(&self.paused[chosen].id);
             }
             3 => {
-                let sleeper = self.sleepers.swap_remove(chosen);
+                let paused = self.paused.swap_remove(chosen);
                 self.totals.kills += 1;
-                sleeper.process.faults().crash();
-                let (replica, _) = sleeper.wake();
+                paused.process.faults().crash();
+                let (replica, _) = paused.resume();
                 self.bury(&replica.process, replica.id);
             }
             _ => {
-                let sleeper = self.sleepers.swap_remove(chosen);
-                self.wake(sleeper);
+                let paused = self.paused.swap_remove(chosen);
+                self.resume(paused);
             }
         }
     }
 
-    /// One that wakes up finds a free place, or a new one.
-    fn wake(&mut self, sleeper: Sleeper) {
-        let (replica, turn) = sleeper.wake();
+    /// Resumes a replica in a free slot, or in a new one.
+    fn resume(&mut self, paused: PausedReplica) {
+        let (replica, outcome) = paused.resume();
         let free = self.replicas.iter().position(Option::is_none).unwrap_or(self.replicas.len());
         if free == self.replicas.len() {
             self.replicas.push(None);
         }
-        self.after_turn(free, replica, turn);
+        self.after_poll(free, replica, outcome);
     }
 
-    /// Notes what the state topic says of changes of weights and of what was seen in advance, before compaction can take it away.
-    fn note_changes(&mut self) {
+    /// Records the activations and watermarks in the state topic, before compaction removes them.
+    fn record_changes(&mut self) {
         for partition in 0..self.plan.state_partitions {
             for record in self.cluster.committed_records(STATE, partition) {
                 let (Some(key), Some(payload)) = (&record.key, &record.payload) else { continue };
@@ -422,19 +426,19 @@ impl World {
         }
     }
 
-    /// Every session expires, whoever holds it: the living take new seats.
+    /// Expires every session. Running replicas then join again.
     fn expire_all(&mut self) {
-        self.gone.clear();
+        self.unnoticed.clear();
         for id in &self.ids {
             while self.cluster.expire(id) {}
         }
     }
 
-    /// No more faults: everything that is left must be taken in.
+    /// Ends all faults. The remaining input must then be processed.
     fn settle(&mut self) {
         self.cluster.delay_markers(false);
-        while let Some(sleeper) = self.sleepers.pop() {
-            self.wake(sleeper);
+        while let Some(paused) = self.paused.pop() {
+            self.resume(paused);
         }
         self.replicas.iter().flatten().for_each(|replica| replica.process.faults().clear());
         self.expire_all();
@@ -442,19 +446,19 @@ impl World {
         let mut steps = 0;
         while quiet < 20 {
             steps += 1;
-            assert!(steps < 5_000, "the input is never used up");
+            assert!(steps < 5_000, "the input is never read to its end");
             self.clock.advance_millis(500);
             let place = steps % self.replicas.len();
             if self.replicas[place].is_none() {
                 self.start(place);
             }
-            let turn = self.turn(place);
+            let outcome = self.poll(place);
             if self.replicas[place].is_none() {
                 self.expire_all();
             }
-            quiet = if turn == Some(Turn::Idle) { quiet + 1 } else { 0 };
+            quiet = if outcome == Some(PollOutcome::Idle) { quiet + 1 } else { 0 };
         }
-        self.note_changes();
+        self.record_changes();
         let offsets = self.cluster.group_offsets(GROUP);
         for number in 0..self.partitions() {
             let partition = Partition { topic: INPUT.into(), number };

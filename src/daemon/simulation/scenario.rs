@@ -1,4 +1,4 @@
-//! What a seed decides before anything happens: the topics' sizes, the stream, the limits.
+//! What a seed decides in advance: the topics' sizes, the stream, the limits.
 
 use std::sync::Arc;
 
@@ -19,18 +19,18 @@ use crate::{
 pub const GROUP: &str = "app";
 pub const STREAM: &str = "load";
 pub const INPUT: &str = "in";
-/// Tells in advance, partitioned as the input.
-pub const KNOWN: &str = "known";
+/// The future-covariate topic, partitioned as the input.
+pub const COVARIATES: &str = "covariates";
 pub const FORECASTS: &str = "out";
 pub const FORECAST_PARTITIONS: i32 = 2;
 pub const STATE: &str = "state";
 pub const MODELS: &str = "models";
 pub const DEAD: &str = "dead";
 pub const MINUTE: i64 = 60_000;
-/// More partitions than this the input does not grow to.
+/// The input does not grow beyond so many partitions.
 pub const MOST_PARTITIONS: i32 = 5;
 
-/// Where a new series begins under a version, as whoever reads it from the models topic knows it.
+/// The prior of a version, as it is read back from the models topic.
 pub fn prior(forecast: &ForecastSpec, version: u64) -> Option<Arc<StreamPrior>> {
     let wide = version as f64;
     let size = ScaleEstimate { location: 1.0, scale: wide, difference: wide / 3.0 };
@@ -46,7 +46,7 @@ pub fn cluster(random: &mut Pcg64Mcg) -> MemoryCluster {
     let cluster = MemoryCluster::new();
     for (name, partitions, compacted) in [
         (INPUT, partitions, false),
-        (KNOWN, partitions, false),
+        (COVARIATES, partitions, false),
         (FORECASTS, FORECAST_PARTITIONS, false),
         (STATE, random.random_range(1..=partitions), true),
         (MODELS, 1, true),
@@ -58,7 +58,7 @@ pub fn cluster(random: &mut Pcg64Mcg) -> MemoryCluster {
     cluster
 }
 
-/// The settings that every replica has.
+/// The plan of every replica.
 pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
     let levels = [0.1, 0.5, 0.9];
     let (horizon, season) = (random.random_range(1..=4), *[0, 4].choose(random).unwrap());
@@ -70,9 +70,9 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
         Strategy::ManyToOne => ForecastSpec::aggregate(steps, &levels, rhythm, target, Some(0.5)),
         _ => ForecastSpec::new(steps, &levels, rhythm),
     };
-    let extra = ExtraFeatures { future_covariates: known(random, irregular), ..ExtraFeatures::default() };
+    let extra = ExtraFeatures { future_covariates: future_covariates(random, irregular), ..ExtraFeatures::default() };
     let (inputs, keyed) = (FEATURES + extra.features(), extra.future_covariates.keyed);
-    let tells = !extra.future_covariates.names.is_empty();
+    let has_covariates = !extra.future_covariates.names.is_empty();
     let engine = StreamSpec {
         name: STREAM.into(),
         series: SeriesSpec {
@@ -119,7 +119,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
         app: GROUP.into(),
         streams: vec![StreamPlan {
             engine,
-            future_covariates: tells.then(|| future_covariates_plan(&decode, keyed)),
+            future_covariates: has_covariates.then(|| future_covariates_plan(&decode, keyed)),
             decode,
             topics: vec![INPUT.into()],
             forecasts_topic: FORECASTS.into(),
@@ -138,8 +138,8 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
     }
 }
 
-/// Half of the streams know something in advance, where their grid lets them.
-fn known(random: &mut Pcg64Mcg, irregular: bool) -> FutureCovariateSpec {
+/// Half of the streams on a regular grid have future covariates.
+fn future_covariates(random: &mut Pcg64Mcg, irregular: bool) -> FutureCovariateSpec {
     if irregular || random.random_bool(0.5) {
         return FutureCovariateSpec::default();
     }
@@ -156,5 +156,5 @@ fn future_covariates_plan(decode: &DecodeSpec, keyed: bool) -> FutureCovariatesP
     let names = || vec!["warm".to_owned(), "price".to_owned()];
     let key = if keyed { KeySource::Record } else { KeySource::Fields(Vec::new()) };
     let decode = DecodeSpec { key, values: names(), covariates: names(), ..decode.clone() };
-    FutureCovariatesPlan { topic: KNOWN.into(), decode, keyed }
+    FutureCovariatesPlan { topic: COVARIATES.into(), decode, keyed }
 }

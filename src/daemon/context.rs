@@ -1,0 +1,42 @@
+//! What every thread of the process shares.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::{plan::Plan, status::Status};
+use crate::{broker::Broker, dashboard::http::Health, env::Clock};
+
+/// Handles that every worker thread holds a clone of.
+#[derive(Clone)]
+pub struct Context {
+    pub plan: Arc<Plan>,
+    pub broker: Arc<dyn Broker>,
+    pub clock: Arc<dyn Clock>,
+    /// Where the tasks stand; read by the lag monitor and the dashboard.
+    pub status: Arc<Status>,
+    /// What `/livez` and `/readyz` answer from.
+    pub health: Arc<Health>,
+    /// Cancelled once the process is to stop.
+    pub shutdown: CancellationToken,
+    /// The runtime whose timer ends a pause.
+    pub runtime: Handle,
+}
+
+impl Context {
+    /// Whether the process is stopping.
+    pub fn stopping(&self) -> bool {
+        self.shutdown.is_cancelled()
+    }
+
+    /// Blocks the calling thread for `duration`, or until the process is to stop. Not to be called on a thread of the
+    /// runtime.
+    pub fn pause(&self, duration: Duration) {
+        if !self.stopping() {
+            // Both outcomes end the pause: the caller looks at `stopping` itself.
+            let _elapsed =
+                self.runtime.block_on(async { tokio::time::timeout(duration, self.shutdown.cancelled()).await });
+        }
+    }
+}

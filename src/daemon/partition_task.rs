@@ -1,0 +1,38 @@
+//! One task of an assigned partition: a stream that reads it.
+
+use std::sync::Arc;
+
+use super::future_covariates::FutureCovariateFeed;
+use crate::{
+    broker::Partition,
+    engine::{TaskHandle, TaskId},
+    wire::TaskCheckpoint,
+};
+
+/// What a shard keeps of a task beside the engine's state.
+pub struct PartitionTask {
+    /// The task in the engine.
+    pub task: TaskHandle,
+    /// The index of its stream in the plan.
+    pub stream: usize,
+    /// The newest checkpoint in the state topic that this shard knows of.
+    pub checkpoint: Option<TaskCheckpoint>,
+    /// When that was written, in microseconds of the monotonic clock.
+    pub checkpoint_at: u64,
+    /// Series of a topic that was deleted and recreated. The next commit deletes their snapshots.
+    pub stale_series: Vec<String>,
+    /// Reads the future covariates, where the stream has some. Opened once the snapshots are restored.
+    pub feed: Option<FutureCovariateFeed>,
+}
+
+impl PartitionTask {
+    /// A task of which nothing is restored yet.
+    pub fn new(task: TaskHandle, stream: usize) -> Self {
+        Self { task, stream, checkpoint: None, checkpoint_at: 0, stale_series: Vec::new(), feed: None }
+    }
+}
+
+/// The partition that a task reads.
+pub fn input_partition(task: &TaskId) -> Partition {
+    Partition { topic: Arc::clone(&task.topic), number: task.partition }
+}

@@ -1,0 +1,34 @@
+//! A partition's way from assigned to running.
+//!
+//! The names follow Kafka Streams: the state topic is the changelog, its records are snapshots of series and
+//! checkpoints of tasks.
+//!
+//! ```text
+//!  assigned       its turn comes        end of the state topic           input replayed
+//! ──────────► Assigned ────► LoadingSnapshots ────► LoadingCovariates ────► Replaying ────► Running
+//!                │                   │            (with a feed only)            │
+//!                │                   └──── retriable error ──► Suspended ◄──────┘
+//!                └──────────────────────────── after a pause ──────┘
+//!  revoked or lost, in any phase: removed from the schedule
+//! ```
+//!
+//! - [`schedule`] decides which partition advances when, and retries a postponed restore.
+//! - [`partition`] holds the phases of one partition and advances it by a bounded slice.
+//! - [`snapshots`] puts records of the state topic into the engine.
+//! - [`serving_position`] decides where serving begins, and whether the input topic was deleted and recreated.
+//! - [`replay`] reads the input between the snapshots and that position again, without writing.
+//! - [`standby`] keeps copies of other shards' snapshots, so that a takeover reads only what is new.
+
+mod partition;
+mod replay;
+mod schedule;
+mod serving_position;
+mod snapshots;
+mod standby;
+mod stats;
+
+pub use partition::{AssignedPartition, RestoreInputs};
+pub use schedule::RestoreSchedule;
+pub use standby::standby_copy_bytes;
+#[cfg(test)]
+pub use stats::RestoreStats;

@@ -1,0 +1,360 @@
+//! One assigned partition: its tasks, and the phase of its restore.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    replay::{activate_recorded_weights, finish_replay, replay_batch, show_recorded_covariates, skip_replay},
+    serving_position::{Evidence, ServingPosition},
+    snapshots::SnapshotLoader,
+    standby::StandbyCopy,
+    stats::RestoreStats,
+};
+use crate::{
+    broker::{Broker, BrokerError, Partition, Reader, StartPosition},
+    daemon::{future_covariates::FutureCovariateFeed, partition_task::PartitionTask, plan::Plan},
+    dashboard::state::PartitionState,
+    engine::{Engine, TaskId},
+    wire::Decoder,
+};
+
+/// The most records of one slice, between two looks at the other partitions.
+const SLICE_RECORDS: usize = 20_000;
+/// How long all slices of one poll iteration wait for records together.
+pub const SLICE_WAIT: Duration = Duration::from_millis(20);
+/// Pause, in microseconds, before a topic that ends too early is looked at again.
+const RECHECK_MICROS: u64 = 5_000_000;
+
+/// What a restore needs from its shard.
+pub struct RestoreInputs<'a> {
+    pub plan: &'a Plan,
+    pub broker: &'a dyn Broker,
+    pub engine: &'a mut Engine,
+    pub decoders: &'a mut [Decoder],
+    /// Microseconds of the monotonic clock.
+    pub now: u64,
+}
+
+/// A partition that the group has assigned to this shard.
+pub struct AssignedPartition {
+    /// The streams that read it.
+    pub tasks: Vec<PartitionTask>,
+    phase: Phase,
+    /// The offset that the group has committed.
+    committed: Option<i64>,
+    /// Where serving begins.
+    serve_from: i64,
+    /// A standby copy of its part of the state topic, until that is loaded.
+    copy: Option<Arc<StandbyCopy>>,
+    /// When it was assigned, in microseconds of the monotonic clock.
+    pub assigned_at: u64,
+    /// Whether the topic was seen to end before the input that was read from it.
+    seen_shorter: bool,
+    /// Counts of its restore so far.
+    pub stats: RestoreStats,
+}
+
+enum Phase {
+    Assigned,
+    LoadingSnapshots {
+        reader: Box<dyn Reader>,
+        /// How many entries of the standby copy are loaded.
+        copied: usize,
+        next: i64,
+        end: i64,
+    },
+    /// Reads the future covariates. The input is then replayed from this offset.
+    LoadingCovariates {
+        replay_from: i64,
+    },
+    Replaying {
+        reader: Box<dyn Reader>,
+    },
+    Running,
+    /// Waits for its next attempt, until this time of the monotonic clock.
+    Suspended {
+        until: u64,
+    },
+}
+
+/// The outcome of one slice of a restore.
+#[derive(Debug, PartialEq, Eq)]
+pub enum SliceOutcome {
+    /// There is more to do.
+    More,
+    /// The partition can be served from this offset.
+    Ready(i64),
+    /// Nothing was done: it is served already, or waits for its turn.
+    Idle,
+}
+
+impl AssignedPartition {
+    /// Opens the tasks of a partition that was just assigned. `copy` is a standby copy of its part of the state topic,
+    /// which is then read on from the end of the copy.
+    pub fn open(
+        plan: &Plan,
+        engine: &mut Engine,
+        partition: &Partition,
+        committed: Option<i64>,
+        copy: Option<Arc<StandbyCopy>>,
+        now: u64,
+    ) -> Self {
+        let serve_from = committed.unwrap_or(0);
+        let tasks = plan
+            .streams_of(&partition.topic)
+            .filter_map(|(stream, name)| {
+                let id = TaskId { stream: name, topic: partition.topic.clone(), partition: partition.number };
+                Some(PartitionTask::new(engine.open(id, serve_from)?, stream))
+            })
+            .collect();
+        Self {
+            tasks,
+            phase: Phase::Assigned,
+            committed,
+            serve_from,
+            copy,
+            assigned_at: now,
+            seen_shorter: false,
+            stats: RestoreStats::default(),
+        }
+    }
+
+    pub fn running(&self) -> bool {
+        matches!(self.phase, Phase::Running)
+    }
+
+    /// Whether its restore has begun and is not done.
+    pub fn restoring(&self) -> bool {
+        self.state() == PartitionState::Restoring
+    }
+
+    /// Its state, as dashboard and metrics name it.
+    pub fn state(&self) -> PartitionState {
+        match self.phase {
+            Phase::Assigned => PartitionState::Created,
+            Phase::LoadingSnapshots { .. } | Phase::LoadingCovariates { .. } | Phase::Replaying { .. } => {
+                PartitionState::Restoring
+            }
+            Phase::Running => PartitionState::Running,
+            Phase::Suspended { .. } => PartitionState::Suspended,
+        }
+    }
+
+    /// Records that the restore still has to read: of the state topic, or then of the input, for a task at `position`.
+    pub fn remaining(&self, position: i64) -> u64 {
+        let remaining = match &self.phase {
+            Phase::LoadingSnapshots { next, end, .. } => end - next,
+            Phase::Replaying { .. } => self.serve_from - position,
+            Phase::Assigned | Phase::LoadingCovariates { .. } | Phase::Running | Phase::Suspended { .. } => 0,
+        };
+        u64::try_from(remaining).unwrap_or(0)
+    }
+
+    /// Postpones a restore after an error. It starts over at `until` (microseconds of the monotonic clock).
+    pub fn suspend(&mut self, engine: &mut Engine, until: u64) {
+        self.serve_from = self.committed.unwrap_or(0);
+        self.reset(engine);
+        self.phase = Phase::Suspended { until };
+    }
+
+    /// Empties the tasks, at the position where serving begins.
+    fn reset(&mut self, engine: &mut Engine) {
+        for own in &mut self.tasks {
+            let id = engine.id(own.task).clone();
+            engine.close(own.task);
+            if let Some(task) = engine.open(id, self.serve_from) {
+                own.task = task;
+            }
+            own.checkpoint = None;
+            own.feed = None;
+            own.stale_series.clear();
+        }
+        self.stats = RestoreStats::default();
+    }
+
+    /// Advances the restore by a bounded slice. `may_begin` says whether a restore may begin now, `wait` how long one
+    /// that is under way may wait for records.
+    ///
+    /// # Errors
+    /// The broker's. [`BrokerError::Retriable`] and [`BrokerError::Rejected`] call for [`Self::suspend`].
+    pub fn advance(
+        &mut self,
+        inputs: &mut RestoreInputs<'_>,
+        partition: &Partition,
+        may_begin: bool,
+        wait: Duration,
+    ) -> Result<SliceOutcome, BrokerError> {
+        match &mut self.phase {
+            Phase::Running => Ok(SliceOutcome::Idle),
+            Phase::Assigned if !may_begin => Ok(SliceOutcome::Idle),
+            Phase::Suspended { until } if !may_begin || inputs.now < *until => Ok(SliceOutcome::Idle),
+            Phase::Assigned | Phase::Suspended { .. } => {
+                match self.open_state_topic(inputs, partition)? {
+                    Some(loading) => self.phase = loading,
+                    None => return self.snapshots_loaded(inputs, partition),
+                }
+                Ok(SliceOutcome::More)
+            }
+            Phase::LoadingSnapshots { reader, copied, next, end } => {
+                let mut loader = SnapshotLoader::new(inputs.engine, &mut self.tasks, partition, &mut self.stats);
+                if let Some(copy) = self.copy.as_ref().and_then(|copy| copy.records(*copied, SLICE_RECORDS)) {
+                    loader.load(copy.map(|(key, value)| (Some(key), Some(value))));
+                    self.stats.warm = self.stats.snapshots;
+                    *copied += SLICE_RECORDS;
+                } else if let Some(batch) = reader.read(wait, SLICE_RECORDS)? {
+                    loader.load(batch.iter().map(|record| (record.key, record.payload)));
+                    *next = batch.next_offset().unwrap_or(*next);
+                } else if reader.has_reached(*end)? {
+                    return self.snapshots_loaded(inputs, partition);
+                }
+                Ok(SliceOutcome::More)
+            }
+            Phase::LoadingCovariates { replay_from } => {
+                let replay_from = *replay_from;
+                for feed in self.tasks.iter_mut().filter_map(|own| own.feed.as_mut()) {
+                    if !feed.fill(wait)? {
+                        return Ok(SliceOutcome::More);
+                    }
+                }
+                self.begin_replay(inputs, partition, replay_from)
+            }
+            Phase::Replaying { reader } => {
+                let batch = reader.read(wait, SLICE_RECORDS)?;
+                let done = match &batch {
+                    Some(batch) => batch.next_offset().is_some_and(|next| next >= self.serve_from),
+                    None => reader.has_reached(self.serve_from)?,
+                };
+                if let Some(batch) = batch {
+                    self.stats.replayed +=
+                        replay_batch(inputs.engine, inputs.decoders, &mut self.tasks, &batch, self.serve_from);
+                }
+                Ok(if done { self.ready(inputs.engine) } else { SliceOutcome::More })
+            }
+        }
+    }
+
+    /// Opens the partition of the state topic that holds the snapshots; `None` where it is empty.
+    fn open_state_topic(
+        &mut self,
+        inputs: &RestoreInputs<'_>,
+        partition: &Partition,
+    ) -> Result<Option<Phase>, BrokerError> {
+        let number = partition.number % inputs.plan.state_partitions;
+        let state = Partition { topic: inputs.plan.state_topic.as_str().into(), number };
+        let range = inputs.broker.offsets(&state)?;
+        // A topic that ends before the copy does was recreated.
+        self.copy = self.copy.take().filter(|copy| copy.next_offset <= range.end);
+        if self.copy.is_none() && range.start == range.end {
+            return Ok(None);
+        }
+        let (start, next) = match &self.copy {
+            Some(copy) => (StartPosition::Offset(copy.next_offset), copy.next_offset),
+            None => (StartPosition::Earliest, 0),
+        };
+        let reader = inputs.broker.reader(&state, start)?;
+        Ok(Some(Phase::LoadingSnapshots { reader, copied: 0, next, end: range.end }))
+    }
+
+    /// All snapshots are loaded: decides where serving begins, and from where the input must be replayed for that.
+    fn snapshots_loaded(
+        &mut self,
+        inputs: &mut RestoreInputs<'_>,
+        partition: &Partition,
+    ) -> Result<SliceOutcome, BrokerError> {
+        self.copy = None;
+        let evidence = Evidence {
+            committed: self.committed,
+            restored: self.stats.max_position,
+            fingerprint: self.tasks.iter().find_map(|own| own.checkpoint.as_ref()?.topic_fingerprint),
+            seen_shorter: self.seen_shorter,
+        };
+        match ServingPosition::find(inputs.broker, partition, evidence)? {
+            ServingPosition::At(offset) => self.serve_from = offset,
+            ServingPosition::Recreated(oldest) => self.discard_stale_state(inputs.engine, oldest),
+            ServingPosition::Unsure => {
+                self.seen_shorter = true;
+                self.suspend(inputs.engine, inputs.now + RECHECK_MICROS);
+                return Ok(SliceOutcome::More);
+            }
+        }
+        let replay_from = self.resume_tasks(inputs, partition)?;
+        if self.tasks.iter().any(|own| own.feed.is_some()) {
+            self.phase = Phase::LoadingCovariates { replay_from };
+            return Ok(SliceOutcome::More);
+        }
+        self.begin_replay(inputs, partition, replay_from)
+    }
+
+    /// The topic was recreated: empties the tasks, and notes the series whose snapshots the next commit deletes.
+    fn discard_stale_state(&mut self, engine: &mut Engine, oldest: i64) {
+        let stale: Vec<Vec<String>> = self.tasks.iter().map(|own| engine.keys(own.task)).collect();
+        self.serve_from = oldest;
+        self.reset(engine);
+        for (own, stale) in self.tasks.iter_mut().zip(stale) {
+            own.stale_series = stale;
+        }
+    }
+
+    /// Sets every task to where its checkpoint says. Returns the offset from which the input must be replayed.
+    fn resume_tasks(&mut self, inputs: &mut RestoreInputs<'_>, partition: &Partition) -> Result<i64, BrokerError> {
+        let engine = &mut *inputs.engine;
+        let mut replay_from = self.serve_from;
+        for own in &mut self.tasks {
+            let recorded = own.checkpoint.as_ref().map(|checkpoint| &checkpoint.progress);
+            let mut progress = recorded.cloned().unwrap_or_default();
+            let stream = &inputs.plan.streams[own.stream];
+            if let Some(plan) = &stream.future_covariates {
+                let watermarks = &mut progress.watermarks;
+                own.feed = Some(FutureCovariateFeed::open(inputs.broker, stream, plan, partition, watermarks)?);
+            }
+            if own.checkpoint.is_some() {
+                engine.resume(own.task, &progress);
+                activate_recorded_weights(engine, own.task, progress.replay_from);
+                replay_from = replay_from.min(progress.replay_from);
+            } else {
+                skip_replay(engine, own.task, self.serve_from);
+            }
+        }
+        Ok(replay_from)
+    }
+
+    /// The future covariates are loaded: begins the replay, or ends the restore where there is nothing to replay.
+    fn begin_replay(
+        &mut self,
+        inputs: &mut RestoreInputs<'_>,
+        partition: &Partition,
+        replay_from: i64,
+    ) -> Result<SliceOutcome, BrokerError> {
+        for own in &mut self.tasks {
+            let position = inputs.engine.position(own.task);
+            show_recorded_covariates(inputs.engine, own, position);
+        }
+        let oldest = inputs.broker.offsets(partition)?.start;
+        if oldest > replay_from {
+            let not_replayed = oldest.min(self.serve_from) - replay_from;
+            let unread = (oldest - self.serve_from).max(0);
+            tracing::warn!(
+                topic = &*partition.topic,
+                partition = partition.number,
+                offset = replay_from,
+                oldest,
+                not_replayed,
+                unread,
+                "retention deleted input that the restore needs; series continue from older snapshots, unread records \
+                 are lost. Let the topic keep its records for longer than checkpoint_interval"
+            );
+            self.stats.lost = u64::try_from(not_replayed + unread).unwrap_or(0);
+        }
+        if replay_from >= self.serve_from || oldest >= self.serve_from {
+            return Ok(self.ready(inputs.engine));
+        }
+        let reader = inputs.broker.reader(partition, StartPosition::Offset(replay_from))?;
+        self.phase = Phase::Replaying { reader };
+        Ok(SliceOutcome::More)
+    }
+
+    fn ready(&mut self, engine: &mut Engine) -> SliceOutcome {
+        finish_replay(engine, &mut self.tasks, self.serve_from);
+        self.phase = Phase::Running;
+        SliceOutcome::Ready(self.serve_from)
+    }
+}

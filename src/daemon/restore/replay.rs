@@ -1,0 +1,106 @@
+//! Replay: reads input again from the snapshots to the committed position, and writes nothing.
+
+use crate::{
+    broker::Batch,
+    daemon::partition_task::PartitionTask,
+    engine::{Engine, Observation, TaskHandle},
+    wire::Decoder,
+};
+
+/// Replays the records of `batch` below `end`. Weights change, and future covariates are shown, at the positions that
+/// the task's checkpoint names. Returns how many records were replayed.
+pub fn replay_batch(
+    engine: &mut Engine,
+    decoders: &mut [Decoder],
+    tasks: &mut [PartitionTask],
+    batch: &Batch,
+    end: i64,
+) -> usize {
+    let mut replayed = 0;
+    for own in tasks {
+        let task = own.task;
+        let start = engine.position(task);
+        engine.begin(false);
+        let mut change = next_change(engine, task, start);
+        for record in batch.iter().filter(|record| record.offset >= start && record.offset < end) {
+            while let Some(at) = change.filter(|&at| record.offset >= at) {
+                engine.advance(task, at);
+                engine.finish(0.0);
+                activate_recorded_weights(engine, task, at);
+                show_recorded_covariates(engine, own, at);
+                change = next_change(engine, task, at);
+            }
+            let decoder = &mut decoders[own.stream];
+            // Rejected records went to the dead-letter topic when they were first read.
+            let _rejected = decoder.decode(
+                record.key,
+                record.timestamp,
+                record.payload,
+                &mut |series: &str, time, value, covariates| {
+                    engine.accept(task, &Observation { offset: record.offset, series, time, value, covariates });
+                },
+            );
+            replayed += 1;
+        }
+        if let Some(next) = batch.next_offset() {
+            engine.advance(task, next.clamp(start, end.max(start)));
+        }
+        engine.finish(0.0);
+    }
+    replayed
+}
+
+/// Advances the tasks to `end`, where serving begins, also past offsets that hold no record (transaction markers).
+pub fn finish_replay(engine: &mut Engine, tasks: &mut [PartitionTask], end: i64) {
+    engine.begin(false);
+    for own in tasks {
+        let task = own.task;
+        while let Some(at) = next_change(engine, task, engine.position(task)).filter(|&at| at <= end) {
+            engine.advance(task, at);
+            activate_recorded_weights(engine, task, at);
+            show_recorded_covariates(engine, own, at);
+        }
+        engine.advance(task, end.max(engine.position(task)));
+        engine.finish(0.0);
+    }
+}
+
+/// Sets the position of a task without a checkpoint: nothing is replayed for it.
+pub fn skip_replay(engine: &mut Engine, task: TaskHandle, position: i64) {
+    engine.begin(false);
+    engine.advance(task, position);
+    engine.finish(0.0);
+}
+
+/// The next position after `position` at which weights change or more future covariates are shown.
+fn next_change(engine: &Engine, task: TaskHandle, position: i64) -> Option<i64> {
+    let watermark = engine.watermarks_after(task, position).first().map(|watermark| watermark.position);
+    engine.next_activation(task, position).into_iter().chain(watermark).min()
+}
+
+/// Shows the engine the future covariates that were read when the input at `position` was first served.
+pub fn show_recorded_covariates(engine: &mut Engine, own: &mut PartitionTask, position: i64) {
+    if let (Some(feed), Some(watermark)) = (&mut own.feed, engine.watermark_at(own.task, position))
+        && engine.covariate_offset(own.task) < watermark.next
+    {
+        feed.show_until(engine, own.task, watermark);
+    }
+}
+
+/// Activates the weights that the task's checkpoint names for `position`.
+pub fn activate_recorded_weights(engine: &mut Engine, task: TaskHandle, position: i64) {
+    let version = engine.recorded_version(task, position);
+    if !engine.activate(task, version) && engine.version(task) != version {
+        let (id, serving) = (engine.id(task), engine.version(task));
+        tracing::warn!(
+            stream = &*id.stream,
+            topic = &*id.topic,
+            partition = id.partition,
+            offset = position,
+            version,
+            serving,
+            "the models topic no longer holds the weights of this input; replaying with others. Forecasts may differ \
+             until the next burn-in"
+        );
+    }
+}

@@ -1,0 +1,196 @@
+//! The partitions of a shard, and what is due when: which restores begin, go on or are retried, and when standby
+//! copies are polled.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    partition::{AssignedPartition, RestoreInputs, SLICE_WAIT, SliceOutcome},
+    standby::Standby,
+    stats::RestoreStats,
+};
+use crate::{
+    broker::{Broker, BrokerError, Member, Partition},
+    daemon::plan::Plan,
+    dashboard::state::PartitionState,
+    engine::Engine,
+    telemetry::metrics,
+};
+
+/// Pause before a postponed restore starts over.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
+/// The most partitions that are restored at the same time, or begun in one poll iteration. Each has a Kafka client of
+/// its own, which fetches ahead.
+const MAX_CONCURRENT_RESTORES: usize = 8;
+
+/// The outcome of advancing all restores.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RestoreProgress {
+    /// Whether any restore advanced.
+    pub advanced: bool,
+    /// Whether a partition became ready to be served.
+    pub ready: bool,
+}
+
+/// The assigned partitions, and the standby copies of the others.
+pub struct RestoreSchedule {
+    /// The partitions that the group has assigned.
+    pub partitions: BTreeMap<Partition, AssignedPartition>,
+    /// Copies of other shards' snapshots.
+    standby: Standby,
+    /// Whether the last poll of the standby copies found new records.
+    standby_lagging: bool,
+}
+
+impl RestoreSchedule {
+    /// A schedule without partitions. Standby copies wait as after a rebalance.
+    pub fn new(now: u64) -> Self {
+        let mut standby = Standby::default();
+        standby.rebalanced(now);
+        Self { partitions: BTreeMap::new(), standby, standby_lagging: false }
+    }
+
+    /// Adds partitions that the group has just assigned, with the offsets that it has committed of each.
+    pub fn assign(
+        &mut self,
+        plan: &Plan,
+        engine: &mut Engine,
+        partitions: &[Partition],
+        committed: &[Option<i64>],
+        now: u64,
+    ) {
+        let state = |partition: &Partition| partition.number % plan.state_partitions;
+        let copies = self.standby.take(partitions.iter().map(state));
+        for (partition, &committed) in partitions.iter().zip(committed) {
+            let copy = copies.get(&state(partition)).cloned();
+            tracing::info!(
+                topic = &*partition.topic,
+                partition = partition.number,
+                offset = committed,
+                warm = copy.is_some(),
+                "partition assigned; restoring"
+            );
+            let assigned = AssignedPartition::open(plan, engine, partition, committed, copy, now);
+            self.partitions.insert(partition.clone(), assigned);
+        }
+        self.standby.rebalanced(now);
+    }
+
+    /// Removes partitions that the group has revoked, and returns those that were there.
+    pub fn revoke(&mut self, partitions: &[Partition], now: u64) -> Vec<AssignedPartition> {
+        self.standby.rebalanced(now);
+        let mut revoked = Vec::new();
+        for partition in partitions {
+            if let Some(assigned) = self.partitions.remove(partition) {
+                tracing::info!(topic = &*partition.topic, partition = partition.number, "partition revoked");
+                revoked.push(assigned);
+            }
+        }
+        revoked
+    }
+
+    pub fn all_running(&self) -> bool {
+        self.partitions.values().all(AssignedPartition::running)
+    }
+
+    /// Whether there is work that must not wait for input: a restore, or standby copies that lag.
+    pub fn busy(&self) -> bool {
+        self.standby_lagging || !self.all_running()
+    }
+
+    /// Whether the group has not rebalanced for a while.
+    pub fn settled(&self, now: u64) -> bool {
+        self.standby.settled(now)
+    }
+
+    #[cfg(test)]
+    pub fn standby_copy_bytes(&self) -> usize {
+        self.standby.bytes()
+    }
+
+    #[cfg(test)]
+    pub fn stats(&self) -> Vec<RestoreStats> {
+        self.partitions.values().map(|assigned| assigned.stats).collect()
+    }
+
+    /// Polls the standby copies of partitions that this shard does not own. Returns whether there was anything to do.
+    pub fn poll_standby(
+        &mut self,
+        plan: &Plan,
+        broker: &dyn Broker,
+        shard: &str,
+        now: u64,
+    ) -> Result<bool, BrokerError> {
+        let Self { partitions, standby, .. } = self;
+        let owned =
+            |topic: &String, number| partitions.contains_key(&Partition { topic: topic.as_str().into(), number });
+        let wanted = |number: i32| !plan.topics().iter().all(|topic| owned(topic, number));
+        let lagging = standby.poll(plan, broker, now, wanted)?;
+        if lagging != self.standby_lagging {
+            metrics::STANDBY_BYTES.gauge(&[("shard", shard)]).set(standby.bytes() as f64);
+            self.standby_lagging = lagging;
+        }
+        Ok(lagging)
+    }
+
+    /// Advances every restore by a slice, and starts the delivery of partitions that become ready.
+    ///
+    /// # Errors
+    /// The broker's, where the group membership cannot go on. A postponed restore is none.
+    pub fn advance(
+        &mut self,
+        inputs: &mut RestoreInputs<'_>,
+        member: &mut dyn Member,
+    ) -> Result<RestoreProgress, BrokerError> {
+        let mut progress = RestoreProgress::default();
+        let mut restoring = self.partitions.values().filter(|assigned| assigned.restoring()).count();
+        let wait = SLICE_WAIT / u32::try_from(restoring.max(1)).unwrap_or(1);
+        for (partition, assigned) in &mut self.partitions {
+            let (topic, number) = (&*partition.topic, partition.number);
+            let before = assigned.state();
+            let slice = assigned.advance(inputs, partition, restoring < MAX_CONCURRENT_RESTORES, wait);
+            // A restore that began and ended in one slice has taken its share of the iteration as well.
+            restoring += usize::from(before != PartitionState::Restoring && before != assigned.state());
+            match slice {
+                Ok(SliceOutcome::Idle) => continue,
+                Ok(SliceOutcome::More) => {}
+                Ok(SliceOutcome::Ready(offset)) => {
+                    let stats = assigned.stats;
+                    tracing::info!(topic, partition = number, offset, ?stats, "partition restored; serving");
+                    if let Some(own) = assigned.tasks.first() {
+                        let micros = inputs.now.saturating_sub(assigned.assigned_at);
+                        stats.record(&inputs.plan.streams[own.stream].engine.name, micros);
+                    }
+                    member.start(partition, offset)?;
+                    progress.ready = true;
+                }
+                // A rejected request may be for a topic that is just being recreated.
+                Err(BrokerError::Retriable(error) | BrokerError::Rejected(error)) => {
+                    tracing::warn!(
+                        topic, partition = number, error, retry_in = ?RETRY_DELAY,
+                        "restore postponed; retrying"
+                    );
+                    assigned.suspend(inputs.engine, inputs.now + RETRY_DELAY.as_micros() as u64);
+                }
+                Err(error) => return Err(error),
+            }
+            progress.advanced = true;
+        }
+        Ok(progress)
+    }
+
+    /// Logs how far every restore is.
+    pub fn log_progress(&self, engine: &Engine) {
+        for (partition, assigned) in self.partitions.iter().filter(|(_, assigned)| assigned.restoring()) {
+            let position = assigned.tasks.first().map_or(0, |own| engine.position(own.task));
+            let RestoreStats { snapshots, replayed, .. } = assigned.stats;
+            tracing::info!(
+                topic = &*partition.topic,
+                partition = partition.number,
+                snapshots,
+                replayed,
+                remaining = assigned.remaining(position),
+                "restoring"
+            );
+        }
+    }
+}

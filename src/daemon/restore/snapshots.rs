@@ -1,0 +1,126 @@
+//! Puts records of the state topic into the tasks that they belong to.
+
+use std::collections::BTreeMap;
+
+use super::stats::RestoreStats;
+use crate::{
+    broker::Partition,
+    daemon::partition_task::PartitionTask,
+    engine::{EncodedSnapshot, Engine, SnapshotError},
+    wire::{Envelope, StateError, StateKey, StateKind, TaskCheckpoint},
+};
+
+/// Restores the tasks of one partition.
+pub struct SnapshotLoader<'a> {
+    engine: &'a mut Engine,
+    tasks: &'a mut [PartitionTask],
+    partition: &'a Partition,
+    stats: &'a mut RestoreStats,
+    /// The common prefix of each task's series keys.
+    prefixes: Vec<String>,
+}
+
+impl<'a> SnapshotLoader<'a> {
+    pub fn new(
+        engine: &'a mut Engine,
+        tasks: &'a mut [PartitionTask],
+        partition: &'a Partition,
+        stats: &'a mut RestoreStats,
+    ) -> Self {
+        let prefix = |own: &PartitionTask| {
+            let mut prefix = String::new();
+            StateKey::write_series(&mut prefix, &engine.id(own.task).stream, &partition.topic, partition.number, "");
+            prefix
+        };
+        let prefixes = tasks.iter().map(prefix).collect();
+        Self { engine, tasks, partition, stats, prefixes }
+    }
+
+    /// Restores keys and values, in order. Skips tombstones and records of other tasks or removed streams.
+    pub fn load<'r>(&mut self, records: impl Iterator<Item = (Option<&'r [u8]>, Option<&'r [u8]>)>) {
+        let mut series: Vec<Vec<EncodedSnapshot<'r>>> = self.tasks.iter().map(|_| Vec::new()).collect();
+        for (key, payload) in records {
+            let (Some(key), Some(payload)) = (key, payload) else { continue };
+            if let Err(error) = self.decode(key, payload, &mut series) {
+                self.reject(&error);
+            }
+        }
+        let mut discarded: BTreeMap<String, usize> = BTreeMap::new();
+        for (index, series) in series.into_iter().enumerate() {
+            for restored in self.engine.restore(self.tasks[index].task, &series) {
+                match restored {
+                    Ok(parts) => {
+                        self.stats.snapshots += 1;
+                        parts.iter().for_each(|part| *discarded.entry(part.to_string()).or_default() += 1);
+                    }
+                    Err(error) => self.reject(&error.into()),
+                }
+            }
+        }
+        for (part, series) in discarded {
+            tracing::warn!(
+                topic = &*self.partition.topic,
+                partition = self.partition.number,
+                part,
+                series,
+                "snapshots hold an unusable part; it starts empty in these series"
+            );
+        }
+    }
+
+    fn reject(&mut self, error: &StateRejection) {
+        tracing::warn!(
+            topic = &*self.partition.topic, partition = self.partition.number, %error,
+            "ignoring an unusable record of the state topic; its state is rebuilt from the input"
+        );
+        self.stats.rejected += 1;
+    }
+
+    fn decode<'r>(
+        &mut self,
+        key: &'r [u8],
+        payload: &'r [u8],
+        series: &mut [Vec<EncodedSnapshot<'r>>],
+    ) -> Result<(), StateRejection> {
+        // Nearly all records are series of these tasks. Comparing prefixes is several times faster than parsing the
+        // key.
+        let own = self.prefixes.iter().position(|prefix| key.starts_with(prefix.as_bytes()));
+        if let Some(index) = own {
+            let name = StateKey::read_series(&key[self.prefixes[index].len()..])?;
+            let envelope = Envelope::decode(payload)?;
+            if envelope.kind != StateKind::Series {
+                return Err(StateRejection::Kind(String::from_utf8_lossy(key).into_owned()));
+            }
+            self.stats.max_position = self.stats.max_position.max(Some(envelope.position));
+            let Envelope { position, body, .. } = envelope;
+            series[index].push(EncodedSnapshot { series: name, position, body });
+            return Ok(());
+        }
+        let StateKey::Task { stream, topic, partition } = StateKey::parse(key)? else { return Ok(()) };
+        if *topic != *self.partition.topic || partition != self.partition.number {
+            return Ok(());
+        }
+        let engine = &self.engine;
+        let Some(own) = self.tasks.iter_mut().find(|own| *engine.id(own.task).stream == *stream) else {
+            return Ok(());
+        };
+        let envelope = Envelope::decode(payload)?;
+        if envelope.kind != StateKind::Task {
+            return Err(StateRejection::Kind(String::from_utf8_lossy(key).into_owned()));
+        }
+        self.stats.max_position = self.stats.max_position.max(Some(envelope.position));
+        own.checkpoint = Some(TaskCheckpoint::from_bytes(envelope.body)?);
+        Ok(())
+    }
+}
+
+/// Why a record of the state topic cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum StateRejection {
+    #[error(transparent)]
+    Record(#[from] StateError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error("the record with key {0} holds another kind of state than its key says")]
+    Kind(String),
+}

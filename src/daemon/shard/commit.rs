@@ -1,0 +1,221 @@
+//! Commits a transaction: forecasts, dead letters, due snapshots, task checkpoints and input offsets.
+
+use std::collections::BTreeMap;
+
+use super::transaction::OpenTransaction;
+use crate::{
+    broker::{Batch, BrokerError, Member, Partition, ProducerRecord},
+    daemon::{
+        forecasts::ForecastWriter,
+        partition_task::{PartitionTask, input_partition},
+        plan::Plan,
+        restore::AssignedPartition,
+    },
+    engine::{Engine, TaskHandle, TaskId, Transaction},
+    wire::{DeadLetter, Envelope, StateKey, StateKind, TaskCheckpoint, TopicFingerprint},
+};
+
+/// Checkpoints of a task per checkpoint interval. An older one is never wrong, but makes a successor replay more.
+const CHECKPOINTS_PER_INTERVAL: u64 = 10;
+
+/// What [`commit`] needs.
+pub struct CommitInputs<'a> {
+    pub plan: &'a Plan,
+    pub engine: &'a Engine,
+    pub member: &'a mut dyn Member,
+    pub forecasts: &'a mut ForecastWriter,
+    /// The assigned partitions. Their tasks' checkpoints are updated.
+    pub partitions: &'a mut BTreeMap<Partition, AssignedPartition>,
+    pub input: &'a OpenTransaction,
+    pub output: &'a Transaction,
+    /// Microseconds of the monotonic clock.
+    pub now: u64,
+}
+
+/// Writes and commits a transaction. Returns the bytes of its forecasts, by the stream's index in the plan.
+///
+/// # Errors
+/// The broker's. Nothing of the transaction is then visible; the caller must abort it and roll back.
+pub fn commit(mut inputs: CommitInputs<'_>) -> Result<Vec<u64>, BrokerError> {
+    inputs.member.begin()?;
+    let forecast_bytes = inputs.send_forecasts()?;
+    inputs.send_dead_letters()?;
+    inputs.delete_stale_snapshots()?;
+    inputs.send_snapshots()?;
+    let checkpoints = inputs.send_checkpoints()?;
+    // Every task of a partition has advanced to the same offset.
+    let advances = inputs.output.tasks.iter().filter(|advance| inputs.task(advance.task).is_some());
+    let positions: BTreeMap<_, _> =
+        advances.map(|advance| (input_partition(inputs.engine.id(advance.task)), advance.to)).collect();
+    inputs.member.commit(&positions.into_iter().collect::<Vec<_>>())?;
+    for (task, checkpoint) in checkpoints {
+        let assigned = inputs.partitions.get_mut(&input_partition(inputs.engine.id(task)));
+        if let Some(own) = assigned.and_then(|assigned| assigned.tasks.iter_mut().find(|own| own.task == task)) {
+            own.checkpoint = Some(checkpoint);
+            own.checkpoint_at = inputs.now;
+            own.stale_series.clear();
+        }
+    }
+    Ok(forecast_bytes)
+}
+
+impl CommitInputs<'_> {
+    fn send_forecasts(&mut self) -> Result<Vec<u64>, BrokerError> {
+        let mut bytes = vec![0; self.plan.streams.len()];
+        let Self { plan, engine, member, forecasts, partitions, output, .. } = self;
+        let mut payload = Vec::new();
+        let streams: BTreeMap<TaskHandle, usize> =
+            partitions.values().flat_map(|assigned| &assigned.tasks).map(|own| (own.task, own.stream)).collect();
+        let (mut stream, mut topic) = (0, (None, ""));
+        for row in &output.forecasts {
+            if topic.0 != Some(row.task) {
+                let Some(index) = streams.get(&row.task) else { continue };
+                stream = *index;
+                topic = (Some(row.task), &plan.streams[stream].forecasts_topic);
+            }
+            forecasts.write(engine, output, row, &mut payload);
+            bytes[stream] += payload.len() as u64;
+            member.send(ProducerRecord {
+                topic: topic.1,
+                partition: None,
+                key: Some(engine.key(row.task, row.series).as_bytes()),
+                payload: Some(&payload),
+                headers: &[],
+            })?;
+        }
+        Ok(bytes)
+    }
+
+    fn send_dead_letters(&mut self) -> Result<(), BrokerError> {
+        self.send_covariate_dead_letters()?;
+        for rejected in &self.input.rejected {
+            let batch = &self.input.inbox[rejected.batch];
+            let Some(record) = batch.get(rejected.record) else { continue };
+            let letter = DeadLetter {
+                rejection: &rejected.rejection,
+                stream: &self.plan.streams[rejected.stream].engine.name,
+                topic: &batch.partition.topic,
+                partition: batch.partition.number,
+                offset: record.offset,
+                timestamp: record.timestamp,
+                key: record.key,
+                payload: record.payload,
+            };
+            send_dead_letter(self.member, &self.plan.dead_letter_topic, &letter)?;
+        }
+        Ok(())
+    }
+
+    /// Sends the dead letters of future covariates, for the tasks that advance: their checkpoints say that the records
+    /// were read.
+    fn send_covariate_dead_letters(&mut self) -> Result<(), BrokerError> {
+        for own in self.partitions.values().flat_map(|assigned| &assigned.tasks) {
+            let Some(feed) = own.feed.as_ref().filter(|_| self.output.moved(own.task)) else { continue };
+            for rejected in &feed.dead_letters {
+                let letter = DeadLetter {
+                    rejection: &rejected.rejection,
+                    stream: &self.plan.streams[own.stream].engine.name,
+                    topic: &feed.partition.topic,
+                    partition: feed.partition.number,
+                    offset: rejected.offset,
+                    timestamp: rejected.timestamp,
+                    key: rejected.key.as_deref(),
+                    payload: rejected.payload.as_deref(),
+                };
+                send_dead_letter(self.member, &self.plan.dead_letter_topic, &letter)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_snapshots(&mut self) -> Result<(), BrokerError> {
+        let (mut key, mut buffer) = (String::new(), Vec::new());
+        for snapshot in &self.output.snapshots {
+            let id = self.engine.id(snapshot.task);
+            key.clear();
+            StateKey::write_series(&mut key, &id.stream, &id.topic, id.partition, &snapshot.series);
+            buffer.clear();
+            Envelope::new(StateKind::Series, snapshot.position, &snapshot.body).encode(&mut buffer);
+            self.send_state(id.partition, &key, Some(&buffer))?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the snapshots of a topic that was deleted and recreated, before any of the new topic. The same
+    /// transaction replaces the task checkpoint, which names the old topic.
+    fn delete_stale_snapshots(&mut self) -> Result<(), BrokerError> {
+        let mut key = String::new();
+        for advance in &self.output.tasks {
+            let id = self.engine.id(advance.task);
+            for series in self.task(advance.task).map(|own| own.stale_series.clone()).unwrap_or_default() {
+                key.clear();
+                StateKey::write_series(&mut key, &id.stream, &id.topic, id.partition, &series);
+                self.send_state(id.partition, &key, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a record to the state topic; `None` is a tombstone. All states of an input partition are in one partition.
+    fn send_state(&mut self, partition: i32, key: &str, payload: Option<&[u8]>) -> Result<(), BrokerError> {
+        self.member.send(ProducerRecord {
+            topic: &self.plan.state_topic,
+            partition: Some(partition % self.plan.state_partitions),
+            key: Some(key.as_bytes()),
+            payload,
+            headers: &[],
+        })
+    }
+
+    /// Sends the checkpoints that are due: those of tasks with new weights or watermarks, and old ones.
+    fn send_checkpoints(&mut self) -> Result<Vec<(TaskHandle, TaskCheckpoint)>, BrokerError> {
+        let mut sent = Vec::new();
+        for advance in &self.output.tasks {
+            let Some(own) = self.task(advance.task) else { continue };
+            let age = self.now.saturating_sub(own.checkpoint_at);
+            let old = age >= self.plan.checkpoint_interval / CHECKPOINTS_PER_INTERVAL;
+            if !(advance.checkpoint_due || old || own.checkpoint.is_none()) {
+                continue;
+            }
+            let id = self.engine.id(advance.task);
+            let checkpoint = TaskCheckpoint {
+                progress: advance.progress.clone(),
+                fingerprint: self.plan.streams[own.stream].engine.network.fingerprint(),
+                topic_fingerprint: self.topic_fingerprint(id),
+            };
+            let mut key = String::new();
+            StateKey::write_task(&mut key, &id.stream, &id.topic, id.partition);
+            let body = checkpoint.to_bytes().map_err(|error| BrokerError::Rejected(error.to_string()))?;
+            let mut payload = Vec::new();
+            Envelope::new(StateKind::Task, advance.to, &body).encode(&mut payload);
+            self.send_state(id.partition, &key, Some(&payload))?;
+            sent.push((advance.task, checkpoint));
+        }
+        Ok(sent)
+    }
+
+    fn task(&self, task: TaskHandle) -> Option<&PartitionTask> {
+        let assigned = self.partitions.get(&input_partition(self.engine.id(task)))?;
+        assigned.tasks.iter().find(|own| own.task == task)
+    }
+
+    /// The newest input record of a task, if it has a timestamp.
+    fn topic_fingerprint(&self, id: &TaskId) -> Option<TopicFingerprint> {
+        let of_task = |batch: &&Batch| batch.partition.topic == id.topic && batch.partition.number == id.partition;
+        let batch = self.input.inbox.iter().rev().find(of_task)?;
+        let record = batch.get(batch.len().checked_sub(1)?)?;
+        record.timestamp.map(|timestamp| TopicFingerprint { offset: record.offset, timestamp })
+    }
+}
+
+fn send_dead_letter(member: &mut dyn Member, topic: &str, letter: &DeadLetter<'_>) -> Result<(), BrokerError> {
+    let headers = letter.headers();
+    let headers: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (*name, value.as_slice())).collect();
+    member.send(ProducerRecord {
+        topic,
+        partition: None,
+        key: letter.truncated_key(),
+        payload: letter.truncated_payload(),
+        headers: &headers,
+    })
+}

@@ -1,0 +1,204 @@
+//! What a committed transaction adds to the metrics and to the dashboard.
+
+use std::collections::BTreeMap;
+
+use super::transaction::OpenTransaction;
+use crate::{
+    daemon::{forecasts::ForecastTimes, partition_task::PartitionTask, plan::Plan, status::Status},
+    dashboard::state::{HorizonAccuracy, IntervalCoverage, SeriesUpdate, WorkCounts},
+    engine::{Engine, StreamSpec, Transaction},
+    forecast::{AccuracySums, Expert},
+    telemetry::metrics,
+    wire::{Rejection, RejectionReason},
+};
+
+/// Record ages measured per batch and transaction, evenly spread. More would cost time and not change the histogram.
+const AGES_PER_BATCH: usize = 64;
+
+/// When a transaction reached its stages, in microseconds of the monotonic clock.
+#[derive(Debug, Clone, Copy)]
+pub struct TransactionTimes {
+    /// Its input was polled.
+    pub started: u64,
+    /// Its forecasts were computed.
+    pub computed: u64,
+    /// It was committed.
+    pub committed: u64,
+    /// The wall clock at the commit, in milliseconds since the Unix epoch.
+    pub wall: i64,
+}
+
+/// A transaction that was committed.
+pub struct CommittedTransaction<'a> {
+    pub plan: &'a Plan,
+    pub engine: &'a Engine,
+    pub input: &'a OpenTransaction,
+    pub output: &'a Transaction,
+    pub times: TransactionTimes,
+}
+
+impl CommittedTransaction<'_> {
+    /// Records everything. `forecast_bytes` are the bytes of forecasts, by the stream's index in the plan.
+    pub fn record(&self, status: &Status, forecast_bytes: &[u64]) {
+        let times = self.times;
+        metrics::TRANSACTION_COMPUTE_SECONDS.histogram(&[]).record(seconds(times.started, times.computed));
+        metrics::COMMIT_SECONDS.histogram(&[]).record(seconds(times.computed, times.committed));
+        metrics::TRANSACTIONS.counter(&[("outcome", "committed")]).increment(1);
+        for (stream, bytes) in self.plan.streams.iter().zip(forecast_bytes) {
+            metrics::FORECAST_BYTES.counter(&[("stream", &stream.engine.name)]).increment(*bytes);
+        }
+        self.record_streams(status);
+        self.record_snapshots();
+        self.record_forecasts(status);
+    }
+
+    fn record_streams(&self, status: &Status) {
+        let mut works: Vec<WorkCounts> = vec![WorkCounts::default(); self.plan.streams.len()];
+        self.record_input(&mut works);
+        self.record_rejections(&mut works);
+        let output = self.output;
+        for (index, (stream, work)) in self.plan.streams.iter().zip(&mut works).enumerate() {
+            let name: &str = &stream.engine.name;
+            let label = [("stream", name)];
+            work.observations = output.observations[index];
+            work.forecasts = output.forecast_counts[index];
+            metrics::OBSERVATIONS.counter(&label).increment(work.observations);
+            metrics::FORECASTS.counter(&label).increment(work.forecasts);
+            metrics::STEPS.counter(&label).increment(output.steps[index]);
+            metrics::BURN_INS.counter(&label).increment(output.burn_ins[index]);
+            let rows = metrics::MICRO_BATCH_ROWS.histogram(&label);
+            let batches = output.batches.iter().filter(|batch| batch.stream == index);
+            batches.for_each(|batch| rows.record(batch.series as f64));
+            record_accuracy(&stream.engine, &output.accuracy[index], status);
+            status.dashboard.record_work(name, *work);
+        }
+    }
+
+    fn record_input(&self, works: &mut [WorkCounts]) {
+        for batch in &self.input.inbox {
+            let partition = batch.partition.number.to_string();
+            for (index, name) in self.plan.streams_of(&batch.partition.topic) {
+                let labels = [("stream", &*name), ("topic", &*batch.partition.topic), ("partition", &*partition)];
+                metrics::RECORDS.counter(&labels).increment(batch.len() as u64);
+                metrics::RECORD_BYTES.counter(&labels).increment(batch.bytes() as u64);
+                works[index].records += batch.len() as u64;
+                let ages = metrics::RECORD_AGE_SECONDS.histogram(&[("stream", &*name)]);
+                let stride = batch.len().div_ceil(AGES_PER_BATCH).max(1);
+                let timestamps = batch.iter().step_by(stride).filter_map(|record| record.timestamp);
+                timestamps.for_each(|timestamp| ages.record((self.times.wall - timestamp).max(0) as f64 / 1000.0));
+            }
+        }
+    }
+
+    fn record_rejections(&self, works: &mut [WorkCounts]) {
+        for rejected in &self.input.rejected {
+            let name: &str = &self.plan.streams[rejected.stream].engine.name;
+            record_dead_letter(name, &rejected.rejection);
+            works[rejected.stream].dead_letters += 1;
+            match rejected.rejection.reason {
+                RejectionReason::Late => {
+                    metrics::LATE.counter(&[("stream", name)]).increment(1);
+                    works[rejected.stream].late += 1;
+                }
+                RejectionReason::Duplicate => metrics::DUPLICATES.counter(&[("stream", name)]).increment(1),
+                _ => {}
+            }
+        }
+    }
+
+    fn record_snapshots(&self) {
+        let mut written: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+        for snapshot in &self.output.snapshots {
+            let (count, bytes) = written.entry(&self.engine.id(snapshot.task).stream).or_default();
+            *count += 1;
+            *bytes += snapshot.body.len() as u64;
+        }
+        for (stream, (count, bytes)) in written {
+            metrics::SNAPSHOTS.counter(&[("stream", stream)]).increment(count);
+            metrics::SNAPSHOT_BYTES.counter(&[("stream", stream)]).increment(bytes);
+        }
+    }
+
+    /// Shows the newest forecast of each series on the dashboard.
+    fn record_forecasts(&self, status: &Status) {
+        let mut times = ForecastTimes::default();
+        let (engine, output) = (self.engine, self.output);
+        for row in &output.forecasts {
+            let id = engine.id(row.task);
+            let spec = engine.stream(row.task);
+            let (outputs, levels) = (spec.forecast.outputs(), &spec.forecast.levels);
+            status.dashboard.record_forecast(&SeriesUpdate {
+                stream: &id.stream,
+                series: engine.key(row.task, row.series),
+                origin: row.origin.0,
+                value: row.value,
+                times: times.of(engine, row),
+                point: &output.points[row.point..row.point + outputs],
+                levels,
+                quantiles: &output.quantiles[row.quantile..row.quantile + outputs * levels.len()],
+                anomaly: row.anomaly.map(|anomaly| anomaly.score),
+                anomalous: row.anomaly.is_some_and(|anomaly| anomaly.anomalous),
+            });
+        }
+    }
+}
+
+/// Counts the dead letters of future covariates that the transaction has written, and removes them from their feeds.
+pub fn clear_covariate_dead_letters(plan: &Plan, tasks: &mut [PartitionTask], output: &Transaction) {
+    for own in tasks {
+        let stream: &str = &plan.streams[own.stream].engine.name;
+        if let Some(feed) = own.feed.as_mut().filter(|_| output.moved(own.task)) {
+            feed.dead_letters.drain(..).for_each(|rejected| record_dead_letter(stream, &rejected.rejection));
+        }
+    }
+}
+
+fn record_dead_letter(stream: &str, rejection: &Rejection) {
+    metrics::DEAD_LETTERS.counter(&[("stream", stream), ("reason", rejection.reason.label())]).increment(1);
+}
+
+fn record_accuracy(spec: &StreamSpec, sums: &AccuracySums, status: &Status) {
+    let name: &str = &spec.name;
+    let stream = ("stream", name);
+    metrics::ANOMALIES.counter(&[stream]).increment(sums.anomalous);
+    status.check_drift(name, sums);
+    let levels = &spec.forecast.levels;
+    for (bucket, &last_lead) in sums.buckets.iter().zip(&spec.forecast.buckets) {
+        let horizon = last_lead.to_string();
+        let labels = [stream, ("horizon", &*horizon)];
+        metrics::MATURED.counter(&labels).increment(bucket.points);
+        metrics::PINBALL.sum(&labels).increment(bucket.pinball);
+        let last = bucket.expert_errors[Expert::LastValue as usize];
+        let seasonal = bucket.expert_errors[Expert::SeasonalNaive as usize];
+        for (method, sum) in [("foretide", bucket.absolute_error), ("last_value", last), ("seasonal_naive", seasonal)] {
+            metrics::ABSOLUTE_ERROR.sum(&[stream, ("horizon", &*horizon), ("method", method)]).increment(sum);
+        }
+        for (expert, weight) in Expert::NAMES.into_iter().zip(bucket.expert_weights) {
+            metrics::EXPERT_WEIGHT.sum(&[stream, ("horizon", &*horizon), ("expert", expert)]).increment(weight);
+        }
+        let mut intervals = Vec::new();
+        for ((low, high), &covered) in spec.forecast.intervals().zip(&bucket.covered) {
+            let share = levels[high] - levels[low];
+            let interval = format!("{share:.2}");
+            let labels = [stream, ("interval", &*interval)];
+            metrics::INTERVAL_TARGETS.counter(&labels).increment(bucket.intervals);
+            metrics::INTERVAL_COVERED.counter(&labels).increment(covered);
+            intervals.push(IntervalCoverage { share, targets: bucket.intervals, covered });
+        }
+        if bucket.points > 0 {
+            let accuracy = HorizonAccuracy {
+                count: bucket.points,
+                foretide: bucket.absolute_error,
+                last_value: last,
+                seasonal_naive: seasonal,
+                intervals,
+                weights: bucket.expert_weights,
+            };
+            status.dashboard.record_accuracy(name, u32::try_from(last_lead).unwrap_or(u32::MAX), &accuracy);
+        }
+    }
+}
+
+fn seconds(from: u64, to: u64) -> f64 {
+    to.saturating_sub(from) as f64 / 1e6
+}

@@ -1,0 +1,113 @@
+//! Passes polled records to the engine: decoded, and no more of them than one transaction may hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    broker::{Batch, Partition},
+    daemon::{
+        plan::{Plan, StreamPlan},
+        restore::AssignedPartition,
+    },
+    engine::{Acceptance, Engine, Observation, TaskHandle},
+    wire::{Decoder, Rejection},
+};
+
+/// Records between two checks of the transaction's size. One record that ends a gap closes every slot of it.
+const CHUNK_RECORDS: usize = 16;
+
+/// A record that could not be used, or only in part.
+#[derive(Debug)]
+pub struct RejectedRecord {
+    /// The index of its batch in the inbox.
+    pub batch: usize,
+    /// Its index in the batch.
+    pub record: usize,
+    /// The index in the plan of the stream that rejected it.
+    pub stream: usize,
+    pub rejection: Rejection,
+}
+
+/// What [`Intake::accept`] has accepted.
+#[derive(Debug, Default)]
+pub struct Accepted {
+    /// Records of the transaction.
+    pub records: usize,
+    /// Partitions of which records did not fit. They are read again.
+    pub unread: BTreeSet<Partition>,
+}
+
+pub struct Intake<'a> {
+    pub plan: &'a Plan,
+    pub engine: &'a mut Engine,
+    pub decoders: &'a mut [Decoder],
+    /// The assigned partitions. Records of those that are not running are ignored.
+    pub partitions: &'a BTreeMap<Partition, AssignedPartition>,
+}
+
+impl Intake<'_> {
+    /// Opens a transaction of the engine and passes the inbox to it, as far as the transaction may hold it. The rest
+    /// leaves the inbox.
+    pub fn accept(&mut self, inbox: &mut Vec<Batch>, rejected: &mut Vec<RejectedRecord>) -> Accepted {
+        let Self { plan, engine, decoders, partitions } = self;
+        let mut accepted = Accepted::default();
+        engine.begin(true);
+        for index in 0..inbox.len() {
+            let batch = &mut inbox[index];
+            let Some(assigned) = partitions.get(&batch.partition).filter(|assigned| assigned.running()) else {
+                continue;
+            };
+            for own in &assigned.tasks {
+                engine.activate(own.task, engine.newest_version(&plan.streams[own.stream].engine.name));
+            }
+            let mut next = 0;
+            while next < batch.len() {
+                if engine.open_bytes() >= plan.max_transaction_bytes {
+                    batch.truncate(next);
+                    accepted.unread.insert(batch.partition.clone());
+                    accepted.unread.extend(inbox.drain(index + 1..).map(|batch| batch.partition));
+                    return accepted;
+                }
+                let chunk = next..(next + CHUNK_RECORDS).min(batch.len());
+                for own in &assigned.tasks {
+                    let (stream, decoder) = (&plan.streams[own.stream], &mut decoders[own.stream]);
+                    for record in chunk.clone() {
+                        if let Some(rejection) = accept_record(engine, own.task, stream, decoder, batch, record) {
+                            rejected.push(RejectedRecord { batch: index, record, stream: own.stream, rejection });
+                        }
+                    }
+                    if let Some(last) = batch.get(chunk.end - 1) {
+                        engine.advance(own.task, last.offset + 1);
+                    }
+                }
+                next = chunk.end;
+                accepted.records += chunk.len();
+            }
+        }
+        accepted
+    }
+}
+
+/// Passes one record to the engine. Returns why it could not be used, or only in part.
+fn accept_record(
+    engine: &mut Engine,
+    task: TaskHandle,
+    stream: &StreamPlan,
+    decoder: &mut Decoder,
+    batch: &Batch,
+    index: usize,
+) -> Option<Rejection> {
+    let record = batch.get(index)?;
+    let mut rejection = None;
+    let decoded =
+        decoder.decode(record.key, record.timestamp, record.payload, &mut |series: &str, time, value, covariates| {
+            match engine.accept(task, &Observation { offset: record.offset, series, time, value, covariates }) {
+                Acceptance::Accepted | Acceptance::AlreadyApplied => {}
+                Acceptance::Late { by } => rejection = Some(Rejection::late(series, by)),
+                Acceptance::Duplicate => rejection = Some(Rejection::duplicate(series)),
+                Acceptance::SeriesLimit => {
+                    rejection = Some(Rejection::series_limit(series, stream.engine.max_series));
+                }
+            }
+        });
+    decoded.err().or(rejection)
+}

@@ -1,0 +1,65 @@
+//! What a shard reports of itself: where its tasks stand, and how its transactions end.
+
+use std::sync::Arc;
+
+use crate::{
+    daemon::{
+        restore::RestoreSchedule,
+        status::{Status, TaskStatus},
+    },
+    engine::{Engine, Transaction},
+};
+
+/// Microseconds between two reports of the tasks' sizes. Adding up the memory of the states visits every series: 20 ms
+/// for a million. Positions are reported with each commit.
+const REPORT_EVERY: u64 = 5_000_000;
+
+/// Reports to the lag monitor, the dashboard and the metrics.
+pub struct ShardTelemetry {
+    pub status: Arc<Status>,
+    /// When the tasks were last reported, in microseconds of the monotonic clock.
+    reported_at: u64,
+    /// Whether a commit has changed them since.
+    dirty: bool,
+}
+
+impl ShardTelemetry {
+    pub fn new(status: Arc<Status>) -> Self {
+        Self { status, reported_at: 0, dirty: false }
+    }
+
+    pub fn is_due(&self, now: u64) -> bool {
+        now.saturating_sub(self.reported_at) >= REPORT_EVERY
+    }
+
+    /// Reports the tasks where they have changed and the last report is old.
+    pub fn report_if_due(&mut self, restores: &RestoreSchedule, engine: &Engine, now: u64) {
+        if self.dirty && self.is_due(now) {
+            self.report(restores, engine, now);
+        }
+    }
+
+    /// Reports state, position and size of every task.
+    pub fn report(&mut self, restores: &RestoreSchedule, engine: &Engine, now: u64) {
+        (self.reported_at, self.dirty) = (now, false);
+        for assigned in restores.partitions.values() {
+            for own in &assigned.tasks {
+                let position = engine.position(own.task);
+                let status = TaskStatus {
+                    state: assigned.state(),
+                    position,
+                    series: engine.series_count(own.task) as u64,
+                    state_bytes: engine.state_bytes(own.task) as u64,
+                    remaining: assigned.remaining(position),
+                };
+                self.status.set(engine.id(own.task), status);
+            }
+        }
+    }
+
+    /// A transaction was committed: its tasks have new positions.
+    pub fn committed(&mut self, output: &Transaction, engine: &Engine) {
+        output.tasks.iter().for_each(|advance| self.status.advanced(engine.id(advance.task), advance.to));
+        self.dirty = true;
+    }
+}

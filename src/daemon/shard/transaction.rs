@@ -1,0 +1,110 @@
+//! The open transaction: the records that were polled, and what becomes of them until the commit or the rollback.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::intake::{Intake, RejectedRecord};
+use crate::{
+    broker::{Batch, BrokerError, Partition},
+    daemon::{plan::Plan, restore::AssignedPartition},
+    engine::Engine,
+    wire::Decoder,
+};
+
+/// Input of the open transaction, and measures of the last one.
+pub struct OpenTransaction {
+    /// Polled records, in the order of their arrival.
+    pub inbox: Vec<Batch>,
+    /// Which of them were rejected.
+    pub rejected: Vec<RejectedRecord>,
+    /// Partitions with records that did not fit into the transaction. They are read again.
+    unread: BTreeSet<Partition>,
+    /// Bytes of slots and forecasts per record of the last transaction.
+    bytes_per_record: f64,
+    /// When the last transaction was committed, in microseconds of the monotonic clock.
+    last_commit: u64,
+}
+
+impl OpenTransaction {
+    pub fn new(now: u64) -> Self {
+        Self {
+            inbox: Vec::new(),
+            rejected: Vec::new(),
+            unread: BTreeSet::new(),
+            bytes_per_record: 0.0,
+            last_commit: now,
+        }
+    }
+
+    /// How many records to poll at most. A transaction is only filled to half of its bytes: what does not fit is read
+    /// again.
+    pub fn record_room(&self, plan: &Plan) -> usize {
+        (plan.max_transaction_bytes as f64 / 2.0 / self.bytes_per_record) as usize
+    }
+
+    /// Drops the records of revoked partitions.
+    pub fn discard(&mut self, partitions: &[Partition]) {
+        self.inbox.retain(|batch| !partitions.contains(&batch.partition));
+    }
+
+    /// Shows the engine the future covariates that have arrived, before the first observation of the transaction.
+    pub fn show_future_covariates(
+        &self,
+        engine: &mut Engine,
+        partitions: &mut BTreeMap<Partition, AssignedPartition>,
+    ) -> Result<(), BrokerError> {
+        for (partition, assigned) in partitions.iter_mut().filter(|(_, assigned)| assigned.running()) {
+            if assigned.tasks.iter().all(|own| own.feed.is_none()) {
+                continue;
+            }
+            let mut batches = self.inbox.iter().filter(|batch| batch.partition == *partition).peekable();
+            if batches.peek().is_none() {
+                continue;
+            }
+            let newest = batches.flat_map(Batch::iter).filter_map(|record| record.timestamp).max();
+            for own in &mut assigned.tasks {
+                if let Some(feed) = &mut own.feed {
+                    feed.show_arrived(engine, own.task, newest)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes the polled records to the engine, as far as the transaction may hold them. The others leave the inbox.
+    pub fn process(
+        &mut self,
+        plan: &Plan,
+        engine: &mut Engine,
+        decoders: &mut [Decoder],
+        partitions: &BTreeMap<Partition, AssignedPartition>,
+    ) {
+        let mut intake = Intake { plan, engine, decoders, partitions };
+        let accepted = intake.accept(&mut self.inbox, &mut self.rejected);
+        self.unread = accepted.unread;
+        self.bytes_per_record = engine.open_bytes() as f64 / accepted.records.max(1) as f64;
+    }
+
+    /// The share of the changed series whose snapshots are due, so that each is written within the checkpoint interval.
+    pub fn snapshot_share(&self, plan: &Plan, now: u64) -> f64 {
+        match plan.checkpoint_interval {
+            0 => 1.0,
+            interval => now.saturating_sub(self.last_commit) as f64 / interval as f64,
+        }
+    }
+
+    /// Begins the next transaction after a commit. Returns the partitions to be read again.
+    pub fn committed(&mut self, now: u64) -> BTreeSet<Partition> {
+        self.last_commit = now;
+        self.inbox.clear();
+        self.rejected.clear();
+        std::mem::take(&mut self.unread)
+    }
+
+    /// Begins the next transaction after a rollback. Returns the partitions to be read again.
+    pub fn rolled_back(&mut self) -> BTreeSet<Partition> {
+        self.rejected.clear();
+        let mut touched = std::mem::take(&mut self.unread);
+        touched.extend(self.inbox.drain(..).map(|batch| batch.partition));
+        touched
+    }
+}

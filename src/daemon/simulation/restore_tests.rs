@@ -1,0 +1,234 @@
+//! Single restores: from a standby copy, of a recreated topic, after retention, past unusable records.
+
+use std::sync::Arc;
+
+use rand::SeedableRng;
+use rand_pcg::Pcg64Mcg;
+
+use super::{
+    outcome::{Changes, Output},
+    scenario::{self, DEAD, FORECASTS, INPUT, MINUTE, STATE, STREAM},
+};
+use crate::{
+    broker::{Broker, Partition, memory::MemoryCluster},
+    daemon::{
+        plan::Plan,
+        shard::{PollOutcome, Shard},
+        status::Status,
+    },
+    env::{Clock, ManualClock},
+    wire::{Envelope, StateKey, StateKind},
+};
+
+struct Fixture {
+    cluster: MemoryCluster,
+    plan: Arc<Plan>,
+    clock: Arc<ManualClock>,
+}
+
+impl Fixture {
+    fn new(change: impl Fn(&mut Plan)) -> Self {
+        let mut random = Pcg64Mcg::seed_from_u64(5);
+        let cluster = scenario::cluster(&mut random);
+        let mut plan = scenario::plan(&mut random, cluster.partitions(STATE).unwrap().unwrap());
+        plan.standby_bytes = 0;
+        change(&mut plan);
+        Self { cluster, plan: Arc::new(plan), clock: Arc::default() }
+    }
+
+    fn partitions(&self) -> i32 {
+        self.cluster.partitions(INPUT).unwrap().unwrap()
+    }
+
+    /// A reading of each of six series in each of some minutes.
+    fn append(&self, minutes: std::ops::Range<i64>) {
+        for minute in minutes {
+            for series in 0..6 {
+                let payload = format!("{{\"time\":{},\"value\":{}}}", minute * MINUTE, minute * 3 + series);
+                let (key, partition) = (format!("s{series}"), series as i32 % self.partitions());
+                let (key, payload) = (Some(key.as_bytes()), Some(payload.as_bytes()));
+                self.cluster.append(INPUT, partition, key, payload, minute * MINUTE).unwrap();
+            }
+        }
+    }
+
+    fn join(&self, id: &str) -> (Shard, MemoryCluster) {
+        let process = self.cluster.process();
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        let (broker, status) = (Arc::new(process.clone()), Arc::new(Status::default()));
+        (Shard::join(Arc::clone(&self.plan), broker, clock, status, id, &|| false).unwrap(), process)
+    }
+
+    /// Polls until nothing is left to do.
+    fn settle(&self, shards: &mut [&mut Shard]) {
+        let mut quiet = 0;
+        for _ in 0..2_000 {
+            self.clock.advance_millis(500);
+            let outcomes: Vec<PollOutcome> = shards.iter_mut().map(|shard| shard.poll().unwrap()).collect();
+            quiet = if outcomes.iter().all(|outcome| *outcome == PollOutcome::Idle) { quiet + 1 } else { 0 };
+            if quiet == 20 {
+                return;
+            }
+        }
+        panic!("the shards never come to rest");
+    }
+
+    fn reference(&self) -> Output {
+        let stream = &self.plan.streams[0];
+        Output::reference(&self.cluster, stream, &Default::default(), &Changes::default())
+    }
+
+    /// Keys and positions of the series' snapshots in the state topic.
+    fn stored(&self) -> Vec<(String, i64)> {
+        self.cluster.compact(STATE).unwrap();
+        let records = (0..self.plan.state_partitions).flat_map(|number| self.cluster.committed_records(STATE, number));
+        let mut found = Vec::new();
+        for record in records {
+            let StateKey::Series { series, .. } = StateKey::parse(&record.key.unwrap()).unwrap() else { continue };
+            found.push((series, Envelope::decode(&record.payload.unwrap()).unwrap().position));
+        }
+        found.sort();
+        found
+    }
+}
+
+/// A transaction hardly exceeds its limit. Records beyond it are read again, and none is lost or duplicated.
+#[test]
+fn records_beyond_the_limit_of_a_transaction_are_read_again() {
+    let fixture = Fixture::new(|plan| {
+        (plan.max_transaction_records, plan.max_poll_records, plan.max_transaction_bytes) = (10_000, 10_000, 8_000);
+    });
+    fixture.append(0..60);
+    let (mut shard, _) = fixture.join("only");
+    let mut transactions = 0;
+    for _ in 0..500 {
+        fixture.clock.advance_millis(500);
+        transactions += usize::from(shard.poll().unwrap() == PollOutcome::Committed);
+    }
+    assert!(
+        transactions > 12,
+        "360 forecasts of a kilobyte fit into {transactions} transactions of 8 kB and 16 records"
+    );
+    Output::committed(&fixture.cluster).assert_is(&fixture.reference());
+}
+
+/// A takeover does not read again what a standby has copied, and forecasts the same.
+#[test]
+fn a_takeover_by_a_warm_standby_reads_only_new_records() {
+    for standby_bytes in [0, 1 << 30] {
+        let fixture = Fixture::new(|plan| (plan.standby_bytes, plan.checkpoint_interval) = (standby_bytes, 0));
+        let (mut owner, dying) = fixture.join("owner");
+        fixture.append(0..40);
+        fixture.settle(&mut [&mut owner]);
+        let (mut standby, _) = fixture.join("standby");
+        fixture.settle(&mut [&mut owner, &mut standby]);
+        fixture.append(40..42);
+        fixture.settle(&mut [&mut owner, &mut standby]);
+        assert_eq!(standby.standby_copy_bytes() > 0, standby_bytes > 0);
+        dying.faults().crash();
+        drop(owner);
+        fixture.cluster.expire("owner");
+        fixture.settle(&mut [&mut standby]);
+        fixture.append(42..50);
+        fixture.settle(&mut [&mut standby]);
+        Output::committed(&fixture.cluster).assert_is(&fixture.reference());
+        let warm: usize = standby.restore_stats().iter().map(|stats| stats.warm).sum();
+        assert_eq!(warm > 0, standby_bytes > 0, "copies are used where there are any");
+    }
+}
+
+/// The series of a topic that was deleted and recreated start empty. Their stale snapshots are deleted, so that they
+/// never come back.
+#[test]
+fn a_recreated_topic_starts_with_empty_series() {
+    // In the second case the new topic has grown beyond the old position before a shard reads it.
+    for (offsets_forgotten, minutes) in [(true, 5), (true, 60), (false, 5)] {
+        let fixture = Fixture::new(|plan| plan.checkpoint_interval = 0);
+        let (mut shard, _) = fixture.join("first");
+        fixture.append(0..40);
+        fixture.settle(&mut [&mut shard]);
+        assert_eq!(fixture.stored().len(), 6);
+        shard.leave().unwrap();
+
+        fixture.cluster.recreate_topic(INPUT, offsets_forgotten).unwrap();
+        fixture.cluster.recreate_topic(FORECASTS, true).unwrap();
+        fixture.cluster.recreate_topic(DEAD, true).unwrap();
+        fixture.append(100..100 + minutes);
+        let (mut shard, _) = fixture.join("second");
+        fixture.settle(&mut [&mut shard]);
+        Output::committed(&fixture.cluster).assert_is(&fixture.reference());
+        shard.leave().unwrap();
+
+        let partitions = 0..fixture.partitions();
+        let ends =
+            partitions.map(|number| fixture.cluster.offsets(&Partition { topic: INPUT.into(), number }).unwrap().end);
+        let end = ends.max().unwrap();
+        assert!(fixture.stored().iter().all(|(_, position)| *position <= end), "{:?}", fixture.stored());
+        fixture.append(200..205);
+        let (mut shard, _) = fixture.join("third");
+        fixture.settle(&mut [&mut shard]);
+        Output::committed(&fixture.cluster).assert_is(&fixture.reference());
+    }
+}
+
+/// Where retention has deleted input that a restore needs, the restore counts it, and every series continues.
+#[test]
+fn retention_in_the_replay_range_is_counted_and_stops_nothing() {
+    // Snapshots are never due, so that all input would have to be replayed.
+    let fixture = Fixture::new(|plan| plan.checkpoint_interval = u64::MAX);
+    let (mut shard, _) = fixture.join("first");
+    fixture.append(0..40);
+    fixture.settle(&mut [&mut shard]);
+    shard.leave().unwrap();
+    for number in 0..fixture.partitions() {
+        let partition = Partition { topic: INPUT.into(), number };
+        let end = fixture.cluster.offsets(&partition).unwrap().end;
+        fixture.cluster.truncate_before(&partition, end / 2).unwrap();
+    }
+    let before = forecasts(&fixture);
+    let (mut shard, _) = fixture.join("second");
+    fixture.settle(&mut [&mut shard]);
+    assert!(
+        shard.restore_stats().iter().all(|stats| stats.lost > 0 && stats.replayed > 0),
+        "{:?}",
+        shard.restore_stats()
+    );
+    fixture.append(40..45);
+    fixture.settle(&mut [&mut shard]);
+    assert!(forecasts(&fixture) > before);
+}
+
+fn forecasts(fixture: &Fixture) -> usize {
+    Output::committed(&fixture.cluster).forecasts.values().map(Vec::len).sum()
+}
+
+/// Tombstones, and records of removed streams, of other partitions, of foreign origin or damaged ones are skipped.
+/// Damaged state is rebuilt from the input.
+#[test]
+fn unusable_records_of_the_state_topic_are_skipped() {
+    let fixture = Fixture::new(|plan| plan.checkpoint_interval = 1_000_000);
+    let (mut shard, _) = fixture.join("first");
+    fixture.append(0..40);
+    fixture.settle(&mut [&mut shard]);
+    shard.leave().unwrap();
+    let state = |key: &str, payload: Option<&[u8]>| {
+        for number in 0..fixture.plan.state_partitions {
+            fixture.cluster.append(STATE, number, Some(key.as_bytes()), payload, 0).unwrap();
+        }
+    };
+    let mut body = Vec::new();
+    Envelope::new(StateKind::Series, 1, b"of a removed stream").encode(&mut body);
+    state(&format!("1/series/removed/{INPUT}/0/s0"), Some(&body));
+    state(&format!("1/task/removed/{INPUT}/0"), Some(&body));
+    state(&format!("1/series/{STREAM}/{INPUT}/0/gone"), None);
+    state(&format!("1/series/{STREAM}/another/0/s0"), Some(&body));
+    state("written by another program", Some(b"anything"));
+    state(&format!("1/series/{STREAM}/{INPUT}/0/new"), Some(b"FTST damaged"));
+    let (mut shard, _) = fixture.join("second");
+    fixture.settle(&mut [&mut shard]);
+    let rejected: usize = shard.restore_stats().iter().map(|stats| stats.rejected).sum();
+    assert!(rejected > 0);
+    fixture.append(40..45);
+    fixture.settle(&mut [&mut shard]);
+    Output::committed(&fixture.cluster).assert_is(&fixture.reference());
+}

@@ -1,0 +1,143 @@
+//! Reads training history back from the input topics, with the decoding and the grid of serving.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    broker::{Broker, BrokerError, Partition, StartPosition},
+    daemon::{
+        future_covariates::FutureCovariateHistory,
+        plan::{StreamPlan, TrainingPlan},
+    },
+    series::{ScaleEstimate, values_on_grid},
+    time::EventTime,
+    train::{SequenceBuilder, TrainingSequence},
+    wire::Decoder,
+};
+
+/// The most records of one read.
+const READ_RECORDS: usize = 10_000;
+/// How long one read waits for records.
+const READ_WAIT: Duration = Duration::from_millis(200);
+
+/// The history of a stream's series.
+#[derive(Debug, Default)]
+pub struct History {
+    /// One sequence of each series whose history is long enough.
+    pub sequences: Vec<TrainingSequence>,
+    /// The scale of each sequence.
+    pub scales: Vec<ScaleEstimate>,
+    /// Steps of all sequences together.
+    pub steps: usize,
+    /// Steps of the longest series, long enough or not.
+    pub longest: usize,
+    /// Observations of series beyond `training.max_series`.
+    pub left_out: u64,
+    /// The newest event time, in milliseconds since the Unix epoch.
+    pub newest: Option<i64>,
+}
+
+/// Reads the records of the last `training.history` milliseconds before `now`, by the records' timestamps, or until
+/// `stopped`.
+///
+/// # Errors
+/// The broker's, or [`BrokerError::Rejected`] where the decoding contradicts itself.
+pub fn read(
+    broker: &dyn Broker,
+    stream: &StreamPlan,
+    training: &TrainingPlan,
+    now: i64,
+    stopped: &dyn Fn() -> bool,
+) -> Result<History, BrokerError> {
+    let mut history = History::default();
+    for topic in &stream.topics {
+        for number in 0..broker.partitions(topic)?.unwrap_or(0) {
+            let partition = Partition { topic: topic.as_str().into(), number };
+            let room = training.max_series.saturating_sub(history.sequences.len());
+            let mut builders: BTreeMap<String, SequenceBuilder> = BTreeMap::new();
+            let mut covariates = FutureCovariateHistory::open(broker, stream, number, stopped)?;
+            let since = now - training.history;
+            let start = if since > 0 { StartPosition::Timestamp(since) } else { StartPosition::Earliest };
+            let scan = Scan { broker, stream, partition: &partition, stopped };
+            scan.run(start, &mut |timestamp, series, time, value, past_covariates| {
+                let future_covariates = covariates.as_of(timestamp, series);
+                history.newest = history.newest.max(Some(time.0));
+                if let Some(builder) = builders.get_mut(series) {
+                    builder.observe(time, value, past_covariates, future_covariates);
+                } else if builders.len() < room {
+                    let (spec, network) = (stream.engine.series.clone(), &stream.engine.network);
+                    let mut builder = SequenceBuilder::new(spec, network, training.max_steps_per_series);
+                    builder.observe(time, value, past_covariates, future_covariates);
+                    builders.insert(series.to_owned(), builder);
+                } else {
+                    history.left_out += 1;
+                }
+            })?;
+            covariates.finish()?;
+            history.longest = history.longest.max(builders.values().map(SequenceBuilder::len).max().unwrap_or(0));
+            builders.retain(|_, builder| builder.len() >= training.min_steps);
+            history.sequences.extend(builders.values().map(SequenceBuilder::to_sequence));
+            history.scales.extend(builders.values().filter_map(SequenceBuilder::scale_estimate));
+            history.steps += builders.values().map(SequenceBuilder::len).sum::<usize>();
+        }
+    }
+    Ok(history)
+}
+
+/// The newest values of some series of a stream, each on the grid (see [`values_on_grid`]), from the last `records`
+/// records of each partition of its first topic. At most `series` of them.
+pub fn newest_values(
+    broker: &dyn Broker,
+    stream: &StreamPlan,
+    records: i64,
+    series: usize,
+) -> Result<Vec<Vec<f64>>, BrokerError> {
+    let mut found: BTreeMap<String, Vec<(i64, f64)>> = BTreeMap::new();
+    for topic in stream.topics.iter().take(1) {
+        for number in 0..broker.partitions(topic)?.unwrap_or(0) {
+            let partition = Partition { topic: topic.as_str().into(), number };
+            let range = broker.offsets(&partition)?;
+            let start = StartPosition::Offset((range.end - records).max(range.start));
+            let scan = Scan { broker, stream, partition: &partition, stopped: &|| false };
+            scan.run(start, &mut |_, name, time, value, _| {
+                if found.contains_key(name) || found.len() < series {
+                    found.entry(name.to_owned()).or_default().push((stream.engine.series.grid.slot(time), value));
+                }
+            })?;
+        }
+    }
+    Ok(found.into_values().map(values_on_grid).collect())
+}
+
+/// A pass over the observations of one partition, up to where it ends when the pass begins.
+struct Scan<'a> {
+    broker: &'a dyn Broker,
+    stream: &'a StreamPlan,
+    partition: &'a Partition,
+    stopped: &'a dyn Fn() -> bool,
+}
+
+impl Scan<'_> {
+    /// Visits each observation with its record's timestamp (milliseconds since the Unix epoch): series, time, value,
+    /// past covariates.
+    fn run(
+        &self,
+        start: StartPosition,
+        visit: &mut impl FnMut(Option<i64>, &str, EventTime, f64, &[f64]),
+    ) -> Result<(), BrokerError> {
+        let mut decoder =
+            Decoder::new(self.stream.decode.clone()).map_err(|error| BrokerError::Rejected(error.to_string()))?;
+        let end = self.broker.offsets(self.partition)?.end;
+        let mut reader = self.broker.reader(self.partition, start)?;
+        while !(self.stopped)() && !reader.has_reached(end)? {
+            let Some(batch) = reader.read(READ_WAIT, READ_RECORDS)? else { continue };
+            for record in batch.iter().filter(|record| record.offset < end) {
+                let mut visit = |series: &str, time, value, covariates: &[f64]| {
+                    visit(record.timestamp, series, time, value, covariates);
+                };
+                // Records that serving rejects are not learnt from either.
+                let _rejected = decoder.decode(record.key, record.timestamp, record.payload, &mut visit);
+            }
+        }
+        Ok(())
+    }
+}
