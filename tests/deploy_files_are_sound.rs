@@ -1,4 +1,4 @@
-//! What can be checked of `deploy/` without a container engine or a running systemd is checked here.
+//! Checks the files of `deploy/`, as far as that is possible without a container engine and a running systemd.
 
 use std::{
     fs,
@@ -33,14 +33,14 @@ fn services(compose: &Value) -> Vec<(&str, &Value)> {
     services.iter().map(|(name, service)| (text(name, "a service's name"), service)).collect()
 }
 
-/// `(source, target)` of the mounts of `service`, of named volumes too.
+/// Source and target of each mount of `service`, including named volumes.
 fn mounts<'a>(service: &'a Value, name: &str) -> Vec<(&'a str, &'a str)> {
     let volumes = service.get("volumes").map_or(&[][..], |volumes| list(volumes, name));
     let parts = volumes.iter().map(|volume| text(volume, name).split(':').collect::<Vec<_>>());
     parts.map(|parts| (parts[0], parts[1])).collect()
 }
 
-/// Every file below `folder` whose name ends in one of `endings`.
+/// All files below `folder` whose names end in one of `endings`.
 fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
     let (mut found, mut open) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(next) = open.pop() {
@@ -57,14 +57,14 @@ fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
     found
 }
 
-/// Runs `program`, which may also lie in `.cache/tools`; says what to install where there is none.
+/// Runs `program` from the path or from `.cache/tools`. Panics with what to install where it is missing.
 fn run(program: &str, arguments: &[&str], install: &str) -> Output {
     let cached = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/tools").join(program);
     let program = if cached.exists() { cached } else { PathBuf::from(program) };
     Command::new(&program)
         .args(arguments)
         .output()
-        .unwrap_or_else(|error| panic!("{}: {error}. `scripts/test` brings it; or {install}", program.display()))
+        .unwrap_or_else(|error| panic!("{}: {error}. `scripts/test` downloads it; or {install}", program.display()))
 }
 
 fn assert_passes(what: &str, output: &Output) {
@@ -80,10 +80,10 @@ fn promtool(arguments: &[&str]) {
 #[test]
 fn every_yaml_and_json_file_parses() {
     let (yamls, jsons) = (files(&deploy(), &[".yml", ".yaml"]), files(&deploy(), &[".json"]));
-    assert!(yamls.len() >= 4, "compose, prometheus, alerts and grafana's provisioning are expected: {yamls:?}");
-    assert!(!jsons.is_empty(), "a dashboard is expected");
+    assert!(yamls.len() >= 4, "files of compose, Prometheus, the alerts and Grafana are missing: {yamls:?}");
+    assert!(!jsons.is_empty(), "the dashboard is missing");
     for path in yamls {
-        assert!(yaml(&path).is_mapping(), "{} holds no mapping", path.display());
+        assert!(yaml(&path).is_mapping(), "{} is not a mapping", path.display());
     }
     for path in jsons {
         serde_json::from_str::<serde_json::Value>(&read(&path)).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -108,13 +108,13 @@ fn compose_refers_to_existing_files_and_services() {
             assert!(tag.starts_with(|c: char| c.is_ascii_digit() || c == 'v'), "{name}: pin the version of {image}");
         }
         for (source, target) in mounts(service, name) {
-            assert!(target.starts_with('/'), "{name}: {target} is no absolute path");
-            let there = if source.starts_with('.') {
+            assert!(target.starts_with('/'), "{name}: {target} is not an absolute path");
+            let exists = if source.starts_with('.') {
                 deploy().join(source).exists()
             } else {
                 compose["volumes"].get(source).is_some()
             };
-            assert!(there, "{name} mounts {source}, which is not there");
+            assert!(exists, "{name} mounts {source}, which does not exist");
         }
         match service.get("depends_on") {
             Some(Value::Mapping(on)) => on.keys().for_each(|on| assert!(names.contains(&text(on, name)), "{on:?}")),
@@ -172,7 +172,7 @@ fn promtool_passes_the_rules_and_their_tests() {
 
 #[test]
 fn the_systemd_unit_is_valid_and_hardened() {
-    // `verify` wants the programs to exist: the binary just built stands in for the installed one.
+    // `verify` requires that the program exists: the binary of this build takes the place of the installed one.
     let unit = read(&deploy().join("systemd/foretide.service"));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("foretide.service");
@@ -180,22 +180,25 @@ fn the_systemd_unit_is_valid_and_hardened() {
     let path = path.to_string_lossy();
     let install = "install systemd-analyze (Debian's package systemd)";
     assert_passes("systemd-analyze verify", &run("systemd-analyze", &["verify", "--man=no", &path], install));
-    // The exposure level goes from 0 (sealed) to 10; the threshold is in tenths.
+    // The exposure level is from 0 (isolated) to 10; the threshold is in tenths.
     let security = ["security", "--offline=true", "--no-pager", "--threshold=20", &path];
     assert_passes("systemd-analyze security", &run("systemd-analyze", &security, install));
 
     let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-    assert!(value("ExecStartPre").is_some_and(|command| command.contains(" check ")), "the configuration is checked");
+    assert!(
+        value("ExecStartPre").is_some_and(|command| command.contains(" check ")),
+        "the unit must check the configuration"
+    );
     assert_eq!(value("RestartPreventExitStatus"), Some("78"));
 }
 
 #[test]
-fn systemd_analyze_finds_a_broken_unit() {
+fn systemd_analyze_refuses_a_broken_unit() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("broken.service");
     fs::write(&path, "[Service]\nExecStart=/nowhere/at-all\n").expect("a writable folder");
     let output = run("systemd-analyze", &["verify", "--man=no", &path.to_string_lossy()], "install systemd");
-    assert!(!output.status.success(), "the check above could never fail");
+    assert!(!output.status.success(), "the verification of the unit can never fail");
 }
 
 fn check(path: &Path) -> Output {
@@ -207,7 +210,7 @@ fn check(path: &Path) -> Output {
 fn the_configuration_of_compose_passes_foretide_check() {
     let path = deploy().join("foretide.toml");
     assert_passes("foretide check", &check(&path));
-    // The check is one that fails, and with the exit code that the systemd unit does not restart on.
+    // A wrong configuration fails with the exit code that prevents a restart by systemd.
     let folder = tempfile::tempdir().expect("a temporary folder");
     let wrong = folder.path().join("wrong.toml");
     fs::write(&wrong, read(&path).replace("horizon", "horizont")).expect("a writable folder");
@@ -215,7 +218,7 @@ fn the_configuration_of_compose_passes_foretide_check() {
 }
 
 #[test]
-fn the_readings_of_compose_are_records_that_its_stream_reads() {
+fn the_readings_of_compose_have_the_format_that_its_stream_reads() {
     let output = run("sh", &[&deploy().join("readings.sh").to_string_lossy(), "1"], "install a shell");
     assert_passes("readings.sh", &output);
     let lines: Vec<&str> = str::from_utf8(&output.stdout).expect("text").lines().collect();

@@ -221,11 +221,11 @@ metrics! {
         "Global norm of the latest gradient before clipping.";
     CLIPPED_GRADIENT_NORM = "foretide_training_clipped_gradient_norm", G, None, ["stream"],
         "Global norm of the latest gradient after clipping.";
-    HELD_OUT_LOSS = "foretide_training_held_out_loss", G, None, ["stream", "weights"],
+    HELD_OUT_LOSS = "foretide_training_validation_loss", G, None, ["stream", "weights"],
         "Loss of the latest round's champion and challenger on the newest slots, which training does not read.";
     FIT_LOSS = "foretide_training_fit_loss", G, None, ["stream", "weights"],
         "Loss of the latest round's champion, challenger and newest weights on a sample of the training data. Far \
-         below the held-out loss it indicates overfitting.";
+         below the validation loss it indicates overfitting.";
     PROMOTIONS = "foretide_promotions_total", C, Count, ["stream"],
         "Challengers that became the serving weights.";
     REFUSALS = "foretide_refusals_total", C, Count, ["stream", "reason"],
