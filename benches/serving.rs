@@ -2,8 +2,9 @@
 //! product does at its best on the same processor; then what training of such a layer costs. One thread each.
 //!
 //! `cargo bench --bench serving` prints criterion's figures, then ratios of medians from rounds in which all contenders
-//! take turns, so that what disturbs the machine disturbs them alike. `-- --ratios` leaves criterion out. `-- --json NAME...`
-//! prints one object with our side of the pairs that `scripts/bench-torch` holds against PyTorch, and nothing else.
+//! take turns, so that what disturbs the machine disturbs them alike. `-- --ratios` leaves criterion out. `-- --json
+//! NAME...` prints one object with our side of the pairs that `scripts/bench-torch` holds against PyTorch, and nothing
+//! else.
 
 use std::hint::black_box;
 use std::ops::ControlFlow;
@@ -13,9 +14,10 @@ use std::time::{Duration, Instant};
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{GRUConfig, RNN, VarBuilder, VarMap};
 use criterion::{BenchmarkId, Criterion, Throughput};
-use foretide::nn::minimal::MinGru;
-use foretide::nn::recurrent::Gates;
-use foretide::nn::sequence::{self, Sequence, SequenceOutput, Starts};
+use foretide::nn::cells::minimal::MinGru;
+use foretide::nn::recurrent::cell::RecurrentCell;
+use foretide::nn::recurrent::run::{run, run_stepwise};
+use foretide::nn::sequence::{ResetMask, Sequence, SequenceOutput};
 use foretide::nn::{CellKind, InstructionSet, Network, NetworkSpec, Scratch, Weights};
 use foretide::train::{DeviceChoice, TrainSpec, TrainingSequence, train};
 use serde_json::{Map, Value, json};
@@ -189,10 +191,11 @@ fn trained(kind: CellKind, steps: usize, rows: usize) -> Result<f64, AnyError> {
     Ok((steps * rows) as f64 / seconds[seconds.len() / 2] / 1e6)
 }
 
-type Way = fn(&'static dyn Gates, &Sequence<'_>) -> candle_core::Result<SequenceOutput>;
+/// An implementation that computes a sequence.
+type Implementation = fn(&'static dyn RecurrentCell, &Sequence<'_>) -> candle_core::Result<SequenceOutput>;
 
 /// A minGRU layer over 1024 steps of 64 rows, forward and backward.
-fn minimal<'a>(name: &str, way: Way) -> Result<Contender<'a>, AnyError> {
+fn minimal<'a>(name: &str, implementation: Implementation) -> Result<Contender<'a>, AnyError> {
     let (steps, rows, weights) = (1024, 64, Weights::initial(&network(CellKind::MinGru)));
     let tensor = |name: &'static str| {
         let tensor = &weights.tensors()[&format!("layer0.{name}")];
@@ -202,10 +205,10 @@ fn minimal<'a>(name: &str, way: Way) -> Result<Contender<'a>, AnyError> {
     let weights = ["input", "bias"].map(tensor).into_iter().collect::<candle_core::Result<_>>()?;
     let inputs = Tensor::from_vec(wave(steps * rows * INPUTS), (steps, rows, INPUTS), &Device::Cpu)?;
     let states = Tensor::zeros((rows, HIDDEN), DType::F32, &Device::Cpu)?;
-    let starts = Starts::new(rows, Vec::new());
+    let resets = ResetMask::new(rows, Vec::new());
     let once = move || {
-        let sequence = Sequence { inputs: &inputs, weights: &weights, states: &states, starts: &starts };
-        way(&MinGru, &sequence)?.outputs.sum_all()?.backward()
+        let sequence = Sequence { inputs: &inputs, weights: &weights, states: &states, resets: &resets };
+        implementation(&MinGru, &sequence)?.outputs.sum_all()?.backward()
     };
     once()?;
     let once = move || drop(black_box(once()));
@@ -240,12 +243,12 @@ fn pair(name: &str) -> Result<Value, AnyError> {
         ["train", cell, rows] => Ok(json!({ "ours": trained(cell.parse()?, 64, rows.parse()?)? })),
         ["bf16", cell, rows] => {
             let (kind, rows): (CellKind, usize) = (cell.parse()?, rows.parse()?);
-            let Some(rounding) = InstructionSet::rounding() else { return Ok(Value::Null) };
-            let speed = medians(&mut [ours_on(rounding, kind, rows)?, ours(kind, rows)?], LONG_TURN);
+            let Some(bf16) = InstructionSet::bf16() else { return Ok(Value::Null) };
+            let speed = medians(&mut [ours_on(bf16, kind, rows)?, ours(kind, rows)?], LONG_TURN);
             Ok(json!({ "ours": speed[0], "peer": speed[1] }))
         }
         ["mingru", "scan", "1024"] => {
-            let mut contenders = [minimal("scanned", sequence::run)?, minimal("stepped", sequence::stepped)?];
+            let mut contenders = [minimal("scanned", run)?, minimal("stepped", run_stepwise)?];
             let speed = medians(&mut contenders, LONG_TURN);
             Ok(json!({ "ours": speed[0], "peer": speed[1] }))
         }

@@ -1,145 +1,68 @@
-//! What every architecture has: layers with a state per series, a step for serving, a sequence for training.
+//! The contract of every architecture: a layer with a state per series, a step for serving, a sequence for training.
 
 use candle_core::Result;
 
-use super::attention::Attention;
-use super::convolution::Convolution;
-use super::elman::Elman;
-use super::gru::{Gru, GruResetBefore};
-use super::kernel::{Input, InstructionSet, Line, States};
-use super::lstm::Lstm;
-use super::minimal::{MinGru, MinLstm};
-use super::recurrent::Recurrent;
+use super::kernel::{Input, InstructionSet, Line, RowsMut};
+use super::parameter::Parameter;
 use super::sequence::{Sequence, SequenceOutput};
-use super::slstm::Slstm;
-use super::spec::CellKind;
 
 /// The sizes of one layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
-    /// Numbers that come in per step.
+pub struct LayerShape {
+    /// Inputs per step.
     pub inputs: usize,
-    /// Numbers that go out per step.
+    /// Outputs per step.
     pub hidden: usize,
-    /// Steps that the layer's matrices look at side by side.
+    /// Steps that the layer's input matrix reads together.
     pub window: usize,
-    /// Steps between a recurrent layer's output and the one that it remembers, or between the steps of a convolution's
-    /// window.
+    /// Steps between a recurrent layer's output and the output that it reads back, or between the taps of a
+    /// convolution.
     pub dilation: usize,
-    /// Steps that attention looks at.
+    /// Steps that attention reads.
     pub context: usize,
-    /// The longest memory that the first biases spread over; 0: a forget bias of one.
+    /// Longest time constant in steps that the initial biases spread over; 0: a forget bias of one.
     pub chrono: usize,
 }
 
-/// A cell: what a layer is made of. One trait serves every architecture.
+/// A cell: what a layer is made of. Every architecture implements this trait.
 pub trait Cell: Send + Sync {
     /// The tensors of one layer.
-    fn parameters(&self, shape: &Shape) -> Vec<Parameter>;
+    fn parameters(&self, shape: &LayerShape) -> Vec<Parameter>;
 
-    /// `f32` numbers in the state of one series, a multiple of 16. A state that begins anew is zero.
-    fn state_len(&self, shape: &Shape) -> usize;
+    /// Number of `f32` values in the state of one series, a multiple of 16. The initial state is zero.
+    fn state_len(&self, shape: &LayerShape) -> usize;
 
-    /// Packs a layer for serving from its tensors, by name.
-    fn pack<'a>(&self, shape: &Shape, tensor: &dyn Fn(&str) -> &'a [f32]) -> Box<dyn PackedLayer>;
+    /// Packs a layer for serving; `tensor` finds the layer's tensors by name.
+    fn pack<'a>(&self, shape: &LayerShape, tensor: &dyn Fn(&str) -> &'a [f32]) -> Box<dyn PackedLayer>;
 
-    /// A whole sequence for training, differentiable by its inputs and its weights (and, for recurrent cells without
-    /// dilation, its first state): the numbers of repeated steps, to the last bit where the processor's fused operations
-    /// run, to rounding elsewhere.
+    /// Runs a layer over a whole sequence for training. The result is differentiable by the inputs and the weights, and
+    /// for recurrent cells without dilation by the first state. The values equal those of repeated serving steps, to
+    /// the last bit for the fused CPU operations and up to rounding elsewhere.
     ///
     /// # Errors
-    /// Those of candle: shapes that do not fit.
-    fn sequence(&self, shape: &Shape, sequence: &Sequence<'_>) -> Result<SequenceOutput>;
+    /// Errors of candle, where shapes do not fit.
+    fn sequence(&self, shape: &LayerShape, sequence: &Sequence<'_>) -> Result<SequenceOutput>;
 }
 
-/// A layer packed for serving.
+/// A layer that is packed for serving.
 pub trait PackedLayer: Send + Sync {
-    /// Moves the states of rows `0..rows` on by their inputs, in place.
-    fn step(&self, on: InstructionSet, rows: usize, input: Input<'_>, states: States<'_>, memory: &mut Memory);
+    /// Advances the states of rows `0..rows` by one step, in place.
+    fn step(&self, isa: InstructionSet, rows: usize, input: Input<'_>, states: RowsMut<'_>, scratch: &mut LayerScratch);
 
-    /// Where in a row's state the layer's newest outputs stand.
+    /// Offset of the newest outputs in a row's state.
     fn output_at(&self) -> usize;
 
-    /// Memory in bytes.
+    /// Size in memory, in bytes.
     fn bytes(&self) -> usize;
 }
 
-/// Working memory of the layers: holds nothing from one call to the next.
+/// Scratch buffers of the layers. They hold nothing from one call to the next.
 #[derive(Debug, Default)]
-pub struct Memory {
-    /// For the gates.
+pub struct LayerScratch {
+    /// Gates of a recurrent layer.
     pub gates: Vec<Line>,
-    /// For windows laid side by side.
+    /// Windows of steps, one row after the other.
     pub windows: Vec<f32>,
-    /// For what attention and decoders make on the way.
+    /// Intermediate results of attention and of the segment decoder.
     pub rows: [Vec<f32>; 4],
-}
-
-/// The cell of a kind.
-pub fn cell(kind: CellKind) -> &'static dyn Cell {
-    match kind {
-        CellKind::Elman => &Recurrent(&Elman { relu: false }),
-        CellKind::ElmanRelu => &Recurrent(&Elman { relu: true }),
-        CellKind::Lstm => &Recurrent(&Lstm),
-        CellKind::Gru => &Recurrent(&Gru),
-        CellKind::GruResetBefore => &Recurrent(&GruResetBefore),
-        CellKind::MinGru => &Recurrent(&MinGru),
-        CellKind::MinLstm => &Recurrent(&MinLstm),
-        CellKind::Slstm => &Recurrent(&Slstm),
-        CellKind::Feedforward | CellKind::Tcn => &Convolution,
-        CellKind::Attention => &Attention,
-    }
-}
-
-/// How the numbers of a tensor begin.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Start {
-    /// Zero.
-    Zero,
-    /// One.
-    One,
-    /// Uniform, for this many outputs.
-    Uniform {
-        /// Outputs that one input feeds.
-        fan_out: usize,
-    },
-    /// Orthogonal matrices under each other.
-    Orthogonal,
-    /// Zero but for the gates that decide what is remembered.
-    Biases {
-        /// Numbers per gate.
-        hidden: usize,
-        /// The gate, and whether it remembers (1) or forgets (-1).
-        gates: &'static [(usize, f32)],
-        /// The longest memory in steps, 0: the first of the gates is one, the others zero.
-        chrono: usize,
-    },
-}
-
-/// A tensor that a layer or the head has.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Parameter {
-    /// Its name within the layer.
-    pub name: &'static str,
-    /// Its sizes.
-    pub shape: Vec<usize>,
-    /// How it begins.
-    pub start: Start,
-}
-
-impl Parameter {
-    /// A matrix with uniform numbers.
-    pub(super) fn uniform(name: &'static str, outputs: usize, inputs: usize) -> Self {
-        Self { name, shape: vec![outputs, inputs], start: Start::Uniform { fan_out: outputs } }
-    }
-
-    /// A tensor of zeros.
-    pub(super) fn zero(name: &'static str, shape: &[usize]) -> Self {
-        Self { name, shape: shape.to_vec(), start: Start::Zero }
-    }
-}
-
-/// The full name of a layer's tensor.
-pub(crate) fn name(layer: usize, tensor: &str) -> String {
-    format!("layer{layer}.{tensor}")
 }

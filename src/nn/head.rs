@@ -1,107 +1,115 @@
-//! From the top layer's outputs to quantiles: directly, or decoded segment by segment.
+//! The head: from the top layer's outputs to quantiles, directly or decoded segment by segment.
 //!
 //! The direct head is one linear layer for all targets. The segment decoder follows SegRNN (Lin et al. 2023,
-//! arXiv:2308.11200): one step of a GRU for each segment of the horizon, all from the same state, each fed with the
-//! embedding of its segment's position, and one linear layer for the steps of a segment. So segments are decoded side by
-//! side, no error is carried from one to the next, and what a segment's shape is, is learnt once for all of them.
+//! arXiv:2308.11200): one GRU step for each segment of the horizon, all from the same state, each fed with the
+//! embedding of its segment's position, and one linear layer for the steps of a segment. Segments are decoded
+//! independently, so no error propagates from one to the next, and all segments share the weights that learn their
+//! shape.
 //!
-//! Tensors: `head.weight` `[targets * levels, hidden]` and `head.bias`; with segments `[segment * levels, hidden]`, and
-//! `head.position` `[segments, hidden]`, `head.input`, `head.recurrent` and `head.decoder_bias` as those of a GRU.
+//! Tensors: `head.weight` `[targets * levels, hidden]` and `head.bias`. With segments, `head.weight` is
+//! `[segment * levels, hidden]`, and there are `head.position` `[segments, hidden]` and a GRU's `head.input`,
+//! `head.recurrent` and `head.decoder_bias`.
 
 use std::collections::BTreeMap;
 
 use candle_core::{Result, Tensor};
 
-use super::cell::{Memory, Parameter, Start};
-use super::gru::Gru;
-use super::kernel::{self, Input, InstructionSet, Layer, Panel, Rows, States, padded};
-use super::recurrent::{Gates, pack};
-use super::sequence::{self, Sequence, Starts};
-use super::spec::NetworkSpec;
+use super::kernel::{self, Input, InstructionSet, Layer, OutputMode, Panel, Rows, RowsMut, padded};
+use super::recurrent::packing::{LayerMatrices, pack};
+use super::sequence::{ResetMask, Sequence};
+use super::{
+    cell::LayerScratch, cells::gru::Gru, initialiser::Initialiser, parameter::Parameter,
+    recurrent::cell::RecurrentCell, recurrent::run, spec::NetworkSpec,
+};
 
-/// The tensors of the head. The last layer is zero, so that a network forecasts nothing until it has learnt.
+/// The tensors of the head. The last layer is zero, so that an untrained network forecasts the last value.
 pub(super) fn parameters(spec: &NetworkSpec) -> Vec<Parameter> {
     let hidden = spec.hidden;
     let outputs = if spec.segment > 0 { spec.segment * spec.levels } else { spec.outputs() };
     let mut parameters = vec![Parameter::zero("weight", &[outputs, hidden]), Parameter::zero("bias", &[outputs])];
     if let Some(segments) = spec.targets().checked_div(spec.segment) {
-        let start = Start::Biases { hidden, gates: Gru.remembering(), chrono: 0 };
+        let parameter = |name, shape, initialiser| Parameter { name, shape, initialiser };
+        let bias = Initialiser::RetentionBias { hidden, gates: Gru.gates().retention, chrono: 0 };
         parameters.extend([
             Parameter::uniform("position", segments, hidden),
-            Parameter { name: "input", shape: vec![3 * hidden, hidden], start: Start::Uniform { fan_out: hidden } },
-            Parameter { name: "recurrent", shape: vec![3 * hidden, hidden], start: Start::Orthogonal },
-            Parameter { name: "decoder_bias", shape: vec![4 * hidden], start },
+            parameter("input", vec![3 * hidden, hidden], Initialiser::Uniform { fan_out: hidden }),
+            parameter("recurrent", vec![3 * hidden, hidden], Initialiser::Orthogonal),
+            parameter("decoder_bias", vec![4 * hidden], bias),
         ]);
     }
     parameters
 }
 
-/// The head packed for serving.
+/// The head, packed for serving.
 pub(super) struct Head {
     panel: Panel,
-    decoder: Option<Decoder>,
+    decoder: Option<SegmentDecoder>,
     hidden: usize,
     outputs: usize,
 }
 
-struct Decoder {
+struct SegmentDecoder {
     layer: Layer,
+    /// Position embeddings `[segments, hidden]`.
     positions: Vec<f32>,
 }
 
 impl Head {
-    /// Packs the head from its tensors, by name.
+    /// Packs the head; `tensor` finds its tensors by name.
     pub fn new<'a>(spec: &NetworkSpec, tensor: &dyn Fn(&str) -> &'a [f32]) -> Self {
         let hidden = spec.hidden;
-        let decoder = (spec.segment > 0).then(|| Decoder {
-            layer: pack(&Gru, (hidden, hidden), tensor("input"), tensor("recurrent"), tensor("decoder_bias")),
-            positions: tensor("position").to_vec(),
+        let decoder = (spec.segment > 0).then(|| {
+            let (input, recurrent, bias) = (tensor("input"), tensor("recurrent"), tensor("decoder_bias"));
+            let matrices = LayerMatrices { inputs: hidden, hidden, input, recurrent, bias };
+            SegmentDecoder { layer: pack(&Gru, matrices), positions: tensor("position").to_vec() }
         });
         let panel = Panel::of_matrix(hidden, tensor("weight"), tensor("bias"));
         Self { panel, decoder, hidden, outputs: spec.outputs() }
     }
 
-    /// Numbers per row.
+    /// Outputs per row.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// Memory in bytes.
+    /// Size in memory, in bytes.
     pub fn bytes(&self) -> usize {
         let decoder = self.decoder.as_ref();
         self.panel.bytes() + decoder.map_or(0, |decoder| decoder.layer.bytes() + size_of_val(&*decoder.positions))
     }
 
-    /// The quantiles `y` `[rows, outputs]` from the top layer's outputs.
-    pub fn step(&self, on: InstructionSet, rows: usize, top: Rows<'_>, y: &mut [f32], memory: &mut Memory) {
-        let Some(Decoder { layer, positions }) = &self.decoder else {
-            return kernel::dense_rows(on, &self.panel, rows, top, y, self.outputs);
+    /// Computes the quantiles `y` `[rows, outputs]` from the top layer's outputs.
+    pub fn step(&self, isa: InstructionSet, rows: usize, top: Rows<'_>, y: &mut [f32], scratch: &mut LayerScratch) {
+        let Some(SegmentDecoder { layer, positions }) = &self.decoder else {
+            let y = RowsMut { data: y, stride: self.outputs, offset: 0 };
+            return kernel::dense_rows(isa, &self.panel, rows, top, y, OutputMode::Exact);
         };
         let stride = padded(self.hidden);
-        let states = &mut memory.rows[0];
+        let states = &mut scratch.rows[0];
         states.resize(rows * stride, 0.0);
         for segment in 0..self.outputs / self.panel.outputs() {
             for (row, state) in states.chunks_exact_mut(stride).enumerate() {
                 state[..self.hidden].copy_from_slice(&top.data[top.offset + row * top.stride..][..self.hidden]);
                 state[self.hidden..].fill(0.0);
             }
-            // The same embedding for every row.
+            // A stride of zero gives every row the same embedding.
             let position = Input::Rows(Rows { data: positions, stride: 0, offset: segment * self.hidden });
-            let data = States { data: &mut *states, stride, offset: 0 };
-            kernel::layer_step(on, layer, rows, position, data, &mut memory.gates);
+            let data = RowsMut { data: &mut *states, stride, offset: 0 };
+            kernel::layer_step(isa, layer, rows, position, data, &mut scratch.gates);
             let decoded = Rows { data: states, stride, offset: 0 };
-            let y = &mut y[segment * self.panel.outputs()..];
-            kernel::dense_rows(on, &self.panel, rows, decoded, y, self.outputs);
+            let y = RowsMut { data: &mut *y, stride: self.outputs, offset: segment * self.panel.outputs() };
+            kernel::dense_rows(isa, &self.panel, rows, decoded, y, OutputMode::Exact);
         }
     }
 }
 
-/// What the last linear layer is applied to in training: `outputs` `[.., hidden]` themselves, or, decoded, one row for
-/// each of their segments `[all * segments, hidden]`; `tensor` knows the head's tensors.
+/// The inputs of the last linear layer in training. Without segments these are `outputs` `[.., hidden]` themselves;
+/// with segments the decoder's outputs, one row per segment: `[rows * segments, hidden]`. `tensor` finds the head's
+/// tensors.
 ///
 /// # Errors
-/// Those of candle.
-pub fn decoded(spec: &NetworkSpec, outputs: &Tensor, tensor: &dyn Fn(&str) -> Result<Tensor>) -> Result<Tensor> {
+/// Errors of candle.
+pub fn decode(spec: &NetworkSpec, outputs: &Tensor, tensor: &dyn Fn(&str) -> Result<Tensor>) -> Result<Tensor> {
     if spec.segment == 0 {
         return Ok(outputs.clone());
     }
@@ -116,14 +124,8 @@ pub fn decoded(spec: &NetworkSpec, outputs: &Tensor, tensor: &dyn Fn(&str) -> Re
         ("recurrent", tensor("recurrent")?),
         ("bias", tensor("decoder_bias")?),
     ]);
-    let output = sequence::run(
-        &Gru,
-        &Sequence {
-            inputs: &wide(&tensor("position")?, 0)?.reshape((1, all, hidden))?,
-            weights: &weights,
-            states: &states,
-            starts: &Starts::new(all, Vec::new()),
-        },
-    )?;
-    output.outputs.squeeze(0)
+    let inputs = wide(&tensor("position")?, 0)?.reshape((1, all, hidden))?;
+    let resets = ResetMask::new(all, Vec::new());
+    let sequence = Sequence { inputs: &inputs, weights: &weights, states: &states, resets: &resets };
+    run::run(&Gru, &sequence)?.outputs.squeeze(0)
 }

@@ -1,39 +1,44 @@
-//! Networks: cells, heads, weights and the kernels that serve them.
+//! Neural networks: cells, heads, weights and the kernels that run them.
 //!
-//! A network is a stack of layers of one [`Cell`] under a head that gives quantiles for every target. [`Network`] serves
-//! it from packed weights; [`stack`] runs it over whole sequences for training, with the same numbers.
+//! A network is a stack of layers of one cell ([`CellKind`]) under a head that outputs quantiles for every target.
+//! [`Network`] serves it from packed weights, one step of many series at a time. [`stack`] runs it over whole sequences
+//! for training and computes the same values.
 
-pub mod attention;
 pub mod bidirectional;
-mod buffer;
 pub mod cell;
-pub mod convolution;
+pub mod cell_kind;
+pub mod cells;
 #[cfg(any(test, feature = "cuda"))]
 mod cuda;
-pub mod elman;
-mod fused;
-pub mod gru;
+pub mod hash;
 pub mod head;
-mod initial;
+mod initialiser;
 pub mod kernel;
-pub mod lstm;
-pub mod minimal;
+mod layer_norm;
 pub mod network;
-mod norm;
+pub mod parameter;
 pub mod recurrent;
+pub mod registry;
 pub mod sequence;
-pub mod slstm;
 pub mod spec;
+pub mod spec_error;
 pub mod stack;
-mod tile;
+pub mod strategy;
+pub mod tensor_file;
+#[cfg(test)]
+mod test_support;
 pub mod weights;
 mod window;
 
 pub use bidirectional::Bidirectional;
-pub use cell::{Cell, cell};
+pub use cell_kind::CellKind;
+pub(crate) use hash::fnv_1a;
 pub use kernel::InstructionSet;
 pub use network::{Network, NetworkError, Scratch};
-pub(crate) use spec::fnv_1a;
-pub use spec::{CellKind, NetworkSpec, SpecError, Strategy};
-pub use weights::{NamedTensor, Weights, WeightsError};
-pub(crate) use weights::{tensors_from_bytes, tensors_to_bytes};
+pub use sequence::ResetMask;
+pub use spec::NetworkSpec;
+pub use spec_error::SpecError;
+pub use strategy::Strategy;
+pub use tensor_file::{NamedTensor, WeightsError};
+pub(crate) use tensor_file::{tensors_from_bytes, tensors_to_bytes};
+pub use weights::Weights;

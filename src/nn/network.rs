@@ -1,77 +1,78 @@
-//! A network packed for serving.
+//! A network that is packed for serving.
 
-use super::cell::{self, Memory, PackedLayer};
-use super::head::Head;
-use super::kernel::{Input, InstructionSet, Rows, States};
-use super::norm::normalise;
-use super::spec::{CellKind, NetworkSpec, SpecError};
-use super::weights::{Weights, WeightsError};
+use super::cell::{LayerScratch, PackedLayer};
+use super::kernel::{Input, InstructionSet, Rows, RowsMut};
+use super::registry;
+use super::{
+    cell_kind::CellKind, head::Head, layer_norm::normalise, parameter::layer_tensor_name, spec::NetworkSpec,
+    spec_error::SpecError, tensor_file::WeightsError, weights::Weights,
+};
 
-/// A network that cannot be made from these weights.
+/// Why a network cannot be built from weights.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {
-    /// The architecture is outside its limits.
+    /// The architecture is invalid.
     #[error(transparent)]
     Spec(#[from] SpecError),
-    /// It asks for rounded weights.
-    #[error("network: this processor has no bfloat16 dot product (AVX-512 BF16), which rounded weights need")]
-    NoRounding,
-    /// The weights do not fit it.
+    /// The architecture asks for bfloat16 on a CPU that lacks it.
+    #[error("network: bf16 needs a CPU with AVX-512 BF16, which this one lacks; set bf16 = false")]
+    Bf16Unsupported,
+    /// The weights do not fit the architecture.
     #[error(transparent)]
     Weights(#[from] WeightsError),
 }
 
-/// Working memory of [`Network::step`]: one per thread, reused; grows to what the largest batch needs (no more than a
-/// few hundred KiB) and holds nothing from one call to the next.
+/// Scratch buffers of [`Network::step`]: one per thread, reused. They grow to what the largest batch needs (a few
+/// hundred KiB at most) and hold nothing from one call to the next.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    memory: Memory,
-    /// Outputs of the newest layer `[rows, hidden]`, where they are not those in the state.
+    layers: LayerScratch,
+    /// Outputs of the newest layer `[rows, hidden]`; empty where the outputs in the state are final.
     outputs: Vec<f32>,
 }
 
-/// Frozen weights, packed for the kernels. Shared by all threads.
+/// Immutable weights, packed for the kernels and shared by all threads.
 ///
-/// Rows are series. What a row gets does not depend, to the last bit, on how many rows there are, where among them it
-/// stands, or which of the processor's instructions are used.
+/// Rows are series. The bits of a row's results do not depend on the number of rows, on the row's position among them,
+/// or on the instruction set (except bfloat16).
 pub struct Network {
     cell: CellKind,
-    layers: Vec<Layer>,
+    layers: Vec<NetworkLayer>,
     head: Head,
     inputs: usize,
     hidden: usize,
     state_len: usize,
     residual: bool,
-    forgets: bool,
+    is_stateless: bool,
     instructions: InstructionSet,
 }
 
-struct Layer {
+struct NetworkLayer {
     packed: Box<dyn PackedLayer>,
-    /// Where its state begins in a row's.
+    /// Offset of the layer's state in a row's state.
     at: usize,
-    /// Scale and shift of its normalisation.
+    /// Scale and shift of the layer normalisation.
     norm: Option<(Vec<f32>, Vec<f32>)>,
 }
 
 impl Network {
-    /// Packs weights for serving on the best instructions of this processor.
+    /// Packs weights for serving with the best instruction set of this CPU.
     ///
     /// # Errors
-    /// Where the architecture is outside its limits or the weights do not fit it.
+    /// Where the architecture is invalid, the weights do not fit it, or the CPU lacks bfloat16 that it asks for.
     pub fn new(spec: &NetworkSpec, weights: &Weights) -> Result<Self, NetworkError> {
         let instructions = if spec.bf16 {
-            InstructionSet::rounding().ok_or(NetworkError::NoRounding)?
+            InstructionSet::bf16().ok_or(NetworkError::Bf16Unsupported)?
         } else {
             InstructionSet::best()
         };
         Self::with_instructions(spec, weights, instructions)
     }
 
-    /// The same on chosen instructions: the forecasts are the same, only the speed is not.
+    /// Packs weights for serving with a given instruction set. The choice changes the speed only, not the forecasts.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Where the architecture is invalid or the weights do not fit it.
     pub fn with_instructions(
         spec: &NetworkSpec,
         weights: &Weights,
@@ -81,10 +82,10 @@ impl Network {
         weights.check(spec)?;
         let mut at = 0;
         let layers = (0..spec.layers).map(|layer| {
-            let tensor = |name: &str| weights.values(&cell::name(layer, name));
-            let (cell, shape) = (cell::cell(spec.cell), spec.shape(layer));
+            let tensor = |name: &str| weights.values(&layer_tensor_name(layer, name));
+            let (cell, shape) = (registry::cell(spec.cell), spec.shape(layer));
             let norm = spec.layer_norm.then(|| (tensor("norm_scale").to_vec(), tensor("norm_shift").to_vec()));
-            let layer = Layer { packed: cell.pack(&shape, &tensor), at, norm };
+            let layer = NetworkLayer { packed: cell.pack(&shape, &tensor), at, norm };
             at += cell.state_len(&shape);
             layer
         });
@@ -96,12 +97,12 @@ impl Network {
             hidden: spec.hidden,
             state_len: spec.state_len(),
             residual: spec.residual,
-            forgets: spec.strategy.forgets(),
+            is_stateless: spec.strategy.is_stateless(),
             instructions,
         })
     }
 
-    /// `f32` numbers of state per series. A new series' state is zero.
+    /// Number of `f32` values of state per series. The initial state is zero.
     pub fn state_len(&self) -> usize {
         self.state_len
     }
@@ -111,85 +112,85 @@ impl Network {
         self.inputs
     }
 
-    /// Numbers of the head per step, `[target][level]`.
+    /// Outputs of the head per step, `[target][level]`.
     pub fn outputs(&self) -> usize {
         self.head.outputs()
     }
 
-    /// The instructions that serve it.
+    /// The instruction set that it runs on.
     pub fn instructions(&self) -> InstructionSet {
         self.instructions
     }
 
-    /// Memory in bytes.
+    /// Size in memory, in bytes.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.layers.iter().map(Layer::bytes).sum::<usize>() + self.head.bytes()
+        size_of::<Self>() + self.layers.iter().map(NetworkLayer::bytes).sum::<usize>() + self.head.bytes()
     }
 
-    /// One step of many series: reads the features `x` `[rows, inputs]`, moves `state` `[rows, state_len]` on in place
-    /// and writes the head's outputs to `y` `[rows, outputs]`.
+    /// Runs one step of many series: reads the features `x` `[rows, inputs]`, advances `state` `[rows, state_len]` in
+    /// place and writes the head's outputs to `y` `[rows, outputs]`.
     ///
     /// # Panics
-    /// Where a slice is not exactly of that size.
+    /// Where a slice does not have exactly that size.
     pub fn step(&self, scratch: &mut Scratch, rows: usize, x: &[f32], state: &mut [f32], y: &mut [f32]) {
         assert_eq!(y.len(), rows * self.outputs(), "outputs of {rows} rows");
         self.advance(scratch, rows, x, state);
         if rows == 0 {
             return;
         }
-        let Scratch { memory, outputs } = scratch;
+        let Scratch { layers, outputs } = scratch;
         let top = match self.layers.last() {
             Some(top) if outputs.is_empty() => {
                 Rows { data: state, stride: self.state_len, offset: top.at + top.packed.output_at() }
             }
             _ => Rows { data: outputs, stride: self.hidden, offset: 0 },
         };
-        self.head.step(self.instructions, rows, top, y, memory);
+        self.head.step(self.instructions, rows, top, y, layers);
     }
 
-    /// The same without the head: for burn-in, where nothing is forecast.
+    /// Runs one step without the head, for burn-in, where no forecast is needed.
     ///
     /// # Panics
-    /// Where a slice is not exactly of its size.
+    /// Where a slice does not have exactly its size.
     pub fn advance(&self, scratch: &mut Scratch, rows: usize, x: &[f32], state: &mut [f32]) {
         assert_eq!(x.len(), rows * self.inputs, "features of {rows} rows");
         assert_eq!(state.len(), rows * self.state_len, "states of {rows} rows");
         if rows == 0 {
             return;
         }
-        if self.forgets {
+        if self.is_stateless {
             state.fill(0.0);
         }
-        let Scratch { memory, outputs } = scratch;
+        let Scratch { layers, outputs } = scratch;
         outputs.clear();
         let mut below = None;
         for (index, layer) in self.layers.iter().enumerate() {
             let input = match below {
                 None => Input::Rows(Rows { data: x, stride: self.inputs, offset: 0 }),
-                Some(offset) if outputs.is_empty() => Input::Below { offset },
+                Some(offset) if outputs.is_empty() => Input::LayerBelow { offset },
                 Some(_) => Input::Rows(Rows { data: outputs, stride: self.hidden, offset: 0 }),
             };
-            let states = States { data: &mut *state, stride: self.state_len, offset: layer.at };
-            layer.packed.step(self.instructions, rows, input, states, memory);
+            let states = RowsMut { data: &mut *state, stride: self.state_len, offset: layer.at };
+            layer.packed.step(self.instructions, rows, input, states, layers);
             let offset = layer.at + layer.packed.output_at();
             if layer.norm.is_some() || self.residual {
                 outputs.resize(rows * self.hidden, 0.0);
-                self.finish(layer, index > 0 && self.residual, &state[offset..], outputs);
+                self.normalise_and_add(layer, index > 0 && self.residual, &state[offset..], outputs);
             }
             below = Some(offset);
         }
     }
 
-    /// Turns a layer's outputs, which begin the rows of `states`, into what the layer above reads: `outputs`, which
-    /// comes with what the layer read itself.
-    fn finish(&self, layer: &Layer, add: bool, states: &[f32], outputs: &mut [f32]) {
+    /// Applies layer normalisation and the residual connection to a layer's outputs, which begin each row of `states`.
+    /// `outputs` `[rows, hidden]` contains the layer's inputs and receives the result.
+    fn normalise_and_add(&self, layer: &NetworkLayer, residual: bool, states: &[f32], outputs: &mut [f32]) {
         let mut own = vec![0.0; self.hidden];
         for (outputs, state) in outputs.chunks_exact_mut(self.hidden).zip(states.chunks(self.state_len)) {
             own.copy_from_slice(&state[..self.hidden]);
             if let Some((scale, shift)) = &layer.norm {
                 normalise(&mut own, scale, shift);
             }
-            if add {
+            if residual {
                 own.iter_mut().zip(&*outputs).for_each(|(own, below)| *own += below);
             }
             outputs.copy_from_slice(&own);
@@ -197,7 +198,7 @@ impl Network {
     }
 }
 
-impl Layer {
+impl NetworkLayer {
     fn bytes(&self) -> usize {
         let norm = self.norm.as_ref().map_or(0, |(scale, shift)| size_of_val(&**scale) + size_of_val(&**shift));
         size_of::<Self>() + self.packed.bytes() + norm
@@ -219,14 +220,13 @@ impl std::fmt::Debug for Network {
 
 #[cfg(test)]
 mod tests {
-    use super::super::spec::CellKind;
     use super::*;
 
     fn spec(cell: CellKind) -> NetworkSpec {
         NetworkSpec { cell, layers: 2, hidden: 24, inputs: 5, horizon: 3, levels: 3, seed: 3, ..NetworkSpec::default() }
     }
 
-    /// Initial weights with a head that is not zero, so that there is something to compare.
+    /// Initial weights with a head that is not zero, so that outputs differ.
     fn weights(spec: &NetworkSpec) -> Weights {
         let mut tensors = Weights::initial(spec).tensors().clone();
         for name in ["head.weight", "head.bias"] {
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_gets_the_same_bits_alone_in_any_batch_and_on_any_instructions() {
+    fn a_row_has_the_same_bits_alone_in_any_batch_and_on_any_instruction_set() {
         for cell in CellKind::ALL {
             let spec = spec(cell);
             let (rows, width) = (53, spec.state_len());
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn advance_is_step_without_the_head() {
+    fn advance_equals_step_without_the_head() {
         let spec = spec(CellKind::Lstm);
         let network = Network::new(&spec, &weights(&spec)).unwrap();
         let (mut left, mut right) = (vec![0.0; 2 * network.state_len()], vec![0.0; 2 * network.state_len()]);
@@ -290,9 +290,9 @@ mod tests {
     }
 
     #[test]
-    fn rounded_weights_serve_where_the_processor_can() {
+    fn bf16_weights_serve_where_the_cpu_supports_them() {
         let exact = spec(CellKind::Gru);
-        let rounded = NetworkSpec { bf16: true, ..exact.clone() };
+        let bf16 = NetworkSpec { bf16: true, ..exact.clone() };
         let forecast = |spec: &NetworkSpec| {
             Network::new(spec, &weights(spec)).map(|network| {
                 let (mut state, mut y) = (vec![0.0; 7 * network.state_len()], vec![0.0; 7 * 9]);
@@ -300,18 +300,18 @@ mod tests {
                 y
             })
         };
-        match (forecast(&rounded), InstructionSet::rounding()) {
-            (Ok(rounded), Some(_)) => {
+        match (forecast(&bf16), InstructionSet::bf16()) {
+            (Ok(bf16), Some(_)) => {
                 let exact = forecast(&exact).unwrap();
-                assert_ne!(rounded, exact);
-                assert!(rounded.iter().zip(&exact).all(|(rounded, exact)| (rounded - exact).abs() < 0.1));
+                assert_ne!(bf16, exact);
+                assert!(bf16.iter().zip(&exact).all(|(bf16, exact)| (bf16 - exact).abs() < 0.1));
             }
-            (result, rounding) => assert_eq!((result, rounding), (Err(NetworkError::NoRounding), None)),
+            (result, bf16) => assert_eq!((result, bf16), (Err(NetworkError::Bf16Unsupported), None)),
         }
     }
 
     #[test]
-    fn no_rows_are_no_work() {
+    fn a_step_of_no_rows_does_nothing() {
         for cell in CellKind::ALL {
             let spec = spec(cell);
             let network = Network::new(&spec, &weights(&spec)).unwrap();
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_of_another_architecture_are_refused() {
+    fn weights_of_another_architecture_are_rejected() {
         let other = NetworkSpec { hidden: 21, ..spec(CellKind::Gru) };
         let error = Network::new(&spec(CellKind::Gru), &Weights::initial(&other)).unwrap_err();
         assert!(error.to_string().contains("head.weight has the shape [9, 21], expected [9, 24]"), "{error}");

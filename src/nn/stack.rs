@@ -2,12 +2,10 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::cell::{cell, name};
-use super::norm::normalised;
-use super::sequence::{Sequence, SequenceOutput, Starts, weights};
-use super::spec::NetworkSpec;
+use super::sequence::{ResetMask, Sequence, SequenceOutput};
+use super::{layer_norm::normalise_tensor, parameter::layer_tensor_name, registry::cell, spec::NetworkSpec};
 
-/// What the layers give over a sequence.
+/// What the layers return for a sequence.
 #[derive(Debug, Clone)]
 pub struct StackOutput {
     /// The top layer's outputs `[steps, rows, hidden]`.
@@ -16,48 +14,49 @@ pub struct StackOutput {
 }
 
 impl StackOutput {
-    /// Every layer's states after a step, as [`run`] takes them, cut off from the gradient.
+    /// Every layer's states after a step, in the form that [`run`] takes, detached from the gradient.
     ///
     /// # Errors
-    /// Where there is no such step.
+    /// Where the sequence has no such step.
     pub fn states_after(&self, step: usize) -> Result<Vec<Tensor>> {
         self.layers.iter().map(|layer| layer.states_after(step)).collect()
     }
 }
 
-/// The states of `rows` rows that begin anew, a tensor per layer.
+/// Initial states, one tensor `[rows, state]` per layer.
 ///
 /// # Errors
-/// Those of candle.
-pub fn fresh(spec: &NetworkSpec, rows: usize, device: &Device) -> Result<Vec<Tensor>> {
+/// Errors of candle.
+pub fn zero_states(spec: &NetworkSpec, rows: usize, device: &Device) -> Result<Vec<Tensor>> {
     let state = |layer| Tensor::zeros((rows, cell(spec.cell).state_len(&spec.shape(layer))), DType::F32, device);
     (0..spec.layers).map(state).collect()
 }
 
-/// Runs all layers from the lowest up over `inputs` `[steps, rows, inputs]`, from `states` on; `tensor` knows the
+/// Runs all layers, the lowest first, over `inputs` `[steps, rows, inputs]`, starting from `states`. `tensor` finds the
 /// network's tensors by their full names.
 ///
 /// # Errors
-/// Those of candle, where shapes do not fit.
+/// Errors of candle, where shapes do not fit.
 pub fn run(
     spec: &NetworkSpec,
     tensor: &dyn Fn(&str) -> Result<Tensor>,
     inputs: &Tensor,
     states: &[Tensor],
-    starts: &Starts,
+    resets: &ResetMask,
 ) -> Result<StackOutput> {
     let (steps, rows, _) = inputs.dims3()?;
-    let forgetful = spec.strategy.forgets().then(|| Starts::new(rows, vec![true; steps * rows]));
-    let starts = forgetful.as_ref().unwrap_or(starts);
+    let every_step = spec.strategy.is_stateless().then(|| ResetMask::new(rows, vec![true; steps * rows]));
+    let resets = every_step.as_ref().unwrap_or(resets);
     let (mut outputs, mut layers) = (inputs.clone(), Vec::with_capacity(spec.layers));
     for (layer, states) in states.iter().enumerate() {
         let (cell, shape) = (cell(spec.cell), spec.shape(layer));
-        let weights = weights(cell, &shape, |own| tensor(&name(layer, own)))?;
-        let output = cell.sequence(&shape, &Sequence { inputs: &outputs, weights: &weights, states, starts })?;
+        let named = |name: &'static str| Ok((name, tensor(&layer_tensor_name(layer, name))?));
+        let weights = cell.parameters(&shape).iter().map(|parameter| named(parameter.name)).collect::<Result<_>>()?;
+        let output = cell.sequence(&shape, &Sequence { inputs: &outputs, weights: &weights, states, resets })?;
         let mut above = output.outputs.clone();
         if spec.layer_norm {
-            let [scale, shift] = ["norm_scale", "norm_shift"].map(|tensor| name(layer, tensor));
-            above = normalised(&above, &tensor(&scale)?, &tensor(&shift)?)?;
+            let [scale, shift] = ["norm_scale", "norm_shift"].map(|tensor| layer_tensor_name(layer, tensor));
+            above = normalise_tensor(&above, &tensor(&scale)?, &tensor(&shift)?)?;
         }
         if spec.residual && layer > 0 {
             above = (above + &outputs)?;

@@ -1,12 +1,13 @@
-//! Whole sequences against repeated serving steps, in one piece and in several, and against numbers from PyTorch.
+//! Whole sequences against repeated serving steps, in one chunk and in several, and against values from PyTorch.
 
 use std::collections::BTreeMap;
 
 use candle_core::Var;
 use serde_json::Value;
 
-use super::super::{CellKind, Network, Scratch, Strategy, Weights, head};
 use super::*;
+use crate::nn::test_support::{reference, reference_tensor, values};
+use crate::nn::{CellKind, Network, Scratch, Strategy, Weights, head};
 
 const STEPS: usize = 11;
 const ROWS: usize = 3;
@@ -16,10 +17,6 @@ fn wave(count: usize, frequency: f32, size: f32) -> Vec<f32> {
     (0..count).map(|at| (at as f32 * frequency).sin() * size).collect()
 }
 
-fn numbers(tensor: &Tensor) -> Vec<f32> {
-    tensor.flatten_all().unwrap().to_vec1().unwrap()
-}
-
 fn close(left: &[f32], right: &[f32], most: f32, what: &str) {
     assert_eq!(left.len(), right.len(), "{what}");
     for (at, (left, right)) in left.iter().zip(right).enumerate() {
@@ -27,7 +24,7 @@ fn close(left: &[f32], right: &[f32], most: f32, what: &str) {
     }
 }
 
-/// Every cell with two layers, and every option with cells that it makes a difference to.
+/// Every cell with two layers, and every option with the cells that it affects.
 fn specs() -> Vec<NetworkSpec> {
     let sizes = NetworkSpec { hidden: 24, inputs: INPUTS, horizon: 6, levels: 2, layers: 2, ..NetworkSpec::default() };
     let base = NetworkSpec { context: 4, ..sizes };
@@ -46,12 +43,12 @@ fn specs() -> Vec<NetworkSpec> {
     specs
 }
 
-/// Initial weights, shaken so that nothing is zero.
+/// Initial weights with a wave added, so that nothing is zero.
 fn weights(spec: &NetworkSpec) -> Weights {
     let mut tensors = Weights::initial(spec).tensors().clone();
     for (at, tensor) in tensors.values_mut().enumerate() {
-        let shake = wave(tensor.values.len(), 0.37 + at as f32 * 0.01, 0.15);
-        tensor.values.iter_mut().zip(shake).for_each(|(value, shake)| *value += shake);
+        let noise = wave(tensor.values.len(), 0.37 + at as f32 * 0.01, 0.15);
+        tensor.values.iter_mut().zip(noise).for_each(|(value, noise)| *value += noise);
     }
     Weights::from_tensors(tensors)
 }
@@ -73,76 +70,65 @@ fn flags() -> Vec<bool> {
     flags
 }
 
-/// What the head gives `[steps, rows, outputs]`.
+/// The outputs of the head `[steps, rows, outputs]`.
 fn quantiles(spec: &NetworkSpec, weights: &Weights, outputs: &Tensor) -> Vec<f32> {
     let tensor = lookup(weights);
-    let decoded =
-        head::decoded(spec, &outputs.flatten(0, 1).unwrap(), &|name| tensor(&format!("head.{name}"))).unwrap();
+    let decoded = head::decode(spec, &outputs.flatten(0, 1).unwrap(), &|name| tensor(&format!("head.{name}"))).unwrap();
     let quantiles = decoded.matmul(&tensor("head.weight").unwrap().t().unwrap()).unwrap();
-    numbers(&quantiles.broadcast_add(&tensor("head.bias").unwrap()).unwrap())
+    values(&quantiles.broadcast_add(&tensor("head.bias").unwrap()).unwrap())
 }
 
 #[test]
-fn a_sequence_is_repeated_serving_steps() {
+fn a_sequence_equals_repeated_serving_steps() {
     for spec in specs() {
         let weights = weights(&spec);
         let network = Network::new(&spec, &weights).unwrap();
-        let starts = Starts::new(ROWS, flags());
-        let first = fresh(&spec, ROWS, &Device::Cpu).unwrap();
-        let output = run(&spec, &lookup(&weights), &inputs(), &first, &starts).unwrap();
+        let resets = ResetMask::new(ROWS, flags());
+        let first = zero_states(&spec, ROWS, &Device::Cpu).unwrap();
+        let output = run(&spec, &lookup(&weights), &inputs(), &first, &resets).unwrap();
         let trained = quantiles(&spec, &weights, &output.outputs);
 
-        let (x, mut state) = (numbers(&inputs()), vec![0.0; ROWS * network.state_len()]);
+        let (x, mut state) = (values(&inputs()), vec![0.0; ROWS * network.state_len()]);
         let (mut scratch, mut y) = (Scratch::default(), vec![0.0; ROWS * network.outputs()]);
         for step in 0..STEPS {
-            for (state, _) in state.chunks_exact_mut(network.state_len()).zip(starts.at(step)).filter(|(_, new)| **new)
-            {
-                state.fill(0.0);
-            }
+            let states = state.chunks_exact_mut(network.state_len()).zip(resets.at(step));
+            states.filter(|(_, reset)| **reset).for_each(|(state, _)| state.fill(0.0));
             network.step(&mut scratch, ROWS, &x[step * ROWS * INPUTS..][..ROWS * INPUTS], &mut state, &mut y);
             let what = format!("{spec:?} step {step}");
             close(&trained[step * y.len()..][..y.len()], &y, 3e-5, &what);
             assert!(y.iter().all(|value| value.is_finite()) && y.iter().any(|value| *value != 0.0), "{what}");
             let states = Tensor::cat(&output.states_after(step).unwrap(), 1).unwrap();
-            close(&numbers(&states), &state, 3e-5, &format!("state of {what}"));
+            close(&values(&states), &state, 3e-5, &format!("state of {what}"));
         }
         assert!(output.states_after(STEPS).is_err());
     }
 }
 
 #[test]
-fn a_sequence_in_pieces_is_the_whole_sequence() {
+fn a_sequence_in_chunks_equals_the_whole_sequence() {
     for spec in specs() {
         let weights = weights(&spec);
-        let starts = Starts::new(ROWS, flags());
-        let mut states = fresh(&spec, ROWS, &Device::Cpu).unwrap();
-        let whole = run(&spec, &lookup(&weights), &inputs(), &states, &starts).unwrap();
+        let resets = ResetMask::new(ROWS, flags());
+        let mut states = zero_states(&spec, ROWS, &Device::Cpu).unwrap();
+        let whole = run(&spec, &lookup(&weights), &inputs(), &states, &resets).unwrap();
         let mut at = 0;
         for steps in [1, 4, 5, 1] {
-            let piece = inputs().narrow(0, at, steps).unwrap().contiguous().unwrap();
-            let starts = Starts::new(ROWS, flags()[at * ROWS..(at + steps) * ROWS].to_vec());
-            let output = run(&spec, &lookup(&weights), &piece, &states, &starts).unwrap();
+            let chunk = inputs().narrow(0, at, steps).unwrap().contiguous().unwrap();
+            let resets = ResetMask::new(ROWS, flags()[at * ROWS..(at + steps) * ROWS].to_vec());
+            let output = run(&spec, &lookup(&weights), &chunk, &states, &resets).unwrap();
             let expected = whole.outputs.narrow(0, at, steps).unwrap();
-            close(&numbers(&output.outputs), &numbers(&expected), 1e-5, &format!("{spec:?} from {at}"));
+            close(&values(&output.outputs), &values(&expected), 1e-5, &format!("{spec:?} from {at}"));
             at += steps;
             states = output.states_after(steps - 1).unwrap();
         }
         let (left, right) = (Tensor::cat(&states, 1).unwrap(), whole.states_after(STEPS - 1).unwrap());
-        close(&numbers(&left), &numbers(&Tensor::cat(&right, 1).unwrap()), 1e-5, &format!("{spec:?} at the end"));
+        close(&values(&left), &values(&Tensor::cat(&right, 1).unwrap()), 1e-5, &format!("{spec:?} at the end"));
     }
 }
 
-/// A tensor of the reference file.
-fn tensor(value: &Value) -> Var {
-    let list = |key: &str| value[key].as_array().unwrap_or_else(|| panic!("{key} of {value}"));
-    let shape: Vec<usize> = list("shape").iter().map(|size| size.as_u64().unwrap() as usize).collect();
-    let values: Vec<f32> = list("values").iter().map(|value| value.as_f64().unwrap() as f32).collect();
-    Var::from_vec(values, shape, &Device::Cpu).unwrap()
-}
-
 #[test]
-fn outputs_and_gradients_are_those_of_pytorch() {
-    let reference: Value = serde_json::from_str(include_str!("reference/cells.json")).unwrap();
+fn outputs_and_gradients_equal_those_of_pytorch() {
+    let reference: Value = reference();
     let of = |kind: CellKind| reference[kind.name()].clone();
     let mut cases: Vec<(CellKind, Value)> = CellKind::ALL.map(|kind| (kind, of(kind))).into();
     cases.push((CellKind::Attention, reference["attention_16"].clone()));
@@ -162,22 +148,26 @@ fn outputs_and_gradients_are_those_of_pytorch() {
             ..NetworkSpec::default()
         };
         let named = |name: &str| if layers > 1 { name.to_owned() } else { format!("layer0.{name}") };
-        let tensors: BTreeMap<String, Var> =
-            case["tensors"].as_object().unwrap().iter().map(|(name, value)| (named(name), tensor(value))).collect();
-        let (inputs, weight) = (tensor(&case["inputs"]), tensor(&case["weight"]));
+        let tensors: BTreeMap<String, Var> = case["tensors"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(name, value)| (named(name), reference_tensor(value)))
+            .collect();
+        let (inputs, weight) = (reference_tensor(&case["inputs"]), reference_tensor(&case["weight"]));
         let rows = inputs.dim(1).unwrap();
         let look = |name: &str| Ok(tensors.get(name).unwrap_or_else(|| panic!("{name}")).as_tensor().clone());
-        let first = fresh(&spec, rows, &Device::Cpu).unwrap();
-        let output = run(&spec, &look, &inputs, &first, &Starts::new(rows, Vec::new())).unwrap().outputs;
-        close(&numbers(&output), &numbers(&tensor(&case["outputs"])), 1e-5, cell.name());
+        let first = zero_states(&spec, rows, &Device::Cpu).unwrap();
+        let output = run(&spec, &look, &inputs, &first, &ResetMask::new(rows, Vec::new())).unwrap().outputs;
+        close(&values(&output), &values(&reference_tensor(&case["outputs"])), 1e-5, cell.name());
 
         let gradients = (output * weight.as_tensor()).unwrap().sum_all().unwrap().backward().unwrap();
         let expected = case["gradients"].as_object().unwrap();
         assert_eq!(expected.len(), tensors.len() + 1);
         for (name, expected) in expected {
             let variable = if name == "inputs" { &inputs } else { &tensors[&named(name)] };
-            let (ours, theirs) = (numbers(gradients.get(variable).unwrap()), numbers(&tensor(expected)));
-            let largest = theirs.iter().fold(1.0_f32, |most, value| most.max(value.abs()));
+            let (ours, theirs) = (values(gradients.get(variable).unwrap()), values(&reference_tensor(expected)));
+            let largest = theirs.iter().fold(1.0_f32, |max, value| max.max(value.abs()));
             close(&ours, &theirs, 2e-5 * largest, &format!("{cell}: gradient by {name}"));
         }
     }

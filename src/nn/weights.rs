@@ -1,109 +1,34 @@
-//! A network's weights as named tensors, and their safetensors form.
+//! The weights of a network.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use safetensors::tensor::{Dtype, TensorView};
-use safetensors::{SafeTensorError, SafeTensors};
-
-use super::cell::{self, Parameter};
+use super::parameter::{Parameter, layer_tensor_name};
 use super::spec::NetworkSpec;
-use super::{head, initial, norm};
+use super::tensor_file::{NamedTensor, WeightsError, tensors_from_bytes, tensors_to_bytes};
+use super::{head, layer_norm, parameter, registry};
 
-/// Named in the header of every file of weights.
+/// The format in the header of every file of weights.
 const FORMAT: &str = "foretide-weights-1";
-
-/// Weights that do not fit, or bytes that are no weights.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum WeightsError {
-    /// The bytes are not safetensors.
-    #[error("weights: not a safetensors file: {0}")]
-    Malformed(String),
-    /// The file was written by something else, or by another version.
-    #[error("weights: the header names the format {found:?}, expected {expected:?}")]
-    Format {
-        /// What the header names.
-        found: String,
-        /// What it should.
-        expected: String,
-    },
-    /// A tensor that the network has is missing.
-    #[error("weights: tensor {name} {expected:?} is missing; these weights are of another architecture")]
-    Missing {
-        /// Its name.
-        name: String,
-        /// The shape it should have.
-        expected: Vec<usize>,
-    },
-    /// A tensor that the network does not have.
-    #[error("weights: tensor {name} is unknown to this architecture")]
-    Unknown {
-        /// Its name.
-        name: String,
-    },
-    /// A tensor of the wrong shape.
-    #[error("weights: tensor {name} has the shape {found:?}, expected {expected:?}")]
-    Shape {
-        /// Its name.
-        name: String,
-        /// The shape in the file.
-        found: Vec<usize>,
-        /// The shape of the architecture.
-        expected: Vec<usize>,
-    },
-    /// A tensor of the wrong type.
-    #[error("weights: tensor {name} is of type {found}, expected F32")]
-    Type {
-        /// Its name.
-        name: String,
-        /// The type in the file.
-        found: String,
-    },
-    /// A tensor that holds NaN or infinity.
-    #[error("weights: tensor {name} holds {value} at position {position}, expected finite numbers")]
-    NotFinite {
-        /// Its name.
-        name: String,
-        /// The first such number, as text.
-        value: String,
-        /// Where it stands, counted in row-major order.
-        position: usize,
-    },
-}
-
-impl From<SafeTensorError> for WeightsError {
-    fn from(error: SafeTensorError) -> Self {
-        Self::Malformed(error.to_string())
-    }
-}
-
-/// One tensor: row-major `f32` numbers.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NamedTensor {
-    /// Its sizes, outermost first.
-    pub shape: Vec<usize>,
-    /// Its numbers; as many as the product of `shape`.
-    pub values: Vec<f32>,
-}
 
 /// The weights of one network: tensors by name, in the order of their names.
 ///
-/// Names: `layer0.input` `[gates * hidden, inputs]`, `layer0.recurrent` `[gates * hidden, hidden]`, `layer0.bias`
-/// `[gates * hidden]` (which gates, or which other tensors, the cell's own page says), with layer normalisation
-/// `layer0.norm_scale` and `layer0.norm_shift` `[hidden]`, and so on for each layer; then `head.weight`
-/// `[targets * levels, hidden]` and `head.bias` `[targets * levels]` (with segments more, see [`super::head`]).
+/// A recurrent layer has `layer0.input` `[gates * hidden, inputs]`, `layer0.recurrent` `[gates * hidden, hidden]` and
+/// `layer0.bias` `[gates * hidden]`; the modules of [`super::cells`] document the order of the gates and the tensors of
+/// other cells. Layer normalisation adds `layer0.norm_scale` and `layer0.norm_shift` `[hidden]`. The head has
+/// `head.weight` `[targets * levels, hidden]` and `head.bias` `[targets * levels]`; see [`super::head`] for segments.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Weights {
     tensors: BTreeMap<String, NamedTensor>,
 }
 
 impl Weights {
-    /// The weights of a network that has learnt nothing: a function of the architecture and `spec.seed` alone, the
-    /// same on every machine. Its forecasts are zero, that is: the last value.
+    /// The weights of an untrained network: a function of the architecture and `spec.seed` alone, the same on every
+    /// machine. Its outputs are zero, so it forecasts the last value.
     pub fn initial(spec: &NetworkSpec) -> Self {
-        initial::weights(spec)
+        Self { tensors: parameter::draw(spec.seed, parameters(spec)) }
     }
 
-    /// Takes tensors as they are; [`check`](Self::check) says whether they fit a network.
+    /// Wraps tensors without a check; [`check`](Self::check) compares them with an architecture.
     pub fn from_tensors(tensors: BTreeMap<String, NamedTensor>) -> Self {
         Self { tensors }
     }
@@ -113,22 +38,23 @@ impl Weights {
         &self.tensors
     }
 
-    /// The numbers of one tensor; none where there is no such tensor.
+    /// The values of one tensor; empty where there is no such tensor.
     pub fn values(&self, name: &str) -> &[f32] {
         self.tensors.get(name).map_or(&[], |tensor| &tensor.values)
     }
 
-    /// How many numbers there are in all.
+    /// Number of values in all tensors.
     pub fn parameters(&self) -> usize {
         self.tensors.values().map(|tensor| tensor.values.len()).sum()
     }
 
-    /// Holds names, shapes and numbers against the architecture.
+    /// Checks that names and shapes are those of the architecture and that all values are finite.
     ///
     /// # Errors
     /// The first tensor that is missing, unknown, of the wrong shape or not finite.
     pub fn check(&self, spec: &NetworkSpec) -> Result<(), WeightsError> {
-        let expected = shapes(spec);
+        let expected: BTreeMap<_, _> =
+            parameters(spec).into_iter().map(|(name, tensor)| (name, tensor.shape)).collect();
         for (name, shape) in &expected {
             let Some(tensor) = self.tensors.get(name) else {
                 return Err(WeightsError::Missing { name: name.clone(), expected: shape.clone() });
@@ -148,18 +74,18 @@ impl Weights {
         }
     }
 
-    /// The safetensors form; the same weights always give the same bytes.
+    /// Encodes the weights as safetensors. Equal weights give equal bytes.
     ///
     /// # Errors
-    /// [`WeightsError::Malformed`] where a tensor's numbers do not fill its shape.
+    /// [`WeightsError::Malformed`] where a tensor's values do not fill its shape.
     pub fn to_bytes(&self) -> Result<Vec<u8>, WeightsError> {
         tensors_to_bytes(&self.tensors, FORMAT)
     }
 
-    /// Reads weights for `spec` from their safetensors form.
+    /// Decodes weights for `spec` from safetensors.
     ///
     /// # Errors
-    /// Whatever is not exactly a set of finite `f32` tensors with the names and shapes of the architecture.
+    /// Where the bytes are not a set of finite `f32` tensors with exactly the names and shapes of the architecture.
     pub fn from_bytes(spec: &NetworkSpec, bytes: &[u8]) -> Result<Self, WeightsError> {
         let weights = Self { tensors: tensors_from_bytes(bytes, FORMAT)? };
         weights.check(spec)?;
@@ -167,67 +93,39 @@ impl Weights {
     }
 }
 
-/// The names and shapes of a network's tensors.
-pub(crate) fn shapes(spec: &NetworkSpec) -> BTreeMap<String, Vec<usize>> {
-    parameters(spec).into_iter().map(|(name, parameter)| (name, parameter.shape)).collect()
-}
-
-/// A network's tensors from the lowest layer to the head, with how each begins.
-pub(crate) fn parameters(spec: &NetworkSpec) -> Vec<(String, Parameter)> {
-    let cell = cell::cell(spec.cell);
+/// A network's tensors with their full names, from the lowest layer to the head.
+fn parameters(spec: &NetworkSpec) -> Vec<(String, Parameter)> {
+    let cell = registry::cell(spec.cell);
     let layers = (0..spec.layers).flat_map(|layer| {
         let mut parameters = cell.parameters(&spec.shape(layer));
         if spec.layer_norm {
-            parameters.extend(norm::parameters(spec.hidden));
+            parameters.extend(layer_norm::parameters(spec.hidden));
         }
-        parameters.into_iter().map(move |parameter| (cell::name(layer, parameter.name), parameter))
+        parameters.into_iter().map(move |parameter| (layer_tensor_name(layer, parameter.name), parameter))
     });
     let head = head::parameters(spec).into_iter().map(|parameter| (format!("head.{}", parameter.name), parameter));
     layers.chain(head).collect()
 }
 
-/// Named tensors as safetensors, with the name of their format in the header.
-pub(crate) fn tensors_to_bytes(tensors: &BTreeMap<String, NamedTensor>, format: &str) -> Result<Vec<u8>, WeightsError> {
-    let bytes: Vec<Vec<u8>> =
-        tensors.values().map(|tensor| tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
-    let mut views = Vec::with_capacity(tensors.len());
-    for ((name, tensor), bytes) in tensors.iter().zip(&bytes) {
-        views.push((name.as_str(), TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?));
-    }
-    // One entry only: the order of several would be the hash map's.
-    let header = HashMap::from([("format".to_owned(), format.to_owned())]);
-    Ok(safetensors::serialize(views, Some(header))?)
-}
-
-/// The reverse of [`tensors_to_bytes`]: every tensor must be `f32` and the header must name the format.
-pub(crate) fn tensors_from_bytes(bytes: &[u8], format: &str) -> Result<BTreeMap<String, NamedTensor>, WeightsError> {
-    let (_, header) = SafeTensors::read_metadata(bytes)?;
-    let found = header.metadata().as_ref().and_then(|entries| entries.get("format")).cloned().unwrap_or_default();
-    if found != format {
-        return Err(WeightsError::Format { found, expected: format.to_owned() });
-    }
-    let mut tensors = BTreeMap::new();
-    for (name, view) in SafeTensors::deserialize(bytes)?.tensors() {
-        if view.dtype() != Dtype::F32 {
-            return Err(WeightsError::Type { name, found: view.dtype().to_string() });
-        }
-        let values = view.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-        tensors.insert(name, NamedTensor { shape: view.shape().to_vec(), values });
-    }
-    Ok(tensors)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::spec::CellKind;
+    use std::collections::HashMap;
+
+    use safetensors::tensor::{Dtype, TensorView};
+
     use super::*;
+    use crate::nn::cell_kind::CellKind;
 
     fn spec() -> NetworkSpec {
         NetworkSpec { layers: 2, hidden: 8, inputs: 3, horizon: 2, levels: 3, seed: 11, ..NetworkSpec::default() }
     }
 
+    fn initial_spec(cell: CellKind) -> NetworkSpec {
+        NetworkSpec { cell, layers: 2, hidden: 24, inputs: 7, horizon: 4, levels: 3, seed: 5, ..NetworkSpec::default() }
+    }
+
     #[test]
-    fn bytes_come_back_as_the_same_weights_and_are_the_same_each_time() {
+    fn weights_survive_encoding_and_equal_weights_give_equal_bytes() {
         for cell in CellKind::ALL {
             let spec = NetworkSpec { cell, ..spec() };
             let weights = Weights::initial(&spec);
@@ -238,25 +136,25 @@ mod tests {
     }
 
     #[test]
-    fn another_architecture_is_refused_by_name() {
+    fn weights_of_another_architecture_are_rejected_by_tensor_name() {
         let bytes = Weights::initial(&spec()).to_bytes().unwrap();
-        let refuse = |other: NetworkSpec| Weights::from_bytes(&other, &bytes).unwrap_err().to_string();
+        let rejection = |other: NetworkSpec| Weights::from_bytes(&other, &bytes).unwrap_err().to_string();
         assert_eq!(
-            refuse(NetworkSpec { layers: 1, ..spec() }),
+            rejection(NetworkSpec { layers: 1, ..spec() }),
             "weights: tensor layer1.bias is unknown to this architecture"
         );
         assert_eq!(
-            refuse(NetworkSpec { layers: 3, ..spec() }),
+            rejection(NetworkSpec { layers: 3, ..spec() }),
             "weights: tensor layer2.bias [32] is missing; these weights are of another architecture"
         );
         assert_eq!(
-            refuse(NetworkSpec { horizon: 4, ..spec() }),
+            rejection(NetworkSpec { horizon: 4, ..spec() }),
             "weights: tensor head.bias has the shape [6], expected [12]"
         );
     }
 
     #[test]
-    fn broken_bytes_are_refused() {
+    fn malformed_bytes_are_rejected() {
         let bytes = Weights::initial(&spec()).to_bytes().unwrap();
         for cut in [0, 7, 8, 40, bytes.len() - 1] {
             let error = Weights::from_bytes(&spec(), &bytes[..cut]).unwrap_err();
@@ -274,14 +172,53 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_not_finite_is_refused_with_its_place() {
+    fn a_value_that_is_not_finite_is_rejected_with_its_position() {
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut weights = Weights::initial(&spec());
             weights.tensors.get_mut("layer1.recurrent").unwrap().values[3] = value;
             let error = Weights::from_bytes(&spec(), &weights.to_bytes().unwrap()).unwrap_err();
             let expected =
-                format!("weights: tensor layer1.recurrent holds {value} at position 3, expected finite numbers");
+                format!("weights: tensor layer1.recurrent contains {value} at position 3, expected finite numbers");
             assert_eq!(error.to_string(), expected);
         }
+    }
+
+    #[test]
+    fn recurrent_matrices_are_orthogonal_gate_by_gate() {
+        for cell in CellKind::ALL {
+            let weights = Weights::initial(&initial_spec(cell));
+            let (size, values) = (24, weights.values("layer1.recurrent"));
+            for gate in values.chunks_exact(size * size) {
+                for left in 0..size {
+                    for right in 0..size {
+                        let product: f64 = (0..size)
+                            .map(|at| f64::from(gate[left * size + at]) * f64::from(gate[right * size + at]))
+                            .sum();
+                        let expected = f64::from(u8::from(left == right));
+                        assert!((product - expected).abs() < 1e-6, "{cell} {left} {right}: {product}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_forget_gate_starts_open_and_the_head_starts_at_zero() {
+        let weights = Weights::initial(&initial_spec(CellKind::Lstm));
+        let bias = weights.values("layer0.bias");
+        let expected: Vec<f32> = (0..4 * 24).map(|at| f32::from(u8::from((24..48).contains(&at)))).collect();
+        assert_eq!(bias, expected, "input, forget, cell, output");
+        assert!(weights.values("head.weight").iter().chain(weights.values("head.bias")).all(|value| *value == 0.0));
+        assert!(weights.values("layer0.input").iter().any(|value| *value != 0.0));
+    }
+
+    #[test]
+    fn the_seed_determines_the_initial_weights() {
+        let spec = initial_spec(CellKind::Gru);
+        assert_eq!(Weights::initial(&spec), Weights::initial(&spec));
+        assert_ne!(Weights::initial(&spec), Weights::initial(&NetworkSpec { seed: 6, ..spec.clone() }));
+        // A fixed value, so that a machine, library or release that draws other numbers fails here.
+        let first = Weights::initial(&spec).values("layer0.input")[0];
+        assert_eq!(first.to_bits(), 0xbdd7_c8f0, "{first}");
     }
 }

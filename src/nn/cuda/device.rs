@@ -1,4 +1,4 @@
-//! The kernels on a card.
+//! The kernels on a GPU.
 #![allow(unsafe_code)]
 
 use candle_core::cuda_backend::{CudaStorage, WrapErr, cudarc};
@@ -6,38 +6,39 @@ use candle_core::{CudaDevice, Result, Storage};
 use cudarc::driver::sys::{CUdevice_attribute, CUfunction_attribute_enum, CUmemPool_attribute};
 use cudarc::driver::{LaunchConfig, PushKernelArg, result};
 
-use super::{Card, Kernels, Launch};
+use super::launch::{Kernels, Launch};
+use super::tile::GpuLimits;
 
-/// `sequence.cu`, compiled by `scripts/build-ptx`; the driver makes the card's own instructions of it at first use.
+/// `sequence.cu`, compiled by `scripts/build-ptx`. The driver compiles it for the GPU at first use.
 const PTX: &str = include_str!("sequence.ptx");
 
-/// A card.
+/// A GPU with its limits.
 #[derive(Debug)]
 pub(in crate::nn) struct Gpu {
     device: CudaDevice,
-    card: Card,
+    limits: GpuLimits,
 }
 
 impl Gpu {
-    /// Asks the driver what the card can do.
+    /// Queries the limits of the GPU.
     pub(in crate::nn) fn new(device: &CudaDevice) -> Result<Self> {
         let stream = device.cuda_stream();
-        let ask = |attribute| stream.context().attribute(attribute).w().map(|answer| answer.max(0) as usize);
-        let card = Card {
-            multiprocessors: ask(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?.max(1),
-            shared: ask(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
+        let query = |attribute| stream.context().attribute(attribute).w().map(|value| value.max(0) as usize);
+        let limits = GpuLimits {
+            multiprocessors: query(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?.max(1),
+            shared_memory: query(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
         };
-        keep_memory(device)?;
-        Ok(Self { device: device.clone(), card })
+        keep_freed_memory(device)?;
+        Ok(Self { device: device.clone(), limits })
     }
 }
 
-/// Lets the driver keep what is freed for what is allocated next, instead of giving it back each time it is waited for.
-fn keep_memory(device: &CudaDevice) -> Result<()> {
+/// Lets the driver keep freed memory for later allocations, instead of releasing it at every synchronisation.
+fn keep_freed_memory(device: &CudaDevice) -> Result<()> {
     let stream = device.cuda_stream();
     let mut threshold = u64::MAX;
     let release = CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
-    // SAFETY: the device is open, its pool is the driver's own, and the attribute is a `u64` that is read at once.
+    // SAFETY: the device is open, the driver owns its pool, and the attribute is a `u64` that is read during the call.
     unsafe {
         let pool = result::device::get_mem_pool(stream.context().cu_device()).w()?;
         result::mem_pool::set_attribute(pool, release, (&raw mut threshold).cast()).w()
@@ -45,8 +46,8 @@ fn keep_memory(device: &CudaDevice) -> Result<()> {
 }
 
 impl Kernels for Gpu {
-    fn card(&self) -> Card {
-        self.card
+    fn limits(&self) -> GpuLimits {
+        self.limits
     }
 
     fn launch(&self, launch: &Launch<'_>) -> Result<Vec<Storage>> {
@@ -63,23 +64,23 @@ impl Kernels for Gpu {
                 None => None,
                 Some((storage, layout)) => match (&**storage, layout.contiguous_offsets()) {
                     (Storage::Cuda(storage), Some((from, to))) => Some(storage.as_cuda_slice::<f32>()?.slice(from..to)),
-                    _ => candle_core::bail!("{}: needs contiguous tensors on the card", launch.kernel),
+                    _ => candle_core::bail!("{}: needs contiguous tensors on the GPU", launch.kernel),
                 },
             });
         }
         let mut outputs = Vec::with_capacity(launch.outputs.len());
         for length in launch.outputs {
-            // SAFETY: the numbers are undefined until the kernel, next in the same stream, has written all of them.
+            // SAFETY: the kernel, next in the same stream, writes all values before anything reads them.
             outputs.push(unsafe { self.device.alloc::<f32>(*length)? });
         }
-        let (nothing, sizes) = (0_u64, [launch.steps, launch.rows, launch.tile.resident]);
+        let (null, sizes) = (0_u64, [launch.steps, launch.rows, launch.tile.resident]);
         let sizes = [number(sizes[0])?, number(sizes[1])?, number(sizes[2])?];
 
         let mut arguments = function.builder();
         for input in &inputs {
             match input {
                 Some(input) => arguments.arg(input),
-                None => arguments.arg(&nothing),
+                None => arguments.arg(&null),
             };
         }
         for output in &mut outputs {
@@ -93,9 +94,9 @@ impl Kernels for Gpu {
             block_dim: (number(launch.width)? as u32, number(launch.tile.groups)? as u32, 1),
             shared_mem_bytes: shared as u32,
         };
-        // SAFETY: `super` gives each kernel the arguments of its definition in `sequence.cu`, in their order and of the
-        // lengths that it reads and writes (held by `emulation_tests`, which run the same launches); the shared
-        // memory is as much as the tile asks for, and the views hold the buffers until the launch is queued.
+        // SAFETY: `super::sequence` passes each kernel the arguments of its definition in `sequence.cu`, in their order
+        // and with the lengths that it reads and writes (`emulation_tests` run the same launches); the shared memory is
+        // as large as the tile needs, and the views keep the buffers alive until the launch is queued.
         unsafe { arguments.launch(config) }.w()?;
         drop(inputs);
         let wrap = |output| Storage::Cuda(CudaStorage::wrap_cuda_slice(output, self.device.clone()));
@@ -103,7 +104,7 @@ impl Kernels for Gpu {
     }
 }
 
-/// A size as the kernels take it.
+/// A size as an `int` of the kernels.
 fn number(size: usize) -> Result<i32> {
     i32::try_from(size).map_err(|_| candle_core::Error::Msg(format!("{size} is too large for a kernel")))
 }

@@ -1,29 +1,33 @@
-//! The kernels on a processor: `sequence.cu`, compiled as C++ with what it needs of CUDA emulated, launched as on a card.
-//! It holds the arithmetic, the indexing, the barriers and all launches; not what only a card can show.
+//! The kernels on the CPU: `sequence.cu`, compiled as C++ with an emulation of the CUDA features it uses, launched as
+//! on a GPU. It tests the arithmetic, the indexing, the barriers and all launches, but nothing that only a GPU can
+//! show.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
-use candle_core::Device;
+use candle_core::{CpuStorage, Device, Result, Storage};
 
-use super::super::fused;
-use super::super::gru::{Gru, GruResetBefore};
-use super::test_layer::{CELLS, Numbers, TestLayer};
-use super::*;
+use super::launch::{Kernels, Launch};
+use super::sequence::{is_supported, run};
+use super::test_layer::{CELLS, Results, TestLayer};
+use super::tile::{GpuLimits, Tile};
+use crate::nn::cells::gru::{Gru, GruResetBefore};
+use crate::nn::{recurrent::cell::RecurrentCell, recurrent::fused};
 
 struct Emulation {
     program: Arc<tempfile::TempDir>,
-    card: Card,
+    limits: GpuLimits,
 }
 
-/// Compiles the emulation; none, with a message, where there is no g++.
+/// Compiles the emulation; `None`, with a message, where there is no g++.
 fn build() -> Option<Arc<tempfile::TempDir>> {
     let folder = tempfile::tempdir().unwrap();
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/nn/cuda/emulate/main.cpp");
     let options = ["-std=c++17", "-O1", "-Wall", "-Werror", "-Wno-unknown-pragmas", "-ffp-contract=off", "-o"];
     let compiled = Command::new("g++").args(options).arg(folder.path().join("kernel")).arg(source).output();
     let Ok(compiled) = compiled else {
-        println!("skipped: no g++ to emulate the GPU's kernels with");
+        println!("skipped: no g++ to compile the emulation of the GPU kernels");
         return None;
     };
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
@@ -31,11 +35,11 @@ fn build() -> Option<Arc<tempfile::TempDir>> {
 }
 
 impl Kernels for Emulation {
-    fn card(&self) -> Card {
-        self.card
+    fn limits(&self) -> GpuLimits {
+        self.limits
     }
 
-    /// The protocol is described in `emulate/main.cpp`.
+    /// `emulate/main.cpp` documents the protocol.
     fn launch(&self, launch: &Launch<'_>) -> Result<Vec<Storage>> {
         let mut request = launch.kernel.clone().into_bytes();
         request.resize(32, 0);
@@ -56,7 +60,7 @@ impl Kernels for Emulation {
 
         let mut command = Command::new(self.program.path().join("kernel"));
         let mut program = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        // It answers only when it has read all.
+        // The program answers only after it has read the whole request.
         program.stdin.take().unwrap().write_all(&request).unwrap();
         let answer = program.wait_with_output().unwrap();
         assert!(answer.status.success(), "{} failed", launch.kernel);
@@ -70,40 +74,42 @@ impl Kernels for Emulation {
     }
 }
 
-fn emulated(program: &Arc<tempfile::TempDir>, card: Card, layer: &TestLayer) -> Numbers {
-    let kernels = Arc::new(Emulation { program: program.clone(), card });
-    layer.run(&Device::Cpu, |sequence| run(kernels.clone(), layer.gates, sequence)).unwrap()
+fn emulated(program: &Arc<tempfile::TempDir>, limits: GpuLimits, layer: &TestLayer) -> Results {
+    let kernels = Arc::new(Emulation { program: program.clone(), limits });
+    layer.run(&Device::Cpu, |sequence| run(kernels.clone(), layer.cell, sequence)).unwrap()
 }
 
-const H100: Card = Card { multiprocessors: 132, shared: 227 * 1024 };
+const H100: GpuLimits = GpuLimits { multiprocessors: 132, shared_memory: 227 * 1024 };
 
 #[test]
-fn emulated_kernels_do_as_the_fused_sequence_of_the_processor() {
+fn emulated_kernels_agree_with_the_fused_cpu_operation() {
     let Some(program) = build() else { return };
-    for gates in CELLS {
-        for (hidden, rows, starts) in [(6, 5, true), (64, 3, true), (64, 9, false), (130, 3, true)] {
-            let layer = TestLayer { gates, hidden, rows, steps: 5, inputs: 3, starts };
-            let expected = layer.on_processor();
-            // One multiprocessor: as many rows to a thread as it can have. Little memory: few resident weights.
-            for card in [H100, Card { multiprocessors: 1, ..H100 }, Card { shared: 24 * 1024, ..H100 }] {
-                layer.assert_close(&emulated(&program, card, &layer), &expected);
+    for cell in CELLS {
+        for (hidden, rows, resets) in [(6, 5, true), (64, 3, true), (64, 9, false), (130, 3, true)] {
+            let layer = TestLayer { cell, hidden, rows, steps: 5, inputs: 3, resets };
+            let expected = layer.on_cpu();
+            // One multiprocessor gives the most rows per thread, little shared memory the fewest resident weights.
+            let small = [GpuLimits { multiprocessors: 1, ..H100 }, GpuLimits { shared_memory: 24 * 1024, ..H100 }];
+            for limits in [H100].into_iter().chain(small) {
+                layer.assert_close(&emulated(&program, limits, &layer), &expected);
             }
         }
     }
 }
 
 #[test]
-fn a_rows_bits_depend_neither_on_the_tile_nor_on_what_is_resident() {
+fn the_bits_of_a_row_depend_neither_on_the_tile_nor_on_resident_weights() {
     let Some(program) = build() else { return };
-    for gates in CELLS {
-        let layer = TestLayer { gates, hidden: 64, rows: 21, steps: 4, inputs: 2, starts: true };
+    for cell in CELLS {
+        let layer = TestLayer { cell, hidden: 64, rows: 21, steps: 4, inputs: 2, resets: true };
         let expected = emulated(&program, H100, &layer);
-        for (multiprocessors, shared) in [(11, H100.shared), (5, H100.shared), (2, H100.shared), (1, 40 * 1024)] {
-            let found = emulated(&program, Card { multiprocessors, shared }, &layer);
+        let shared = H100.shared_memory;
+        for (multiprocessors, shared_memory) in [(11, shared), (5, shared), (2, shared), (1, 40 * 1024)] {
+            let found = emulated(&program, GpuLimits { multiprocessors, shared_memory }, &layer);
             for ((name, expected), (_, found)) in expected.iter().zip(&found) {
-                // Only the gradient by the bias adds up over the rows of tiles.
+                // Only the gradient by the bias is a sum over the rows of tiles.
                 if name != "gradient by bias" {
-                    assert_eq!(expected, found, "{:?} {multiprocessors} {name}", gates.combination());
+                    assert_eq!(expected, found, "{:?} {multiprocessors} {name}", cell.gates().recurrence);
                 }
             }
         }
@@ -111,23 +117,24 @@ fn a_rows_bits_depend_neither_on_the_tile_nor_on_what_is_resident() {
 }
 
 #[test]
-fn what_there_are_no_kernels_for_is_said() {
-    let layer = |hidden| TestLayer { gates: &Gru, hidden, rows: 2, steps: 1, inputs: 1, starts: false };
-    let can = |hidden, gates: &'static dyn Gates| {
+fn a_layer_without_kernels_is_an_error() {
+    let layer = |hidden| TestLayer { cell: &Gru, hidden, rows: 2, steps: 1, inputs: 1, resets: false };
+    let supported = |hidden, cell: &'static dyn RecurrentCell| {
         let mut found = None;
         let ran = layer(hidden).run(&Device::Cpu, |sequence| {
-            found = Some(can_run(gates, sequence)?);
+            found = Some(is_supported(cell, sequence)?);
             fused::run(&Gru, sequence)
         });
         ran.map(|_| found).unwrap()
     };
     assert_eq!(
-        [can(64, &Gru), can(512, &Gru), can(64, &GruResetBefore), can(513, &Gru)].map(Option::unwrap),
+        [supported(64, &Gru), supported(512, &Gru), supported(64, &GruResetBefore), supported(513, &Gru)]
+            .map(Option::unwrap),
         [true, true, false, false]
     );
 
     let program = Arc::new(tempfile::tempdir().unwrap());
-    let kernels = Arc::new(Emulation { program, card: Card { shared: 512, ..H100 } });
+    let kernels = Arc::new(Emulation { program, limits: GpuLimits { shared_memory: 512, ..H100 } });
     let error = layer(64).run(&Device::Cpu, |sequence| run(kernels.clone(), &Gru, sequence)).unwrap_err();
     assert!(error.to_string().contains("no kernel"), "{error}");
 }

@@ -1,14 +1,14 @@
-//! The kernels on a card against the fused sequence of the processor.
+//! The kernels on a GPU against the fused CPU operation.
 
 use candle_core::Device;
 
-use super::device::Gpu;
 use super::test_layer::{CELLS, TestLayer};
-use super::*;
+use super::{device::Gpu, launch::Kernels};
+use crate::nn::recurrent::run::run;
 
-/// The card; none, with a message, where there is none.
+/// The GPU; `None`, with a message, where there is none.
 fn open() -> Option<Device> {
-    // The driver's library is loaded at first use, and where it is missing that panics rather than fails.
+    // The driver's library is loaded at first use; where it is missing, that panics instead of returning an error.
     match std::panic::catch_unwind(|| Device::new_cuda_with_stream(0)) {
         Ok(Ok(device)) => Some(device),
         _ => {
@@ -19,18 +19,18 @@ fn open() -> Option<Device> {
 }
 
 #[test]
-fn a_card_does_as_the_processor() {
+fn the_gpu_agrees_with_the_cpu() {
     let Some(device) = open() else { return };
-    let card = device.as_cuda_device().and_then(Gpu::new).unwrap().card();
-    println!("on {card:?}");
-    for gates in CELLS {
+    let limits = device.as_cuda_device().and_then(Gpu::new).unwrap().limits();
+    println!("on {limits:?}");
+    for cell in CELLS {
         for hidden in [6, 64, 128, 130, 256, 512] {
-            // A few rows, and more than there are multiprocessors, so that each size of tile is met.
-            for rows in [5, 4 * card.multiprocessors + 3, 17 * card.multiprocessors] {
-                for starts in [false, true] {
-                    let layer = TestLayer { gates, hidden, rows, steps: 6, inputs: 3, starts };
-                    let found = layer.run(&device, |sequence| super::super::sequence::run(gates, sequence));
-                    layer.assert_close(&found.unwrap(), &layer.on_processor());
+            // Fewer and more rows than there are multiprocessors, so that every tile size is tested.
+            for rows in [5, 4 * limits.multiprocessors + 3, 17 * limits.multiprocessors] {
+                for resets in [false, true] {
+                    let layer = TestLayer { cell, hidden, rows, steps: 6, inputs: 3, resets };
+                    let found = layer.run(&device, |sequence| run(cell, sequence));
+                    layer.assert_close(&found.unwrap(), &layer.on_cpu());
                 }
             }
         }

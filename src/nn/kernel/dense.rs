@@ -1,13 +1,14 @@
-//! A dense layer over many rows: every output of every row is one chain of fused multiply-adds, from the bias over the
-//! inputs in order, so that its bits depend on nothing else in the batch.
+//! A dense layer over many rows. Every output of every row is one chain of fused multiply-adds that starts at the bias
+//! and runs over the inputs in order, so its bits do not depend on the other rows.
 
 use super::lanes::{LANES, Lanes, Line, flat};
+use super::rows::{Rows, RowsMut};
 
-/// Rows that share each load of the weights: with four vectors per row they fill 24 of AVX-512's 32 registers, with
-/// one vector of two registers 12 of AVX2's 16.
+/// Rows that share each load of the weights. With four vectors per row they fill 24 of the 32 registers of AVX-512;
+/// with one vector (two registers) per row they fill 12 of the 16 registers of AVX2.
 const ROWS: usize = 6;
 
-/// A weight matrix packed for serving: for each sixteen outputs, the inputs in order, each with its sixteen weights.
+/// A weight matrix packed for the kernels: for each block of 16 outputs the inputs in order, each with its 16 weights.
 #[derive(Debug, Clone)]
 pub struct Panel {
     outputs: usize,
@@ -18,9 +19,8 @@ pub struct Panel {
 }
 
 impl Panel {
-    /// Packs a matrix of `outputs` rows over `first + second` inputs; the inputs come from two places, the step's
-    /// features and the state, say, and one of them may be empty. Outputs beyond the last, up to a multiple of 16, are
-    /// zero.
+    /// Packs a matrix of `outputs` rows over `first + second` inputs, which come from two places (such as the features
+    /// and the state); one of the two may be empty. The padding of the outputs to a multiple of 16 is zero.
     pub fn new(
         outputs: usize,
         (first, second): (usize, usize),
@@ -45,7 +45,7 @@ impl Panel {
         panel
     }
 
-    /// Packs a row-major matrix `[outputs, inputs]` with a bias for each output; one input place.
+    /// Packs a row-major matrix `[outputs, inputs]` and a bias `[outputs]`, with all inputs in the first place.
     pub fn of_matrix(inputs: usize, matrix: &[f32], bias: &[f32]) -> Self {
         Self::new(bias.len(), (inputs, 0), |output, input| matrix[output * inputs + input], |output| bias[output])
     }
@@ -55,101 +55,81 @@ impl Panel {
         self.outputs
     }
 
-    /// Outputs in vectors of sixteen.
+    /// Outputs in vectors of 16.
     pub fn blocks(&self) -> usize {
         self.bias.len()
     }
 
-    /// Inputs from the first place and from the second.
+    /// Number of inputs from the first and from the second place.
     #[cfg(target_arch = "x86_64")]
     pub(super) fn sides(&self) -> (usize, usize) {
         (self.first, self.second)
     }
 
-    /// The weights of sixteen outputs by one input.
+    /// The weights of one input for a block of 16 outputs.
     #[cfg(target_arch = "x86_64")]
     pub(super) fn line(&self, block: usize, input: usize) -> Line {
         self.weights[block * (self.first + self.second) + input]
     }
 
-    /// The biases, sixteen at a time.
+    /// The biases in vectors of 16.
     #[cfg(target_arch = "x86_64")]
     pub(super) fn biases(&self) -> &[Line] {
         &self.bias
     }
 
-    /// Memory in bytes.
+    /// Size in memory, in bytes.
     pub fn bytes(&self) -> usize {
         size_of::<Self>() + (self.bias.len() + self.weights.len()) * size_of::<Line>()
     }
 }
 
-/// Rows in a buffer: row `r` begins at `offset + r * stride`.
-#[derive(Debug, Clone, Copy)]
-pub struct Rows<'a> {
-    /// The buffer.
-    pub data: &'a [f32],
-    /// From one row to the next.
-    pub stride: usize,
-    /// Where the first row begins.
-    pub offset: usize,
-}
-
-impl Rows<'_> {
-    /// No rows at all: for a panel that has no inputs there.
-    pub const NONE: Rows<'static> = Rows { data: &[], stride: 0, offset: 0 };
-
-    /// Panics unless `rows` rows of `width` numbers lie in the buffer: what the raw pointers below rely on.
-    #[inline(always)]
-    pub(super) fn hold(&self, rows: usize, width: usize) {
-        let needed = if width == 0 || rows == 0 { 0 } else { self.offset + (rows - 1) * self.stride + width };
-        assert!(needed <= self.data.len(), "kernel: {rows} rows of {width} need {needed} numbers");
-    }
-
-    /// Where a row begins.
-    #[inline(always)]
-    pub(super) fn at(&self, row: usize) -> *const f32 {
-        self.data.as_ptr().wrapping_add(self.offset + row * self.stride)
-    }
-}
-
-/// What a row's results are made of, and how much room there is for them.
+/// What an output row receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Results {
-    /// Exactly [`Panel::outputs`] numbers.
+pub enum OutputMode {
+    /// Exactly [`Panel::outputs`] values.
     Exact,
-    /// The same, padded to a multiple of 16.
+    /// The outputs, padded to a multiple of 16.
     Padded,
-    /// Padded, and on top of what stands there instead of the bias.
-    Added,
+    /// The padded outputs, added to the row's values instead of the bias.
+    Accumulated,
 }
 
-/// Computes the panel for rows `0..rows` into `out`, where row `r` begins at `r * stride`.
-///
-/// # Safety
-/// The processor must have the instructions of `L`.
+/// [`dense`] with inputs from the first place only.
 #[inline(always)]
-pub unsafe fn dense<L: Lanes>(
+pub(super) unsafe fn dense_rows<L: Lanes>(
     panel: &Panel,
     rows: usize,
-    first: Rows<'_>,
-    second: Rows<'_>,
-    out: &mut [f32],
-    stride: usize,
-    results: Results,
+    input: Rows<'_>,
+    out: RowsMut<'_>,
+    mode: OutputMode,
 ) {
-    first.hold(rows, panel.first);
-    second.hold(rows, panel.second);
-    let width = if results == Results::Exact { panel.outputs } else { panel.blocks() * LANES };
-    Rows { data: out, stride, offset: 0 }.hold(rows, width);
-    let mut job = Job { panel, first, second, out: out.as_mut_ptr(), stride, width, added: results == Results::Added };
+    unsafe { dense::<L>(panel, rows, [input, Rows::NONE], out, mode) }
+}
+
+/// Computes the panel for rows `0..rows` of the inputs from both places into `out`.
+#[inline(always)]
+pub(super) unsafe fn dense<L: Lanes>(
+    panel: &Panel,
+    rows: usize,
+    [first, second]: [Rows<'_>; 2],
+    out: RowsMut<'_>,
+    mode: OutputMode,
+) {
+    first.assert_within(rows, panel.first);
+    second.assert_within(rows, panel.second);
+    let width = if mode == OutputMode::Exact { panel.outputs } else { panel.blocks() * LANES };
+    out.as_rows().assert_within(rows, width);
+    let RowsMut { data, stride, offset } = out;
+    let accumulate = mode == OutputMode::Accumulated;
+    let mut job = Job { panel, first, second, out: data.as_mut_ptr().wrapping_add(offset), stride, width, accumulate };
     let mut row = 0;
     while row + ROWS <= rows {
-        // SAFETY: `row + ROWS` rows lie in all three buffers, as just asserted; the instructions are the caller's word.
+        // SAFETY: the assertions above show that `row + ROWS` rows lie in all buffers.
         unsafe { job.columns::<L, ROWS>(row) };
         row += ROWS;
     }
-    // SAFETY: the rows that are left lie in all three buffers too.
+    // SAFETY: the remaining rows lie in all buffers too.
     unsafe {
         match rows - row {
             1 => job.columns::<L, 1>(row),
@@ -169,24 +149,24 @@ struct Job<'a> {
     out: *mut f32,
     stride: usize,
     width: usize,
-    added: bool,
+    accumulate: bool,
 }
 
 impl Job<'_> {
-    /// All outputs of `R` rows from `row`.
+    /// All outputs of `R` rows, from `row` on.
     #[inline(always)]
     unsafe fn columns<L: Lanes, const R: usize>(&mut self, row: usize) {
         let blocks = self.panel.blocks();
         let mut block = 0;
-        // SAFETY: blocks stay below `blocks`; rows and instructions are the caller's word.
+        // SAFETY: blocks stay below `blocks`; the caller guarantees the rows.
         unsafe {
-            if L::WIDEST >= 4 {
+            if L::MAX_COLUMNS >= 4 {
                 while block + 4 <= blocks {
                     self.block::<L, R, 4>(row, block);
                     block += 4;
                 }
             }
-            if L::WIDEST >= 2 {
+            if L::MAX_COLUMNS >= 2 {
                 while block + 2 <= blocks {
                     self.block::<L, R, 2>(row, block);
                     block += 2;
@@ -199,22 +179,22 @@ impl Job<'_> {
         }
     }
 
-    /// `C` vectors of outputs, from the block `block` on, of `R` rows from `row`.
+    /// `C` vectors of outputs, from `block` on, of `R` rows, from `row` on.
     #[inline(always)]
     unsafe fn block<L: Lanes, const R: usize, const C: usize>(&mut self, row: usize, block: usize) {
         let inputs = self.panel.first + self.panel.second;
-        let apart = inputs * LANES;
+        let block_stride = inputs * LANES;
         let (bias, weights) = (flat(&self.panel.bias).as_ptr(), flat(&self.panel.weights).as_ptr());
         // SAFETY: blocks `block..block + C` exist, so the bias has `C` vectors there and the weights `C * inputs`;
-        // `dense` has asserted that the rows lie in their buffers; the instructions are the caller's word.
+        // `dense` has asserted that the rows lie in their buffers.
         unsafe {
-            // Plain loops over arrays of a fixed size: they unroll, and what they hold stays in registers.
+            // Plain loops over arrays of constant size: the compiler unrolls them and keeps the arrays in registers.
             let mut starts = [L::splat(0.0); C];
             for (column, start) in starts.iter_mut().enumerate() {
                 *start = L::load(bias.add((block + column) * LANES));
             }
             let mut sums = [starts; R];
-            if self.added {
+            if self.accumulate {
                 for (index, sums) in sums.iter_mut().enumerate() {
                     for (column, sum) in sums.iter_mut().enumerate() {
                         *sum = L::load(self.out.add((row + index) * self.stride + (block + column) * LANES));
@@ -222,7 +202,7 @@ impl Job<'_> {
                 }
             }
             let mut line = starts;
-            let mut weights = weights.add(block * apart);
+            let mut weights = weights.add(block * block_stride);
             for (rows, count) in [(self.first, self.panel.first), (self.second, self.panel.second)] {
                 let mut from = [rows.at(row); R];
                 for (index, from) in from.iter_mut().enumerate() {
@@ -230,7 +210,7 @@ impl Job<'_> {
                 }
                 for input in 0..count {
                     for (column, weight) in line.iter_mut().enumerate() {
-                        *weight = L::load(weights.add(column * apart));
+                        *weight = L::load(weights.add(column * block_stride));
                     }
                     for (sums, from) in sums.iter_mut().zip(&from) {
                         let value = L::splat(*from.add(input));
@@ -249,11 +229,11 @@ impl Job<'_> {
         }
     }
 
-    /// Stores one vector, cut short where the row ends within it.
+    /// Stores one vector, truncated where the row ends within it.
     #[inline(always)]
     unsafe fn write<L: Lanes>(&mut self, sum: L, row: usize, column: usize) {
         let room = self.width - column;
-        // SAFETY: `dense` has asserted `width` numbers from the beginning of each row, `column` is less than it.
+        // SAFETY: `dense` has asserted that each row has `width` values, and `column` is less than `width`.
         unsafe {
             let to = self.out.add(row * self.stride + column);
             if room >= LANES {

@@ -1,10 +1,15 @@
-//! Sixteen `f32` numbers side by side, whatever the processor calls them.
+//! A vector of sixteen `f32` lanes, independent of the instruction set.
 
-/// Numbers side by side in one [`Line`] or one vector.
+/// Number of `f32` values in one [`Line`] or one vector: those of an AVX-512 register, which is also a cache line.
 pub const LANES: usize = 16;
 
-/// Sixteen numbers at a cache line's alignment: what every buffer of the kernels is made of, so that no vector load
-/// straddles two cache lines.
+/// The next multiple of 16: the length of a vector of `size` values in a kernel's buffers.
+pub const fn padded(size: usize) -> usize {
+    size.next_multiple_of(LANES)
+}
+
+/// Sixteen values aligned to a cache line. Every buffer of the kernels is made of lines, so that no vector load crosses
+/// a cache-line boundary.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(C, align(64))]
 pub struct Line(pub [f32; LANES]);
@@ -14,34 +19,34 @@ impl Line {
     pub const ZERO: Self = Self([0.0; LANES]);
 }
 
-/// The numbers of `lines`, one after the other.
+/// The values of `lines` as one slice.
 pub fn flat(lines: &[Line]) -> &[f32] {
-    // SAFETY: a `Line` is exactly sixteen `f32` without padding (`repr(C)`, 64 bytes at an alignment of 64), and the
-    // result borrows `lines`.
+    // SAFETY: a `Line` is exactly sixteen `f32` without padding (`repr(C)`, 64 bytes, aligned to 64), and the result
+    // borrows `lines`.
     unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * LANES) }
 }
 
-/// The numbers of `lines`, one after the other, to write.
+/// The values of `lines` as one mutable slice.
 pub fn flat_mut(lines: &mut [Line]) -> &mut [f32] {
     // SAFETY: as in `flat`; every bit pattern is an `f32`, and the result borrows `lines` mutably.
     unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * LANES) }
 }
 
-/// The arithmetic that the kernels are written in. Every operation is one correctly rounded IEEE 754 operation per
-/// lane, so that all implementations give the same bits.
+/// The arithmetic of the kernels on vectors of sixteen lanes. Every operation is one correctly rounded IEEE 754
+/// operation per lane, so that all implementations give the same bits.
 ///
 /// # Safety
-/// Every method may only be called on a processor that has the implementation's instructions; pointers must be good
-/// for sixteen `f32` numbers.
+/// Every method requires a CPU that supports the implementation's instructions; pointers must be valid for sixteen
+/// `f32` values.
 pub trait Lanes: Copy {
-    /// How many vectors wide the blocks of [`super::dense`] may be before the registers run out.
-    const WIDEST: usize;
+    /// Vectors per row that the blocks of [`super::dense`] may have before the registers run out.
+    const MAX_COLUMNS: usize;
 
-    /// The same number in every lane.
+    /// The same value in every lane.
     unsafe fn splat(value: f32) -> Self;
-    /// Reads sixteen numbers.
+    /// Reads sixteen values.
     unsafe fn load(from: *const f32) -> Self;
-    /// Writes sixteen numbers.
+    /// Writes sixteen values.
     unsafe fn store(self, to: *mut f32);
     /// `self * factor + term`, rounded once.
     unsafe fn multiply_add(self, factor: Self, term: Self) -> Self;
@@ -51,16 +56,16 @@ pub trait Lanes: Copy {
     unsafe fn multiply(self, other: Self) -> Self;
     /// `self / other`.
     unsafe fn divide(self, other: Self) -> Self;
-    /// `self` where it is less than `other`, otherwise (also where one is NaN) `other`.
-    unsafe fn least(self, other: Self) -> Self;
-    /// `self` where it is greater than `other`, otherwise (also where one is NaN) `other`.
-    unsafe fn most(self, other: Self) -> Self;
-    /// Adds the lowest nine bits of `power`'s form, a whole number, to the exponent of `self`.
-    unsafe fn raise(self, power: Self) -> Self;
+    /// `self` where it is less than `other`; otherwise, also where one is NaN, `other`.
+    unsafe fn min(self, other: Self) -> Self;
+    /// `self` where it is greater than `other`; otherwise, also where one is NaN, `other`.
+    unsafe fn max(self, other: Self) -> Self;
+    /// Adds the lowest nine bits of `power`, read as an integer, to sign and exponent of `self`.
+    unsafe fn add_to_exponent(self, power: Self) -> Self;
 }
 
-/// Plain Rust: any processor. Fast where the compiler knows a fused multiply-add (as on every 64-bit Arm), right
-/// everywhere.
+/// Portable Rust for any CPU. It is fast where the target has a fused multiply-add instruction, as every 64-bit Arm
+/// has.
 #[derive(Clone, Copy)]
 pub struct Portable([f32; LANES]);
 
@@ -72,7 +77,7 @@ impl Portable {
 }
 
 impl Lanes for Portable {
-    const WIDEST: usize = 1;
+    const MAX_COLUMNS: usize = 1;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -81,13 +86,13 @@ impl Lanes for Portable {
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: the caller promises sixteen numbers.
+        // SAFETY: the caller guarantees sixteen values.
         Self(unsafe { from.cast::<[f32; LANES]>().read() })
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
-        // SAFETY: the caller promises room for sixteen numbers.
+        // SAFETY: the caller guarantees room for sixteen values.
         unsafe { to.cast::<[f32; LANES]>().write(self.0) }
     }
 
@@ -112,17 +117,17 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    unsafe fn least(self, other: Self) -> Self {
+    unsafe fn min(self, other: Self) -> Self {
         self.each(other, |left, right| if left < right { left } else { right })
     }
 
     #[inline(always)]
-    unsafe fn most(self, other: Self) -> Self {
+    unsafe fn max(self, other: Self) -> Self {
         self.each(other, |left, right| if left > right { left } else { right })
     }
 
     #[inline(always)]
-    unsafe fn raise(self, power: Self) -> Self {
+    unsafe fn add_to_exponent(self, power: Self) -> Self {
         self.each(power, |value, power| f32::from_bits(value.to_bits().wrapping_add(power.to_bits() << 23)))
     }
 }

@@ -1,41 +1,46 @@
-//! The gradient by a weight matrix: over rows, the sum of products of what went in and what came back. Each number is one
-//! chain of fused multiply-adds over the rows in order, on top of what stood there.
+//! The gradient by a weight matrix: the products of inputs and output gradients, summed over rows. Each value is one
+//! chain of fused multiply-adds over the rows in order, added to the value in the buffer.
 
-use super::dense::Rows;
 use super::lanes::{LANES, Lanes};
+use super::rows::Rows;
 
-/// Inputs that share each load of what came back: registers as in [`super::dense`].
+/// Inputs that share each load of the output gradients; it fills the registers as in [`super::dense`].
 const INPUTS: usize = 6;
 
-/// Adds to `into`, where input `i` begins at `i * stride`, for each of `blocks` vectors of sixteen outputs:
-/// `into[i][o] += sum over rows of left[row][i] * right[row][o]`.
-///
-/// # Safety
-/// The processor must have the instructions of `L`.
+/// The factors of a sum of outer products over rows.
+#[derive(Debug, Clone, Copy)]
+pub struct OuterProduct<'a> {
+    /// Number of rows.
+    pub rows: usize,
+    /// Inputs `[rows, inputs]`.
+    pub left: Rows<'a>,
+    /// Number of inputs.
+    pub inputs: usize,
+    /// Output gradients `[rows, blocks * 16]`.
+    pub right: Rows<'a>,
+    /// Outputs in vectors of 16.
+    pub blocks: usize,
+}
+
+/// Adds to `into`, where input `i` begins at `i * stride`: `into[i][o] += sum over rows of left[row][i] *
+/// right[row][o]`.
 #[inline(always)]
-pub unsafe fn outer<L: Lanes>(
-    rows: usize,
-    left: Rows<'_>,
-    inputs: usize,
-    right: Rows<'_>,
-    blocks: usize,
-    into: &mut [f32],
-    stride: usize,
-) {
-    left.hold(rows, inputs);
-    right.hold(rows, blocks * LANES);
-    Rows { data: into, stride, offset: 0 }.hold(inputs, blocks * LANES);
+pub(super) unsafe fn outer<L: Lanes>(product: OuterProduct<'_>, into: &mut [f32], stride: usize) {
+    let OuterProduct { rows, left, inputs, right, blocks } = product;
+    left.assert_within(rows, inputs);
+    right.assert_within(rows, blocks * LANES);
+    Rows { data: into, stride, offset: 0 }.assert_within(inputs, blocks * LANES);
     let mut job = Job { rows, left, inputs, right, into: into.as_mut_ptr(), stride };
     let mut block = 0;
-    // SAFETY: blocks stay below `blocks`, which all rows hold as just asserted; the instructions are the caller's word.
+    // SAFETY: blocks stay below `blocks`, which all rows contain as asserted.
     unsafe {
-        if L::WIDEST >= 4 {
+        if L::MAX_COLUMNS >= 4 {
             while block + 4 <= blocks {
                 job.columns::<L, 4>(block);
                 block += 4;
             }
         }
-        if L::WIDEST >= 2 {
+        if L::MAX_COLUMNS >= 2 {
             while block + 2 <= blocks {
                 job.columns::<L, 2>(block);
                 block += 2;
@@ -62,7 +67,7 @@ impl Job<'_> {
     #[inline(always)]
     unsafe fn columns<L: Lanes, const C: usize>(&mut self, block: usize) {
         let mut input = 0;
-        // SAFETY: inputs stay below `inputs`; blocks and instructions are the caller's word.
+        // SAFETY: inputs stay below `inputs`; the caller guarantees the blocks.
         unsafe {
             while input + INPUTS <= self.inputs {
                 self.block::<L, INPUTS, C>(input, block);
@@ -82,8 +87,7 @@ impl Job<'_> {
     /// `R` inputs by `C` vectors of outputs.
     #[inline(always)]
     unsafe fn block<L: Lanes, const R: usize, const C: usize>(&mut self, input: usize, block: usize) {
-        // SAFETY: `outer` has asserted that `rows` rows hold these inputs and blocks, and `into` their products; the
-        // instructions are the caller's word.
+        // SAFETY: `outer` has asserted that `rows` rows contain these inputs and blocks, and `into` their products.
         unsafe {
             let into = self.into.add(input * self.stride + block * LANES);
             let mut sums = [[L::splat(0.0); C]; R];

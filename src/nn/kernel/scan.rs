@@ -1,65 +1,71 @@
-//! Whole sequences of cells whose gates look at the inputs only: the gates of many steps at once, then a scan over time.
+//! Whole sequences of cells whose gates depend on the inputs only: the gates of many steps at once, then a scan over
+//! the steps.
 
-use super::dense::{Results, Rows, dense};
-use super::gates::Combination;
+use super::cell_steps::{self, BackwardBlock, Block, MAX_VECTORS};
+use super::dense::{OutputMode, dense};
 use super::lanes::{LANES, Lanes, Line, flat, flat_mut};
-use super::recurrences::{self, Block, MOST, Reverse};
-use super::{CHUNK, Layer};
+use super::layer::{CHUNK_ROWS, Layer};
+use super::recurrence::Recurrence;
+use super::rows::{Rows, RowsMut};
 
-/// A sequence of `steps` steps of `rows` rows; where a row of a step is meant, they lie `[step][row]`.
+/// A sequence of `steps` steps of `rows` rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Scan<'a> {
-    /// Steps.
+    /// Number of steps.
     pub steps: usize,
-    /// Rows of a step.
+    /// Number of rows.
     pub rows: usize,
-    /// Which rows begin anew before which steps, `[step][row]`.
-    pub begins: &'a [bool],
+    /// Which rows are reset before which steps, `[step][row]`.
+    pub resets: &'a [bool],
     /// The states before the first step `[row][block]`.
     pub first: &'a [f32],
 }
 
 impl Scan<'_> {
-    fn check(&self, blocks: usize) {
+    fn assert_fits(&self, blocks: usize) {
         let (all, vector) = (self.steps * self.rows, blocks * LANES);
-        let fits = self.begins.len() == all && self.first.len() == self.rows * vector;
+        let fits = self.resets.len() == all && self.first.len() == self.rows * vector;
         assert!(fits, "kernel: a scan of {} steps of {} rows does not fit", self.steps, self.rows);
     }
 }
 
-/// The states after every step into `after` `[step][row][block]`; `kept`, `[gate][step][row][block]`, receives what
-/// [`reverse`] needs.
-///
-/// # Safety
-/// The processor must have the instructions of `L`.
+/// Writes the states after every step to `after` `[step][row][block]`. `saved` `[gate][step][row][block]` receives what
+/// [`backward`] needs.
 #[inline(always)]
-pub unsafe fn forward<L: Lanes>(layer: &Layer, scan: Scan<'_>, input: Rows<'_>, kept: &mut [Line], after: &mut [f32]) {
-    let Scan { steps, rows, begins, first } = scan;
+pub(super) unsafe fn forward<L: Lanes>(
+    layer: &Layer,
+    scan: Scan<'_>,
+    input: Rows<'_>,
+    saved: &mut [Line],
+    after: &mut [f32],
+) {
+    let Scan { steps, rows, resets, first } = scan;
     let (blocks, all) = (layer.blocks(), steps * rows);
     let vector = blocks * LANES;
-    scan.check(blocks);
-    assert!(kept.len() == layer.panels.len() * all * blocks && after.len() == all * vector, "kernel: a scan's room");
-    // As many steps at a time as keep their gates in the nearest cache.
-    let tile = (4 * CHUNK).div_ceil(rows);
+    scan.assert_fits(blocks);
+    let fits = saved.len() == layer.panels.len() * all * blocks && after.len() == all * vector;
+    assert!(fits, "kernel: the buffers of a scan have the wrong size");
+    // As many steps at a time as keep their gates in the L1 cache.
+    let tile = (4 * CHUNK_ROWS).div_ceil(rows);
     for begin in (0..steps).step_by(tile) {
         let count = tile.min(steps - begin);
         for (gate, panel) in layer.panels.iter().enumerate() {
-            let sums = &mut kept[gate * all * blocks + begin * rows * blocks..][..count * rows * blocks];
+            let sums = &mut saved[gate * all * blocks + begin * rows * blocks..][..count * rows * blocks];
             let input = Rows { offset: input.offset + begin * rows * input.stride, ..input };
-            // SAFETY: the instructions are the caller's word.
-            unsafe { dense::<L>(panel, count * rows, input, Rows::NONE, flat_mut(sums), vector, Results::Padded) };
+            let out = RowsMut { data: flat_mut(sums), stride: vector, offset: 0 };
+            unsafe { dense::<L>(panel, count * rows, [input, Rows::NONE], out, OutputMode::Padded) };
         }
-        let gates = flat_mut(kept).as_mut_ptr();
+        let gates = flat_mut(saved).as_mut_ptr();
         for row in 0..rows {
             for block in 0..blocks {
                 for step in begin..begin + count {
                     let index = step * rows + row;
                     let at = index * vector + block * LANES;
-                    // SAFETY: `at + LANES` is at most `all * vector`, which `after` and every gate of `kept` hold; `first`
-                    // holds the row's block; the instructions are the caller's word.
+                    // SAFETY: `at + LANES` is at most `all * vector`, the length of `after` and of every gate of
+                    // `saved`; `first` contains the row's block.
                     unsafe {
                         let state = after.as_mut_ptr().add(at);
-                        let before = if begins[index] {
+                        let before = if resets[index] {
                             L::splat(0.0)
                         } else if step == 0 {
                             L::load(first.as_ptr().add(row * vector + block * LANES))
@@ -69,12 +75,12 @@ pub unsafe fn forward<L: Lanes>(layer: &Layer, scan: Scan<'_>, input: Rows<'_>, 
                         before.store(state);
                         let block = Block {
                             gates: std::array::from_fn(|gate| gates.wrapping_add(gate * all * vector + at)),
-                            states: [state; MOST],
+                            states: [state; MAX_VECTORS],
                         };
-                        match layer.combination {
-                            Combination::MinGru => recurrences::min_gru::<L, true>(block),
-                            Combination::MinLstm => recurrences::min_lstm::<L, true>(block),
-                            _ => panic!("kernel: a scan needs gates that look at the inputs only"),
+                        match layer.recurrence {
+                            Recurrence::MinGru => cell_steps::min_gru::<L, true>(block),
+                            Recurrence::MinLstm => cell_steps::min_lstm::<L, true>(block),
+                            _ => panic!("kernel: a scan needs gates that depend on the inputs only"),
                         }
                     }
                 }
@@ -87,35 +93,45 @@ pub unsafe fn forward<L: Lanes>(layer: &Layer, scan: Scan<'_>, input: Rows<'_>, 
     }
 }
 
-/// The reverse of [`forward`]: from the gradient by the outputs `[step][row][unit]`, steps `apart`, to that by the gates' sums
-/// `[step][row][gate][block]` and by the first states, `carried`.
-///
-/// # Safety
-/// The processor must have the instructions of `L`.
-#[expect(clippy::too_many_arguments, reason = "the buffers of one operation")]
+/// A scan whose backward pass is computed.
+#[derive(Debug, Clone, Copy)]
+pub struct ScanBackward<'a> {
+    /// The sequence.
+    pub scan: Scan<'a>,
+    /// Units of the layer.
+    pub hidden: usize,
+    /// What [`forward`] saved of the gates, `[gate][step][row][block]`.
+    pub saved: &'a [Line],
+    /// The states after every step, `[step][row][block]`.
+    pub after: &'a [f32],
+    /// Gradient by the outputs `[step][row][unit]`.
+    pub gradient: &'a [f32],
+    /// Values from the beginning of one step of `gradient` to that of the next.
+    pub step_stride: usize,
+}
+
+/// The backward pass of [`forward`]: computes the gradient by the gates' sums `[step][row][gate][block]` and adds the
+/// gradient by the first states to `carried`.
 #[inline(always)]
-pub unsafe fn reverse<L: Lanes>(
-    combination: Combination,
-    scan: Scan<'_>,
-    hidden: usize,
-    kept: &[Line],
-    after: &[f32],
-    (gradient, apart): (&[f32], usize),
+pub(super) unsafe fn backward<L: Lanes>(
+    recurrence: Recurrence,
+    pass: ScanBackward<'_>,
     sums: &mut [f32],
     carried: &mut [f32],
 ) {
-    let Scan { steps, rows, begins, first } = scan;
-    let (count, blocks, all) = (combination.gates(), hidden.div_ceil(LANES), steps * rows);
+    let ScanBackward { scan, hidden, saved, after, gradient, step_stride } = pass;
+    let Scan { steps, rows, resets, first } = scan;
+    let (count, blocks, all) = (recurrence.gate_count(), hidden.div_ceil(LANES), steps * rows);
     let vector = blocks * LANES;
-    scan.check(blocks);
-    let fits = kept.len() == count * all * blocks
+    scan.assert_fits(blocks);
+    let fits = saved.len() == count * all * blocks
         && after.len() == all * vector
-        && gradient.len() >= (steps - 1) * apart + rows * hidden
+        && gradient.len() >= (steps - 1) * step_stride + rows * hidden
         && sums.len() == count * all * vector
         && carried.len() == rows * vector;
-    assert!(fits, "kernel: a scan's room");
+    assert!(fits, "kernel: the buffers of a scan have the wrong size");
     let zero = Line::ZERO;
-    let kept = flat(kept).as_ptr();
+    let saved = flat(saved).as_ptr();
     for row in 0..rows {
         for block in 0..blocks {
             let state = carried[row * vector + block * LANES..].as_mut_ptr();
@@ -123,30 +139,31 @@ pub unsafe fn reverse<L: Lanes>(
             for step in (0..steps).rev() {
                 let index = step * rows + row;
                 let at = index * vector + block * LANES;
-                let before = match (begins[index], step) {
+                let before = match (resets[index], step) {
                     (true, _) => zero.0.as_ptr(),
                     (false, 0) => first[row * vector + block * LANES..].as_ptr(),
                     (false, _) => after[at - rows * vector..].as_ptr(),
                 };
-                let mut by_output = Line::ZERO;
-                by_output.0[..units].copy_from_slice(&gradient[step * apart + row * hidden + block * LANES..][..units]);
-                // SAFETY: as in `forward`; `sums` holds a block for each gate of the row of the step.
+                let mut d_output = Line::ZERO;
+                let from = step * step_stride + row * hidden + block * LANES;
+                d_output.0[..units].copy_from_slice(&gradient[from..][..units]);
+                // SAFETY: as in `forward`; `sums` has a block for each gate of each row of each step.
                 unsafe {
-                    L::load(by_output.0.as_ptr()).multiply_add(L::splat(1.0), L::load(state)).store(state);
+                    L::load(d_output.0.as_ptr()).multiply_add(L::splat(1.0), L::load(state)).store(state);
                     let sums = sums.as_mut_ptr().add(index * count * vector + block * LANES);
-                    let block = Reverse {
-                        kept: std::array::from_fn(|gate| kept.wrapping_add(gate * all * vector + at)),
-                        before: [before; MOST],
-                        after: [after.as_ptr().add(at); MOST],
-                        states: [state; MOST],
+                    let block = BackwardBlock {
+                        saved: std::array::from_fn(|gate| saved.wrapping_add(gate * all * vector + at)),
+                        before: [before; MAX_VECTORS],
+                        after: [after.as_ptr().add(at); MAX_VECTORS],
+                        states: [state; MAX_VECTORS],
                         sums: std::array::from_fn(|gate| sums.wrapping_add(gate * vector)),
                     };
-                    match combination {
-                        Combination::MinGru => recurrences::min_gru_reverse::<L>(block),
-                        Combination::MinLstm => recurrences::min_lstm_reverse::<L>(block),
-                        _ => panic!("kernel: a scan needs gates that look at the inputs only"),
+                    match recurrence {
+                        Recurrence::MinGru => cell_steps::min_gru_backward::<L>(block),
+                        Recurrence::MinLstm => cell_steps::min_lstm_backward::<L>(block),
+                        _ => panic!("kernel: a scan needs gates that depend on the inputs only"),
                     }
-                    if begins[index] {
+                    if resets[index] {
                         L::splat(0.0).store(state);
                     }
                 }

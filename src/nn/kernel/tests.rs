@@ -1,4 +1,4 @@
-//! The kernels against plain arithmetic, against each other, and against themselves in other batches.
+//! The kernels against the formulas in `f64`, against each other, and against themselves in other batches.
 
 use proptest::prelude::*;
 use rand_pcg::Pcg64;
@@ -8,7 +8,7 @@ use super::activation::{exponential, logistic, sigmoid, tanh};
 use super::lanes::{Lanes, Portable};
 use super::*;
 
-fn numbers(random: &mut Pcg64, count: usize, size: f32) -> Vec<f32> {
+fn random_values(random: &mut Pcg64, count: usize, size: f32) -> Vec<f32> {
     (0..count).map(|_| (random.next_u32() as f32 / u32::MAX as f32 * 2.0 - 1.0) * size).collect()
 }
 
@@ -16,34 +16,34 @@ fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
-/// A layer with its matrices still readable.
-struct Plain {
-    combination: Combination,
+/// A layer whose matrices are readable, as the reference.
+struct ReferenceLayer {
+    recurrence: Recurrence,
     inputs: usize,
     hidden: usize,
-    /// Per gate: weights `[hidden][inputs + hidden]`, zero where the gate does not look, and biases.
+    /// Per gate: weights `[hidden][inputs + hidden]`, zero for inputs that the gate does not read, and biases.
     gates: Vec<(Vec<f32>, Vec<f32>)>,
 }
 
-impl Plain {
-    fn new(combination: Combination, inputs: usize, hidden: usize, seed: u64) -> Self {
+impl ReferenceLayer {
+    fn new(recurrence: Recurrence, inputs: usize, hidden: usize, seed: u64) -> Self {
         let mut random = Pcg64::seed_from_u64(seed);
-        let gates = (0..combination.gates()).map(|gate| {
-            let (from_input, from_recurrent) = looks(combination, gate);
-            let mut weights = numbers(&mut random, hidden * (inputs + hidden), 2.0 / (hidden as f32).sqrt());
+        let gates = (0..recurrence.gate_count()).map(|gate| {
+            let (from_input, from_recurrent) = reads(recurrence, gate);
+            let mut weights = random_values(&mut random, hidden * (inputs + hidden), 2.0 / (hidden as f32).sqrt());
             for (at, weight) in weights.iter_mut().enumerate() {
                 let seen = if at % (inputs + hidden) < inputs { from_input } else { from_recurrent };
                 *weight *= f32::from(u8::from(seen));
             }
-            (weights, numbers(&mut random, hidden, 0.5))
+            (weights, random_values(&mut random, hidden, 0.5))
         });
-        Self { combination, inputs, hidden, gates: gates.collect() }
+        Self { recurrence, inputs, hidden, gates: gates.collect() }
     }
 
     fn packed(&self) -> Layer {
         let width = self.inputs + self.hidden;
-        let panels = (0..self.combination.gates()).map(|gate| {
-            let (from_input, from_recurrent) = looks(self.combination, gate);
+        let panels = (0..self.recurrence.gate_count()).map(|gate| {
+            let (from_input, from_recurrent) = reads(self.recurrence, gate);
             let first = if from_input { self.inputs } else { 0 };
             let second = if from_recurrent { self.hidden } else { 0 };
             let (weights, bias) = &self.gates[gate];
@@ -55,7 +55,7 @@ impl Plain {
                 |output| bias[output],
             )
         });
-        Layer::new(self.combination, panels.collect())
+        Layer::new(self.recurrence, panels.collect())
     }
 
     /// One step of one row in `f64`; `state` without padding.
@@ -73,7 +73,7 @@ impl Plain {
             self.gates.iter().map(gate).collect()
         };
         let mut all = sums(&before);
-        if self.combination == Combination::GruResetBefore {
+        if self.recurrence == Recurrence::GruResetBefore {
             let reset: Vec<f64> = before.iter().zip(&all[0]).map(|(before, sum)| before * logistic(*sum)).collect();
             all[2] = sums(&reset).swap_remove(2);
         }
@@ -81,71 +81,71 @@ impl Plain {
             let gate = |index: usize| all[index][unit];
             let old = before[unit];
             let others = |state: &[f64], vector: usize| state[vector * self.hidden + unit];
-            state[unit] = match self.combination {
-                Combination::Elman => gate(0).tanh(),
-                Combination::ElmanRelu => gate(0).max(0.0),
-                Combination::Gru => {
+            state[unit] = match self.recurrence {
+                Recurrence::Elman => gate(0).tanh(),
+                Recurrence::ElmanRelu => gate(0).max(0.0),
+                Recurrence::Gru => {
                     let (candidate, update) = ((gate(0) + logistic(gate(1)) * gate(3)).tanh(), logistic(gate(2)));
                     (1.0 - update) * candidate + update * old
                 }
-                Combination::GruResetBefore => {
+                Recurrence::GruResetBefore => {
                     let update = logistic(gate(1));
                     (1.0 - update) * gate(2).tanh() + update * old
                 }
-                Combination::Lstm => {
-                    let memory = logistic(gate(1)) * others(state, 1) + logistic(gate(0)) * gate(2).tanh();
-                    state[self.hidden + unit] = memory;
-                    logistic(gate(3)) * memory.tanh()
+                Recurrence::Lstm => {
+                    let cell = logistic(gate(1)) * others(state, 1) + logistic(gate(0)) * gate(2).tanh();
+                    state[self.hidden + unit] = cell;
+                    logistic(gate(3)) * cell.tanh()
                 }
-                Combination::MinGru => {
+                Recurrence::MinGru => {
                     let update = logistic(gate(1));
                     (1.0 - update) * old + update * positive(gate(0))
                 }
-                Combination::MinLstm => {
+                Recurrence::MinLstm => {
                     let (forget, input) = (logistic(gate(0)), logistic(gate(1)));
                     (forget * old + input * positive(gate(2))) / (forget + input)
                 }
-                Combination::Slstm => {
+                Recurrence::Slstm => {
                     let forget = gate(1) + others(state, 3);
                     let most = forget.max(gate(0));
                     let (input, forget) = ((gate(0) - most).exp(), (forget - most).exp());
-                    let memory = forget * others(state, 1) + input * gate(2).tanh();
+                    let cell = forget * others(state, 1) + input * gate(2).tanh();
                     let normaliser = forget * others(state, 2) + input;
-                    for (vector, value) in [(1, memory), (2, normaliser), (3, most)] {
+                    for (vector, value) in [(1, cell), (2, normaliser), (3, most)] {
                         state[vector * self.hidden + unit] = value;
                     }
-                    logistic(gate(3)) * memory / normaliser
+                    logistic(gate(3)) * cell / normaliser
                 }
             };
         }
     }
 }
 
-fn looks(combination: Combination, gate: usize) -> (bool, bool) {
-    match (combination, gate) {
-        (Combination::Gru, 0) => (true, false),
-        (Combination::Gru, 3) => (false, true),
-        (Combination::MinGru | Combination::MinLstm, _) => (true, false),
+fn reads(recurrence: Recurrence, gate: usize) -> (bool, bool) {
+    match (recurrence, gate) {
+        (Recurrence::Gru, 0) => (true, false),
+        (Recurrence::Gru, 3) => (false, true),
+        (Recurrence::MinGru | Recurrence::MinLstm, _) => (true, false),
         _ => (true, true),
     }
 }
 
-/// Steps `rows` rows `steps` times; the states `[rows, states * padded(hidden)]` after the last.
-fn run(on: InstructionSet, layer: &Layer, inputs: usize, rows: usize, steps: usize, seed: u64) -> Vec<f32> {
+/// Runs `steps` steps of `rows` rows and returns the states `[rows, states * padded(hidden)]` after the last one.
+fn run(instructions: InstructionSet, layer: &Layer, inputs: usize, rows: usize, steps: usize, seed: u64) -> Vec<f32> {
     let mut random = Pcg64::seed_from_u64(seed);
-    let stride = layer.combination.states() * layer.blocks() * LANES;
+    let stride = layer.recurrence.states() * layer.blocks() * LANES;
     let mut states = vec![0.0; rows * stride];
     let mut scratch = Vec::new();
     for _ in 0..steps {
-        let x = numbers(&mut random, rows * inputs, 2.0);
+        let x = random_values(&mut random, rows * inputs, 2.0);
         let input = Input::Rows(Rows { data: &x, stride: inputs, offset: 0 });
-        layer_step(on, layer, rows, input, States { data: &mut states, stride, offset: 0 }, &mut scratch);
+        layer_step(instructions, layer, rows, input, RowsMut { data: &mut states, stride, offset: 0 }, &mut scratch);
     }
     states
 }
 
 #[test]
-fn this_processor_is_told_apart() {
+fn the_instruction_sets_of_this_cpu_are_detected() {
     let names: Vec<_> = InstructionSet::available().into_iter().map(InstructionSet::name).collect();
     println!("instructions here: {names:?}");
     assert_eq!(names[0], "portable");
@@ -153,10 +153,10 @@ fn this_processor_is_told_apart() {
 }
 
 #[test]
-fn activations_are_close_to_the_exact_ones_and_pass_nan_on() {
+fn activations_are_close_to_the_exact_functions_and_propagate_nan() {
     let each = |of: &dyn Fn(Portable) -> Portable, value: f32| {
         let mut out = Line::ZERO;
-        // SAFETY: `Portable` asks for no instructions, and a line has room for sixteen numbers.
+        // SAFETY: `Portable` needs no special instructions, and a line has room for sixteen values.
         unsafe { of(Portable::splat(value)).store(out.0.as_mut_ptr()) };
         out.0[15]
     };
@@ -180,7 +180,7 @@ fn activations_are_close_to_the_exact_ones_and_pass_nan_on() {
 }
 
 #[test]
-fn exponentials_are_close_relative_to_their_size() {
+fn exponentials_have_a_small_relative_error() {
     let each = |of: &dyn Fn(Portable) -> Portable, value: f32| {
         let mut out = Line::ZERO;
         // SAFETY: as above.
@@ -202,36 +202,36 @@ fn exponentials_are_close_relative_to_their_size() {
 }
 
 #[test]
-fn padding_stays_zero() {
-    for combination in Combination::ALL {
-        let layer = Plain::new(combination, 3, 21, 4).packed();
+fn the_padding_of_states_stays_zero() {
+    for recurrence in Recurrence::ALL {
+        let layer = ReferenceLayer::new(recurrence, 3, 21, 4).packed();
         let states = run(InstructionSet::best(), &layer, 3, 5, 20, 1);
         for vector in states.chunks_exact(32) {
             assert!(vector[..21].iter().any(|value| *value != 0.0));
-            assert_eq!(vector[21..], [0.0; 11], "{combination:?}");
+            assert_eq!(vector[21..], [0.0; 11], "{recurrence:?}");
         }
     }
 }
 
 #[test]
-fn rounded_weights_are_close_and_the_same_in_any_batch() {
-    let Some(rounding) = InstructionSet::rounding() else {
+fn bf16_results_are_close_to_f32_and_the_same_in_any_batch() {
+    let Some(bf16) = InstructionSet::bf16() else {
         println!("skipped: this processor has no bfloat16 dot product");
         return;
     };
-    for combination in Combination::ALL {
+    for recurrence in Recurrence::ALL {
         for (inputs, hidden) in [(8, 64), (3, 21), (17, 80)] {
-            let layer = Plain::new(combination, inputs, hidden, 5).packed();
-            let (exact, rounded) = (InstructionSet::best(), rounding);
-            let [exact, rounded] = [exact, rounded].map(|on| run(on, &layer, inputs, 31, 1, 3));
+            let layer = ReferenceLayer::new(recurrence, inputs, hidden, 5).packed();
+            let [exact, rounded] =
+                [InstructionSet::best(), bf16].map(|instructions| run(instructions, &layer, inputs, 31, 1, 3));
             let mean = |of: &dyn Fn(usize) -> f32| (0..exact.len()).map(of).sum::<f32>() / exact.len() as f32;
             let worst =
                 exact.iter().zip(&rounded).fold(0.0_f32, |most, (exact, rounded)| most.max((exact - rounded).abs()));
             let (error, size) = (mean(&|at| (exact[at] - rounded[at]).abs()), mean(&|at| exact[at].abs()));
-            assert!(worst < 6e-2 && error < 5e-3 * size.max(0.1), "{combination:?}: {worst}, {error} of {size}");
-            assert_eq!(rounded != exact, combination.late().is_none(), "{combination:?} is rounded");
-            let alone = run(rounding, &layer, inputs, 1, 1, 3);
-            assert_eq!(bits(&alone), bits(&rounded[..alone.len()]), "{combination:?}");
+            assert!(worst < 6e-2 && error < 5e-3 * size.max(0.1), "{recurrence:?}: {worst}, {error} of {size}");
+            assert_eq!(rounded != exact, recurrence.gate_after_reset().is_none(), "{recurrence:?} runs in bfloat16");
+            let alone = run(bf16, &layer, inputs, 1, 1, 3);
+            assert_eq!(bits(&alone), bits(&rounded[..alone.len()]), "{recurrence:?}");
         }
     }
 }
@@ -243,14 +243,14 @@ proptest! {
     fn steps_are_close_to_the_formulas_in_f64(
         inputs in 1_usize..12, hidden in 1_usize..90, rows in 1_usize..9, seed in any::<u64>(), which in 0_usize..8,
     ) {
-        let plain = Plain::new(Combination::ALL[which], inputs, hidden, seed);
-        let states = run(InstructionSet::best(), &plain.packed(), inputs, rows, 4, seed);
-        let vectors = plain.combination.states();
+        let reference = ReferenceLayer::new(Recurrence::ALL[which], inputs, hidden, seed);
+        let states = run(InstructionSet::best(), &reference.packed(), inputs, rows, 4, seed);
+        let vectors = reference.recurrence.states();
         let mut exact = vec![vec![0.0_f64; vectors * hidden]; rows];
         let mut random = Pcg64::seed_from_u64(seed);
         for _ in 0..4 {
-            let x = numbers(&mut random, rows * inputs, 2.0);
-            exact.iter_mut().zip(x.chunks_exact(inputs)).for_each(|(state, x)| plain.step(x, state));
+            let x = random_values(&mut random, rows * inputs, 2.0);
+            exact.iter_mut().zip(x.chunks_exact(inputs)).for_each(|(state, x)| reference.step(x, state));
         }
         for (row, exact) in states.chunks_exact(vectors * padded(hidden)).zip(&exact) {
             for (vector, exact) in row.chunks_exact(padded(hidden)).zip(exact.chunks_exact(hidden)) {
@@ -263,10 +263,10 @@ proptest! {
     }
 
     #[test]
-    fn all_instructions_give_the_same_bits(
+    fn all_instruction_sets_give_the_same_bits(
         inputs in 1_usize..10, hidden in 1_usize..150, rows in 1_usize..16, seed in any::<u64>(), which in 0_usize..8,
     ) {
-        let layer = Plain::new(Combination::ALL[which], inputs, hidden, seed).packed();
+        let layer = ReferenceLayer::new(Recurrence::ALL[which], inputs, hidden, seed).packed();
         let mut kinds = InstructionSet::available().into_iter();
         let portable = run(kinds.next().unwrap(), &layer, inputs, rows, 3, seed);
         prop_assert!(portable.iter().any(|value| *value != 0.0));
@@ -276,19 +276,20 @@ proptest! {
     }
 
     #[test]
-    fn dense_rows_are_the_same_bits_everywhere_and_stay_in_their_rows(
+    fn dense_rows_have_the_same_bits_everywhere_and_stay_within_their_rows(
         inputs in 1_usize..40, outputs in 1_usize..90, rows in 1_usize..16, seed in any::<u64>(),
     ) {
         let mut random = Pcg64::seed_from_u64(seed);
-        let weights = numbers(&mut random, inputs * outputs, 1.0);
-        let bias = numbers(&mut random, outputs, 1.0);
+        let weights = random_values(&mut random, inputs * outputs, 1.0);
+        let bias = random_values(&mut random, outputs, 1.0);
         let panel = Panel::new(outputs, (inputs, 0), |output, input| weights[output * inputs + input], |at| bias[at]);
-        let x = numbers(&mut random, rows * (inputs + 3), 1.0);
+        let x = random_values(&mut random, rows * (inputs + 3), 1.0);
         let stride = outputs + 2;
         let mut first = None;
         for kind in InstructionSet::available() {
             let mut out = vec![7.0; rows * stride];
-            dense_rows(kind, &panel, rows, Rows { data: &x, stride: inputs + 3, offset: 1 }, &mut out, stride);
+            let input = Rows { data: &x, stride: inputs + 3, offset: 1 };
+            dense_rows(kind, &panel, rows, input, RowsMut { data: &mut out, stride, offset: 0 }, OutputMode::Exact);
             for (row, out) in out.chunks_exact(stride).enumerate() {
                 prop_assert_eq!(&out[outputs..], &[7.0, 7.0]);
                 for (output, value) in out[..outputs].iter().enumerate() {
@@ -304,25 +305,26 @@ proptest! {
     }
 
     #[test]
-    fn dense_vectors_begin_at_the_bias_or_at_what_stands_there(
+    fn dense_vectors_start_at_the_bias_or_at_the_value_in_the_buffer(
         inputs in 1_usize..40, outputs in 1_usize..90, rows in 1_usize..16, seed in any::<u64>(),
     ) {
         let mut random = Pcg64::seed_from_u64(seed);
-        let weights = numbers(&mut random, inputs * outputs, 1.0);
-        let bias = numbers(&mut random, outputs, 1.0);
+        let weights = random_values(&mut random, inputs * outputs, 1.0);
+        let bias = random_values(&mut random, outputs, 1.0);
         let panel = Panel::new(outputs, (inputs, 0), |output, input| weights[output * inputs + input], |at| bias[at]);
-        let x = numbers(&mut random, rows * inputs, 1.0);
+        let x = random_values(&mut random, rows * inputs, 1.0);
         let width = padded(outputs);
-        let begun = numbers(&mut random, rows * width, 1.0);
+        let initial = random_values(&mut random, rows * width, 1.0);
         for kind in InstructionSet::available() {
-            for results in [Results::Padded, Results::Added] {
-                let mut out = begun.clone();
+            for mode in [OutputMode::Padded, OutputMode::Accumulated] {
+                let mut out = initial.clone();
                 let x = Rows { data: &x, stride: inputs, offset: 0 };
-                dense_vectors(kind, &panel, rows, x, &mut out, width, results);
+                let to = RowsMut { data: &mut out, stride: width, offset: 0 };
+                dense_rows(kind, &panel, rows, x, to, mode);
                 for (at, value) in out.iter().enumerate() {
                     let (row, output) = (at / width, at % width);
-                    let added = results == Results::Added;
-                    let first = if added { begun[at] } else { bias.get(output).copied().unwrap_or(0.0) };
+                    let accumulated = mode == OutputMode::Accumulated;
+                    let first = if accumulated { initial[at] } else { bias.get(output).copied().unwrap_or(0.0) };
                     let weight = |input: usize| if output < outputs { weights[output * inputs + input] } else { 0.0 };
                     let chain = (0..inputs).fold(first, |sum, at| weight(at).mul_add(x.data[row * inputs + at], sum));
                     prop_assert_eq!(value.to_bits(), chain.to_bits(), "{}", kind.name());
@@ -332,28 +334,28 @@ proptest! {
     }
 
     #[test]
-    fn products_are_summed_over_the_rows_in_order_on_all_instructions(
+    fn products_are_summed_over_the_rows_in_order_on_all_instruction_sets(
         inputs in 1_usize..20, blocks in 1_usize..8, rows in 0_usize..60, seed in any::<u64>(),
     ) {
         let mut random = Pcg64::seed_from_u64(seed);
         let outputs = blocks * LANES;
-        let left = numbers(&mut random, rows * (inputs + 2), 1.0);
-        let right = numbers(&mut random, rows * (outputs + 5), 1.0);
+        let left = random_values(&mut random, rows * (inputs + 2), 1.0);
+        let right = random_values(&mut random, rows * (outputs + 5), 1.0);
         let stride = outputs + 3;
-        let begun = numbers(&mut random, inputs * stride, 1.0);
+        let initial = random_values(&mut random, inputs * stride, 1.0);
         for kind in InstructionSet::available() {
-            let mut into = begun.clone();
+            let mut into = initial.clone();
             let left = Rows { data: &left, stride: inputs + 2, offset: 1 };
             let right = Rows { data: &right, stride: outputs + 5, offset: 4 };
-            outer_rows(kind, rows, left, inputs, right, blocks, &mut into, stride);
+            outer_rows(kind, OuterProduct { rows, left, inputs, right, blocks }, &mut into, stride);
             for (at, value) in into.iter().enumerate() {
                 let (input, output) = (at / stride, at % stride);
                 let rows = if output < outputs { 0..rows } else { 0..0 };
                 let pairs = rows.map(|row| (left.data[row * left.stride + 1 + input], right.data[row * right.stride + 4 + output]));
-                let chain = pairs.clone().fold(begun[at], |sum, (left, right)| right.mul_add(left, sum));
+                let chain = pairs.clone().fold(initial[at], |sum, (left, right)| right.mul_add(left, sum));
                 prop_assert_eq!(value.to_bits(), chain.to_bits(), "{}", kind.name());
                 let exact: f64 = pairs.map(|(left, right)| f64::from(left) * f64::from(right)).sum();
-                prop_assert!((f64::from(*value) - f64::from(begun[at]) - exact).abs() < 1e-5);
+                prop_assert!((f64::from(*value) - f64::from(initial[at]) - exact).abs() < 1e-5);
             }
         }
     }
@@ -363,19 +365,19 @@ proptest! {
         hidden in 1_usize..100, rows in 2_usize..70, row in any::<prop::sample::Index>(), seed in any::<u64>(),
         which in 0_usize..8,
     ) {
-        let layer = Plain::new(Combination::ALL[which], 5, hidden, seed).packed();
-        let stride = layer.combination.states() * padded(hidden);
+        let layer = ReferenceLayer::new(Recurrence::ALL[which], 5, hidden, seed).packed();
+        let stride = layer.recurrence.states() * padded(hidden);
         let mut random = Pcg64::seed_from_u64(seed);
-        let x = numbers(&mut random, rows * 5, 2.0);
-        let mut states = numbers(&mut random, rows * stride, 1.0);
+        let x = random_values(&mut random, rows * 5, 2.0);
+        let mut states = random_values(&mut random, rows * stride, 1.0);
         let row = row.index(rows);
         let mut alone = states[row * stride..][..stride].to_vec();
-        let on = InstructionSet::best();
+        let instructions = InstructionSet::best();
         let input = |x| Input::Rows(Rows { data: x, stride: 5, offset: 0 });
         let mut scratch = Vec::new();
-        layer_step(on, &layer, rows, input(&x), States { data: &mut states, stride, offset: 0 }, &mut scratch);
-        let own = States { data: &mut alone, stride, offset: 0 };
-        layer_step(on, &layer, 1, input(&x[row * 5..][..5]), own, &mut scratch);
+        layer_step(instructions, &layer, rows, input(&x), RowsMut { data: &mut states, stride, offset: 0 }, &mut scratch);
+        let own = RowsMut { data: &mut alone, stride, offset: 0 };
+        layer_step(instructions, &layer, 1, input(&x[row * 5..][..5]), own, &mut scratch);
         prop_assert_eq!(bits(&alone), bits(&states[row * stride..][..stride]));
     }
 }

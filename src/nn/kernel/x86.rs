@@ -1,4 +1,4 @@
-//! The lanes of x86-64: one AVX-512 register, or two AVX2 registers with fused multiply-add.
+//! Vectors of sixteen lanes on x86-64: one AVX-512 register, or two AVX2 registers with fused multiply-add.
 
 use std::arch::x86_64::*;
 
@@ -6,17 +6,40 @@ use super::lanes::Lanes;
 
 /// One 512-bit register.
 #[derive(Clone, Copy)]
-pub struct Avx512(__m512);
+pub(super) struct Avx512(__m512);
 
 /// Two 256-bit registers.
 #[derive(Clone, Copy)]
-pub struct Avx2(__m256, __m256);
+pub(super) struct Avx2(__m256, __m256);
 
-// SAFETY, for every block of this file: the caller of a method of `Lanes` promises that the processor has the
-// instructions, and that pointers are good for sixteen numbers; none of the instructions asks for an alignment.
+// SAFETY, for every block of this file: the caller of a method of `Lanes` guarantees that the CPU supports the
+// instructions and that pointers are valid for sixteen values; none of the instructions needs an alignment.
+
+/// Methods of two operands, each one intrinsic per register.
+macro_rules! binary_methods {
+    (512: $($name:ident = $intrinsic:ident),*) => {
+        $(
+            #[inline(always)]
+            unsafe fn $name(self, other: Self) -> Self {
+                Self(unsafe { $intrinsic(self.0, other.0) })
+            }
+        )*
+    };
+    (256: $($name:ident = $intrinsic:ident),*) => {
+        $(
+            #[inline(always)]
+            unsafe fn $name(self, other: Self) -> Self {
+                unsafe { Self($intrinsic(self.0, other.0), $intrinsic(self.1, other.1)) }
+            }
+        )*
+    };
+}
 
 impl Lanes for Avx512 {
-    const WIDEST: usize = 4;
+    const MAX_COLUMNS: usize = 4;
+
+    binary_methods!(512: subtract = _mm512_sub_ps, multiply = _mm512_mul_ps, divide = _mm512_div_ps,
+        min = _mm512_min_ps, max = _mm512_max_ps);
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -39,32 +62,7 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn subtract(self, other: Self) -> Self {
-        Self(unsafe { _mm512_sub_ps(self.0, other.0) })
-    }
-
-    #[inline(always)]
-    unsafe fn multiply(self, other: Self) -> Self {
-        Self(unsafe { _mm512_mul_ps(self.0, other.0) })
-    }
-
-    #[inline(always)]
-    unsafe fn divide(self, other: Self) -> Self {
-        Self(unsafe { _mm512_div_ps(self.0, other.0) })
-    }
-
-    #[inline(always)]
-    unsafe fn least(self, other: Self) -> Self {
-        Self(unsafe { _mm512_min_ps(self.0, other.0) })
-    }
-
-    #[inline(always)]
-    unsafe fn most(self, other: Self) -> Self {
-        Self(unsafe { _mm512_max_ps(self.0, other.0) })
-    }
-
-    #[inline(always)]
-    unsafe fn raise(self, power: Self) -> Self {
+    unsafe fn add_to_exponent(self, power: Self) -> Self {
         unsafe {
             let power = _mm512_slli_epi32::<23>(_mm512_castps_si512(power.0));
             Self(_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(self.0), power)))
@@ -73,7 +71,10 @@ impl Lanes for Avx512 {
 }
 
 impl Lanes for Avx2 {
-    const WIDEST: usize = 1;
+    const MAX_COLUMNS: usize = 1;
+
+    binary_methods!(256: subtract = _mm256_sub_ps, multiply = _mm256_mul_ps, divide = _mm256_div_ps,
+        min = _mm256_min_ps, max = _mm256_max_ps);
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -99,32 +100,7 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn subtract(self, other: Self) -> Self {
-        unsafe { Self(_mm256_sub_ps(self.0, other.0), _mm256_sub_ps(self.1, other.1)) }
-    }
-
-    #[inline(always)]
-    unsafe fn multiply(self, other: Self) -> Self {
-        unsafe { Self(_mm256_mul_ps(self.0, other.0), _mm256_mul_ps(self.1, other.1)) }
-    }
-
-    #[inline(always)]
-    unsafe fn divide(self, other: Self) -> Self {
-        unsafe { Self(_mm256_div_ps(self.0, other.0), _mm256_div_ps(self.1, other.1)) }
-    }
-
-    #[inline(always)]
-    unsafe fn least(self, other: Self) -> Self {
-        unsafe { Self(_mm256_min_ps(self.0, other.0), _mm256_min_ps(self.1, other.1)) }
-    }
-
-    #[inline(always)]
-    unsafe fn most(self, other: Self) -> Self {
-        unsafe { Self(_mm256_max_ps(self.0, other.0), _mm256_max_ps(self.1, other.1)) }
-    }
-
-    #[inline(always)]
-    unsafe fn raise(self, power: Self) -> Self {
+    unsafe fn add_to_exponent(self, power: Self) -> Self {
         unsafe {
             let half = |value, power| {
                 let power = _mm256_slli_epi32::<23>(_mm256_castps_si256(power));

@@ -1,5 +1,5 @@
 //! Minimal recurrent cells (Feng, Tung, Ahmed, Bengio, Hajimirsadeghi 2024, "Were RNNs all we needed?",
-//! arXiv:2410.01201), in the form whose candidate is positive, so that a sequence may be computed in log space:
+//! arXiv:2410.01201), in the form whose candidate is positive, so that a sequence can be computed in log space:
 //!
 //! ```text
 //! minGRU:   z  = sigmoid(W_z x + b_z)                 minLSTM:  f  = sigmoid(W_f x + b_f)
@@ -9,81 +9,64 @@
 //! g(v) = v + 0.5 for v >= 0, sigmoid(v) otherwise
 //! ```
 //!
-//! The gates look at the inputs only, so a sequence is one matrix product over all steps and then a scan of
-//! `h' = a * h + b`. On the processor [`super::fused`] runs it and its reverse, a few steps at a time in the nearer caches; elsewhere
-//! it runs in log space, in as many rounds as the number of steps has binary digits.
+//! The gates depend on the inputs only, so a sequence is one matrix product over all steps and then a scan of `h' = a *
+//! h + b`. On the CPU [`crate::nn::recurrent::fused`] runs the scan and its backward pass, a few steps at a time within
+//! the nearer caches. Elsewhere it runs in log space, in `log2(steps)` rounds.
 //!
-//! Tensors: `input` `[W_n; W_z]` and `[W_f; W_i; W_n]`, `bias` alike; there is no recurrent matrix.
-
-use std::ops::Range;
+//! Tensors: `input` is `[W_n; W_z]` or `[W_f; W_i; W_n]`, and `bias` has the same order; there is no recurrent matrix.
 
 use candle_core::{Result, Tensor};
 
-use super::kernel::Combination;
-use super::recurrent::Gates;
-use super::sequence::sigmoid;
+use crate::nn::recurrent::cell::{GateLayout, RecurrentCell, sigmoid};
+use crate::nn::{initialiser::RetentionGate, kernel::Recurrence};
 
-/// The minimal gated recurrent unit. Its state is its output.
+/// The minimal gated recurrent unit. State: output.
 #[derive(Debug, Clone, Copy)]
 pub struct MinGru;
 
-/// Minimal long short-term memory. Its state is its output.
+/// Minimal long short-term memory. State: output.
 #[derive(Debug, Clone, Copy)]
 pub struct MinLstm;
 
-impl Gates for MinGru {
-    fn combination(&self) -> Combination {
-        Combination::MinGru
+impl RecurrentCell for MinGru {
+    fn gates(&self) -> GateLayout {
+        GateLayout {
+            recurrence: Recurrence::MinGru,
+            input: 0..2,
+            recurrent: 0..0,
+            retention: &[RetentionGate { gate: 1, sign: -1.0 }],
+        }
     }
 
-    fn input_gates(&self) -> Range<usize> {
-        0..2
-    }
-
-    fn recurrent_gates(&self) -> Range<usize> {
-        0..0
-    }
-
-    fn remembering(&self) -> &'static [(usize, f32)] {
-        &[(1, -1.0)]
-    }
-
-    fn plain_step(&self, sums: &[Tensor], states: &[Tensor], _: Option<&Tensor>) -> Result<Vec<Tensor>> {
+    fn reference_step(&self, sums: &[Tensor], states: &[Tensor], _: Option<&Tensor>) -> Result<Vec<Tensor>> {
         let (candidate, update) = (positive(&sums[0])?, sigmoid(&sums[1])?);
         Ok(vec![(&states[0] + (update * (candidate - &states[0])?)?)?])
     }
 
-    fn log_space(&self, sums: &[Tensor]) -> Result<Option<(Tensor, Tensor)>> {
+    fn log_coefficients(&self, sums: &[Tensor]) -> Result<Option<(Tensor, Tensor)>> {
         let kept = softplus(&sums[1])?.neg()?;
         let added = (log_positive(&sums[0])? - softplus(&sums[1].neg()?)?)?;
         Ok(Some((kept, added)))
     }
 }
 
-impl Gates for MinLstm {
-    fn combination(&self) -> Combination {
-        Combination::MinLstm
+impl RecurrentCell for MinLstm {
+    fn gates(&self) -> GateLayout {
+        GateLayout {
+            recurrence: Recurrence::MinLstm,
+            input: 0..3,
+            recurrent: 0..0,
+            retention: &[RetentionGate { gate: 0, sign: 1.0 }, RetentionGate { gate: 1, sign: -1.0 }],
+        }
     }
 
-    fn input_gates(&self) -> Range<usize> {
-        0..3
-    }
-
-    fn recurrent_gates(&self) -> Range<usize> {
-        0..0
-    }
-
-    fn remembering(&self) -> &'static [(usize, f32)] {
-        &[(0, 1.0), (1, -1.0)]
-    }
-
-    fn plain_step(&self, sums: &[Tensor], states: &[Tensor], _: Option<&Tensor>) -> Result<Vec<Tensor>> {
+    fn reference_step(&self, sums: &[Tensor], states: &[Tensor], _: Option<&Tensor>) -> Result<Vec<Tensor>> {
         let update = sigmoid(&(softplus(&sums[0].neg()?)? - softplus(&sums[1].neg()?)?)?)?;
         let candidate = positive(&sums[2])?;
         Ok(vec![(&states[0] + (update * (candidate - &states[0])?)?)?])
     }
 
-    fn log_space(&self, sums: &[Tensor]) -> Result<Option<(Tensor, Tensor)>> {
+    fn log_coefficients(&self, sums: &[Tensor]) -> Result<Option<(Tensor, Tensor)>> {
         let difference = (softplus(&sums[0].neg()?)? - softplus(&sums[1].neg()?)?)?;
         let kept = softplus(&difference)?.neg()?;
         let added = (log_positive(&sums[2])? - softplus(&difference.neg()?)?)?;
@@ -91,7 +74,7 @@ impl Gates for MinLstm {
     }
 }
 
-/// `g` in operations whose gradients candle knows.
+/// The activation `g` of the candidate in candle's differentiable operations.
 fn positive(value: &Tensor) -> Result<Tensor> {
     let below = sigmoid(&value.minimum(&value.zeros_like()?)?)?;
     below + value.relu()?
@@ -101,7 +84,7 @@ fn positive(value: &Tensor) -> Result<Tensor> {
 fn log_positive(value: &Tensor) -> Result<Tensor> {
     let above = value.relu()?.affine(1.0, 0.5)?.log()?;
     let below = softplus(&value.minimum(&value.zeros_like()?)?.neg()?)?.neg()?;
-    // At zero both are log(0.5): one of the two is always that.
+    // At zero both are log(0.5), so one of the two always contributes exactly log(0.5).
     (above + below)?.affine(1.0, -0.5_f64.ln())
 }
 

@@ -3,40 +3,44 @@
 //!
 //! ```text
 //! u = W_in x + b_in                       q, k, v = W_q u, W_k u, W_v u, in four heads
-//! a = u + W_o attend(q, k, v)             over this step and the context - 1 before it
+//! a = u + W_o attend(q, k, v)             over this step and the context - 1 steps before it
 //! y = a + W_2 max(0, W_1 a + b_1) + b_2
 //! ```
 //!
-//! Rotary scores depend on the distance of two steps only. So keys are cached as they are, and the query is turned by
-//! each key's distance: no count of steps grows without bound.
+//! Rotary scores depend only on the distance between two steps. So keys are cached without rotation, and the query is
+//! rotated by the distance of each key; no step counter grows without bound.
 //!
 //! Tensors: `input`, `bias`, `attend` `[W_q; W_k; W_v]`, `mix` `W_o`, `expand` `W_1`, `expand_bias`, `contract` `W_2`,
-//! `contract_bias`. State: how many steps are cached (at most context - 1), in the first of sixteen numbers; their keys,
-//! the oldest first, the newest last; their values likewise; the output.
+//! `contract_bias`. State: the number of cached steps (at most context - 1) in the first of sixteen values; the cached
+//! keys, the oldest first; the cached values, the oldest first; the output.
 
 use candle_core::{D, Result, Tensor};
 
-use super::cell::{Cell, Memory, PackedLayer, Parameter, Shape};
-use super::kernel::{Input, InstructionSet, LANES, Panel, Rows, States, dense_rows, padded};
-use super::sequence::{Sequence, SequenceOutput};
-use super::window::{Unfolded, Window};
+use crate::nn::cell::{Cell, LayerScratch, LayerShape, PackedLayer};
+use crate::nn::kernel::{Input, InstructionSet, LANES, OutputMode, Panel, Rows, RowsMut, dense_rows, padded};
+use crate::nn::parameter::Parameter;
+use crate::nn::sequence::{Sequence, SequenceOutput};
+use crate::nn::window::{Window, WindowedSequence};
 use crate::series::exponential;
 
 /// Causal self-attention.
 #[derive(Debug, Clone, Copy)]
 pub struct Attention;
 
+/// Number of attention heads. `hidden` is a multiple of 8, so each head has pairs of units to rotate.
 const HEADS: usize = 4;
-/// The longest wavelength is this many times the shortest.
-const BASE: f64 = 10_000.0;
+/// Ratio of the longest to the shortest wavelength of the rotary positions, as in the paper.
+const ROTARY_BASE: f64 = 10_000.0;
+/// Largest context of [`crate::nn::NetworkSpec`], in steps; it bounds the scores of one head.
+const MAX_CONTEXT: usize = 512;
 
-/// Keys or values of the whole context, the current step's last.
-fn cache(shape: &Shape) -> Window {
-    Window { inputs: shape.hidden, taps: shape.context, apart: 1 }
+/// The window of keys or of values over the whole context; the current step is last.
+fn cache(shape: &LayerShape) -> Window {
+    Window { inputs: shape.hidden, taps: shape.context, dilation: 1 }
 }
 
 impl Cell for Attention {
-    fn parameters(&self, shape: &Shape) -> Vec<Parameter> {
+    fn parameters(&self, shape: &LayerShape) -> Vec<Parameter> {
         let hidden = shape.hidden;
         vec![
             Parameter::uniform("input", hidden, shape.inputs),
@@ -50,25 +54,25 @@ impl Cell for Attention {
         ]
     }
 
-    fn state_len(&self, shape: &Shape) -> usize {
+    fn state_len(&self, shape: &LayerShape) -> usize {
         LANES + 2 * cache(shape).state_len() + padded(shape.hidden)
     }
 
-    fn pack<'a>(&self, shape: &Shape, tensor: &dyn Fn(&str) -> &'a [f32]) -> Box<dyn PackedLayer> {
+    fn pack<'a>(&self, shape: &LayerShape, tensor: &dyn Fn(&str) -> &'a [f32]) -> Box<dyn PackedLayer> {
         let hidden = shape.hidden;
         let none = vec![0.0; 3 * hidden];
-        Box::new(Packed {
+        Box::new(PackedAttention {
             shape: *shape,
             input: Panel::of_matrix(shape.inputs, tensor("input"), tensor("bias")),
             attend: Panel::of_matrix(hidden, tensor("attend"), &none),
             mix: Panel::of_matrix(hidden, tensor("mix"), &none[..hidden]),
             expand: Panel::of_matrix(hidden, tensor("expand"), tensor("expand_bias")),
             contract: Panel::of_matrix(2 * hidden, tensor("contract"), tensor("contract_bias")),
-            turns: turns(shape),
+            rotations: rotations(shape),
         })
     }
 
-    fn sequence(&self, shape: &Shape, sequence: &Sequence<'_>) -> Result<SequenceOutput> {
+    fn sequence(&self, shape: &LayerShape, sequence: &Sequence<'_>) -> Result<SequenceOutput> {
         let (steps, rows, _) = sequence.inputs.dims3()?;
         let (all, hidden, context) = (steps * rows, shape.hidden, shape.context);
         let device = sequence.inputs.device();
@@ -81,13 +85,13 @@ impl Cell for Attention {
         let window = cache(shape);
         let unfold = |index: usize, at: usize| {
             let inputs = part(index)?.reshape((steps, rows, hidden))?;
-            Unfolded::new(window, &inputs, sequence.states, at, sequence.starts)
+            WindowedSequence::new(window, &inputs, sequence.states, at, sequence.resets)
         };
         let (keys, values) = (unfold(1, LANES)?, unfold(2, LANES + window.state_len())?);
         let counts = counts(sequence, context)?;
 
         let heads = |tensor: Tensor| tensor.reshape((all, context, HEADS, hidden / HEADS));
-        let query = turned(&part(0)?, shape, device)?.reshape((all, context, HEADS, hidden / HEADS))?;
+        let query = rotate(&part(0)?, shape, device)?.reshape((all, context, HEADS, hidden / HEADS))?;
         let scale = 1.0 / ((hidden / HEADS) as f64).sqrt();
         let scores = (query * heads(keys.windows()?)?)?.sum(D::Minus1)?.affine(scale, 0.0)?;
         let hide: Vec<f32> = counts
@@ -105,25 +109,24 @@ impl Cell for Attention {
         let outputs = outputs.reshape((steps, rows, hidden))?;
         let newest = outputs.detach();
         Ok(SequenceOutput::new(outputs, move |step| {
-            let held = counts.get(step * rows..(step + 1) * rows).unwrap_or_default().iter();
-            let held: Vec<f32> = held.map(|count| (*count).min(context - 1) as f32).collect();
-            let held = Tensor::from_vec(held, (rows, 1), newest.device())?.pad_with_zeros(1, 0, LANES - 1)?;
+            let cached = counts.get(step * rows..(step + 1) * rows).unwrap_or_default().iter();
+            let cached: Vec<f32> = cached.map(|count| (*count).min(context - 1) as f32).collect();
+            let cached = Tensor::from_vec(cached, (rows, 1), newest.device())?.pad_with_zeros(1, 0, LANES - 1)?;
             let output = newest.get(step)?.pad_with_zeros(1, 0, padded(hidden) - hidden)?;
-            Tensor::cat(&[held, keys.register_after(step)?, values.register_after(step)?, output], 1)
+            Tensor::cat(&[cached, keys.register_after(step)?, values.register_after(step)?, output], 1)
         }))
     }
 }
 
-/// For each step and row the steps in sight, this one among them.
+/// For each step and row the number of steps that attention reads, the current one included.
 fn counts(sequence: &Sequence<'_>, context: usize) -> Result<Vec<usize>> {
     let (steps, rows, _) = sequence.inputs.dims3()?;
     let mut count: Vec<usize> =
         sequence.states.narrow(1, 0, 1)?.flatten_all()?.to_vec1::<f32>()?.iter().map(|count| *count as usize).collect();
     let mut all = Vec::with_capacity(steps * rows);
     for step in 0..steps {
-        let starts = sequence.starts.at(step);
         for (row, count) in count.iter_mut().enumerate() {
-            let before = if starts.get(row).copied().unwrap_or(false) { 0 } else { *count };
+            let before = if sequence.resets.is_reset(step, row) { 0 } else { *count };
             *count = (before + 1).min(context);
             all.push(*count);
         }
@@ -131,13 +134,13 @@ fn counts(sequence: &Sequence<'_>, context: usize) -> Result<Vec<usize>> {
     Ok(all)
 }
 
-/// Queries `[all, hidden]` turned by the distance of every slot: `[all, context, hidden]`.
-fn turned(query: &Tensor, shape: &Shape, device: &candle_core::Device) -> Result<Tensor> {
+/// Rotates queries `[all, hidden]` by the distance of every slot of the context: `[all, context, hidden]`.
+fn rotate(query: &Tensor, shape: &LayerShape, device: &candle_core::Device) -> Result<Tensor> {
     let (hidden, context, size) = (shape.hidden, shape.context, shape.hidden / HEADS);
-    let turns = turns(shape);
+    let rotations = rotations(shape);
     let table = |of: fn((f32, f32)) -> f32| {
-        let values: Vec<f32> = turns.iter().map(|turn| of(*turn)).collect();
-        // One angle for each pair (i, i + size / 2), the same in every head.
+        let values: Vec<f32> = rotations.iter().map(|rotation| of(*rotation)).collect();
+        // One angle per pair (i, i + size / 2), the same in every head.
         let half = Tensor::from_vec(values, (context, 1, size / 2), device)?;
         Tensor::cat(&[&half, &half], 2)?.broadcast_as((context, HEADS, size))?.reshape((1, context, hidden))
     };
@@ -148,29 +151,29 @@ fn turned(query: &Tensor, shape: &Shape, device: &candle_core::Device) -> Result
     straight + crossed.broadcast_mul(&table(|(_, sine)| sine)?)?
 }
 
-/// Cosine and sine of every slot's distance from the newest one, `[context][size / 2]`.
-fn turns(shape: &Shape) -> Vec<(f32, f32)> {
+/// Cosine and sine of the angle of every slot's distance from the newest one, `[context][size / 2]`.
+fn rotations(shape: &LayerShape) -> Vec<(f32, f32)> {
     let pairs = shape.hidden / HEADS / 2;
-    // The base's root by bisection: no mathematical library, so the same bits everywhere.
+    // The root of the base by bisection. A mathematical library could give other bits on another machine.
     let power = |root: f64| (0..pairs).fold(1.0, |product, _| product * root);
-    let (mut low, mut high) = (1.0, BASE);
+    let (mut low, mut high) = (1.0, ROTARY_BASE);
     for _ in 0..200 {
         let middle = 0.5 * (low + high);
-        if power(middle) < BASE { low = middle } else { high = middle }
+        if power(middle) < ROTARY_BASE { low = middle } else { high = middle }
     }
-    let mut turns = Vec::with_capacity(shape.context * pairs);
+    let mut rotations = Vec::with_capacity(shape.context * pairs);
     for slot in 0..shape.context {
         let mut angle = (shape.context - 1 - slot) as f64;
         for _ in 0..pairs {
             let (sine, cosine) = sine_and_cosine(angle);
-            turns.push((cosine as f32, sine as f32));
+            rotations.push((cosine as f32, sine as f32));
             angle /= high;
         }
     }
-    turns
+    rotations
 }
 
-/// By the angle's halves down to where a short series is exact, and doubling back up.
+/// Sine and cosine of an angle: a short series at 1/64 of it, then six doublings. It gives the same bits everywhere.
 fn sine_and_cosine(angle: f64) -> (f64, f64) {
     let turn = angle / std::f64::consts::TAU;
     let x = (turn - turn.floor()) * std::f64::consts::TAU / 64.0;
@@ -183,43 +186,43 @@ fn sine_and_cosine(angle: f64) -> (f64, f64) {
     (sine, cosine)
 }
 
-struct Packed {
-    shape: Shape,
+struct PackedAttention {
+    shape: LayerShape,
     input: Panel,
     attend: Panel,
     mix: Panel,
     expand: Panel,
     contract: Panel,
-    turns: Vec<(f32, f32)>,
+    rotations: Vec<(f32, f32)>,
 }
 
-impl Packed {
-    /// What one row attends to: `query` `[hidden]`, `keys` and `values` `[context, hidden]` of which the newest `count`
-    /// are there, into `out` `[hidden]`.
-    fn attended(&self, query: &[f32], keys: &[f32], values: &[f32], count: usize, out: &mut [f32]) {
-        let Shape { hidden, context, .. } = self.shape;
+impl PackedAttention {
+    /// Attention of one row: writes the weighted values to `out` `[hidden]` for `query` `[hidden]` and the newest
+    /// `count` rows of `keys` and `values` `[context, hidden]`.
+    fn attend(&self, query: &[f32], keys: &[f32], values: &[f32], count: usize, out: &mut [f32]) {
+        let LayerShape { hidden, context, .. } = self.shape;
         let (size, first) = (hidden / HEADS, context - count);
         let scale = 1.0 / (size as f32).sqrt();
-        let mut scores = [0.0_f32; 512];
+        let mut scores = [0.0_f32; MAX_CONTEXT];
         for head in 0..HEADS {
             let at = head * size;
             let (low, high) = query[at..at + size].split_at(size / 2);
             for slot in first..context {
                 let key = &keys[slot * hidden + at..][..size];
-                let turns = &self.turns[slot * (size / 2)..][..size / 2];
+                let rotations = &self.rotations[slot * (size / 2)..][..size / 2];
                 let mut score = 0.0;
-                for (pair, (cosine, sine)) in turns.iter().enumerate() {
+                for (pair, (cosine, sine)) in rotations.iter().enumerate() {
                     score += (low[pair] * cosine - high[pair] * sine) * key[pair];
                     score += (high[pair] * cosine + low[pair] * sine) * key[pair + size / 2];
                 }
                 scores[slot] = score * scale;
             }
-            let most = scores[first..context].iter().fold(f32::NEG_INFINITY, |most, score| most.max(*score));
+            let max = scores[first..context].iter().fold(f32::NEG_INFINITY, |max, score| max.max(*score));
             let mut sum = 0.0;
             let out = &mut out[at..at + size];
             out.fill(0.0);
             for slot in first..context {
-                let weight = exponential(scores[slot] - most);
+                let weight = exponential(scores[slot] - max);
                 sum += weight;
                 let value = &values[slot * hidden + at..][..size];
                 out.iter_mut().zip(value).for_each(|(out, value)| *out += weight * value);
@@ -229,19 +232,27 @@ impl Packed {
     }
 }
 
-impl PackedLayer for Packed {
-    fn step(&self, on: InstructionSet, rows: usize, input: Input<'_>, states: States<'_>, memory: &mut Memory) {
-        let Shape { hidden, context, .. } = self.shape;
-        let States { data, stride, offset } = states;
-        let Memory { windows, rows: [u, attend, wide, a], .. } = memory;
+impl PackedLayer for PackedAttention {
+    fn step(
+        &self,
+        isa: InstructionSet,
+        rows: usize,
+        input: Input<'_>,
+        states: RowsMut<'_>,
+        scratch: &mut LayerScratch,
+    ) {
+        let LayerShape { hidden, context, .. } = self.shape;
+        let RowsMut { data, stride, offset } = states;
+        let LayerScratch { windows, rows: [u, attend, wide, a], .. } = scratch;
         let dense = |panel: &Panel, data: &[f32], width: usize, from: usize, out: &mut Vec<f32>| {
             out.resize(rows * panel.outputs(), 0.0);
             let input = Rows { data, stride: width, offset: from };
-            dense_rows(on, panel, rows, input, out, panel.outputs());
+            let out = RowsMut { data: out, stride: panel.outputs(), offset: 0 };
+            dense_rows(isa, panel, rows, input, out, OutputMode::Exact);
         };
         match input {
             Input::Rows(rows) => dense(&self.input, rows.data, rows.stride, rows.offset, u),
-            Input::Below { offset } => dense(&self.input, data, stride, offset, u),
+            Input::LayerBelow { offset } => dense(&self.input, data, stride, offset, u),
         }
         dense(&self.attend, u, hidden, 0, attend);
 
@@ -249,15 +260,15 @@ impl PackedLayer for Packed {
         let (mut keys, mut values) = (std::mem::take(windows), std::mem::take(wide));
         for (at, buffer, part) in [(LANES, &mut keys, hidden), (LANES + cache.state_len(), &mut values, 2 * hidden)] {
             let newest = Input::Rows(Rows { data: attend, stride: 3 * hidden, offset: part });
-            cache.gather(rows, newest, &mut States { data: &mut *data, stride, offset: offset + at }, buffer);
+            cache.gather(rows, newest, &mut RowsMut { data: &mut *data, stride, offset: offset + at }, buffer);
         }
         a.resize(rows * hidden, 0.0);
         for (row, out) in a.chunks_exact_mut(hidden).enumerate() {
-            let held = &mut data[offset + row * stride];
-            let count = (*held as usize).min(context - 1) + 1;
-            *held = count.min(context - 1) as f32;
+            let cached = &mut data[offset + row * stride];
+            let count = (*cached as usize).min(context - 1) + 1;
+            *cached = count.min(context - 1) as f32;
             let window = row * cache.width()..(row + 1) * cache.width();
-            self.attended(&attend[row * 3 * hidden..], &keys[window.clone()], &values[window], count, out);
+            self.attend(&attend[row * 3 * hidden..], &keys[window.clone()], &values[window], count, out);
         }
         (*windows, *wide) = (keys, values);
 
@@ -278,6 +289,6 @@ impl PackedLayer for Packed {
 
     fn bytes(&self) -> usize {
         let panels = [&self.input, &self.attend, &self.mix, &self.expand, &self.contract];
-        panels.into_iter().map(Panel::bytes).sum::<usize>() + size_of_val(self.turns.as_slice())
+        panels.into_iter().map(Panel::bytes).sum::<usize>() + size_of_val(self.rotations.as_slice())
     }
 }

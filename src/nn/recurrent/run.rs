@@ -1,0 +1,41 @@
+//! The choice of the fastest way to run a recurrent cell over a sequence.
+
+#[cfg(feature = "cuda")]
+use std::sync::Arc;
+
+use candle_core::Result;
+
+use super::cell::RecurrentCell;
+use super::{fused, log_space, reference};
+#[cfg(feature = "cuda")]
+use crate::nn::cuda;
+use crate::nn::sequence::{Sequence, SequenceOutput};
+
+/// Runs a cell over a sequence the fastest way that exists for it.
+///
+/// # Errors
+/// Errors of candle, where shapes do not fit.
+pub fn run(cell: &'static dyn RecurrentCell, sequence: &Sequence<'_>) -> Result<SequenceOutput> {
+    #[cfg(feature = "cuda")]
+    if let (candle_core::Device::Cuda(device), true) =
+        (sequence.inputs.device(), cuda::sequence::is_supported(cell, sequence)?)
+    {
+        return cuda::sequence::run(Arc::new(cuda::device::Gpu::new(device)?), cell, sequence);
+    }
+    let (on_cpu, scans) = (sequence.inputs.device().is_cpu(), cell.gates().recurrent.is_empty());
+    match (on_cpu, scans) {
+        (true, true) => fused::scan(cell, sequence),
+        (true, false) if cell.gates().recurrence.has_backward() => fused::run(cell, sequence),
+        (false, true) => log_space::run(cell, sequence),
+        _ => reference::run(cell, sequence),
+    }
+}
+
+/// Runs a cell step by step with the serving kernels and their backward pass, on the CPU, for cells that have one. The
+/// benchmarks compare it with the scan.
+///
+/// # Errors
+/// Errors of candle, where shapes do not fit.
+pub fn run_stepwise(cell: &'static dyn RecurrentCell, sequence: &Sequence<'_>) -> Result<SequenceOutput> {
+    fused::run(cell, sequence)
+}
