@@ -5,9 +5,8 @@ use candle_core::{Device, Result, Tensor, Var};
 use super::batch::Chunk;
 use super::optimiser::{Tensors, named};
 use super::pinball_loss::Pinball;
-use crate::nn::sequence::Starts;
 use crate::nn::stack::{self, StackOutput};
-use crate::nn::{NetworkSpec, Weights, head};
+use crate::nn::{NetworkSpec, ResetMask, Weights, head};
 
 /// A network whose weights are candle variables.
 pub(super) struct Model {
@@ -42,7 +41,7 @@ impl Model {
 
     /// Initial hidden states of `rows` rows, one tensor per layer.
     pub(super) fn fresh(&self, rows: usize) -> Result<Vec<Tensor>> {
-        stack::fresh(&self.spec, rows, &self.device)
+        stack::zero_states(&self.spec, rows, &self.device)
     }
 
     fn variable(&self, name: &str) -> Result<Tensor> {
@@ -53,14 +52,14 @@ impl Model {
     /// Runs all layers over a chunk of `rows` rows, starting from `states`.
     pub(super) fn forward(&self, chunk: &Chunk, rows: usize, states: &[Tensor]) -> Result<StackOutput> {
         let steps = chunk.reset_mask.len() / rows;
-        let starts = Starts::new(rows, chunk.reset_mask.clone());
+        let resets = ResetMask::new(rows, chunk.reset_mask.clone());
         let inputs = Tensor::from_slice(&chunk.features, (steps, rows, self.spec.inputs), &self.device)?;
-        self.run(&inputs, &starts, states)
+        self.run(&inputs, &resets, states)
     }
 
     /// Runs all layers over inputs `[steps, rows, inputs]`, which may be variables themselves.
-    pub(super) fn run(&self, inputs: &Tensor, starts: &Starts, states: &[Tensor]) -> Result<StackOutput> {
-        stack::run(&self.spec, &|name| self.variable(name), inputs, states, starts)
+    pub(super) fn run(&self, inputs: &Tensor, resets: &ResetMask, states: &[Tensor]) -> Result<StackOutput> {
+        stack::run(&self.spec, &|name| self.variable(name), inputs, states, resets)
     }
 
     /// Loss and gradients of the head on the newest `steps` outputs of the top layer; `None` where none of their
@@ -75,7 +74,7 @@ impl Model {
             return Ok(None);
         }
         let newest = stack.outputs.narrow(0, stack.outputs.dim(0)? - steps, steps)?;
-        let newest = head::decoded(&self.spec, &newest, &|name| self.variable(&format!("head.{name}")))?;
+        let newest = head::decode(&self.spec, &newest, &|name| self.variable(&format!("head.{name}")))?;
         let loss = pinball.mean(&newest, &self.variable("head.weight")?, &self.variable("head.bias")?)?;
         let store = loss.backward()?;
         let mut gradients = Tensors::new();

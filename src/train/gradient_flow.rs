@@ -12,8 +12,7 @@ use super::bptt::Model;
 use super::spec::TrainError;
 use super::trainer::{MAX_CHUNK_STEPS, STACK};
 use super::training_sequence::TrainingSequence;
-use crate::nn::sequence::Starts;
-use crate::nn::{NetworkError, NetworkSpec, Weights};
+use crate::nn::{NetworkError, NetworkSpec, ResetMask, Weights};
 
 /// The most segments that are measured: bounds time and memory.
 const MAX_SEGMENTS: usize = 32;
@@ -133,8 +132,8 @@ fn measure(
     }
     let model = Model::new(network, weights, &Device::Cpu)?;
     let x = Var::from_vec(features, (steps, rows, inputs), &Device::Cpu)?;
-    let starts = Starts::new(rows, vec![false; steps * rows]);
-    let stack = model.run(&x, &starts, &model.fresh(rows)?)?;
+    let resets = ResetMask::new(rows, vec![false; steps * rows]);
+    let stack = model.run(&x, &resets, &model.fresh(rows)?)?;
     let projection = Tensor::from_vec(random_signs(network), (network.hidden, 1), &Device::Cpu)?;
     let gradients = stack.outputs.get(steps - 1)?.matmul(&projection)?.sum_all()?.backward()?;
     let Some(by_inputs) = gradients.get(&x) else {
@@ -219,7 +218,7 @@ mod tests {
                 features[19 - lag] += by;
                 let x = Tensor::from_vec(features, (20, 1, 1), &Device::Cpu).unwrap();
                 let states = model.fresh(1).unwrap();
-                let stack = model.run(&x, &Starts::new(1, vec![false; 20]), &states).unwrap();
+                let stack = model.run(&x, &ResetMask::new(1, vec![false; 20]), &states).unwrap();
                 let last: Vec<f32> = stack.outputs.get(19).unwrap().flatten_all().unwrap().to_vec1().unwrap();
                 last.iter().zip(random_signs(&network)).map(|(output, sign)| f64::from(output * sign)).sum::<f64>()
             };

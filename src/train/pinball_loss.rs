@@ -16,7 +16,8 @@ use rayon::prelude::*;
 
 use super::optimiser::contiguous_values;
 use crate::nn::kernel::{
-    InstructionSet, LANES, Loss, Panel, Results, Rows, dense_rows, dense_vectors, loss_gradients, outer_rows, padded,
+    InstructionSet, LANES, OuterProduct, OutputMode, Panel, QuantileLoss, Rows, RowsMut, dense_rows, loss_gradients,
+    outer_rows, padded,
 };
 
 /// Rows whose quantiles are in the cache at a time.
@@ -90,8 +91,8 @@ impl Pinball {
     }
 
     /// The parameters for the kernels, with `horizon` targets in a row.
-    fn kernel_loss(&self, horizon: usize) -> Loss<'_> {
-        Loss { horizon, levels: &self.levels, huber: self.huber, share: self.share() as f32 }
+    fn kernel_loss(&self, horizon: usize) -> QuantileLoss<'_> {
+        QuantileLoss { horizon, levels: &self.levels, huber: self.huber, share: self.share() as f32 }
     }
 }
 
@@ -134,14 +135,18 @@ impl HeadPass<'_> {
             let (from, count) = (from + chunk * ROWS, by_outputs.len() / hidden);
             let outputs = Rows { data: self.outputs, stride: hidden, offset: from * hidden };
             let by_quantiles = &mut buffer[..count * width];
-            dense_vectors(on, &self.forward, count, outputs, by_quantiles, width, Results::Padded);
+            let out = RowsMut { data: &mut *by_quantiles, stride: width, offset: 0 };
+            dense_rows(on, &self.forward, count, outputs, out, OutputMode::Padded);
             let targets = &self.pinball.targets[from * horizon..][..count * horizon];
             loss_gradients(on, self.pinball.kernel_loss(horizon), targets, by_quantiles, &mut losses);
             let by_quantiles = Rows { data: by_quantiles, stride: width, offset: 0 };
             let one = Rows { data: &[1.0], stride: 0, offset: 0 };
-            outer_rows(on, count, outputs, hidden, by_quantiles, width / LANES, into, width);
-            outer_rows(on, count, one, 1, by_quantiles, width / LANES, into_bias, width);
-            dense_rows(on, &self.back, count, by_quantiles, by_outputs, hidden);
+            let (left, right, blocks) = (outputs, by_quantiles, width / LANES);
+            let product = OuterProduct { rows: count, left, inputs: hidden, right, blocks };
+            outer_rows(on, product, into, width);
+            outer_rows(on, OuterProduct { left: one, inputs: 1, ..product }, into_bias, width);
+            let by_outputs = RowsMut { data: by_outputs, stride: hidden, offset: 0 };
+            dense_rows(on, &self.back, count, by_quantiles, by_outputs, OutputMode::Exact);
         }
         losses
     }
