@@ -16,7 +16,7 @@ use candle_nn::{GRUConfig, RNN, VarBuilder, VarMap};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use foretide::nn::cells::minimal::MinGru;
 use foretide::nn::recurrent::cell::RecurrentCell;
-use foretide::nn::recurrent::run::{run, run_stepwise};
+use foretide::nn::recurrent::{fused, run::run};
 use foretide::nn::sequence::{ResetMask, Sequence, SequenceOutput};
 use foretide::nn::{CellKind, InstructionSet, Network, NetworkSpec, Scratch, Weights};
 use foretide::train::{DeviceChoice, TrainSpec, TrainingSequence, train};
@@ -248,7 +248,7 @@ fn pair(name: &str) -> Result<Value, AnyError> {
             Ok(json!({ "ours": speed[0], "peer": speed[1] }))
         }
         ["mingru", "scan", "1024"] => {
-            let mut contenders = [minimal("scanned", run)?, minimal("stepped", run_stepwise)?];
+            let mut contenders = [minimal("scanned", run)?, minimal("stepped", fused::run)?];
             let speed = medians(&mut contenders, LONG_TURN);
             Ok(json!({ "ours": speed[0], "peer": speed[1] }))
         }

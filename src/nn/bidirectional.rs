@@ -56,10 +56,7 @@ impl Bidirectional {
 
     /// Encodes windows `[steps, rows, inputs]` to `[steps, rows, 2 * hidden]`, differentiable by the windows and by the
     /// tensors that `tensor` finds by name. Each step has the outputs of the forward layer, which has read the steps up
-    /// to it, then those of the backward layer, which has read the steps from it on.
-    ///
-    /// # Errors
-    /// Errors of candle, where shapes do not fit.
+    /// to it, then those of the backward layer, which has read the steps from it on. Fails where shapes do not fit.
     pub fn run(&self, tensor: &dyn Fn(&str) -> Result<Tensor>, inputs: &Tensor) -> Result<Tensor> {
         let [forward, backward] = DIRECTIONS;
         let backward = self.layer(backward, tensor, &inputs.flip(&[0])?)?.flip(&[0])?;
@@ -84,15 +81,12 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::nn::test_support::{reference, reference_tensor, values};
+    use crate::nn::test_support::{assert_close, largest, reference, reference_tensor, values};
 
     fn close(ours: &Tensor, theirs: &Tensor, what: &str) {
         assert_eq!(ours.dims(), theirs.dims(), "{what}");
         let (ours, theirs) = (values(ours), values(theirs));
-        let largest = theirs.iter().fold(1.0_f32, |max, value| max.max(value.abs()));
-        for (at, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
-            assert!((ours - theirs).abs() <= 2e-5 * largest, "{what} at {at}: {ours} against {theirs}");
-        }
+        assert_close(&ours, &theirs, 2e-5 * largest(&theirs, 1.0), what);
     }
 
     #[test]

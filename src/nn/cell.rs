@@ -37,10 +37,7 @@ pub trait Cell: Send + Sync {
 
     /// Runs a layer over a whole sequence for training. The result is differentiable by the inputs and the weights, and
     /// for recurrent cells without dilation by the first state. The values equal those of repeated serving steps, to
-    /// the last bit for the fused CPU operations and up to rounding elsewhere.
-    ///
-    /// # Errors
-    /// Errors of candle, where shapes do not fit.
+    /// the last bit for the fused CPU operations and up to rounding elsewhere. Fails where shapes do not fit.
     fn sequence(&self, shape: &LayerShape, sequence: &Sequence<'_>) -> Result<SequenceOutput>;
 }
 

@@ -28,13 +28,12 @@ pub(super) fn parameters(spec: &NetworkSpec) -> Vec<Parameter> {
     let outputs = if spec.segment > 0 { spec.segment * spec.levels } else { spec.outputs() };
     let mut parameters = vec![Parameter::zero("weight", &[outputs, hidden]), Parameter::zero("bias", &[outputs])];
     if let Some(segments) = spec.targets().checked_div(spec.segment) {
-        let parameter = |name, shape, initialiser| Parameter { name, shape, initialiser };
         let bias = Initialiser::RetentionBias { hidden, gates: Gru.gates().retention, chrono: 0 };
         parameters.extend([
             Parameter::uniform("position", segments, hidden),
-            parameter("input", vec![3 * hidden, hidden], Initialiser::Uniform { fan_out: hidden }),
-            parameter("recurrent", vec![3 * hidden, hidden], Initialiser::Orthogonal),
-            parameter("decoder_bias", vec![4 * hidden], bias),
+            Parameter::new("input", &[3 * hidden, hidden], Initialiser::Uniform { fan_out: hidden }),
+            Parameter::new("recurrent", &[3 * hidden, hidden], Initialiser::Orthogonal),
+            Parameter::new("decoder_bias", &[4 * hidden], bias),
         ]);
     }
     parameters
@@ -106,9 +105,6 @@ impl Head {
 /// The inputs of the last linear layer in training. Without segments these are `outputs` `[.., hidden]` themselves;
 /// with segments the decoder's outputs, one row per segment: `[rows * segments, hidden]`. `tensor` finds the head's
 /// tensors.
-///
-/// # Errors
-/// Errors of candle.
 pub fn decode(spec: &NetworkSpec, outputs: &Tensor, tensor: &dyn Fn(&str) -> Result<Tensor>) -> Result<Tensor> {
     if spec.segment == 0 {
         return Ok(outputs.clone());

@@ -10,8 +10,7 @@ const EPSILON: f32 = 1e-5;
 
 /// The tensors of a layer's normalisation: `norm_scale` and `norm_shift`, both `[hidden]`.
 pub(super) fn parameters(hidden: usize) -> [Parameter; 2] {
-    let scale = Parameter { name: "norm_scale", shape: vec![hidden], initialiser: Initialiser::One };
-    [scale, Parameter::zero("norm_shift", &[hidden])]
+    [Parameter::new("norm_scale", &[hidden], Initialiser::One), Parameter::zero("norm_shift", &[hidden])]
 }
 
 /// Normalises one row `[hidden]` in place, for serving.

@@ -19,14 +19,18 @@ pub struct Parameter {
 }
 
 impl Parameter {
+    pub(super) fn new(name: &'static str, shape: &[usize], initialiser: Initialiser) -> Self {
+        Self { name, shape: shape.to_vec(), initialiser }
+    }
+
     /// A matrix `[outputs, inputs]` with uniform initial values.
     pub(super) fn uniform(name: &'static str, outputs: usize, inputs: usize) -> Self {
-        Self { name, shape: vec![outputs, inputs], initialiser: Initialiser::Uniform { fan_out: outputs } }
+        Self::new(name, &[outputs, inputs], Initialiser::Uniform { fan_out: outputs })
     }
 
     /// A tensor of zeros.
     pub(super) fn zero(name: &'static str, shape: &[usize]) -> Self {
-        Self { name, shape: shape.to_vec(), initialiser: Initialiser::Zero }
+        Self::new(name, shape, Initialiser::Zero)
     }
 }
 

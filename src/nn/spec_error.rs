@@ -30,19 +30,48 @@ pub enum SpecError {
     Inconsistent(String),
 }
 
-/// Finds the variant of a name among `all`.
-///
-/// # Errors
-/// [`SpecError::Unknown`] where no variant has that name.
-pub(super) fn find_by_name<T: Copy, const N: usize>(
-    what: &'static str,
-    name: &str,
-    all: [T; N],
-    name_of: fn(T) -> &'static str,
-) -> Result<T, SpecError> {
-    all.into_iter().find(|variant| name_of(*variant) == name).ok_or_else(|| SpecError::Unknown {
-        what,
-        name: name.to_owned(),
-        expected: all.map(name_of).join(", "),
-    })
+/// Defines an enum whose variants have names: `ALL`, `name()`, `Display` and `FromStr`.
+macro_rules! named_enum {
+    (
+        $(#[$attribute:meta])*
+        pub enum $enum:ident($what:literal) {
+            $($(#[$variant_attribute:meta])* $variant:ident = $name:literal),* $(,)?
+        }
+    ) => {
+        $(#[$attribute])*
+        pub enum $enum {
+            $($(#[$variant_attribute])* #[serde(rename = $name)] $variant),*
+        }
+
+        impl $enum {
+            /// Every variant, in the order of the documentation.
+            pub const ALL: [Self; [$($name),*].len()] = [$(Self::$variant),*];
+
+            /// The name in settings, fingerprints and messages.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name),*
+                }
+            }
+        }
+
+        impl std::fmt::Display for $enum {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str(self.name())
+            }
+        }
+
+        impl std::str::FromStr for $enum {
+            type Err = SpecError;
+
+            fn from_str(name: &str) -> Result<Self, SpecError> {
+                Self::ALL.into_iter().find(|variant| variant.name() == name).ok_or_else(|| SpecError::Unknown {
+                    what: $what,
+                    name: name.to_owned(),
+                    expected: Self::ALL.map(Self::name).join(", "),
+                })
+            }
+        }
+    };
 }
+pub(super) use named_enum;

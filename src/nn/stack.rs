@@ -24,19 +24,13 @@ impl StackOutput {
 }
 
 /// Initial states, one tensor `[rows, state]` per layer.
-///
-/// # Errors
-/// Errors of candle.
 pub fn zero_states(spec: &NetworkSpec, rows: usize, device: &Device) -> Result<Vec<Tensor>> {
     let state = |layer| Tensor::zeros((rows, cell(spec.cell).state_len(&spec.shape(layer))), DType::F32, device);
     (0..spec.layers).map(state).collect()
 }
 
 /// Runs all layers, the lowest first, over `inputs` `[steps, rows, inputs]`, starting from `states`. `tensor` finds the
-/// network's tensors by their full names.
-///
-/// # Errors
-/// Errors of candle, where shapes do not fit.
+/// network's tensors by their full names. Fails where shapes do not fit.
 pub fn run(
     spec: &NetworkSpec,
     tensor: &dyn Fn(&str) -> Result<Tensor>,

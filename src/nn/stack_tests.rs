@@ -6,7 +6,7 @@ use candle_core::Var;
 use serde_json::Value;
 
 use super::*;
-use crate::nn::test_support::{reference, reference_tensor, values};
+use crate::nn::test_support::{largest, reference, reference_tensor, values};
 use crate::nn::{CellKind, Network, Scratch, Strategy, Weights, head};
 
 const STEPS: usize = 11;
@@ -167,8 +167,7 @@ fn outputs_and_gradients_equal_those_of_pytorch() {
         for (name, expected) in expected {
             let variable = if name == "inputs" { &inputs } else { &tensors[&named(name)] };
             let (ours, theirs) = (values(gradients.get(variable).unwrap()), values(&reference_tensor(expected)));
-            let largest = theirs.iter().fold(1.0_f32, |max, value| max.max(value.abs()));
-            close(&ours, &theirs, 2e-5 * largest, &format!("{cell}: gradient by {name}"));
+            close(&ours, &theirs, 2e-5 * largest(&theirs, 1.0), &format!("{cell}: gradient by {name}"));
         }
     }
 }

@@ -25,3 +25,16 @@ pub(super) fn reference_tensor(value: &Value) -> Var {
     let values: Vec<f32> = list("values").iter().map(|value| value.as_f64().unwrap() as f32).collect();
     Var::from_vec(values, shape, &Device::Cpu).unwrap()
 }
+
+/// Asserts that values differ by at most `tolerance`.
+pub(super) fn assert_close(ours: &[f32], theirs: &[f32], tolerance: f32, what: &str) {
+    assert_eq!(ours.len(), theirs.len(), "{what}");
+    for (at, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+        assert!((ours - theirs).abs() <= tolerance, "{what} at {at}: {ours} against {theirs}");
+    }
+}
+
+/// The largest absolute value, at least `min`.
+pub(super) fn largest(values: &[f32], min: f32) -> f32 {
+    values.iter().fold(min, |max, value| max.max(value.abs()))
+}

@@ -75,10 +75,7 @@ pub(super) struct WindowedSequence {
 
 impl WindowedSequence {
     /// Prepends the registers, which begin at the value `at` of each row of `states` `[rows, ...]`, to `inputs`
-    /// `[steps, rows, inputs]`.
-    ///
-    /// # Errors
-    /// Errors of candle, where shapes do not fit.
+    /// `[steps, rows, inputs]`. Fails where shapes do not fit.
     pub fn new(window: Window, inputs: &Tensor, states: &Tensor, at: usize, resets: &ResetMask) -> Result<Self> {
         let (steps, rows, width) = inputs.dims3()?;
         let reach = window.reach();

@@ -69,11 +69,16 @@ pub trait Lanes: Copy {
 #[derive(Clone, Copy)]
 pub struct Portable([f32; LANES]);
 
-impl Portable {
-    #[inline(always)]
-    fn each(self, other: Self, of: impl Fn(f32, f32) -> f32) -> Self {
-        Self(std::array::from_fn(|lane| of(self.0[lane], other.0[lane])))
-    }
+/// Methods of two operands, lane by lane.
+macro_rules! lane_methods {
+    ($($name:ident = $operation:expr),*) => {
+        $(
+            #[inline(always)]
+            unsafe fn $name(self, other: Self) -> Self {
+                Self(std::array::from_fn(|lane| $operation(self.0[lane], other.0[lane])))
+            }
+        )*
+    };
 }
 
 impl Lanes for Portable {
@@ -101,33 +106,12 @@ impl Lanes for Portable {
         Self(std::array::from_fn(|lane| self.0[lane].mul_add(factor.0[lane], term.0[lane])))
     }
 
-    #[inline(always)]
-    unsafe fn subtract(self, other: Self) -> Self {
-        self.each(other, |left, right| left - right)
-    }
-
-    #[inline(always)]
-    unsafe fn multiply(self, other: Self) -> Self {
-        self.each(other, |left, right| left * right)
-    }
-
-    #[inline(always)]
-    unsafe fn divide(self, other: Self) -> Self {
-        self.each(other, |left, right| left / right)
-    }
-
-    #[inline(always)]
-    unsafe fn min(self, other: Self) -> Self {
-        self.each(other, |left, right| if left < right { left } else { right })
-    }
-
-    #[inline(always)]
-    unsafe fn max(self, other: Self) -> Self {
-        self.each(other, |left, right| if left > right { left } else { right })
-    }
-
-    #[inline(always)]
-    unsafe fn add_to_exponent(self, power: Self) -> Self {
-        self.each(power, |value, power| f32::from_bits(value.to_bits().wrapping_add(power.to_bits() << 23)))
-    }
+    lane_methods!(
+        subtract = |left: f32, right: f32| left - right,
+        multiply = |left: f32, right: f32| left * right,
+        divide = |left: f32, right: f32| left / right,
+        min = |left: f32, right: f32| if left < right { left } else { right },
+        max = |left: f32, right: f32| if left > right { left } else { right },
+        add_to_exponent = |value: f32, power: f32| f32::from_bits(value.to_bits().wrapping_add(power.to_bits() << 23))
+    );
 }

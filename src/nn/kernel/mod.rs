@@ -4,8 +4,8 @@
 //! each output is one chain of fused multiply-adds over its inputs in order, and every other operation is a single
 //! correctly rounded one. [`InstructionSet::best`] picks the instruction set once, at run time.
 //!
-//! Every `unsafe fn` that is generic over `Lanes` requires a CPU that supports the instructions of `L`; only [`dispatch`]
-//! calls one from safe code. The SAFETY comments state what is needed beyond that.
+//! Every `unsafe fn` that is generic over `Lanes` requires a CPU that supports the instructions of `L`; only
+//! [`dispatch`] calls one from safe code. The SAFETY comments state what is needed beyond that.
 #![allow(unsafe_code)]
 
 mod activation;

@@ -31,16 +31,10 @@ pub trait RecurrentCell: Send + Sync {
     /// each `[rows, hidden]`, to the new states. Kernels and backward passes are tested against it, and it runs where
     /// they do not. For a cell whose reset gate acts before the recurrent product, the candidate's sum lacks that
     /// product, and `candidate` is the candidate's transposed recurrent matrix.
-    ///
-    /// # Errors
-    /// Errors of candle.
     fn reference_step(&self, sums: &[Tensor], states: &[Tensor], candidate: Option<&Tensor>) -> Result<Vec<Tensor>>;
 
     /// For cells whose gates depend on the inputs only: the logarithms of `a` and `b` in `h' = a * h + b`, from the
     /// gates' sums.
-    ///
-    /// # Errors
-    /// Errors of candle.
     fn log_coefficients(&self, _sums: &[Tensor]) -> Result<Option<(Tensor, Tensor)>> {
         Ok(None)
     }

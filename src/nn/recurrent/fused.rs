@@ -22,8 +22,9 @@ use super::{buffer::Buffer, cell::RecurrentCell};
 use crate::nn::kernel::{LANES, flat, flat_mut};
 use crate::nn::sequence::{ResetMask, Sequence, SequenceOutput};
 
-/// Runs a cell over a sequence, step by step.
-pub(in crate::nn) fn run(cell: &'static dyn RecurrentCell, sequence: &Sequence<'_>) -> Result<SequenceOutput> {
+/// Runs a cell over a sequence, step by step, for cells whose recurrence has a backward pass. Fails where shapes do not
+/// fit.
+pub fn run(cell: &'static dyn RecurrentCell, sequence: &Sequence<'_>) -> Result<SequenceOutput> {
     run_as(cell, sequence, false)
 }
 

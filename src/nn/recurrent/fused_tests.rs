@@ -10,7 +10,7 @@ use super::*;
 use super::{super::sizes::MAX_TILE_ROWS, super::tile::clear_reset_rows};
 use crate::nn::cells::minimal::{MinGru, MinLstm};
 use crate::nn::cells::{elman::Elman, gru::Gru, lstm::Lstm, slstm::Slstm};
-use crate::nn::test_support::{values, wave};
+use crate::nn::test_support::{assert_close, largest, values, wave};
 use crate::nn::{CellKind, Network, NetworkSpec, Scratch, Weights};
 use crate::nn::{kernel::padded, parameter::layer_tensor_name};
 
@@ -42,19 +42,14 @@ fn cell(kind: CellKind) -> &'static dyn RecurrentCell {
     }
 }
 
-const KINDS: [CellKind; 7] = [
-    CellKind::Elman,
-    CellKind::ElmanRelu,
-    CellKind::Lstm,
-    CellKind::Gru,
-    CellKind::MinGru,
-    CellKind::MinLstm,
-    CellKind::Slstm,
-];
+/// The kinds of cells that have a fused sequence.
+fn kinds() -> impl Iterator<Item = CellKind> {
+    CellKind::ALL.into_iter().filter(|kind| kind.is_recurrent() && *kind != CellKind::GruResetBefore)
+}
 
 /// Every cell with a narrow and a wide layer, and every implementation except the definition itself.
 fn cases() -> impl Iterator<Item = (CellKind, usize, Implementation)> {
-    KINDS.into_iter().flat_map(|kind| [6, 32].map(|hidden| (kind, hidden))).flat_map(|(kind, hidden)| {
+    kinds().flat_map(|kind| [6, 32].map(|hidden| (kind, hidden))).flat_map(|(kind, hidden)| {
         let minimal = cell(kind).gates().recurrent.is_empty();
         let all: &[Implementation] = if minimal { &[run, fastest, in_log_space] } else { &[run] };
         all.iter().map(move |implementation| (kind, hidden, *implementation))
@@ -140,14 +135,10 @@ fn outputs_and_states_equal_those_of_candles_operations() {
         let layer = TestLayer::new(kind, hidden);
         let (fused, plain) = (layer.run(implementation).unwrap(), layer.run(by_candle).unwrap());
         assert_eq!(fused.outputs.dims(), [STEPS, ROWS, hidden]);
-        for (left, right) in values(&fused.outputs).iter().zip(values(&plain.outputs)) {
-            assert!((left - right).abs() < 1e-5, "{kind} {hidden}: {left} {right}");
-        }
+        assert_close(&values(&fused.outputs), &values(&plain.outputs), 1e-5, &format!("{kind} {hidden}"));
         for step in 0..STEPS {
             let (left, right) = (fused.states_after(step).unwrap(), plain.states_after(step).unwrap());
-            for (left, right) in values(&left).iter().zip(values(&right)) {
-                assert!((left - right).abs() < 2e-5, "{kind} {hidden} state {step}: {left} {right}");
-            }
+            assert_close(&values(&left), &values(&right), 2e-5, &format!("{kind} {hidden} state {step}"));
         }
         assert!(fused.states_after(STEPS).is_err() && plain.states_after(STEPS).is_err());
     }
@@ -163,11 +154,8 @@ fn gradients_equal_those_of_candles_operations() {
             let (fused, plain) = (fused.get(variable).unwrap(), plain.get(variable).unwrap());
             assert_eq!(fused.dims(), plain.dims());
             let (fused, plain) = (values(fused), values(plain));
-            let largest = plain.iter().fold(0.0_f32, |max, value| max.max(value.abs()));
-            assert!(largest > 1e-3, "{kind} {hidden} {name} has a gradient");
-            for (at, (left, right)) in fused.iter().zip(&plain).enumerate() {
-                assert!((left - right).abs() < 2e-5 * largest.max(1.0), "{kind} {hidden} {name} {at}: {left} {right}");
-            }
+            assert!(largest(&plain, 0.0) > 1e-3, "{kind} {hidden} {name} has a gradient");
+            assert_close(&fused, &plain, 2e-5 * largest(&plain, 1.0), &format!("{kind} {hidden} {name}"));
         }
     }
 }
@@ -255,17 +243,14 @@ fn many_rows_have_candles_gradients_and_the_same_bits_on_any_number_of_threads()
         assert_eq!(alone[0].len(), STEPS * layer.rows * INPUTS);
         assert_eq!(alone, with_threads(3), "{kind}");
         for (fused, plain) in alone.iter().zip(all(by_candle)) {
-            let largest = plain.iter().fold(1.0_f32, |max, value| max.max(value.abs()));
-            for (left, right) in fused.iter().zip(&plain) {
-                assert!((left - right).abs() < 2e-5 * largest, "{kind}: {left} {right}");
-            }
+            assert_close(fused, &plain, 2e-5 * largest(&plain, 1.0), kind.name());
         }
     }
 }
 
 #[test]
 fn a_wrong_shape_is_an_error() {
-    for kind in KINDS {
+    for kind in kinds() {
         let mut layer = TestLayer::new(kind, 6);
         layer.states = Var::from_vec(vec![0.0_f32; ROWS * 6], (ROWS, 6), &Device::Cpu).unwrap();
         assert!(layer.run(fastest).unwrap_err().to_string().contains("do not fit"), "{kind}");

@@ -2,9 +2,9 @@
 
 use candle_core::{Result, Tensor};
 
+use super::cell::{GateLayout, RecurrentCell};
 use super::packing::{LayerMatrices, pack};
-use super::run;
-use super::{cell::RecurrentCell, dilation::DilatedSequence};
+use super::{dilation::DilatedSequence, run};
 use crate::nn::cell::{Cell, LayerScratch, LayerShape, PackedLayer};
 use crate::nn::kernel::{Input, InstructionSet, Layer, Rows, RowsMut, layer_step, padded};
 use crate::nn::sequence::{Sequence, SequenceOutput};
@@ -32,15 +32,15 @@ impl<C: RecurrentCell> RecurrentLayer<C> {
 impl<C: RecurrentCell> Cell for RecurrentLayer<C> {
     fn parameters(&self, shape: &LayerShape) -> Vec<Parameter> {
         let (hidden, cell) = (shape.hidden, self.0);
-        let parameter = |name, shape, initialiser| Parameter { name, shape, initialiser };
-        let input = vec![cell.gates().input.len() * hidden, window(shape).width()];
-        let mut parameters = vec![parameter("input", input, Initialiser::Uniform { fan_out: hidden })];
-        if !cell.gates().recurrent.is_empty() {
-            let shape = vec![cell.gates().recurrent.len() * hidden, hidden];
-            parameters.push(parameter("recurrent", shape, Initialiser::Orthogonal));
+        let GateLayout { recurrence, input, recurrent, retention } = cell.gates();
+        let input = [input.len() * hidden, window(shape).width()];
+        let mut parameters = vec![Parameter::new("input", &input, Initialiser::Uniform { fan_out: hidden })];
+        if !recurrent.is_empty() {
+            let shape = [recurrent.len() * hidden, hidden];
+            parameters.push(Parameter::new("recurrent", &shape, Initialiser::Orthogonal));
         }
-        let bias = Initialiser::RetentionBias { hidden, gates: cell.gates().retention, chrono: shape.chrono };
-        parameters.push(parameter("bias", vec![cell.gates().recurrence.gate_count() * hidden], bias));
+        let bias = Initialiser::RetentionBias { hidden, gates: retention, chrono: shape.chrono };
+        parameters.push(Parameter::new("bias", &[recurrence.gate_count() * hidden], bias));
         parameters
     }
 

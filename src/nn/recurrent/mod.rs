@@ -7,7 +7,7 @@
 mod buffer;
 pub mod cell;
 mod dilation;
-pub(super) mod fused;
+pub mod fused;
 pub mod layer;
 pub(super) mod log_space;
 pub(super) mod packing;

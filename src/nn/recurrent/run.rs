@@ -11,10 +11,7 @@ use super::{fused, log_space, reference};
 use crate::nn::cuda;
 use crate::nn::sequence::{Sequence, SequenceOutput};
 
-/// Runs a cell over a sequence the fastest way that exists for it.
-///
-/// # Errors
-/// Errors of candle, where shapes do not fit.
+/// Runs a cell over a sequence the fastest way that exists for it. Fails where shapes do not fit.
 pub fn run(cell: &'static dyn RecurrentCell, sequence: &Sequence<'_>) -> Result<SequenceOutput> {
     #[cfg(feature = "cuda")]
     if let (candle_core::Device::Cuda(device), true) =
@@ -29,13 +26,4 @@ pub fn run(cell: &'static dyn RecurrentCell, sequence: &Sequence<'_>) -> Result<
         (false, true) => log_space::run(cell, sequence),
         _ => reference::run(cell, sequence),
     }
-}
-
-/// Runs a cell step by step with the serving kernels and their backward pass, on the CPU, for cells that have one. The
-/// benchmarks compare it with the scan.
-///
-/// # Errors
-/// Errors of candle, where shapes do not fit.
-pub fn run_stepwise(cell: &'static dyn RecurrentCell, sequence: &Sequence<'_>) -> Result<SequenceOutput> {
-    fused::run(cell, sequence)
 }
