@@ -1,10 +1,9 @@
-//! What a step costs: our GRU (hidden 64, input 8) against candle-nn's, and against what the `gemm` crate's matrix
-//! product does at its best on the same processor; then what training of such a layer costs. One thread each.
+//! Time of a serving step: the GRU (hidden 64, 8 inputs) against candle-nn's, and against the `gemm` crate's matrix
+//! product at its best on the same CPU; then time of training such a layer. Everything runs on one thread.
 //!
 //! `cargo bench --bench serving` prints criterion's figures, then ratios of medians from rounds in which all contenders
-//! take turns, so that what disturbs the machine disturbs them alike. `-- --ratios` leaves criterion out. `-- --json
-//! NAME...` prints one object with our side of the pairs that `scripts/bench-torch` holds against PyTorch, and nothing
-//! else.
+//! take turns, so that disturbances of the machine affect them alike. `-- --ratios` skips criterion. `-- --json
+//! NAME...` prints only one JSON object, with this side of the pairs that `scripts/bench-torch` compares with PyTorch.
 
 use std::hint::black_box;
 use std::ops::ControlFlow;
@@ -22,17 +21,21 @@ use foretide::nn::{CellKind, InstructionSet, Network, NetworkSpec, Scratch, Weig
 use foretide::train::{DeviceChoice, TrainSpec, TrainingSequence, train};
 use serde_json::{Map, Value, json};
 
+/// Units of the layer.
 const HIDDEN: usize = 64;
+/// Inputs per step.
 const INPUTS: usize = 8;
+/// Batch sizes.
 const ROWS: [usize; 4] = [1, 64, 256, 1024];
-/// Side of the square product that shows the ceiling.
+/// Side of the square matrix product that gives the ceiling.
 const SIDE: usize = 768;
+/// Rounds, of whose speeds the median counts.
 const ROUNDS: usize = 40;
-/// How long a contender runs in a round.
+/// Time that a contender runs in a round.
 const TURN: Duration = Duration::from_millis(4);
-/// The same for `--json`, whose rounds another process's turns lie between.
+/// Time per round for `--json`, whose rounds alternate with those of another process.
 const LONG_TURN: Duration = Duration::from_millis(25);
-/// Read by rayon and by candle when their first work arrives.
+/// Variables that limit rayon and candle to one thread; both read them at their first work.
 const ONE_THREAD: [&str; 2] = ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"];
 
 type AnyError = Box<dyn std::error::Error>;
@@ -41,11 +44,11 @@ fn network(cell: CellKind) -> NetworkSpec {
     NetworkSpec { cell, layers: 1, hidden: HIDDEN, inputs: INPUTS, horizon: 24, levels: 1, ..NetworkSpec::default() }
 }
 
-fn wave(count: usize) -> Vec<f32> {
+fn sine(count: usize) -> Vec<f32> {
     (0..count).map(|at| (at as f32 * 0.37).sin()).collect()
 }
 
-/// A contender: what it does once, and how many steps that is.
+/// A contender: the work of one run, and the number of steps in it.
 struct Contender<'a> {
     name: String,
     steps: f64,
@@ -59,7 +62,7 @@ fn ours<'a>(kind: CellKind, rows: usize) -> Result<Contender<'a>, AnyError> {
 fn ours_on<'a>(on: InstructionSet, kind: CellKind, rows: usize) -> Result<Contender<'a>, AnyError> {
     let spec = network(kind);
     let network = Network::with_instructions(&spec, &Weights::initial(&spec), on)?;
-    let (x, mut state, mut scratch) = (wave(rows * INPUTS), vec![0.0; rows * network.state_len()], Scratch::default());
+    let (x, mut state, mut scratch) = (sine(rows * INPUTS), vec![0.0; rows * network.state_len()], Scratch::default());
     let once = move || network.advance(&mut scratch, rows, black_box(&x), &mut state);
     Ok(Contender { name: format!("foretide {kind}"), steps: rows as f64, once: Box::new(once) })
 }
@@ -68,12 +71,12 @@ fn candles<'a>(rows: usize) -> Result<Contender<'a>, AnyError> {
     let variables = VarMap::new();
     let builder = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
     candle_nn::gru(INPUTS, HIDDEN, GRUConfig::default(), builder)?;
-    // Frozen tensors: with variables the graph would grow through the state.
-    let frozen = variables.data().lock().map_err(|_| "poisoned")?;
-    let frozen = frozen.iter().map(|(name, variable)| (name.clone(), variable.as_detached_tensor())).collect();
-    let builder = VarBuilder::from_tensors(frozen, DType::F32, &Device::Cpu);
+    // Detached tensors: with variables the graph would grow with every step.
+    let detached = variables.data().lock().map_err(|_| "poisoned")?;
+    let detached = detached.iter().map(|(name, variable)| (name.clone(), variable.as_detached_tensor())).collect();
+    let builder = VarBuilder::from_tensors(detached, DType::F32, &Device::Cpu);
     let gru = candle_nn::gru(INPUTS, HIDDEN, GRUConfig::default(), builder)?;
-    let x = Tensor::from_vec(wave(rows * INPUTS), (rows, INPUTS), &Device::Cpu)?;
+    let x = Tensor::from_vec(sine(rows * INPUTS), (rows, INPUTS), &Device::Cpu)?;
     let mut state = gru.zero_state(rows)?;
     let once = move || {
         if let Ok(next) = gru.step(black_box(&x), &state) {
@@ -83,11 +86,11 @@ fn candles<'a>(rows: usize) -> Result<Contender<'a>, AnyError> {
     Ok(Contender { name: "candle-nn gru".to_owned(), steps: rows as f64, once: Box::new(once) })
 }
 
-/// A square matrix product, counted in the steps that as many multiply-adds would be in a cell with so many matrices
-/// by the inputs and as many by the state.
-#[expect(unsafe_code, reason = "the crate's only way in")]
+/// A square matrix product, counted in steps of a cell with `gates` matrices by the inputs and as many by the state:
+/// the number of steps with as many multiply-adds.
+#[expect(unsafe_code, reason = "the crate has no safe interface")]
 fn ceiling<'a>(gates: usize) -> Contender<'a> {
-    let (left, right, mut out) = (wave(SIDE * SIDE), wave(SIDE * SIDE), vec![0.0_f32; SIDE * SIDE]);
+    let (left, right, mut out) = (sine(SIDE * SIDE), sine(SIDE * SIDE), vec![0.0_f32; SIDE * SIDE]);
     let once = move || {
         let (rows, side) = (1, SIDE as isize);
         // SAFETY: three square matrices of `SIDE`, column-major, in buffers of exactly that size.
@@ -162,15 +165,15 @@ fn ratios() -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Training with updates of the weights after `steps` steps of `rows` lanes, head of 24: million steps per second from
-/// the median time between two updates; forward, backward, clipping and optimiser.
+/// Training with an update of the weights every `steps` steps of `rows` sequences and 24 targets: million steps per
+/// second from the median time between two updates (forward, backward, clipping and optimiser).
 #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 fn trained(kind: CellKind, steps: usize, rows: usize) -> Result<f64, AnyError> {
     let (network, updates) = (network(kind), if steps > 64 { 8 } else { 30 });
-    // Four fifths of a lane are trained on.
+    // Training uses four fifths of a sequence.
     let count = steps * updates * 4 / 3;
-    let (features, targets) = (wave(count * INPUTS), wave(count * network.horizon));
-    let lane = TrainingSequence { features, targets, leads_skipped: 0, resets: vec![0] };
+    let (features, targets) = (sine(count * INPUTS), sine(count * network.horizon));
+    let sequence = TrainingSequence { features, targets, leads_skipped: 0, resets: vec![0] };
     let spec = TrainSpec {
         k1: steps,
         k2: steps,
@@ -182,7 +185,7 @@ fn trained(kind: CellKind, steps: usize, rows: usize) -> Result<f64, AnyError> {
         ..TrainSpec::default()
     };
     let mut times: Vec<Instant> = Vec::new();
-    train(&spec, &network, &Weights::initial(&network), &vec![lane; rows], &mut |_| {
+    train(&spec, &network, &Weights::initial(&network), &vec![sequence; rows], &mut |_| {
         times.push(Instant::now());
         ControlFlow::Continue(())
     })?;
@@ -203,7 +206,7 @@ fn minimal<'a>(name: &str, implementation: Implementation) -> Result<Contender<'
         Ok((name, variable.into_inner()))
     };
     let weights = ["input", "bias"].map(tensor).into_iter().collect::<candle_core::Result<_>>()?;
-    let inputs = Tensor::from_vec(wave(steps * rows * INPUTS), (steps, rows, INPUTS), &Device::Cpu)?;
+    let inputs = Tensor::from_vec(sine(steps * rows * INPUTS), (steps, rows, INPUTS), &Device::Cpu)?;
     let states = Tensor::zeros((rows, HIDDEN), DType::F32, &Device::Cpu)?;
     let resets = ResetMask::new(rows, Vec::new());
     let once = move || {
@@ -225,8 +228,8 @@ fn training() -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Our side of the pair of a name, in million steps per second: `ours`, and `peer` where that is ours too, or the
-/// `ceiling`; null for what there is not, or not on this processor.
+/// This side of the named pair, in million steps per second: `ours`, and `peer` where that is measured here too, or the
+/// `ceiling`. It is null where this CPU lacks the instructions.
 fn pair(name: &str) -> Result<Value, AnyError> {
     let parts: Vec<&str> = name.split('_').collect();
     match parts[..] {
@@ -304,7 +307,7 @@ fn main() -> ExitCode {
     let result = if one {
         measure()
     } else {
-        // Both libraries look at their environment once: start a fresh process with it.
+        // Both libraries read their environment once, so a new process gets it.
         std::env::current_exe()
             .and_then(|this| {
                 Command::new(this).args(std::env::args().skip(1)).envs(ONE_THREAD.map(|n| (n, "1"))).status()

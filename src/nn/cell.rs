@@ -53,7 +53,7 @@ pub trait PackedLayer: Send + Sync {
     fn bytes(&self) -> usize;
 }
 
-/// Scratch buffers of the layers. They hold nothing from one call to the next.
+/// Scratch buffers of the layers. They contain nothing from one call to the next.
 #[derive(Debug, Default)]
 pub struct LayerScratch {
     /// Gates of a recurrent layer.

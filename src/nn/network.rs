@@ -23,7 +23,7 @@ pub enum NetworkError {
 }
 
 /// Scratch buffers of [`Network::step`]: one per thread, reused. They grow to what the largest batch needs (a few
-/// hundred KiB at most) and hold nothing from one call to the next.
+/// hundred KiB at most) and contain nothing from one call to the next.
 #[derive(Debug, Default)]
 pub struct Scratch {
     layers: LayerScratch,

@@ -13,8 +13,8 @@ const STEPS: usize = 11;
 const ROWS: usize = 3;
 const INPUTS: usize = 5;
 
-fn wave(count: usize, frequency: f32, size: f32) -> Vec<f32> {
-    (0..count).map(|at| (at as f32 * frequency).sin() * size).collect()
+fn sine(count: usize, frequency: f32, amplitude: f32) -> Vec<f32> {
+    (0..count).map(|at| (at as f32 * frequency).sin() * amplitude).collect()
 }
 
 fn close(left: &[f32], right: &[f32], most: f32, what: &str) {
@@ -43,11 +43,11 @@ fn specs() -> Vec<NetworkSpec> {
     specs
 }
 
-/// Initial weights with a wave added, so that nothing is zero.
+/// Initial weights with a sine added, so that nothing is zero.
 fn weights(spec: &NetworkSpec) -> Weights {
     let mut tensors = Weights::initial(spec).tensors().clone();
     for (at, tensor) in tensors.values_mut().enumerate() {
-        let noise = wave(tensor.values.len(), 0.37 + at as f32 * 0.01, 0.15);
+        let noise = sine(tensor.values.len(), 0.37 + at as f32 * 0.01, 0.15);
         tensor.values.iter_mut().zip(noise).for_each(|(value, noise)| *value += noise);
     }
     Weights::from_tensors(tensors)
@@ -61,7 +61,7 @@ fn lookup(weights: &Weights) -> impl Fn(&str) -> Result<Tensor> + '_ {
 }
 
 fn inputs() -> Tensor {
-    Tensor::from_vec(wave(STEPS * ROWS * INPUTS, 0.53, 1.2), (STEPS, ROWS, INPUTS), &Device::Cpu).unwrap()
+    Tensor::from_vec(sine(STEPS * ROWS * INPUTS, 0.53, 1.2), (STEPS, ROWS, INPUTS), &Device::Cpu).unwrap()
 }
 
 fn flags() -> Vec<bool> {

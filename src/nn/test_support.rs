@@ -3,8 +3,8 @@
 use candle_core::{Device, Tensor, Var};
 use serde_json::Value;
 
-/// A sine wave of `count` values with the given angular frequency and amplitude.
-pub(super) fn wave(count: usize, frequency: f64, amplitude: f64) -> Vec<f32> {
+/// A sine of `count` values with the given angular frequency and amplitude.
+pub(super) fn sine(count: usize, frequency: f64, amplitude: f64) -> Vec<f32> {
     (0..count).map(|at| ((at as f64 * frequency).sin() * amplitude) as f32).collect()
 }
 

@@ -44,9 +44,9 @@ impl RecurrentCell for MinGru {
     }
 
     fn log_coefficients(&self, sums: &[Tensor]) -> Result<Option<(Tensor, Tensor)>> {
-        let kept = softplus(&sums[1])?.neg()?;
-        let added = (log_positive(&sums[0])? - softplus(&sums[1].neg()?)?)?;
-        Ok(Some((kept, added)))
+        let log_a = softplus(&sums[1])?.neg()?;
+        let log_b = (log_positive(&sums[0])? - softplus(&sums[1].neg()?)?)?;
+        Ok(Some((log_a, log_b)))
     }
 }
 
@@ -68,9 +68,9 @@ impl RecurrentCell for MinLstm {
 
     fn log_coefficients(&self, sums: &[Tensor]) -> Result<Option<(Tensor, Tensor)>> {
         let difference = (softplus(&sums[0].neg()?)? - softplus(&sums[1].neg()?)?)?;
-        let kept = softplus(&difference)?.neg()?;
-        let added = (log_positive(&sums[2])? - softplus(&difference.neg()?)?)?;
-        Ok(Some((kept, added)))
+        let log_a = softplus(&difference)?.neg()?;
+        let log_b = (log_positive(&sums[2])? - softplus(&difference.neg()?)?)?;
+        Ok(Some((log_a, log_b)))
     }
 }
 

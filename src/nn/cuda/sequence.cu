@@ -1,20 +1,20 @@
 // A layer's whole sequence in one launch, forward and backward, for GRU and LSTM.
 //
-// Rows never wait for each other, so a block takes a tile of rows through all time steps on its own. A thread owns one
-// unit of ROWS of them: it reads each of its unit's weights once for all its rows. Vectors that threads exchange (the
-// outputs before a step, the gradients by the gates' sums) lie in shared memory; so do as many of the recurrent weights
-// as fit, the `resident` first, and the rest streams from L2 at every step. Each output is one chain of fused
-// multiply-adds in a fixed order, so a row's numbers depend neither on the tile nor on what is resident.
+// Rows are independent, so a block runs a tile of rows through all time steps. A thread owns one unit of ROWS of the
+// rows: it reads each of its unit's weights once for all its rows. Vectors that threads exchange (the previous outputs,
+// the gradients by the gates' sums) are in shared memory, and so are the first `resident` quads of recurrent weights;
+// the other weights stream from L2 at every step. Each output is one chain of fused multiply-adds in a fixed order, so
+// the results of a row depend neither on the tile nor on the resident weights.
 //
-// `width` is the number of units padded to sixteen, which is blockDim.x; padded units have zero weights and stay zero.
-// Gates and their order are those of src/nn/gru.rs and src/nn/lstm.rs, of which the formulas are, too.
-// `scripts/build-ptx` makes sequence.ptx of this file; src/nn/cuda/emulate runs it on a processor.
+// `width` = blockDim.x is the number of units padded to a multiple of 16; padded units have zero weights and stay zero.
+// src/nn/cells/gru.rs and src/nn/cells/lstm.rs document the formulas and the order of the gates.
+// `scripts/build-ptx` compiles this file to sequence.ptx; src/nn/cuda/emulate runs it on a CPU.
 
 const int GATES = 4;
 
 // ---- the gates -----------------------------------------------------------------------------------------------------
 
-// Eigen's and XLA's rational approximation, as on the processor (src/nn/kernel/activation.rs). NaN stays NaN.
+// The rational approximation of Eigen and XLA, as on the CPU (src/nn/kernel/activation.rs). NaN stays NaN.
 __device__ __forceinline__ float tanh_of(float value) {
     const float saturated = 7.905311f;
     value = value > saturated ? saturated : value < -saturated ? -saturated : value;
@@ -37,7 +37,7 @@ __device__ __forceinline__ float sigmoid_of(float value) { return fmaf(0.5f, tan
 __device__ __forceinline__ float tanh_slope(float value) { return 1.0f - value * value; }
 __device__ __forceinline__ float sigmoid_slope(float value) { return value * (1.0f - value); }
 
-// The state of one unit of one row, or the gradient by it. A GRU has no memory.
+// The state of one unit of one row, or its gradient. `memory` is the cell state of an LSTM; a GRU has none.
 struct State {
     float output;
     float memory;
@@ -45,12 +45,12 @@ struct State {
 
 // Gates: candidate's input part, reset, update, candidate's recurrent part.
 struct Gru {
-    static const int INPUT = 3;            // gates 0..3 look at the inputs
-    static const int RECURRENT = 3;        // gates 1..4 look at the outputs before
+    static const int INPUT = 3;            // gates 0..3 read the inputs
+    static const int RECURRENT = 3;        // gates 1..4 read the previous outputs
     static const int FIRST_RECURRENT = 1;
     static const bool HAS_MEMORY = false;
 
-    // Turns the gates' sums into what `reverse` needs of them; gives the state after the step.
+    // Replaces the gates' sums by what `reverse` needs; returns the state after the step.
     static __device__ __forceinline__ State combine(float (&gate)[GATES], State before) {
         gate[1] = sigmoid_of(gate[1]);
         gate[2] = sigmoid_of(gate[2]);
@@ -58,8 +58,8 @@ struct Gru {
         return {fmaf(gate[2], before.output - gate[0], gate[0]), 0.0f};
     }
 
-    // Turns what `combine` left into the gradients by the gates' sums; gives the gradient by the state before the step
-    // as far as it does not pass through the gates.
+    // Replaces what `combine` saved by the gradients by the gates' sums; returns the gradient by the state before the
+    // step, without the part that passes through the gates.
     static __device__ __forceinline__ State reverse(float (&gate)[GATES], State before, float, State gradient) {
         const float candidate = gate[0], reset = gate[1], update = gate[2], part = gate[3];
         gate[0] = gradient.output * (1.0f - update) * tanh_slope(candidate);
@@ -103,7 +103,7 @@ struct Lstm {
 
 typedef unsigned long long Index;
 
-// Where a thread stands.
+// The place of a thread: its unit and its rows.
 template <int ROWS>
 struct Place {
     int width, unit, in_tile, tile;  // `in_tile`: the first of its rows within the block's tile
@@ -113,22 +113,22 @@ struct Place {
         : width(blockDim.x), unit(threadIdx.x), in_tile(threadIdx.y * ROWS), tile(blockDim.y * ROWS),
           first((Index)blockIdx.x * tile + in_tile), rows(rows) {}
 
-    // The last tile may reach beyond the rows.
+    // The last tile may extend beyond the rows.
     __device__ __forceinline__ bool live(int row) const { return first + row < rows; }
 
-    // Of `[step][row][vector][unit]`, the first row's first vector.
+    // Index of the first row's first vector in `[step][row][vector][unit]`.
     __device__ __forceinline__ Index at(Index step, int vectors) const {
         return (step * rows + first) * vectors * width + unit;
     }
 
-    // Whether a row begins anew before a step; `starts` `[step][row]`, 1 where it does, or none.
+    // Whether a row is reset before a step; `starts` `[step][row]` is 1 where it is, or null.
     __device__ __forceinline__ bool begins(const float* starts, Index step, int row) const {
         return starts != nullptr && starts[step * rows + first + row] != 0.0f;
     }
 };
 
-// Reads or writes a unit's numbers one vector after the other. (Offsets counted from the start would all be kept in
-// registers over the steps, more of them than there are.)
+// Reads or writes a unit's values one vector after the other. (Offsets from the beginning need more registers than
+// there are, because the compiler keeps all of them over the steps.)
 struct Reader {
     const float* at;
     int width;
@@ -148,12 +148,12 @@ struct Writer {
     }
 };
 
-// sums[chain][row] += the chain's weights times the row's vector. Four inputs of a chain lie together, a quad: `weights`
-// is `[quad][chain][unit]`, and a row's vector is `quads` long, a multiple of four, from one row to the next `stride`.
+// sums[chain][row] += the chain's weights times the row's vector. Four neighbouring inputs of a chain form a quad:
+// `weights` is `[quad][chain][unit]`. A row's vector has `quads` quads, a multiple of four; `stride` is between rows.
 template <int CHAINS, int ROWS>
 __device__ __forceinline__ void multiply(const float4* __restrict__ weights, int width, int quads,
                                          const float4* vectors, int stride, float (&sums)[CHAINS][ROWS]) {
-    // Weights that stream from L2 must be asked for early; for more than this there are no registers.
+    // Weights that stream from L2 must be loaded early; there are no registers for more than this.
     const int TOGETHER = CHAINS == 1 && ROWS > 4 ? 4 : 2;
 #pragma unroll 1
     for (int begin = 0; begin < quads; begin += TOGETHER) {
@@ -193,14 +193,14 @@ __device__ __forceinline__ void keep_resident(float4* shared, const float4* weig
     for (int at = threadIdx.y * blockDim.x + threadIdx.x; at < count; at += threads) shared[at] = weights[at];
 }
 
-// Up to so many rows a thread has registers to load a step's numbers before the product, which hides their latency.
+// With up to this many rows a thread has registers to load a step's values before the product, which hides latency.
 const int EARLY_ROWS = 8;
 
 // ---- forward -------------------------------------------------------------------------------------------------------
 
-// projected [step][row][input gate][unit], the inputs' part of the sums; weights [quad of units before][recurrent
-// gate][unit][4]; bias [gate][unit]; first [row][vector of state][unit]; starts [step][row] or none.
-// Gives outputs and memory (LSTM) [step][row][unit], gates [step][row][gate][unit].
+// projected [step][row][input gate][unit], the inputs' part of the sums; weights [quad of previous units][recurrent
+// gate][unit][4]; bias [gate][unit]; first [row][vector of state][unit]; starts [step][row] or null.
+// Writes outputs and memory (LSTM) [step][row][unit], gates [step][row][gate][unit].
 template <class Cell, int ROWS>
 __device__ __forceinline__ void forward(const float* __restrict__ projected, const float4* __restrict__ weights,
                                         const float* __restrict__ bias, const float* __restrict__ first,
@@ -274,11 +274,11 @@ __device__ __forceinline__ void forward(const float* __restrict__ projected, con
 
 // ---- backward ------------------------------------------------------------------------------------------------------
 
-// weights [quad of recurrent gates' units][unit before][4]; gates, outputs, memories as `forward` gave them; gradient
-// [step][row][unit] by the outputs. Gives the gradients by the sums of the input gates and of the recurrent gates
-// [step][row][gate][unit] (an LSTM's are the same: only the first), the outputs before each step [step][row][unit],
-// the gradient by the first states [row][vector][unit], and that by the bias in parts
-// [block][thread.y][gate][unit], to be added up.
+// weights [quad of recurrent gates' units][previous unit][4]; gates, outputs, memories of `forward`; gradient
+// [step][row][unit] by the outputs. Writes the gradients by the sums of the input gates and of the recurrent gates
+// [step][row][gate][unit] (for an LSTM they are the same, and only the first is written), the outputs before each step
+// [step][row][unit], the gradient by the first states [row][vector][unit], and the gradient by the bias in parts
+// [block][thread.y][gate][unit] that the caller adds up.
 template <class Cell, int ROWS>
 __device__ __forceinline__ void backward(const float4* __restrict__ weights, const float* __restrict__ gates,
                                          const float* __restrict__ outputs, const float* __restrict__ memories,
@@ -359,7 +359,7 @@ __device__ __forceinline__ void backward(const float4* __restrict__ weights, con
                 if (gate >= Cell::FIRST_RECURRENT && SEPARATE) to_recurrent.put(live, now.gate[gate]);
             }
             to_before.put(live, now.before.output);
-            // What begins anew here passes no gradient on.
+            // A row that is reset here passes no gradient on.
             if (now.anew) anew |= 1u << row;
         }
         if (ROWS <= EARLY_ROWS && step > 0) load_early(step - 1);
@@ -371,7 +371,7 @@ __device__ __forceinline__ void backward(const float4* __restrict__ weights, con
             carried[row].output += through[0][row];
             if (anew >> row & 1u) carried[row] = {0.0f, 0.0f};
         }
-        // The next step writes what slower threads may still be reading.
+        // Slower threads may still read what the next step overwrites.
         __syncthreads();
     }
 
@@ -386,7 +386,7 @@ __device__ __forceinline__ void backward(const float4* __restrict__ weights, con
     for (int gate = 0; gate < GATES; ++gate) by_bias[(part * GATES + gate) * place.width + place.unit] = bias[gate];
 }
 
-// ---- the kernels: gru_forward_8 has eight rows a thread ------------------------------------------------------------
+// ---- the kernels: gru_forward_8 has eight rows per thread -----------------------------------------------------------
 
 #define KERNELS(NAME, CELL, ROWS, THREADS)                                                                            \
     extern "C" __global__ void __launch_bounds__(THREADS, 1) NAME##_forward_##ROWS(                                   \
@@ -402,7 +402,7 @@ __device__ __forceinline__ void backward(const float4* __restrict__ weights, con
                              outputs_before, by_first, by_bias, steps, rows, resident);                               \
     }
 
-// src/nn/cuda/tile.rs knows these rows and threads.
+// src/nn/cuda/tile.rs lists the same rows and threads.
 KERNELS(gru, Gru, 2, 512)
 KERNELS(gru, Gru, 4, 512)
 KERNELS(gru, Gru, 8, 256)

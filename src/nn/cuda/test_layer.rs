@@ -7,7 +7,7 @@ use candle_core::{Device, Result, Tensor, Var};
 use super::sequence::GATES;
 use crate::nn::cells::{gru::Gru, lstm::Lstm};
 use crate::nn::sequence::{ResetMask, Sequence, SequenceOutput};
-use crate::nn::{kernel::padded, recurrent::cell::RecurrentCell, recurrent::fused, test_support::wave};
+use crate::nn::{kernel::padded, recurrent::cell::RecurrentCell, recurrent::fused, test_support::sine};
 
 /// The cells that have kernels.
 pub(super) const CELLS: [&dyn RecurrentCell; 2] = [&Gru, &Lstm];
@@ -42,15 +42,15 @@ impl TestLayer {
         // As large as trained weights, so that the gates differ from each other.
         let size = 1.5 / (hidden as f64).sqrt();
         let (input, recurrent) = (cell.gates().input.len() * hidden, cell.gates().recurrent.len() * hidden);
-        let mut first = wave(rows * states * padded(hidden), 0.71, 0.6);
+        let mut first = sine(rows * states * padded(hidden), 0.71, 0.6);
         for vector in first.chunks_exact_mut(padded(hidden)) {
             vector[hidden..].fill(0.0);
         }
         let variables = [
-            ("inputs", variable(wave(steps * rows * inputs, 0.53, 1.3), &[steps, rows, inputs])?),
-            ("input", variable(wave(input * inputs, 0.377, 0.5), &[input, inputs])?),
-            ("recurrent", variable(wave(recurrent * hidden, 0.619, size), &[recurrent, hidden])?),
-            ("bias", variable(wave(GATES * hidden, 0.293, 0.4), &[GATES * hidden])?),
+            ("inputs", variable(sine(steps * rows * inputs, 0.53, 1.3), &[steps, rows, inputs])?),
+            ("input", variable(sine(input * inputs, 0.377, 0.5), &[input, inputs])?),
+            ("recurrent", variable(sine(recurrent * hidden, 0.619, size), &[recurrent, hidden])?),
+            ("bias", variable(sine(GATES * hidden, 0.293, 0.4), &[GATES * hidden])?),
             ("states", variable(first, &[rows, states * padded(hidden)])?),
         ];
         let flags = (0..steps * rows).map(|at| self.resets && at % 7 == 3).collect();
@@ -70,7 +70,7 @@ impl TestLayer {
             found.push((format!("states after {step}"), values(&output.states_after(step)?)?));
         }
         // A loss that weights every output differently.
-        let weights = Tensor::from_vec(wave(steps * rows * hidden, 0.91, 1.0), (steps, rows, hidden), device)?;
+        let weights = Tensor::from_vec(sine(steps * rows * hidden, 0.91, 1.0), (steps, rows, hidden), device)?;
         let gradients = (output.outputs * weights)?.sum_all()?.backward()?;
         for (name, variable) in &variables {
             let gradient = gradients.get(variable).ok_or_else(|| candle_core::Error::Msg(format!("{name}: none")))?;

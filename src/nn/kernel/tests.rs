@@ -212,22 +212,26 @@ fn the_padding_of_states_stays_zero() {
 #[test]
 fn bf16_results_are_close_to_f32_and_the_same_in_any_batch() {
     let Some(bf16) = InstructionSet::bf16() else {
-        println!("skipped: this processor has no bfloat16 dot product");
+        println!("skipped: this CPU has no bfloat16 dot product");
         return;
     };
     for recurrence in Recurrence::ALL {
         for (inputs, hidden) in [(8, 64), (3, 21), (17, 80)] {
             let layer = ReferenceLayer::new(recurrence, inputs, hidden, 5).packed();
-            let [exact, rounded] =
+            let [exact, bf16_states] =
                 [InstructionSet::best(), bf16].map(|instructions| run(instructions, &layer, inputs, 31, 1, 3));
             let mean = |of: &dyn Fn(usize) -> f32| (0..exact.len()).map(of).sum::<f32>() / exact.len() as f32;
             let worst =
-                exact.iter().zip(&rounded).fold(0.0_f32, |most, (exact, rounded)| most.max((exact - rounded).abs()));
-            let (error, size) = (mean(&|at| (exact[at] - rounded[at]).abs()), mean(&|at| exact[at].abs()));
+                exact.iter().zip(&bf16_states).fold(0.0_f32, |max, (exact, bf16)| max.max((exact - bf16).abs()));
+            let (error, size) = (mean(&|at| (exact[at] - bf16_states[at]).abs()), mean(&|at| exact[at].abs()));
             assert!(worst < 6e-2 && error < 5e-3 * size.max(0.1), "{recurrence:?}: {worst}, {error} of {size}");
-            assert_eq!(rounded != exact, recurrence.gate_after_reset().is_none(), "{recurrence:?} runs in bfloat16");
+            assert_eq!(
+                bf16_states != exact,
+                recurrence.gate_after_reset().is_none(),
+                "{recurrence:?} runs in bfloat16"
+            );
             let alone = run(bf16, &layer, inputs, 1, 1, 3);
-            assert_eq!(bits(&alone), bits(&rounded[..alone.len()]), "{recurrence:?}");
+            assert_eq!(bits(&alone), bits(&bf16_states[..alone.len()]), "{recurrence:?}");
         }
     }
 }

@@ -69,16 +69,16 @@ mod tests {
 
     #[test]
     fn the_smallest_fitting_buffer_is_reused_and_smaller_ones_are_freed() {
-        let kept = || FREE.with_borrow(|free| free.iter().map(Vec::len).collect::<Vec<_>>());
+        let free = || FREE.with_borrow(|free| free.iter().map(Vec::len).collect::<Vec<_>>());
         let (small, large) = (Buffer::reused(10), Buffer::reused(100));
         let at = small.as_ptr();
         drop((small, large));
         let again = Buffer::reused(7);
         assert_eq!((again.as_ptr(), again.len()), (at, 7));
-        assert_eq!(kept(), [100]);
+        assert_eq!(free(), [100]);
         let larger = Buffer::reused(200);
-        assert_eq!((larger.len(), kept()), (200, vec![]));
+        assert_eq!((larger.len(), free()), (200, vec![]));
         drop((again, larger));
-        assert_eq!(kept(), [10, 200]);
+        assert_eq!(free(), [10, 200]);
     }
 }

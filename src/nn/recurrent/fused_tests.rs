@@ -10,7 +10,7 @@ use super::*;
 use super::{super::sizes::MAX_TILE_ROWS, super::tile::clear_reset_rows};
 use crate::nn::cells::minimal::{MinGru, MinLstm};
 use crate::nn::cells::{elman::Elman, gru::Gru, lstm::Lstm, slstm::Slstm};
-use crate::nn::test_support::{assert_close, largest, values, wave};
+use crate::nn::test_support::{assert_close, largest, sine, values};
 use crate::nn::{CellKind, Network, NetworkSpec, Scratch, Weights};
 use crate::nn::{kernel::padded, parameter::layer_tensor_name};
 
@@ -79,12 +79,12 @@ impl TestLayer {
         for tensor in ["input", "recurrent", "bias"] {
             if let Some(initial) = initial.tensors().get(&layer_tensor_name(0, tensor)) {
                 let mut shifted = initial.values.clone();
-                shifted.iter_mut().zip(wave(10_000, 0.37, 0.2)).for_each(|(value, wave)| *value += wave);
+                shifted.iter_mut().zip(sine(10_000, 0.37, 0.2)).for_each(|(value, shift)| *value += shift);
                 weights.insert(tensor, Var::from_vec(shifted, initial.shape.as_slice(), &Device::Cpu).unwrap());
             }
         }
         let vectors = cell(kind).gates().recurrence.states();
-        let mut states = wave(rows * vectors * padded(hidden), 0.71, 0.6);
+        let mut states = sine(rows * vectors * padded(hidden), 0.71, 0.6);
         if [CellKind::MinGru, CellKind::MinLstm, CellKind::Slstm].contains(&kind) {
             // Outputs and normalisers of these cells are positive.
             states.iter_mut().for_each(|state| *state = state.abs() + 0.1);
@@ -98,7 +98,7 @@ impl TestLayer {
             kind,
             hidden,
             rows,
-            inputs: Var::from_vec(wave(STEPS * rows * INPUTS, 0.53, 1.3), (STEPS, rows, INPUTS), &Device::Cpu).unwrap(),
+            inputs: Var::from_vec(sine(STEPS * rows * INPUTS, 0.53, 1.3), (STEPS, rows, INPUTS), &Device::Cpu).unwrap(),
             states: Var::from_vec(states, (rows, vectors * padded(hidden)), &Device::Cpu).unwrap(),
             weights,
             resets: ResetMask::new(rows, flags),
@@ -114,7 +114,7 @@ impl TestLayer {
     /// A loss that weights every output differently.
     fn loss(&self, implementation: Implementation) -> Tensor {
         let outputs = self.run(implementation).unwrap().outputs;
-        let weights = Tensor::from_vec(wave(outputs.elem_count(), 0.91, 1.0), outputs.shape(), &Device::Cpu).unwrap();
+        let weights = Tensor::from_vec(sine(outputs.elem_count(), 0.91, 1.0), outputs.shape(), &Device::Cpu).unwrap();
         (outputs * weights).unwrap().sum_all().unwrap()
     }
 

@@ -1,4 +1,4 @@
-"""Numbers from PyTorch for every cell, which src/nn is held against: writes cells.json beside this file.
+"""Reference values of every cell, computed with PyTorch for the tests of src/nn. Writes cells.json beside this file.
 
     python3 -m venv .cache/torch-venv
     .cache/torch-venv/bin/pip install torch numpy
@@ -6,11 +6,11 @@
 
 Each entry has its sizes, its `tensors` in the layout of src/nn, `inputs` [steps, rows, inputs], `outputs` [steps, rows,
 outputs] from a zero state, and the `gradients` of `sum(outputs * weight)` by the inputs and by every tensor. A value is
-`{"shape": [...], "values": [...]}`, row-major. Given numbers are multiples of 1/64, so exact in every format; results are
-computed in float64 and written with nine significant digits.
+`{"shape": [...], "values": [...]}`, row-major. Inputs are multiples of 1/64, which every format represents exactly;
+results are computed in float64 and written with nine significant digits.
 
-Where PyTorch has the cell, its own module computes the entry; where it has not, the formula of the paper does, and is
-held against a second way to compute it: a scan, no stabiliser, a convolution, PyTorch's attention, a gate held open.
+Where PyTorch has the cell, its own module computes the entry. Otherwise the formula of the paper does, and a second
+implementation checks it: a scan, no stabiliser, a convolution, PyTorch's attention, a gate that stays open.
 """
 
 import json
@@ -46,7 +46,7 @@ def same(left, right):
 
 
 def smooth(sums):
-    """Refuses numbers so near to a kink at zero that rounding could decide the gradient."""
+    """Rejects sums so close to the kink at zero that rounding could decide the gradient."""
     assert sums.abs().min() > 1e-4, "choose another seed"
     return sums
 
@@ -111,7 +111,7 @@ def gru(t, x):
 
 
 def gru_reset_before(t, x):
-    # With the reset gate held open it makes no difference where the gate acts.
+    # With the reset gate open it makes no difference where the gate acts.
     r, z, n = parts(t["bias"], 3)
     open_bias = torch.cat([r + 100, z, n])
     weights = t["input"], t["recurrent"], open_bias, torch.zeros_like(open_bias)
@@ -141,8 +141,8 @@ def log_candidate_of(v):
 
 def parallel_scan_log(log_keep, log_added):
     """Feng et al. 2024, appendix B, from a zero state."""
-    kept = log_keep.cumsum(0)
-    return (kept + (log_added - kept).logcumsumexp(0)).exp()
+    log_decay = log_keep.cumsum(0)
+    return (log_decay + (log_added - log_decay).logcumsumexp(0)).exp()
 
 
 def sequential(keep, added):
@@ -343,7 +343,7 @@ ENTRIES = {
         lambda draw: attention_tensors(draw, 8),
         {"context": CONTEXT, "heads": HEADS, "rope_base": ROPE_BASE, "hidden": 8},
     ),
-    # Heads of four numbers: with two, the two ways to pair them for the rotation cannot be told apart.
+    # Heads of four units: with two, the two ways to pair units for the rotation are the same.
     "attention_16": (
         attention,
         lambda draw: attention_tensors(draw, 16),

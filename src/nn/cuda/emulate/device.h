@@ -1,5 +1,5 @@
-// Just enough of CUDA's language to run sequence.cu on a processor: the threads of a block are fibers of one thread,
-// which take turns at `__syncthreads()`. Blocks run one after the other.
+// The part of CUDA's language that runs sequence.cu on a CPU. The threads of a block are fibers of one thread, which
+// switch at `__syncthreads()`. Blocks run one after the other.
 #pragma once
 
 #include <ucontext.h>
@@ -15,7 +15,7 @@
 #define __forceinline__ inline
 #define __restrict__
 #define __launch_bounds__(...)
-// Dynamic shared memory is declared within kernels: it is the one of below.
+// Kernels declare dynamic shared memory; it is the array of main.cpp.
 #define __shared__
 
 struct alignas(16) float4 {

@@ -1,16 +1,16 @@
-// Runs one kernel of sequence.cu as read from standard input, and writes its outputs to standard output.
+// Runs one kernel of sequence.cu with inputs from standard input and writes its outputs to standard output.
 //
 // In:  kernel's name (32 bytes); grid, width, groups, bytes of shared memory, number of inputs, of outputs, steps, rows,
 //      resident (u32 each); the inputs, each a length in floats (u32) and its floats; the outputs' lengths (u32).
-// Out: the outputs' floats. A length of zero is a null pointer. Outputs begin as NaN, so what a kernel does not write
-// is seen; so does shared memory.
+// Out: the outputs' floats. A length of zero is a null pointer. Outputs and shared memory are NaN initially, so a value
+// that a kernel does not write shows.
 
 #include "device.h"
 
 #include <cstring>
 
 Dim threadIdx, blockIdx, blockDim, gridDim;
-// The most that a block of any card of today can have.
+// The most shared memory that a block of any current GPU can have.
 float4 shared[228 * 1024 / sizeof(float4)];
 
 #include "../sequence.cu"
@@ -130,7 +130,7 @@ int main() {
     rows = read<std::uint32_t>();
     resident = read<std::uint32_t>();
 
-    // Of quads, so that they are aligned as those on a card.
+    // Buffers of quads have the alignment that they have on a GPU.
     std::vector<std::vector<float4>> buffers;
     std::vector<std::size_t> lengths;
     for (unsigned at = 0; at < inputs + outputs; ++at) {
