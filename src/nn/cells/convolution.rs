@@ -67,9 +67,10 @@ impl PackedLayer for PackedConvolution {
         isa: InstructionSet,
         rows: usize,
         input: Input<'_>,
-        mut states: RowsMut<'_>,
+        states: RowsMut<'_>,
         scratch: &mut LayerScratch,
     ) {
+        let mut states = states;
         self.window.gather(rows, input, &mut states, &mut scratch.windows);
         let windows = Rows { data: &scratch.windows, stride: self.window.width(), offset: 0 };
         let RowsMut { data, stride, offset } = states;

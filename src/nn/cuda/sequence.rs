@@ -63,14 +63,6 @@ struct GpuLayer {
 }
 
 impl GpuLayer {
-    fn input_gates(&self) -> usize {
-        self.cell.gates().input.len()
-    }
-
-    fn recurrent_gates(&self) -> usize {
-        self.cell.gates().recurrent.len()
-    }
-
     /// Number of values of one vector of all rows at all steps.
     fn all(&self) -> usize {
         self.sizes.steps * self.sizes.rows * self.sizes.padded()
@@ -156,7 +148,7 @@ struct GpuSequence {
 impl GpuSequence {
     fn forward(layer: GpuLayer, resets: &ResetMask, given: [&Tensor; 3]) -> Result<Self> {
         let Sizes { steps, rows, inputs, vectors, .. } = layer.sizes;
-        let (width, gates, all) = (layer.sizes.padded(), layer.recurrent_gates(), layer.all());
+        let (width, gates, all) = (layer.sizes.padded(), layer.cell.gates().recurrent.len(), layer.all());
         let [x, weights, first] = given.map(Tensor::detach);
         let resets = reset_tensor(resets, &x)?;
         let [input, recurrent, bias] = layer.padded(&weights)?;
@@ -247,7 +239,7 @@ impl CustomOp3 for GpuSequence {
         let Sizes { steps, rows, inputs, .. } = layer.sizes;
         let [x, weights, first, outputs, gradient] = [x, weights, first, outputs, gradient].map(Tensor::detach);
         let gradient = gradient.contiguous()?;
-        let (width, all, gates) = (layer.sizes.padded(), layer.all(), layer.recurrent_gates());
+        let (width, all, gates) = (layer.sizes.padded(), layer.all(), layer.cell.gates().recurrent.len());
         let [input, recurrent, _] = layer.padded(&weights)?;
         // The layout is [gate][quad of sums][previous unit][4].
         let recurrent = recurrent.reshape((gates, width / 4, 4, width))?.permute((0, 1, 3, 2))?.contiguous()?;
@@ -267,7 +259,7 @@ impl CustomOp3 for GpuSequence {
                 Some(&gradient),
             ],
             outputs: &[
-                Some(layer.input_gates() * all),
+                Some(layer.cell.gates().input.len() * all),
                 Some(if separate { gates * all } else { 1 }),
                 Some(all),
                 Some(first.elem_count()),
@@ -277,7 +269,7 @@ impl CustomOp3 for GpuSequence {
         let (given, tile) = layer.launch("backward", memory, io)?;
         let [by_input, by_recurrent, before, by_first, bias] = exactly(given)?;
         let each = steps * rows;
-        let by_input = tensor(by_input, (each, layer.input_gates() * width));
+        let by_input = tensor(by_input, (each, layer.cell.gates().input.len() * width));
         let by_recurrent = if separate { tensor(by_recurrent, (each, gates * width)) } else { by_input.clone() };
         let by_weights = layer.flat([
             by_input.t()?.matmul(&x.reshape((each, inputs))?)?,

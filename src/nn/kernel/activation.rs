@@ -1,4 +1,5 @@
 //! Activation functions as polynomials and their ratios, in operations that round the same on every instruction set.
+#![expect(unsafe_op_in_unsafe_fn, reason = "the contract of each function covers its whole body")]
 
 use super::lanes::Lanes;
 
@@ -16,20 +17,16 @@ const DENOMINATOR: [f32; 4] = [4.893_525e-3, 2.268_434_6e-3, 1.185_347_1e-4, 1.1
 /// place. NaN stays NaN.
 #[inline(always)]
 pub(super) unsafe fn tanh<L: Lanes>(value: L) -> L {
-    unsafe {
-        let value = L::splat(-SATURATED).max(L::splat(SATURATED).min(value));
-        let square = value.multiply(value);
-        value.multiply(polynomial(square, NUMERATOR)).divide(polynomial(square, DENOMINATOR))
-    }
+    let value = L::splat(-SATURATED).max(L::splat(SATURATED).min(value));
+    let square = value.multiply(value);
+    value.multiply(polynomial(square, NUMERATOR)).divide(polynomial(square, DENOMINATOR))
 }
 
 /// Logistic function: `0.5 + 0.5 tanh(x / 2)`.
 #[inline(always)]
 pub(super) unsafe fn sigmoid<L: Lanes>(value: L) -> L {
-    unsafe {
-        let half = L::splat(0.5);
-        half.multiply_add(tanh(value.multiply(half)), half)
-    }
+    let half = L::splat(0.5);
+    half.multiply_add(tanh(value.multiply(half)), half)
 }
 
 /// `1.5 * 2^23`: adding it rounds a value to the nearest integer and leaves that integer in the lowest bits of the sum.
@@ -44,48 +41,40 @@ const EXPONENTIAL: [f32; 6] = [0.5, 1.666_666_5e-1, 4.166_579_6e-2, 8.333_452e-3
 /// `e^x` for `x <= 0`, within a few units in the last place; `e^-87` below -87. NaN stays NaN.
 #[inline(always)]
 pub(super) unsafe fn exponential<L: Lanes>(value: L) -> L {
-    unsafe {
-        let value = L::splat(-87.0).max(value);
-        let whole = value.multiply_add(L::splat(std::f32::consts::LOG2_E), L::splat(ROUNDING));
-        let power = whole.subtract(L::splat(ROUNDING));
-        let rest = power.multiply_add(L::splat(-LN_2.1), power.multiply_add(L::splat(-LN_2.0), value));
-        let square = rest.multiply(rest);
-        let sum = polynomial(rest, EXPONENTIAL).multiply_add(square, rest);
-        sum.subtract(L::splat(-1.0)).add_to_exponent(whole)
-    }
+    let value = L::splat(-87.0).max(value);
+    let whole = value.multiply_add(L::splat(std::f32::consts::LOG2_E), L::splat(ROUNDING));
+    let power = whole.subtract(L::splat(ROUNDING));
+    let rest = power.multiply_add(L::splat(-LN_2.1), power.multiply_add(L::splat(-LN_2.0), value));
+    let square = rest.multiply(rest);
+    let sum = polynomial(rest, EXPONENTIAL).multiply_add(square, rest);
+    sum.subtract(L::splat(-1.0)).add_to_exponent(whole)
 }
 
 /// Logistic function with a small relative error everywhere, which is never zero: `p / (p + q)` with `p = e^min(x, 0)`
 /// and `q = e^min(-x, 0)`.
 #[inline(always)]
 pub(super) unsafe fn logistic<L: Lanes>(value: L) -> L {
-    unsafe {
-        let zero = L::splat(0.0);
-        let (with, without) = (exponential(zero.min(value)), exponential(zero.min(zero.subtract(value))));
-        with.divide(with.multiply_add(L::splat(1.0), without))
-    }
+    let zero = L::splat(0.0);
+    let (with, without) = (exponential(zero.min(value)), exponential(zero.min(zero.subtract(value))));
+    with.divide(with.multiply_add(L::splat(1.0), without))
 }
 
 /// Activation of the minimal cells' candidate: `v + 0.5` for `v >= 0`, the logistic function below. It is positive and
 /// its derivative is not zero (Feng et al. 2024, arXiv:2410.01201, appendix B).
 #[inline(always)]
 pub(super) unsafe fn positive<L: Lanes>(value: L) -> L {
-    unsafe {
-        let zero = L::splat(0.0);
-        // One of the two parts is always exactly the value at zero, which is a half.
-        let below = sigmoid(zero.min(value));
-        below.subtract(zero.subtract(zero.max(value)))
-    }
+    let zero = L::splat(0.0);
+    // One of the two parts is always exactly the value at zero, which is a half.
+    let below = sigmoid(zero.min(value));
+    below.subtract(zero.subtract(zero.max(value)))
 }
 
 /// A polynomial by Horner's rule; coefficients in ascending order of degree.
 #[inline(always)]
 unsafe fn polynomial<L: Lanes, const N: usize>(value: L, coefficients: [f32; N]) -> L {
-    unsafe {
-        let mut sum = L::splat(coefficients[N - 1]);
-        for coefficient in coefficients[..N - 1].iter().rev() {
-            sum = sum.multiply_add(value, L::splat(*coefficient));
-        }
-        sum
+    let mut sum = L::splat(coefficients[N - 1]);
+    for coefficient in coefficients[..N - 1].iter().rev() {
+        sum = sum.multiply_add(value, L::splat(*coefficient));
     }
+    sum
 }

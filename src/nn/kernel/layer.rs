@@ -3,8 +3,8 @@
 #[cfg(target_arch = "x86_64")]
 use std::sync::OnceLock;
 
-use super::bf16_panel::Bf16Panel;
 #[cfg(target_arch = "x86_64")]
+use super::bf16_panel::Bf16Panel;
 use super::dense::{OutputMode, Panel, dense};
 use super::lanes::{LANES, Lanes, Line, flat, flat_mut};
 use super::recurrence::{Phase, Recurrence, apply};

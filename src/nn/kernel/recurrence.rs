@@ -28,18 +28,6 @@ pub enum Recurrence {
 }
 
 impl Recurrence {
-    /// Every recurrence.
-    pub const ALL: [Self; 8] = [
-        Self::Elman,
-        Self::ElmanRelu,
-        Self::Lstm,
-        Self::Gru,
-        Self::GruResetBefore,
-        Self::MinGru,
-        Self::MinLstm,
-        Self::Slstm,
-    ];
-
     /// Number of gates: linear functions of the inputs, of the previous outputs, or of both.
     pub fn gate_count(self) -> usize {
         match self {

@@ -21,14 +21,6 @@ const INPUTS: usize = 3;
 /// An implementation that computes a sequence.
 type Implementation = fn(&'static dyn RecurrentCell, &Sequence<'_>) -> Result<SequenceOutput>;
 
-fn by_candle(cell: &'static dyn RecurrentCell, sequence: &Sequence<'_>) -> Result<SequenceOutput> {
-    reference::run(cell, sequence)
-}
-
-fn in_log_space(cell: &'static dyn RecurrentCell, sequence: &Sequence<'_>) -> Result<SequenceOutput> {
-    log_space::run(cell, sequence)
-}
-
 fn cell(kind: CellKind) -> &'static dyn RecurrentCell {
     match kind {
         CellKind::Elman => &Elman { relu: false },
@@ -51,7 +43,7 @@ fn kinds() -> impl Iterator<Item = CellKind> {
 fn cases() -> impl Iterator<Item = (CellKind, usize, Implementation)> {
     kinds().flat_map(|kind| [6, 32].map(|hidden| (kind, hidden))).flat_map(|(kind, hidden)| {
         let minimal = cell(kind).gates().recurrent.is_empty();
-        let all: &[Implementation] = if minimal { &[run, fastest, in_log_space] } else { &[run] };
+        let all: &[Implementation] = if minimal { &[run, fastest, log_space::run] } else { &[run] };
         all.iter().map(move |implementation| (kind, hidden, *implementation))
     })
 }
@@ -133,7 +125,7 @@ fn spec(kind: CellKind, hidden: usize) -> NetworkSpec {
 fn outputs_and_states_equal_those_of_candles_operations() {
     for (kind, hidden, implementation) in cases() {
         let layer = TestLayer::new(kind, hidden);
-        let (fused, plain) = (layer.run(implementation).unwrap(), layer.run(by_candle).unwrap());
+        let (fused, plain) = (layer.run(implementation).unwrap(), layer.run(reference::run).unwrap());
         assert_eq!(fused.outputs.dims(), [STEPS, ROWS, hidden]);
         assert_close(&values(&fused.outputs), &values(&plain.outputs), 1e-5, &format!("{kind} {hidden}"));
         for step in 0..STEPS {
@@ -149,7 +141,7 @@ fn gradients_equal_those_of_candles_operations() {
     for (kind, hidden, implementation) in cases() {
         let layer = TestLayer::new(kind, hidden);
         let fused = layer.loss(implementation).backward().unwrap();
-        let plain = layer.loss(by_candle).backward().unwrap();
+        let plain = layer.loss(reference::run).backward().unwrap();
         for (name, variable) in layer.variables() {
             let (fused, plain) = (fused.get(variable).unwrap(), plain.get(variable).unwrap());
             assert_eq!(fused.dims(), plain.dims());
@@ -242,7 +234,7 @@ fn many_rows_have_candles_gradients_and_the_same_bits_on_any_number_of_threads()
         let alone = with_threads(1);
         assert_eq!(alone[0].len(), STEPS * layer.rows * INPUTS);
         assert_eq!(alone, with_threads(3), "{kind}");
-        for (fused, plain) in alone.iter().zip(all(by_candle)) {
+        for (fused, plain) in alone.iter().zip(all(reference::run)) {
             assert_close(fused, &plain, 2e-5 * largest(&plain, 1.0), kind.name());
         }
     }

@@ -86,9 +86,10 @@ impl PackedLayer for PackedRecurrentLayer {
         isa: InstructionSet,
         rows: usize,
         input: Input<'_>,
-        mut states: RowsMut<'_>,
+        states: RowsMut<'_>,
         scratch: &mut LayerScratch,
     ) {
+        let mut states = states;
         let input = if self.window.taps == 1 {
             input
         } else {

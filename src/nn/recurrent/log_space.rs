@@ -12,7 +12,7 @@ const LOG_ZERO: f32 = -1e30;
 /// Runs a cell whose gates depend on the inputs only in candle's differentiable operations. After round `k` every step
 /// combines the `2^k` steps up to it (Hillis, Steele, Communications of the ACM 29(12), 1986; in log space Heinsen
 /// 2023, arXiv:2311.06281). The states and candidates of these cells are never negative.
-pub(in crate::nn) fn run(cell: &dyn RecurrentCell, sequence: &Sequence<'_>) -> Result<SequenceOutput> {
+pub(super) fn run(cell: &'static dyn RecurrentCell, sequence: &Sequence<'_>) -> Result<SequenceOutput> {
     let (steps, rows, width) = sequence.inputs.dims3()?;
     let bias = sequence.tensor("bias")?;
     let (count, device) = (cell.gates().recurrence.gate_count(), sequence.inputs.device());

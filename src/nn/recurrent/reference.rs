@@ -15,7 +15,7 @@ pub(super) fn state_vectors(cell: &dyn RecurrentCell, sequence: &Sequence<'_>, h
 
 /// Runs a cell step by step in candle's differentiable operations. The graph grows with the number of steps, and so
 /// does the call stack that its backward pass needs.
-pub(in crate::nn) fn run(cell: &dyn RecurrentCell, sequence: &Sequence<'_>) -> Result<SequenceOutput> {
+pub(super) fn run(cell: &'static dyn RecurrentCell, sequence: &Sequence<'_>) -> Result<SequenceOutput> {
     let (steps, rows, _) = sequence.inputs.dims3()?;
     let (input, bias) = (sequence.tensor("input")?.t()?, sequence.tensor("bias")?);
     let (recurrence, recurrents) = (cell.gates().recurrence, cell.gates().recurrent);
