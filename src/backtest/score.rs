@@ -276,7 +276,7 @@ impl Scorer {
         }
         let mut coverage = Vec::new();
         if method == Method::Foretide && points.count() > 0 {
-            coverage.extend(quantiles.coverage().into_iter().map(|(nominal, inside, _)| (nominal, inside)));
+            coverage.extend(quantiles.coverage().into_iter().map(|interval| (interval.nominal, interval.inside)));
         }
         MethodErrors {
             method,

@@ -1,38 +1,43 @@
-//! How much each expert counts.
+//! The mixture: how much each expert weighs.
 
 use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
-use super::experts::{EXPERTS, Expert, all_finite};
+use super::experts::names::{EXPERTS, Expert};
+use super::numeric::all_finite;
 use super::spec::ForecastSpec;
 
-/// Experts whose weights are free; the last value, from which all is measured, has the rest.
-pub(super) const FREE: usize = EXPERTS - 1;
-/// Memory of what the weights are learnt from, in forecasts, by the aim: absolute errors tell sooner.
+/// Experts with free weights. The last value, relative to which all others are measured, has the remainder.
+const FREE: usize = EXPERTS - 1;
+/// Memory of the least squares in forecasts, by [`Objective`]; absolute errors show a change sooner.
 const MEMORY: [f32; 2] = [1000.0, 500.0];
-/// How many forecasts the first weights count for.
-const PRIOR: f32 = 20.0;
-/// No expert counts for more.
-const MOST: f32 = 1.5;
-/// Sweeps over the weights for each forecast.
+/// Number of forecasts that the initial weights count for.
+const PRIOR_FORECASTS: f32 = 20.0;
+/// The largest weight of an expert.
+const MAX_WEIGHT: f32 = 1.5;
+/// Sweeps of coordinate descent per forecast.
 const SWEEPS: usize = 3;
-/// An error is never measured in less, in long-term units: what a series does at rest would otherwise outweigh the rest.
-const LEAST: f32 = 1.0;
-/// A usual error below this, in the same units, does not hold back a larger one: the series has been at rest.
-const REST: f32 = 0.01;
-/// Deviations of what is won over a naive forecast that it must amount to: one or two events prove nothing, as when a series
-/// at rest moves once a year. By the aim: a single event weighs less in absolute errors.
-const SURE: [f32; 2] = [1.7, 0.7];
-/// Memory of the usual error, in forecasts, and how many of them one error counts for at most.
-const USUAL_MEMORY: u32 = 100;
-const CLIP: f32 = 8.0;
-/// The median's loss is the absolute error, but for errors below so many usual ones, where it is rounded off.
-const NEAR: f32 = 0.7;
-/// A forecast or a target beyond so many units teaches as if it were a smaller one.
-const HEEDED: f32 = 6.0;
+/// Errors are divided by at least this, in long-term units, so that a series at rest does not outweigh its other times.
+const MIN_UNIT: f32 = 1.0;
+/// A mean absolute error below this, in long-term units, does not limit a larger error: the series has been at rest.
+const MIN_ERROR_LIMIT_UNIT: f32 = 0.01;
+/// Standard deviations by which the gain over the naive forecasts must exceed 0, by [`Objective`]. One or two events
+/// prove nothing, as when a series at rest moves once a year; a single event weighs less in absolute errors.
+const MIN_GAIN_DEVIATIONS: [f32; 2] = [1.7, 0.7];
+/// Memory of the mean absolute error, in forecasts.
+const ERROR_MEMORY: u32 = 100;
+/// An error counts for at most this many mean absolute errors in their mean, once a few are known.
+const MAX_ERROR: f32 = 8.0;
+/// Forecasts after which that limit applies.
+const UNLIMITED_FORECASTS: u32 = 4;
+/// The absolute error is replaced by a square below this many mean absolute errors (Huber's loss).
+const SMOOTH_BELOW: f32 = 0.7;
+/// Forecasts and targets beyond this many units are scaled down together (bounded influence).
+const MAX_LEVERAGE: f32 = 6.0;
 
-/// The weights of the experts in each bucket, twice: for the mean and for the median of what comes. Errors are measured in
-/// the series' long-term unit, or in the usual error of a time that is worse than that.
+/// The weights of the experts in each bucket, for the mean and for the median of the predictive distribution.
+///
+/// Errors are measured in the series' long-term unit, or in the mean absolute error of a time that is worse than that.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Mixture {
     buckets: Vec<Bucket>,
@@ -42,66 +47,66 @@ clone_in_place!(Mixture { buckets });
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Bucket {
-    /// By the [`Aim`].
-    blends: [Blend; 2],
-    /// Mean absolute error of the mixture.
-    usual: f32,
-    /// Forecasts that were learnt from.
-    learnt: u32,
+    /// By [`Objective`].
+    stacks: [StackingWeights; 2],
+    /// Of the mixture, in long-term units.
+    mean_absolute_error: f32,
+    forecasts: u32,
 }
 
-/// The weights that would have had the least loss on the matured forecasts, newer ones counting more, none of them negative
-/// (stacked regression: Breiman, Machine Learning 1996), by coordinate descent from the weights before.
+/// The non-negative weights with the least discounted loss on past forecasts (stacked regression: Breiman, Machine
+/// Learning 1996), by coordinate descent from the previous weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Blend {
+struct StackingWeights {
     weights: [f32; FREE],
-    /// Mean products of the experts' distances from the last value, and of these with the target's.
-    #[serde(with = "halved")]
+    /// Discounted sums of products of the experts' deviations from the last value.
+    #[serde(with = "symmetric")]
     products: [[f32; FREE]; FREE],
-    targets: [f32; FREE],
-    /// Discounted sums of losses: of the last value, the seasonal naive forecast and the weighted experts.
+    /// Discounted sums of products of these with the target's deviation.
+    target_products: [f32; FREE],
+    /// Discounted losses of the last value, the seasonal naive forecast and the weighted experts.
     losses: [f32; 3],
-    /// Discounted sum of squares of what the weighted experts won, or lost, against the better naive forecast.
-    won: f32,
+    /// Discounted sum of squares of what the weighted experts gain, or lose, against the better naive forecast.
+    squared_gains: f32,
 }
 
-/// Products in a snapshot: each pair once, since they are the same both ways round.
-pub(super) mod halved {
+/// Serialises a symmetric matrix as its lower triangle.
+mod symmetric {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     use super::FREE;
 
-    type Pairs = [f32; FREE * (FREE + 1) / 2];
+    type Triangle = [f32; FREE * (FREE + 1) / 2];
 
     fn pairs() -> impl Iterator<Item = (usize, usize)> {
-        (0..FREE).flat_map(|one| (0..=one).map(move |other| (one, other)))
+        (0..FREE).flat_map(|row| (0..=row).map(move |column| (row, column)))
     }
 
     pub fn serialize<S: Serializer>(products: &[[f32; FREE]; FREE], serializer: S) -> Result<S::Ok, S::Error> {
-        let mut halved = Pairs::default();
-        halved.iter_mut().zip(pairs()).for_each(|(half, (one, other))| *half = products[one][other]);
-        halved.serialize(serializer)
+        let mut triangle = Triangle::default();
+        triangle.iter_mut().zip(pairs()).for_each(|(entry, (row, column))| *entry = products[row][column]);
+        triangle.serialize(serializer)
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[[f32; FREE]; FREE], D::Error> {
         let mut products = [[0.0; FREE]; FREE];
-        for (half, (one, other)) in Pairs::deserialize(deserializer)?.into_iter().zip(pairs()) {
-            (products[one][other], products[other][one]) = (half, half);
+        for (entry, (row, column)) in Triangle::deserialize(deserializer)?.into_iter().zip(pairs()) {
+            (products[row][column], products[column][row]) = (entry, entry);
         }
         Ok(products)
     }
 }
 
-/// What a blend aims at, by the loss that is least there.
+/// Which statistic of the predictive distribution the weights are for, and with it the loss that they minimise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Aim {
-    /// The squared error.
+pub(super) enum Objective {
+    /// Minimises the squared error.
     Mean,
-    /// The absolute error.
+    /// Minimises the absolute error.
     Median,
 }
 
-impl Aim {
+impl Objective {
     pub const ALL: [Self; 2] = [Self::Mean, Self::Median];
 
     fn loss(self, error: f32) -> f32 {
@@ -112,26 +117,37 @@ impl Aim {
     }
 }
 
+/// A target and the forecasts for it, as deviations from the last value in the series' long-term unit, clamped to
+/// [`MAX_ERROR`](super::numeric::MAX_ERROR).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ScoredForecast {
+    pub target: f32,
+    /// Mean of the mixture.
+    pub mixture: f32,
+    /// In the order of [`Expert`].
+    pub experts: [f32; EXPERTS],
+}
+
 impl Mixture {
     pub fn new(spec: &ForecastSpec) -> Self {
-        let blend = Blend {
-            weights: first_weights(spec),
+        let stack = StackingWeights {
+            weights: initial_weights(spec),
             products: [[0.0; FREE]; FREE],
-            targets: [0.0; FREE],
+            target_products: [0.0; FREE],
             losses: [0.0; 3],
-            won: 0.0,
+            squared_gains: 0.0,
         };
-        let bucket = Bucket { blends: [blend.clone(), blend], usual: 0.0, learnt: 0 };
+        let bucket = Bucket { stacks: [stack.clone(), stack], mean_absolute_error: 0.0, forecasts: 0 };
         Self { buckets: vec![bucket; spec.buckets.len()] }
     }
 
-    /// The weights in a bucket, in the order of [`Expert`]; they sum to 1. Where the weighted experts are not better
-    /// than a naive forecast, or not by more than chance, the naive forecast has all.
+    /// The weights in a bucket, in the order of [`Expert`]; they sum to 1. The better naive forecast has all weight
+    /// unless the weighted experts beat both by more than chance.
     #[inline]
-    pub fn weights(&self, bucket: usize, aim: Aim) -> [f32; EXPERTS] {
-        let blend = &self.buckets[bucket].blends[aim as usize];
-        let Blend { weights: free, losses: [last, seasonal, weighted], won, .. } = blend;
-        if weighted + SURE[aim as usize] * won.sqrt() > last.min(*seasonal) {
+    pub fn weights(&self, bucket: usize, objective: Objective) -> [f32; EXPERTS] {
+        let stack = &self.buckets[bucket].stacks[objective as usize];
+        let StackingWeights { weights: free, losses: [last, seasonal, weighted], squared_gains, .. } = stack;
+        if weighted + MIN_GAIN_DEVIATIONS[objective as usize] * squared_gains.sqrt() > last.min(*seasonal) {
             let naive = if last <= seasonal { Expert::LastValue } else { Expert::SeasonalNaive };
             return std::array::from_fn(|expert| f32::from(u8::from(expert == naive as usize)));
         }
@@ -140,96 +156,112 @@ impl Mixture {
         weights
     }
 
-    /// Learns from how far one target, the mixture and the experts lay from the last value, in the series' long-term unit ([`super::linear`]). What is
-    /// far out is held to what [`super::experts::error`] holds errors to, by the caller.
-    pub fn learn(&mut self, spec: &ForecastSpec, bucket: usize, target: f32, mixed: f32, experts: [f32; EXPERTS]) {
-        let first = first_weights(spec);
+    /// Learns from a target and the forecasts for it.
+    pub fn learn(&mut self, spec: &ForecastSpec, bucket: usize, scored: &ScoredForecast) {
+        let ScoredForecast { target, mixture, experts } = *scored;
+        let initial = initial_weights(spec);
         let bucket = &mut self.buckets[bucket];
-        bucket.learnt = bucket.learnt.saturating_add(1);
-        let limit = if bucket.learnt > 4 { CLIP * bucket.usual.max(REST) } else { f32::INFINITY };
-        bucket.usual += ((target - mixed).abs().min(limit) - bucket.usual) / bucket.learnt.min(USUAL_MEMORY) as f32;
-        let unit = bucket.usual.max(LEAST);
-        let farthest = experts.iter().fold(target.abs(), |farthest, expert| farthest.max(expert.abs())) / unit;
-        let unit = unit * (farthest / HEEDED).max(1.0);
-        let [_, distances @ ..] = experts.map(|expert| expert / unit);
-        let target = target / unit;
-        let prior = PRIOR / bucket.learnt as f32;
-        let near = NEAR * bucket.usual / unit;
-        for (blend, aim) in bucket.blends.iter_mut().zip(Aim::ALL) {
-            blend.learn(aim, target, distances, near, prior, first);
-        }
-    }
-
-    /// Forgets what an expert has done, since from now on it does something else.
-    pub fn forget(&mut self, spec: &ForecastSpec, expert: Expert) {
-        let Some(free) = (expert as usize).checked_sub(1) else { return };
-        let first = first_weights(spec);
-        for blend in self.buckets.iter_mut().flat_map(|bucket| &mut bucket.blends) {
-            blend.products[free] = [0.0; FREE];
-            blend.products.iter_mut().for_each(|row| row[free] = 0.0);
-            (blend.targets[free], blend.weights[free]) = (0.0, first[free]);
-        }
-    }
-
-    /// Whether this is of the shape of `spec`.
-    pub fn fits(&self, spec: &ForecastSpec) -> bool {
-        self.buckets.len() == spec.buckets.len()
-    }
-
-    /// Whether its numbers can be reckoned with: they may come from outside.
-    pub fn is_sound(&self) -> bool {
-        let blend = |blend: &Blend| {
-            all_finite(&blend.weights)
-                && all_finite(blend.products.as_flattened())
-                && all_finite(&blend.targets)
-                && all_finite(&blend.losses)
-                && blend.won.is_finite()
+        bucket.forecasts = bucket.forecasts.saturating_add(1);
+        let limit = if bucket.forecasts > UNLIMITED_FORECASTS {
+            MAX_ERROR * bucket.mean_absolute_error.max(MIN_ERROR_LIMIT_UNIT)
+        } else {
+            f32::INFINITY
         };
-        self.buckets.iter().all(|bucket| bucket.usual.is_finite() && bucket.blends.iter().all(blend))
+        bucket.mean_absolute_error += ((target - mixture).abs().min(limit) - bucket.mean_absolute_error)
+            / bucket.forecasts.min(ERROR_MEMORY) as f32;
+        let unit = bucket.mean_absolute_error.max(MIN_UNIT);
+        let largest = experts.iter().fold(target.abs(), |largest, expert| largest.max(expert.abs())) / unit;
+        let unit = unit * (largest / MAX_LEVERAGE).max(1.0);
+        let [_, experts @ ..] = experts.map(|expert| expert / unit);
+        let update = StackingUpdate {
+            target: target / unit,
+            experts,
+            smooth_below: SMOOTH_BELOW * bucket.mean_absolute_error / unit,
+            prior: PRIOR_FORECASTS / bucket.forecasts as f32,
+            initial,
+        };
+        for (stack, objective) in bucket.stacks.iter_mut().zip(Objective::ALL) {
+            stack.learn(objective, &update);
+        }
     }
 
-    /// Heap memory in bytes.
+    /// Discards what is known of an expert, because its forecasts change from now on.
+    pub fn reset_expert(&mut self, spec: &ForecastSpec, expert: Expert) {
+        let Some(free) = (expert as usize).checked_sub(1) else { return };
+        let initial = initial_weights(spec);
+        for stack in self.buckets.iter_mut().flat_map(|bucket| &mut bucket.stacks) {
+            stack.products[free] = [0.0; FREE];
+            stack.products.iter_mut().for_each(|row| row[free] = 0.0);
+            (stack.target_products[free], stack.weights[free]) = (0.0, initial[free]);
+        }
+    }
+
+    /// Whether it has the shape that `spec` needs, and valid values; a snapshot comes from outside.
+    pub fn is_sound(&self, spec: &ForecastSpec) -> bool {
+        let stack = |stack: &StackingWeights| {
+            all_finite(&stack.weights)
+                && all_finite(stack.products.as_flattened())
+                && all_finite(&stack.target_products)
+                && all_finite(&stack.losses)
+                && stack.squared_gains.is_finite()
+        };
+        let bucket = |bucket: &Bucket| bucket.mean_absolute_error.is_finite() && bucket.stacks.iter().all(stack);
+        self.buckets.len() == spec.buckets.len() && self.buckets.iter().all(bucket)
+    }
+
     pub fn heap_bytes(&self) -> usize {
         self.buckets.capacity() * size_of::<Bucket>()
     }
 }
 
-impl Blend {
-    /// Learns from a target and the experts' forecasts of it. Where the loss is not the squared error, what the weights miss
-    /// by far counts for less in the least squares (iteratively reweighted: Holland and Welsch, Communications in Statistics
-    /// 1977).
-    fn learn(&mut self, aim: Aim, target: f32, distances: [f32; FREE], near: f32, prior: f32, first: [f32; FREE]) {
-        let keep = 1.0 - 1.0 / MEMORY[aim as usize];
-        let weighted = distances.iter().zip(&self.weights).map(|(distance, weight)| distance * weight).sum::<f32>();
-        let missed = (target - weighted).abs();
-        let heed = if aim == Aim::Median && missed > near { near / missed } else { 1.0 };
-        for (sum, forecast) in self.losses.iter_mut().zip([0.0, distances[0], weighted]) {
-            *sum = keep * *sum + aim.loss(target - forecast);
+/// A target from which both stacks of a bucket learn.
+struct StackingUpdate {
+    target: f32,
+    experts: [f32; FREE],
+    /// Absolute errors below this are smoothed.
+    smooth_below: f32,
+    /// Weight of the initial weights relative to the data.
+    prior: f32,
+    initial: [f32; FREE],
+}
+
+impl StackingWeights {
+    /// Where the loss is the absolute error, large errors count for less in the least squares (iteratively reweighted:
+    /// Holland and Welsch, Communications in Statistics 1977).
+    fn learn(&mut self, objective: Objective, update: &StackingUpdate) {
+        let StackingUpdate { target, experts, smooth_below, prior, initial } = *update;
+        let keep = 1.0 - 1.0 / MEMORY[objective as usize];
+        let weighted = experts.iter().zip(&self.weights).map(|(expert, weight)| expert * weight).sum::<f32>();
+        let error = (target - weighted).abs();
+        let leverage = if objective == Objective::Median && error > smooth_below { smooth_below / error } else { 1.0 };
+        for (loss, forecast) in self.losses.iter_mut().zip([0.0, experts[0], weighted]) {
+            *loss = keep * *loss + objective.loss(target - forecast);
         }
-        let naive = if self.losses[0] <= self.losses[1] { 0.0 } else { distances[0] };
-        let won = aim.loss(target - naive) - aim.loss(target - weighted);
-        self.won = keep * self.won + won * won;
-        for (row, one) in self.products.iter_mut().zip(distances) {
-            for (product, other) in row.iter_mut().zip(distances) {
-                *product = keep * *product + heed * (one * other); // the same both ways round
+        let naive = if self.losses[0] <= self.losses[1] { 0.0 } else { experts[0] };
+        let gain = objective.loss(target - naive) - objective.loss(target - weighted);
+        self.squared_gains = keep * self.squared_gains + gain * gain;
+        for (row, one) in self.products.iter_mut().zip(experts) {
+            for (product, other) in row.iter_mut().zip(experts) {
+                *product = keep * *product + leverage * (one * other); // symmetric to the last bit
             }
         }
-        for (sum, distance) in self.targets.iter_mut().zip(distances) {
-            *sum = keep * *sum + heed * distance * target;
+        for (product, expert) in self.target_products.iter_mut().zip(experts) {
+            *product = keep * *product + leverage * expert * target;
         }
         for expert in (0..SWEEPS).flat_map(|_| 0..FREE) {
             let row = &self.products[expert];
             let prior = prior * row[expert];
-            let others: f32 = row.iter().zip(&self.weights).map(|(product, weight)| product * weight).sum();
-            let rest = self.targets[expert] + prior * first[expert] - (others - row[expert] * self.weights[expert]);
+            let fitted: f32 = row.iter().zip(&self.weights).map(|(product, weight)| product * weight).sum();
+            let others = fitted - row[expert] * self.weights[expert];
+            let numerator = self.target_products[expert] + prior * initial[expert] - others;
             if row[expert] > f32::MIN_POSITIVE {
-                self.weights[expert] = (rest / (row[expert] + prior)).clamp(0.0, MOST);
+                self.weights[expert] = (numerator / (row[expert] + prior)).clamp(0.0, MAX_WEIGHT);
             }
         }
     }
 }
 
-/// Where the free weights begin: the naive forecasts are known to be sensible, the network is not yet.
-fn first_weights(spec: &ForecastSpec) -> [f32; FREE] {
+/// Initial free weights: the naive forecasts are known to be sensible, the network is not yet.
+fn initial_weights(spec: &ForecastSpec) -> [f32; FREE] {
     if spec.season >= 2 { [0.4, 0.0, 0.2, 0.0, 0.1] } else { [0.0, 0.2, 0.0, 0.0, 0.2] }
 }

@@ -1,38 +1,41 @@
-//! Experts, mixture, calibration, anomaly score and accuracy measures.
+//! Forecasts of one series: experts, their mixture, calibrated quantiles, anomaly scores and accuracy measures.
 //!
-//! Per step of a series: [`ForecastState::mature`] scores what was forecast for it and learns from that, then
-//! [`ForecastState::forecast`] makes the next forecast. Nothing is learnt from a target before its slot has closed.
+//! For each closed slot, [`SeriesStep`] scores the forecasts whose target it is and learns from them; then
+//! [`ForecastState::forecast`] makes the next forecast. Nothing learns from a target before its slot has closed.
 
+mod accuracy;
 mod anomaly;
-mod averages;
-mod bounds;
-mod calibration;
-mod coming;
-mod drift;
+mod bf16;
+mod byte_shuffle;
+mod distribution;
 mod experts;
-mod factor;
-mod facts;
-mod foresight;
-mod linear;
-pub mod measures;
+mod future_covariates;
+mod history;
+mod lead_tables;
+mod level_tables;
 mod mixture;
-mod pending;
-mod planes;
-mod prior;
-mod profile;
-mod rarity;
+mod numeric;
+mod output;
+mod output_bounds;
+mod pending_forecasts;
 mod ring;
 mod spec;
 mod state;
-mod tail;
+mod step;
+mod stream_prior;
 
-pub use anomaly::{Anomaly, AnomalyThresholds};
-pub use drift::Drift;
-pub use experts::{EXPERTS, Expert};
-pub use facts::{AccuracySums, BucketSums};
-pub use prior::StreamPrior;
-pub use spec::{ForecastSpec, ForecastSpecError, MAX_HORIZON, MAX_LEVELS};
-pub use state::{Forecast, ForecastState};
+pub use accuracy::drift::DriftDetector;
+pub use accuracy::measures::{IntervalCoverage, PointMeasures, QuantileMeasures};
+pub use accuracy::sums::{AccuracySums, BucketSums};
+pub use anomaly::spike::SpikeDetector;
+pub use anomaly::thresholds::{AnomalyScore, AnomalyThresholds};
+pub use experts::names::{EXPERTS, Expert};
+pub use level_tables::MAX_LEVELS;
+pub use output::Forecast;
+pub use spec::{ForecastSpec, ForecastSpecError, MAX_HORIZON};
+pub use state::{ForecastLearner, ForecastState};
+pub use step::{LastValueObserver, SeriesStep, StepObserver};
+pub use stream_prior::StreamPrior;
 
 #[cfg(test)]
 mod coverage_tests;

@@ -1,15 +1,15 @@
-//! Places in a ring.
+//! Index arithmetic of ring buffers.
 
-/// The next place in a ring of this length.
+/// The index after `index` in a ring of `length` entries.
 #[inline]
-pub(super) fn after(place: u16, length: usize) -> u16 {
-    if usize::from(place) + 1 == length { 0 } else { place + 1 }
+pub(super) fn next_index(index: u16, length: usize) -> u16 {
+    if usize::from(index) + 1 == length { 0 } else { index + 1 }
 }
 
-/// The place so many steps, at most a length, before another.
+/// The index `steps` entries before `index`; `steps` is at most `length`.
 #[inline]
-pub(super) fn back(place: usize, steps: usize, length: usize) -> usize {
-    if steps <= place { place - steps } else { place + length - steps }
+pub(super) fn index_before(index: usize, steps: usize, length: usize) -> usize {
+    if steps <= index { index - steps } else { index + length - steps }
 }
 
 #[cfg(test)]
@@ -17,12 +17,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ring_goes_round() {
-        let mut place = 0;
+    fn indices_wrap_around() {
+        let mut index = 0;
         for step in 0..12_usize {
-            assert_eq!(usize::from(place), step % 5);
-            assert!((0..5).all(|steps| (back(usize::from(place), steps, 5) + steps) % 5 == step % 5));
-            place = after(place, 5);
+            assert_eq!(usize::from(index), step % 5);
+            assert!((0..5).all(|steps| (index_before(usize::from(index), steps, 5) + steps) % 5 == step % 5));
+            index = next_index(index, 5);
         }
     }
 }

@@ -1,85 +1,78 @@
-//! What one series keeps to forecast itself.
+//! The forecasting state of one series.
 
-use crate::series::clone_in_place;
-
-use super::anomaly::{Anomaly, Detector, far_bucket};
-use super::bounds::Bounds;
-use super::calibration::{Calibration, outward};
-use super::experts::{EXPERTS, Expert, FARTHEST, error, held, scaled, seasonal_before, seasonal_path};
-use super::facts::{AccuracySums, BucketSums};
-use super::foresight::Foresight;
-use super::linear::{Linear, MODELS};
-use super::mixture::{Aim, Mixture};
-use super::pending::{Pending, Points, unhalve};
-use super::prior::StreamPrior;
-use super::spec::{Between, ForecastSpec};
-use crate::series::{ClosedSlot, SeriesState, Target};
+use super::accuracy::sums::{AccuracySums, BucketSums};
+use super::anomaly::detector::{AnomalyDetector, ForecastErrors, far_bucket};
+use super::anomaly::forecast_tail::TailQuery;
+use super::anomaly::spike::SpikeDetector;
+use super::anomaly::thresholds::AnomalyScore;
+use super::bf16::from_bf16;
+use super::distribution::calibration::Calibration;
+use super::distribution::quantile_blocks::for_each_without_crossing;
+use super::experts::contract::{DueInput, ForecastInput, PointForecaster};
+use super::experts::last_value::LastValue;
+use super::experts::linear::{LinearExperts, LinearForecaster, is_first_forecast};
+use super::experts::names::{EXPERTS, Expert, LINEAR_EXPERTS};
+use super::experts::network::Network;
+use super::experts::seasonal_naive::SeasonalNaive;
+use super::future_covariates::FutureCovariateModel;
+use super::history::observation::Observation;
+use super::history::values::History;
+use super::lead_tables::Interpolation;
+use super::mixture::{Mixture, Objective, ScoredForecast};
+use super::numeric::{MAX_ERROR, clamped_error, scaled_by};
+use super::output::Forecast;
+use super::output_bounds::OutputBounds;
+use super::pending_forecasts::{PendingForecasts, PendingPoints};
+use super::spec::ForecastSpec;
+use super::step::StepObserver;
+use super::stream_prior::StreamPrior;
+use crate::series::{ClosedSlot, SeriesState, Target, clone_in_place};
 use crate::snapshot::{Part, PartReader, PartWriter};
 
-/// One forecast: a path, or one number, and its quantiles.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Forecast {
-    /// `[output]`: the mean of what may come, which has the least squared error.
-    pub point: Vec<f64>,
-    /// `[output][level]`: the quantiles, ascending in each. That of 0.5, the median, has the least absolute error.
-    pub quantiles: Vec<f64>,
-    /// How probably the one number crosses the threshold, where there is one.
-    pub crossing: Option<f32>,
-    /// `[output]`: how far the linear experts' forecasts lie from the last value.
-    linear: [Vec<f64>; MODELS],
-    /// `[bucket]`: the experts' weights, for the mean and for the median.
-    weights: Vec<[[f32; EXPERTS]; 2]>,
-}
-
-impl Forecast {
-    /// Room for a forecast.
-    pub fn new(spec: &ForecastSpec) -> Self {
-        let outputs = spec.outputs();
-        Self {
-            point: vec![0.0; outputs],
-            quantiles: vec![0.0; outputs * spec.levels.len()],
-            crossing: None,
-            linear: std::array::from_fn(|_| vec![0.0; outputs]),
-            weights: Vec::with_capacity(spec.buckets.len()),
-        }
-    }
-}
-
-/// What one series keeps to forecast itself: weights of its experts, calibration of its quantiles, and what must mature.
+/// Everything that forecasts one series: the experts, their mixture, the calibration of the quantiles, the anomaly
+/// detector, and the forecasts whose targets have not come.
 #[derive(Debug, PartialEq)]
 pub struct ForecastState {
-    bounds: Bounds,
-    linear: Linear,
+    bounds: OutputBounds,
+    history: History,
+    linear: LinearExperts,
+    /// Only where there are future covariates.
+    future: Option<Box<FutureCovariateModel>>,
     mixture: Mixture,
     calibration: Calibration,
-    detector: Detector,
-    pending: Pending,
+    detector: AnomalyDetector,
+    pending: PendingForecasts,
 }
 
-clone_in_place!(ForecastState { bounds, linear, mixture, calibration, detector, pending });
+clone_in_place!(ForecastState { bounds, history, linear, future, mixture, calibration, detector, pending });
 
 impl ForecastState {
-    /// A series that nothing is known of.
+    /// The state of a new series.
     pub fn new(spec: &ForecastSpec) -> Self {
         Self {
-            bounds: Bounds::default(),
-            linear: Linear::new(spec),
+            bounds: OutputBounds::default(),
+            history: History::new(spec),
+            linear: LinearExperts::new(spec),
+            future: FutureCovariateModel::new(spec),
             mixture: Mixture::new(spec),
             calibration: Calibration::new(spec),
-            detector: Detector::new(spec),
-            pending: Pending::new(spec),
+            detector: AnomalyDetector::new(spec),
+            pending: PendingForecasts::new(spec),
         }
     }
 
-    /// The same where what the series of the stream have in common is known; it must [fit](StreamPrior::fits) `spec`.
+    /// The state of a new series in a stream whose other series are known; `prior` must [fit](StreamPrior::fits) `spec`.
     pub fn cold_start(spec: &ForecastSpec, prior: &StreamPrior) -> Self {
-        Self { calibration: Calibration::starting(spec, prior), ..Self::new(spec) }
+        Self { calibration: Calibration::cold_start(spec, prior), ..Self::new(spec) }
     }
 
     /// Memory in bytes, inline and on the heap.
     pub fn bytes(&self) -> usize {
+        let future = |model: &FutureCovariateModel| size_of::<FutureCovariateModel>() + model.heap_bytes();
         size_of::<Self>()
+            + self.history.heap_bytes()
             + self.linear.heap_bytes()
+            + self.future.as_deref().map_or(0, future)
             + self.mixture.heap_bytes()
             + self.calibration.heap_bytes()
             + self.detector.heap_bytes()
@@ -89,253 +82,353 @@ impl ForecastState {
     /// Writes the parts of a snapshot that hold this state.
     pub fn write_parts(&self, parts: &mut PartWriter<'_>) {
         parts.put(Part::OUTPUT_BOUNDS, &self.bounds);
+        parts.put(Part::HISTORY, &self.history);
         parts.put(Part::LINEAR_EXPERTS, &self.linear);
-        self.linear.foresight().iter().for_each(|foresight| parts.put(Part::FUTURE_COVARIATE_EXPERTS, foresight));
+        self.future.iter().for_each(|future| parts.put(Part::FUTURE_COVARIATE_EXPERTS, future));
         parts.put(Part::MIXTURE, &self.mixture);
         parts.put(Part::CALIBRATION, &self.calibration);
         parts.put(Part::ANOMALY_DETECTOR, &self.detector);
         parts.put(Part::PENDING_FORECASTS, &self.pending);
     }
 
-    /// Reads the state back from the parts of a snapshot. A part that cannot be used begins afresh.
+    /// Reads the state back from the parts of a snapshot, with a fresh part in place of each one that cannot be used.
+    /// Where a fresh part changes the forecasts of the linear experts, the mixture starts to weight them afresh too.
     pub fn read_parts(spec: &ForecastSpec, parts: &mut PartReader<'_>) -> Self {
-        let mut linear = parts
-            .take(Part::LINEAR_EXPERTS, |linear: &Linear| linear.fits(spec) && linear.is_sound())
-            .unwrap_or_else(|| Linear::new(spec));
-        let is_usable = |foresight: &Box<Foresight>| foresight.fits(spec) && foresight.is_sound();
-        let foresight = if spec.known > 0 { parts.take(Part::FUTURE_COVARIATE_EXPERTS, is_usable) } else { None };
-        linear.put_foresight(foresight.or_else(|| Foresight::new(spec)));
+        let history = parts.take(Part::HISTORY, |history: &History| history.is_sound(spec));
+        let linear = parts.take(Part::LINEAR_EXPERTS, |linear: &LinearExperts| linear.is_sound(spec));
+        let is_sound = |future: &Box<FutureCovariateModel>| future.is_sound(spec);
+        let has_future = spec.future_covariates > 0;
+        let future = has_future.then(|| parts.take(Part::FUTURE_COVARIATE_EXPERTS, is_sound)).flatten();
+        let mixture = parts.take(Part::MIXTURE, |mixture: &Mixture| mixture.is_sound(spec));
+        let mut mixture = mixture.unwrap_or_else(|| Mixture::new(spec));
+        if history.is_none() || linear.is_none() || has_future && future.is_none() {
+            Expert::LINEAR.into_iter().for_each(|expert| mixture.reset_expert(spec, expert));
+        }
         Self {
-            bounds: parts.take(Part::OUTPUT_BOUNDS, Bounds::is_sound).unwrap_or_default(),
-            linear,
-            mixture: parts
-                .take(Part::MIXTURE, |mixture: &Mixture| mixture.fits(spec) && mixture.is_sound())
-                .unwrap_or_else(|| Mixture::new(spec)),
+            bounds: parts.take(Part::OUTPUT_BOUNDS, OutputBounds::is_sound).unwrap_or_default(),
+            history: history.unwrap_or_else(|| History::new(spec)),
+            linear: linear.unwrap_or_else(|| LinearExperts::new(spec)),
+            future: future.or_else(|| FutureCovariateModel::new(spec)),
+            mixture,
             calibration: parts
-                .take(Part::CALIBRATION, |calibration: &Calibration| calibration.fits(spec) && calibration.is_sound())
+                .take(Part::CALIBRATION, |calibration: &Calibration| calibration.is_sound(spec))
                 .unwrap_or_else(|| Calibration::new(spec)),
             detector: parts
-                .take(Part::ANOMALY_DETECTOR, |detector: &Detector| detector.fits(spec) && detector.is_sound())
-                .unwrap_or_else(|| Detector::new(spec)),
+                .take(Part::ANOMALY_DETECTOR, |detector: &AnomalyDetector| detector.is_sound(spec))
+                .unwrap_or_else(|| AnomalyDetector::new(spec)),
             pending: parts
-                .take(Part::PENDING_FORECASTS, |pending: &Pending| pending.fits(spec) && pending.is_sound(spec))
-                .unwrap_or_else(|| Pending::new(spec)),
+                .take(Part::PENDING_FORECASTS, |pending: &PendingForecasts| pending.is_sound(spec))
+                .unwrap_or_else(|| PendingForecasts::new(spec)),
         }
     }
 
-    /// Scores what has matured at `slot`, before [`SeriesState::take`] takes it in, and learns from it. Returns how unusual its
-    /// value is, where the step before made a forecast. The score is 1 minus the share of values that are as unusual: 0.99 says
-    /// one in a hundred. Within the outermost quantiles of that forecast they say it (1 minus the two-sided tail probability);
-    /// beyond, all that came before: how rare such an error is, or such a mean of the newest errors. Where one number
-    /// is forecast of a horizon, it is that of the number which this slot completes.
+    /// Learns from the next step of the series; see [`SeriesStep`](super::SeriesStep).
+    pub fn learner<'a>(&'a mut self, spec: &'a ForecastSpec, sums: &'a mut AccuracySums) -> ForecastLearner<'a> {
+        ForecastLearner { state: self, spec, sums, score: None }
+    }
+
+    /// Scores the forecasts whose target is the value of `slot`, which `series` does not hold yet, and learns from them.
     ///
-    /// The value before may turn out to have been a spike, which teaches nothing: `series` then forgets it.
-    pub fn mature(
+    /// Returns the anomaly score of the value; `None` where the step before made no forecast. Within the outermost
+    /// quantiles of that forecast the score is 1 minus the two-sided tail probability; beyond them all earlier errors say
+    /// how rare it is. In a forecast of an aggregate it is the score of the aggregate that the slot completes.
+    fn learn_from_matured(
         &mut self,
         spec: &ForecastSpec,
-        series: &mut SeriesState,
+        series: &SeriesState,
         slot: &ClosedSlot,
-        facts: &mut AccuracySums,
-    ) -> Option<Anomaly> {
-        if self.detector.spike_is_over(series.value_back(1), series.value_back(0), slot.value) {
-            series.mark_newest_missing();
-            self.linear.mark_newest_missing();
-        }
+        sums: &mut AccuracySums,
+    ) -> Option<AnomalyScore> {
         self.pending.advance(spec);
-        let value = completed(spec, series, slot.value);
-        let anomaly = value.and_then(|value| self.judge(spec, series, value, facts));
-        let spike = anomaly.is_some() && self.detector.is_spike();
-        slot.value.filter(|_| !spike).inspect(|value| self.bounds.take(*value));
-        self.linear.learn(spec, series, slot, spike, value);
-        let value = value?;
-        if self.linear.begins(spec) {
-            self.mixture.forget(spec, Expert::Linear);
+        let target = completed_target(spec, series, slot.value);
+        let score = target.and_then(|target| self.score(spec, series, target, sums));
+        let is_spike = score.is_some() && self.detector.spikes().newest_is_spike();
+        slot.value.filter(|_| !is_spike).inspect(|value| self.bounds.update(*value));
+        self.update_experts(spec, series, slot, is_spike, target);
+        let target = target?;
+        if is_first_forecast(spec, &self.history) {
+            self.mixture.reset_expert(spec, Expert::Linear);
         }
         for bucket in 0..spec.buckets.len() {
-            self.mature_points(spec, series, value, bucket, &mut facts.buckets[bucket]);
-            self.mature_quantiles(spec, series, value, bucket, &mut facts.buckets[bucket]);
+            let sums = &mut sums.buckets[bucket];
+            if let Some(due) = self.due(spec, series, target, bucket, spec.middles[bucket]) {
+                self.learn_points(bucket, &due, sums);
+            }
+            if let Some(due) = self.due(spec, series, target, bucket, spec.buckets[bucket]) {
+                self.learn_quantiles(bucket, &due, sums);
+            }
         }
-        anomaly
+        score
     }
 
-    /// Makes the forecast of the newest step, after [`SeriesState::take`] and the network's step, and remembers what must
-    /// mature. `network` is `[output][level]` in the series' scale; `out` is of [`Forecast::new`].
-    pub fn forecast(&mut self, spec: &ForecastSpec, series: &SeriesState, network: &[f32], out: &mut Forecast) {
-        let (anchor, scale, levels) = (series.last_value(), series.scale(), spec.levels.len());
-        let network_point = |place: usize| {
-            let quantiles = &network[place * levels..(place + 1) * levels];
-            held(if spec.network_alone { quantiles[spec.median] } else { spec.mean(quantiles) })
-        };
-        let bounds = self.bounds.known();
-        seasonal_path(spec, series, anchor, &mut out.point);
-        for (model, path) in out.linear.iter_mut().enumerate() {
-            self.linear.path(spec, series, model, path);
+    /// Adds the step to the history and to the experts that learn from it.
+    fn update_experts(
+        &mut self,
+        spec: &ForecastSpec,
+        series: &SeriesState,
+        slot: &ClosedSlot,
+        is_spike: bool,
+        target: Option<f64>,
+    ) {
+        if !self.history.append(spec, slot, is_spike) {
+            return;
         }
-        self.linear.remember(spec, series);
+        let due = self.future.as_mut().map(|future| future.advance(spec, series));
+        let observation = Observation {
+            spec,
+            series,
+            slot: slot.slot,
+            has_value: slot.value.is_some() && !is_spike,
+            completed: target.map(|target| self.history.relative(target)),
+        };
+        if self.history.has_regressors() {
+            let future = due.as_ref().zip(self.future.as_deref_mut());
+            self.linear.learn_from_matured(&self.history, &observation, future);
+        }
+        if observation.has_value {
+            self.history.add_value(spec, slot.slot);
+            if self.history.has_regressors() {
+                self.linear.update_covariances(&self.history, &observation);
+            }
+            self.history.count_value();
+        }
+    }
+
+    /// Forecasts from the newest step of `series`, and keeps what its targets will score. `network` is
+    /// `[output][level]` in the series' scale; `out` comes from [`Forecast::new`].
+    pub fn forecast(&mut self, spec: &ForecastSpec, series: &SeriesState, network: &[f32], out: &mut Forecast) {
+        let (last_value, scale, levels) = (series.last_value(), series.scale(), spec.levels.len());
+        let limits = self.bounds.limits();
+        let input = ForecastInput { spec, series, history: &self.history, network };
+        let linear = self.linear_forecasters();
+        for (forecaster, outputs) in forecasters(&linear).iter().zip(&mut out.experts) {
+            forecaster.forecast(&input, outputs);
+        }
         out.weights.clear();
-        let of_bucket = |bucket| Aim::ALL.map(|aim| self.mixture.weights(bucket, aim));
-        out.weights.extend((0..spec.buckets.len()).map(of_bucket));
-        for (place, point) in out.point.iter_mut().enumerate() {
-            let Between { below, above, share } = spec.of_middles[place];
-            let (low, high) = (&out.weights[below], &out.weights[above]);
-            let seasonal = *point;
-            let [mean, median] = Aim::ALL.map(|aim| {
+        let weights = |bucket| Objective::ALL.map(|objective| self.mixture.weights(bucket, objective));
+        out.weights.extend((0..spec.buckets.len()).map(weights));
+        for (output, point) in out.point.iter_mut().enumerate() {
+            let between = spec.lead_tables.middles[output];
+            let experts = out.experts.each_ref().map(|outputs| outputs[output]);
+            let [mean, median] = Objective::ALL.map(|objective| {
                 if spec.network_alone {
-                    return anchor + scale * f64::from(network_point(place));
+                    return last_value + scale * experts[Expert::Network as usize];
                 }
-                let (low, high) = (&low[aim as usize], &high[aim as usize]);
-                let weight = |expert: Expert| {
-                    let expert = expert as usize;
-                    f64::from(low[expert] + share * (high[expert] - low[expert]))
-                };
-                let linear =
-                    [Expert::Linear, Expert::LinearSeasonal, Expert::LinearWeekly].into_iter().zip(&out.linear);
-                let mixed = anchor
-                    + weight(Expert::SeasonalNaive) * seasonal
-                    + linear.map(|(expert, path)| weight(expert) * path[place]).sum::<f64>()
-                    + weight(Expert::Network) * scale * f64::from(network_point(place));
-                bounds.hold_point(mixed, anchor)
+                let weights = interpolate_weights(&out.weights, between, objective);
+                limits.clamp_point(mix(last_value, scale, &weights, &experts), last_value)
             });
             *point = mean;
-            out.quantiles[place * levels + spec.median] = median;
+            out.quantiles[output * levels + spec.median()] = median;
+        }
+        if let Some(future) = &mut self.future {
+            future.store(spec, series);
         }
         self.pending.open(scale);
-        let median_at = |quantiles: &[f64], place: usize| quantiles[place * levels + spec.median];
+        let relative = |value: f64| scaled_by(value - last_value, scale);
+        let median_at = |quantiles: &[f64], output: usize| relative(quantiles[output * levels + spec.median()]);
         for (bucket, (middle, end)) in spec.middles.iter().zip(&spec.buckets).enumerate() {
             let (at, end) = (spec.output_index(*middle), spec.output_index(*end));
-            let linear = std::array::from_fn(|model| scaled(out.linear[model][at], scale));
-            let apart = |value: f64| scaled(value - anchor, scale);
-            let (mixed, median) = (apart(out.point[at]), apart(median_at(&out.quantiles, at)));
-            let points = Points { linear, network: network_point(at), mixed, median };
-            self.pending.remember_points(spec, bucket, points, apart(median_at(&out.quantiles, end)));
+            let points = PendingPoints {
+                linear: Expert::LINEAR.map(|expert| scaled_by(out.experts[expert as usize][at], scale)),
+                network: out.experts[Expert::Network as usize][at] as f32,
+                mean: relative(out.point[at]),
+                median: median_at(&out.quantiles, at),
+            };
+            self.pending.put_points(spec, bucket, points, median_at(&out.quantiles, end));
         }
-        self.calibration.prepare(spec, (series.mean_absolute_difference() / scale) as f32);
+        self.calibration.initialise(spec, (series.mean_absolute_difference() / scale) as f32);
         let pending = &mut self.pending;
-        self.calibration.spread(spec, network, |place, distances, at_end| {
-            let quantiles = &mut out.quantiles[place * levels..(place + 1) * levels];
-            let median = quantiles[spec.median];
-            outward(spec.median, distances, |level, distance| {
-                let quantile = median + scale * f64::from(distance);
-                quantiles[level] = bounds.hold_quantile(quantile, level > spec.median);
+        self.calibration.for_each_output(spec, network, |calibrated| {
+            let quantiles = &mut out.quantiles[calibrated.output * levels..(calibrated.output + 1) * levels];
+            let median = quantiles[spec.median()];
+            for_each_without_crossing(spec.median(), calibrated.deviations, |level, deviation| {
+                let quantile = median + scale * f64::from(deviation);
+                quantiles[level] = limits.clamp_quantile(quantile, level > spec.median());
             });
-            if let Some((bucket, wider)) = at_end {
-                pending.remember_quantiles(spec, bucket, distances, wider);
+            if let Some(end) = calibrated.bucket_end {
+                pending.put_quantiles(spec, end.bucket, calibrated.deviations, end.relative_width);
             }
         });
         out.crossing = spec.threshold.map(|threshold| self.crossing(spec, threshold, scale, out));
     }
 
-    /// The series starts anew after a gap that is not bridged: what is pending goes, what was learnt stays.
-    pub fn reset(&mut self) {
-        self.pending.clear();
+    fn linear_forecasters(&self) -> [LinearForecaster<'_>; LINEAR_EXPERTS] {
+        std::array::from_fn(|index| self.linear.forecaster(index, self.future.as_deref()))
     }
 
-    /// How probably the number that `forecast` tells lies beyond the threshold: above it, or below it where the number is
-    /// a minimum.
+    /// The probability that the aggregate lies beyond the threshold: above it, or below it where the aggregate is a
+    /// minimum.
     fn crossing(&self, spec: &ForecastSpec, threshold: f64, scale: f64, forecast: &Forecast) -> f32 {
-        let distance = |value: f64| scaled(value - forecast.quantiles[spec.median], scale);
-        let (residual, usual) = (distance(threshold), self.calibration.usual(0));
-        let tail = self.detector.tail().probability(spec, residual, usual, |level| distance(forecast.quantiles[level]));
-        let above = if residual >= 0.0 { tail } else { 1.0 - tail };
+        let deviation = |value: f64| scaled_by(value - forecast.quantiles[spec.median()], scale);
+        let query = TailQuery {
+            residual: deviation(threshold),
+            mean_absolute_residual: self.calibration.mean_absolute_residual(0),
+            quantile: |level: usize| deviation(forecast.quantiles[level]),
+        };
+        let tail = self.detector.tail().probability(spec, &query);
+        let above = if query.residual >= 0.0 { tail } else { 1.0 - tail };
         if spec.target == Some(Target::Minimum) { 1.0 - above } else { above }
     }
 
-    /// How unusual `value` is after the newest forecast for it, if there was one.
-    fn judge(
+    /// Scores a target by the newest forecast for it, and by that of a longer lead.
+    fn score(
         &mut self,
         spec: &ForecastSpec,
         series: &SeriesState,
-        value: f64,
-        facts: &mut AccuracySums,
-    ) -> Option<Anomaly> {
-        let apart = |bucket: usize| {
-            let (anchor, scale) = self.origin(series, spec.buckets[bucket])?;
-            Some((scaled(value - anchor, scale), scale))
+        target: f64,
+        sums: &mut AccuracySums,
+    ) -> Option<AnomalyScore> {
+        let newest = self.due(spec, series, target, 0, spec.buckets[0])?;
+        let far = far_bucket(spec).and_then(|bucket| self.due(spec, series, target, bucket, spec.buckets[bucket]));
+        let error = |due: &Due<'_>, forecast: f32| f64::from(due.target - forecast) * due.input.scale;
+        let issued = self.pending.quantiles(spec, 0);
+        let errors = ForecastErrors {
+            // Of the mean: a median that stays at the last value hides half of what a series does.
+            newest: error(&newest, newest.input.stored.mean),
+            far: far.map(|due| error(&due, due.median_at_end)),
         };
-        let (distance, scale) = apart(0)?;
-        let residual = distance - self.pending.quantiles(spec, 0).0;
-        // Of the mean: a median that stays at the last value hides half of what a series does.
-        let newest = f64::from(distance - self.pending.points(spec, 0).mixed) * scale;
-        let far = far_bucket(spec).and_then(|bucket| {
-            let (distance, scale) = apart(bucket)?;
-            Some(f64::from(distance - self.pending.quantiles(spec, bucket).0) * scale)
-        });
-        let issued = self.pending.quantiles(spec, 0).1;
-        let usual = self.calibration.usual(0);
-        let anomaly = self
-            .detector
-            .judge(spec, newest, far, |tail| tail.score(spec, residual, usual, |level| unhalve(issued[level])));
-        facts.scored += 1;
-        facts.anomalous += u64::from(anomaly.anomalous);
-        Some(anomaly)
+        let query = TailQuery {
+            residual: newest.target - issued.median,
+            mean_absolute_residual: self.calibration.mean_absolute_residual(0),
+            quantile: |level: usize| from_bf16(issued.deviations[level]),
+        };
+        let score = self.detector.score(spec, errors, |tail| tail.score(spec, &query));
+        sums.scored += 1;
+        sums.anomalous += u64::from(score.anomalous);
+        Some(score)
     }
 
-    /// The experts' forecasts for this value at the bucket's middle.
-    fn mature_points(
-        &mut self,
-        spec: &ForecastSpec,
-        series: &SeriesState,
-        value: f64,
+    /// The forecast for the current observation that was made `lead` steps ago, if one was made then.
+    fn due<'a>(
+        &self,
+        spec: &'a ForecastSpec,
+        series: &'a SeriesState,
+        target: f64,
         bucket: usize,
-        facts: &mut BucketSums,
-    ) {
-        let lead = spec.middles[bucket];
-        let Some((anchor, scale)) = self.origin(series, lead) else { return };
-        let points = self.pending.points(spec, bucket);
-        let target = scaled(value - anchor, scale);
-        let seasonal = scaled(seasonal_before(spec, series, anchor, lead), scale);
-        let [linear, without_season, without_week] = points.linear;
-        let experts: [f32; EXPERTS] = [0.0, seasonal, linear, without_season, without_week, points.network];
-        let mixed = error(target, points.mixed);
-        facts.points += 1;
-        facts.absolute_error += f64::from(error(target, points.median).abs());
-        facts.squared_error += f64::from(mixed) * f64::from(mixed);
-        for (expert, weight) in self.mixture.weights(bucket, Aim::Mean).into_iter().enumerate() {
-            facts.expert_errors[expert] += f64::from(error(target, experts[expert]).abs());
-            facts.expert_weights[expert] += f64::from(weight);
+        lead: usize,
+    ) -> Option<Due<'a>> {
+        let (last_value, scale) = (series.value_back(lead - 1)?, self.pending.scale(lead)?);
+        let stored = self.pending.points(spec, bucket);
+        Some(Due {
+            input: DueInput { spec, series, lead, last_value, scale, stored },
+            target: scaled_by(target - last_value, scale),
+            median_at_end: self.pending.quantiles(spec, bucket).median,
+        })
+    }
+
+    /// Learns from the experts' forecasts at a bucket's middle.
+    fn learn_points(&mut self, bucket: usize, due: &Due<'_>, sums: &mut BucketSums) {
+        let (target, stored) = (due.target, due.input.stored);
+        let experts = forecasters(&self.linear_forecasters()).map(|forecaster| forecaster.due(&due.input));
+        let error_of_mean = clamped_error(target, stored.mean);
+        sums.points += 1;
+        sums.absolute_error += f64::from(clamped_error(target, stored.median).abs());
+        sums.squared_error += f64::from(error_of_mean) * f64::from(error_of_mean);
+        for (expert, weight) in self.mixture.weights(bucket, Objective::Mean).into_iter().enumerate() {
+            sums.expert_errors[expert] += f64::from(clamped_error(target, experts[expert]).abs());
+            sums.expert_weights[expert] += f64::from(weight);
         }
-        let units = self.linear.units(scale);
-        let far = |distance: f32| (distance * units).clamp(-FARTHEST, FARTHEST);
-        self.mixture.learn(spec, bucket, far(target), far(points.mixed), experts.map(far));
+        let scale_in_units = self.history.in_units(due.input.scale);
+        let in_units = |deviation: f32| (deviation * scale_in_units).clamp(-MAX_ERROR, MAX_ERROR);
+        let scored = ScoredForecast {
+            target: in_units(target),
+            mixture: in_units(stored.mean),
+            experts: experts.map(in_units),
+        };
+        self.mixture.learn(due.input.spec, bucket, &scored);
     }
 
-    /// The quantiles issued for this value at the bucket's end.
-    fn mature_quantiles(
-        &mut self,
-        spec: &ForecastSpec,
-        series: &SeriesState,
-        value: f64,
-        bucket: usize,
-        facts: &mut BucketSums,
-    ) {
-        let lead = spec.buckets[bucket];
-        let Some((anchor, scale)) = self.origin(series, lead) else { return };
-        let (centre, issued) = self.pending.quantiles(spec, bucket);
-        let residual = error(scaled(value - anchor, scale), centre);
+    /// Learns from the quantiles at a bucket's end.
+    fn learn_quantiles(&mut self, bucket: usize, due: &Due<'_>, sums: &mut BucketSums) {
+        let spec = due.input.spec;
+        let issued = self.pending.quantiles(spec, bucket).deviations;
+        let residual = clamped_error(due.target, due.median_at_end);
         let pinball = |(index, level): (usize, &f32)| {
-            let apart = residual - if index == spec.median { 0.0 } else { unhalve(issued[index]) };
-            if apart > 0.0 { level * apart } else { (level - 1.0) * apart }
+            let error = residual - if index == spec.median() { 0.0 } else { from_bf16(issued[index]) };
+            if error > 0.0 { level * error } else { (level - 1.0) * error }
         };
-        facts.intervals += 1;
+        sums.intervals += 1;
         let losses: f32 = spec.levels.iter().enumerate().map(pinball).sum();
-        facts.pinball += f64::from(losses) / spec.levels.len() as f64;
-        for (covered, (low, high)) in facts.covered.iter_mut().zip(spec.intervals()) {
-            *covered += u64::from(unhalve(issued[low]) <= residual && residual <= unhalve(issued[high]));
+        sums.pinball += f64::from(losses) / spec.levels.len() as f64;
+        for (covered, (low, high)) in sums.covered.iter_mut().zip(spec.intervals()) {
+            *covered += u64::from(from_bf16(issued[low]) <= residual && residual <= from_bf16(issued[high]));
         }
         self.calibration.learn(spec, bucket, residual, issued);
     }
+}
 
-    /// The last value and the scale `lead` steps before the coming step, where a forecast was made then.
-    fn origin(&self, series: &SeriesState, lead: usize) -> Option<(f64, f64)> {
-        Some((series.value_back(lead - 1)?, self.pending.scale(lead)?))
+/// A forecast for the current observation, and the target that scores it, relative to the last value of the time when
+/// it was made, in its scale.
+struct Due<'a> {
+    input: DueInput<'a>,
+    target: f32,
+    /// The median that was forecast for the bucket's end.
+    median_at_end: f32,
+}
+
+/// Learns from the steps of a series that is forecast.
+pub struct ForecastLearner<'a> {
+    state: &'a mut ForecastState,
+    spec: &'a ForecastSpec,
+    sums: &'a mut AccuracySums,
+    score: Option<AnomalyScore>,
+}
+
+impl ForecastLearner<'_> {
+    /// The anomaly score of the newest value; `None` where there was no forecast for it.
+    pub fn score(&self) -> Option<AnomalyScore> {
+        self.score
     }
 }
 
-/// What the coming slot, with this value, makes known: the value itself, or the one number of the horizon that it ends.
-fn completed(spec: &ForecastSpec, series: &SeriesState, value: Option<f64>) -> Option<f64> {
+impl StepObserver for ForecastLearner<'_> {
+    fn spikes(&self) -> &SpikeDetector {
+        self.state.detector.spikes()
+    }
+
+    fn observe(&mut self, series: &SeriesState, slot: &ClosedSlot, newest_was_spike: bool) {
+        if slot.reset {
+            self.state.pending.clear();
+        }
+        if newest_was_spike {
+            self.state.history.mark_newest_missing();
+        }
+        self.score = self.state.learn_from_matured(self.spec, series, slot, self.sums);
+    }
+}
+
+/// All experts, in the order of [`Expert`].
+fn forecasters<'a>(linear: &'a [LinearForecaster<'a>; LINEAR_EXPERTS]) -> [&'a dyn PointForecaster; EXPERTS] {
+    let [zero, season, week] = linear;
+    [&LastValue, &SeasonalNaive, zero, season, week, &Network]
+}
+
+/// The experts' weights at an output between two buckets.
+fn interpolate_weights(
+    buckets: &[[[f32; EXPERTS]; 2]],
+    between: Interpolation,
+    objective: Objective,
+) -> [f64; EXPERTS] {
+    let Interpolation { below, above, share } = between;
+    let (low, high) = (&buckets[below][objective as usize], &buckets[above][objective as usize]);
+    std::array::from_fn(|expert| f64::from(low[expert] + share * (high[expert] - low[expert])))
+}
+
+/// The weighted experts' forecast; the weights sum to 1, and the last value has the remainder of the others.
+fn mix(last_value: f64, scale: f64, weights: &[f64; EXPERTS], experts: &[f64; EXPERTS]) -> f64 {
+    let weighted = |expert: Expert| weights[expert as usize] * experts[expert as usize];
+    let network = Expert::Network as usize;
+    last_value
+        + weighted(Expert::SeasonalNaive)
+        + Expert::LINEAR.into_iter().map(weighted).sum::<f64>()
+        + weights[network] * scale * experts[network]
+}
+
+/// The target that a slot with this value completes: the value itself, or the aggregate of the horizon that ends there.
+fn completed_target(spec: &ForecastSpec, series: &SeriesState, value: Option<f64>) -> Option<f64> {
     let Some(target) = spec.target else { return value };
-    let before = (0..spec.horizon - 1).rev().map(|back| series.value_back(back));
-    target.of(before.chain([value]).map(|value| value.unwrap_or(f64::NAN)))
+    let earlier = (0..spec.horizon - 1).rev().map(|steps_back| series.value_back(steps_back));
+    target.of(earlier.chain([value]).map(|value| value.unwrap_or(f64::NAN)))
 }
 
 #[cfg(test)]

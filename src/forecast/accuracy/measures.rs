@@ -1,7 +1,7 @@
-//! Accuracy measures, online, in `f64`.
+//! Accuracy measures of point and quantile forecasts, accumulated in `f64`.
 //!
-//! The definitions are those of the M competitions (Makridakis and others, International Journal of Forecasting 2020) and of quantile forecasting as in
-//! Gneiting and Raftery (Journal of the American Statistical Association 2007).
+//! Definitions: the M competitions (Makridakis and others, International Journal of Forecasting 2020) and Gneiting and
+//! Raftery (Journal of the American Statistical Association 2007).
 
 /// Point errors of one forecaster.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -15,9 +15,11 @@ pub struct PointMeasures {
 }
 
 impl PointMeasures {
-    /// Takes in one target and its forecast: its mean, of which the squared error is taken, and its median, of which all others
-    /// are, as each is the best for that (Gneiting, Journal of the American Statistical Association 2011). `naive_scale` is the mean absolute error of the seasonal naive forecast within the training rows of the
-    /// series, for the scaled error; none where it is 0 or unknown.
+    /// Adds a target and its forecast. The squared error is taken of the `mean`, all other errors of the `median`, since
+    /// these minimise them (Gneiting, Journal of the American Statistical Association 2011).
+    ///
+    /// `naive_scale` is the mean absolute error of the seasonal naive forecast on the training rows of the series, for
+    /// the scaled error; `None` where it is unknown.
     pub fn add(&mut self, target: f64, mean: f64, median: f64, naive_scale: Option<f64>) {
         let error = (target - median).abs();
         self.count += 1;
@@ -31,7 +33,7 @@ impl PointMeasures {
         }
     }
 
-    /// Adds what `other` holds.
+    /// Adds the targets of `other`.
     pub fn merge(&mut self, other: &Self) {
         self.count += other.count;
         self.absolute += other.absolute;
@@ -41,17 +43,17 @@ impl PointMeasures {
         self.scaled_count += other.scaled_count;
     }
 
-    /// Targets taken in.
+    /// Number of targets.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Mean absolute error; none without targets.
+    /// Mean absolute error; `None` without targets.
     pub fn mae(&self) -> Option<f64> {
         mean(self.absolute, self.count)
     }
 
-    /// Mean squared error; none without targets.
+    /// Mean squared error; `None` without targets.
     pub fn mse(&self) -> Option<f64> {
         mean(self.squared, self.count)
     }
@@ -61,29 +63,43 @@ impl PointMeasures {
         mean(100.0 * self.symmetric, self.count)
     }
 
-    /// Mean absolute scaled error (Hyndman and Koehler, International Journal of Forecasting 2006): below 1 is better than the seasonal naive forecast was
-    /// on the training rows.
+    /// Mean absolute scaled error (Hyndman and Koehler, International Journal of Forecasting 2006). Below 1 is better
+    /// than the seasonal naive forecast on the training rows.
     pub fn mase(&self) -> Option<f64> {
         mean(self.scaled, self.scaled_count)
     }
 }
 
-/// Quantile errors of one forecaster, and how much its central intervals cover.
+/// How well a central interval covers its targets.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct IntervalCoverage {
+    /// The share of targets that should lie inside.
+    pub nominal: f64,
+    /// The share of targets that lie inside.
+    pub inside: f64,
+    /// Mean width, in the unit of the values.
+    pub mean_width: f64,
+}
+
+/// Quantile errors of one forecaster, and the coverage of its central intervals.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QuantileMeasures {
     levels: Vec<f32>,
     count: u64,
     pinball: Vec<f64>,
     below: Vec<u64>,
-    /// Per central interval, outermost first: pairs of level indices, targets inside, sum of widths.
+    /// Central intervals, outermost first: pairs of levels, by index.
     intervals: Vec<(usize, usize)>,
+    /// Per interval: targets inside.
     inside: Vec<u64>,
+    /// Per interval: sum of widths.
     widths: Vec<f64>,
-    sizes: f64,
+    /// Sum of the targets' magnitudes.
+    magnitudes: f64,
 }
 
 impl QuantileMeasures {
-    /// For quantiles at `levels`, ascending.
+    /// Empty measures of quantiles at `levels`, ascending.
     pub fn new(levels: &[f32]) -> Self {
         let pairs = (0..levels.len() / 2).map(|low| (low, levels.len() - 1 - low));
         let central = |(low, high): &(usize, usize)| (levels[*low] + levels[*high] - 1.0).abs() < 1e-6;
@@ -96,17 +112,17 @@ impl QuantileMeasures {
             inside: vec![0; intervals.len()],
             widths: vec![0.0; intervals.len()],
             intervals,
-            sizes: 0.0,
+            magnitudes: 0.0,
         }
     }
 
-    /// Takes in one target and the quantiles that were forecast for it, in the order of the levels.
+    /// Adds a target and its forecast quantiles, in the order of the levels.
     pub fn add(&mut self, target: f64, quantiles: &[f64]) {
         self.count += 1;
-        self.sizes += target.abs();
+        self.magnitudes += target.abs();
         for (index, (level, quantile)) in self.levels.iter().zip(quantiles).enumerate() {
-            let (level, apart) = (f64::from(*level), target - quantile);
-            self.pinball[index] += (level * apart).max((level - 1.0) * apart);
+            let (level, error) = (f64::from(*level), target - quantile);
+            self.pinball[index] += (level * error).max((level - 1.0) * error);
             self.below[index] += u64::from(target <= *quantile);
         }
         for (index, (low, high)) in self.intervals.iter().enumerate() {
@@ -115,10 +131,10 @@ impl QuantileMeasures {
         }
     }
 
-    /// Adds what `other`, of the same levels, holds.
+    /// Adds the targets of `other`, which has the same levels.
     pub fn merge(&mut self, other: &Self) {
         self.count += other.count;
-        self.sizes += other.sizes;
+        self.magnitudes += other.magnitudes;
         let add =
             |mine: &mut [f64], theirs: &[f64]| mine.iter_mut().zip(theirs).for_each(|(mine, their)| *mine += their);
         add(&mut self.pinball, &other.pinball);
@@ -134,18 +150,19 @@ impl QuantileMeasures {
         mean(self.pinball.iter().sum::<f64>() / self.levels.len() as f64, self.count)
     }
 
-    /// Weighted quantile loss: twice the sum of the pinball losses, mean over the levels, over the sum of the targets' sizes (as
-    /// in the M5 competition and GluonTS). None where all targets are 0.
+    /// Weighted quantile loss as in the M5 competition and GluonTS: twice the sum of the pinball losses, averaged over
+    /// the levels, divided by the sum of the targets' magnitudes. `None` where all targets are 0.
     pub fn weighted_quantile_loss(&self) -> Option<f64> {
-        (self.sizes > 0.0).then(|| 2.0 * self.pinball.iter().sum::<f64>() / self.levels.len() as f64 / self.sizes)
+        (self.magnitudes > 0.0).then(|| 2.0 * self.pinball.iter().sum::<f64>() / self.levels.len() as f64 / self.magnitudes)
     }
 
-    /// Per central interval, outermost first: nominal coverage, share of targets inside, mean width.
-    pub fn coverage(&self) -> Vec<(f64, f64, f64)> {
+    /// Coverage of each central interval, outermost first.
+    pub fn coverage(&self) -> Vec<IntervalCoverage> {
         let count = self.count.max(1) as f64;
-        let each = |(index, (low, high)): (usize, &(usize, usize))| {
-            let nominal = f64::from(self.levels[*high] - self.levels[*low]);
-            (nominal, self.inside[index] as f64 / count, self.widths[index] / count)
+        let each = |(index, (low, high)): (usize, &(usize, usize))| IntervalCoverage {
+            nominal: f64::from(self.levels[*high] - self.levels[*low]),
+            inside: self.inside[index] as f64 / count,
+            mean_width: self.widths[index] / count,
         };
         self.intervals.iter().enumerate().map(each).collect()
     }
@@ -170,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn points_by_hand() {
+    fn point_measures_match_a_calculation_by_hand() {
         let mut one = PointMeasures::default();
         assert_eq!((one.mae(), one.mase()), (None, None));
         one.add(10.0, 9.0, 8.0, Some(4.0));
@@ -185,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_by_hand() {
+    fn quantile_measures_match_a_calculation_by_hand() {
         let mut one = QuantileMeasures::new(&[0.1, 0.5, 0.9]);
         assert_eq!((one.pinball(), one.weighted_quantile_loss()), (None, None));
         one.add(10.0, &[8.0, 9.0, 12.0]);
@@ -195,7 +212,7 @@ mod tests {
         let losses = 2.0 * (0.2 + 0.5 + 0.2) + (1.2 + 5.5 + 7.2);
         assert!(near(one.pinball(), losses / 9.0), "{:?}", one.pinball());
         assert!(near(one.weighted_quantile_loss(), 2.0 * losses / 3.0 / 40.0));
-        let (nominal, inside, width) = one.coverage()[0];
+        let IntervalCoverage { nominal, inside, mean_width: width } = one.coverage()[0];
         assert!((nominal - 0.8).abs() < 1e-6 && (inside - 2.0 / 3.0).abs() < 1e-9 && (width - 4.0).abs() < 1e-9);
         assert!((one.reliability()[2].1 - 2.0 / 3.0).abs() < 1e-9);
     }

@@ -1,0 +1,160 @@
+//! How rare a magnitude is among all earlier ones: peaks over a threshold.
+
+use serde::{Deserialize, Serialize};
+
+use crate::forecast::numeric::all_finite;
+use crate::series::{exponential, logarithm};
+
+/// Share of magnitudes beyond the threshold, which is the tracked quantile.
+const EXCEEDANCE_SHARE: f32 = 0.02;
+/// Memory of the threshold and of the mean, in magnitudes. It is long, so that more than the last days count.
+const MEMORY: u32 = 2000;
+/// Memory of the excesses over the threshold, in excesses.
+const EXCESS_MEMORY: u32 = 100;
+/// Magnitudes before which none is called rare.
+pub(super) const MIN_MAGNITUDES: u32 = 40;
+/// The threshold starts as the largest of fewer magnitudes than this.
+const FIRST_MAGNITUDES: u32 = 5;
+/// Number of largest magnitudes that are remembered.
+const REMEMBERED_PEAKS: usize = 8;
+/// A magnitude that exceeds a remembered peak by this share is unlike it; one that hardly exceeds it is alike.
+const UNLIKE_SHARE: f32 = 0.2;
+/// The heaviest tail, as a shape of the generalised Pareto distribution. Beyond it the second moment is infinite.
+const MAX_SHAPE: f32 = 0.5;
+/// An excess counts for at most this many mean excesses when the tail is estimated.
+const MAX_EXCESS: f32 = 30.0;
+/// Step of the threshold per magnitude, in mean magnitudes, before the decaying factor ...
+const THRESHOLD_STEP: f32 = 3.0;
+/// ... which decays to no less than this.
+const MIN_STEP_FACTOR: f32 = 0.005;
+
+/// Estimates how probable a magnitude is, from all earlier ones.
+///
+/// Excesses over a high quantile follow a generalised Pareto distribution, fitted by the method of moments (Siffer and
+/// others, KDD 2017). The probability is never below the share of earlier magnitudes that were as large: a daily spike
+/// is not rare, however few of all values it is.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct PeaksOverThreshold {
+    count: u32,
+    mean: f32,
+    threshold: f32,
+    excess_count: u32,
+    mean_excess: f32,
+    mean_squared_excess: f64,
+    /// The largest magnitudes, descending.
+    peaks: [f32; REMEMBERED_PEAKS],
+}
+
+impl PeaksOverThreshold {
+    /// The probability of a magnitude of at least this, estimated from earlier ones; then learns from it.
+    /// `magnitude` is not negative.
+    pub fn update(&mut self, magnitude: f32) -> f32 {
+        let probability = if self.count < MIN_MAGNITUDES { 1.0 } else { self.probability(magnitude) };
+        self.learn(magnitude);
+        probability
+    }
+
+    /// Whether its values are valid; a snapshot comes from outside.
+    pub fn is_sound(&self) -> bool {
+        self.excess_count <= EXCESS_MEMORY
+            && all_finite(&[self.mean, self.threshold, self.mean_excess])
+            && self.mean_squared_excess.is_finite()
+            && all_finite(&self.peaks)
+    }
+
+    fn probability(&self, magnitude: f32) -> f32 {
+        if magnitude <= self.threshold {
+            return 1.0;
+        }
+        let mean = self.mean_excess.max(1e-3 * self.mean).max(f32::MIN_POSITIVE);
+        // Variance and excess are in mean excesses.
+        let variance = (self.mean_squared_excess / (f64::from(mean) * f64::from(mean)) - 1.0).max(1e-6) as f32;
+        let excess = (magnitude - self.threshold) / mean;
+        let shape = (0.5 * (1.0 - 1.0 / variance)).clamp(0.0, MAX_SHAPE);
+        let exponent =
+            if shape < 0.01 { excess } else { logarithm((1.0 + shape * excess / (1.0 - shape)).min(f32::MAX)) / shape };
+        let alike: f32 = self.peaks.iter().map(|peak| similarity(magnitude, *peak)).sum();
+        (EXCEEDANCE_SHARE * exponential(-exponent)).max((alike / self.count as f32).min(1.0))
+    }
+
+    fn learn(&mut self, magnitude: f32) {
+        self.count = self.count.saturating_add(1);
+        let memory = self.count.min(MEMORY) as f32;
+        self.mean += (magnitude - self.mean) / memory;
+        let last = REMEMBERED_PEAKS - 1;
+        if magnitude > self.peaks[last] {
+            self.peaks[last] = magnitude;
+            self.peaks.sort_unstable_by(|one, other| other.total_cmp(one));
+        }
+        if self.count < FIRST_MAGNITUDES {
+            self.threshold = self.threshold.max(magnitude);
+        }
+        let step = THRESHOLD_STEP * self.mean * (0.5 / memory.sqrt()).max(MIN_STEP_FACTOR);
+        if magnitude > self.threshold {
+            let bound =
+                if self.count > MIN_MAGNITUDES { MAX_EXCESS * self.mean_excess.max(self.mean) } else { f32::INFINITY };
+            let excess = (magnitude - self.threshold).min(bound);
+            self.excess_count = (self.excess_count + 1).min(EXCESS_MEMORY);
+            let weight = 1.0 / self.excess_count as f32;
+            self.mean_excess += weight * (excess - self.mean_excess);
+            self.mean_squared_excess +=
+                f64::from(weight) * (f64::from(excess) * f64::from(excess) - self.mean_squared_excess);
+            self.threshold += step * (1.0 - EXCEEDANCE_SHARE);
+        } else {
+            self.threshold = (self.threshold - step * EXCEEDANCE_SHARE).max(0.0);
+        }
+    }
+}
+
+/// 1 where a magnitude does not exceed a peak, falling to 0 where it clearly does.
+fn similarity(magnitude: f32, peak: f32) -> f32 {
+    if peak > 0.0 { (1.0 - (magnitude / peak - 1.0) / UNLIKE_SHARE).clamp(0.0, 1.0) } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Uniform pseudo-random numbers between 0 and 1, a function of the step.
+    fn uniform(step: u32) -> f32 {
+        let bits = (u64::from(step) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        ((bits ^ (bits >> 31)) >> 40) as f32 / (1_u64 << 24) as f32
+    }
+
+    #[test]
+    fn estimated_probabilities_match_observed_frequencies() {
+        for heavy in [false, true] {
+            let mut peaks = PeaksOverThreshold::default();
+            let magnitude = |step: u32| {
+                let uniform = uniform(step).max(1e-7);
+                if heavy { uniform.powf(-0.3) } else { -uniform.ln() }
+            };
+            let estimates: Vec<f32> = (0..200_000).map(|step| peaks.update(magnitude(step))).collect();
+            for limit in [0.01, 0.003, 0.001] {
+                let share = estimates.iter().filter(|one| **one <= limit).count() as f32 / estimates.len() as f32;
+                assert!((0.3..2.0).contains(&(share / limit)), "heavy {heavy}, {limit}: {share}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_daily_peak_is_not_rare_and_an_unprecedented_one_is() {
+        let mut peaks = PeaksOverThreshold::default();
+        let magnitude = |step: u32| if step % 288 == 200 { 50.0 + uniform(step) } else { uniform(step) };
+        let estimates: Vec<f32> = (0..4000).map(|step| peaks.update(magnitude(step))).collect();
+        let least = estimates[2000..].iter().copied().reduce(f32::min).unwrap();
+        assert!(least > 1.0 / 1000.0, "{least}");
+        assert!(peaks.update(100.0) < 1e-4);
+        assert!(peaks.update(100.0) > 1e-4, "not the second time");
+    }
+
+    #[test]
+    fn nothing_is_rare_before_enough_magnitudes_or_where_all_are_zero() {
+        let mut peaks = PeaksOverThreshold::default();
+        assert!((0..MIN_MAGNITUDES).all(|step| peaks.update(uniform(step)) == 1.0));
+        let mut still = PeaksOverThreshold::default();
+        assert!((0..1000).all(|_| still.update(0.0) == 1.0));
+        assert!(still.update(1e-30) < 0.01 && still.update(1e30).is_finite() && still.update(1e30).is_finite());
+    }
+}

@@ -1,0 +1,248 @@
+//! Calibration of quantiles: conformal tracking of their coverage.
+
+use crate::series::clone_in_place;
+use serde::{Deserialize, Serialize};
+
+use super::quantile_blocks::{BLOCK, LearnedBlock, Levels};
+use crate::forecast::bf16::from_bf16;
+use crate::forecast::level_tables::MAX_LEVELS;
+use crate::forecast::numeric::{all_within_scaled_range, clamp_network_output};
+use crate::forecast::spec::ForecastSpec;
+use crate::forecast::stream_prior::StreamPrior;
+
+/// Step of a quantile per forecast, in mean absolute residuals, at long leads ...
+const RATE: f32 = 0.05;
+/// ... and at short leads this divided by the square root of the lead: their residuals overlap less and say more.
+const NEAR_RATE: f32 = 0.1;
+/// Memory of the mean absolute residual and of the network's mean spread, in forecasts ...
+const MEMORY: f32 = 64.0;
+/// ... and at short leads of the residual, at most this times the square root of the lead.
+const NEAR_MEMORY: f32 = 16.0;
+/// Number of forecasts that the initial estimate counts for.
+const PRIOR_FORECASTS: u32 = 4;
+/// Further forecasts that an estimate from a stream prior counts for.
+const STREAM_PRIOR_FORECASTS: u32 = 2;
+/// A residual counts for at most this many mean absolute residuals ...
+const MAX_RESIDUAL: f32 = 8.0;
+/// ... of at least this many scales, so that a series that was at rest can adapt.
+const MIN_RESIDUAL_UNIT: f32 = 0.01;
+/// A residual that is divided by its interval's relative width is at most this many scales while few are known.
+const MAX_FIRST_RESIDUAL: f32 = 64.0;
+/// The network's spread widens or narrows an interval by at most this factor.
+const MAX_SPREAD_RATIO: f32 = 3.0;
+/// A spread of the network of at most this, in the series' scale, counts as none.
+const MIN_SPREAD: f32 = 1e-4;
+/// The initial mean absolute residual is at most this many scales.
+const MAX_INITIAL_RESIDUAL: f32 = 1.5;
+
+/// Learns the deviation of each quantile from the median, per bucket of leads: a mean absolute residual, which follows
+/// the series' volatility at once, times a deviation in such units, which is learned slowly.
+///
+/// Quantile tracking, the online form of adaptive conformal inference (Gibbs and Candès, NeurIPS 2021; Angelopoulos,
+/// Candès and Tibshirani, Conformal PID Control, NeurIPS 2023): a quantile moves up by its level where the value lies
+/// above it, else down by the remainder. In the long run the share of values below it equals its level, whatever the
+/// series does. The network's spread widens and narrows the intervals from step to step; their mean width is learned
+/// here.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Calibration {
+    /// `[bucket][level]`: deviations from the median in mean absolute residuals; at most 0 below the median, at least 0
+    /// above it.
+    deviations: Vec<f32>,
+    /// `[bucket][level]`: the network's mean distance of this quantile from its median, in the series' scale.
+    mean_spreads: Vec<f32>,
+    buckets: Vec<Bucket>,
+}
+
+clone_in_place!(Calibration { deviations, mean_spreads, buckets });
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+struct Bucket {
+    /// In the series' scale.
+    mean_absolute_residual: f32,
+    forecasts: u32,
+}
+
+impl Bucket {
+    /// Number of forecasts that running means span.
+    fn memory(&self) -> f32 {
+        (self.forecasts.saturating_add(PRIOR_FORECASTS) as f32).min(MEMORY)
+    }
+}
+
+/// The quantiles of one output.
+pub(crate) struct OutputQuantiles<'a> {
+    /// Index of the output.
+    pub output: usize,
+    /// `[level]`: deviations from the median in the series' scale; see
+    /// [`for_each_without_crossing`](super::quantile_blocks::for_each_without_crossing).
+    pub deviations: &'a [f32],
+    /// Where the output is the end of a bucket.
+    pub bucket_end: Option<BucketEnd>,
+}
+
+/// The end of a bucket, at which quantiles are scored.
+#[derive(Clone, Copy)]
+pub(crate) struct BucketEnd {
+    pub bucket: usize,
+    /// Width of the quantiles relative to the bucket's mean width.
+    pub relative_width: f32,
+}
+
+impl Calibration {
+    pub fn new(spec: &ForecastSpec) -> Self {
+        Self {
+            deviations: spec.level_tables.normal_quantiles.repeat(spec.buckets.len()),
+            mean_spreads: vec![0.0; spec.buckets.len() * spec.levels.len()],
+            buckets: vec![Bucket::default(); spec.buckets.len()],
+        }
+    }
+
+    /// The calibration of a new series in a stream whose other series are known.
+    pub fn cold_start(spec: &ForecastSpec, prior: &StreamPrior) -> Self {
+        let bucket = |residual: &f32| Bucket { mean_absolute_residual: *residual, forecasts: STREAM_PRIOR_FORECASTS };
+        Self { buckets: prior.mean_absolute_deviations.iter().map(bucket).collect(), ..Self::new(spec) }
+    }
+
+    /// The mean absolute residual of a bucket in the series' scale; 0 before the first forecast.
+    pub fn mean_absolute_residual(&self, bucket: usize) -> f32 {
+        self.buckets[bucket].mean_absolute_residual
+    }
+
+    /// Learns from the residual at a bucket's end and the quantiles that were issued for it: bfloat16 deviations, and at
+    /// the median their relative width.
+    pub fn learn(&mut self, spec: &ForecastSpec, bucket: usize, residual: f32, issued: &[u16]) {
+        let levels = spec.levels.len();
+        let root = (spec.buckets[bucket] as f32).sqrt();
+        let deviations = &mut self.deviations[bucket * levels..(bucket + 1) * levels];
+        let bucket = &mut self.buckets[bucket];
+        bucket.forecasts = bucket.forecasts.saturating_add(1);
+        let limit = if bucket.forecasts > PRIOR_FORECASTS {
+            MAX_RESIDUAL * bucket.mean_absolute_residual.max(MIN_RESIDUAL_UNIT)
+        } else {
+            MAX_FIRST_RESIDUAL
+        };
+        // Volatility that the network predicted is not the series' own.
+        let magnitude = residual.abs() / from_bf16(issued[spec.median()]);
+        bucket.mean_absolute_residual += (magnitude.min(limit) - bucket.mean_absolute_residual)
+            / bucket.memory().min(NEAR_MEMORY * root);
+        let rate = RATE.max(NEAR_RATE / root).max(1.0 / bucket.memory());
+        for (level, deviation) in deviations.iter_mut().enumerate() {
+            let below = if residual < from_bf16(issued[level]) { 1.0 } else { 0.0 };
+            *deviation = clamp_to_side(spec, level, *deviation + rate * (spec.levels[level] - below));
+        }
+    }
+
+    /// Before a bucket's first forecast is scored: the spread of a random walk with the series' own steps, at most that
+    /// of its values. `step_size` is the mean absolute one-step difference in the series' scale.
+    pub fn initialise(&mut self, spec: &ForecastSpec, step_size: f32) {
+        for (bucket, end) in self.buckets.iter_mut().zip(&spec.buckets) {
+            if bucket.forecasts == 0 {
+                bucket.mean_absolute_residual = (step_size * (*end as f32).sqrt()).min(MAX_INITIAL_RESIDUAL);
+            }
+        }
+    }
+
+    /// Visits the quantiles of each output in order. `network` is `[output][level]` in the series' scale; its mean
+    /// spread is updated first.
+    pub fn for_each_output(
+        &mut self,
+        spec: &ForecastSpec,
+        network: &[f32],
+        mut visit: impl FnMut(OutputQuantiles<'_>),
+    ) {
+        let levels = spec.levels.len();
+        self.update_mean_spreads(spec, network);
+        let mut row = [0.0; MAX_LEVELS];
+        let count = levels.div_ceil(BLOCK);
+        // Blocks at the ends of the previous bucket and of this one, in turn.
+        let mut ends = [[LearnedBlock::default(); MAX_LEVELS / BLOCK]; 2];
+        self.load_blocks(levels, 0, &mut ends[1]);
+        let mut from = 0;
+        for (bucket, end) in spec.buckets.iter().enumerate() {
+            let end = spec.output_index(*end) + 1;
+            let [even, odd] = &mut ends;
+            let (low, high) = if bucket % 2 == 0 { (odd, even) } else { (even, odd) };
+            self.load_blocks(levels, bucket, high);
+            for output in from..end {
+                let (network, share) = (&network[output * levels..], spec.lead_tables.ends[output].share);
+                for (block, row) in row.chunks_exact_mut(BLOCK).enumerate().take(count) {
+                    let spread = Levels::load(&network[block * BLOCK..]).distance_from(network[spec.median()]);
+                    let learned = low[block].interpolate(&high[block], share);
+                    row.copy_from_slice(&learned.scale_by_spread(&spread, MAX_SPREAD_RATIO).0);
+                }
+                let deviations = &row[..levels];
+                let bucket_end = (output + 1 == end)
+                    .then(|| BucketEnd { bucket, relative_width: self.relative_width(bucket, deviations) });
+                visit(OutputQuantiles { output, deviations, bucket_end });
+            }
+            from = end;
+        }
+    }
+
+    /// The width of quantiles relative to the bucket's mean width.
+    fn relative_width(&self, bucket: usize, row: &[f32]) -> f32 {
+        let deviations = &self.deviations[bucket * row.len()..(bucket + 1) * row.len()];
+        let width = |row: &[f32]| row[row.len() - 1] - row[0];
+        let mean_width = self.buckets[bucket].mean_absolute_residual * width(deviations);
+        if mean_width > 0.0 {
+            (width(row) / mean_width).clamp(1.0 / MAX_SPREAD_RATIO, MAX_SPREAD_RATIO)
+        } else {
+            1.0
+        }
+    }
+
+    /// Loads what is learned at the end of a bucket.
+    fn load_blocks(&self, levels: usize, bucket: usize, blocks: &mut [LearnedBlock]) {
+        let cells = bucket * levels..(bucket + 1) * levels;
+        let learned = self.deviations[cells.clone()].chunks(BLOCK).zip(self.mean_spreads[cells].chunks(BLOCK));
+        for (block, (deviations, spreads)) in blocks.iter_mut().zip(learned) {
+            for (level, (deviation, spread)) in deviations.iter().zip(spreads).enumerate() {
+                block.deviation.0[level] = deviation * self.buckets[bucket].mean_absolute_residual;
+                block.inverse_spread.0[level] = if *spread > MIN_SPREAD { 1.0 / spread } else { 0.0 };
+            }
+        }
+    }
+
+    /// Whether it has the shape that `spec` needs, and valid values; a snapshot comes from outside.
+    pub fn is_sound(&self, spec: &ForecastSpec) -> bool {
+        let cells = spec.buckets.len() * spec.levels.len();
+        let bucket = |bucket: &Bucket| {
+            bucket.mean_absolute_residual >= 0.0 && all_within_scaled_range(&[bucket.mean_absolute_residual])
+        };
+        self.buckets.len() == spec.buckets.len()
+            && self.deviations.len() == cells
+            && self.mean_spreads.len() == cells
+            && all_within_scaled_range(&self.deviations)
+            && all_within_scaled_range(&self.mean_spreads)
+            && self.buckets.iter().all(bucket)
+    }
+
+    pub fn heap_bytes(&self) -> usize {
+        (self.deviations.capacity() + self.mean_spreads.capacity()) * size_of::<f32>()
+            + self.buckets.capacity() * size_of::<Bucket>()
+    }
+
+    /// Updates the network's mean spread at the ends of the buckets; the first spread is taken as it is.
+    fn update_mean_spreads(&mut self, spec: &ForecastSpec, network: &[f32]) {
+        let levels = spec.levels.len();
+        let buckets = self.buckets.iter().zip(&spec.buckets);
+        for (means, (bucket, end)) in self.mean_spreads.chunks_exact_mut(levels).zip(buckets) {
+            let memory = bucket.memory();
+            let network = &network[spec.output_index(*end) * levels..][..levels];
+            let median = clamp_network_output(network[spec.median()]);
+            for (mean, quantile) in means.iter_mut().zip(network) {
+                let spread = (clamp_network_output(*quantile) - median).abs();
+                *mean = if *mean > MIN_SPREAD { *mean + (spread - *mean) / memory } else { spread };
+            }
+        }
+    }
+}
+
+/// A deviation, clamped to its level's side of the median.
+fn clamp_to_side(spec: &ForecastSpec, level: usize, deviation: f32) -> f32 {
+    match level.cmp(&spec.median()) {
+        std::cmp::Ordering::Less => deviation.min(0.0),
+        std::cmp::Ordering::Equal => 0.0,
+        std::cmp::Ordering::Greater => deviation.max(0.0),
+    }
+}

@@ -1,0 +1,97 @@
+//! Arithmetic on quantile deviations: blocks of levels for vector instructions, and order without crossing.
+
+/// Levels per block: arrays of this length compile to vector instructions.
+pub(super) const BLOCK: usize = 8;
+
+/// One value for each level of a block.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Levels(pub [f32; BLOCK]);
+
+/// What is learned of a block of levels at one lead.
+#[derive(Clone, Copy, Default)]
+pub(super) struct LearnedBlock {
+    /// Deviations of the quantiles from the median.
+    pub deviation: Levels,
+    /// 1 divided by the network's mean spread; 0 where it has none.
+    pub inverse_spread: Levels,
+}
+
+impl Levels {
+    /// The first values. Entries after the last level hold what follows there and are not used.
+    #[inline]
+    pub fn load(values: &[f32]) -> Self {
+        values.first_chunk().map_or_else(
+            || {
+                let mut levels = Self::default();
+                levels.0.iter_mut().zip(values).for_each(|(level, value)| *level = *value);
+                levels
+            },
+            |chunk| Self(*chunk),
+        )
+    }
+
+    /// The distance of each from `centre`.
+    #[inline]
+    pub fn distance_from(&self, centre: f32) -> Self {
+        Self(std::array::from_fn(|level| (self.0[level] - centre).abs()))
+    }
+
+    #[inline]
+    fn interpolate(&self, other: &Self, share: f32) -> Self {
+        Self(std::array::from_fn(|level| self.0[level] + share * (other.0[level] - self.0[level])))
+    }
+}
+
+impl LearnedBlock {
+    /// What lies between two leads; `share` is the weight of `other`.
+    #[inline]
+    pub fn interpolate(&self, other: &Self, share: f32) -> Self {
+        Self {
+            deviation: self.deviation.interpolate(&other.deviation, share),
+            inverse_spread: self.inverse_spread.interpolate(&other.inverse_spread, share),
+        }
+    }
+
+    /// The deviations, scaled by the network's `spread` relative to its mean, by at most a factor of `max_ratio`.
+    #[inline]
+    pub fn scale_by_spread(&self, spread: &Levels, max_ratio: f32) -> Levels {
+        Levels(std::array::from_fn(|level| {
+            // In this order of arguments a spread of NaN becomes the smallest ratio.
+            let ratio = smaller(larger(spread.0[level] * self.inverse_spread.0[level], 1.0 / max_ratio), max_ratio);
+            self.deviation.0[level] * if self.inverse_spread.0[level] > 0.0 { ratio } else { 1.0 }
+        }))
+    }
+}
+
+/// The larger value, or the second where the first is NaN; one instruction, unlike `f32::max`.
+#[inline]
+fn larger(one: f32, other: f32) -> f32 {
+    if one > other { one } else { other }
+}
+
+/// The smaller value, or the second where the first is NaN.
+#[inline]
+fn smaller(one: f32, other: f32) -> f32 {
+    if one < other { one } else { other }
+}
+
+/// Visits each level with its deviation from the median such that no quantiles cross: outward from the median, which
+/// has deviation 0, each at least as far out as the one before.
+#[inline]
+pub(in crate::forecast) fn for_each_without_crossing(
+    median: usize,
+    deviations: &[f32],
+    mut visit: impl FnMut(usize, f32),
+) {
+    visit(median, 0.0);
+    let mut outermost = 0.0;
+    for level in (0..median).rev() {
+        outermost = smaller(deviations[level], outermost);
+        visit(level, outermost);
+    }
+    outermost = 0.0;
+    for (level, deviation) in deviations.iter().enumerate().skip(median + 1) {
+        outermost = larger(*deviation, outermost);
+        visit(level, outermost);
+    }
+}

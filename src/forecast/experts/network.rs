@@ -1,0 +1,22 @@
+//! The recurrent network's point forecast.
+
+use super::contract::{DueInput, ForecastInput, PointForecaster};
+use crate::forecast::numeric::clamp_network_output;
+
+/// Forecasts the mean of the network's output distribution, or its median where it forecasts alone.
+pub(in crate::forecast) struct Network;
+
+impl PointForecaster for Network {
+    fn forecast(&self, input: &ForecastInput<'_>, outputs: &mut [f64]) {
+        let spec = input.spec;
+        for (output, quantiles) in outputs.iter_mut().zip(input.network.chunks_exact(spec.levels.len())) {
+            let point =
+                if spec.network_alone { quantiles[spec.median()] } else { spec.mean_of_quantiles(quantiles) };
+            *output = f64::from(clamp_network_output(point));
+        }
+    }
+
+    fn due(&self, input: &DueInput<'_>) -> f32 {
+        input.stored.network
+    }
+}

@@ -1,0 +1,7 @@
+//! The recent values of a series and what is derived from them, stored once and lent to all experts.
+
+pub(super) mod averages;
+pub(super) mod observation;
+pub(super) mod profile;
+pub(super) mod residuals;
+pub(super) mod values;

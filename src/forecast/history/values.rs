@@ -1,0 +1,238 @@
+//! The history that all experts of a series share.
+
+use serde::{Deserialize, Serialize};
+
+use super::averages::Averages;
+use super::profile::{Baseline, SeasonalProfile};
+use super::residuals::{MeanUpdate, Residuals};
+use crate::forecast::experts::names::LINEAR_EXPERTS;
+use crate::forecast::numeric::{all_finite, clamp_to_f32, scaled_by};
+use crate::forecast::ring::{index_before, next_index};
+use crate::forecast::spec::ForecastSpec;
+use crate::series::{ClosedSlot, clone_in_place, is_within_limit};
+
+/// Number of newest differences that a linear expert looks at.
+pub(in crate::forecast) const LAGS: usize = 11;
+/// Values from which running figures are trusted.
+pub(in crate::forecast) const MIN_VALUES: u32 = 50;
+/// A regressor, a target or a deviation from a running mean counts for at most this many units.
+pub(in crate::forecast) const MAX_UNITS: f32 = 10.0;
+/// The seasonal profile learns from a value as if it deviated by at most this many units.
+const MAX_PROFILE_UNITS: f32 = 6.0;
+/// Memory of the mean, the unit and the level, in values.
+const LONG_MEMORY: u32 = 2000;
+
+/// The baselines of the linear experts, in their order; without a season the first is alone.
+pub(in crate::forecast) const BASELINES: [Baseline; LINEAR_EXPERTS] =
+    [Baseline::Zero, Baseline::Season, Baseline::Week];
+
+/// The newest values of a series, its seasonal profile, and the residuals and running means relative to each baseline.
+///
+/// All values are deviations from the first value, the reference, so that `f32` is precise enough.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(in crate::forecast) struct History {
+    reference: f64,
+    /// Long-term mean absolute deviation from the mean: the unit of regressors and targets.
+    unit: f32,
+    mean: f32,
+    /// Number of values; neither empty steps nor spikes count.
+    count: u32,
+    /// Index of the newest step in all rings.
+    now: u16,
+    /// Ring of the values, carried over empty steps.
+    values: Vec<f32>,
+    profile: SeasonalProfile,
+    /// In the order of [`BASELINES`].
+    residuals: Vec<Residuals>,
+}
+
+clone_in_place!(History { reference, unit, mean, count, now, values, profile, residuals });
+
+impl History {
+    pub fn new(spec: &ForecastSpec) -> Self {
+        let length = ring_length(spec);
+        let baselines = &BASELINES[..spec.active_linear_experts()];
+        Self {
+            reference: 0.0,
+            unit: 0.0,
+            mean: 0.0,
+            count: 0,
+            now: 0,
+            values: vec![0.0; length],
+            profile: SeasonalProfile::new(spec.cycle()),
+            residuals: baselines.iter().map(|baseline| Residuals::new(*baseline, length)).collect(),
+        }
+    }
+
+    /// Appends the step of a closed slot to the rings. [`Self::add_value`] learns from its value, unless that is a
+    /// spike. Returns false, and appends nothing, before the first value.
+    pub fn append(&mut self, spec: &ForecastSpec, slot: &ClosedSlot, is_spike: bool) -> bool {
+        if self.count == 0 {
+            let Some(value) = slot.value else { return false };
+            self.reference = value;
+        }
+        let last = usize::from(self.now);
+        self.now = next_index(self.now, self.values.len());
+        let now = usize::from(self.now);
+        self.values[now] = slot.value.map_or(self.values[last], |value| self.relative(value));
+        for (residuals, baseline) in self.residuals.iter_mut().zip(BASELINES) {
+            let value = self.profile.at(spec.cycle(), baseline, slot.slot);
+            residuals.baselines.get_mut(now).into_iter().for_each(|baseline| *baseline = value);
+            // Forecasts start from a spike, but nothing learns from it.
+            residuals.residuals[now] =
+                if is_spike && slot.value.is_some() { self.values[now] - value } else { residuals.residuals[last] };
+            residuals.averages[now] = residuals.averages[last];
+        }
+        true
+    }
+
+    /// Learns from the value of the newest step: mean, unit, seasonal profile, residuals and running means.
+    pub fn add_value(&mut self, spec: &ForecastSpec, slot: i64) {
+        let now = usize::from(self.now);
+        let value = self.values[now];
+        self.update_unit(value);
+        let bound = MAX_PROFILE_UNITS * self.unit;
+        self.profile.update(spec.cycle(), slot, |mean| (value - mean).clamp(-bound, bound));
+        let update = MeanUpdate {
+            is_first: self.count == 0,
+            bound: self.deviation_bound(),
+            level_memory: self.count.clamp(1, LONG_MEMORY) as f32,
+        };
+        for (residuals, baseline) in self.residuals.iter_mut().zip(BASELINES) {
+            residuals.put(now, value - self.profile.at(spec.cycle(), baseline, slot), update);
+        }
+    }
+
+    /// Counts the value of the newest step, once everything has learned from it.
+    pub fn count_value(&mut self) {
+        self.count = self.count.saturating_add(1);
+    }
+
+    /// Replaces the newest value by the one before it, as if its slot were empty.
+    pub fn mark_newest_missing(&mut self) {
+        let now = usize::from(self.now);
+        let last = index_before(now, 1, self.values.len());
+        self.values[now] = self.values[last];
+        for residuals in &mut self.residuals {
+            residuals.residuals[now] = residuals.residuals[last];
+        }
+    }
+
+    /// Number of values so far.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Long-term mean absolute deviation of the values from their mean; 0 while unknown.
+    pub fn unit(&self) -> f32 {
+        self.unit
+    }
+
+    /// Whether there are enough values for the regressors of a linear expert.
+    pub fn has_regressors(&self) -> bool {
+        self.unit > 0.0 && self.count as usize > LAGS
+    }
+
+    /// `distance` in long-term units; 1 while the unit is unknown.
+    pub fn in_units(&self, distance: f64) -> f32 {
+        if self.unit > 0.0 { scaled_by(distance, f64::from(self.unit)) } else { 1.0 }
+    }
+
+    /// A value relative to the reference.
+    pub fn relative(&self, value: f64) -> f32 {
+        clamp_to_f32(value - self.reference)
+    }
+
+    /// What the linear expert at `index` looks at; `None` where it is not in use.
+    pub fn view(&self, index: usize) -> Option<HistoryView<'_>> {
+        Some(HistoryView { history: self, residuals: self.residuals.get(index)?, baseline: BASELINES[index] })
+    }
+
+    /// Follows mean and unit: slowly, and with deviations clamped.
+    fn update_unit(&mut self, value: f32) {
+        if self.count == 0 {
+            self.mean = value;
+            return;
+        }
+        let weight = 1.0 / self.count.min(LONG_MEMORY) as f32;
+        let bound = self.deviation_bound();
+        let deviation = (value - self.mean).clamp(-bound, bound);
+        self.mean += weight * deviation;
+        self.unit += weight * (deviation.abs() - self.unit);
+    }
+
+    /// How far a value may deviate from a running mean; infinite while the unit is not trusted.
+    fn deviation_bound(&self) -> f32 {
+        if self.count > MIN_VALUES && self.unit > 0.0 { MAX_UNITS * self.unit } else { f32::INFINITY }
+    }
+
+    /// Whether it has the shape that `spec` needs, and valid indices and values; a snapshot comes from outside.
+    pub fn is_sound(&self, spec: &ForecastSpec) -> bool {
+        let length = ring_length(spec);
+        self.values.len() == length
+            && usize::from(self.now) < length
+            && is_within_limit(self.reference)
+            && self.unit >= 0.0
+            && all_finite(&[self.unit, self.mean])
+            && all_finite(&self.values)
+            && self.profile.is_sound(spec.cycle())
+            && self.residuals.len() == spec.active_linear_experts()
+            && self.residuals.iter().zip(BASELINES).all(|(residuals, baseline)| residuals.is_sound(baseline, length))
+    }
+
+    pub fn heap_bytes(&self) -> usize {
+        self.profile.heap_bytes()
+            + self.values.capacity() * size_of::<f32>()
+            + self.residuals.capacity() * size_of::<Residuals>()
+            + self.residuals.iter().map(Residuals::heap_bytes).sum::<usize>()
+    }
+}
+
+/// Steps in the rings: the lags of every origin whose targets are still to come.
+fn ring_length(spec: &ForecastSpec) -> usize {
+    spec.horizon + LAGS + 1
+}
+
+/// The history relative to one baseline. Steps are counted back from the newest one.
+#[derive(Clone, Copy)]
+pub(in crate::forecast) struct HistoryView<'a> {
+    pub history: &'a History,
+    residuals: &'a Residuals,
+    pub baseline: Baseline,
+}
+
+impl<'a> HistoryView<'a> {
+    fn index(&self, steps_back: usize) -> usize {
+        index_before(usize::from(self.history.now), steps_back, self.history.values.len())
+    }
+
+    /// The value relative to the reference.
+    pub fn value(&self, steps_back: usize) -> f32 {
+        self.history.values[self.index(steps_back)]
+    }
+
+    /// The value without the baseline.
+    pub fn residual(&self, steps_back: usize) -> f32 {
+        self.residuals.residuals[self.index(steps_back)]
+    }
+
+    /// The baseline as it was before the value came; 0 where the baseline is zero.
+    pub fn baseline_before_value(&self, steps_back: usize) -> f32 {
+        self.residuals.baselines.get(self.index(steps_back)).copied().unwrap_or(0.0)
+    }
+
+    /// The running means of the residuals.
+    pub fn averages(&self, steps_back: usize) -> Averages {
+        self.residuals.averages[self.index(steps_back)]
+    }
+
+    /// The running mean of the residuals over a long memory, at the newest step.
+    pub fn level(&self) -> f32 {
+        self.residuals.level
+    }
+
+    /// The baseline in the slots from `slot` on.
+    pub fn baseline_from(&self, spec: &'a ForecastSpec, slot: i64) -> impl Iterator<Item = f32> + 'a {
+        self.history.profile.from_slot(spec.cycle(), self.baseline, slot)
+    }
+}

@@ -1,0 +1,84 @@
+//! Tables over the quantile levels of a forecast.
+
+/// Most quantile levels that a forecast may have.
+pub const MAX_LEVELS: usize = 32;
+
+/// A pair of levels that bounds a central interval, by index.
+pub(super) type Interval = (usize, usize);
+
+/// Tables derived from the quantile levels of a [`ForecastSpec`](super::ForecastSpec).
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct LevelTables {
+    /// Index of the level 0.5.
+    pub median: usize,
+    /// Central intervals: pairs of levels that sum to 1, outermost first.
+    pub intervals: Vec<Interval>,
+    /// Per level: its quantile under the normal distribution with mean 0 and mean absolute value 1.
+    pub normal_quantiles: Vec<f32>,
+    /// Per level: its weight in the mean of a step function through the quantiles.
+    pub mean_weights: Vec<f32>,
+}
+
+impl LevelTables {
+    /// Tables of ascending `levels`, of which that at `median` is 0.5.
+    pub fn new(levels: &[f32], median: usize) -> Self {
+        // The standard deviation of a normal distribution with mean absolute value 1.
+        let deviation = std::f64::consts::FRAC_PI_2.sqrt();
+        let normal = |level: &f32| (deviation * normal_quantile(f64::from(*level))) as f32;
+        Self {
+            median,
+            intervals: central_intervals(levels, median),
+            normal_quantiles: levels.iter().map(normal).collect(),
+            mean_weights: mean_weights(levels),
+        }
+    }
+}
+
+fn central_intervals(levels: &[f32], median: usize) -> Vec<Interval> {
+    let count = levels.len();
+    let pairs = (0..median.min(count - 1 - median)).map(|low| (low, count - 1 - low));
+    pairs.filter(|(low, high)| (levels[*low] + levels[*high] - 1.0).abs() < 1e-6).collect()
+}
+
+/// Each level's share of all probability: what is nearer to it than to its neighbours.
+fn mean_weights(levels: &[f32]) -> Vec<f32> {
+    let between = levels.windows(2).map(|pair| (pair[0] + pair[1]) / 2.0);
+    let ends: Vec<f32> = between.chain([1.0]).collect();
+    let starts = std::iter::once(0.0).chain(ends.iter().copied());
+    ends.iter().zip(starts).map(|(end, start)| end - start).collect()
+}
+
+/// Quantile of the standard normal distribution, by bisection.
+fn normal_quantile(level: f64) -> f64 {
+    // Simpson's rule over the density from 0: slow and exact, and run once per configuration.
+    let cumulative = |z: f64| {
+        let (count, step) = (200, z / 200.0);
+        let density = |x: f64| (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt();
+        let inner = (1..count).map(|i| density(f64::from(i) * step) * if i % 2 == 1 { 4.0 } else { 2.0 });
+        0.5 + step / 3.0 * (density(0.0) + density(z) + inner.sum::<f64>())
+    };
+    let (mut low, mut high) = (-8.0, 8.0);
+    for _ in 0..60 {
+        let middle = (low + high) / 2.0;
+        if cumulative(middle) < level { low = middle } else { high = middle }
+    }
+    (low + high) / 2.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normal_quantiles_match_published_values() {
+        for (level, z) in [(0.5, 0.0), (0.9, 1.281_551_565_5), (0.975, 1.959_963_984_5), (0.001, -3.090_232_306_2)] {
+            assert!((normal_quantile(level) - z).abs() < 1e-6, "{level}");
+        }
+    }
+
+    #[test]
+    fn central_intervals_pair_the_levels() {
+        assert_eq!(LevelTables::new(&[0.05, 0.1, 0.5, 0.9, 0.95], 2).intervals, [(0, 4), (1, 3)]);
+        assert!(LevelTables::new(&[0.5], 0).intervals.is_empty());
+    }
+}

@@ -1,0 +1,214 @@
+//! Forecasts whose target has not come yet.
+
+use crate::series::{clone_in_place, is_within_limit};
+use serde::{Deserialize, Serialize};
+
+use super::bf16::{from_bf16, to_bf16};
+use super::byte_shuffle;
+use super::distribution::quantile_blocks::for_each_without_crossing;
+use super::experts::names::LINEAR_EXPERTS;
+use super::numeric::all_within_scaled_range;
+use super::ring::{index_before, next_index};
+use super::spec::ForecastSpec;
+
+/// Point forecasts at a bucket's middle: deviations from the last value in the scale of the time when they were made.
+/// Those of the naive experts follow from the series' values.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct PendingPoints {
+    pub linear: [f32; LINEAR_EXPERTS],
+    pub network: f32,
+    /// Mean of the mixture.
+    pub mean: f32,
+    /// Median of the mixture.
+    pub median: f32,
+}
+
+/// Quantiles at a bucket's end, in the scale of the time when they were made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PendingQuantiles<'a> {
+    /// Deviation of the median from the last value.
+    pub median: f32,
+    /// `[level]`: bfloat16 deviations from the median; at the median, whose own deviation is 0, the relative width.
+    pub deviations: &'a [u16],
+}
+
+/// Serialises points column by column, so that values of one expert are adjacent.
+mod columns {
+    use serde::{Deserializer, Serializer, de::Error};
+
+    use super::{LINEAR_EXPERTS, PendingPoints, byte_shuffle};
+
+    const COLUMNS: usize = LINEAR_EXPERTS + 3;
+
+    pub fn serialize<S: Serializer>(points: &[PendingPoints], serializer: S) -> Result<S::Ok, S::Error> {
+        let linear = (0..LINEAR_EXPERTS).flat_map(|expert| points.iter().map(move |point| point.linear[expert]));
+        let others =
+            [|point: &PendingPoints| point.network, |point: &PendingPoints| point.mean, |point: &PendingPoints| {
+                point.median
+            }];
+        let others = others.iter().flat_map(|column| points.iter().map(column));
+        byte_shuffle::serialize::<f32, S>(&linear.chain(others).collect::<Vec<_>>(), serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PendingPoints>, D::Error> {
+        let values: Vec<f32> = byte_shuffle::deserialize(deserializer)?;
+        let count = values.len() / COLUMNS;
+        if count * COLUMNS != values.len() {
+            return Err(D::Error::invalid_length(values.len(), &"columns of equal length"));
+        }
+        let point = |at: usize| {
+            let of = |column: usize| values[column * count + at];
+            let linear = std::array::from_fn(of);
+            let [network, mean, median] = [0, 1, 2].map(|other| of(LINEAR_EXPERTS + other));
+            PendingPoints { linear, network, mean, median }
+        };
+        Ok((0..count).map(point).collect())
+    }
+}
+
+/// Rings of pending forecasts, two per bucket: one for its middle and one for its end. They hold only what does not follow
+/// from the series' values.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct PendingForecasts {
+    /// Ring of `horizon + 1` scales at the newest steps, as the upper 32 bits of `f64`; 0 where no forecast was made.
+    #[serde(with = "byte_shuffle")]
+    scales: Vec<u32>,
+    /// Index of the current step in `scales`.
+    now: u16,
+    /// Per bucket.
+    cursors: Vec<Cursor>,
+    /// Rings of the middles, one after the other.
+    #[serde(with = "columns")]
+    points: Vec<PendingPoints>,
+    /// Rings of the ends, one after the other: [`PendingQuantiles::median`].
+    #[serde(with = "byte_shuffle")]
+    medians: Vec<f32>,
+    /// Rings of the ends, `[level]` each: [`PendingQuantiles::deviations`].
+    #[serde(with = "byte_shuffle")]
+    deviations: Vec<u16>,
+}
+
+clone_in_place!(PendingForecasts { scales, now, cursors, points, medians, deviations });
+
+/// Indices of the current step in the rings of a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+struct Cursor {
+    middle: u16,
+    end: u16,
+}
+
+impl PendingForecasts {
+    pub fn new(spec: &ForecastSpec) -> Self {
+        let ends: usize = spec.buckets.iter().sum();
+        Self {
+            scales: vec![0; spec.horizon + 1],
+            now: 0,
+            cursors: vec![Cursor::default(); spec.buckets.len()],
+            points: vec![PendingPoints::default(); spec.middles.iter().sum()],
+            medians: vec![0.0; ends],
+            deviations: vec![0; ends * spec.levels.len()],
+        }
+    }
+
+    /// Moves to the next step, at which no forecast is made yet.
+    pub fn advance(&mut self, spec: &ForecastSpec) {
+        self.now = next_index(self.now, self.scales.len());
+        self.scales[usize::from(self.now)] = 0;
+        for (cursor, (middle, end)) in self.cursors.iter_mut().zip(spec.middles.iter().zip(&spec.buckets)) {
+            *cursor = Cursor { middle: next_index(cursor.middle, *middle), end: next_index(cursor.end, *end) };
+        }
+    }
+
+    /// Discards all forecasts.
+    pub fn clear(&mut self) {
+        self.scales.fill(0);
+    }
+
+    /// The scale `lead` steps ago; `None` where no forecast was made then.
+    #[inline]
+    pub fn scale(&self, lead: usize) -> Option<f64> {
+        let bits = self.scales[index_before(usize::from(self.now), lead, self.scales.len())];
+        (bits != 0).then(|| f64::from_bits(u64::from(bits) << 32))
+    }
+
+    /// The forecast for the current step at the middle of a bucket.
+    #[inline]
+    pub fn points(&self, spec: &ForecastSpec, bucket: usize) -> PendingPoints {
+        self.points[self.middle_index(spec, bucket)]
+    }
+
+    /// The forecast for the current step at the end of a bucket.
+    #[inline]
+    pub fn quantiles(&self, spec: &ForecastSpec, bucket: usize) -> PendingQuantiles<'_> {
+        let (at, levels) = (self.end_index(spec, bucket), spec.levels.len());
+        PendingQuantiles { median: self.medians[at], deviations: &self.deviations[at * levels..(at + 1) * levels] }
+    }
+
+    /// Begins the forecast that is made at the current step, in this scale.
+    pub fn open(&mut self, scale: f64) {
+        self.scales[usize::from(self.now)] = (scale.to_bits() >> 32) as u32;
+    }
+
+    /// Stores the points at the middle of a bucket, and the median at its end.
+    pub fn put_points(&mut self, spec: &ForecastSpec, bucket: usize, points: PendingPoints, median_at_end: f32) {
+        let (middle, end) = (self.middle_index(spec, bucket), self.end_index(spec, bucket));
+        self.points[middle] = points;
+        self.medians[end] = median_at_end;
+    }
+
+    /// Stores the quantiles at the end of a bucket: deviations from the median, and their relative width.
+    pub fn put_quantiles(&mut self, spec: &ForecastSpec, bucket: usize, deviations: &[f32], relative_width: f32) {
+        let (at, levels) = (self.end_index(spec, bucket), spec.levels.len());
+        let stored = &mut self.deviations[at * levels..(at + 1) * levels];
+        for_each_without_crossing(spec.median(), deviations, |level, deviation| stored[level] = to_bf16(deviation));
+        stored[spec.median()] = to_bf16(relative_width);
+    }
+
+    /// Whether it has the shape that `spec` needs, and valid indices and values; a snapshot comes from outside.
+    pub fn is_sound(&self, spec: &ForecastSpec) -> bool {
+        let ends: usize = spec.buckets.iter().sum();
+        let cursor = |(cursor, (middle, end)): (&Cursor, (&usize, &usize))| {
+            usize::from(cursor.middle) < *middle && usize::from(cursor.end) < *end
+        };
+        let scale = |bits: &u32| {
+            let scale = f64::from_bits(u64::from(*bits) << 32);
+            *bits == 0 || scale > 0.0 && is_within_limit(scale)
+        };
+        let points = |points: &PendingPoints| {
+            all_within_scaled_range(&points.linear)
+                && all_within_scaled_range(&[points.network, points.mean, points.median])
+        };
+        self.scales.len() == spec.horizon + 1
+            && usize::from(self.now) < self.scales.len()
+            && self.cursors.len() == spec.buckets.len()
+            && self.points.len() == spec.middles.iter().sum::<usize>()
+            && self.medians.len() == ends
+            && self.deviations.len() == ends * spec.levels.len()
+            && self.cursors.iter().zip(spec.middles.iter().zip(&spec.buckets)).all(cursor)
+            && self.scales.iter().all(scale)
+            && self.points.iter().all(points)
+            && all_within_scaled_range(&self.medians)
+            && self.deviations.iter().all(|bits| from_bf16(*bits).is_finite())
+    }
+
+    pub fn heap_bytes(&self) -> usize {
+        self.scales.capacity() * size_of::<u32>()
+            + self.cursors.capacity() * size_of::<Cursor>()
+            + self.points.capacity() * size_of::<PendingPoints>()
+            + self.medians.capacity() * size_of::<f32>()
+            + self.deviations.capacity() * size_of::<u16>()
+    }
+
+    /// Index of the current step among the middles of all buckets. A forecast that was stored one turn of the ring ago
+    /// is due now.
+    #[inline]
+    fn middle_index(&self, spec: &ForecastSpec, bucket: usize) -> usize {
+        spec.lead_tables.ring_starts[bucket].middle + usize::from(self.cursors[bucket].middle)
+    }
+
+    /// Index of the current step among the ends of all buckets.
+    #[inline]
+    fn end_index(&self, spec: &ForecastSpec, bucket: usize) -> usize {
+        spec.lead_tables.ring_starts[bucket].end + usize::from(self.cursors[bucket].end)
+    }
+}
