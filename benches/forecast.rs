@@ -1,11 +1,11 @@
-//! What one step of one series costs: the grid, the scale and the features; maturing and forecasting.
+//! What one step of one series costs: grid, scale and features; learning and forecasting.
 
 #![allow(missing_docs)] // criterion's macros make undocumented functions
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use foretide::forecast::{AccuracySums, Forecast, ForecastSpec, ForecastState};
+use foretide::forecast::{AccuracySums, Forecast, ForecastSpec, ForecastState, SeriesStep};
 use foretide::series::{Aggregation, Calendar, ClosedSlot, ExtraFeatures, FEATURES, SeriesSpec, SeriesState};
 use foretide::time::{EventTime, Grid};
 
@@ -38,7 +38,7 @@ fn series(bench: &mut Criterion) {
     let (mut state, mut closed, mut features, mut slot) = (SeriesState::new(), Vec::new(), [0.0; FEATURES], 400_000);
     let mut group = bench.benchmark_group("series");
     group.throughput(Throughput::Elements(1));
-    group.bench_function("observe, take, features", |bencher| {
+    group.bench_function("observe, update, features", |bencher| {
         bencher.iter(|| {
             slot += 1;
             state.observe(&spec, EventTime(slot * HOUR), value(slot), &[], &mut closed);
@@ -65,14 +65,16 @@ fn forecast(bench: &mut Criterion) {
     for (name, spread) in [("untrained network", 0.0), ("trained network", 0.3)] {
         let (spec, grid) = (ForecastSpec::new(HORIZON, &LEVELS, 24).expect("a valid forecast"), series_spec());
         let (mut series, mut state, mut slot) = (SeriesState::new(), ForecastState::new(&spec), 400_000);
-        let (mut facts, mut out) = (AccuracySums::new(&spec), Forecast::new(&spec));
+        let (mut sums, mut out, mut features) = (AccuracySums::new(&spec), Forecast::new(&spec), [0.0; FEATURES]);
         let network: Vec<_> = (0..HORIZON * 5).map(|at| spread * (at % 5) as f32).collect();
-        group.bench_function(format!("mature, forecast, {name}"), |bencher| {
+        group.bench_function(format!("learn, forecast, {name}"), |bencher| {
             bencher.iter(|| {
                 slot += 1;
                 let closed = ClosedSlot { slot, value: Some(value(slot)), readings: 1, reset: false };
-                black_box(state.mature(&spec, &mut series, &closed, &mut facts));
-                series.update(&grid, &closed);
+                let mut learner = state.learner(&spec, &mut sums);
+                let step = SeriesStep { spec: &grid, slot: &closed, future: None };
+                step.apply(&mut series, &mut learner, &mut features);
+                black_box((learner.score(), &features));
                 state.forecast(&spec, &series, black_box(&network), &mut out);
                 black_box(&out);
             });

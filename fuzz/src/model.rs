@@ -74,7 +74,8 @@ pub fn samples() -> Vec<Vec<u8>> {
     ]
 }
 
-const PRIOR: &str = r#"{"size":{"scale":2.5,"difference":0.5,"relative":false},"usual":[1.0,1.5,2.0]}"#;
+const PRIOR: &str =
+    r#"{"scale":{"scale":2.5,"difference":0.5,"relative":false},"mean_absolute_deviations":[1.0,1.5,2.0]}"#;
 
 fn release(prior: Option<StreamPrior>) -> Release {
     Release {

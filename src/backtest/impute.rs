@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{error::BacktestError, report::significant, table::Table, units::units};
 use crate::{
-    forecast::measures::PointMeasures,
+    forecast::PointMeasures,
     time::Grid,
     train::{GapSegment, Gaps, Imputer, ImputerSpec, TrainError, Window, interpolate, mask_gaps},
 };

@@ -10,7 +10,7 @@ use super::{
     report::{Method, Report, significant},
     table::{Reading, Table},
 };
-use crate::{forecast::measures::PointMeasures, time::EventTime};
+use crate::{forecast::PointMeasures, time::EventTime};
 
 /// One step in milliseconds: a week, so that what is made of the time of day and of the week says nothing, because nothing is
 /// known of it.

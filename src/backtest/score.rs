@@ -11,10 +11,7 @@ use super::{
     units::Unit,
 };
 use crate::{
-    forecast::{
-        ForecastSpec,
-        measures::{PointMeasures, QuantileMeasures},
-    },
+    forecast::{ForecastSpec, PointMeasures, QuantileMeasures},
     series::Target,
 };
 

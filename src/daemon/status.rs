@@ -8,7 +8,7 @@ use std::{
 use crate::{
     dashboard::state::{DashboardState, PartitionState},
     engine::TaskId,
-    forecast::{AccuracySums, Drift},
+    forecast::{AccuracySums, DriftDetector},
     telemetry::metrics,
 };
 
@@ -30,7 +30,7 @@ pub struct TaskStatus {
 /// Drift detection of one stream.
 #[derive(Debug, Default)]
 struct StreamDrift {
-    detector: Drift,
+    detector: DriftDetector,
     /// Whether drift was detected since the trainer last asked.
     pending: bool,
 }

@@ -26,8 +26,8 @@ pub(super) fn part_shapes(spec: &StreamSpec) -> PartShapes {
         leads = leads.with("target", target);
     }
     let levels = leads.clone().with_all("levels", forecast.levels.iter());
-    let regressors =
-        leads.clone().with("holidays", forecast.holidays()).with("past_covariates", past_covariates.value());
+    let history = leads.clone().with("holidays", forecast.holidays());
+    let regressors = history.clone().with("past_covariates", past_covariates.value());
     let future_regressors = leads.clone().with("future_covariates", future_covariates.value());
     let network = Fingerprint::default().with("network", spec.network.fingerprint());
     let mut shapes = PartShapes::default();
@@ -37,7 +37,7 @@ pub(super) fn part_shapes(spec: &StreamSpec) -> PartShapes {
         (Part::PAST_COVARIATES, &past_covariates),
         (Part::FUTURE_COVARIATES, &future_covariates),
         (Part::OUTPUT_BOUNDS, &values),
-        (Part::HISTORY, &regressors),
+        (Part::HISTORY, &history),
         (Part::LINEAR_EXPERTS, &regressors),
         (Part::FUTURE_COVARIATE_EXPERTS, &future_regressors),
         (Part::MIXTURE, &leads),

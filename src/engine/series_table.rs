@@ -39,7 +39,7 @@ impl Series {
     pub fn cold_start(key: &str, spec: &StreamSpec, prior: Option<&StreamPrior>, value: f64) -> Self {
         let (input, forecast) = match prior {
             Some(prior) => {
-                (SeriesState::with_scale_prior(&prior.size, value), ForecastState::cold_start(&spec.forecast, prior))
+                (SeriesState::with_scale_prior(&prior.scale, value), ForecastState::cold_start(&spec.forecast, prior))
             }
             None => (SeriesState::new(), ForecastState::new(&spec.forecast)),
         };

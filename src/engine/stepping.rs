@@ -11,7 +11,7 @@ use super::{
     transaction::{ForecastRow, StepBatch, Transaction},
 };
 use crate::{
-    forecast::{Anomaly, Forecast},
+    forecast::{AnomalyScore, Forecast, SeriesStep},
     nn::{Network, Scratch, Strategy},
     series::ClosedSlot,
 };
@@ -46,7 +46,7 @@ pub(super) struct Stepper {
     outputs: Vec<f32>,
     recursive: RecursiveForecaster,
     /// `[batch]`
-    anomalies: Vec<Option<Anomaly>>,
+    anomalies: Vec<Option<AnomalyScore>>,
     burn_ins: Vec<BurnIn>,
 }
 
@@ -118,16 +118,13 @@ impl Stepper {
             let series = series.get_mut(step.series);
             series.queued -= 1;
             if step.slot.reset {
-                series.forecast.reset();
                 series.hidden.fill(0.0);
             }
-            let accuracy = &mut transaction.accuracy[stream];
-            let anomaly = series.forecast.mature(&spec.forecast, &mut series.input, &step.slot, accuracy);
-            self.anomalies.push(anomaly);
             let future = covariates.of_series(&spec.series.extra.future_covariates, &series.key);
-            series.input.look_up_future_covariates(&spec.series, step.slot.slot, future);
-            series.input.update(&spec.series, &step.slot);
-            series.input.features(&spec.series, &mut self.features[row * inputs..(row + 1) * inputs]);
+            let series_step = SeriesStep { spec: &spec.series, slot: &step.slot, future };
+            let mut learner = series.forecast.learner(&spec.forecast, &mut transaction.accuracy[stream]);
+            series_step.apply(&mut series.input, &mut learner, &mut self.features[row * inputs..(row + 1) * inputs]);
+            self.anomalies.push(learner.score());
             self.hidden[row * width..(row + 1) * width].copy_from_slice(&series.hidden);
         }
         network.step(&mut self.scratch, steps.len(), &self.features, &mut self.hidden, &mut self.outputs);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{stream::Stream, task::TaskHandle};
 use crate::{
-    forecast::{AccuracySums, Anomaly},
+    forecast::{AccuracySums, AnomalyScore},
     snapshot::TaskProgress,
     time::EventTime,
 };
@@ -52,7 +52,7 @@ pub struct ForecastRow {
     /// The series' scale, in the unit of the value.
     pub scale: f64,
     /// How anomalous the value is; none where nothing had been forecast for it.
-    pub anomaly: Option<Anomaly>,
+    pub anomaly: Option<AnomalyScore>,
     /// The probability that the forecast target crosses the threshold; none without a threshold.
     pub crossing: Option<f32>,
     /// The version of the weights that made the forecast.

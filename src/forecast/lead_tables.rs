@@ -46,10 +46,8 @@ impl LeadTables {
         let horizon = buckets.last().copied().unwrap_or(first);
         let knot_leads = if first == horizon { vec![horizon] } else { knot_leads(buckets) };
         let leads = || (first..=horizon).map(|lead| lead as f64);
-        let ring_starts = |bucket: usize| RingStarts {
-            middle: middles[..bucket].iter().sum(),
-            end: buckets[..bucket].iter().sum(),
-        };
+        let ring_starts =
+            |bucket: usize| RingStarts { middle: middles[..bucket].iter().sum(), end: buckets[..bucket].iter().sum() };
         Self {
             knots: leads().map(|lead| interpolation(&knot_leads, lead, |lead| lead)).collect(),
             middles: leads().map(|lead| interpolation(middles, lead, |lead| lead)).collect(),

@@ -49,7 +49,8 @@ impl OutputBounds {
     /// The limits for the next forecast.
     pub fn limits(&self) -> OutputLimits {
         let enough = MIN_TOUCHES.max(self.count / MAX_VALUES_PER_TOUCH);
-        let bound = |extreme: Extreme, unbounded: f64| if extreme.touches >= enough { extreme.value } else { unbounded };
+        let bound =
+            |extreme: Extreme, unbounded: f64| if extreme.touches >= enough { extreme.value } else { unbounded };
         let range = self.maximum.value - self.minimum.value;
         let margin = MARGIN_SHARE * range;
         OutputLimits {

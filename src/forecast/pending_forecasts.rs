@@ -42,10 +42,11 @@ mod columns {
 
     pub fn serialize<S: Serializer>(points: &[PendingPoints], serializer: S) -> Result<S::Ok, S::Error> {
         let linear = (0..LINEAR_EXPERTS).flat_map(|expert| points.iter().map(move |point| point.linear[expert]));
-        let others =
-            [|point: &PendingPoints| point.network, |point: &PendingPoints| point.mean, |point: &PendingPoints| {
-                point.median
-            }];
+        let others = [
+            |point: &PendingPoints| point.network,
+            |point: &PendingPoints| point.mean,
+            |point: &PendingPoints| point.median,
+        ];
         let others = others.iter().flat_map(|column| points.iter().map(column));
         byte_shuffle::serialize::<f32, S>(&linear.chain(others).collect::<Vec<_>>(), serializer)
     }

@@ -98,12 +98,7 @@ impl ForecastSpec {
         }
     }
 
-    fn build(
-        horizon: usize,
-        levels: &[f32],
-        season: usize,
-        target: Option<Target>,
-    ) -> Result<Self, ForecastSpecError> {
+    fn build(horizon: usize, levels: &[f32], season: usize, target: Option<Target>) -> Result<Self, ForecastSpecError> {
         if horizon == 0 || horizon > MAX_HORIZON {
             return Err(ForecastSpecError::Horizon(horizon));
         }

@@ -330,11 +330,8 @@ impl ForecastState {
         }
         let scale_in_units = self.history.in_units(due.input.scale);
         let in_units = |deviation: f32| (deviation * scale_in_units).clamp(-MAX_ERROR, MAX_ERROR);
-        let scored = ScoredForecast {
-            target: in_units(target),
-            mixture: in_units(stored.mean),
-            experts: experts.map(in_units),
-        };
+        let scored =
+            ScoredForecast { target: in_units(target), mixture: in_units(stored.mean), experts: experts.map(in_units) };
         self.mixture.learn(due.input.spec, bucket, &scored);
     }
 

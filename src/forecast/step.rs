@@ -27,8 +27,7 @@ impl SeriesStep<'_> {
     /// Takes the step: decides whether the value before was a spike, lets the observer learn, updates the series, and
     /// writes the features of the new step.
     pub fn apply(&self, series: &mut SeriesState, observer: &mut impl StepObserver, features: &mut [f32]) {
-        let values =
-            SpikeContext { before: series.value_back(1), newest: series.value_back(0), next: self.slot.value };
+        let values = SpikeContext { before: series.value_back(1), newest: series.value_back(0), next: self.slot.value };
         let newest_was_spike = observer.spikes().newest_was_spike(values);
         if newest_was_spike {
             series.mark_newest_missing();

@@ -48,8 +48,8 @@ impl DriftDetector {
         self.samples = self.samples.saturating_add(1);
         let deviation = sample - self.mean;
         if self.samples > MIN_SAMPLES {
-            let deviations = (deviation / self.variance.sqrt().max(MIN_STANDARD_DEVIATION))
-                .clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS);
+            let deviations =
+                (deviation / self.variance.sqrt().max(MIN_STANDARD_DEVIATION)).clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS);
             self.cumulative_sum = (self.cumulative_sum + deviations - TOLERANCE).max(0.0);
             if self.cumulative_sum > THRESHOLD {
                 *self = Self::default();

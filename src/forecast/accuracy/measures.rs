@@ -153,7 +153,8 @@ impl QuantileMeasures {
     /// Weighted quantile loss as in the M5 competition and GluonTS: twice the sum of the pinball losses, averaged over
     /// the levels, divided by the sum of the targets' magnitudes. `None` where all targets are 0.
     pub fn weighted_quantile_loss(&self) -> Option<f64> {
-        (self.magnitudes > 0.0).then(|| 2.0 * self.pinball.iter().sum::<f64>() / self.levels.len() as f64 / self.magnitudes)
+        (self.magnitudes > 0.0)
+            .then(|| 2.0 * self.pinball.iter().sum::<f64>() / self.levels.len() as f64 / self.magnitudes)
     }
 
     /// Coverage of each central interval, outermost first.

@@ -67,7 +67,8 @@ mod tests {
         let spec = ForecastSpec::new(3, &[0.1, 0.5, 0.9], 0).unwrap();
         let mut sums = AccuracySums::new(&spec);
         sums.scored = 2;
-        sums.buckets[1] = BucketSums { points: 1, expert_errors: [1.0; EXPERTS], covered: vec![1], ..BucketSums::default() };
+        sums.buckets[1] =
+            BucketSums { points: 1, expert_errors: [1.0; EXPERTS], covered: vec![1], ..BucketSums::default() };
         sums.clear();
         assert_eq!(sums, AccuracySums::new(&spec));
     }

@@ -44,7 +44,16 @@ pub(crate) struct AnomalyDetector {
 }
 
 clone_in_place!(AnomalyDetector {
-    tail, near_errors, far_errors, spikes, near_means, far_means, recent_peak, repeat_in, anomalous, values_below_end
+    tail,
+    near_errors,
+    far_errors,
+    spikes,
+    near_means,
+    far_means,
+    recent_peak,
+    repeat_in,
+    anomalous,
+    values_below_end
 });
 
 /// Errors of the forecasts for one value, in the unit of the values.
@@ -121,8 +130,7 @@ impl AnomalyDetector {
 
     fn update_anomalous(&mut self, thresholds: AnomalyThresholds, score: f32) -> bool {
         self.values_below_end = if score < thresholds.end { self.values_below_end.saturating_add(1) } else { 0 };
-        self.anomalous =
-            score >= thresholds.start || self.anomalous && self.values_below_end < thresholds.clear_after;
+        self.anomalous = score >= thresholds.start || self.anomalous && self.values_below_end < thresholds.clear_after;
         self.anomalous
     }
 

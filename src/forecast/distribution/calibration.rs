@@ -123,8 +123,8 @@ impl Calibration {
         };
         // Volatility that the network predicted is not the series' own.
         let magnitude = residual.abs() / from_bf16(issued[spec.median()]);
-        bucket.mean_absolute_residual += (magnitude.min(limit) - bucket.mean_absolute_residual)
-            / bucket.memory().min(NEAR_MEMORY * root);
+        bucket.mean_absolute_residual +=
+            (magnitude.min(limit) - bucket.mean_absolute_residual) / bucket.memory().min(NEAR_MEMORY * root);
         let rate = RATE.max(NEAR_RATE / root).max(1.0 / bucket.memory());
         for (level, deviation) in deviations.iter_mut().enumerate() {
             let below = if residual < from_bf16(issued[level]) { 1.0 } else { 0.0 };
@@ -184,11 +184,7 @@ impl Calibration {
         let deviations = &self.deviations[bucket * row.len()..(bucket + 1) * row.len()];
         let width = |row: &[f32]| row[row.len() - 1] - row[0];
         let mean_width = self.buckets[bucket].mean_absolute_residual * width(deviations);
-        if mean_width > 0.0 {
-            (width(row) / mean_width).clamp(1.0 / MAX_SPREAD_RATIO, MAX_SPREAD_RATIO)
-        } else {
-            1.0
-        }
+        if mean_width > 0.0 { (width(row) / mean_width).clamp(1.0 / MAX_SPREAD_RATIO, MAX_SPREAD_RATIO) } else { 1.0 }
     }
 
     /// Loads what is learned at the end of a bucket.

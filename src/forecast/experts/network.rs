@@ -10,8 +10,7 @@ impl PointForecaster for Network {
     fn forecast(&self, input: &ForecastInput<'_>, outputs: &mut [f64]) {
         let spec = input.spec;
         for (output, quantiles) in outputs.iter_mut().zip(input.network.chunks_exact(spec.levels.len())) {
-            let point =
-                if spec.network_alone { quantiles[spec.median()] } else { spec.mean_of_quantiles(quantiles) };
+            let point = if spec.network_alone { quantiles[spec.median()] } else { spec.mean_of_quantiles(quantiles) };
             *output = f64::from(clamp_network_output(point));
         }
     }

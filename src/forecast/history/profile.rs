@@ -71,12 +71,7 @@ impl SeasonalProfile {
     }
 
     /// The baseline in the slots from `slot` on.
-    pub fn from_slot<'a>(
-        &'a self,
-        cycle: Cycle<'a>,
-        baseline: Baseline,
-        slot: i64,
-    ) -> impl Iterator<Item = f32> + 'a {
+    pub fn from_slot<'a>(&'a self, cycle: Cycle<'a>, baseline: Baseline, slot: i64) -> impl Iterator<Item = f32> + 'a {
         let season = cycle.season;
         let widths = BinWidths::new(season);
         let (mut phase, mut slot) = (Phase::new(season, slot), slot);

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::forecast::SeriesStep;
 use crate::series::{
     Aggregation, Calendar, ExtraFeatures, FutureCovariateSpec, FutureCovariateTable, FutureValues, SeriesSpec,
 };
@@ -9,20 +10,19 @@ use crate::time::Grid;
 
 const LEVELS: [f32; 5] = [0.05, 0.1, 0.5, 0.9, 0.95];
 
-/// A series and its forecasts, step by step as the engine does it, with a network that looks at the features.
+/// A series and its forecasts, step by step as in the engine, with a made-up network that looks at the features.
 struct Run {
     grid: SeriesSpec,
     spec: ForecastSpec,
     series: SeriesState,
     state: ForecastState,
-    facts: AccuracySums,
+    sums: AccuracySums,
     out: Forecast,
     network: Vec<f32>,
-    /// Size of the network's outputs.
-    loud: f32,
+    /// Factor of the network's outputs; 0: it adds nothing to the last value.
+    amplitude: f32,
     slot: i64,
-    /// What is told in advance.
-    outlook: FutureCovariateTable,
+    future: FutureCovariateTable,
 }
 
 impl Run {
@@ -47,42 +47,45 @@ impl Run {
         Self {
             series: SeriesState::new(),
             state: ForecastState::new(&spec),
-            facts: AccuracySums::new(&spec),
+            sums: AccuracySums::new(&spec),
             out: Forecast::new(&spec),
             network: vec![0.0; spec.outputs() * LEVELS.len()],
-            loud: 0.0,
+            amplitude: 0.0,
             slot: 0,
-            outlook: FutureCovariateTable::default(),
+            future: FutureCovariateTable::default(),
             grid,
             spec,
         }
     }
 
-    /// The same where numbers are known in advance.
-    fn told(spec: ForecastSpec, numbers: impl IntoIterator<Item = f64>) -> Self {
-        let known = FutureCovariateSpec { names: ["told".into()].into(), ..FutureCovariateSpec::default() };
-        let extra = ExtraFeatures { future_covariates: known, ..ExtraFeatures::default() };
+    /// The same with a future covariate that has these values.
+    fn with_future(spec: ForecastSpec, values: impl IntoIterator<Item = f64>) -> Self {
+        let future_covariates = FutureCovariateSpec { names: ["load".into()].into(), ..FutureCovariateSpec::default() };
+        let extra = ExtraFeatures { future_covariates, ..ExtraFeatures::default() };
         let mut run = Self::of(spec.with_extra(&extra));
         run.grid.extra = extra;
-        for (slot, number) in (0..).zip(numbers) {
-            run.outlook.insert(FutureValues { slot, offset: slot, values: [number].into() }, usize::MAX);
+        for (slot, value) in (0..).zip(values) {
+            run.future.insert(FutureValues { slot, offset: slot, values: [value].into() }, usize::MAX);
         }
         run
     }
 
     fn step(&mut self, value: Option<f64>) -> Option<f32> {
-        let slot = ClosedSlot { slot: self.slot, value, readings: 1, reset: false };
+        self.take(ClosedSlot { slot: self.slot, value, readings: 1, reset: false })
+    }
+
+    fn take(&mut self, slot: ClosedSlot) -> Option<f32> {
         self.slot += 1;
-        let score = self.state.mature(&self.spec, &mut self.series, &slot, &mut self.facts);
-        self.series.look_up_future_covariates(&self.grid, slot.slot, Some(&self.outlook));
-        self.series.update(&self.grid, &slot);
-        if value.is_some() {
-            let mut features = vec![0.0; self.grid.features()];
-            self.series.features(&self.grid, &mut features);
-            for (at, network) in self.network.iter_mut().enumerate().filter(|_| self.loud != 0.0) {
+        let mut features = vec![0.0; self.grid.features()];
+        let step = SeriesStep { spec: &self.grid, slot: &slot, future: Some(&self.future) };
+        let mut learner = self.state.learner(&self.spec, &mut self.sums);
+        step.apply(&mut self.series, &mut learner, &mut features);
+        let score = learner.score();
+        if slot.value.is_some() {
+            for (at, network) in self.network.iter_mut().enumerate().filter(|_| self.amplitude != 0.0) {
                 let lead = (at / LEVELS.len()) as f32;
-                let told = features[features.len() - 1];
-                *network = self.loud * (features[0] + features[9] * lead + told + LEVELS[at % LEVELS.len()]);
+                let last = features[features.len() - 1];
+                *network = self.amplitude * (features[0] + features[9] * lead + last + LEVELS[at % LEVELS.len()]);
             }
             self.state.forecast(&self.spec, &self.series, &self.network, &mut self.out);
         }
@@ -116,9 +119,9 @@ fn the_first_value_is_forecast_with_an_interval_around_it() {
     assert!(run.row(1)[0] < 101.0 && run.row(1)[4] > 103.0 && width(&run, 24) < 50.0, "{:?}", run.row(24));
 }
 
-/// One number of the next six steps against a threshold, of values that have a day and of values that wander.
+/// An aggregate of the next six steps against a threshold, of values with a daily rhythm and of values that wander.
 #[test]
-fn a_crossing_comes_as_often_as_it_was_told() {
+fn a_crossing_is_as_frequent_as_its_forecast_probability() {
     let day = |step: u64| 10.0 + 3.0 * (step as f64 / 24.0 * std::f64::consts::TAU).sin() + 0.4 * noise(step);
     let daily: Vec<f64> = (0..6000).map(day).collect();
     let wandering: Vec<f64> = (0..6000)
@@ -136,29 +139,29 @@ fn a_crossing_comes_as_often_as_it_was_told() {
     ] {
         let mut run = Run::of(ForecastSpec::aggregate(6, &LEVELS, season, target, Some(threshold)).unwrap());
         run.step(Some(values[0]));
-        assert!((0.0..=1.0).contains(&run.out.crossing.unwrap()), "told from the first value on");
-        // Of what was told as 0 to 1/4, 1/4 to 3/4, 3/4 to 1: how often, the sum, how often it came.
-        let mut told = [(0.0, 0.0, 0.0); 3];
+        assert!((0.0..=1.0).contains(&run.out.crossing.unwrap()), "from the first value on");
+        // Probabilities of 0 to 1/4, 1/4 to 3/4, 3/4 to 1: their count, their sum, and the crossings that followed.
+        let mut bins = [(0.0, 0.0, 0.0); 3];
         for step in 1..values.len() - 6 {
             run.step(Some(values[step]));
             let probability = f64::from(run.out.crossing.unwrap());
-            let number = target.of(values[step + 1..step + 7].iter().copied()).unwrap();
-            let came = if target == Target::Minimum { number < threshold } else { number > threshold };
-            let (count, sum, crossed) = &mut told[(2.0 * probability).round() as usize];
+            let aggregate = target.of(values[step + 1..step + 7].iter().copied()).unwrap();
+            let crosses = if target == Target::Minimum { aggregate < threshold } else { aggregate > threshold };
+            let (count, sum, crossed) = &mut bins[(2.0 * probability).round() as usize];
             if step >= 1000 {
-                (*count, *sum, *crossed) = (*count + 1.0, *sum + probability, *crossed + f64::from(u8::from(came)));
+                (*count, *sum, *crossed) = (*count + 1.0, *sum + probability, *crossed + f64::from(u8::from(crosses)));
             }
         }
-        println!("{target} {threshold}: {told:.1?}");
-        for (count, sum, crossed) in told {
-            assert!(count > 200.0, "{target}: the probabilities are told apart");
-            assert!((sum - crossed).abs() / count < 0.1, "{target}: {sum:.0} told, {crossed} came, of {count}");
+        println!("{target} {threshold}: {bins:.1?}");
+        for (count, sum, crossed) in bins {
+            assert!(count > 200.0, "{target}: all probabilities occur");
+            assert!((sum - crossed).abs() / count < 0.1, "{target}: {sum:.0} forecast, {crossed} observed, of {count}");
         }
     }
 }
 
 #[test]
-fn a_season_is_found_and_a_walk_is_left_alone() {
+fn a_season_is_learned_and_a_random_walk_is_forecast_by_its_last_value() {
     let mut season = Run::new(24, 24);
     (0..600).for_each(|step| {
         season.step(Some((step % 24) as f64 + 0.1 * noise(step)));
@@ -176,11 +179,12 @@ fn a_season_is_found_and_a_walk_is_left_alone() {
 }
 
 #[test]
-fn what_is_told_in_advance_is_forecast_from() {
-    let told: Vec<f64> = (0..4100).map(|step| noise(step + 500_000)).collect();
+fn future_covariates_improve_the_forecast() {
+    let covariate: Vec<f64> = (0..4100).map(|step| noise(step + 500_000)).collect();
     for (season, curved) in [(0, false), (24, false), (24, true)] {
         let daily = |step: u64| if season == 0 { 0.0 } else { (step as f64 / 24.0 * std::f64::consts::TAU).sin() };
-        let moved = |step: u64| if curved { 2.0 * told[step as usize].powi(2) } else { 3.0 * told[step as usize] };
+        let moved =
+            |step: u64| if curved { 2.0 * covariate[step as usize].powi(2) } else { 3.0 * covariate[step as usize] };
         let value = |step: u64| 4.0 * daily(step) + moved(step) + 0.2 * noise(step);
         let errors = |mut run: Run| {
             let mut errors = [0.0; 24];
@@ -193,10 +197,10 @@ fn what_is_told_in_advance_is_forecast_from() {
             errors
         };
         let spec = || ForecastSpec::new(24, &LEVELS, season).unwrap();
-        let (blind, seeing) = (errors(Run::of(spec())), errors(Run::told(spec(), told.iter().copied())));
-        println!("{season} {curved}: {blind:.2?} {seeing:.2?}");
-        for (blind, seeing) in blind.into_iter().zip(seeing) {
-            assert!(seeing < 0.5 * blind, "{season} {curved}: {blind} {seeing}");
+        let (without, with) = (errors(Run::of(spec())), errors(Run::with_future(spec(), covariate.iter().copied())));
+        println!("{season} {curved}: {without:.2?} {with:.2?}");
+        for (without, with) in without.into_iter().zip(with) {
+            assert!(with < 0.5 * without, "{season} {curved}: {without} {with}");
         }
     }
 }
@@ -208,7 +212,7 @@ fn intervals_and_scores_of_noise_are_those_of_noise() {
     for step in 0..20_000 {
         scores.extend(run.step(Some(noise(step))));
     }
-    for bucket in &run.facts.buckets {
+    for bucket in &run.sums.buckets {
         let share = |interval: usize| bucket.covered[interval] as f64 / bucket.intervals as f64;
         assert!((share(0) - 0.9).abs() < 0.01 && (share(1) - 0.8).abs() < 0.01, "{bucket:?}");
     }
@@ -216,7 +220,7 @@ fn intervals_and_scores_of_noise_are_those_of_noise() {
     for (limit, share, tolerance) in [(0.5, 0.45, 0.06), (0.9, 0.1, 0.01), (0.99, 0.01, 0.003), (0.999, 0.001, 0.001)] {
         assert!((above(limit) - share).abs() < tolerance, "{limit}: {}", above(limit));
     }
-    assert_eq!(run.facts.scored, scores.len() as u64);
+    assert_eq!(run.sums.scored, scores.len() as u64);
     assert!(run.step(Some(30.0)).unwrap() > 0.9999);
     assert!(run.step(Some(30.0)).is_some());
 }
@@ -227,49 +231,48 @@ fn intervals_follow_a_change_of_noise() {
     for step in 0..6000 {
         run.step(Some(noise(step) * if step < 3000 { 1.0 } else { 20.0 }));
         if step == 3300 {
-            run.facts.clear();
+            run.sums.clear();
         }
     }
-    let bucket = &run.facts.buckets[2];
+    let bucket = &run.sums.buckets[2];
     assert!((bucket.covered[1] as f64 / bucket.intervals as f64 - 0.8).abs() < 0.02, "{bucket:?}");
 }
 
 #[test]
-fn a_network_that_knows_is_believed_and_its_spread_shapes_the_intervals() {
-    // Which way the next value goes and how noisy it is looks like chance to all but the network.
+fn a_good_network_gets_the_weight_and_its_spread_shapes_the_intervals() {
+    // The direction of the next value and its noise look like chance to all but the network.
     let mut run = Run::new(1, 0);
-    let calm = |step: u64| step % 40 < 20;
-    let way = |step: u64| if noise(step + 1_000_000) > 0.0 { 10.0 } else { -10.0 };
-    let value = |step: u64| way(step) + noise(step) * if calm(step) { 0.5 } else { 3.0 };
+    let is_quiet = |step: u64| step % 40 < 20;
+    let direction = |step: u64| if noise(step + 1_000_000) > 0.0 { 10.0 } else { -10.0 };
+    let value = |step: u64| direction(step) + noise(step) * if is_quiet(step) { 0.5 } else { 3.0 };
     let mut covered = [0.0_f64; 2];
     for step in 0..8000 {
         let scale = run.series.scale(); // one step old, which is near enough
-        let (next, spread) = (way(step + 1), if calm(step + 1) { 0.5 } else { 3.0 });
+        let (next, spread) = (direction(step + 1), if is_quiet(step + 1) { 0.5 } else { 3.0 });
         for (at, normal) in [-1.64, -1.28, 0.0, 1.28, 1.64].into_iter().enumerate() {
             run.network[at] = ((next + normal * spread - value(step)) / scale) as f32;
         }
         run.step(Some(value(step)));
         let row = run.row(1);
         if step > 1000 && row[1] <= value(step + 1) && value(step + 1) <= row[3] {
-            covered[usize::from(calm(step + 1))] += 1.0 / 3499.5;
+            covered[usize::from(is_quiet(step + 1))] += 1.0 / 3499.5;
         }
     }
-    assert!((run.out.point[0] - way(8000)).abs() < 2.5, "{}", run.out.point[0]);
-    assert!(run.facts.buckets[0].expert_weights[Expert::Network as usize] > 0.9 * 8000.0);
-    assert!(covered.iter().all(|share| (share - 0.8).abs() < 0.05), "in the noise, in the calm: {covered:?}");
+    assert!((run.out.point[0] - direction(8000)).abs() < 2.5, "{}", run.out.point[0]);
+    assert!(run.sums.buckets[0].expert_weights[Expert::Network as usize] > 0.9 * 8000.0);
+    assert!(covered.iter().all(|share| (share - 0.8).abs() < 0.05), "noisy, quiet: {covered:?}");
 }
 
 #[test]
-fn empty_slots_and_resets_leave_nothing_to_mature() {
+fn after_an_empty_slot_or_a_reset_there_is_no_forecast_to_score() {
     let mut run = Run::new(3, 0);
     run.step(Some(1.0));
     assert_eq!(run.step(None), None);
     assert_eq!(run.step(Some(2.0)), None, "the step before made no forecast");
-    assert_eq!(run.facts.buckets[0].points, 0);
-    assert_eq!(run.facts.buckets[1].points, 1, "made two steps before");
-    run.state.reset();
-    assert_eq!(run.step(Some(3.0)), None);
-    assert_eq!(run.facts.buckets[1].points, 1);
+    assert_eq!(run.sums.buckets[0].points, 0);
+    assert_eq!(run.sums.buckets[1].points, 1, "made two steps before");
+    assert_eq!(run.take(ClosedSlot { slot: run.slot, value: Some(3.0), readings: 1, reset: true }), None);
+    assert_eq!(run.sums.buckets[1].points, 1);
 }
 
 #[test]
@@ -307,36 +310,36 @@ fn wild() -> impl Strategy<Value = Option<f64>> {
 }
 
 proptest! {
-    /// No leak: whatever comes after a step, its forecast is the same to the last bit, and so is all that led to it.
+    /// No leak: a forecast and all earlier ones are the same to the last bit whatever values follow.
     #[test]
-    fn what_comes_later_changes_nothing_before(
+    fn later_values_change_no_earlier_forecast(
         before in prop::collection::vec(wild(), 1..80),
         one in prop::collection::vec(wild(), 1..60),
         other in prop::collection::vec(wild(), 1..60),
-        loud in prop_oneof![Just(0.0_f32), Just(1.0)],
+        amplitude in prop_oneof![Just(0.0_f32), Just(1.0)],
         target in prop::option::of(prop::sample::select(&Target::ALL[..])),
-        told in prop::option::of(prop::collection::vec(-9.0..9.0_f64, 100)),
+        covariate in prop::option::of(prop::collection::vec(-9.0..9.0_f64, 100)),
     ) {
         let run = |after: &[Option<f64>]| {
             let spec = match target {
                 Some(target) => ForecastSpec::aggregate(12, &LEVELS, 7, target, Some(0.5)).unwrap(),
                 None => ForecastSpec::new(12, &LEVELS, 7).unwrap(),
             };
-            // What is told of slots beyond the horizon of the last forecast differs too.
+            // Covariates beyond the horizon of the last forecast differ too.
             let beyond = before.len() - 1 + 12;
-            let number = |(slot, number): (usize, &f64)| if slot > beyond { number * after.len() as f64 } else { *number };
-            let mut run = match &told {
-                Some(told) => Run::told(spec, told.iter().enumerate().map(number)),
+            let value = |(slot, value): (usize, &f64)| if slot > beyond { value * after.len() as f64 } else { *value };
+            let mut run = match &covariate {
+                Some(covariate) => Run::with_future(spec, covariate.iter().enumerate().map(value)),
                 None => Run::of(spec),
             };
-            run.loud = loud;
-            let mut made = Vec::new();
+            run.amplitude = amplitude;
+            let mut forecasts = Vec::new();
             for value in before.iter().chain(after) {
                 let score = run.step(*value);
-                made.push((score, run.out.clone()));
+                forecasts.push((score, run.out.clone()));
             }
-            made.truncate(before.len());
-            made
+            forecasts.truncate(before.len());
+            forecasts
         };
         prop_assert_eq!(run(&one), run(&other));
     }
@@ -345,11 +348,11 @@ proptest! {
     #[test]
     fn everything_is_finite_and_in_order(
         values in prop::collection::vec(wild(), 1..150),
-        loud in prop_oneof![Just(0.0_f32), Just(1.0), Just(-3.0), Just(1e30), Just(f32::NAN), Just(f32::INFINITY)],
+        amplitude in prop_oneof![Just(0.0_f32), Just(1.0), Just(-3.0), Just(1e30), Just(f32::NAN), Just(f32::INFINITY)],
         season in 0_usize..9,
     ) {
         let mut run = Run::new(13, season);
-        run.loud = loud;
+        run.amplitude = amplitude;
         for value in values {
             if let Some(score) = run.step(value) {
                 prop_assert!((0.0..=1.0).contains(&score));
@@ -358,15 +361,15 @@ proptest! {
             for lead in 1..=13 {
                 prop_assert!(run.row(lead).windows(2).all(|pair| pair[0] <= pair[1]));
             }
-            let sums = run.facts.buckets.iter().flat_map(|bucket| [bucket.absolute_error, bucket.squared_error, bucket.pinball]);
+            let sums = run.sums.buckets.iter().flat_map(|bucket| [bucket.absolute_error, bucket.squared_error, bucket.pinball]);
             prop_assert!(sums.into_iter().all(f64::is_finite));
         }
     }
 }
 
-/// Of a series with a day and noise: what one absurd value does to the forecasts after it.
+/// One absurd value in a series with a daily rhythm and noise, and the forecasts after it.
 #[test]
-fn one_spike_neither_wrecks_the_state_nor_teaches_the_model() {
+fn a_spike_neither_corrupts_the_state_nor_changes_the_weights() {
     let value = |step: u64| 10.0 + 3.0 * (step as f64 / 24.0 * std::f64::consts::TAU).sin() + 0.3 * noise(step);
     let errors = |spike: Option<f64>| {
         let mut run = Run::new(24, 24);
