@@ -76,7 +76,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn values_survive_a_round_trip(short: Vec<u16>, long: Vec<u32>, floating in prop::collection::vec(-1e30_f32..1e30, 0..9)) {
+        fn values_survive_a_round_trip(
+            short: Vec<u16>, long: Vec<u32>, floating in prop::collection::vec(-1e30_f32..1e30, 0..9)
+        ) {
             let values = Values { short, long, floating };
             let bytes = postcard::to_allocvec(&values).unwrap();
             prop_assert_eq!(postcard::from_bytes::<Values>(&bytes).unwrap(), values);

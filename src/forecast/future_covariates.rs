@@ -12,8 +12,9 @@ use super::ring::next_index;
 use super::spec::ForecastSpec;
 use crate::series::{MAX_FUTURE_COVARIATES, SeriesState, Target};
 
-/// Regressors of one covariate at a lead: how far it will have moved and the same of its square, for itself and for its mean
-/// over a season. Heating and cooling pull the same way, hence the square; walls and people are slow, hence the mean.
+/// Regressors of one covariate at a lead: how far it will have moved and the same of its square, for itself and for its
+/// mean over a season. Heating and cooling pull the same way, hence the square; walls and people are slow, hence the
+/// mean.
 const PER_COVARIATE: usize = 4;
 /// Regressors with few covariates, padded with zeros ...
 const WITH_FEW: usize = 2 * PER_COVARIATE;
@@ -24,8 +25,8 @@ const SQUARE_WEIGHT: f32 = 0.25;
 /// Most steps of a season over which the mean runs.
 const MAX_SEASON: usize = 288;
 
-/// Adds to each linear expert a linear function of the future covariates of each lead, learned by recursive least squares on
-/// its residuals.
+/// Adds to each linear expert a linear function of the future covariates of each lead, learned by recursive least
+/// squares on its residuals.
 ///
 /// A lead has regressors of its own, where those of the experts are the same at all leads. They are stored as they were
 /// known when the forecast was made, since more is known later.
@@ -117,7 +118,8 @@ impl FutureCovariateModel {
         });
     }
 
-    /// Adds the contribution of the future covariates to the forecast of one linear expert; `unit` is that of its weights.
+    /// Adds the contribution of the future covariates to the forecast of one linear expert; `unit` is that of its
+    /// weights.
     pub fn add_to(&self, spec: &ForecastSpec, series: &SeriesState, expert: usize, unit: f32, outputs: &mut [f64]) {
         let count = regressor_count(spec);
         let weights = &self.weights[expert_weights(spec, expert)];
@@ -205,8 +207,8 @@ fn expert_weights(spec: &ForecastSpec, expert: usize) -> std::ops::Range<usize> 
     expert * count..(expert + 1) * count
 }
 
-/// Visits the regressors of each lead that is forecast, in order, as they are known at the newest step; for an aggregate
-/// other than the last value, their mean over all leads. Unknown ones are 0.
+/// Visits the regressors of each lead that is forecast, in order, as they are known at the newest step; for an
+/// aggregate other than the last value, their mean over all leads. Unknown ones are 0.
 fn for_each_lead(spec: &ForecastSpec, series: &SeriesState, mut visit: impl FnMut(usize, &[f32; WITH_MANY])) {
     let mut paths: Vec<_> = (0..spec.future_covariates).map(|index| CovariatePath::new(spec, series, index)).collect();
     let takes_mean = spec.target.is_some_and(|target| target != Target::Last);

@@ -38,6 +38,4 @@ pub use step::{LastValueObserver, SeriesStep, StepObserver};
 pub use stream_prior::StreamPrior;
 
 #[cfg(test)]
-mod coverage_tests;
-#[cfg(test)]
-mod data_tests;
+mod tests;

@@ -9,8 +9,8 @@ const MAX_SCALED: f64 = 1e12;
 /// Largest magnitude of an error in the unit of the values.
 const MAX_UNSCALED: f64 = 1e30;
 
-/// An error counts for at most this many scales. A larger one says that the scale is not known yet, as when a series
-/// at rest wakes up.
+/// An error counts for at most this many scales. A larger one says that the scale is not known yet, as when a series at
+/// rest wakes up.
 pub(super) const MAX_ERROR: f32 = 20.0;
 
 /// Clamps a network output to what later arithmetic can represent; NaN becomes 0.

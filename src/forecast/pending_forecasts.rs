@@ -67,8 +67,8 @@ mod columns {
     }
 }
 
-/// Rings of pending forecasts, two per bucket: one for its middle and one for its end. They hold only what does not follow
-/// from the series' values.
+/// Rings of pending forecasts, two per bucket: one for its middle and one for its end. They hold only what does not
+/// follow from the series' values.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct PendingForecasts {
     /// Ring of `horizon + 1` scales at the newest steps, as the upper 32 bits of `f64`; 0 where no forecast was made.

@@ -61,7 +61,8 @@ impl ForecastState {
         }
     }
 
-    /// The state of a new series in a stream whose other series are known; `prior` must [fit](StreamPrior::fits) `spec`.
+    /// The state of a new series in a stream whose other series are known; `prior` must [fit](StreamPrior::fits)
+    /// `spec`.
     pub fn cold_start(spec: &ForecastSpec, prior: &StreamPrior) -> Self {
         Self { calibration: Calibration::cold_start(spec, prior), ..Self::new(spec) }
     }
@@ -127,11 +128,12 @@ impl ForecastState {
         ForecastLearner { state: self, spec, sums, score: None }
     }
 
-    /// Scores the forecasts whose target is the value of `slot`, which `series` does not hold yet, and learns from them.
+    /// Scores the forecasts whose target is the value of `slot`, which `series` does not hold yet, and learns from
+    /// them.
     ///
     /// Returns the anomaly score of the value; `None` where the step before made no forecast. Within the outermost
-    /// quantiles of that forecast the score is 1 minus the two-sided tail probability; beyond them all earlier errors say
-    /// how rare it is. In a forecast of an aggregate it is the score of the aggregate that the slot completes.
+    /// quantiles of that forecast the score is 1 minus the two-sided tail probability; beyond them all earlier errors
+    /// say how rare it is. In a forecast of an aggregate it is the score of the aggregate that the slot completes.
     fn learn_from_matured(
         &mut self,
         spec: &ForecastSpec,
@@ -427,6 +429,3 @@ fn completed_target(spec: &ForecastSpec, series: &SeriesState, value: Option<f64
     let earlier = (0..spec.horizon - 1).rev().map(|steps_back| series.value_back(steps_back));
     target.of(earlier.chain([value]).map(|value| value.unwrap_or(f64::NAN)))
 }
-
-#[cfg(test)]
-mod tests;

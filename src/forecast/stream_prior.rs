@@ -25,8 +25,8 @@ pub struct StreamPrior {
 }
 
 impl StreamPrior {
-    /// Pools series with these `scales`. `targets` holds, per series, `[steps][outputs]` deviations from the value at the
-    /// step in the series' scale, NaN where unknown. `None` where too little is known.
+    /// Pools series with these `scales`. `targets` holds, per series, `[steps][outputs]` deviations from the value at
+    /// the step in the series' scale, NaN where unknown. `None` where too little is known.
     pub fn pool(spec: &ForecastSpec, scales: &[ScaleEstimate], targets: &[&[f32]]) -> Option<Self> {
         let outputs = spec.outputs();
         if targets.iter().any(|targets| targets.len() % outputs != 0) {

@@ -15,8 +15,8 @@ pub struct PointMeasures {
 }
 
 impl PointMeasures {
-    /// Adds a target and its forecast. The squared error is taken of the `mean`, all other errors of the `median`, since
-    /// these minimise them (Gneiting, Journal of the American Statistical Association 2011).
+    /// Adds a target and its forecast. The squared error is taken of the `mean`, all other errors of the `median`,
+    /// since these minimise them (Gneiting, Journal of the American Statistical Association 2011).
     ///
     /// `naive_scale` is the mean absolute error of the seasonal naive forecast on the training rows of the series, for
     /// the scaled error; `None` where it is unknown.

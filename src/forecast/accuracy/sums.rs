@@ -27,7 +27,8 @@ pub struct BucketSums {
     pub absolute_error: f64,
     /// Sum of the squared errors of the mean.
     pub squared_error: f64,
-    /// Sum of the absolute errors of each expert for the same targets, in the order of [`Expert`](crate::forecast::Expert).
+    /// Sum of the absolute errors of each expert for the same targets, in the order of
+    /// [`Expert`](crate::forecast::Expert).
     pub expert_errors: [f64; EXPERTS],
     /// Sum of the weight of each expert at the time of the target.
     pub expert_weights: [f64; EXPERTS],

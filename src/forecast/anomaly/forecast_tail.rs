@@ -18,8 +18,9 @@ const MAX_EXCESS: f32 = 50.0;
 /// An excess is at most this many mean absolute residuals.
 const LARGEST_EXCESS: f32 = 1e6;
 
-/// The tail beyond the outermost quantiles of a forecast: a generalised Pareto distribution of excesses in mean absolute
-/// residuals, fitted by the method of moments (Hosking and Wallis, Technometrics 1987; Siffer and others, KDD 2017).
+/// The tail beyond the outermost quantiles of a forecast: a generalised Pareto distribution of excesses in mean
+/// absolute residuals, fitted by the method of moments (Hosking and Wallis, Technometrics 1987; Siffer and others, KDD
+/// 2017).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ForecastTail {
     mean: f32,

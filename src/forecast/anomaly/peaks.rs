@@ -46,8 +46,8 @@ pub(crate) struct PeaksOverThreshold {
 }
 
 impl PeaksOverThreshold {
-    /// The probability of a magnitude of at least this, estimated from earlier ones; then learns from it.
-    /// `magnitude` is not negative.
+    /// The probability of a magnitude of at least this, estimated from earlier ones; then learns from it. `magnitude`
+    /// is not negative.
     pub fn update(&mut self, magnitude: f32) -> f32 {
         let probability = if self.count < MIN_MAGNITUDES { 1.0 } else { self.probability(magnitude) };
         self.learn(magnitude);

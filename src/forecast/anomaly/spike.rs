@@ -7,7 +7,8 @@ use crate::forecast::numeric::clamp_to_f32;
 
 /// An error with at most this probability marks a spike, until the next value confirms or refutes it.
 const MAX_PROBABILITY: f32 = 1e-4;
-/// A value refutes a level shift where its distance from the value before the spike is at most this share of the spike's.
+/// A value refutes a level shift where its distance from the value before the spike is at most this share of the
+/// spike's.
 const RETURN_SHARE: f64 = 0.25;
 
 /// Decides which values of a series are spikes, from one-step errors.

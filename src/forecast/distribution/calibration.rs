@@ -108,8 +108,8 @@ impl Calibration {
         self.buckets[bucket].mean_absolute_residual
     }
 
-    /// Learns from the residual at a bucket's end and the quantiles that were issued for it: bfloat16 deviations, and at
-    /// the median their relative width.
+    /// Learns from the residual at a bucket's end and the quantiles that were issued for it: bfloat16 deviations, and
+    /// at the median their relative width.
     pub fn learn(&mut self, spec: &ForecastSpec, bucket: usize, residual: f32, issued: &[u16]) {
         let levels = spec.levels.len();
         let root = (spec.buckets[bucket] as f32).sqrt();

@@ -11,8 +11,9 @@ const MAX_VARIANCE: f32 = 1.0;
 /// What is known counts for this much after one more step: a memory of 5000 steps.
 const FORGETTING: f32 = 1.0 - 1.0 / 5000.0;
 
-/// `P = U D Uᵀ`, with `U` unit upper triangular and `D` diagonal and positive (Bierman, Factorization Methods for Discrete
-/// Sequential Estimation, 1977). `P` stays symmetric and positive definite whatever is rounded, so that `f32` suffices.
+/// `P = U D Uᵀ`, with `U` unit upper triangular and `D` diagonal and positive (Bierman, Factorization Methods for
+/// Discrete Sequential Estimation, 1977). `P` stays symmetric and positive definite whatever is rounded, so that `f32`
+/// suffices.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::forecast) struct Covariance {
     /// The columns of `U` above its diagonal, one after the other.

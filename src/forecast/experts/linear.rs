@@ -30,9 +30,9 @@ pub(in crate::forecast) struct LinearExperts {
 
 clone_in_place!(LinearExperts { experts });
 
-/// Forecasts the deviation from the last value at each knot lead, relative to a baseline, as a linear function of recent
-/// differences and of running means. Weights are learned by recursive least squares with forgetting (Ljung, System
-/// Identification, 2nd ed. 1999, chapter 11).
+/// Forecasts the deviation from the last value at each knot lead, relative to a baseline, as a linear function of
+/// recent differences and of running means. Weights are learned by recursive least squares with forgetting (Ljung,
+/// System Identification, 2nd ed. 1999, chapter 11).
 ///
 /// All leads share one covariance, because they share their regressors. The leads of a bucket learn together, once the
 /// value at the last of them is known.

@@ -30,7 +30,8 @@ pub(super) struct Origin<'a> {
     pub steps_to_next: usize,
 }
 
-/// Number of regressors of a linear expert: [`WITHOUT_COVARIATES`], [`WITH_FEW_COVARIATES`] or [`WITH_MANY_COVARIATES`].
+/// Number of regressors of a linear expert: [`WITHOUT_COVARIATES`], [`WITH_FEW_COVARIATES`] or
+/// [`WITH_MANY_COVARIATES`].
 pub(super) fn regressor_count(spec: &ForecastSpec) -> usize {
     match spec.past_covariate_regressors() {
         0 => WITHOUT_COVARIATES,
@@ -40,8 +41,8 @@ pub(super) fn regressor_count(spec: &ForecastSpec) -> usize {
 }
 
 impl Origin<'_> {
-    /// A constant 1, the newest differences from the origin's residual, those of the level and of the running means, all
-    /// in units, and the past covariates.
+    /// A constant 1, the newest differences from the origin's residual, those of the level and of the running means,
+    /// all in units, and the past covariates.
     pub fn regressors<const R: usize>(&self, view: &HistoryView<'_>) -> [f32; R] {
         let residual = view.residual(self.steps_back);
         let mut regressors = [1.0; R];

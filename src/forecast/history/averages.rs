@@ -71,7 +71,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_ring_survives_a_round_trip_to_the_bit(ring in prop::collection::vec((any::<f32>(), any::<[f32; 3]>()), 0..9)) {
+        fn any_ring_survives_a_round_trip_to_the_bit(
+            ring in prop::collection::vec((any::<f32>(), any::<[f32; 3]>()), 0..9)
+        ) {
             let (values, averages): (Vec<_>, Vec<_>) = ring.into_iter().unzip();
             let decoded = decode(&values, &encode(&values, &averages)).unwrap();
             let bits = |ring: &[Averages]| ring.iter().map(|averages| averages.map(f32::to_bits)).collect::<Vec<_>>();

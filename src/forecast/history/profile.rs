@@ -108,7 +108,8 @@ impl SeasonalProfile {
         let widths = BinWidths::new(season);
         let phase = Phase::new(season, slot);
         let step = phase.in_season(season);
-        let steps_in_bin = |width: usize| width.min(season - step / width * width) as f32; // the last bin may be shorter
+        // The last bin may be shorter.
+        let steps_in_bin = |width: usize| width.min(season - step / width * width) as f32;
         let seasons = self.count / u32::try_from(season).unwrap_or(u32::MAX);
         self.count = self.count.saturating_add(1);
         let mean = &mut self.season[step / widths.season];

@@ -1,17 +1,16 @@
-//! Coverage of intervals on real series, as they are, after a level shift and after their deviations tripled: in every window
-//! of 500 slots, at an interval score close to that of split-conformal prediction. Without the data these tests are skipped
-//! with a message.
+//! Coverage of intervals on real series, as they are, after a level shift and after their deviations tripled: in every
+//! window of 500 slots, at an interval score close to that of split-conformal prediction. Without the data these tests
+//! are skipped with a message.
 
-use super::data_tests::{columns, hourly, pedestrian, rows};
-use super::*;
-use crate::series::{ClosedSlot, SeriesState};
+use super::accuracy::{columns, pedestrian, rows};
+use super::run::{LEVELS, Run};
+use crate::forecast::ForecastSpec;
 
-const LEVELS: [f32; 5] = [0.05, 0.1, 0.5, 0.9, 0.95];
 const HORIZON: usize = 24;
 /// Leads that are scored.
 const LEADS: [usize; 2] = [1, 24];
-/// Limits of each lead for a series as it is, shifted, and with tripled deviations. The errors of lead 24 overlap: a window
-/// of 500 slots has some 20 independent ones, which alone makes 5 points of coverage.
+/// Limits of each lead for a series as it is, shifted, and with tripled deviations. The errors of lead 24 overlap: a
+/// window of 500 slots has some 20 independent ones, which alone makes 5 points of coverage.
 const LIMITS: [[Limits; 3]; 2] = [
     [Limits::new(0.03, 1.01), Limits::new(0.03, 1.02), Limits::new(0.03, 1.01)],
     [Limits::new(0.06, 1.1), Limits::new(0.1, 1.45), Limits::new(0.07, 1.0)],
@@ -57,24 +56,17 @@ impl Interval {
 /// `[lead][slot of the target]`
 fn intervals(values: &[Option<f64>], season: usize) -> Vec<Vec<Option<Interval>>> {
     let spec = ForecastSpec::new(HORIZON, &LEVELS, season).unwrap();
-    let grid = hourly(&spec);
-    let (mut series, mut state) = (SeriesState::new(), ForecastState::new(&spec));
-    let (mut sums, mut out, network) =
-        (AccuracySums::new(&spec), Forecast::new(&spec), vec![0.0; HORIZON * LEVELS.len()]);
-    let mut features = vec![0.0; grid.features()];
+    let mut run = Run::of(spec);
     let mut all = vec![vec![None; values.len()]; LEADS.len()];
     for (step, value) in values.iter().enumerate() {
-        let slot = ClosedSlot { slot: step as i64, value: *value, readings: 1, reset: false };
-        let next = SeriesStep { spec: &grid, slot: &slot, future: None };
-        next.apply(&mut series, &mut state.learner(&spec, &mut sums), &mut features);
+        run.step(*value);
         if value.is_none() {
             continue;
         }
-        state.forecast(&spec, &series, &network, &mut out);
         for (lead, all) in LEADS.iter().zip(&mut all) {
-            let row = &out.quantiles[(lead - 1) * LEVELS.len()..lead * LEVELS.len()];
+            let row = run.row(*lead);
             if let Some(Some(target)) = values.get(step + lead) {
-                let interval = Interval { point: row[spec.median()], low: row[1], high: row[3], target: *target };
+                let interval = Interval { point: row[run.spec.median()], low: row[1], high: row[3], target: *target };
                 all[step + lead] = Some(interval);
             }
         }
@@ -100,7 +92,8 @@ fn coverage_errors(of_series: &[Vec<Option<Interval>>]) -> (f64, f64) {
     (worst, share(WARM, slots))
 }
 
-/// The mean score of the later half: ours, and that of split-conformal intervals, as wide as 80 % of the earlier errors.
+/// The mean score of the later half: ours, and that of split-conformal intervals, as wide as 80 % of the earlier
+/// errors.
 fn scores(of_series: &[Vec<Option<Interval>>]) -> (f64, f64) {
     let (mut ours, mut split) = (0.0, 0.0);
     for series in of_series {

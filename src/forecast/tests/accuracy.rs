@@ -1,16 +1,14 @@
-//! Accuracy on real series, without a network: in no bucket of leads is the mixture worse than the better naive forecast,
-//! and intervals cover their nominal share. The data lie outside of the repository; without them these tests are skipped
-//! with a message.
+//! Accuracy on real series, without a network: in no bucket of leads is the mixture worse than the better naive
+//! forecast, and intervals cover their nominal share. The data lie outside of the repository; without them these tests
+//! are skipped with a message.
 
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use super::*;
-use crate::series::{Aggregation, Calendar, ClosedSlot, ExtraFeatures, SeriesSpec, SeriesState};
-use crate::time::Grid;
+use super::run::{LEVELS, Run};
+use crate::forecast::{ForecastSpec, IntervalCoverage, PointMeasures, QuantileMeasures};
 
 const HORIZON: usize = 24;
-const LEVELS: [f32; 5] = [0.05, 0.1, 0.5, 0.9, 0.95];
 /// Steps before a series is scored.
 const WARM: usize = 100;
 
@@ -63,7 +61,7 @@ fn assert_accuracy(name: &str, season: usize, series: &[Vec<Option<f64>>], toler
     let mut buckets: Vec<_> =
         spec.buckets.iter().map(|_| (Bucket::default(), QuantileMeasures::new(&LEVELS))).collect();
     for values in series {
-        run(&spec, values, &mut buckets);
+        score(&spec, values, &mut buckets);
     }
     for ((points_of, quantiles), end) in buckets.iter().zip(&spec.buckets) {
         let ratio = |measure: fn(&PointMeasures) -> Option<f64>| {
@@ -83,46 +81,22 @@ fn assert_accuracy(name: &str, season: usize, series: &[Vec<Option<f64>>], toler
     }
 }
 
-/// An hourly grid for such forecasts.
-pub(super) fn hourly(spec: &ForecastSpec) -> SeriesSpec {
-    SeriesSpec {
-        grid: Grid::Regular { interval: 3_600_000 },
-        aggregation: Aggregation::Mean,
-        readings_per_slot: None,
-        allowed_lateness: 0,
-        max_gap: 100,
-        max_gap_millis: 0,
-        season: spec.season as u32,
-        horizon: spec.horizon as u32,
-        burn_in: 32,
-        calendar: Calendar::utc(),
-        extra: ExtraFeatures::default(),
-    }
-}
-
-fn run(spec: &ForecastSpec, values: &[Option<f64>], buckets: &mut [(Bucket, QuantileMeasures)]) {
-    let grid = hourly(spec);
+fn score(spec: &ForecastSpec, values: &[Option<f64>], buckets: &mut [(Bucket, QuantileMeasures)]) {
     let known: Vec<_> = values.iter().flatten().copied().collect();
     let mean = known.iter().sum::<f64>() / known.len() as f64;
     let deviation = (known.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / known.len() as f64).sqrt();
     let unit = if deviation > 0.0 { deviation } else { 1.0 };
-    let (mut series, mut state) = (SeriesState::new(), ForecastState::new(spec));
-    let (mut sums, mut out, network) =
-        (AccuracySums::new(spec), Forecast::new(spec), vec![0.0; HORIZON * LEVELS.len()]);
-    let mut features = vec![0.0; grid.features()];
+    let mut run = Run::of(spec.clone());
     for (step, value) in values.iter().enumerate() {
-        let slot = ClosedSlot { slot: step as i64, value: *value, readings: 1, reset: false };
-        let next = SeriesStep { spec: &grid, slot: &slot, future: None };
-        next.apply(&mut series, &mut state.learner(spec, &mut sums), &mut features);
+        run.step(*value);
         let Some(value) = *value else { continue };
-        state.forecast(spec, &series, &network, &mut out);
         for lead in (1..=HORIZON).filter(|_| step >= WARM.max(spec.season)) {
             let Some(Some(target)) = values.get(step + lead) else { continue };
             let (points, quantiles) = &mut buckets[spec.buckets.partition_point(|end| *end < lead)];
             let lag = spec.seasonal_lag(lead);
             let seasonal = lag.and_then(|lag| values[step + lead - lag]).unwrap_or(value);
-            let row = &out.quantiles[(lead - 1) * LEVELS.len()..lead * LEVELS.len()];
-            points.ours.add(target / unit, out.point[lead - 1] / unit, row[spec.median()] / unit, None);
+            let (point, row) = (run.out.point[lead - 1], run.row(lead));
+            points.ours.add(target / unit, point / unit, row[spec.median()] / unit, None);
             points.last.add(target / unit, value / unit, value / unit, None);
             points.seasonal.add(target / unit, seasonal / unit, seasonal / unit, None);
             quantiles.add(*target, row);
@@ -161,7 +135,8 @@ fn weather_with_sentinels() {
 #[test]
 fn virtual_machines() {
     if let Some(rows) = rows("azure_vm100_cpu") {
-        // The intervals of jobs that recur hourly are calibrated at the ends of the buckets; between them they cover 4 points less.
+        // The intervals of jobs that recur hourly are calibrated at the ends of the buckets; between them they cover 4
+        // points less.
         assert_accuracy("azure_vm100_cpu", 288, &columns("azure_vm100_cpu", 1, rows)[..25], 0.05);
     }
 }

@@ -1,0 +1,6 @@
+//! Tests of whole forecasts.
+
+mod accuracy;
+mod coverage;
+mod run;
+mod state;
