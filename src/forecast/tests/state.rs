@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::run::{LEVELS, Run};
 use crate::forecast::{Expert, ForecastSpec, ForecastState};
 use crate::series::{ClosedSlot, Target};
-use crate::snapshot::{PartReader, PartShapes, PartWriter};
+use crate::snapshot::{Part, PartReader, PartShapes, PartWriter};
 
 /// Noise of deviation 1, the same every time.
 fn noise(step: u64) -> f64 {
@@ -208,6 +208,40 @@ fn the_state_is_small_and_is_read_back_from_its_parts() {
     assert!(longer.contains(&"pending forecasts") && !longer.contains(&"output bounds"), "{longer:?}");
     let fewer_levels = read(&ForecastSpec::new(24, &LEVELS[..3], 24).unwrap()).1;
     assert!(fewer_levels.contains(&"calibration") && !fewer_levels.contains(&"mixture"), "{fewer_levels:?}");
+}
+
+/// A series with a season goes on being forecast well whichever part of its snapshot is lost.
+#[test]
+fn a_lost_part_starts_afresh_and_costs_that_part_alone() {
+    for lost in [
+        Part::OUTPUT_BOUNDS,
+        Part::HISTORY,
+        Part::LINEAR_EXPERTS,
+        Part::MIXTURE,
+        Part::CALIBRATION,
+        Part::ANOMALY_DETECTOR,
+        Part::PENDING_FORECASTS,
+    ] {
+        let mut run = Run::new(24, 24);
+        let value = |step: u64| (step % 24) as f64 + 0.1 * noise(step);
+        (0..600).for_each(|step| {
+            run.step(Some(value(step)));
+        });
+        let mut shapes = PartShapes::default();
+        let mut parts = PartWriter::new(&shapes);
+        run.state.write_parts(&mut parts);
+        let bytes = parts.finish();
+        shapes.set(lost, 1);
+        let mut parts = PartReader::new(&bytes, &shapes);
+        run.state = ForecastState::read_parts(&run.spec, &mut parts);
+        assert_eq!(parts.finish().iter().map(|discarded| discarded.part).collect::<Vec<_>>(), [lost]);
+        for step in 600..720 {
+            run.step(Some(value(step)));
+            let worst = (1..=24).map(|lead| (run.out.point[lead - 1] - ((step + lead as u64) % 24) as f64).abs());
+            let worst = worst.fold(0.0, f64::max);
+            assert!(step < 648 || worst < 1.5, "{}, {step}: {worst}", lost.name);
+        }
+    }
 }
 
 fn wild() -> impl Strategy<Value = Option<f64>> {
