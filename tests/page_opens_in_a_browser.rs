@@ -146,7 +146,7 @@ fn the_page_shows_charts_anomalies_skill_and_training() {
     assert!(page.matches("class=\"band\" d=\"M").count() >= 3 * 20, "and its bands");
     assert!(!page.contains("NaN") && !page.contains("undefined"), "no missing number is drawn");
     assert!(page.contains("class=\"score\""), "anomalies are listed");
-    assert!(page.contains("v1 promoted") && page.contains("held-out loss"), "promotions are listed");
+    assert!(page.contains("v1 promoted") && page.contains("validation loss"), "promotions are listed");
     let chart =
         |id: &str| page.split_once(&format!("id=\"{id}\"")).unwrap().1.split_once("</svg>").unwrap().0.to_owned();
     assert!(chart("skill-chart").contains("class=\"line line-a\" d=\"M"), "skill over time is drawn");
@@ -161,7 +161,7 @@ fn the_page_shows_charts_anomalies_skill_and_training() {
 
     let (page, console) = open(&format!("http://{}/", daemon.address), "390,844");
     assert!(console.is_empty(), "{console:#?}");
-    assert_eq!(page.matches("class=\"card\"").count(), 12, "a phone gets shorter pages");
+    assert_eq!(page.matches("class=\"card\"").count(), 12, "a narrow screen gets shorter pages");
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn add_long_names(dashboard: &DashboardState) {
         weights: [10.0; 6],
         ..HorizonAccuracy::default()
     };
-    [1, 100_000].map(|horizon| dashboard.record_accuracy(stream, horizon, &accuracy));
+    [1, 100_000].iter().for_each(|horizon| dashboard.record_accuracy(stream, *horizon, &accuracy));
 }
 
 /// At every width and in both colour schemes, no element is wider than its parent or lies outside the viewport.
@@ -251,9 +251,9 @@ fn the_page_fits_screens_from_360_to_2560_pixels_in_light_and_dark() {
     let address = proxy::start(daemon.address, include_str!("page/measure.js"));
     for (scheme, setting) in [("light", "preferredColorScheme=1"), ("dark", "preferredColorScheme=0")] {
         for (width, height) in [(360, 780), (768, 1024), (1400, 900), (2560, 1440)] {
-            for path in ["", "#/simulated/requests-0003"] {
-                let (url, size) = (format!("http://{address}/{path}"), format!("{width},{height}"));
-                let (page, console) = open_with(&url, &size, &[&format!("--blink-settings={setting}")]);
+            for series in ["", "simulated/requests-0003"] {
+                let url = format!("http://{address}/frame/{width}/{height}/{series}");
+                let (page, console) = open_with(&url, "2600,1500", &[&format!("--blink-settings={setting}")]);
                 assert!(console.is_empty(), "{console:#?}");
                 assert_eq!(text(&page, "measured"), format!("{width} {scheme}, many elements"), "{url}");
             }

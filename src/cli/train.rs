@@ -140,7 +140,7 @@ fn table(arguments: &Arguments, outcome: &Outcome, seconds: f64) -> String {
     let out = arguments.out.display();
     format!(
         "mean quantile loss       before     after\n\
-         held out             {champion_loss:10.5}{challenger_loss:10.5}   {judged} targets\n\
+         validation           {champion_loss:10.5}{challenger_loss:10.5}   {judged} targets\n\
          training data        {:10.5}{:10.5}\n\
          {updates} updates, {clipped} clipped, {skipped_non_finite} skipped as not finite, {seconds:.1} s\n\
          {verdict}\n\

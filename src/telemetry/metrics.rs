@@ -221,7 +221,7 @@ metrics! {
         "Global norm of the latest gradient before clipping.";
     CLIPPED_GRADIENT_NORM = "foretide_training_clipped_gradient_norm", G, None, ["stream"],
         "Global norm of the latest gradient after clipping.";
-    HELD_OUT_LOSS = "foretide_training_validation_loss", G, None, ["stream", "weights"],
+    VALIDATION_LOSS = "foretide_training_validation_loss", G, None, ["stream", "weights"],
         "Loss of the latest round's champion and challenger on the newest slots, which training does not read.";
     FIT_LOSS = "foretide_training_fit_loss", G, None, ["stream", "weights"],
         "Loss of the latest round's champion, challenger and newest weights on a sample of the training data. Far \

@@ -1,6 +1,7 @@
 "use strict";
-// Finds elements that are wider than their parent or lie outside the viewport. A test loads it into the page and reads
-// the result from the element `measured`: viewport width and colour scheme, then one problem per line.
+// Finds elements that are wider than their parent or lie outside the viewport. A test loads it into the page, which is in
+// a frame, and reads the result from the element `measured` of the outer document: viewport width and colour scheme, then
+// one problem per line.
 setTimeout(() => {
   const name = (element) => element.tagName.toLowerCase() + (element.id && "#" + element.id)
     + [...element.classList].map((kind) => "." + kind).join("");
@@ -28,8 +29,8 @@ setTimeout(() => {
   }
   if (document.documentElement.scrollWidth > width) problems.push("the page scrolls sideways");
   const scheme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-  const result = document.createElement("pre");
+  const result = top.document.createElement("pre");
   result.id = "measured";
   result.textContent = [`${innerWidth} ${scheme}, ${count > 100 ? "many" : count} elements`, ...problems].join("\n");
-  document.body.append(result);
+  top.document.body.append(result);
 }, 2800);

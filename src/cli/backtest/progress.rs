@@ -113,7 +113,7 @@ impl Observer for BacktestProgress {
 
     fn on_training_end(&mut self, round: &TrainingRound) {
         self.bar.set_message("");
-        let losses = format!("held-out loss {:.4} to {:.4}", round.champion_loss, round.challenger_loss);
+        let losses = format!("validation loss {:.4} to {:.4}", round.champion_loss, round.challenger_loss);
         let (row, updates) = (round.row, round.updates);
         self.say(&match &round.rejection {
             None => format!("trained before row {row}, {updates} updates: promoted, {losses}"),

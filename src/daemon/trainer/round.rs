@@ -187,8 +187,8 @@ impl TrainingRound<'_> {
         let label = ("stream", &*self.stream.engine.name);
         let seconds = self.context.clock.monotonic_micros().saturating_sub(started) as f64 / 1e6;
         metrics::TRAINING_SECONDS.sum(&[label]).increment(seconds);
-        metrics::HELD_OUT_LOSS.gauge(&[label, ("weights", "champion")]).set(outcome.champion_loss);
-        metrics::HELD_OUT_LOSS.gauge(&[label, ("weights", "challenger")]).set(outcome.challenger_loss);
+        metrics::VALIDATION_LOSS.gauge(&[label, ("weights", "champion")]).set(outcome.champion_loss);
+        metrics::VALIDATION_LOSS.gauge(&[label, ("weights", "challenger")]).set(outcome.challenger_loss);
         let fit = outcome.fit;
         for (weights, loss) in [("champion", fit.champion), ("challenger", fit.challenger), ("newest", fit.newest)] {
             metrics::FIT_LOSS.gauge(&[label, ("weights", weights)]).set(loss);

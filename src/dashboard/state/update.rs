@@ -124,8 +124,8 @@ pub struct TrainingOutcome {
     pub version: u64,
     /// What was decided.
     pub decision: Decision,
-    /// Held-out loss of the champion.
+    /// Validation loss of the champion.
     pub champion_loss: Option<f64>,
-    /// Held-out loss of the challenger.
+    /// Validation loss of the challenger.
     pub challenger_loss: Option<f64>,
 }

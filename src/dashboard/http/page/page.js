@@ -257,7 +257,7 @@ function training(all) {
     const both = finite(one.champion_loss) && finite(one.challenger_loss);
     const change = { promoted: "promoted", rolled_back: "again: challenger rolled back" }[kind] ?? "stays";
     const [before, after] = both ? [one.champion_loss.toPrecision(4), one.challenger_loss.toPrecision(4)] : [];
-    const losses = both && `held-out loss ${before} → ${after}`;
+    const losses = both && `validation loss ${before} → ${after}`;
     root.append(
       element("b", { promoted: "good", refused: "" }[kind] ?? "bad", `${prefix(one.stream)}v${one.version} ${change}`),
       element("small", "", new Date(one.at).toLocaleTimeString("en-GB")),
@@ -279,7 +279,7 @@ function readout(chart, at) {
     const score = chart.scores[index], expected = chart.expected[index];
     target.replaceChildren(moment(chart.times[index]) + "  observed ", bold(number(chart.values[index])),
       expected ? `, expected ${number(expected[0])} to ${number(expected[1])}` : "",
-      finite(score) ? `, anomaly score ${number(score)}` : "",
+      finite(score) ? `, anomaly score ${score.toFixed(4)}` : "",
       chart.anomalous[index] ? ` (anomalous, ${frequency(score)})` : "");
   } else {
     const lead = index - past;
