@@ -143,10 +143,7 @@ impl FutureCovariateFeed {
         let mut replay_end = watermarks.last().map_or(0, |watermark| watermark.next);
         if replay_end > range.end {
             tracing::warn!(
-                topic,
-                partition = number,
-                offset = replay_end,
-                end = range.end,
+                %topic, partition = number, offset = replay_end, end = range.end,
                 "the future-covariate topic was deleted and recreated; reading it from its beginning"
             );
             watermarks.clear();
@@ -155,10 +152,7 @@ impl FutureCovariateFeed {
         let oldest_needed = watermarks.first().map(|watermark| watermark.oldest);
         if let Some(offset) = oldest_needed.filter(|offset| *offset < range.start) {
             tracing::warn!(
-                topic,
-                partition = number,
-                offset,
-                oldest = range.start,
+                %topic, partition = number, offset, oldest = range.start,
                 "retention deleted future-covariate records that the restore needs; forecasts may differ from before. \
                  Let the topic keep its records for longer than checkpoint_interval"
             );
@@ -205,9 +199,7 @@ impl FutureCovariateFeed {
             Err(BrokerError::Retriable(error)) => {
                 let Partition { topic, number } = &self.partition;
                 tracing::warn!(
-                    topic = &**topic,
-                    partition = number,
-                    error,
+                    topic = %topic, partition = number, error,
                     "cannot read future covariates now; a later transaction uses them"
                 );
             }
@@ -236,9 +228,7 @@ impl FutureCovariateFeed {
         if !engine.confirm_watermark(task, watermark) {
             let Partition { topic, number } = &self.partition;
             tracing::warn!(
-                topic = &**topic,
-                partition = number,
-                offset = watermark.next,
+                topic = %topic, partition = number, offset = watermark.next,
                 "the topic no longer holds future covariates that were used here; forecasts may differ from before. \
                  Let it keep its records for longer than checkpoint_interval and their slots, without compaction"
             );

@@ -93,7 +93,7 @@ impl ModelSubscription {
                 Err(error) => {
                     let Partition { topic, number } = &self.partition;
                     tracing::warn!(
-                        topic = &**topic, partition = number, offset = record.offset, %error,
+                        topic = %topic, partition = number, offset = record.offset, %error,
                         "ignoring an unusable record of the models topic"
                     );
                 }

@@ -12,7 +12,7 @@ use crate::{
 /// What a shard keeps of a task beside the engine's state.
 pub struct PartitionTask {
     /// The task in the engine.
-    pub task: TaskHandle,
+    pub handle: TaskHandle,
     /// The index of its stream in the plan.
     pub stream: usize,
     /// The newest checkpoint in the state topic that this shard knows of.
@@ -27,8 +27,8 @@ pub struct PartitionTask {
 
 impl PartitionTask {
     /// A task of which nothing is restored yet.
-    pub fn new(task: TaskHandle, stream: usize) -> Self {
-        Self { task, stream, checkpoint: None, checkpoint_at: 0, stale_series: Vec::new(), feed: None }
+    pub fn new(handle: TaskHandle, stream: usize) -> Self {
+        Self { handle, stream, checkpoint: None, checkpoint_at: 0, stale_series: Vec::new(), feed: None }
     }
 }
 

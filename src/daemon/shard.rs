@@ -223,9 +223,9 @@ impl Shard {
         metrics::REBALANCES.counter(&[]).increment(1);
         self.transaction.discard(partitions);
         for revoked in self.restores.revoke(partitions, self.clock.monotonic_micros()) {
-            for own in revoked.tasks {
-                self.telemetry.status.remove(self.engine.id(own.task));
-                self.engine.close(own.task);
+            for task in revoked.tasks {
+                self.telemetry.status.remove(self.engine.id(task.handle));
+                self.engine.close(task.handle);
             }
         }
         self.membership.member.release(partitions)
@@ -306,8 +306,8 @@ impl Shard {
     fn read_again(&mut self, partitions: BTreeSet<Partition>) -> Result<(), BrokerError> {
         for partition in partitions {
             let assigned = self.restores.partitions.get(&partition).filter(|assigned| assigned.running());
-            if let Some(own) = assigned.and_then(|assigned| assigned.tasks.first()) {
-                self.membership.member.start(&partition, self.engine.position(own.task))?;
+            if let Some(task) = assigned.and_then(|assigned| assigned.tasks.first()) {
+                self.membership.member.start(&partition, self.engine.position(task.handle))?;
             }
         }
         Ok(())

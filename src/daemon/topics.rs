@@ -54,10 +54,7 @@ pub fn prepare(broker: &dyn Broker, plan: &Plan, create: bool) -> Result<Topics,
             return Err(BrokerError::Rejected(missing_topic_message(&output)));
         }
         tracing::info!(
-            topic = output.name,
-            partitions = output.partitions,
-            compacted = output.compacted,
-            "creating topic"
+            topic = %output.name, partitions = output.partitions, compacted = output.compacted, "creating topic"
         );
         broker.create(&output)?;
     }

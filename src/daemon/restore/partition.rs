@@ -158,15 +158,15 @@ impl AssignedPartition {
 
     /// Empties the tasks, at the position where serving begins.
     fn reset(&mut self, engine: &mut Engine) {
-        for own in &mut self.tasks {
-            let id = engine.id(own.task).clone();
-            engine.close(own.task);
-            if let Some(task) = engine.open(id, self.serve_from) {
-                own.task = task;
+        for task in &mut self.tasks {
+            let id = engine.id(task.handle).clone();
+            engine.close(task.handle);
+            if let Some(handle) = engine.open(id, self.serve_from) {
+                task.handle = handle;
             }
-            own.checkpoint = None;
-            own.feed = None;
-            own.stale_series.clear();
+            task.checkpoint = None;
+            task.feed = None;
+            task.stale_series.clear();
         }
         self.stats = RestoreStats::default();
     }
@@ -210,7 +210,7 @@ impl AssignedPartition {
             }
             Phase::LoadingCovariates { replay_from } => {
                 let replay_from = *replay_from;
-                for feed in self.tasks.iter_mut().filter_map(|own| own.feed.as_mut()) {
+                for feed in self.tasks.iter_mut().filter_map(|task| task.feed.as_mut()) {
                     if !feed.fill(wait)? {
                         return Ok(SliceOutcome::More);
                     }
@@ -264,7 +264,7 @@ impl AssignedPartition {
         let evidence = Evidence {
             committed: self.committed,
             restored: self.stats.max_position,
-            fingerprint: self.tasks.iter().find_map(|own| own.checkpoint.as_ref()?.topic_fingerprint),
+            fingerprint: self.tasks.iter().find_map(|task| task.checkpoint.as_ref()?.topic_fingerprint),
             seen_shorter: self.seen_shorter,
         };
         match ServingPosition::find(inputs.broker, partition, evidence)? {
@@ -277,7 +277,7 @@ impl AssignedPartition {
             }
         }
         let replay_from = self.resume_tasks(inputs, partition)?;
-        if self.tasks.iter().any(|own| own.feed.is_some()) {
+        if self.tasks.iter().any(|task| task.feed.is_some()) {
             self.phase = Phase::LoadingCovariates { replay_from };
             return Ok(SliceOutcome::More);
         }
@@ -286,11 +286,11 @@ impl AssignedPartition {
 
     /// The topic was recreated: empties the tasks, and notes the series whose snapshots the next commit deletes.
     fn discard_stale_state(&mut self, engine: &mut Engine, oldest: i64) {
-        let stale: Vec<Vec<String>> = self.tasks.iter().map(|own| engine.keys(own.task)).collect();
+        let stale: Vec<Vec<String>> = self.tasks.iter().map(|task| engine.keys(task.handle)).collect();
         self.serve_from = oldest;
         self.reset(engine);
-        for (own, stale) in self.tasks.iter_mut().zip(stale) {
-            own.stale_series = stale;
+        for (task, stale) in self.tasks.iter_mut().zip(stale) {
+            task.stale_series = stale;
         }
     }
 
@@ -298,20 +298,20 @@ impl AssignedPartition {
     fn resume_tasks(&mut self, inputs: &mut RestoreInputs<'_>, partition: &Partition) -> Result<i64, BrokerError> {
         let engine = &mut *inputs.engine;
         let mut replay_from = self.serve_from;
-        for own in &mut self.tasks {
-            let recorded = own.checkpoint.as_ref().map(|checkpoint| &checkpoint.progress);
+        for task in &mut self.tasks {
+            let recorded = task.checkpoint.as_ref().map(|checkpoint| &checkpoint.progress);
             let mut progress = recorded.cloned().unwrap_or_default();
-            let stream = &inputs.plan.streams[own.stream];
+            let stream = &inputs.plan.streams[task.stream];
             if let Some(plan) = &stream.future_covariates {
                 let watermarks = &mut progress.watermarks;
-                own.feed = Some(FutureCovariateFeed::open(inputs.broker, stream, plan, partition, watermarks)?);
+                task.feed = Some(FutureCovariateFeed::open(inputs.broker, stream, plan, partition, watermarks)?);
             }
-            if own.checkpoint.is_some() {
-                engine.resume(own.task, &progress);
-                activate_recorded_weights(engine, own.task, progress.replay_from);
+            if task.checkpoint.is_some() {
+                engine.resume(task.handle, &progress);
+                activate_recorded_weights(engine, task.handle, progress.replay_from);
                 replay_from = replay_from.min(progress.replay_from);
             } else {
-                skip_replay(engine, own.task, self.serve_from);
+                skip_replay(engine, task.handle, self.serve_from);
             }
         }
         Ok(replay_from)
@@ -324,20 +324,16 @@ impl AssignedPartition {
         partition: &Partition,
         replay_from: i64,
     ) -> Result<SliceOutcome, BrokerError> {
-        for own in &mut self.tasks {
-            let position = inputs.engine.position(own.task);
-            show_recorded_covariates(inputs.engine, own, position);
+        for task in &mut self.tasks {
+            let position = inputs.engine.position(task.handle);
+            show_recorded_covariates(inputs.engine, task, position);
         }
         let oldest = inputs.broker.offsets(partition)?.start;
         if oldest > replay_from {
             let not_replayed = oldest.min(self.serve_from) - replay_from;
             let unread = (oldest - self.serve_from).max(0);
             tracing::warn!(
-                topic = &*partition.topic,
-                partition = partition.number,
-                offset = replay_from,
-                oldest,
-                not_replayed,
+                topic = %partition.topic, partition = partition.number, offset = replay_from, oldest, not_replayed,
                 unread,
                 "retention deleted input that the restore needs; series continue from older snapshots, unread records \
                  are lost. Let the topic keep its records for longer than checkpoint_interval"

@@ -17,33 +17,33 @@ pub fn replay_batch(
     end: i64,
 ) -> usize {
     let mut replayed = 0;
-    for own in tasks {
-        let task = own.task;
-        let start = engine.position(task);
+    for task in tasks {
+        let handle = task.handle;
+        let start = engine.position(handle);
         engine.begin(false);
-        let mut change = next_change(engine, task, start);
+        let mut change = next_change(engine, handle, start);
         for record in batch.iter().filter(|record| record.offset >= start && record.offset < end) {
             while let Some(at) = change.filter(|&at| record.offset >= at) {
-                engine.advance(task, at);
+                engine.advance(handle, at);
                 engine.finish(0.0);
-                activate_recorded_weights(engine, task, at);
-                show_recorded_covariates(engine, own, at);
-                change = next_change(engine, task, at);
+                activate_recorded_weights(engine, handle, at);
+                show_recorded_covariates(engine, task, at);
+                change = next_change(engine, handle, at);
             }
-            let decoder = &mut decoders[own.stream];
+            let decoder = &mut decoders[task.stream];
             // Rejected records went to the dead-letter topic when they were first read.
             let _rejected = decoder.decode(
                 record.key,
                 record.timestamp,
                 record.payload,
                 &mut |series: &str, time, value, covariates| {
-                    engine.accept(task, &Observation { offset: record.offset, series, time, value, covariates });
+                    engine.accept(handle, &Observation { offset: record.offset, series, time, value, covariates });
                 },
             );
             replayed += 1;
         }
         if let Some(next) = batch.next_offset() {
-            engine.advance(task, next.clamp(start, end.max(start)));
+            engine.advance(handle, next.clamp(start, end.max(start)));
         }
         engine.finish(0.0);
     }
@@ -53,14 +53,14 @@ pub fn replay_batch(
 /// Advances the tasks to `end`, where serving begins, also past offsets that hold no record (transaction markers).
 pub fn finish_replay(engine: &mut Engine, tasks: &mut [PartitionTask], end: i64) {
     engine.begin(false);
-    for own in tasks {
-        let task = own.task;
-        while let Some(at) = next_change(engine, task, engine.position(task)).filter(|&at| at <= end) {
-            engine.advance(task, at);
-            activate_recorded_weights(engine, task, at);
-            show_recorded_covariates(engine, own, at);
+    for task in tasks {
+        let handle = task.handle;
+        while let Some(at) = next_change(engine, handle, engine.position(handle)).filter(|&at| at <= end) {
+            engine.advance(handle, at);
+            activate_recorded_weights(engine, handle, at);
+            show_recorded_covariates(engine, task, at);
         }
-        engine.advance(task, end.max(engine.position(task)));
+        engine.advance(handle, end.max(engine.position(handle)));
         engine.finish(0.0);
     }
 }
@@ -79,11 +79,11 @@ fn next_change(engine: &Engine, task: TaskHandle, position: i64) -> Option<i64> 
 }
 
 /// Shows the engine the future covariates that were read when the input at `position` was first served.
-pub fn show_recorded_covariates(engine: &mut Engine, own: &mut PartitionTask, position: i64) {
-    if let (Some(feed), Some(watermark)) = (&mut own.feed, engine.watermark_at(own.task, position))
-        && engine.covariate_offset(own.task) < watermark.next
+pub fn show_recorded_covariates(engine: &mut Engine, task: &mut PartitionTask, position: i64) {
+    if let (Some(feed), Some(watermark)) = (&mut task.feed, engine.watermark_at(task.handle, position))
+        && engine.covariate_offset(task.handle) < watermark.next
     {
-        feed.show_until(engine, own.task, watermark);
+        feed.show_until(engine, task.handle, watermark);
     }
 }
 
@@ -93,12 +93,7 @@ pub fn activate_recorded_weights(engine: &mut Engine, task: TaskHandle, position
     if !engine.activate(task, version) && engine.version(task) != version {
         let (id, serving) = (engine.id(task), engine.version(task));
         tracing::warn!(
-            stream = &*id.stream,
-            topic = &*id.topic,
-            partition = id.partition,
-            offset = position,
-            version,
-            serving,
+            stream = %id.stream, topic = %id.topic, partition = id.partition, offset = position, version, serving,
             "the models topic no longer holds the weights of this input; replaying with others. Forecasts may differ \
              until the next burn-in"
         );

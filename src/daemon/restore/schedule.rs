@@ -63,10 +63,7 @@ impl RestoreSchedule {
         for (partition, &committed) in partitions.iter().zip(committed) {
             let copy = copies.get(&state(partition)).cloned();
             tracing::info!(
-                topic = &*partition.topic,
-                partition = partition.number,
-                offset = committed,
-                warm = copy.is_some(),
+                topic = %partition.topic, partition = partition.number, offset = committed, warm = copy.is_some(),
                 "partition assigned; restoring"
             );
             let assigned = AssignedPartition::open(plan, engine, partition, committed, copy, now);
@@ -156,9 +153,9 @@ impl RestoreSchedule {
                 Ok(SliceOutcome::Ready(offset)) => {
                     let stats = assigned.stats;
                     tracing::info!(topic, partition = number, offset, ?stats, "partition restored; serving");
-                    if let Some(own) = assigned.tasks.first() {
+                    if let Some(task) = assigned.tasks.first() {
                         let micros = inputs.now.saturating_sub(assigned.assigned_at);
-                        stats.record(&inputs.plan.streams[own.stream].engine.name, micros);
+                        stats.record(&inputs.plan.streams[task.stream].engine.name, micros);
                     }
                     member.start(partition, offset)?;
                     progress.ready = true;
@@ -166,8 +163,7 @@ impl RestoreSchedule {
                 // A rejected request may be for a topic that is just being recreated.
                 Err(BrokerError::Retriable(error) | BrokerError::Rejected(error)) => {
                     tracing::warn!(
-                        topic, partition = number, error, retry_in = ?RETRY_DELAY,
-                        "restore postponed; retrying"
+                        topic, partition = number, error, retry_in = ?RETRY_DELAY, "restore postponed; retrying"
                     );
                     assigned.suspend(inputs.engine, inputs.now + RETRY_DELAY.as_micros() as u64);
                 }
@@ -181,15 +177,11 @@ impl RestoreSchedule {
     /// Logs how far every restore is.
     pub fn log_progress(&self, engine: &Engine) {
         for (partition, assigned) in self.partitions.iter().filter(|(_, assigned)| assigned.restoring()) {
-            let position = assigned.tasks.first().map_or(0, |own| engine.position(own.task));
+            let position = assigned.tasks.first().map_or(0, |task| engine.position(task.handle));
             let RestoreStats { snapshots, replayed, .. } = assigned.stats;
             tracing::info!(
-                topic = &*partition.topic,
-                partition = partition.number,
-                snapshots,
-                replayed,
-                remaining = assigned.remaining(position),
-                "restoring"
+                topic = %partition.topic, partition = partition.number, snapshots, replayed,
+                remaining = assigned.remaining(position), "restoring"
             );
         }
     }

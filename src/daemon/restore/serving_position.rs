@@ -46,11 +46,7 @@ impl ServingPosition {
         let furthest = evidence.restored.max(evidence.committed);
         let recreated = || {
             tracing::warn!(
-                topic,
-                partition = number,
-                committed = evidence.committed,
-                end = range.end,
-                oldest = range.start,
+                %topic, partition = number, committed = evidence.committed, end = range.end, oldest = range.start,
                 "the topic was deleted and recreated; its series start empty at its oldest record"
             );
             Self::Recreated(range.start)
@@ -60,10 +56,7 @@ impl ServingPosition {
                 return Ok(recreated());
             }
             tracing::warn!(
-                topic,
-                partition = number,
-                offset = furthest,
-                end = range.end,
+                %topic, partition = number, offset = furthest, end = range.end,
                 "the topic ends before the input that was read from it; checking again"
             );
             return Ok(Self::Unsure);
@@ -79,9 +72,7 @@ impl ServingPosition {
                     return Ok(recreated());
                 }
                 tracing::warn!(
-                    topic,
-                    partition = number,
-                    offset,
+                    %topic, partition = number, offset,
                     "the consumer group lost its committed offset; continuing at the newest restored state"
                 );
                 Ok(Self::At(offset))

@@ -27,9 +27,9 @@ impl<'a> SnapshotLoader<'a> {
         partition: &'a Partition,
         stats: &'a mut RestoreStats,
     ) -> Self {
-        let prefix = |own: &PartitionTask| {
+        let prefix = |task: &PartitionTask| {
             let mut prefix = String::new();
-            StateKey::write_series(&mut prefix, &engine.id(own.task).stream, &partition.topic, partition.number, "");
+            StateKey::write_series(&mut prefix, &engine.id(task.handle).stream, &partition.topic, partition.number, "");
             prefix
         };
         let prefixes = tasks.iter().map(prefix).collect();
@@ -47,7 +47,7 @@ impl<'a> SnapshotLoader<'a> {
         }
         let mut discarded: BTreeMap<String, usize> = BTreeMap::new();
         for (index, series) in series.into_iter().enumerate() {
-            for restored in self.engine.restore(self.tasks[index].task, &series) {
+            for restored in self.engine.restore(self.tasks[index].handle, &series) {
                 match restored {
                     Ok(parts) => {
                         self.stats.snapshots += 1;
@@ -59,10 +59,7 @@ impl<'a> SnapshotLoader<'a> {
         }
         for (part, series) in discarded {
             tracing::warn!(
-                topic = &*self.partition.topic,
-                partition = self.partition.number,
-                part,
-                series,
+                topic = %self.partition.topic, partition = self.partition.number, part, series,
                 "snapshots hold an unusable part; it starts empty in these series"
             );
         }
@@ -70,7 +67,7 @@ impl<'a> SnapshotLoader<'a> {
 
     fn reject(&mut self, error: &StateRejection) {
         tracing::warn!(
-            topic = &*self.partition.topic, partition = self.partition.number, %error,
+            topic = %self.partition.topic, partition = self.partition.number, %error,
             "ignoring an unusable record of the state topic; its state is rebuilt from the input"
         );
         self.stats.rejected += 1;
@@ -84,8 +81,7 @@ impl<'a> SnapshotLoader<'a> {
     ) -> Result<(), StateRejection> {
         // Nearly all records are series of these tasks. Comparing prefixes is several times faster than parsing the
         // key.
-        let own = self.prefixes.iter().position(|prefix| key.starts_with(prefix.as_bytes()));
-        if let Some(index) = own {
+        if let Some(index) = self.prefixes.iter().position(|prefix| key.starts_with(prefix.as_bytes())) {
             let name = StateKey::read_series(&key[self.prefixes[index].len()..])?;
             let envelope = Envelope::decode(payload)?;
             if envelope.kind != StateKind::Series {
@@ -101,7 +97,7 @@ impl<'a> SnapshotLoader<'a> {
             return Ok(());
         }
         let engine = &self.engine;
-        let Some(own) = self.tasks.iter_mut().find(|own| *engine.id(own.task).stream == *stream) else {
+        let Some(task) = self.tasks.iter_mut().find(|task| *engine.id(task.handle).stream == *stream) else {
             return Ok(());
         };
         let envelope = Envelope::decode(payload)?;
@@ -109,7 +105,7 @@ impl<'a> SnapshotLoader<'a> {
             return Err(StateRejection::Kind(String::from_utf8_lossy(key).into_owned()));
         }
         self.stats.max_position = self.stats.max_position.max(Some(envelope.position));
-        own.checkpoint = Some(TaskCheckpoint::from_bytes(envelope.body)?);
+        task.checkpoint = Some(TaskCheckpoint::from_bytes(envelope.body)?);
         Ok(())
     }
 }

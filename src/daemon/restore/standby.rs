@@ -175,9 +175,7 @@ impl Standby {
                 standby.copy.update(&batch);
                 if self.bytes() > plan.standby_bytes {
                     tracing::info!(
-                        topic = plan.state_topic,
-                        partition,
-                        limit = plan.standby_bytes,
+                        topic = %plan.state_topic, partition, limit = plan.standby_bytes,
                         "no standby copy of this partition: limits.standby_bytes is reached"
                     );
                     self.partitions.remove(&partition);

@@ -48,12 +48,12 @@ pub fn commit(mut inputs: CommitInputs<'_>) -> Result<Vec<u64>, BrokerError> {
     let positions: BTreeMap<_, _> =
         advances.map(|advance| (input_partition(inputs.engine.id(advance.task)), advance.to)).collect();
     inputs.member.commit(&positions.into_iter().collect::<Vec<_>>())?;
-    for (task, checkpoint) in checkpoints {
-        let assigned = inputs.partitions.get_mut(&input_partition(inputs.engine.id(task)));
-        if let Some(own) = assigned.and_then(|assigned| assigned.tasks.iter_mut().find(|own| own.task == task)) {
-            own.checkpoint = Some(checkpoint);
-            own.checkpoint_at = inputs.now;
-            own.stale_series.clear();
+    for (handle, checkpoint) in checkpoints {
+        let assigned = inputs.partitions.get_mut(&input_partition(inputs.engine.id(handle)));
+        if let Some(task) = assigned.and_then(|assigned| assigned.tasks.iter_mut().find(|task| task.handle == handle)) {
+            task.checkpoint = Some(checkpoint);
+            task.checkpoint_at = inputs.now;
+            task.stale_series.clear();
         }
     }
     Ok(forecast_bytes)
@@ -65,7 +65,7 @@ impl CommitInputs<'_> {
         let Self { plan, engine, member, forecasts, partitions, output, .. } = self;
         let mut payload = Vec::new();
         let streams: BTreeMap<TaskHandle, usize> =
-            partitions.values().flat_map(|assigned| &assigned.tasks).map(|own| (own.task, own.stream)).collect();
+            partitions.values().flat_map(|assigned| &assigned.tasks).map(|task| (task.handle, task.stream)).collect();
         let (mut stream, mut topic) = (0, (None, ""));
         for row in &output.forecasts {
             if topic.0 != Some(row.task) {
@@ -109,12 +109,12 @@ impl CommitInputs<'_> {
     /// Sends the dead letters of future covariates, for the tasks that advance: their checkpoints say that the records
     /// were read.
     fn send_covariate_dead_letters(&mut self) -> Result<(), BrokerError> {
-        for own in self.partitions.values().flat_map(|assigned| &assigned.tasks) {
-            let Some(feed) = own.feed.as_ref().filter(|_| self.output.moved(own.task)) else { continue };
+        for task in self.partitions.values().flat_map(|assigned| &assigned.tasks) {
+            let Some(feed) = task.feed.as_ref().filter(|_| self.output.moved(task.handle)) else { continue };
             for rejected in &feed.dead_letters {
                 let letter = DeadLetter {
                     rejection: &rejected.rejection,
-                    stream: &self.plan.streams[own.stream].engine.name,
+                    stream: &self.plan.streams[task.stream].engine.name,
                     topic: &feed.partition.topic,
                     partition: feed.partition.number,
                     offset: rejected.offset,
@@ -147,7 +147,7 @@ impl CommitInputs<'_> {
         let mut key = String::new();
         for advance in &self.output.tasks {
             let id = self.engine.id(advance.task);
-            for series in self.task(advance.task).map(|own| own.stale_series.clone()).unwrap_or_default() {
+            for series in self.task(advance.task).map(|task| task.stale_series.clone()).unwrap_or_default() {
                 key.clear();
                 StateKey::write_series(&mut key, &id.stream, &id.topic, id.partition, &series);
                 self.send_state(id.partition, &key, None)?;
@@ -171,16 +171,16 @@ impl CommitInputs<'_> {
     fn send_checkpoints(&mut self) -> Result<Vec<(TaskHandle, TaskCheckpoint)>, BrokerError> {
         let mut sent = Vec::new();
         for advance in &self.output.tasks {
-            let Some(own) = self.task(advance.task) else { continue };
-            let age = self.now.saturating_sub(own.checkpoint_at);
+            let Some(task) = self.task(advance.task) else { continue };
+            let age = self.now.saturating_sub(task.checkpoint_at);
             let old = age >= self.plan.checkpoint_interval / CHECKPOINTS_PER_INTERVAL;
-            if !(advance.checkpoint_due || old || own.checkpoint.is_none()) {
+            if !(advance.checkpoint_due || old || task.checkpoint.is_none()) {
                 continue;
             }
             let id = self.engine.id(advance.task);
             let checkpoint = TaskCheckpoint {
                 progress: advance.progress.clone(),
-                fingerprint: self.plan.streams[own.stream].engine.network.fingerprint(),
+                fingerprint: self.plan.streams[task.stream].engine.network.fingerprint(),
                 topic_fingerprint: self.topic_fingerprint(id),
             };
             let mut key = String::new();
@@ -194,9 +194,9 @@ impl CommitInputs<'_> {
         Ok(sent)
     }
 
-    fn task(&self, task: TaskHandle) -> Option<&PartitionTask> {
-        let assigned = self.partitions.get(&input_partition(self.engine.id(task)))?;
-        assigned.tasks.iter().find(|own| own.task == task)
+    fn task(&self, handle: TaskHandle) -> Option<&PartitionTask> {
+        let assigned = self.partitions.get(&input_partition(self.engine.id(handle)))?;
+        assigned.tasks.iter().find(|task| task.handle == handle)
     }
 
     /// The newest input record of a task, if it has a timestamp.

@@ -145,9 +145,9 @@ impl CommittedTransaction<'_> {
 
 /// Counts the dead letters of future covariates that the transaction has written, and removes them from their feeds.
 pub fn clear_covariate_dead_letters(plan: &Plan, tasks: &mut [PartitionTask], output: &Transaction) {
-    for own in tasks {
-        let stream: &str = &plan.streams[own.stream].engine.name;
-        if let Some(feed) = own.feed.as_mut().filter(|_| output.moved(own.task)) {
+    for task in tasks {
+        let stream: &str = &plan.streams[task.stream].engine.name;
+        if let Some(feed) = task.feed.as_mut().filter(|_| output.moved(task.handle)) {
             feed.dead_letters.drain(..).for_each(|rejected| record_dead_letter(stream, &rejected.rejection));
         }
     }

@@ -56,8 +56,8 @@ impl Intake<'_> {
             let Some(assigned) = partitions.get(&batch.partition).filter(|assigned| assigned.running()) else {
                 continue;
             };
-            for own in &assigned.tasks {
-                engine.activate(own.task, engine.newest_version(&plan.streams[own.stream].engine.name));
+            for task in &assigned.tasks {
+                engine.activate(task.handle, engine.newest_version(&plan.streams[task.stream].engine.name));
             }
             let mut next = 0;
             while next < batch.len() {
@@ -68,15 +68,15 @@ impl Intake<'_> {
                     return accepted;
                 }
                 let chunk = next..(next + CHUNK_RECORDS).min(batch.len());
-                for own in &assigned.tasks {
-                    let (stream, decoder) = (&plan.streams[own.stream], &mut decoders[own.stream]);
+                for task in &assigned.tasks {
+                    let (stream, decoder) = (&plan.streams[task.stream], &mut decoders[task.stream]);
                     for record in chunk.clone() {
-                        if let Some(rejection) = accept_record(engine, own.task, stream, decoder, batch, record) {
-                            rejected.push(RejectedRecord { batch: index, record, stream: own.stream, rejection });
+                        if let Some(rejection) = accept_record(engine, task.handle, stream, decoder, batch, record) {
+                            rejected.push(RejectedRecord { batch: index, record, stream: task.stream, rejection });
                         }
                     }
                     if let Some(last) = batch.get(chunk.end - 1) {
-                        engine.advance(own.task, last.offset + 1);
+                        engine.advance(task.handle, last.offset + 1);
                     }
                 }
                 next = chunk.end;

@@ -43,16 +43,16 @@ impl ShardTelemetry {
     pub fn report(&mut self, restores: &RestoreSchedule, engine: &Engine, now: u64) {
         (self.reported_at, self.dirty) = (now, false);
         for assigned in restores.partitions.values() {
-            for own in &assigned.tasks {
-                let position = engine.position(own.task);
+            for task in &assigned.tasks {
+                let position = engine.position(task.handle);
                 let status = TaskStatus {
                     state: assigned.state(),
                     position,
-                    series: engine.series_count(own.task) as u64,
-                    state_bytes: engine.state_bytes(own.task) as u64,
+                    series: engine.series_count(task.handle) as u64,
+                    state_bytes: engine.state_bytes(task.handle) as u64,
                     remaining: assigned.remaining(position),
                 };
-                self.status.set(engine.id(own.task), status);
+                self.status.set(engine.id(task.handle), status);
             }
         }
     }

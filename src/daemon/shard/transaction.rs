@@ -53,7 +53,7 @@ impl OpenTransaction {
         partitions: &mut BTreeMap<Partition, AssignedPartition>,
     ) -> Result<(), BrokerError> {
         for (partition, assigned) in partitions.iter_mut().filter(|(_, assigned)| assigned.running()) {
-            if assigned.tasks.iter().all(|own| own.feed.is_none()) {
+            if assigned.tasks.iter().all(|task| task.feed.is_none()) {
                 continue;
             }
             let mut batches = self.inbox.iter().filter(|batch| batch.partition == *partition).peekable();
@@ -61,9 +61,9 @@ impl OpenTransaction {
                 continue;
             }
             let newest = batches.flat_map(Batch::iter).filter_map(|record| record.timestamp).max();
-            for own in &mut assigned.tasks {
-                if let Some(feed) = &mut own.feed {
-                    feed.show_arrived(engine, own.task, newest)?;
+            for task in &mut assigned.tasks {
+                if let Some(feed) = &mut task.feed {
+                    feed.show_arrived(engine, task.handle, newest)?;
                 }
             }
         }

@@ -59,13 +59,8 @@ impl TrainingRound<'_> {
         }
         *self.rounds += 1;
         tracing::info!(
-            stream = name,
-            series = history.sequences.len(),
-            steps = history.steps,
-            left_out = history.left_out,
-            version = champion.version,
-            updates = self.spec.max_updates,
-            "training"
+            stream = %name, series = history.sequences.len(), steps = history.steps, left_out = history.left_out,
+            version = champion.version, updates = self.spec.max_updates, "training"
         );
         let outcome = self.train(&champion.weights, &history.sequences)?;
         self.record_outcome(&outcome, started);
@@ -129,8 +124,8 @@ impl TrainingRound<'_> {
             return Ok(None);
         }
         tracing::warn!(
-            stream = %self.stream.engine.name, version = champion.version, loss = compared.champion_loss,
-            parent, parent_loss = compared.challenger_loss,
+            stream = %self.stream.engine.name, version = champion.version, loss = compared.champion_loss, parent,
+            parent_loss = compared.challenger_loss,
             "the serving weights do worse on the newest history than the weights they were trained from; rolling back"
         );
         Ok(Some(Challenger {
