@@ -30,8 +30,7 @@ impl Context {
         self.shutdown.is_cancelled()
     }
 
-    /// Blocks the calling thread for `duration`, or until the process is to stop. Not to be called on a thread of the
-    /// runtime.
+    /// Blocks a thread outside of the runtime for `duration`, or until the process is to stop.
     pub fn pause(&self, duration: Duration) {
         if !self.stopping() {
             // Both outcomes end the pause: the caller looks at `stopping` itself.

@@ -103,10 +103,6 @@ impl FutureCovariateDecoder {
     }
 }
 
-fn second_topic(plan: &FutureCovariatesPlan, number: i32) -> Partition {
-    Partition { topic: plan.topic.as_str().into(), number }
-}
-
 /// Reads the future covariates of one task, and shows them to the engine.
 pub struct FutureCovariateFeed {
     /// The partition of the future-covariate topic.
@@ -137,7 +133,7 @@ impl FutureCovariateFeed {
         input: &Partition,
         watermarks: &mut Vec<CovariateWatermark>,
     ) -> Result<Self, BrokerError> {
-        let partition = second_topic(plan, input.number);
+        let partition = Partition { topic: plan.topic.as_str().into(), number: input.number };
         let (topic, number) = (&*partition.topic, partition.number);
         let range = broker.offsets(&partition)?;
         let mut replay_end = watermarks.last().map_or(0, |watermark| watermark.next);
@@ -170,8 +166,7 @@ impl FutureCovariateFeed {
         })
     }
 
-    /// Reads on, for at most `wait`. Returns whether everything is read that was there when the feed was opened, or as
-    /// much as may wait.
+    /// Reads on, for at most `wait`. Returns whether it is at the end that the topic had at first, or may not read on.
     pub fn fill(&mut self, wait: Duration) -> Result<bool, BrokerError> {
         if self.waiting.len() >= MAX_WAITING && self.next >= self.replay_end {
             return Ok(true);
@@ -260,7 +255,8 @@ fn is_later(record: &CovariateRecord, now: Option<i64>) -> bool {
 pub struct FutureCovariateHistory<'a> {
     spec: FutureCovariateSpec,
     max_keys: usize,
-    source: Option<HistorySource>,
+    /// `None` once the topic is read to the end that it had when the history was opened.
+    feed: Option<FutureCovariateFeed>,
     stopped: &'a dyn Fn() -> bool,
     waiting: VecDeque<CovariateRecord>,
     by_key: BTreeMap<String, FutureCovariateTable>,
@@ -268,57 +264,33 @@ pub struct FutureCovariateHistory<'a> {
     error: Option<BrokerError>,
 }
 
-/// A partition of the future-covariate topic, up to where it ended when the history was opened.
-struct HistorySource {
-    reader: Box<dyn Reader>,
-    decoder: FutureCovariateDecoder,
-    end: i64,
-}
-
-impl HistorySource {
-    fn read(&mut self, stopped: &dyn Fn() -> bool) -> Result<Option<Vec<CovariateRecord>>, BrokerError> {
-        while !stopped() && !self.reader.has_reached(self.end)? {
-            let Some(batch) = self.reader.read(HISTORY_WAIT, READ_RECORDS)? else { continue };
-            let records = batch.iter().filter(|record| record.offset < self.end);
-            return Ok(Some(records.map(|record| self.decoder.decode(record)).collect()));
-        }
-        Ok(None)
-    }
-}
-
 impl<'a> FutureCovariateHistory<'a> {
-    /// Opens a partition of the stream's future-covariate topic. Stays empty where the stream has none.
+    /// Opens the future covariates of an input partition. Stays empty where the stream has none.
     ///
     /// # Errors
     /// The broker's, or [`BrokerError::Rejected`] where the plan contradicts itself.
     pub fn open(
         broker: &dyn Broker,
         stream: &StreamPlan,
-        number: i32,
+        input: &Partition,
         stopped: &'a dyn Fn() -> bool,
     ) -> Result<Self, BrokerError> {
-        let mut history = Self {
+        let plan = stream.future_covariates.as_ref();
+        let open = |plan| FutureCovariateFeed::open(broker, stream, plan, input, &mut Vec::new());
+        Ok(Self {
             spec: stream.engine.series.extra.future_covariates.clone(),
             max_keys: stream.engine.max_series,
-            source: None,
+            feed: plan.map(open).transpose()?,
             stopped,
             waiting: VecDeque::new(),
             by_key: BTreeMap::new(),
             error: None,
-        };
-        if let Some(plan) = &stream.future_covariates {
-            let decoder = FutureCovariateDecoder::new(plan, stream.engine.series.grid)?;
-            let partition = second_topic(plan, number);
-            let end = broker.offsets(&partition)?.end;
-            let reader = broker.reader(&partition, StartPosition::Earliest)?;
-            history.source = Some(HistorySource { reader, decoder, end });
-        }
-        Ok(history)
+        })
     }
 
     /// What was known of a series at the timestamp of an input record.
     pub fn as_of(&mut self, timestamp: Option<i64>, series: &str) -> Option<&FutureCovariateTable> {
-        while self.waiting.front().map_or_else(|| self.source.is_some(), |record| !is_later(record, timestamp)) {
+        while self.waiting.front().map_or_else(|| self.feed.is_some(), |record| !is_later(record, timestamp)) {
             let Some(record) = self.waiting.pop_front() else {
                 self.read_more();
                 continue;
@@ -332,19 +304,21 @@ impl<'a> FutureCovariateHistory<'a> {
     }
 
     fn read_more(&mut self) {
-        match self.source.as_mut().map(|source| source.read(self.stopped)) {
-            Some(Ok(Some(records))) => self.waiting.extend(records),
-            end => {
-                self.source = None;
-                self.error = end.and_then(Result::err);
-            }
+        let Some(feed) = self.feed.as_mut().filter(|_| !(self.stopped)()) else {
+            self.feed = None;
+            return;
+        };
+        let done = feed.fill(HISTORY_WAIT);
+        let end = feed.end;
+        self.waiting.extend(feed.waiting.drain(..).filter(|record| record.offset < end));
+        match done {
+            Ok(false) => {}
+            Ok(true) => self.feed = None,
+            Err(error) => (self.feed, self.error) = (None, Some(error)),
         }
     }
 
-    /// Ends the history.
-    ///
-    /// # Errors
-    /// The broker's, where reading has ended early.
+    /// Returns why reading has ended early, if it has.
     pub fn finish(self) -> Result<(), BrokerError> {
         self.error.map_or(Ok(()), Err)
     }

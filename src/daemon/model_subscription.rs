@@ -15,8 +15,7 @@ const READ_RECORDS: usize = 64;
 /// How long one read of [`ModelSubscription::catch_up`] waits for records.
 const CATCH_UP_WAIT: Duration = Duration::from_millis(100);
 
-/// Versions of each stream that stay in the models topic and in memory: enough for a replay, which reaches back one
-/// checkpoint interval, and for a rollback.
+/// Versions of each stream that are kept: enough for a replay over one checkpoint interval, and for a rollback.
 pub const VERSIONS_KEPT: u64 = 8;
 
 /// A version of which every record was read.
@@ -145,8 +144,7 @@ mod tests {
     use super::*;
     use crate::broker::{ProducerRecord, TopicSpec, memory::MemoryCluster};
 
-    /// Waiting for an open transaction ends when the process stops. Once the transaction has ended, the subscription
-    /// reads on.
+    /// Waiting for an open transaction ends when the process stops. Once it has ended, the subscription reads on.
     #[test]
     fn an_open_transaction_on_the_models_topic_does_not_delay_a_stop() {
         let cluster = MemoryCluster::new();

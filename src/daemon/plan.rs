@@ -1,5 +1,4 @@
-//! What the process is configured to do, in the specifications of each room. Made from the settings by
-//! [`specs`](super::specs).
+//! What the process is configured to do. [`specs`](super::specs) makes it from the settings.
 
 use std::{sync::Arc, time::Duration};
 
@@ -56,8 +55,7 @@ pub struct StreamPlan {
 pub struct FutureCovariatesPlan {
     /// Their topic, partitioned as the input.
     pub topic: String,
-    /// How its records are decoded. Each value is named as a covariate too, so that every observation carries all of
-    /// them.
+    /// How its records are decoded. Each value is a covariate too, so that every observation carries all of them.
     pub decode: DecodeSpec,
     /// Whether a record is for the series of one key. Otherwise it is for all series.
     pub keyed: bool,

@@ -122,8 +122,7 @@ impl Shard {
         })
     }
 
-    /// Runs one poll iteration: new weights, rebalances and records, a slice of each restore, and one transaction
-    /// where records came.
+    /// Runs one poll iteration: new weights, rebalances, a slice of each restore, and a transaction where records came.
     pub fn poll(&mut self) -> Result<PollOutcome, ShardError> {
         let published = self.models.poll()?;
         self.models.install(&self.plan, &mut self.engine, &self.telemetry.status, &published);
@@ -138,8 +137,7 @@ impl Shard {
         self.run_transaction()
     }
 
-    /// Leaves the group. Nothing is lost without it, but the partitions are then only reassigned after the session
-    /// timeout.
+    /// Leaves the group. Without it the partitions are only reassigned after the session timeout.
     pub fn leave(mut self) -> Result<(), BrokerError> {
         self.membership.member.leave()
     }

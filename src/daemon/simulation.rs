@@ -27,76 +27,47 @@ use std::{
 use crate::env::{Clock, SystemClock};
 use world::World;
 
-/// Counts of events, summed over all seeds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Totals {
-    seeds: u64,
+/// Counters with a name each: their struct, their sum, and the line that shows them.
+macro_rules! totals {
+    ($($(#[$doc:meta])* $name:ident: $text:literal,)*) => {
+        /// Counts of events, summed over all seeds.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        struct Totals { $($(#[$doc])* $name: u64,)* }
+
+        impl AddAssign for Totals {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+
+        impl fmt::Display for Totals {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&[$(format!("{} {}", self.$name, $text)),*].join(", "))
+            }
+        }
+    };
+}
+
+totals! {
+    seeds: "seeds",
     /// Processes killed between two poll iterations, or while paused.
-    kills: u64,
-    /// Processes crashed inside a call.
-    crashes: u64,
-    fences: u64,
-    aborts: u64,
-    commits: u64,
-    /// Processes paused inside a call.
-    pauses: u64,
+    kills: "kills",
+    crashes: "crashes in a call",
+    fences: "fences",
+    aborts: "aborts",
+    pauses: "pauses in a call",
     /// Sessions that expired while their process ran on.
-    expiries: u64,
-    leaves: u64,
-    outages: u64,
-    growths: u64,
-    forecasts: u64,
-    rejected: u64,
+    expiries: "expired sessions",
+    leaves: "leaves",
+    outages: "outages",
+    growths: "topic growths",
     /// Positions at which new weights became active.
-    activations: u64,
+    activations: "weight activations",
     /// Positions from which on more future covariates were seen.
-    watermarks: u64,
-}
-
-impl AddAssign for Totals {
-    fn add_assign(&mut self, other: Self) {
-        self.seeds += other.seeds;
-        self.kills += other.kills;
-        self.crashes += other.crashes;
-        self.fences += other.fences;
-        self.aborts += other.aborts;
-        self.commits += other.commits;
-        self.pauses += other.pauses;
-        self.expiries += other.expiries;
-        self.leaves += other.leaves;
-        self.outages += other.outages;
-        self.growths += other.growths;
-        self.forecasts += other.forecasts;
-        self.rejected += other.rejected;
-        self.activations += other.activations;
-        self.watermarks += other.watermarks;
-    }
-}
-
-impl fmt::Display for Totals {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} seeds: {} kills, {} crashes in a call, {} fences, {} aborts, {} pauses in a call, {} expired sessions, \
-             {} leaves, {} outages, {} topic growths, {} weight activations, {} covariate watermarks; {} commits, \
-             {} forecasts and {} rejected records as in the reference run",
-            self.seeds,
-            self.kills,
-            self.crashes,
-            self.fences,
-            self.aborts,
-            self.pauses,
-            self.expiries,
-            self.leaves,
-            self.outages,
-            self.growths,
-            self.activations,
-            self.watermarks,
-            self.commits,
-            self.forecasts,
-            self.rejected
-        )
-    }
+    watermarks: "covariate watermarks",
+    commits: "commits",
+    forecasts: "forecasts",
+    rejected: "rejected records",
 }
 
 /// Runs the seeds on `threads` threads. The error is the lowest failing seed that was found, and its difference.

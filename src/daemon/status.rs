@@ -100,8 +100,7 @@ impl Status {
     }
 }
 
-/// Locks also after a panic elsewhere. Every change is one insert, one removal or one assignment, so the maps stay
-/// consistent.
+/// Locks also after a panic elsewhere: every change is a single step, so that the maps stay consistent.
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

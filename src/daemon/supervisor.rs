@@ -1,5 +1,4 @@
-//! The thread that waits for the topics, starts the workers, and what each of them does when it loses its group
-//! membership.
+//! Waits for the topics, starts the workers, and lets each rejoin its group when it has lost the membership.
 
 use std::{sync::Arc, time::Duration};
 
@@ -70,8 +69,7 @@ pub fn run(context: &Context, workers: &WorkerPlan) -> Result<(), String> {
     join_all(running)
 }
 
-/// Waits until the cluster accepts the client, the input topics exist and the output topics are created. `None` when
-/// the process stops first.
+/// Waits until the input topics exist and the output topics are created. `None` when the process stops first.
 fn wait_for_topics(context: &Context, create: bool) -> Result<Option<Plan>, String> {
     let mut last_logged = String::new();
     let mut delays = retry_delays();
@@ -118,8 +116,7 @@ fn next_delay(delays: &mut ExponentialBackoff) -> Duration {
 /// What a worker remembers from one group membership to the next.
 struct RejoinState {
     delays: ExponentialBackoff,
-    /// What the cluster denies. A new membership alone does not clear it: a commit does, or [`PERMITTED_AFTER`]
-    /// without an error.
+    /// What the cluster denies, until a commit, or [`PERMITTED_AFTER`] without an error.
     denied: Option<String>,
 }
 

@@ -8,8 +8,7 @@ use crate::{
     settings::Role,
 };
 
-/// The largest record of any output topic, in bytes: Kafka's default, which snapshots, forecasts and chunks of weights
-/// stay under.
+/// The largest record of any output topic, in bytes: Kafka's default.
 const MAX_RECORD_BYTES: usize = 1 << 20;
 
 /// The topics of a plan that exist in the cluster.
@@ -72,8 +71,7 @@ pub fn input_partitions(broker: &dyn Broker, topic: &str) -> Result<i32, BrokerE
     })
 }
 
-/// Why a future-covariate topic does not fit its input topics: both need the same number of partitions, so that the
-/// records of a series meet in one task.
+/// Why a future-covariate topic does not fit its input topics: both need the same number of partitions.
 pub fn partition_count_mismatch<'a>(
     topic: &str,
     partitions: i32,

@@ -15,8 +15,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts a thread. When its work ends, fails or panics, the whole process stops: a daemon that serves half of its
-    /// streams must not look healthy.
+    /// Starts a thread. Its end stops the process: a daemon that serves half of its streams must not look healthy.
     pub fn start(
         name: &str,
         stack_bytes: usize,

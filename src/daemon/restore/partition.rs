@@ -88,8 +88,7 @@ pub enum SliceOutcome {
 }
 
 impl AssignedPartition {
-    /// Opens the tasks of a partition that was just assigned. `copy` is a standby copy of its part of the state topic,
-    /// which is then read on from the end of the copy.
+    /// Opens the tasks of a partition that was just assigned. The state topic is read from the end of `copy`.
     pub fn open(
         plan: &Plan,
         engine: &mut Engine,

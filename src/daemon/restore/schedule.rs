@@ -1,5 +1,4 @@
-//! The partitions of a shard, and what is due when: which restores begin, go on or are retried, and when standby
-//! copies are polled.
+//! The partitions of a shard, and what is due when: restores that begin, go on or are retried, and standby copies.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,8 +17,7 @@ use crate::{
 
 /// Pause before a postponed restore starts over.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
-/// The most partitions that are restored at the same time, or begun in one poll iteration. Each has a Kafka client of
-/// its own, which fetches ahead.
+/// The most restores at the same time, or begun in one poll iteration. Each has a Kafka client that fetches ahead.
 const MAX_CONCURRENT_RESTORES: usize = 8;
 
 /// The outcome of advancing all restores.

@@ -30,11 +30,9 @@ pub struct Evidence {
 pub enum ServingPosition {
     /// At this offset.
     At(i64),
-    /// The topic was deleted and recreated. Positions and states mean nothing for it: serving begins at its oldest
-    /// record, with empty series.
+    /// The topic was deleted and recreated: serving begins at its oldest record, with empty series.
     Recreated(i64),
-    /// The topic ends before the input that was read from it. A broker that lags looks the same, so it is looked at
-    /// once more.
+    /// The topic ends before the input that was read from it. A lagging broker looks the same: check once more.
     Unsure,
 }
 

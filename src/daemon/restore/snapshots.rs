@@ -79,8 +79,7 @@ impl<'a> SnapshotLoader<'a> {
         payload: &'r [u8],
         series: &mut [Vec<EncodedSnapshot<'r>>],
     ) -> Result<(), StateRejection> {
-        // Nearly all records are series of these tasks. Comparing prefixes is several times faster than parsing the
-        // key.
+        // Nearly all records are series of these tasks, and comparing prefixes is faster than parsing the key.
         if let Some(index) = self.prefixes.iter().position(|prefix| key.starts_with(prefix.as_bytes())) {
             let name = StateKey::read_series(&key[self.prefixes[index].len()..])?;
             let envelope = Envelope::decode(payload)?;

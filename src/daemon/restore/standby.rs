@@ -1,8 +1,7 @@
 //! Standby copies of the snapshots of partitions that other shards own: a takeover then reads only what is new.
 //!
-//! A shard tails partitions of the state topic and keeps the newest record of each key, as bytes, within
-//! `limits.standby_bytes`. Only the duration of a takeover depends on the copies: what is missing or outdated is read
-//! from the topic.
+//! A shard tails partitions of the state topic and keeps the newest record of each key, within `limits.standby_bytes`.
+//! The copies only make a takeover shorter: what is missing or outdated is read from the topic.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -52,8 +51,7 @@ pub struct StandbyCopy {
 }
 
 impl StandbyCopy {
-    /// Keys and values of up to `count` entries from the one at `start`, without deleted ones. `None` past the last
-    /// entry.
+    /// Keys and values of up to `count` entries from `start` on, without deleted ones. `None` past the last entry.
     pub fn records(&self, start: usize, count: usize) -> Option<impl Iterator<Item = (&[u8], &[u8])>> {
         let slice =
             self.entries.get(start..(start + count).min(self.entries.len())).filter(|slice| !slice.is_empty())?;

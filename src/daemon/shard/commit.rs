@@ -106,8 +106,7 @@ impl CommitInputs<'_> {
         Ok(())
     }
 
-    /// Sends the dead letters of future covariates, for the tasks that advance: their checkpoints say that the records
-    /// were read.
+    /// Sends the dead letters of future covariates, for the tasks whose checkpoints say that the records were read.
     fn send_covariate_dead_letters(&mut self) -> Result<(), BrokerError> {
         for task in self.partitions.values().flat_map(|assigned| &assigned.tasks) {
             let Some(feed) = task.feed.as_ref().filter(|_| self.output.moved(task.handle)) else { continue };

@@ -45,8 +45,7 @@ pub struct Intake<'a> {
 }
 
 impl Intake<'_> {
-    /// Opens a transaction of the engine and passes the inbox to it, as far as the transaction may hold it. The rest
-    /// leaves the inbox.
+    /// Opens a transaction of the engine and passes it as much of the inbox as it may hold. The rest leaves the inbox.
     pub fn accept(&mut self, inbox: &mut Vec<Batch>, rejected: &mut Vec<RejectedRecord>) -> Accepted {
         let Self { plan, engine, decoders, partitions } = self;
         let mut accepted = Accepted::default();

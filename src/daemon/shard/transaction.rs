@@ -35,8 +35,7 @@ impl OpenTransaction {
         }
     }
 
-    /// How many records to poll at most. A transaction is only filled to half of its bytes: what does not fit is read
-    /// again.
+    /// The most records to poll. They fill a transaction to half of its bytes: what does not fit is read again.
     pub fn record_room(&self, plan: &Plan) -> usize {
         (plan.max_transaction_bytes as f64 / 2.0 / self.bytes_per_record) as usize
     }

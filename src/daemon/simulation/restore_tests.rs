@@ -137,8 +137,7 @@ fn a_takeover_by_a_warm_standby_reads_only_new_records() {
     }
 }
 
-/// The series of a topic that was deleted and recreated start empty. Their stale snapshots are deleted, so that they
-/// never come back.
+/// The series of a recreated topic start empty. Their stale snapshots are deleted, so that they never come back.
 #[test]
 fn a_recreated_topic_starts_with_empty_series() {
     // In the second case the new topic has grown beyond the old position before a shard reads it.

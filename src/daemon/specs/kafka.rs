@@ -31,8 +31,7 @@ pub fn kafka_options(settings: &Settings, instance: &str) -> KafkaOptions {
     }
 }
 
-/// Reads the secrets' files again for each new client, so that rotated secrets take effect. A file that cannot be read
-/// keeps its last content.
+/// Reads the secrets' files for each new client, so that rotated secrets take effect. An unreadable one is skipped.
 fn renewed_properties(kafka: &Kafka) -> PropertySource {
     let files = [("sasl.password", &kafka.sasl_password_file), ("ssl.key.password", &kafka.ssl_key_password_file)];
     let files: Vec<(&str, PathBuf)> =

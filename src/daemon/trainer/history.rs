@@ -54,7 +54,7 @@ pub fn read(
             let partition = Partition { topic: topic.as_str().into(), number };
             let room = training.max_series.saturating_sub(history.sequences.len());
             let mut builders: BTreeMap<String, SequenceBuilder> = BTreeMap::new();
-            let mut covariates = FutureCovariateHistory::open(broker, stream, number, stopped)?;
+            let mut covariates = FutureCovariateHistory::open(broker, stream, &partition, stopped)?;
             let since = now - training.history;
             let start = if since > 0 { StartPosition::Timestamp(since) } else { StartPosition::Earliest };
             let scan = Scan { broker, stream, partition: &partition, stopped };
@@ -117,8 +117,7 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// Visits each observation with its record's timestamp (milliseconds since the Unix epoch): series, time, value,
-    /// past covariates.
+    /// Visits each observation: its record's timestamp, series, time, value, past covariates.
     fn run(
         &self,
         start: StartPosition,

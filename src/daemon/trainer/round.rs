@@ -36,8 +36,7 @@ pub struct TrainingRound<'a> {
 }
 
 impl TrainingRound<'_> {
-    /// Runs the round. Publishes the challenger where it wins, or the champion's parent where the champion has become
-    /// worse.
+    /// Publishes the challenger where it wins, or the champion's parent where the champion has become worse.
     pub fn run(mut self) -> Result<(), RoundError> {
         let (context, stream) = (self.context, self.stream);
         let name: &str = &stream.engine.name;
@@ -139,8 +138,7 @@ impl TrainingRound<'_> {
         }))
     }
 
-    /// Runs the optimiser, and polls the group membership between its updates. Stops early when another trainer leads,
-    /// or the process stops.
+    /// Runs the optimiser. Stops early when another trainer leads, or the process stops.
     fn train(&mut self, champion: &Weights, sequences: &[TrainingSequence]) -> Result<Outcome, TrainError> {
         let (context, stream, cpu_share, round) = (self.context, self.stream, self.training.cpu_share, *self.rounds);
         let leadership = &mut *self.leadership;
