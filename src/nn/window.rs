@@ -6,7 +6,7 @@ use candle_core::{Result, Tensor};
 use super::kernel::{Input, Rows, RowsMut, padded};
 use super::sequence::ResetMask;
 
-/// A window: the input of this step and of `taps - 1` earlier steps, `dilation` steps apart.
+/// A window: the input of this step and of `taps - 1` earlier steps at distances of `dilation` steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Window {
     /// Inputs per step.
