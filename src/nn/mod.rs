@@ -12,7 +12,7 @@ pub mod cells;
 mod cuda;
 pub mod hash;
 pub mod head;
-mod initialiser;
+pub mod initialiser;
 pub mod kernel;
 mod layer_norm;
 pub mod network;

@@ -53,8 +53,8 @@ impl Kernels for Gpu {
     fn launch(&self, launch: &Launch<'_>) -> Result<Vec<Storage>> {
         let function = self.device.get_or_load_custom_func(&launch.kernel, "foretide-sequence", PTX)?;
         let shared = number(launch.tile.shared)?;
-        let most = CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-        function.set_attribute(most, shared).w()?;
+        let max_shared = CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        function.set_attribute(max_shared, shared).w()?;
 
         let guards: Vec<_> =
             launch.inputs.iter().map(|input| input.map(candle_core::Tensor::storage_and_layout)).collect();
