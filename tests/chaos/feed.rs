@@ -1,4 +1,4 @@
-//! What goes in, and how long nothing comes out: clients whose connections are never cut.
+//! The input, and the longest gap in the output. Faults do not cut the connections of these clients.
 
 use std::{
     fs::File,
@@ -19,17 +19,17 @@ use rdkafka::{
 
 use crate::harness::{background::Background, client::reader};
 
-/// How many series there are.
+/// Number of series.
 const SERIES: usize = 120;
-/// Records in a second.
+/// Records per second.
 const RATE: u64 = 120;
-/// The event time of the first records, in milliseconds; each series goes on by a minute from record to record.
+/// Event time of the first records, in milliseconds. Records of a series follow each other by one minute.
 const BEGIN: i64 = 1_767_225_600_000;
 
-/// The shortest gap that is printed when it ends, in microseconds.
+/// Shortest gap that is printed, in microseconds.
 const PRINTED_GAP: u64 = 5_000_000;
 
-/// Writes records at a steady pace until it is stopped, and the same into a CSV file; returns how many there were.
+/// Produces records at a constant rate until it is stopped, and writes them to a CSV file. Returns their number.
 pub fn produce(servers: &str, topic: &str, file: &Path, seed: u64) -> Background<u64> {
     let (servers, topic, file): (String, String, PathBuf) = (servers.into(), topic.into(), file.into());
     Background::start(move |stop| {
@@ -38,11 +38,11 @@ pub fn produce(servers: &str, topic: &str, file: &Path, seed: u64) -> Background
             .set("enable.idempotence", "true")
             .set("partitioner", "murmur2_random")
             .set("linger.ms", "5")
-            // It tries until it works.
+            // Without a timeout, the client retries until it succeeds.
             .set("message.timeout.ms", "0")
             .create()
             .expect("a producer");
-        let mut csv = BufWriter::new(File::create(file).expect("the input's copy can be written"));
+        let mut csv = BufWriter::new(File::create(file).expect("the copy of the input can be written"));
         writeln!(csv, "series,time,value").expect("written");
         let (clock, mut random) = (SystemClock::new(), Pcg64Mcg::seed_from_u64(seed));
         let mut sent = 0;
@@ -65,13 +65,13 @@ pub fn produce(servers: &str, topic: &str, file: &Path, seed: u64) -> Background
             sent = due;
             producer.poll(Duration::from_millis(20));
         }
-        producer.flush(Duration::from_secs(120)).expect("the brokers take the records");
+        producer.flush(Duration::from_secs(120)).expect("the brokers accept the records");
         csv.flush().expect("written");
         sent
     })
 }
 
-/// Reads committed forecasts as they come, and tells the longest time in seconds in which none came.
+/// Reads committed forecasts until it is stopped. Returns the longest time between two of them, in seconds.
 pub fn watch_gaps(servers: &str, topic: &str, partitions: i32) -> Background<f64> {
     let (servers, topic) = (servers.to_owned(), topic.to_owned());
     Background::start(move |stop| {
@@ -79,11 +79,11 @@ pub fn watch_gaps(servers: &str, topic: &str, partitions: i32) -> Background<f64
         let clock = SystemClock::new();
         let (mut longest, mut last) = (0, clock.monotonic_micros());
         while !stop.load(Ordering::Relaxed) {
-            // Errors are those of brokers that are down; it goes on by itself.
+            // Errors are those of brokers that are down; the client reconnects by itself.
             if let Some(Ok(_)) = reader.poll(Duration::from_millis(50)) {
                 let now = clock.monotonic_micros();
                 if now - last > PRINTED_GAP {
-                    println!("no forecast for {:.1} s, until now", (now - last) as f64 / 1e6);
+                    println!("no forecast for {:.1} s", (now - last) as f64 / 1e6);
                 }
                 longest = longest.max(now - last);
                 last = now;

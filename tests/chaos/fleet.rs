@@ -1,4 +1,4 @@
-//! The daemon's replicas: started, watched, and started again when they end.
+//! The replicas of the daemon: starts them, checks them, and restarts them when they end.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -6,30 +6,30 @@ use foretide::env::{Clock, SystemClock};
 
 use crate::harness::{guarded::GuardedProcess, http_get, last_lines, stable_port};
 
-/// How long the group waits for a silent replica.
+/// Session timeout of the consumer group.
 pub const SESSION: Duration = Duration::from_secs(3);
-/// Steps ahead.
+/// Steps of the forecasts.
 pub const HORIZON: usize = 6;
-/// Steps in a season.
+/// Steps per season.
 pub const SEASON: usize = 60;
 /// Units of the network.
 pub const HIDDEN: usize = 16;
 
-/// So much of a log is shown where something went wrong.
+/// Lines of each log that are printed after a failure.
 const LAST_LINES: usize = 30;
 
-/// Every replica that is meant to run.
+/// All replicas that should run.
 pub struct Fleet {
     folder: tempfile::TempDir,
     clock: SystemClock,
     config: String,
     replicas: BTreeMap<String, Replica>,
-    /// Asked to stop, and not gone yet.
+    /// Processes that have got SIGTERM, and have not ended yet.
     leaving: Vec<GuardedProcess>,
-    /// Seconds from the start of a process until it had its partitions and served them.
+    /// Seconds from the start of each process until it was ready.
     pub restores: Vec<f64>,
-    /// Processes that ended without having been asked to.
-    pub gave_up: u32,
+    /// Number of processes that ended by themselves.
+    pub exits: u32,
 }
 
 struct Replica {
@@ -37,7 +37,7 @@ struct Replica {
     port: u16,
     started: u64,
     ready: bool,
-    asleep: bool,
+    suspended: bool,
 }
 
 impl Fleet {
@@ -76,7 +76,7 @@ training = {{ enabled = false }}
             replicas: BTreeMap::new(),
             leaving: Vec::new(),
             restores: Vec::new(),
-            gave_up: 0,
+            exits: 0,
         }
     }
 
@@ -90,51 +90,51 @@ training = {{ enabled = false }}
         let process =
             GuardedProcess::start(self.folder.path(), &self.folder.path().join(format!("{name}.log")), &command);
         let started = self.clock.monotonic_micros();
-        self.replicas.insert(name.to_owned(), Replica { process, port, started, ready: false, asleep: false });
+        self.replicas.insert(name.to_owned(), Replica { process, port, started, ready: false, suspended: false });
     }
 
-    /// Those that are awake, in the order of their names.
-    pub fn awake(&self) -> Vec<String> {
-        let awake = self.replicas.iter().filter(|(_, replica)| !replica.asleep);
-        awake.map(|(name, _)| name.clone()).collect()
+    /// Names of the replicas that are not suspended, in order.
+    pub fn running(&self) -> Vec<String> {
+        let running = self.replicas.iter().filter(|(_, replica)| !replica.suspended);
+        running.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Kills a replica outright.
+    /// Kills a replica (SIGKILL).
     pub fn kill(&mut self, name: &str) {
         self.replicas.remove(name);
     }
 
-    /// Puts a replica to sleep.
-    pub fn sleep(&mut self, name: &str) {
+    /// Suspends a replica.
+    pub fn suspend(&mut self, name: &str) {
         if let Some(replica) = self.replicas.get_mut(name) {
-            replica.process.sleep();
-            replica.asleep = true;
+            replica.process.suspend();
+            replica.suspended = true;
         }
     }
 
-    /// Wakes a replica.
-    pub fn wake(&mut self, name: &str) {
+    /// Resumes a replica.
+    pub fn resume(&mut self, name: &str) {
         if let Some(replica) = self.replicas.get_mut(name) {
-            replica.process.wake();
-            replica.asleep = false;
+            replica.process.resume();
+            replica.suspended = false;
         }
     }
 
-    /// Lets a replica leave in good order. One that sleeps is woken, since it does not hear that it is to stop.
+    /// Stops a replica with SIGTERM. Resumes it first, since a suspended process does not handle signals.
     pub fn leave(&mut self, name: &str) {
-        self.wake(name);
+        self.resume(name);
         if let Some(replica) = self.replicas.remove(name) {
             replica.process.ask_to_stop();
             self.leaving.push(replica.process);
         }
     }
 
-    /// Whether those that were to leave have left.
+    /// Whether all stopped replicas have ended.
     pub fn all_left(&self) -> bool {
         self.leaving.is_empty()
     }
 
-    /// Lets all leave, and waits for it. True where each ended with success.
+    /// Stops all replicas and waits for their end. Returns whether each ended with success.
     pub fn leave_all(&mut self) -> bool {
         self.replicas.values().for_each(|replica| replica.process.ask_to_stop());
         std::mem::take(&mut self.replicas)
@@ -142,11 +142,11 @@ training = {{ enabled = false }}
             .all(|mut replica| replica.process.ended_well(Duration::from_secs(60)))
     }
 
-    /// Notes who has become ready, and starts those again that have ended by themselves, as whoever runs daemons does.
-    pub fn look(&mut self) {
+    /// Records which replicas have become ready. Restarts those that have ended by themselves, as a supervisor does.
+    pub fn check(&mut self) {
         self.leaving.retain_mut(GuardedProcess::runs);
         let mut ended = Vec::new();
-        for (name, replica) in self.replicas.iter_mut().filter(|(_, replica)| !replica.asleep) {
+        for (name, replica) in self.replicas.iter_mut().filter(|(_, replica)| !replica.suspended) {
             if !replica.process.runs() {
                 ended.push(name.clone());
             } else if !replica.ready && http_get(replica.port, "/readyz").is_some_and(|(status, _)| status == 200) {
@@ -155,24 +155,24 @@ training = {{ enabled = false }}
             }
         }
         for name in ended {
-            self.gave_up += 1;
-            println!("{name} has ended by itself: {}", self.last_words(&name));
+            self.exits += 1;
+            println!("{name} has ended by itself: {}", self.last_log_line(&name));
             self.start(&name);
         }
     }
 
-    /// Whether every replica has been ready since its start.
+    /// Whether each replica has been ready since its start.
     pub fn all_ready(&self) -> bool {
         self.replicas.values().all(|replica| replica.ready)
     }
 
-    /// What a replica printed last.
-    fn last_words(&self, name: &str) -> String {
+    /// The last line of the log of a replica.
+    fn last_log_line(&self, name: &str) -> String {
         last_lines(&self.folder.path().join(format!("{name}.log")), 1)
     }
 
-    /// How often `text` stands in what the replicas have printed.
-    pub fn said(&self, text: &str) -> usize {
+    /// Number of occurrences of `text` in the logs of all replicas.
+    pub fn count_in_logs(&self, text: &str) -> usize {
         let read = self.logs().map(|log| std::fs::read_to_string(log).unwrap_or_default());
         read.map(|log| log.matches(text).count()).sum()
     }
@@ -182,21 +182,21 @@ training = {{ enabled = false }}
         files.map(|file| file.path()).filter(|file| file.extension().is_some_and(|end| end == "log"))
     }
 
-    /// What each replica says of its health.
+    /// The response of `/readyz` of each replica.
     pub fn health(&self) -> BTreeMap<&str, String> {
-        let said = |replica: &Replica| match http_get(replica.port, "/readyz") {
+        let response = |replica: &Replica| match http_get(replica.port, "/readyz") {
             Some((status, body)) => format!("{status} {}", body.trim()),
-            None => "no answer".to_owned(),
+            None => "no response".to_owned(),
         };
-        self.replicas.iter().map(|(name, replica)| (name.as_str(), said(replica))).collect()
+        self.replicas.iter().map(|(name, replica)| (name.as_str(), response(replica))).collect()
     }
 
-    /// The last lines of every log.
+    /// The last lines of each log.
     pub fn ends_of_logs(&self) -> String {
         self.logs().map(|log| format!("{}:\n{}\n", log.display(), last_lines(&log, LAST_LINES))).collect()
     }
 
-    /// Keeps the folder with all logs, and tells where it is.
+    /// Keeps the folder with all logs, and returns its path.
     pub fn keep_logs(self) -> PathBuf {
         self.folder.keep()
     }

@@ -1,9 +1,9 @@
-//! Chaos on a real Kafka: three brokers, three replicas of the daemon, and a schedule of faults from a seed. Every
-//! record that went in must have exactly one forecast, in order, the same to the last bit as in an undisturbed run.
+//! Chaos on a real Kafka: three brokers, three replicas of the daemon, and a schedule of faults from a seed. Each
+//! record must have exactly one forecast, in order, and equal to the last bit to the forecast of an undisturbed run.
 //!
-//! `scripts/chaos --minutes M --seed S` runs it; `FORETIDE_CHAOS_MINUTES` (default 2), `FORETIDE_CHAOS_SEED` (default
-//! 1) and `FORETIDE_CHAOS_REPORT` (a folder for `report.json` and `report.txt`) are what it passes on.
-#![allow(clippy::unwrap_used)] // a panic is how a test fails, in its helpers too
+//! `scripts/chaos --minutes M --seed S` runs it with the variables `FORETIDE_CHAOS_MINUTES` (default 2),
+//! `FORETIDE_CHAOS_SEED` (default 1) and `FORETIDE_CHAOS_REPORT` (a folder for `report.json` and `report.txt`).
+#![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
 mod feed;
 mod fleet;
@@ -25,7 +25,7 @@ use harness::{
     kafka::Kafka,
     setting, wait_for,
 };
-use schedule::{Fault, Kind, Schedule};
+use schedule::{Fault, FaultKind, Schedule};
 use verdict::{Differences, Report};
 
 const APP: &str = "chaos";
@@ -33,22 +33,22 @@ const INPUT: &str = "readings";
 const FORECASTS: &str = "chaos.stream.forecasts";
 const PARTITIONS: i32 = 6;
 const REPLICAS: usize = 3;
-/// How long everything may take to be read to its end once the faults are over.
-const SETTLE: Duration = Duration::from_secs(240);
-/// How often the copies are looked at while they are not known to be in step, in microseconds.
-const LOOK: u64 = 1_000_000;
+/// Longest time for reading the rest of the input after the last fault.
+const DRAIN_LIMIT: Duration = Duration::from_secs(240);
+/// Interval of checks whether all replicas of partitions are in sync, while they are not, in microseconds.
+const SYNC_CHECK: u64 = 1_000_000;
 
-/// What makes a fault good again.
+/// What ends a fault.
 enum Repair {
     StartReplica(String),
-    WakeReplica(String),
+    ResumeReplica(String),
     RemoveReplica(String),
     StartBroker(usize),
-    WakeBroker(usize),
-    Release(usize),
+    ResumeBroker(usize),
+    ResumeConnections(usize),
 }
 
-/// The name of one of the replicas that are always meant to run.
+/// Name of a permanent replica.
 fn replica(number: usize) -> String {
     format!("replica-{number}")
 }
@@ -61,12 +61,12 @@ struct Chaos {
     clock: SystemClock,
     cluster: Cluster,
     fleet: Fleet,
-    /// By the microsecond at which they are due.
+    /// Repairs, each with its time in microseconds.
     repairs: Vec<(u64, Repair)>,
-    faults: BTreeMap<Kind, u64>,
+    faults: BTreeMap<FaultKind, u64>,
     added: u32,
-    /// Whether a broker may be lost: as of the last look, and when that was.
-    spare: (bool, u64),
+    /// Whether the cluster survives the loss of a broker, and the time of that check in microseconds.
+    in_sync: (bool, u64),
 }
 
 impl Chaos {
@@ -74,63 +74,63 @@ impl Chaos {
         self.clock.monotonic_micros()
     }
 
-    /// Carries out a fault, if it can be done now.
-    fn strike(&mut self, fault: Fault) {
-        let awake = self.fleet.awake();
-        let victim = (!awake.is_empty()).then(|| awake[fault.target % awake.len()].clone());
+    /// Injects a fault, where it is possible now.
+    fn inject(&mut self, fault: Fault) {
+        let running = self.fleet.running();
+        let victim = (!running.is_empty()).then(|| running[fault.target % running.len()].clone());
         let broker = fault.target % BROKERS;
         let repair = match (fault.kind, victim) {
-            (Kind::KillReplica, Some(name)) => {
+            (FaultKind::KillReplica, Some(name)) => {
                 self.fleet.kill(&name);
                 is_permanent(&name).then_some(Repair::StartReplica(name))
             }
-            (Kind::PauseReplica, Some(name)) => {
-                self.fleet.sleep(&name);
-                Some(Repair::WakeReplica(name))
+            (FaultKind::PauseReplica, Some(name)) => {
+                self.fleet.suspend(&name);
+                Some(Repair::ResumeReplica(name))
             }
-            (Kind::RemoveReplica, Some(name)) => {
+            (FaultKind::RemoveReplica, Some(name)) => {
                 self.fleet.leave(&name);
                 is_permanent(&name).then_some(Repair::StartReplica(name))
             }
-            (Kind::AddReplica, _) => {
+            (FaultKind::AddReplica, _) => {
                 self.added += 1;
                 let name = format!("added-{}", self.added);
                 self.fleet.start(&name);
                 Some(Repair::RemoveReplica(name))
             }
-            (Kind::KillBroker, _) if self.spare.0 => {
+            (FaultKind::KillBroker, _) if self.in_sync.0 => {
                 self.cluster.kill_broker(broker);
                 Some(Repair::StartBroker(broker))
             }
-            (Kind::PauseBroker, _) if self.spare.0 => {
-                self.cluster.broker(broker).iter().for_each(|process| process.sleep());
-                Some(Repair::WakeBroker(broker))
+            (FaultKind::PauseBroker, _) if self.in_sync.0 => {
+                self.cluster.broker(broker).iter().for_each(|process| process.suspend());
+                Some(Repair::ResumeBroker(broker))
             }
-            (Kind::CutConnections, _) => {
+            (FaultKind::CutConnections, _) => {
                 self.cluster.proxy(broker).cut();
                 None
             }
-            (Kind::HoldConnections, _) => {
+            (FaultKind::PauseConnections, _) => {
                 self.cluster.proxy(broker).pause(true);
-                Some(Repair::Release(broker))
+                Some(Repair::ResumeConnections(broker))
             }
-            (Kind::RollingRestart, _) => {
-                self.roll();
+            (FaultKind::RollingRestart, _) => {
+                self.rolling_restart();
                 None
             }
-            // The second broker of three, or nobody there to be hurt: not now.
+            // There is no running replica, or the cluster does not survive the loss of a second broker.
             _ => return,
         };
-        if matches!(fault.kind, Kind::KillBroker | Kind::PauseBroker) {
-            self.spare = (false, self.now() + fault.lasts.as_micros() as u64);
+        if matches!(fault.kind, FaultKind::KillBroker | FaultKind::PauseBroker) {
+            self.in_sync = (false, self.now() + fault.lasts.as_micros() as u64);
         }
         *self.faults.entry(fault.kind).or_default() += 1;
         println!("{:7.1} s: {} {}", self.now() as f64 / 1e6, fault.kind.name(), fault.target);
         self.repairs.extend(repair.map(|repair| (self.now() + fault.lasts.as_micros() as u64, repair)));
     }
 
-    /// Once all is well, restarts the replicas, each when the one before is ready.
-    fn roll(&mut self) {
+    /// Waits until all faults have ended, then restarts the replicas, each when the one before is ready.
+    fn rolling_restart(&mut self) {
         while !self.repairs.is_empty() {
             self.pass();
         }
@@ -149,7 +149,7 @@ impl Chaos {
         }
     }
 
-    /// Makes good what is due by `until`.
+    /// Ends the faults whose repair is due by `until`.
     fn repair(&mut self, until: u64) {
         let (due, later) = std::mem::take(&mut self.repairs).into_iter().partition(|(at, _)| *at <= until);
         self.repairs = later;
@@ -157,24 +157,24 @@ impl Chaos {
         for (_, repair) in due {
             match repair {
                 Repair::StartReplica(name) => self.fleet.start(&name),
-                Repair::WakeReplica(name) => self.fleet.wake(&name),
+                Repair::ResumeReplica(name) => self.fleet.resume(&name),
                 Repair::RemoveReplica(name) => self.fleet.leave(&name),
                 Repair::StartBroker(number) => self.cluster.start_broker(number),
-                Repair::WakeBroker(number) => {
-                    self.cluster.broker(number).iter().for_each(|process| process.wake());
+                Repair::ResumeBroker(number) => {
+                    self.cluster.broker(number).iter().for_each(|process| process.resume());
                 }
-                Repair::Release(number) => self.cluster.proxy(number).pause(false),
+                Repair::ResumeConnections(number) => self.cluster.proxy(number).pause(false),
             }
         }
     }
 
-    /// Lets a little time pass.
+    /// Sleeps for a moment, ends due faults, and checks the replicas.
     fn pass(&mut self) {
         std::thread::sleep(Duration::from_millis(20));
         self.repair(self.now());
-        self.fleet.look();
-        if !self.spare.0 && self.now() >= self.spare.1 + LOOK {
-            self.spare = (self.cluster.is_in_sync(), self.now());
+        self.fleet.check();
+        if !self.in_sync.0 && self.now() >= self.in_sync.1 + SYNC_CHECK {
+            self.in_sync = (self.cluster.is_in_sync(), self.now());
         }
     }
 
@@ -188,13 +188,13 @@ impl Chaos {
             if self.now() >= end {
                 break;
             }
-            self.strike(fault);
+            self.inject(fault);
         }
         self.repair(u64::MAX);
     }
 }
 
-/// Everything from the start of the brokers to the report.
+/// Runs the chaos, from the start of the brokers to the report.
 fn chaos(minutes: f64, seed: u64) -> Report {
     let clock = SystemClock::new();
     let cluster = Cluster::start();
@@ -207,7 +207,7 @@ fn chaos(minutes: f64, seed: u64) -> Report {
     let input = folder.path().join("input.csv");
     let fleet = Fleet::new(APP, INPUT, &cluster.proxied());
     let mut chaos =
-        Chaos { clock, cluster, fleet, repairs: Vec::new(), faults: BTreeMap::new(), added: 0, spare: (false, 0) };
+        Chaos { clock, cluster, fleet, repairs: Vec::new(), faults: BTreeMap::new(), added: 0, in_sync: (false, 0) };
     (0..REPLICAS).for_each(|number| chaos.fleet.start(&replica(number)));
     wait_for("the replicas to be ready", Duration::from_secs(120), || {
         chaos.pass();
@@ -220,8 +220,8 @@ fn chaos(minutes: f64, seed: u64) -> Report {
     let records_in = feed.stop();
     let ends: Vec<i64> =
         (0..PARTITIONS).map(|number| broker.offsets(&Partition { topic: INPUT.into(), number }).unwrap().end).collect();
-    assert_eq!(ends.iter().sum::<i64>() as u64, records_in, "every record went in once");
-    let until = chaos.now() + SETTLE.as_micros() as u64;
+    assert_eq!(ends.iter().sum::<i64>() as u64, records_in, "each record is produced once");
+    let until = chaos.now() + DRAIN_LIMIT.as_micros() as u64;
     let reached = |number: i32| group_offset(&kafka, APP, INPUT, number).unwrap_or(0);
     while chaos.now() < until && !(0..).zip(&ends).all(|(number, end)| reached(number) >= *end) {
         chaos.pass();
@@ -239,23 +239,23 @@ fn chaos(minutes: f64, seed: u64) -> Report {
         records_in,
         longest_gap,
         restores: chaos.fleet.restores.clone(),
-        gave_up: chaos.fleet.gave_up,
-        rolled_back: chaos.fleet.said("transaction rolled back"),
-        fenced: chaos.fleet.said("another instance has taken over"),
+        exits: chaos.fleet.exits,
+        rolled_back: chaos.fleet.count_in_logs("transaction rolled back"),
+        fenced: chaos.fleet.count_in_logs("another instance has taken over"),
         differences,
     };
-    if !report.differences.none() || !ended_well {
+    if !report.differences.is_empty() || !ended_well {
         println!("{}\n{}", report.table(), chaos.fleet.ends_of_logs());
         println!("the replicas' logs are in {}", chaos.fleet.keep_logs().display());
         println!("{}", chaos.cluster.logs());
         println!("the input is in {}", folder.keep().display());
     }
-    assert!(ended_well, "SIGTERM ends every replica in good order");
+    assert!(ended_well, "SIGTERM ends each replica with success");
     report
 }
 
 #[test]
-fn chaos_loses_doubles_and_changes_nothing() {
+fn chaos_neither_loses_nor_duplicates_nor_changes_a_forecast() {
     let report = chaos(setting("FORETIDE_CHAOS_MINUTES", 2.0), setting("FORETIDE_CHAOS_SEED", 1));
     println!("{}", report.table());
     if let Ok(folder) = std::env::var("FORETIDE_CHAOS_REPORT") {
@@ -263,6 +263,6 @@ fn chaos_loses_doubles_and_changes_nothing() {
         std::fs::write(folder.join("report.txt"), report.table()).unwrap();
         std::fs::write(folder.join("report.json"), format!("{}\n", report.json())).unwrap();
     }
-    assert!(report.differences.none(), "{:?}", report.differences);
-    assert!(report.faults.len() > 1 && report.records_in > 0, "the chaos shows nothing");
+    assert!(report.differences.is_empty(), "{:?}", report.differences);
+    assert!(report.faults.len() > 1 && report.records_in > 0, "there must be faults and records");
 }

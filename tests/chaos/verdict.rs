@@ -1,4 +1,4 @@
-//! What came out, held against an undisturbed run of the same input; and the report.
+//! Compares the forecasts with those of an undisturbed run on the same input, and writes the report.
 
 use std::{
     collections::{BTreeMap, HashMap, hash_map::DefaultHasher},
@@ -13,39 +13,39 @@ use serde_json::{Value, json};
 use crate::{
     fleet::{HIDDEN, HORIZON, SEASON},
     harness::{client::consume, kafka::Kafka},
-    schedule::Kind,
+    schedule::FaultKind,
 };
 
-/// A forecast's origin and a fingerprint of all that it says.
-type Said = (i64, u64);
+/// The origin of a forecast, and a hash of its content.
+type Digest = (i64, u64);
 
-/// Forecasts by series, in the order in which they came.
-type BySeries = HashMap<String, Vec<Said>>;
+/// Forecasts by series, in the order of their offsets.
+type BySeries = HashMap<String, Vec<Digest>>;
 
-/// How the outcome differs from what it should be.
+/// Differences between the forecasts and the expected ones.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Differences {
-    /// Forecasts that are committed.
+    /// Number of committed forecasts.
     pub out: usize,
     /// Origins without a forecast.
     pub lost: usize,
-    /// Forecasts whose origin has one already.
+    /// Forecasts whose origin already has one.
     pub doubled: usize,
-    /// Forecasts that say something else, that nobody should have made, or that come out of order.
+    /// Forecasts with other content, without a record, or out of order.
     pub different: usize,
 }
 
 impl Differences {
-    /// Reads the topic with Kafka's own consumer, and runs `input` through the backtest.
+    /// Compares the forecasts in `topic`, read with Kafka's consumer, with those of a backtest of `input`.
     pub fn find(kafka: &Kafka, topic: &str, input: &Path) -> Self {
         let mut live = BySeries::new();
         for record in consume(kafka, topic, Duration::from_secs(10)) {
-            note(&mut live, record.payload.as_deref().unwrap_or_default());
+            add(&mut live, record.payload.as_deref().unwrap_or_default());
         }
-        Self::between(&live, &undisturbed(input))
+        Self::compare(&live, &undisturbed(input))
     }
 
-    fn between(live: &BySeries, expected: &BySeries) -> Self {
+    fn compare(live: &BySeries, expected: &BySeries) -> Self {
         let mut found = Self { out: live.values().map(Vec::len).sum(), ..Self::default() };
         let nothing = Vec::new();
         let all: std::collections::BTreeSet<&String> = live.keys().chain(expected.keys()).collect();
@@ -54,10 +54,10 @@ impl Differences {
             let right: HashMap<i64, u64> = expected.iter().copied().collect();
             let mut seen = HashMap::new();
             let mut newest = i64::MIN;
-            for (origin, said) in live {
-                if seen.insert(*origin, *said).is_some() {
+            for (origin, content) in live {
+                if seen.insert(*origin, *content).is_some() {
                     found.doubled += 1;
-                } else if right.get(origin) != Some(said) || *origin < newest {
+                } else if right.get(origin) != Some(content) || *origin < newest {
                     found.different += 1;
                 }
                 newest = newest.max(*origin);
@@ -67,13 +67,13 @@ impl Differences {
         found
     }
 
-    /// Whether the promise was kept.
-    pub fn none(&self) -> bool {
+    /// Whether there are no differences.
+    pub fn is_empty(&self) -> bool {
         (self.lost, self.doubled, self.different) == (0, 0, 0)
     }
 }
 
-/// What `foretide backtest` makes of a file.
+/// The forecasts of `foretide backtest` on a file.
 fn undisturbed(input: &Path) -> BySeries {
     let emitted = input.with_extension("jsonl");
     let numbers = [HORIZON, SEASON, HIDDEN].map(|number| number.to_string());
@@ -88,20 +88,20 @@ fn undisturbed(input: &Path) -> BySeries {
         .output()
         .expect("foretide runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = std::fs::read(&emitted).expect("the backtest has written forecasts");
+    let text = std::fs::read(&emitted).expect("the backtest writes forecasts");
     let mut made = BySeries::new();
-    text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).for_each(|line| note(&mut made, line));
+    text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).for_each(|line| add(&mut made, line));
     made
 }
 
-/// Notes a forecast, without what only names where it comes from.
-fn note(made: &mut BySeries, forecast: &[u8]) {
+/// Adds a forecast to `made`, without the members that only name its source.
+fn add(made: &mut BySeries, forecast: &[u8]) {
     let mut forecast: Value = serde_json::from_slice(forecast).expect("a forecast is JSON");
     let members = forecast.as_object_mut().expect("a forecast is an object");
     members.remove("stream");
     members.remove("input");
     let origin = members["origin"].as_i64().expect("a forecast has an origin");
-    let series = members["series"].as_str().expect("a forecast names its series").to_owned();
+    let series = members["series"].as_str().expect("a forecast has a series").to_owned();
     let mut hasher = DefaultHasher::new();
     forecast.to_string().hash(&mut hasher);
     made.entry(series).or_default().push((origin, hasher.finish()));
@@ -111,23 +111,23 @@ fn note(made: &mut BySeries, forecast: &[u8]) {
 pub struct Report {
     pub minutes: f64,
     pub seed: u64,
-    pub faults: BTreeMap<Kind, u64>,
+    pub faults: BTreeMap<FaultKind, u64>,
     pub records_in: u64,
     pub differences: Differences,
     pub longest_gap: f64,
     pub restores: Vec<f64>,
-    pub gave_up: u32,
+    pub exits: u32,
     pub rolled_back: usize,
     pub fenced: usize,
 }
 
 impl Report {
-    /// Processes that were killed or ended in good order, and started again.
+    /// Number of processes that ended, for any reason, and were restarted.
     fn kills_and_restarts(&self) -> u64 {
-        use Kind as K;
+        use FaultKind as K;
         let ending = [K::KillReplica, K::KillBroker, K::AddReplica, K::RemoveReplica];
         let single: u64 = ending.iter().filter_map(|kind| self.faults.get(kind)).sum();
-        single + 3 * self.faults.get(&K::RollingRestart).copied().unwrap_or(0) + u64::from(self.gave_up)
+        single + 3 * self.faults.get(&K::RollingRestart).copied().unwrap_or(0) + u64::from(self.exits)
     }
 
     fn restore(&self, share: f64) -> f64 {
@@ -136,7 +136,7 @@ impl Report {
         sorted.get(((sorted.len() as f64 - 1.0) * share) as usize).copied().unwrap_or(0.0)
     }
 
-    /// One JSON object.
+    /// The report as a JSON object.
     pub fn json(&self) -> Value {
         let faults: BTreeMap<&str, u64> = self.faults.iter().map(|(kind, count)| (kind.name(), *count)).collect();
         json!({
@@ -155,11 +155,11 @@ impl Report {
             "restore_longest_s": self.restore(1.0),
             "rolled_back": self.rolled_back,
             "fenced": self.fenced,
-            "gave_up": self.gave_up,
+            "exits": self.exits,
         })
     }
 
-    /// The same as a table.
+    /// The report as a table.
     pub fn table(&self) -> String {
         let mut lines = vec![format!("chaos for {} minutes, seed {}", self.minutes, self.seed)];
         let mut line = |name: &str, value: String| lines.push(format!("  {name:<38}{value:>10}"));
@@ -169,7 +169,7 @@ impl Report {
         line("processes killed or ended and restarted", self.kills_and_restarts().to_string());
         line("transactions rolled back", self.rolled_back.to_string());
         line("members fenced", self.fenced.to_string());
-        line("replicas that gave up by themselves", self.gave_up.to_string());
+        line("replicas that ended by themselves", self.exits.to_string());
         line("median start until serving, s", format!("{:.1}", self.restore(0.5)));
         line("longest start until serving, s", format!("{:.1}", self.restore(1.0)));
         line("longest time without a forecast, s", format!("{:.1}", self.longest_gap));
@@ -183,15 +183,15 @@ impl Report {
 }
 
 #[test]
-fn every_difference_is_found() {
-    let series = |said: &[Said]| BySeries::from([("a".to_owned(), said.to_vec())]);
+fn each_kind_of_difference_is_found() {
+    let series = |digests: &[Digest]| BySeries::from([("a".to_owned(), digests.to_vec())]);
     let expected = series(&[(1, 10), (2, 20), (3, 30)]);
-    let between = |live: &[Said]| Differences::between(&series(live), &expected);
-    assert!(between(&[(1, 10), (2, 20), (3, 30)]).none());
-    assert_eq!(between(&[(1, 10), (3, 30)]), Differences { out: 2, lost: 1, ..Differences::default() });
-    assert_eq!(between(&[(1, 10), (2, 20), (2, 20), (3, 30)]).doubled, 1);
-    assert_eq!(between(&[(1, 10), (2, 21), (3, 30)]).different, 1, "another forecast");
-    assert_eq!(between(&[(1, 10), (3, 30), (2, 20)]).different, 1, "out of order");
-    assert_eq!(between(&[(1, 10), (2, 20), (3, 30), (4, 40)]).different, 1, "of nothing");
-    assert_eq!(Differences::between(&BySeries::new(), &expected).lost, 3);
+    let compare = |live: &[Digest]| Differences::compare(&series(live), &expected);
+    assert!(compare(&[(1, 10), (2, 20), (3, 30)]).is_empty());
+    assert_eq!(compare(&[(1, 10), (3, 30)]), Differences { out: 2, lost: 1, ..Differences::default() });
+    assert_eq!(compare(&[(1, 10), (2, 20), (2, 20), (3, 30)]).doubled, 1);
+    assert_eq!(compare(&[(1, 10), (2, 21), (3, 30)]).different, 1, "other content");
+    assert_eq!(compare(&[(1, 10), (3, 30), (2, 20)]).different, 1, "out of order");
+    assert_eq!(compare(&[(1, 10), (2, 20), (3, 30), (4, 40)]).different, 1, "without a record");
+    assert_eq!(Differences::compare(&BySeries::new(), &expected).lost, 3);
 }

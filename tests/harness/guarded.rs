@@ -66,12 +66,12 @@ impl GuardedProcess {
     }
 
     /// Suspends the process (SIGSTOP).
-    pub fn sleep(&self) {
+    pub fn suspend(&self) {
         self.signal("STOP");
     }
 
     /// Resumes the process (SIGCONT).
-    pub fn wake(&self) {
+    pub fn resume(&self) {
         self.signal("CONT");
     }
 

@@ -1,4 +1,4 @@
-//! What goes in: series that move on one step at a time, first as a backlog, then at a steady pace.
+//! The input: series that advance one step at a time, first as a backlog, then at a constant rate.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -11,14 +11,15 @@ use rdkafka::{
 
 use crate::harness::background::Background;
 
-/// The event time of the first step, in milliseconds.
+/// Event time of the first step, in milliseconds.
 const BEGIN: i64 = 1_767_225_600_000;
-/// Of a step, in milliseconds.
+/// Length of a step, in milliseconds.
 const INTERVAL: i64 = 100;
 
-/// How the records are numbered: of each series in turn one step, then the next step.
+/// The numbering of the records: one step of each series in turn, then the next step.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
+    /// Number of series.
     pub series: u64,
 }
 
@@ -27,12 +28,12 @@ impl Load {
         format!("s{series:06}")
     }
 
-    /// The series of a key.
+    /// The series with this key.
     pub fn series(key: &str) -> Option<u64> {
         key.strip_prefix('s')?.parse().ok()
     }
 
-    /// The step of an event time.
+    /// The step at an event time.
     pub fn step(origin: i64) -> u64 {
         u64::try_from((origin - BEGIN) / INTERVAL).expect("no forecast is older than the first record")
     }
@@ -43,7 +44,7 @@ impl Load {
     }
 }
 
-/// A client that writes the records of a [`Load`] in order.
+/// A producer of the records of a [`Load`], in order.
 pub struct Feed {
     load: Load,
     topic: String,
@@ -57,7 +58,7 @@ impl Feed {
         let producer = ClientConfig::new()
             .set("bootstrap.servers", servers)
             .set("enable.idempotence", "true")
-            // As the daemon's own: a series is in the same partition before and behind it.
+            // Like the daemon's, so that input and forecasts of a series are in the same partition.
             .set("partitioner", "murmur2_random")
             .set("linger.ms", "5")
             .create()
@@ -69,10 +70,10 @@ impl Feed {
     pub fn send(&mut self, until: u64) {
         for number in self.sent..until {
             let (series, step) = (number % self.load.series, number / self.load.series);
-            let wave = ((step + 7 * series) as f64 / 60.0 * std::f64::consts::TAU).sin();
+            let sine = ((step + 7 * series) as f64 / 60.0 * std::f64::consts::TAU).sin();
             let noise = (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f64 / f64::from(1 << 24);
             let time = BEGIN + i64::try_from(step).expect("it is small") * INTERVAL;
-            let payload = format!("{{\"time\":{time},\"value\":{:.3}}}", 20.0 + 5.0 * wave + noise);
+            let payload = format!("{{\"time\":{time},\"value\":{:.3}}}", 20.0 + 5.0 * sine + noise);
             let key = Load::key(series);
             let mut record = BaseRecord::to(&self.topic).key(&key).payload(&payload);
             while let Err((error, same)) = self.producer.send(record) {
@@ -87,14 +88,14 @@ impl Feed {
         self.sent = self.sent.max(until);
     }
 
-    /// Waits until the broker has all.
+    /// Waits until the broker has all records.
     pub fn flush(&self) {
-        self.producer.flush(Duration::from_secs(60)).expect("the broker takes the records");
+        self.producer.flush(Duration::from_secs(60)).expect("the broker accepts the records");
     }
 
-    /// Goes on in a thread with `rate` records a second from the microsecond `start` of `clock` on, until it is
-    /// stopped; then returns how many records there were in all.
-    pub fn keep_pace(mut self, clock: SystemClock, start: u64, rate: f64) -> Background<u64> {
+    /// Continues in a thread with `rate` records per second from the microsecond `start` of `clock`, until it is
+    /// stopped. Returns the number of all records.
+    pub fn run_at_rate(mut self, clock: SystemClock, start: u64, rate: f64) -> Background<u64> {
         Background::start(move |stop| {
             let before = self.sent;
             while !stop.load(Ordering::Relaxed) {

@@ -1,4 +1,4 @@
-//! The report: memory, threads, open files, lag and latencies over time, as a table, as JSON, and drawn.
+//! The report: memory, threads, open files, lag and latencies over time, as a table, as JSON, and as a chart.
 
 use std::{error::Error, path::Path};
 
@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 
 const INK: RGBColor = RGBColor(29, 78, 216);
 const SIZE: (u32, u32) = (1000, 1080);
-/// Beginning and end of the time, as parts of it, that are held against each other: the first fifth is for warming up.
+/// Shares of the run whose means are compared. The first fifth is the warm-up.
 const BEGINNING: [f64; 2] = [0.2, 0.4];
 const END: [f64; 2] = [0.8, 1.0];
 
-/// What is watched.
+/// A figure that is sampled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Curve {
     Memory,
@@ -50,12 +50,12 @@ impl Curve {
         }
     }
 
-    /// The most that the end may be above the beginning: a part of that, and so much more.
+    /// Largest allowed increase from the beginning to the end: a share of the beginning, and an absolute value.
     fn tolerance(self, rate: f64) -> (f64, f64) {
         match self {
             Self::Memory => (0.05, 1.0),
             Self::Threads | Self::Files => (0.0, 1.0),
-            // What comes in a tenth of a second.
+            // The records of a tenth of a second.
             Self::Lag => (0.25, rate / 10.0),
             Self::Median => (0.25, 2.0),
             Self::Late => (0.5, 10.0),
@@ -63,9 +63,9 @@ impl Curve {
     }
 }
 
-/// One look at everything; the latencies are those since the look before.
+/// A sample of all figures. Latencies are those since the previous sample.
 #[derive(Debug, Clone, Copy)]
-pub struct Look {
+pub struct Sample {
     /// Seconds since the beginning.
     pub at: f64,
     /// In the order of [`Curve::ALL`].
@@ -76,12 +76,13 @@ pub struct Look {
 pub struct Report {
     pub minutes: f64,
     pub series: u64,
-    /// Records a second: the most that there could be, and what there were.
+    /// Peak of the processed records per second.
     pub peak: f64,
+    /// Produced records per second.
     pub rate: f64,
-    pub looks: Vec<Look>,
+    pub samples: Vec<Sample>,
     pub records_in: u64,
-    /// Of the watched partition.
+    /// Forecasts in the watched partition.
     pub forecasts: u64,
     pub lost: u64,
     pub doubled: u64,
@@ -90,56 +91,56 @@ pub struct Report {
 }
 
 impl Report {
-    /// The mean over a part of the time.
+    /// Mean of a figure over a share of the run.
     fn mean(&self, curve: Curve, [from, to]: [f64; 2]) -> f64 {
         let seconds = self.minutes * 60.0;
-        let within = self.looks.iter().filter(|look| (from * seconds..=to * seconds).contains(&look.at));
+        let within = self.samples.iter().filter(|sample| (from * seconds..=to * seconds).contains(&sample.at));
         let (sum, count) =
-            within.fold((0.0, 0.0), |(sum, count), look| (sum + look.values[curve as usize], count + 1.0));
+            within.fold((0.0, 0.0), |(sum, count), sample| (sum + sample.values[curve as usize], count + 1.0));
         sum / count
     }
 
-    fn most(&self, curve: Curve) -> f64 {
-        self.looks.iter().map(|look| look.values[curve as usize]).fold(0.0, f64::max)
+    fn maximum(&self, curve: Curve) -> f64 {
+        self.samples.iter().map(|sample| sample.values[curve as usize]).fold(0.0, f64::max)
     }
 
-    /// Which of these are not flat, with the figures.
-    pub fn rising(&self, curves: &[Curve]) -> Vec<String> {
-        let rises = |curve: &&Curve| {
+    /// The curves that grow, each with its means.
+    pub fn growing(&self, curves: &[Curve]) -> Vec<String> {
+        let grows = |curve: &&Curve| {
             let (part, more) = curve.tolerance(self.rate);
-            // Said so that a curve without any looks rises.
+            // Written such that a curve without samples, whose mean is NaN, counts as growing.
             let flat = self.mean(**curve, END) <= self.mean(**curve, BEGINNING) * (1.0 + part) + more;
             !flat
         };
         let text = |curve: &Curve| {
-            format!("{}: {:.1}, in the end {:.1}", curve.name(), self.mean(*curve, BEGINNING), self.mean(*curve, END))
+            format!("{}: {:.1}, at the end {:.1}", curve.name(), self.mean(*curve, BEGINNING), self.mean(*curve, END))
         };
-        curves.iter().filter(rises).map(text).collect()
+        curves.iter().filter(grows).map(text).collect()
     }
 
-    /// One JSON object.
+    /// The report as a JSON object.
     pub fn json(&self) -> Value {
         let round = |number: f64| (number * 100.0).round() / 100.0;
         let mut object = json!({
             "minutes": self.minutes, "series": self.series, "peak": self.peak.round(), "rate": self.rate.round(),
             "records_in": self.records_in, "forecasts_watched": self.forecasts,
             "lost": self.lost, "doubled": self.doubled, "trainings": self.trainings, "promotions": self.promotions,
-            "rising": self.rising(&Curve::ALL),
+            "growing": self.growing(&Curve::ALL),
         });
         for curve in Curve::ALL {
             object[curve.key()] = json!({
                 "beginning": round(self.mean(curve, BEGINNING)),
                 "end": round(self.mean(curve, END)),
-                "most": round(self.most(curve)),
+                "maximum": round(self.maximum(curve)),
             });
         }
         object
     }
 
-    /// The same as a table.
+    /// The report as a table.
     pub fn table(&self) -> String {
         let mut text = format!(
-            "soak of {} minutes: {:.0} records a second of {} series, of {:.0} at most; {:.0} trainings, \
+            "soak of {} minutes: {:.0} records per second of {} series, peak {:.0}; {:.0} training rounds, \
              {:.0} promotions\n\
              {:<34}{:>12}{:>12}{:>12}\n",
             self.minutes,
@@ -151,27 +152,31 @@ impl Report {
             "",
             "beginning",
             "end",
-            "most"
+            "maximum"
         );
         for curve in Curve::ALL {
             let [beginning, end] = [BEGINNING, END].map(|part| self.mean(curve, part));
-            text += &format!("  {:<32}{beginning:>12.1}{end:>12.1}{:>12.1}\n", curve.name(), self.most(curve));
+            text += &format!("  {:<32}{beginning:>12.1}{end:>12.1}{:>12.1}\n", curve.name(), self.maximum(curve));
         }
         text += &format!(
-            "  records in {}; of one partition {} forecasts, {} lost, {} doubled\n",
+            "  {} records in; in one partition {} forecasts, {} lost, {} doubled\n",
             self.records_in, self.forecasts, self.lost, self.doubled
         );
-        let rising = self.rising(&Curve::ALL);
-        text + &if rising.is_empty() { "  all flat\n".to_owned() } else { format!("  rising: {}\n", rising.join("; ")) }
+        let growing = self.growing(&Curve::ALL);
+        text + &if growing.is_empty() {
+            "  nothing grows\n".to_owned()
+        } else {
+            format!("  growing: {}\n", growing.join("; "))
+        }
     }
 
-    /// Draws the curves over the minutes, one below the other.
+    /// Draws the curves over time, one below the other.
     pub fn draw(&self, file: &Path) -> Result<(), Box<dyn Error>> {
         register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT).map_err(|_| "the font")?;
         let root = SVGBackend::new(file, SIZE).into_drawing_area();
         root.fill(&WHITE)?;
         for (curve, area) in Curve::ALL.into_iter().zip(root.split_evenly((Curve::ALL.len(), 1))) {
-            let top = (self.most(curve) * 1.1).max(1.0);
+            let top = (self.maximum(curve) * 1.1).max(1.0);
             let mut chart = ChartBuilder::on(&area)
                 .caption(curve.name(), ("sans-serif", 16))
                 .margin(8)
@@ -179,7 +184,7 @@ impl Report {
                 .y_label_area_size(60)
                 .build_cartesian_2d(0.0..self.minutes, 0.0..top)?;
             chart.configure_mesh().disable_x_mesh().y_labels(4).light_line_style(TRANSPARENT).draw()?;
-            let points = self.looks.iter().map(|look| (look.at / 60.0, look.values[curve as usize]));
+            let points = self.samples.iter().map(|sample| (sample.at / 60.0, sample.values[curve as usize]));
             chart.draw_series(LineSeries::new(points, &INK))?;
         }
         Ok(root.present()?)
@@ -187,13 +192,13 @@ impl Report {
 }
 
 #[test]
-fn what_rises_is_reported() {
+fn a_growing_curve_is_reported() {
     let report = |leak: f64| Report {
         minutes: 1.0,
         series: 1,
         peak: 2000.0,
         rate: 1000.0,
-        looks: (0..=60).map(|at| Look { at: f64::from(at), values: [100.0 + leak * f64::from(at); 6] }).collect(),
+        samples: (0..=60).map(|at| Sample { at: f64::from(at), values: [100.0 + leak * f64::from(at); 6] }).collect(),
         records_in: 0,
         forecasts: 0,
         lost: 0,
@@ -201,9 +206,9 @@ fn what_rises_is_reported() {
         trainings: 0.0,
         promotions: 0.0,
     };
-    assert!(report(0.0).rising(&Curve::ALL).is_empty());
-    assert_eq!(report(0.2).rising(&Curve::ALL).len(), 3, "memory, threads and files");
-    assert_eq!(report(10.0).rising(&Curve::ALL).len(), Curve::ALL.len());
-    let without = Report { looks: Vec::new(), ..report(0.0) };
-    assert_eq!(without.rising(&Curve::ALL).len(), Curve::ALL.len(), "nothing was looked at");
+    assert!(report(0.0).growing(&Curve::ALL).is_empty());
+    assert_eq!(report(0.2).growing(&Curve::ALL).len(), 3, "memory, threads and files");
+    assert_eq!(report(10.0).growing(&Curve::ALL).len(), Curve::ALL.len());
+    let without = Report { samples: Vec::new(), ..report(0.0) };
+    assert_eq!(without.growing(&Curve::ALL).len(), Curve::ALL.len(), "there are no samples");
 }

@@ -1,4 +1,4 @@
-//! What comes out of one partition: each step of each series once and in order, and how long it took.
+//! The forecasts of one partition: whether each step of each series appears once and in order, and the latencies.
 
 use std::{
     sync::{Arc, Mutex, atomic::Ordering},
@@ -14,36 +14,37 @@ use crate::{
     load::Load,
 };
 
-/// The partition that is watched.
+/// The watched partition.
 pub const PARTITION: i32 = 0;
 
-/// When the records were due that come at a steady pace.
+/// The schedule of records at a constant rate.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// The microsecond of the first.
+    /// Time of the first record, in microseconds.
     pub start: u64,
-    /// Its number.
+    /// Number of the first record.
     pub first: u64,
-    /// Records a second.
+    /// Records per second.
     pub rate: f64,
 }
 
-/// What has come.
+/// The forecasts so far.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct Output {
     pub pace: Option<Pace>,
-    /// `[series]`: the step that comes next.
+    /// Next step of each series, `[series]`.
     next: Vec<u64>,
     pub forecasts: u64,
-    /// Steps that were passed over.
+    /// Steps without a forecast.
     pub skipped: u64,
     pub doubled: u64,
-    /// Milliseconds from when a record was due to its committed forecast at the client, since they were last taken.
+    /// Milliseconds from the scheduled time of a record to its committed forecast at the client, since the last
+    /// [`Output::take_latencies`].
     latencies: Vec<f32>,
 }
 
-impl Seen {
-    fn note(&mut self, load: Load, series: u64, step: u64, now: u64) {
+impl Output {
+    fn add(&mut self, load: Load, series: u64, step: u64, now: u64) {
         let next = &mut self.next[usize::try_from(series).expect("it is small")];
         if step < *next {
             self.doubled += 1;
@@ -59,7 +60,7 @@ impl Seen {
         }
     }
 
-    /// The medians and the 99th percentiles of the latencies since this was last asked; `None` where there were none.
+    /// The median and the 99th percentile of the latencies since the last call. `None` where there are none.
     pub fn take_latencies(&mut self) -> Option<[f64; 2]> {
         let mut all = std::mem::take(&mut self.latencies);
         all.sort_by(f32::total_cmp);
@@ -70,7 +71,7 @@ impl Seen {
 
 /// A reader of committed forecasts in a thread.
 pub struct Watch {
-    pub seen: Arc<Mutex<Seen>>,
+    pub output: Arc<Mutex<Output>>,
     reading: Background<()>,
 }
 
@@ -84,38 +85,38 @@ impl Watch {
     pub fn start(servers: &str, topic: &str, load: Load, clock: SystemClock) -> Self {
         let reader = reader(servers, topic, [PARTITION]);
         let series = usize::try_from(load.series).expect("it is small");
-        let seen = Arc::new(Mutex::new(Seen { next: vec![0; series], ..Seen::default() }));
-        let own = Arc::clone(&seen);
+        let output = Arc::new(Mutex::new(Output { next: vec![0; series], ..Output::default() }));
+        let own = Arc::clone(&output);
         let reading = Background::start(move |stop| {
             while !stop.load(Ordering::Relaxed) {
                 let Some(message) = reader.poll(Duration::from_millis(50)) else { continue };
                 let message = message.expect("forecasts can be read");
                 let forecast: Forecast<'_> =
                     serde_json::from_slice(message.payload().unwrap_or_default()).expect("a forecast is JSON");
-                let series = Load::series(forecast.series).expect("a series of ours");
+                let series = Load::series(forecast.series).expect("a known series");
                 let now = clock.monotonic_micros();
-                own.lock().expect("no holder panics").note(load, series, Load::step(forecast.origin), now);
+                own.lock().expect("no holder panics").add(load, series, Load::step(forecast.origin), now);
             }
         });
-        Self { seen, reading }
+        Self { output, reading }
     }
 
-    /// Ends it, and returns what has come.
-    pub fn stop(self) -> Seen {
+    /// Stops the reader, and returns the forecasts so far.
+    pub fn stop(self) -> Output {
         self.reading.stop();
-        std::mem::take(&mut *self.seen.lock().expect("no holder panics"))
+        std::mem::take(&mut *self.output.lock().expect("no holder panics"))
     }
 }
 
 #[test]
-fn what_is_skipped_doubled_and_late_is_seen() {
+fn skipped_duplicate_and_late_forecasts_are_counted() {
     let pace = Pace { start: 1_000_000, first: 2, rate: 2.0 };
-    let mut seen = Seen { next: vec![0; 2], pace: Some(pace), ..Seen::default() };
+    let mut output = Output { next: vec![0; 2], pace: Some(pace), ..Output::default() };
     for (series, step) in [(0, 0), (1, 0), (0, 1), (0, 1), (1, 2), (0, 2)] {
-        seen.note(Load { series: 2 }, series, step, 4_000_000);
+        output.add(Load { series: 2 }, series, step, 4_000_000);
     }
-    assert_eq!((seen.forecasts, seen.skipped, seen.doubled), (5, 1, 1));
-    // Records 2, 5 and 4 were due at 1 s, 2.5 s and 2 s.
-    assert_eq!(seen.take_latencies(), Some([2000.0, 2000.0]));
-    assert_eq!(seen.take_latencies(), None);
+    assert_eq!((output.forecasts, output.skipped, output.doubled), (5, 1, 1));
+    // Records 2, 5 and 4 are scheduled at 1 s, 2.5 s and 2 s.
+    assert_eq!(output.take_latencies(), Some([2000.0, 2000.0]));
+    assert_eq!(output.take_latencies(), None);
 }
