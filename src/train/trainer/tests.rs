@@ -300,7 +300,8 @@ fn gradients_are_clipped_and_counted() {
 #[test]
 fn every_weight_gets_a_gradient() {
     let sequences = seasonal();
-    let splits: Vec<Split> = sequences.iter().map(|_| Split::new(400, &TrainSpec::default())).collect();
+    let split = |sequence: &TrainingSequence| Split::new(sequence.features.len() / FEATURES, &TrainSpec::default());
+    let splits: Vec<Split> = sequences.iter().map(split).collect();
     for cell in CellKind::ALL {
         let network = network(cell, 2);
         let model = Model::new(&network, &nonzero_head(&network), &Device::Cpu).unwrap();
