@@ -38,4 +38,10 @@ pub use step::{LastValueObserver, SeriesStep, StepObserver};
 pub use stream_prior::StreamPrior;
 
 #[cfg(test)]
-mod tests;
+mod accuracy_tests;
+#[cfg(test)]
+mod coverage_tests;
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
+mod test_run;

@@ -2,8 +2,8 @@
 //! window of 500 slots, at an interval score close to that of split-conformal prediction. Without the data these tests
 //! are skipped with a message.
 
-use super::accuracy::{columns, pedestrian, rows};
-use super::run::{LEVELS, Run};
+use super::accuracy_tests::{columns, pedestrian, rows};
+use super::test_run::{LEVELS, Run};
 use crate::forecast::ForecastSpec;
 
 const HORIZON: usize = 24;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use super::run::{LEVELS, Run};
+use super::test_run::{LEVELS, Run};
 use crate::forecast::{ForecastSpec, IntervalCoverage, PointMeasures, QuantileMeasures};
 
 const HORIZON: usize = 24;

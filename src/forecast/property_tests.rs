@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::run::{LEVELS, Run};
+use super::test_run::{LEVELS, Run};
 use crate::forecast::{Expert, ForecastSpec, ForecastState};
 use crate::series::{ClosedSlot, Target};
 use crate::snapshot::{Part, PartReader, PartShapes, PartWriter};
@@ -306,7 +306,8 @@ proptest! {
                 prop_assert!(run.row(lead).windows(2).all(|pair| pair[0] <= pair[1]));
             }
             for bucket in &run.sums.buckets {
-                prop_assert!([bucket.absolute_error, bucket.squared_error, bucket.pinball].into_iter().all(f64::is_finite));
+                let sums = [bucket.absolute_error, bucket.squared_error, bucket.pinball];
+                prop_assert!(sums.into_iter().all(f64::is_finite));
             }
         }
     }

@@ -1,6 +1,0 @@
-//! Tests of whole forecasts.
-
-mod accuracy;
-mod coverage;
-mod run;
-mod state;
