@@ -1,7 +1,7 @@
-//! The time of one step of one series through the whole engine (grid, scale, features, GRU 64, head, mixture, calibration,
-//! anomaly score, forecast), compared with candle-nn's GRU step and a linear head of the same sizes on constant tensors.
-//! Both run in the same process on one thread. `--memory` compares the memory of a million series with the prediction of
-//! `foretide check`.
+//! The time of one step of one series through the whole engine (grid, scale, features, GRU 64, head, mixture,
+//! calibration, anomaly score, forecast), compared with candle-nn's GRU step and a linear head of the same sizes on
+//! constant tensors. Both run in the same process on one thread. `--memory` compares the memory of a million series
+//! with the prediction of `foretide check`.
 #![allow(missing_docs, clippy::disallowed_methods)]
 
 use std::{hint::black_box, time::Instant};

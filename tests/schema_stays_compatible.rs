@@ -103,8 +103,8 @@ fn schema() -> Value {
     serde_json::from_str(&text).expect("docs/forecast.schema.json is JSON")
 }
 
-/// Checks `value` against the keywords of JSON Schema that our schema uses. Any other keyword is an error, so that none is
-/// ignored.
+/// Checks `value` against the keywords of JSON Schema that our schema uses. Any other keyword is an error, so that none
+/// is ignored.
 fn check(schema: &Value, value: &Value, place: &str) -> Result<(), String> {
     for (keyword, rule) in schema.as_object().ok_or("a schema must be an object")? {
         let holds = match keyword.as_str() {

@@ -27,8 +27,9 @@ pub fn spec(format: Format, key: KeySource, time: TimeSource, values: &[&str], c
 /// The delivered observations, by their bits, and whether the record was rejected.
 type Decoded = (Vec<(String, i64, u64, Vec<u64>)>, Result<(), Rejection>);
 
-/// Decodes `payload` with a key and a timestamp that derive from it, and checks the limits of observations and rejections.
-/// Returns whether the record was accepted. `used` has decoded other records before, which must make no difference.
+/// Decodes `payload` with a key and a timestamp that derive from it, and checks the limits of observations and
+/// rejections. Returns whether the record was accepted. `used` has decoded other records before, which must make no
+/// difference.
 pub fn check(used: &mut Decoder, payload: &[u8]) -> bool {
     let mut fresh = Decoder::new(used.spec().clone()).expect("the spec is sound");
     let decoded = decode(&mut fresh, payload);

@@ -92,7 +92,8 @@ fn release(prior: Option<StreamPrior>) -> Release {
     }
 }
 
-/// A registry returns the weights that its manifests describe, and forecasts are valid with any accepted weights and priors.
+/// A registry returns the weights that its manifests describe, and forecasts are valid with any accepted weights and
+/// priors.
 pub fn check(bytes: &[u8]) {
     match bytes.split_first() {
         Some((0, records)) => check_records(records),

@@ -176,7 +176,7 @@ impl Reader<'_> {
             let member = node.and_then(|node| self.member(node, name));
             self.drop_scratch(FieldValue::Text(name));
             if member.is_some_and(|member| std::mem::replace(&mut self.paths.seen[member], true)) {
-                return Err(SyntaxError { at: start, expected: "each wanted field once" });
+                return Err(SyntaxError { at: start, expected: "each configured field once" });
             }
             self.skip_space();
             if !self.consume(b':') {

@@ -3,11 +3,11 @@
 use super::*;
 use proptest::prelude::*;
 
-fn read(wanted: &[&str], text: &str) -> Result<Vec<String>, SyntaxError> {
-    let wanted: Vec<String> = wanted.iter().map(|&name| name.into()).collect();
-    let mut paths = Paths::new(&wanted).unwrap();
+fn read(names: &[&str], text: &str) -> Result<Vec<String>, SyntaxError> {
+    let names: Vec<String> = names.iter().map(|&name| name.into()).collect();
+    let mut paths = Paths::new(&names).unwrap();
     let mut fields = Fields::default();
-    fields.clear(wanted.len());
+    fields.clear(names.len());
     paths.read(text, &mut fields)?;
     Ok(fields.values.iter().map(|&found| fields.describe(text, found)).collect())
 }
@@ -42,7 +42,7 @@ fn escaped_names_are_the_names_they_spell() {
 #[test]
 fn repeated_names_of_configured_fields_are_rejected() {
     for text in [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":null}"#, r#"{"m":{"b":1},"m":{}}"#, r#"{"m":{"b":1,"b":2}}"#] {
-        assert_eq!(read(&["a", "m.b"], text).unwrap_err().expected, "each wanted field once", "{text}");
+        assert_eq!(read(&["a", "m.b"], text).unwrap_err().expected, "each configured field once", "{text}");
     }
     assert!(read(&["a"], r#"{"x":1,"x":2,"y":{"a":3},"a":1}"#).is_ok());
 }
@@ -91,7 +91,7 @@ fn depth_is_limited_and_never_overflows_the_stack() {
 
 #[test]
 fn contradicting_paths_are_rejected() {
-    let paths = |wanted: &[&str]| Paths::new(&wanted.iter().map(|&name| name.into()).collect::<Vec<_>>()).map(|_| ());
+    let paths = |names: &[&str]| Paths::new(&names.iter().map(|&name| name.into()).collect::<Vec<_>>()).map(|_| ());
     assert_eq!(paths(&["a", "a.b"]), Err(DecodeSpecError::Conflict("a.b".into())));
     assert_eq!(paths(&["a.b", "a"]), Err(DecodeSpecError::Conflict("a".into())));
     assert_eq!(paths(&["a..b"]), Err(DecodeSpecError::Path("a..b".into())));
@@ -119,16 +119,16 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
 
 proptest! {
     #[test]
-    fn reads_what_serde_json_writes(value in json(), wanted in any::<f64>()) {
-        prop_assume!(wanted.is_finite());
-        let text = serde_json::json!({ "other": value, "wanted": wanted }).to_string();
-        let mut paths = Paths::new(&["wanted".into()]).unwrap();
+    fn reads_what_serde_json_writes(value in json(), number in any::<f64>()) {
+        prop_assume!(number.is_finite());
+        let text = serde_json::json!({ "other": value, "number": number }).to_string();
+        let mut paths = Paths::new(&["number".into()]).unwrap();
         let mut fields = Fields::default();
         fields.clear(1);
         prop_assert_eq!(paths.read(&text, &mut fields), Ok(()));
         let FieldValue::Number(span) = fields.values[0] else { panic!("no number") };
-        let number: f64 = fields.text(&text, span).parse().unwrap();
-        prop_assert_eq!(number.to_bits(), wanted.to_bits());
+        let read: f64 = fields.text(&text, span).parse().unwrap();
+        prop_assert_eq!(read.to_bits(), number.to_bits());
     }
 
     /// Damaged text is accepted where serde_json accepts it, and rejected where serde_json rejects it.
@@ -149,7 +149,7 @@ proptest! {
         let numbers_too_large = parsed.as_ref().is_err_and(|error| error.to_string().contains("out of range"));
         prop_assume!(!numbers_too_large);
         let accepted = parsed.is_ok_and(|value| value.is_object());
-        prop_assert_eq!(read(&["unwanted"], &text).is_ok(), accepted, "{}", text);
+        prop_assert_eq!(read(&["other"], &text).is_ok(), accepted, "{}", text);
     }
 
     #[test]

@@ -177,9 +177,9 @@ mod tests {
 
     #[test]
     fn details_have_a_maximum_length() {
-        let refusal = Rejection::new(RejectionReason::WrongType, "ä".repeat(1000));
-        assert!(refusal.detail.len() <= MAX_DETAIL_BYTES);
-        assert!(refusal.detail.ends_with("ä…"));
+        let rejection = Rejection::new(RejectionReason::WrongType, "ä".repeat(1000));
+        assert!(rejection.detail.len() <= MAX_DETAIL_BYTES);
+        assert!(rejection.detail.ends_with("ä…"));
         assert_eq!(Rejection::new(RejectionReason::Late, "short").detail, "short");
         assert!(Rejection::late(&"k".repeat(5000), 3).detail.contains("3 ms behind"));
     }

@@ -12,7 +12,7 @@ pub struct TaskCheckpoint {
     pub progress: TaskProgress,
     /// The fingerprint of the network that made the state.
     pub fingerprint: u64,
-    /// The newest record of the input that was read. It tells the topic from another one of the same name.
+    /// The newest record of the input that was read. It distinguishes the topic from a recreated one of the same name.
     pub topic_fingerprint: Option<TopicFingerprint>,
 }
 
