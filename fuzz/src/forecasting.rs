@@ -4,7 +4,7 @@ use foretide::{
     engine::{EncodedSnapshot, Engine, Observation, StreamSpec, TaskHandle, TaskId, Transaction},
     forecast::ForecastSpec,
     nn::{CellKind, NetworkSpec, Strategy, Weights},
-    series::{Aggregation, Calendar, ExtraFeatures, FEATURES, FutureCovariateSpec, Holidays, SeriesSpec, Target},
+    series::{Calendar, ExtraFeatures, FEATURES, FutureCovariateSpec, Holidays, SeriesSpec, Target},
     time::{EventTime, Grid},
 };
 
@@ -52,17 +52,11 @@ pub fn streams() -> Vec<StreamSpec> {
         },
         forecast: forecast.expect("the spec is sound").with_extra(&extra),
         series: SeriesSpec {
-            grid,
-            aggregation: Aggregation::Mean,
-            readings_per_slot: None,
-            allowed_lateness: 0,
-            max_gap: 10,
             max_gap_millis: 10 * MINUTE,
             season: SEASON,
             horizon: HORIZON as u32,
-            burn_in: 4,
-            calendar: calendar.clone(),
             extra,
+            ..SeriesSpec::new(grid)
         },
         max_series: 1,
     })

@@ -215,7 +215,8 @@ impl Engine {
     /// of the changed series to snapshot now, the oldest change first.
     pub fn finish(&mut self, snapshot_share: f64) -> Transaction {
         let mut transaction = self.spare.take().unwrap_or_else(|| Transaction::new(&self.streams));
-        transaction.observations.copy_from_slice(&self.open.observations);
+        let sums = transaction.streams.iter_mut().zip(&self.open.observations);
+        sums.for_each(|(sums, observations)| sums.observations = *observations);
         self.open.clear_counts();
         let emit = self.open.emit;
         self.stepper.run(&mut self.open.pending, &self.streams, &mut self.tasks, emit, &mut transaction);

@@ -32,4 +32,4 @@ pub use snapshot::{EncodedSnapshot, SnapshotError};
 pub use stream::ServedWeights;
 pub use stream_spec::StreamSpec;
 pub use task::{TaskHandle, TaskId};
-pub use transaction::{ForecastRow, Snapshot, StepBatch, TaskAdvance, Transaction};
+pub use transaction::{ForecastRow, Snapshot, StreamSums, TaskAdvance, Transaction};

@@ -91,50 +91,22 @@ impl RecursiveForecaster {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::tests::{loud, spec as direct},
+        *,
+    };
     use crate::{
-        forecast::ForecastSpec,
-        nn::{NetworkSpec, Strategy, Weights},
-        series::{Aggregation, Calendar, ExtraFeatures, FEATURES, SeriesSpec},
+        nn::{NetworkSpec, Strategy},
+        series::FEATURES,
         time::Grid,
     };
 
-    const HORIZON: usize = 4;
-    const LEVELS: [f32; 3] = [0.1, 0.5, 0.9];
+    const HORIZON: usize = 5;
 
     fn spec(grid: Grid) -> StreamSpec {
-        StreamSpec {
-            name: "stream".into(),
-            series: SeriesSpec {
-                grid,
-                aggregation: Aggregation::Last,
-                readings_per_slot: Some(1),
-                allowed_lateness: 0,
-                max_gap: 10,
-                max_gap_millis: 0,
-                season: 3,
-                horizon: HORIZON as u32,
-                burn_in: 4,
-                calendar: Calendar::utc(),
-                extra: ExtraFeatures::default(),
-            },
-            forecast: ForecastSpec::new(HORIZON, &LEVELS, 3).unwrap(),
-            network: NetworkSpec {
-                hidden: 8,
-                horizon: HORIZON,
-                strategy: Strategy::Recursive,
-                ..NetworkSpec::default()
-            },
-            max_series: 10,
-        }
-    }
-
-    /// Weights under which every output depends on the state.
-    fn network(spec: &StreamSpec) -> Network {
-        let mut tensors = Weights::initial(&spec.network).tensors().clone();
-        let values = tensors.values_mut().flat_map(|tensor| &mut tensor.values);
-        values.enumerate().for_each(|(at, value)| *value += 0.3 * (at as f32 * 0.7).sin());
-        Network::new(&spec.network, &Weights::from_tensors(tensors)).unwrap()
+        let direct = direct(grid);
+        let network = NetworkSpec { strategy: Strategy::Recursive, ..direct.network };
+        StreamSpec { network, ..direct }
     }
 
     /// A series with its hidden state and the network's outputs for its next step.
@@ -182,11 +154,11 @@ mod tests {
 
     #[test]
     fn a_path_equals_the_forecasts_that_follow_when_each_median_comes_true() {
-        // On the irregular grid the newest interval repeats: 10, 13, 20, then 27, 34, 41.
-        let regular = (Grid::Regular { interval: 1000 }, [11, 12, 13], [14, 15, 16]);
-        for (grid, slots, later) in [regular, (Grid::Irregular, [10, 13, 20], [27, 34, 41])] {
+        // On the irregular grid the newest interval repeats: 10, 13, 20, then 27, 34, 41, 48.
+        let regular = (Grid::Regular { interval: 1000 }, [11, 12, 13], [14, 15, 16, 17]);
+        for (grid, slots, later) in [regular, (Grid::Irregular, [10, 13, 20], [27, 34, 41, 48])] {
             let spec = spec(grid);
-            let network = network(&spec);
+            let network = loud(&spec, 1);
             let mut stepped = stepped(&network, &spec, &slots);
             let path = paths(&mut RecursiveForecaster::default(), &network, &spec, 1, &[(0, &stepped)]);
             let (last_value, scale) = (stepped.series.last_value(), stepped.series.scale());
@@ -207,7 +179,7 @@ mod tests {
     #[test]
     fn a_path_depends_neither_on_the_batch_nor_on_earlier_batches() {
         let spec = spec(Grid::Regular { interval: 1000 });
-        let network = network(&spec);
+        let network = loud(&spec, 1);
         let all: Vec<SteppedSeries> = (1..9).map(|steps| stepped(&network, &spec, &Vec::from_iter(0..steps))).collect();
         let rows: Vec<(usize, &SteppedSeries)> =
             all.iter().enumerate().map(|(row, stepped)| (row + row / 4, stepped)).collect();
@@ -223,7 +195,7 @@ mod tests {
     #[test]
     fn an_output_that_is_not_a_number_is_not_fed_back() {
         let spec = spec(Grid::Regular { interval: 1000 });
-        let network = network(&spec);
+        let network = loud(&spec, 1);
         let mut stepped = stepped(&network, &spec, &[0, 1, 2]);
         for next in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             stepped.next.fill(next);

@@ -2,19 +2,15 @@
 //! micro-batch, the second slots make up the second one, and so on. A micro-batch is cut into batches of series that
 //! the same weights serve.
 
-use super::{
-    recursive::RecursiveForecaster,
-    series_table::Series,
-    stream::{ServedWeights, Stream},
-    stream_spec::StreamSpec,
-    task::{Task, TaskHandle, Tasks},
-    transaction::{ForecastRow, StepBatch, Transaction},
-};
-use crate::{
-    forecast::{AnomalyScore, Forecast, SeriesStep},
-    nn::{Network, Scratch, Strategy},
-    series::ClosedSlot,
-};
+use super::recursive::RecursiveForecaster;
+use super::series_table::Series;
+use super::stream::{ServedWeights, Stream};
+use super::stream_spec::StreamSpec;
+use super::task::{Task, TaskHandle, Tasks};
+use super::transaction::{ForecastRow, Transaction};
+use crate::forecast::{AnomalyScore, Forecast, SeriesStep};
+use crate::nn::{Network, Scratch, Strategy};
+use crate::series::ClosedSlot;
 
 /// The most series that are stepped at once. The weights' panels stay in the first-level cache while this many states
 /// pass through; the batch's own rows (states, features, outputs: about 300 KiB with 64 hidden units, 24 steps and 5
@@ -98,8 +94,8 @@ impl Stepper {
             let Some(ServedWeights { network, .. }) = streams[stream].weights(version) else { continue };
             let batch = Batch { steps, stream, spec: &streams[stream].spec, version, network };
             self.step(batch, tasks, emit, transaction);
-            transaction.batches.push(StepBatch { stream, series: size });
-            transaction.steps[stream] += size as u64;
+            transaction.streams[stream].batches.push(size);
+            transaction.streams[stream].steps += size as u64;
         }
         pending.clear();
     }
@@ -112,7 +108,7 @@ impl Stepper {
         self.features.resize(steps.len() * inputs, 0.0);
         self.hidden.resize(steps.len() * width, 0.0);
         self.outputs.resize(steps.len() * network.outputs(), 0.0);
-        transaction.burn_ins[stream] += self.burn_in(batch, tasks);
+        transaction.streams[stream].burn_ins += self.burn_in(batch, tasks);
         for (row, step) in steps.iter().enumerate() {
             let Task { series, covariates, .. } = tasks.get_mut(step.task);
             let series = series.get_mut(step.series);
@@ -122,7 +118,7 @@ impl Stepper {
             }
             let future = covariates.of_series(&spec.series.extra.future_covariates, &series.key);
             let series_step = SeriesStep { spec: &spec.series, slot: &step.slot, future };
-            let mut learner = series.forecast.learner(&spec.forecast, &mut transaction.accuracy[stream]);
+            let mut learner = series.forecast.learner(&spec.forecast, &mut transaction.streams[stream].accuracy);
             series_step.apply(&mut series.input, &mut learner, &mut self.features[row * inputs..(row + 1) * inputs]);
             self.anomalies.push(learner.score());
             self.hidden[row * width..(row + 1) * width].copy_from_slice(&series.hidden);
@@ -139,7 +135,7 @@ impl Stepper {
             let output = &self.outputs[row * outputs..(row + 1) * outputs];
             series.forecast.forecast(&spec.forecast, &series.input, output, &mut forecast);
             if emit {
-                transaction.forecast_counts[stream] += 1;
+                transaction.streams[stream].forecasts += 1;
                 transaction.forecasts.push(ForecastRow {
                     task: step.task,
                     series: step.series,

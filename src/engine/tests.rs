@@ -22,17 +22,13 @@ pub(super) fn spec(grid: Grid) -> StreamSpec {
     StreamSpec {
         name: "stream".into(),
         series: SeriesSpec {
-            grid,
-            aggregation: Aggregation::Mean,
-            readings_per_slot: None,
             allowed_lateness: MINUTE,
             max_gap: 30,
             max_gap_millis: 30 * MINUTE,
             season: 6,
             horizon: 5,
             burn_in: 8,
-            calendar: Calendar::utc(),
-            extra: ExtraFeatures::default(),
+            ..SeriesSpec::new(grid)
         },
         network: NetworkSpec {
             cell: CellKind::Gru,

@@ -22,18 +22,8 @@ pub struct Transaction {
     pub snapshots: Vec<Snapshot>,
     /// The tasks whose input moved on.
     pub tasks: Vec<TaskAdvance>,
-    /// Accuracy of the forecasts that matured, by the stream's index.
-    pub accuracy: Vec<AccuracySums>,
-    /// How many series were stepped at once, one entry a batch.
-    pub batches: Vec<StepBatch>,
-    /// Accepted observations, by the stream's index.
-    pub observations: Vec<u64>,
-    /// Forecasts, by the stream's index.
-    pub forecast_counts: Vec<u64>,
-    /// Closed slots that were stepped, empty ones included, by the stream's index.
-    pub steps: Vec<u64>,
-    /// Series whose recent steps ran again through new weights, by the stream's index.
-    pub burn_ins: Vec<u64>,
+    /// Sums by the stream's index.
+    pub streams: Vec<StreamSums>,
 }
 
 /// One forecast of a [`Transaction`].
@@ -96,30 +86,45 @@ pub struct TaskAdvance {
     pub progress: TaskProgress,
 }
 
-/// Series of one stream that were stepped at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StepBatch {
-    /// The index of the stream.
-    pub stream: usize,
-    /// How many series.
-    pub series: usize,
+/// What a transaction did for one stream.
+#[derive(Debug)]
+pub struct StreamSums {
+    /// Accuracy of the forecasts that matured.
+    pub accuracy: AccuracySums,
+    /// Accepted observations.
+    pub observations: u64,
+    /// Forecasts.
+    pub forecasts: u64,
+    /// Closed slots that were stepped, empty ones included.
+    pub steps: u64,
+    /// Series whose recent steps ran again through new weights.
+    pub burn_ins: u64,
+    /// How many series were stepped at once, one entry per batch.
+    pub batches: Vec<usize>,
+}
+
+impl StreamSums {
+    fn new(accuracy: AccuracySums) -> Self {
+        Self { accuracy, observations: 0, forecasts: 0, steps: 0, burn_ins: 0, batches: Vec::new() }
+    }
+
+    fn clear(&mut self) {
+        self.accuracy.clear();
+        self.batches.clear();
+        (self.observations, self.forecasts, self.steps, self.burn_ins) = (0, 0, 0, 0);
+    }
 }
 
 impl Transaction {
     pub(super) fn new(streams: &[Stream]) -> Self {
-        let zeros = vec![0; streams.len()];
+        let sums = |stream: &Stream| StreamSums::new(AccuracySums::new(&stream.spec.forecast));
         Self {
             forecasts: Vec::new(),
             points: Vec::new(),
             quantiles: Vec::new(),
             snapshots: Vec::new(),
             tasks: Vec::new(),
-            accuracy: streams.iter().map(|stream| AccuracySums::new(&stream.spec.forecast)).collect(),
-            batches: Vec::new(),
-            observations: zeros.clone(),
-            forecast_counts: zeros.clone(),
-            steps: zeros.clone(),
-            burn_ins: zeros,
+            streams: streams.iter().map(sums).collect(),
         }
     }
 
@@ -135,10 +140,6 @@ impl Transaction {
         self.quantiles.clear();
         self.snapshots.clear();
         self.tasks.clear();
-        self.accuracy.iter_mut().for_each(AccuracySums::clear);
-        self.batches.clear();
-        for counts in [&mut self.observations, &mut self.forecast_counts, &mut self.steps, &mut self.burn_ins] {
-            counts.fill(0);
-        }
+        self.streams.iter_mut().for_each(StreamSums::clear);
     }
 }

@@ -271,24 +271,4 @@ mod tests {
         assert_eq!(discard(&good[..good.len() - 1], &shapes(5), true), DiscardReason::Missing);
         assert_eq!(discard(&with(0, 201), &shapes(5), true), DiscardReason::Missing);
     }
-
-    #[test]
-    fn ids_of_parts_are_distinct() {
-        let parts = [
-            Part::SLOTS,
-            Part::VALUES,
-            Part::PAST_COVARIATES,
-            Part::FUTURE_COVARIATES,
-            Part::OUTPUT_BOUNDS,
-            Part::HISTORY,
-            Part::LINEAR_EXPERTS,
-            Part::FUTURE_COVARIATE_EXPERTS,
-            Part::MIXTURE,
-            Part::CALIBRATION,
-            Part::ANOMALY_DETECTOR,
-            Part::PENDING_FORECASTS,
-            Part::NETWORK_STATE,
-        ];
-        assert!((1..).zip(&parts).all(|(id, part)| id == part.id) && parts.len() + 1 == Part::IDS);
-    }
 }

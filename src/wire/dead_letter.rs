@@ -91,19 +91,16 @@ mod tests {
         headers.iter().map(|(name, bytes)| (*name, String::from_utf8(bytes.clone()).unwrap())).collect()
     }
 
+    fn letter<'a>(rejection: &'a Rejection, key: Option<&'a [u8]>, payload: Option<&'a [u8]>) -> DeadLetter<'a> {
+        let timestamp = key.map(|_| -5);
+        let (stream, topic, partition, offset) = ("load", "meters", 3, 12_345_678_901);
+        DeadLetter { rejection, stream, topic, partition, offset, timestamp, key, payload }
+    }
+
     #[test]
     fn a_small_record_is_forwarded_unchanged() {
         let rejection = Rejection::new(RejectionReason::BrokenJson, "expected ',' at byte 3");
-        let letter = DeadLetter {
-            rejection: &rejection,
-            stream: "load",
-            topic: "meters",
-            partition: 3,
-            offset: 12_345_678_901,
-            timestamp: Some(-5),
-            key: Some(b"\xffkey"),
-            payload: Some(b"{\"a\" 1}"),
-        };
+        let letter = letter(&rejection, Some(b"\xffkey"), Some(b"{\"a\" 1}"));
         assert_eq!(letter.truncated_key(), letter.key);
         assert_eq!(letter.truncated_payload(), letter.payload);
         let expected = [
@@ -122,16 +119,7 @@ mod tests {
     #[test]
     fn a_missing_key_or_value_stays_missing() {
         let rejection = Rejection::new(RejectionReason::Tombstone, "no value");
-        let letter = DeadLetter {
-            rejection: &rejection,
-            stream: "s",
-            topic: "t",
-            partition: 0,
-            offset: 0,
-            timestamp: None,
-            key: None,
-            payload: None,
-        };
+        let letter = letter(&rejection, None, None);
         assert_eq!((letter.truncated_key(), letter.truncated_payload()), (None, None));
         assert!(letter.headers().iter().all(|(name, _)| *name != TIMESTAMP));
     }
@@ -139,18 +127,8 @@ mod tests {
     #[test]
     fn a_huge_record_is_truncated_and_its_headers_give_the_length() {
         let rejection = Rejection::new(RejectionReason::TooLarge, "10 MB");
-        let payload = vec![b'x'; 10_000_000];
-        let key = vec![b'k'; MAX_KEY_BYTES + 1];
-        let letter = DeadLetter {
-            rejection: &rejection,
-            stream: "s",
-            topic: "t",
-            partition: 0,
-            offset: 0,
-            timestamp: None,
-            key: Some(&key),
-            payload: Some(&payload),
-        };
+        let (key, payload) = (vec![b'k'; MAX_KEY_BYTES + 1], vec![b'x'; 10_000_000]);
+        let letter = letter(&rejection, Some(&key), Some(&payload));
         assert_eq!(letter.truncated_payload().unwrap().len(), MAX_PAYLOAD_BYTES);
         assert_eq!(letter.truncated_key().unwrap().len(), MAX_KEY_BYTES);
         let headers = text(&letter.headers());

@@ -60,16 +60,15 @@ impl CommittedTransaction<'_> {
         for (index, (stream, work)) in self.plan.streams.iter().zip(&mut works).enumerate() {
             let name: &str = &stream.engine.name;
             let label = [("stream", name)];
-            work.observations = output.observations[index];
-            work.forecasts = output.forecast_counts[index];
+            let sums = &output.streams[index];
+            (work.observations, work.forecasts) = (sums.observations, sums.forecasts);
             metrics::OBSERVATIONS.counter(&label).increment(work.observations);
             metrics::FORECASTS.counter(&label).increment(work.forecasts);
-            metrics::STEPS.counter(&label).increment(output.steps[index]);
-            metrics::BURN_INS.counter(&label).increment(output.burn_ins[index]);
+            metrics::STEPS.counter(&label).increment(sums.steps);
+            metrics::BURN_INS.counter(&label).increment(sums.burn_ins);
             let rows = metrics::MICRO_BATCH_ROWS.histogram(&label);
-            let batches = output.batches.iter().filter(|batch| batch.stream == index);
-            batches.for_each(|batch| rows.record(batch.series as f64));
-            record_accuracy(&stream.engine, &output.accuracy[index], status);
+            sums.batches.iter().for_each(|&series| rows.record(series as f64));
+            record_accuracy(&stream.engine, &sums.accuracy, status);
             status.dashboard.record_work(name, *work);
         }
     }
