@@ -49,8 +49,6 @@ impl Engine {
         })
     }
 
-    // ---- weights -----------------------------------------------------------------------------------------------
-
     /// Makes weights ready to serve `stream`. Tasks change to them in [`Engine::activate`]. A prior that does not fit
     /// the stream's forecasts is left out.
     pub fn install(&mut self, stream: &str, version: u64, weights: ServedWeights) {
@@ -92,8 +90,6 @@ impl Engine {
         }
         changes
     }
-
-    // ---- tasks -------------------------------------------------------------------------------------------------
 
     /// Opens a task without series at `position`. `None` where the stream is unknown.
     pub fn open(&mut self, id: TaskId, position: i64) -> Option<TaskHandle> {
@@ -140,8 +136,6 @@ impl Engine {
         task.version = self.streams[task.stream].installed_at_most(recorded);
     }
 
-    // ---- future covariates -------------------------------------------------------------------------------------
-
     /// Stores the values that a record of the second topic has for one slot. Every later step sees them: so it is
     /// called between two transactions, or before the first observation of one. A rollback does not undo it. Returns
     /// `false` where the task holds covariates of as many keys as it may hold series.
@@ -183,8 +177,6 @@ impl Engine {
     pub fn confirm_watermark(&mut self, task: TaskHandle, watermark: CovariateWatermark) -> bool {
         self.tasks.get_mut(task).covariates.confirm(watermark)
     }
-
-    // ---- transactions ------------------------------------------------------------------------------------------
 
     /// Opens a transaction. With `emit` false (a replay) states change and nothing is to be written, and
     /// [`Engine::roll_back`] is not possible.
@@ -263,8 +255,6 @@ impl Engine {
         self.open.undo.roll_back(&mut self.tasks);
         self.tasks.iter_mut().for_each(|(_, task)| task.roll_back());
     }
-
-    // ---- queries -----------------------------------------------------------------------------------------------
 
     /// The task's identity.
     pub fn id(&self, task: TaskHandle) -> &TaskId {

@@ -8,9 +8,7 @@ use super::*;
 use crate::{
     forecast::ForecastSpec,
     nn::{CellKind, Network, NetworkSpec, Strategy, Weights},
-    series::{
-        Aggregation, Calendar, ExtraFeatures, FEATURES, FutureCovariateSpec, FutureValues, Holidays, SeriesSpec, Target,
-    },
+    series::{ExtraFeatures, FEATURES, FutureCovariateSpec, FutureValues, Holidays, SeriesSpec, Target},
     snapshot::{TaskProgress, WeightsActivation},
     time::{EventTime, Grid},
 };

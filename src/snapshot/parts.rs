@@ -4,11 +4,9 @@
 //! another shape costs that part alone. On the wire a part is: id (u8), version (u8), shape (u32, little-endian),
 //! length (varint), and the value in postcard.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
-/// One kind of part. The constants are the table of all parts; an id that was used once keeps its meaning.
+/// One kind of part. The constants are the table of all parts; an id keeps its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
     /// The id in the bytes, below [`Part::IDS`].
@@ -160,7 +158,7 @@ impl<'a> PartReader<'a> {
     fn read<T: Deserialize<'a>>(&self, part: Part, is_sound: impl FnOnce(&T) -> bool) -> Result<T, DiscardReason> {
         let stored = self.stored[usize::from(part.id)].ok_or(DiscardReason::Missing)?;
         if stored.version != part.version {
-            return Err(DiscardReason::Version { found: stored.version });
+            return Err(DiscardReason::Version { found: stored.version, expected: part.version });
         }
         if u32::from_le_bytes(stored.shape) != self.shapes.of(part) {
             return Err(DiscardReason::Shape);
@@ -174,7 +172,8 @@ impl<'a> PartReader<'a> {
 }
 
 /// A part of a snapshot that could not be used; it begins afresh.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {reason}", part.name)]
 pub struct DiscardedPart {
     /// The part.
     pub part: Part,
@@ -183,36 +182,28 @@ pub struct DiscardedPart {
 }
 
 /// Why a part of a snapshot could not be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DiscardReason {
     /// The snapshot has no such part.
+    #[error("missing")]
     Missing,
     /// The part has another layout.
+    #[error("version {found}, this build reads version {expected}")]
     Version {
         /// The version found.
         found: u8,
+        /// The version of this build.
+        expected: u8,
     },
     /// The stream's configuration was another one when the part was written.
+    #[error("written under another configuration of the stream")]
     Shape,
-    /// The bytes do not hold such a part.
+    /// The bytes do not contain such a part.
+    #[error("damaged")]
     Damaged,
-    /// The part holds values that no series can reach.
+    /// The part contains values that no series can reach.
+    #[error("values that no series can reach")]
     Unsound,
-}
-
-impl fmt::Display for DiscardedPart {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Part { name, version, .. } = self.part;
-        match self.reason {
-            DiscardReason::Missing => write!(f, "{name}: missing"),
-            DiscardReason::Version { found } => {
-                write!(f, "{name}: version {found}, this build reads version {version}")
-            }
-            DiscardReason::Shape => write!(f, "{name}: written under another configuration of the stream"),
-            DiscardReason::Damaged => write!(f, "{name}: damaged"),
-            DiscardReason::Unsound => write!(f, "{name}: values that no series can reach"),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -264,7 +255,7 @@ mod tests {
             bytes[mixture + at] = byte;
             bytes
         };
-        assert_eq!(discard(&with(1, 9), &shapes(5), true), DiscardReason::Version { found: 9 });
+        assert_eq!(discard(&with(1, 9), &shapes(5), true), DiscardReason::Version { found: 9, expected: 1 });
         assert_eq!(discard(&good, &shapes(6), true), DiscardReason::Shape);
         assert_eq!(discard(&with(7, 9), &shapes(5), true), DiscardReason::Damaged);
         assert_eq!(discard(&good, &shapes(5), false), DiscardReason::Unsound);

@@ -262,4 +262,4 @@ impl ModelKey {
 
 #[cfg(test)]
 #[path = "model_manifest_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn release(version: u64) -> Release {
+pub(in crate::wire) fn release(version: u64) -> Release {
     Release {
         stream: "load/a".into(),
         version,

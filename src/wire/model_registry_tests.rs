@@ -3,22 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::model_manifest::{MAX_PART_BYTES, PublishReason, Release};
-
-fn release(version: u64) -> Release {
-    Release {
-        stream: "load/a".into(),
-        version,
-        parent: version - 1,
-        fingerprint: 0xfedc_ba98_7654_3210,
-        created: 1_700_000_000_000,
-        trained_until: Some(1_699_999_000_000),
-        champion_loss: Some(0.5),
-        challenger_loss: Some(0.25),
-        reason: PublishReason::Promotion,
-        prior: None,
-    }
-}
+use crate::wire::model_manifest::{MAX_PART_BYTES, tests::release};
 
 fn records(version: u64, weights: &[u8]) -> Vec<(String, Vec<u8>)> {
     Manifest::new(release(version), weights).records(weights).unwrap()
