@@ -1,18 +1,14 @@
 //! Acceptance of observations: what an observation does to its series in the open transaction.
 
-use super::{
-    rollback::UndoLog,
-    series_table::Series,
-    stepping::PendingStep,
-    stream::Stream,
-    stream_spec::StreamSpec,
-    task::{Task, TaskHandle},
-    transaction::ForecastRow,
-};
-use crate::{
-    series::{ClosedSlot, Placement},
-    time::EventTime,
-};
+use super::rollback::UndoLog;
+use super::series_table::Series;
+use super::stepping::PendingStep;
+use super::stream::Stream;
+use super::stream_spec::StreamSpec;
+use super::task::{Task, TaskHandle};
+use super::transaction::ForecastRow;
+use crate::series::{ClosedSlot, Placement};
+use crate::time::EventTime;
 
 /// One observation of one series.
 #[derive(Debug, Clone, Copy)]

@@ -4,21 +4,17 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::{
-    acceptance::{Acceptance, Observation, OpenTransaction},
-    snapshot::{self, EncodedSnapshot, SnapshotError},
-    stepping::Stepper,
-    stream::{ServedWeights, Stream},
-    stream_spec::StreamSpec,
-    task::{Task, TaskHandle, TaskId, Tasks},
-    transaction::{Snapshot, TaskAdvance, Transaction},
-};
-use crate::{
-    nn::NetworkError,
-    series::FutureValues,
-    snapshot::{CovariateWatermark, DiscardedPart, TaskProgress},
-    time::Grid,
-};
+use super::acceptance::{Acceptance, Observation, OpenTransaction};
+use super::snapshot::{self, EncodedSnapshot, SnapshotError};
+use super::stepping::Stepper;
+use super::stream::{ServedWeights, Stream};
+use super::stream_spec::StreamSpec;
+use super::task::{Task, TaskHandle, TaskId, Tasks};
+use super::transaction::{Snapshot, TaskAdvance, Transaction};
+use crate::nn::NetworkError;
+use crate::series::FutureValues;
+use crate::snapshot::{CovariateWatermark, DiscardedPart, TaskProgress};
+use crate::time::Grid;
 
 /// Fewer snapshots than this are decoded on one thread.
 const MIN_SNAPSHOTS_PER_THREAD: usize = 256;

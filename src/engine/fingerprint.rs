@@ -3,12 +3,10 @@
 use std::fmt::{Display, Write};
 
 use super::stream_spec::StreamSpec;
-use crate::{
-    nn::fnv_1a,
-    series::Aggregation,
-    snapshot::{Part, PartShapes},
-    time::Grid,
-};
+use crate::nn::fnv_1a;
+use crate::series::Aggregation;
+use crate::snapshot::{Part, PartShapes};
+use crate::time::Grid;
 
 /// The shapes of all parts of the snapshots of a stream: each covers the values that its part depends on, and no
 /// others.

@@ -5,11 +5,9 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use hashbrown::HashMap;
 
-use crate::{
-    nn::fnv_1a,
-    series::{FutureCovariateSpec, FutureCovariateTable, FutureValues, Insertion},
-    snapshot::CovariateWatermark,
-};
+use crate::nn::fnv_1a;
+use crate::series::{FutureCovariateSpec, FutureCovariateTable, FutureValues, Insertion};
+use crate::snapshot::CovariateWatermark;
 
 /// The future covariates of a task.
 #[derive(Debug, Default)]

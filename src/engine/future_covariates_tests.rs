@@ -8,11 +8,9 @@ use rand_pcg::Pcg64Mcg;
 
 use super::tests::{Bits, Input, MINUTE, accept_all, collect, input, loud, spec, with_covariates};
 use super::*;
-use crate::{
-    series::{FutureCovariateSpec, FutureValues},
-    snapshot::CovariateWatermark,
-    time::Grid,
-};
+use crate::series::{FutureCovariateSpec, FutureValues};
+use crate::snapshot::CovariateWatermark;
+use crate::time::Grid;
 
 /// Steps ahead that are forecast.
 const HORIZON: i64 = 5;

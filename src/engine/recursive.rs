@@ -2,10 +2,8 @@
 //! been observed, on copies of the series' states.
 
 use super::stream_spec::StreamSpec;
-use crate::{
-    nn::{Network, Scratch},
-    series::{ClosedSlot, SeriesState, VALUE_LIMIT},
-};
+use crate::nn::{Network, Scratch};
+use crate::series::{ClosedSlot, SeriesState, VALUE_LIMIT};
 
 /// Forecasts a batch of series recursively. Between batches it keeps buffers only.
 #[derive(Default)]
@@ -91,15 +89,11 @@ impl RecursiveForecaster {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::tests::{loud, spec as direct},
-        *,
-    };
-    use crate::{
-        nn::{NetworkSpec, Strategy},
-        series::FEATURES,
-        time::Grid,
-    };
+    use super::super::tests::{loud, spec as direct};
+    use super::*;
+    use crate::nn::{NetworkSpec, Strategy};
+    use crate::series::FEATURES;
+    use crate::time::Grid;
 
     const HORIZON: usize = 5;
 

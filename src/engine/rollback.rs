@@ -1,9 +1,7 @@
 //! Undo copies: the states of the series that the open transaction touches, as they were before it.
 
-use super::{
-    series_table::Series,
-    task::{Task, TaskHandle, Tasks},
-};
+use super::series_table::Series;
+use super::task::{Task, TaskHandle, Tasks};
 
 /// The most undo copies that are kept for reuse: about 25 MB with default settings.
 const MAX_SPARE_COPIES: usize = 8_192;

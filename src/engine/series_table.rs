@@ -5,10 +5,8 @@ use std::{collections::VecDeque, sync::Arc};
 use hashbrown::HashMap;
 
 use super::stream_spec::StreamSpec;
-use crate::{
-    forecast::{ForecastState, StreamPrior},
-    series::{SeriesState, clone_in_place},
-};
+use crate::forecast::{ForecastState, StreamPrior};
+use crate::series::{SeriesState, clone_in_place};
 
 /// The state of one series.
 #[derive(Debug)]

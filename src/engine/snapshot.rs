@@ -3,15 +3,11 @@
 
 use std::borrow::Cow;
 
-use super::{
-    series_table::{NO_VERSION, Series},
-    stream_spec::StreamSpec,
-};
-use crate::{
-    forecast::ForecastState,
-    series::SeriesState,
-    snapshot::{DiscardReason, DiscardedPart, Part, PartReader, PartShapes, PartWriter},
-};
+use super::series_table::{NO_VERSION, Series};
+use super::stream_spec::StreamSpec;
+use crate::forecast::ForecastState;
+use crate::series::SeriesState;
+use crate::snapshot::{DiscardReason, DiscardedPart, Part, PartReader, PartShapes, PartWriter};
 
 /// A snapshot as it is read back from the state topic.
 #[derive(Debug, Clone, PartialEq, Eq)]

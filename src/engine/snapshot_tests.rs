@@ -2,17 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    tests::{MINUTE, accept_all, engine_of, streams},
-    *,
-};
-use crate::{
-    forecast::ForecastSpec,
-    nn::{CellKind, NetworkSpec},
-    series::{Aggregation, SeriesSpec},
-    snapshot::Part,
-    time::Grid,
-};
+use super::tests::{MINUTE, accept_all, engine_of, streams};
+use super::*;
+use crate::forecast::ForecastSpec;
+use crate::nn::{CellKind, NetworkSpec};
+use crate::series::{Aggregation, SeriesSpec};
+use crate::snapshot::Part;
+use crate::time::Grid;
 
 #[test]
 fn a_snapshot_with_a_wrong_byte_is_refused_or_gives_usable_forecasts() {

@@ -3,11 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{fingerprint::part_shapes, stream_spec::StreamSpec};
-use crate::{
-    forecast::StreamPrior,
-    nn::{Network, NetworkError, Weights},
-    snapshot::PartShapes,
-};
+use crate::forecast::StreamPrior;
+use crate::nn::{Network, NetworkError, Weights};
+use crate::snapshot::PartShapes;
 
 /// What serves a stream under one version of its weights.
 #[derive(Clone)]

@@ -5,13 +5,11 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::*;
-use crate::{
-    forecast::ForecastSpec,
-    nn::{CellKind, Network, NetworkSpec, Strategy, Weights},
-    series::{ExtraFeatures, FEATURES, FutureCovariateSpec, FutureValues, Holidays, SeriesSpec, Target},
-    snapshot::{TaskProgress, WeightsActivation},
-    time::{EventTime, Grid},
-};
+use crate::forecast::ForecastSpec;
+use crate::nn::{CellKind, Network, NetworkSpec, Strategy, Weights};
+use crate::series::{ExtraFeatures, FEATURES, FutureCovariateSpec, FutureValues, Holidays, SeriesSpec, Target};
+use crate::snapshot::{TaskProgress, WeightsActivation};
+use crate::time::{EventTime, Grid};
 
 pub(super) const MINUTE: i64 = 60_000;
 

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use super::{stream::Stream, task::TaskHandle};
-use crate::{
-    forecast::{AccuracySums, AnomalyScore},
-    snapshot::TaskProgress,
-    time::EventTime,
-};
+use crate::forecast::{AccuracySums, AnomalyScore};
+use crate::snapshot::TaskProgress;
+use crate::time::EventTime;
 
 /// Forecasts, snapshots and progress that are written to Kafka in one transaction.
 #[derive(Debug)]

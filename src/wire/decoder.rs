@@ -1,13 +1,11 @@
 //! Observations from records: strict, limited, and without an allocation for a good record.
 
-use super::{
-    csv::Columns,
-    decode_spec::{DecodeSpec, DecodeSpecError, Format, KeySource, MAX_MAGNITUDE, TimeSource},
-    fields::{FieldValue, Fields},
-    json::Paths,
-    number,
-    rejection::{Rejection, RejectionReason},
-};
+use super::csv::Columns;
+use super::decode_spec::{DecodeSpec, DecodeSpecError, Format, KeySource, MAX_MAGNITUDE, TimeSource};
+use super::fields::{FieldValue, Fields};
+use super::json::Paths;
+use super::number;
+use super::rejection::{Rejection, RejectionReason};
 use crate::time::EventTime;
 
 /// Decodes records as a [`DecodeSpec`] says. Between records it keeps buffers only.

@@ -5,10 +5,8 @@
 //! values. `NaN` in one field, as Python writes it, costs that field and not the record. Depth is limited. Tests
 //! compare the reader with serde_json.
 
-use super::{
-    decode_spec::DecodeSpecError,
-    fields::{FieldValue, Fields, Span, SyntaxError},
-};
+use super::decode_spec::DecodeSpecError;
+use super::fields::{FieldValue, Fields, Span, SyntaxError};
 
 /// The deepest nesting of objects and lists in a record: it bounds the recursion.
 const MAX_DEPTH: usize = 64;

@@ -10,10 +10,8 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{
-    escaping::{escape, unescape},
-    rejection::excerpt,
-};
+use super::escaping::{escape, unescape};
+use super::rejection::excerpt;
 use crate::forecast::StreamPrior;
 
 /// The version of the manifest's schema.

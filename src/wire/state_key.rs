@@ -6,11 +6,9 @@
 
 use std::{borrow::Cow, fmt, fmt::Write as _};
 
-use super::{
-    escaping::{escape, unescape},
-    rejection::excerpt,
-    state_error::StateError,
-};
+use super::escaping::{escape, unescape};
+use super::rejection::excerpt;
+use super::state_error::StateError;
 
 /// The version of the keys' syntax.
 const KEY_VERSION: &str = "1";
