@@ -1,6 +1,6 @@
-//! Foretide on a real broker against the limit of the same broker in the same run: a bare librdkafka consume, copy,
-//! produce in transactions that writes the very records that Foretide wrote. Then the time from a record to its
-//! committed forecast. `scripts/bench-e2e` runs it; `--json` prints one object.
+//! Throughput of Foretide on a real broker, compared with the limit of that broker in the same run: a bare librdkafka
+//! loop that consumes, copies and produces the records of Foretide in transactions. Then the latency from a record to
+//! its committed forecast. `scripts/bench-e2e` runs it; `--json` prints one object.
 #![allow(missing_docs, clippy::disallowed_methods)]
 
 #[path = "../tests/harness/mod.rs"]
@@ -29,8 +29,15 @@ const PARTITIONS: i32 = 4;
 const SERIES: i64 = 10_000;
 const STEPS: i64 = 60;
 const LIMIT: Duration = Duration::from_secs(300);
-/// Real forecasts that the bare loop writes again and again.
+/// Number of real forecasts that the bare loop writes repeatedly.
 const SAMPLES: usize = 2_000;
+
+/// Throughput of one round in records per second, and the mean size of a forecast.
+struct Run {
+    ours: f64,
+    limit: f64,
+    bytes: usize,
+}
 
 fn main() {
     let json = std::env::args().any(|argument| argument == "--json");
@@ -38,35 +45,36 @@ fn main() {
     let topic = kafka().topic("bench", PARTITIONS);
     eprintln!("writing {} records of {SERIES} series", SERIES * STEPS);
     write_input(&topic);
-    let mut pairs = Vec::new();
+    let mut runs = Vec::new();
     for round in 1..=rounds {
         let app = unique("bench");
         let (ours, samples) = measured(&foretide(&app, &topic));
-        let (limit, _) = measured(&bare(&topic, &samples));
+        let (limit, _) = measured(&bare_loop(&topic, &samples));
         eprintln!(
             "round {round}: foretide {ours:.0} records/s, bare loop {limit:.0} records/s, ratio {:.3}",
             ours / limit
         );
-        pairs.push((ours, limit, samples.iter().map(Vec::len).sum::<usize>() / samples.len()));
+        let bytes = samples.iter().map(Vec::len).sum::<usize>() / samples.len();
+        runs.push(Run { ours, limit, bytes });
     }
     let latency = latency();
-    let median = |of: &dyn Fn(&(f64, f64, usize)) -> f64| {
-        let mut all: Vec<f64> = pairs.iter().map(of).collect();
+    let median = |of: &dyn Fn(&Run) -> f64| {
+        let mut all: Vec<f64> = runs.iter().map(of).collect();
         all.sort_by(f64::total_cmp);
         all[all.len() / 2]
     };
-    let (ours, limit, ratio) = (median(&|pair| pair.0), median(&|pair| pair.1), median(&|pair| pair.0 / pair.1));
+    let (ours, limit, ratio) = (median(&|run| run.ours), median(&|run| run.limit), median(&|run| run.ours / run.limit));
     let (p50, p99) = (latency[latency.len() / 2], latency[latency.len() * 99 / 100]);
     if json {
         let object = serde_json::json!({
-            "ours": ours, "limit": limit, "ratio": ratio, "bytes_out": pairs[0].2, "rounds": rounds,
+            "ours": ours, "limit": limit, "ratio": ratio, "bytes_out": runs[0].bytes, "rounds": rounds,
             "latency_p50_ms": p50, "latency_p99_ms": p99,
         });
         println!("{object}");
     } else {
         println!(
             "medians of {rounds} rounds, {SERIES} series, GRU 64, H = 24, 5 levels, {} bytes a forecast",
-            pairs[0].2
+            runs[0].bytes
         );
         println!("foretide      {ours:>10.0} records/s");
         println!("bare loop     {limit:>10.0} records/s");
@@ -117,7 +125,7 @@ training = {{ enabled = false }}
     )
 }
 
-/// Runs the daemon until everything is committed; returns its output topic.
+/// Runs the daemon until everything is committed. Returns its output topic.
 fn foretide(app: &str, topic: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("foretide.toml");
@@ -133,7 +141,7 @@ fn foretide(app: &str, topic: &str) -> String {
     format!("{app}.stream.forecasts")
 }
 
-/// Records per second ([`steady_rate`]), and some of the records.
+/// The records per second ([`steady_rate`]) of a topic, and some of its records.
 fn measured(topic: &str) -> (f64, Vec<Vec<u8>>) {
     let reader = reader(&kafka().servers, topic, 0..PARTITIONS);
     let (mut samples, mut sent) = (Vec::new(), Vec::new());
@@ -150,8 +158,9 @@ fn measured(topic: &str) -> (f64, Vec<Vec<u8>>) {
     (steady_rate(sent), samples)
 }
 
-/// The limit: consume, copy, produce a forecast's bytes, commit offsets in transactions; one thread. Returns its output topic.
-fn bare(topic: &str, samples: &[Vec<u8>]) -> String {
+/// The bare loop on one thread: consumes, copies, produces the bytes of a forecast, commits offsets in transactions.
+/// Returns its output topic.
+fn bare_loop(topic: &str, samples: &[Vec<u8>]) -> String {
     let group = unique("bare");
     let out = kafka().topic("bare-out", PARTITIONS);
     let reader: BaseConsumer = ClientConfig::new()
@@ -180,17 +189,17 @@ fn bare(topic: &str, samples: &[Vec<u8>]) -> String {
     let total = (SERIES * STEPS) as usize;
     while done < total {
         producer.begin_transaction().expect("a transaction");
-        let (mut offsets, mut taken, started) = (HashMap::new(), 0, Instant::now());
-        while taken < 50_000 && started.elapsed() < Duration::from_millis(100) && done + taken < total {
+        let (mut offsets, mut consumed, started) = (HashMap::new(), 0, Instant::now());
+        while consumed < 50_000 && started.elapsed() < Duration::from_millis(100) && done + consumed < total {
             let Some(message) = reader.poll(Duration::from_millis(10)) else { continue };
             let message = message.expect("a record");
             offsets.insert(message.partition(), message.offset() + 1);
             let key = message.key().unwrap_or_default().to_vec();
-            let payload = &samples[(done + taken) % samples.len()];
+            let payload = &samples[(done + consumed) % samples.len()];
             while producer.send(BaseRecord::to(&out).key(&key).payload(payload)).is_err() {
                 std::thread::sleep(Duration::from_micros(200));
             }
-            taken += 1;
+            consumed += 1;
         }
         let mut positions = TopicPartitionList::new();
         for (partition, offset) in offsets {
@@ -199,12 +208,12 @@ fn bare(topic: &str, samples: &[Vec<u8>]) -> String {
         while producer.in_flight_count() > 0 {
             std::thread::sleep(Duration::from_micros(200));
         }
-        if taken > 0 {
+        if consumed > 0 {
             let metadata = reader.group_metadata().expect("a group");
             producer.send_offsets_to_transaction(&positions, &metadata, LIMIT).expect("offsets");
         }
         producer.commit_transaction(LIMIT).expect("a commit");
-        done += taken;
+        done += consumed;
     }
     out
 }
@@ -227,7 +236,7 @@ fn latency() -> Vec<f64> {
     let (per_second, seconds, warm_up) = (1_000_u64, 20_u64, 3_000_usize);
     let total = per_second * seconds;
     let start = Instant::now();
-    // The value carries the microsecond of its making; the forecast gives it back as `value`.
+    // The value is the time of its creation in microseconds; the forecast returns it as `value`.
     let writer = std::thread::spawn(move || {
         for number in 0..total {
             let due = Duration::from_micros(number * 1_000_000 / per_second);

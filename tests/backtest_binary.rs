@@ -1,4 +1,4 @@
-//! `foretide backtest` as it is run: the built binary, its output, its exit codes.
+//! The built binary `foretide backtest`: its output and exit codes.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -18,7 +18,7 @@ fn path(folder: &Path, name: &str) -> String {
     folder.join(name).to_str().unwrap().to_owned()
 }
 
-/// Two series, hourly, with a daily rhythm.
+/// Two hourly series with a daily season.
 fn file(folder: &Path, rows: usize) -> String {
     let mut text = String::from("time,load,wind\n");
     for row in 0..rows {
@@ -32,7 +32,7 @@ fn file(folder: &Path, rows: usize) -> String {
 }
 
 #[test]
-fn one_json_object_with_the_agreed_keys() {
+fn json_output_is_one_object_with_the_documented_keys() {
     let folder = tempfile::tempdir().unwrap();
     let (file, emit) = (file(folder.path(), 300), path(folder.path(), "out.jsonl"));
     let rows = ["--scale-rows", "0..100", "--score-rows", "120..300"];
@@ -68,18 +68,18 @@ fn one_json_object_with_the_agreed_keys() {
 }
 
 #[test]
-fn parts_of_the_engine_side_by_side() {
+fn a_comparison_shows_every_part_with_the_errors_of_its_own_run() {
     let folder = tempfile::tempdir().unwrap();
     let file = file(folder.path(), 600);
     let asked = ["--horizon", "6", "--hidden", "8", "--train-at", "300", "--train-updates", "60", "--json"];
     let run = |more: &[&str]| {
         let output = foretide(&[&[file.as_str()], &asked[..], more].concat());
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success(), "{said}");
-        (serde_json::from_slice::<Value>(&output.stdout).unwrap(), said.matches("trained before row").count())
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{stderr}");
+        (serde_json::from_slice::<Value>(&output.stdout).unwrap(), stderr.matches("trained before row").count())
     };
     let (compared, trained) = run(&["--compare"]);
-    assert_eq!(trained, 1, "the parts share what was learnt");
+    assert_eq!(trained, 1, "the parts share one training");
     let results = compared["results"].as_array().unwrap();
     let named: Vec<(&str, u64)> =
         results.iter().map(|row| (row["method"].as_str().unwrap(), row["horizon"].as_u64().unwrap())).collect();
@@ -89,7 +89,7 @@ fn parts_of_the_engine_side_by_side() {
     assert_eq!(named, expected);
     let keys: Vec<&String> = results[0].as_object().unwrap().keys().collect();
     assert_eq!(keys, ["coverage", "horizon", "mae", "mase", "method", "microseconds", "mse", "smape", "wql"]);
-    // Each part has the errors of a run of its own.
+    // Each part has the same errors as a run of its own.
     let without_training: Vec<&str> = asked.into_iter().filter(|word| !matches!(*word, "--train-at" | "300")).collect();
     let untrained = foretide(&[&[file.as_str()], &without_training[..], &["--no-training"]].concat());
     let untrained: Value = serde_json::from_slice(&untrained.stdout).unwrap();
@@ -108,17 +108,17 @@ fn parts_of_the_engine_side_by_side() {
 }
 
 #[test]
-fn a_table_and_plots() {
+fn a_table_is_printed_and_plots_are_written() {
     let folder = tempfile::tempdir().unwrap();
     let file = file(folder.path(), 300);
     for (name, start) in [("plot.svg", &b"<svg"[..]), ("plot.png", b"\x89PNG")] {
         let plot = path(folder.path(), name);
         let output = foretide(&[&file, "--no-training", "--plot", &plot, "--plot-series", "wind"]);
-        let said = String::from_utf8(output.stdout).unwrap();
+        let table = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(
-            said.starts_with("2 series, ") && said.contains("seasonal naive") && said.contains("in 80 %"),
-            "{said}"
+            table.starts_with("2 series, ") && table.contains("seasonal naive") && table.contains("in 80 %"),
+            "{table}"
         );
         let drawn = fs::read(&plot).unwrap();
         assert!(drawn.starts_with(start) && drawn.len() > 5000, "{name}: {} bytes", drawn.len());
@@ -126,21 +126,20 @@ fn a_table_and_plots() {
 }
 
 #[test]
-fn training_is_the_same_twice() {
+fn training_is_reproducible() {
     let folder = tempfile::tempdir().unwrap();
     let file = file(folder.path(), 600);
     let asked = ["--horizon", "6", "--hidden", "8", "--train-at", "400", "--train-updates", "20", "--json"];
     let runs = [0, 1].map(|_| {
         let output = foretide(&[&[file.as_str()], &asked[..]].concat());
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success() && said.contains("trained before row 400, 20 updates"), "{said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && stderr.contains("trained before row 400, 20 updates"), "{stderr}");
         serde_json::from_slice::<Value>(&output.stdout).unwrap()["results"].clone()
     });
     assert_eq!(runs[0], runs[1]);
 }
 
-/// Files of one series a row as those of the M4 competition: 30 of them that rise and fall by eight steps, the 2 values that
-/// follow apart.
+/// Training and test files of the M4 format: 30 series with a period of eight steps, and their next 2 values.
 fn m4_files(folder: &Path) -> [String; 2] {
     m4_files_followed_by(folder, |value| value)
 }
@@ -163,7 +162,7 @@ fn m4_files_followed_by(folder: &Path, follow: impl Fn(f64) -> f64) -> [String; 
 }
 
 #[test]
-fn rows_of_the_m4_competition_are_each_forecast_once() {
+fn each_m4_series_is_forecast_once() {
     let folder = tempfile::tempdir().unwrap();
     let [train, test] = m4_files(folder.path());
     let run = |more: &[&str]| {
@@ -171,7 +170,7 @@ fn rows_of_the_m4_competition_are_each_forecast_once() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
-    // Without a season and without training the linear expert knows the wave; Naive2 is the last value then.
+    // The linear expert learns the wave without a season and without training; Naive2 is the last value then.
     let untrained = run(&["--no-training", "--json"]);
     assert!(untrained.starts_with("{\"smape\":") && untrained.ends_with("}\n"), "{untrained}");
     let learnt = run(&["--hidden", "8", "--train-updates", "100", "--train-at", "352", "--network-alone", "--json"]);
@@ -185,20 +184,20 @@ fn rows_of_the_m4_competition_are_each_forecast_once() {
     }
     let table = run(&["--no-training"]);
     assert!(table.contains("Naive2") && table.contains("foretide"), "{table}");
-    // Naive2 knows the season too: measured by it, an error counts for more.
+    // With a season Naive2 is better, so the relative errors are larger.
     let seasonal: Value = serde_json::from_str(&run(&["--no-training", "--period", "8", "--json"])).unwrap();
     assert!(seasonal["owa"].as_f64().unwrap() > untrained["owa"].as_f64().unwrap(), "{seasonal}");
 }
 
 #[test]
-fn what_follows_the_rows_of_the_m4_competition_changes_no_forecast_of_it() {
+fn m4_test_values_change_no_forecast_of_their_series() {
     let folder = tempfile::tempdir().unwrap();
     let forecasts = |follow: fn(f64) -> f64| {
         let ([train, test], emit) = (m4_files_followed_by(folder.path(), follow), path(folder.path(), "out.jsonl"));
         let asked = ["--horizon", "2", "--hidden", "4", "--train-updates", "10", "--emit", emit.as_str()];
         let output = foretide(&[&["--m4", train.as_str(), test.as_str()], &asked[..]].concat());
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success() && said.contains("trained before row 352, 10 updates"), "{said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && stderr.contains("trained before row 352, 10 updates"), "{stderr}");
         let records = fs::read_to_string(&emit).unwrap();
         let step = |record: &str| serde_json::from_str::<Value>(record).unwrap()["step"].as_u64().unwrap();
         records.lines().filter(|record| step(record) < 353).map(str::to_owned).collect::<Vec<_>>()
@@ -209,7 +208,7 @@ fn what_follows_the_rows_of_the_m4_competition_changes_no_forecast_of_it() {
 }
 
 #[test]
-fn long_gaps_of_a_wave_are_filled_better_than_by_a_line() {
+fn long_gaps_of_a_wave_are_imputed_better_than_by_linear_interpolation() {
     let folder = tempfile::tempdir().unwrap();
     let wave = path(folder.path(), "wave.csv");
     let mut text = String::from("time,wave\n");
@@ -241,7 +240,7 @@ fn long_gaps_of_a_wave_are_filled_better_than_by_a_line() {
 }
 
 #[test]
-fn failures_say_what_was_expected_and_have_their_exit_codes() {
+fn errors_say_what_was_expected_and_have_their_exit_codes() {
     let folder = tempfile::tempdir().unwrap();
     let good = file(folder.path(), 60);
     let bad = path(folder.path(), "bad.csv");
@@ -250,7 +249,7 @@ fn failures_say_what_was_expected_and_have_their_exit_codes() {
     let cases: [(&[&str], i32, &str); 17] = [
         (&[&good, "--compare", "--network-alone"], 2, "cannot be used with"),
         (&["--horizon", "3"], 2, "<FILE>"),
-        (&["--m4", &train, &test, "--horizon", "3"], 65, "it holds 2 values of \"W0\"; expected the 3 that follow"),
+        (&["--m4", &train, &test, "--horizon", "3"], 65, "it holds 2 values of \"W0\"; expected the 3 values after"),
         (&["--m4", &train, &test, "--season", "8"], 2, "cannot be used with"),
         (&["--m4", &train, "no/such.csv"], 66, "no/such.csv: "),
         (&["no/such.csv"], 66, "no/such.csv: "),
@@ -266,16 +265,16 @@ fn failures_say_what_was_expected_and_have_their_exit_codes() {
         (&[&good, "--impute", "--impute-gaps", "4..2"], 2, "expected A..B with 1 <= A <= B <= 1024"),
         (&[&good, "--plot", "x.jpg"], 2, "expected a file name that ends in .svg or .png"),
     ];
-    for (arguments, code, said) in cases {
+    for (arguments, code, message) in cases {
         let output = foretide(arguments);
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
-        assert!(error.contains(said), "{arguments:?}: {error}");
+        assert!(error.contains(message), "{arguments:?}: {error}");
         assert!(output.stdout.is_empty());
     }
 }
 
-/// Two files below a folder: noise with a shift in its labelled window, and noise alone.
+/// Two files in a folder: noise with a level shift in its labelled window, and noise alone.
 fn nab_files(folder: &Path) -> [String; 2] {
     fs::create_dir_all(folder.join("data/some")).unwrap();
     let stamp = |row: usize| format!("2024-01-{:02} {:02}:{:02}:00", 1 + row / 288, row / 12 % 24, row % 12 * 5);
@@ -307,7 +306,7 @@ fn anomalies_are_scored_against_labelled_windows() {
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((json["profile"].as_str(), json["windows"].as_u64()), (Some("standard"), Some(1)));
     let score = json["score"].as_f64().unwrap();
-    assert!((90.0..=100.0).contains(&score), "a shift is found at once, and nothing else: {score}");
+    assert!((90.0..=100.0).contains(&score), "the shift is detected at once, and nothing else: {score}");
     let unlabelled = path(folder.path(), "none.json");
     fs::write(&unlabelled, "{}").unwrap();
     for (arguments, code, says) in [
@@ -324,12 +323,10 @@ fn anomalies_are_scored_against_labelled_windows() {
 }
 
 #[test]
-fn the_numenta_benchmark_is_beaten_as_promised() {
+#[ignore = "needs ../shared/data/nab; scripts/test runs it where that exists"]
+fn the_numenta_benchmark_score_is_at_least_65() {
     let nab = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/nab");
-    if !nab.exists() {
-        println!("skipped: {} is missing", nab.display());
-        return;
-    }
+    assert!(nab.exists(), "{} is missing; run this test only where it exists", nab.display());
     let (data, labels) = (path(&nab, "data"), path(&nab, "labels/combined_windows.json"));
     let output = foretide(&["--nab", &data, "--labels", &labels, "--json"]);
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();

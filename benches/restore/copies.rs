@@ -1,4 +1,4 @@
-//! Many aged series without waiting until they have aged: the states of some are written again under other keys.
+//! Multiplies aged series: writes copies of their states under other keys.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,19 +12,19 @@ use crate::harness::{
     kafka::kafka,
 };
 
-/// Writes the newest state of each series under `copies - 1` further keys.
+/// Writes the newest state of each series under `copies - 1` more keys.
 pub fn write(app: &str, partitions: i32, copies: i64) {
     let topic = format!("{app}.state");
     for number in 0..partitions {
         let states = newest(&Partition { topic: topic.as_str().into(), number });
-        // Copies of one state lie far from each other: side by side a compressor would find them.
-        let copy = |copy| states.iter().filter_map(move |(key, state)| of(key, state, copy, number));
+        // Copies of one state are far from each other, because a compressor would find adjacent ones.
+        let copy = |copy| states.iter().filter_map(move |(key, state)| copy_of(key, state, copy, number));
         produce(kafka(), &topic, (1..copies).flat_map(copy));
     }
 }
 
-/// One copy of a state; none of a task's book.
-fn of(key: &[u8], state: &[u8], copy: i64, number: i32) -> Option<Input> {
+/// One copy of a series' state; `None` for a task checkpoint.
+fn copy_of(key: &[u8], state: &[u8], copy: i64, number: i32) -> Option<Input> {
     let Ok(StateKey::Series { stream, topic, partition, series }) = StateKey::parse(key) else { return None };
     let key = StateKey::Series { stream, topic, partition, series: format!("{series}#{copy}") };
     Some(Input::new(key.to_string(), state).at(number))

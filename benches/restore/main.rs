@@ -1,6 +1,6 @@
-//! What exactly-once costs and how fast it comes back, on a real broker started here: the time until a restarted daemon
-//! is ready again, the takeover by a warm standby, the state topic's share of the broker's bytes, and throughput with
-//! transactions against the same daemon writing without them. `scripts/bench-restore` runs it; `--json` prints one object.
+//! Cost of exactly-once processing and speed of recovery, on a real broker that the benchmark starts: time until a
+//! restarted daemon is ready, takeover by a warm standby, the state topic's share of the stored bytes, and throughput
+//! with and without transactions. `scripts/bench-restore` runs it; `--json` prints one object.
 #![allow(missing_docs, clippy::disallowed_methods)]
 
 mod copies;
@@ -27,11 +27,11 @@ use harness::{
 pub const LIMIT: Duration = Duration::from_secs(1_800);
 pub const START: i64 = 1_700_000_040_000;
 
-/// What is asked for on the command line.
-pub struct Asked {
+/// Command line arguments.
+pub struct Arguments {
     series: i64,
     steps: i64,
-    /// Of each series' state, the one that was fed included.
+    /// Copies of each series' state, the original included.
     copies: i64,
     partitions: i32,
     season: String,
@@ -40,42 +40,42 @@ pub struct Asked {
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<String> = std::env::args().skip(1).collect();
     let value = |name: &str| {
-        let place = arguments.iter().position(|argument| argument == name)?;
-        arguments.get(place + 1).cloned()
+        let place = words.iter().position(|word| word == name)?;
+        words.get(place + 1).cloned()
     };
     let number = |name: &str, default: i64| value(name).map_or(default, |text| text.parse().expect("a whole number"));
     let known = ["restore", "takeover", "share", "transactions"];
-    let parts: Vec<String> = arguments.iter().filter(|argument| known.contains(&argument.as_str())).cloned().collect();
-    let asked = Asked {
+    let parts: Vec<String> = words.iter().filter(|word| known.contains(&word.as_str())).cloned().collect();
+    let arguments = Arguments {
         series: number("--series", 100_000),
         steps: number("--steps", 12),
         copies: number("--copies", 1),
         partitions: i32::try_from(number("--partitions", 4)).expect("it is small"),
         season: value("--season").unwrap_or_else(|| "none".into()),
-        json: arguments.iter().any(|argument| argument == "--json"),
+        json: words.iter().any(|word| word == "--json"),
         parts: if parts.is_empty() { known.map(str::to_owned).to_vec() } else { parts },
     };
     let mut found = serde_json::Map::new();
-    for part in &asked.parts {
+    for part in &arguments.parts {
         let object = match part.as_str() {
-            "restore" => restore(&asked),
-            "takeover" => takeover::run(&asked),
-            "share" => share::run(&asked),
+            "restore" => restore(&arguments),
+            "takeover" => takeover::run(&arguments),
+            "share" => share::run(&arguments),
             _ => transactions::run(),
         };
-        if !asked.json {
+        if !arguments.json {
             println!("{part}: {object}");
         }
         found.insert(part.clone(), object);
     }
-    if asked.json {
+    if arguments.json {
         println!("{}", serde_json::Value::Object(found));
     }
 }
 
-/// A configuration of the default model; `extra` goes to the top, `stream` into the stream.
+/// A configuration with the default model. `extra` is inserted at the top, `stream` into the stream.
 pub fn configuration(app: &str, instance: &str, topic: &str, port: u16, extra: &str, stream: &str) -> String {
     format!(
         r#"app = {app:?}
@@ -109,7 +109,7 @@ pub fn record(series: i64, step: i64, interval: i64, partitions: i32) -> Input {
         .at((series % i64::from(partitions)) as i32)
 }
 
-/// A daemon and where it answers.
+/// A running daemon and its HTTP port.
 pub struct Running {
     pub process: Process,
     pub port: u16,
@@ -126,7 +126,7 @@ pub fn start(folder: &Path, name: &str, configuration: impl Fn(u16) -> String) -
 }
 
 impl Running {
-    /// Seconds from its start until it was ready.
+    /// Seconds from the start until the daemon is ready.
     pub fn ready(&mut self) -> f64 {
         wait_for("readiness", LIMIT, || {
             assert!(self.process.runs(), "{}", self.process.log());
@@ -153,36 +153,36 @@ pub fn wait_until_read(daemon: &mut Running, app: &str, topic: &str, partitions:
     });
 }
 
-/// Fills the state of many series, lets all snapshots be written, stops, copies them where that is asked for, starts again,
-/// and measures until it is ready.
-fn restore(asked: &Asked) -> serde_json::Value {
-    let (app, partitions) = (unique("restore"), asked.partitions);
+/// Fills the state of many series, waits for all snapshots, stops the daemon, copies the snapshots if requested, and
+/// measures the time until a restarted daemon is ready.
+fn restore(arguments: &Arguments) -> serde_json::Value {
+    let (app, partitions) = (unique("restore"), arguments.partitions);
     let topic = kafka().topic("restore", partitions);
     let folder = tempfile::tempdir().expect("a folder");
     let interval = 60_000;
     let configuration = |port| {
         let extra = "shards = 2\ncheckpoint_interval = \"10s\"";
-        let stream = format!("interval = \"1m\"\nseason = {:?}\nlimits = {{ series = 5000000 }}", asked.season);
+        let stream = format!("interval = \"1m\"\nseason = {:?}\nlimits = {{ series = 5000000 }}", arguments.season);
         configuration(&app, "bench", &topic, port, extra, &stream)
     };
-    eprintln!("filling the state of {} series, {} steps each", asked.series, asked.steps);
+    eprintln!("filling the state of {} series, {} steps each", arguments.series, arguments.steps);
     let mut daemon = start(folder.path(), "fill", configuration);
     daemon.ready();
     let mut written = 0;
-    for step in 0..asked.steps {
-        produce(kafka(), &topic, (0..asked.series).map(|series| record(series, step, interval, partitions)));
-        written += asked.series;
+    for step in 0..arguments.steps {
+        produce(kafka(), &topic, (0..arguments.series).map(|series| record(series, step, interval, partitions)));
+        written += arguments.series;
         wait_until_read(&mut daemon, &app, &topic, partitions, written);
     }
-    // Commits bring the snapshots that are due: a few series go on until everything else has been written.
-    for step in asked.steps..asked.steps + 150 {
+    // Due snapshots are written with commits, so a few series continue until all others are written.
+    for step in arguments.steps..arguments.steps + 150 {
         produce(kafka(), &topic, (0..i64::from(partitions)).map(|series| record(series, step, interval, partitions)));
         std::thread::sleep(Duration::from_millis(100));
     }
     let resident = daemon.metric("process_resident_memory_bytes");
     let state = daemon.metric("foretide_state_bytes");
     daemon.stop();
-    copies::write(&app, partitions, asked.copies);
+    copies::write(&app, partitions, arguments.copies);
     let mut times = Vec::new();
     let mut last = (0.0, 0.0);
     for round in 0..2 {
@@ -193,8 +193,8 @@ fn restore(asked: &Asked) -> serde_json::Value {
     }
     let bytes = share::topic_bytes(&format!("{app}.state"));
     serde_json::json!({
-        "series": asked.series * asked.copies, "seconds": times, "snapshots": last.0, "replayed": last.1,
-        "state_topic_bytes": bytes, "state_bytes_a_series": state / asked.series as f64,
+        "series": arguments.series * arguments.copies, "seconds": times, "snapshots": last.0, "replayed": last.1,
+        "state_topic_bytes": bytes, "state_bytes_a_series": state / arguments.series as f64,
         "resident_bytes": resident,
     })
 }

@@ -1,4 +1,4 @@
-//! A broker that writes without transactions, as an at-least-once daemon would: for the benchmark's comparison only.
+//! A broker client that writes without transactions, like an at-least-once daemon. Only for the benchmark.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ impl Broker for Plain {
             .set("delivery.report.only.error", "true")
             .create()
             .expect("a producer");
-        // Positions go to a group that nobody is a member of: a commit costs the same there.
+        // The offsets are committed for a group without members, where a commit costs the same.
         let offsets = self.config().set("group.id", format!("{group}-plain")).create().expect("a consumer");
         Ok(Box::new(PlainMember { inner, producer, offsets }))
     }
@@ -67,8 +67,8 @@ impl Broker for Plain {
         self.inner.partitions(topic)
     }
 
-    fn create(&self, plan: &TopicSpec) -> Result<(), BrokerError> {
-        self.inner.create(plan)
+    fn create(&self, spec: &TopicSpec) -> Result<(), BrokerError> {
+        self.inner.create(spec)
     }
 }
 

@@ -1,18 +1,18 @@
-//! How much of what the broker stores is state: series with a 5 s interval in real time, snapshots within 60 s.
+//! The state topic's share of the stored bytes: series with an interval of 5 s in real time, snapshots within 60 s.
 
 use std::time::{Duration, Instant};
 
-use super::{Asked, configuration, record, start, wait_until_read};
+use super::{Arguments, configuration, record, start, wait_until_read};
 use crate::harness::{client::produce, kafka::kafka, unique};
 
 const SERIES: i64 = 5_000;
 const PARTITIONS: i32 = 4;
 const INTERVAL: i64 = 5_000;
-/// Steps that lie in the topic already: a series' snapshot grows until it has seen a day's lead or so.
+/// Steps that are in the topic before the daemon starts: a series' snapshot grows during its first hundred steps or so.
 const BEFORE: i64 = 100;
-/// Steps in real time before measuring begins: everything has been snapshotted once.
+/// Steps in real time before the measurement: every series gets its first snapshot.
 const WARM_UP: i64 = 13;
-/// Steps that are measured: a checkpoint interval.
+/// Measured steps: one checkpoint interval.
 const MEASURED: i64 = 12;
 
 /// Bytes of a topic's partitions on the broker's disk.
@@ -31,7 +31,7 @@ pub fn topic_bytes(topic: &str) -> u64 {
     partitions.filter_map(|partition| partition["size"].as_u64()).sum()
 }
 
-pub fn run(_asked: &Asked) -> serde_json::Value {
+pub fn run(_arguments: &Arguments) -> serde_json::Value {
     let app = unique("share");
     let topic = kafka().topic("share", PARTITIONS);
     let folder = tempfile::tempdir().expect("a folder");
@@ -47,7 +47,7 @@ pub fn run(_asked: &Asked) -> serde_json::Value {
     let bytes = || topics.each_ref().map(|topic| topic_bytes(topic));
     let begun = Instant::now();
     let mut before = [0; 3];
-    // A tenth of the series each half second, as series that are not in step would come.
+    // A tenth of the series every half second, because real series are not synchronous.
     for tenth in 0..(WARM_UP + MEASURED) * 10 {
         if tenth == WARM_UP * 10 {
             before = bytes();

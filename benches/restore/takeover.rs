@@ -1,4 +1,4 @@
-//! How long nobody serves after a kill: one replica has everything, the other stands by.
+//! Time without service after a kill: one replica owns everything, the other is a standby.
 
 use std::{
     sync::{
@@ -8,26 +8,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Asked, LIMIT, configuration, record, start, wait_until_read};
+use super::{Arguments, LIMIT, configuration, record, start, wait_until_read};
 use crate::harness::{
     client::{group_offset, produce},
     kafka::kafka,
     unique, wait_for,
 };
 
-/// Of the group, in seconds: as [`configuration`] has it.
+/// Session timeout of the group in seconds; see [`configuration`].
 const SESSION: f64 = 6.0;
 const INTERVAL: i64 = 60_000;
 
-pub fn run(asked: &Asked) -> serde_json::Value {
+pub fn run(arguments: &Arguments) -> serde_json::Value {
     let mut found = serde_json::Map::new();
     for (name, standby) in [("cold", "0B"), ("warm", "8GiB")] {
-        found.insert(name.into(), once(asked, standby));
+        found.insert(name.into(), once(arguments, standby));
     }
     serde_json::Value::Object(found)
 }
 
-fn once(asked: &Asked, standby: &str) -> serde_json::Value {
+fn once(arguments: &Arguments, standby: &str) -> serde_json::Value {
     let app = unique("takeover");
     let topic = kafka().topic("takeover", 1);
     let folder = tempfile::tempdir().expect("a folder");
@@ -44,16 +44,16 @@ fn once(asked: &Asked, standby: &str) -> serde_json::Value {
     owner.ready();
     let mut written = 0;
     for step in 0..3 {
-        produce(kafka(), &topic, (0..asked.series).map(|series| record(series, step, INTERVAL, 1)));
-        written += asked.series;
+        produce(kafka(), &topic, (0..arguments.series).map(|series| record(series, step, INTERVAL, 1)));
+        written += arguments.series;
         wait_until_read(&mut owner, &app, &topic, 1, written);
     }
-    let mut spare = start(folder.path(), "spare", replica("spare"));
-    spare.ready();
-    // Each series once a minute, on and on, until the end.
+    let mut standby_replica = start(folder.path(), "standby", replica("standby"));
+    standby_replica.ready();
+    // One reading per series and minute until the end.
     let stop = Arc::new(AtomicBool::new(false));
     let feeding = {
-        let (topic, stop, series) = (topic.clone(), Arc::clone(&stop), asked.series);
+        let (topic, stop, series) = (topic.clone(), Arc::clone(&stop), arguments.series);
         std::thread::spawn(move || {
             let begun = Instant::now();
             for tick in 0.. {
@@ -68,21 +68,23 @@ fn once(asked: &Asked, standby: &str) -> serde_json::Value {
             }
         })
     };
-    // More than a checkpoint interval, so that every series has been snapshotted and the standby has caught up.
+    // Longer than a checkpoint interval, so that every series has a snapshot and the standby has caught up.
     std::thread::sleep(Duration::from_secs(90));
     let position = || group_offset(kafka(), &app, &topic, 0).unwrap_or(0);
     owner.process.kill();
     let killed = Instant::now();
     let before = position();
-    wait_for("the spare one to commit", LIMIT, || (position() > before).then_some(()));
+    wait_for("the standby to commit", LIMIT, || (position() > before).then_some(()));
     let gap = killed.elapsed().as_secs_f64();
     stop.store(true, Ordering::Relaxed);
     feeding.join().expect("the feed");
-    let (snapshots, replayed) =
-        (spare.metric("foretide_restore_snapshots_total"), spare.metric("foretide_restore_records_total"));
-    spare.stop();
+    let (snapshots, replayed) = (
+        standby_replica.metric("foretide_restore_snapshots_total"),
+        standby_replica.metric("foretide_restore_records_total"),
+    );
+    standby_replica.stop();
     serde_json::json!({
-        "series": asked.series, "seconds_after_the_kill": gap, "seconds_after_the_session_timeout": gap - SESSION,
+        "series": arguments.series, "seconds_after_the_kill": gap, "seconds_after_the_session_timeout": gap - SESSION,
         "snapshots": snapshots, "replayed": replayed,
     })
 }

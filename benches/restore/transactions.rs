@@ -1,4 +1,4 @@
-//! Throughput of the daemon as it is against the same daemon over [`Plain`], in turns on the same input.
+//! Throughput of the daemon with transactions and over [`Plain`] without, alternating on the same input.
 
 use std::{sync::Arc, time::Duration};
 
@@ -68,7 +68,7 @@ fn once(topic: &str, transactional: bool) -> f64 {
     })
 }
 
-/// Of the forecasts: [`steady_rate`].
+/// Records per second of the forecasts ([`steady_rate`]).
 fn rate(topic: &str) -> f64 {
     let total = (SERIES * STEPS) as usize;
     let reader: BaseConsumer = ClientConfig::new()
@@ -83,7 +83,7 @@ fn rate(topic: &str) -> f64 {
     for partition in 0..PARTITIONS {
         assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("a partition");
     }
-    // Counting from the watermarks first: a reader beside it would take its share of the two cores.
+    // Waits on the end offsets first, because a concurrent reader would use some of the two cores.
     wait_for("the forecasts", LIMIT, || {
         std::thread::sleep(Duration::from_millis(500));
         let end = |partition| reader.fetch_watermarks(topic, partition, LIMIT).map_or(0, |(_, end)| end);

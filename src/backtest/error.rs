@@ -1,63 +1,63 @@
-//! What keeps a backtest from its end.
+//! Errors of reading a file and of running a backtest.
 
 use std::io;
 
 use crate::{nn::NetworkError, train::TrainError};
 
-/// A file that cannot be read, or does not hold what was expected.
+/// A file that cannot be read, or whose content is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// It cannot be opened.
+    /// The file cannot be opened or read.
     #[error("{file}: {source}; expected a readable CSV file, plain or gzipped")]
     Unreadable {
-        /// The file.
+        /// File name.
         file: String,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// A place in it is wrong.
-    #[error("{file}, line {line}{column}: {found}; expected {expected}", column = column_of(column))]
-    Place {
-        /// The file.
+    /// One line is invalid.
+    #[error("{file}, line {line}{column}: {found}; expected {expected}", column = column_suffix(column))]
+    Line {
+        /// File name.
         file: String,
-        /// The line, from 1.
+        /// Line number, from 1.
         line: u64,
-        /// The column's name, where it is one column's fault.
+        /// Column name, if one column is invalid.
         column: Option<String>,
-        /// What stands there.
+        /// What the file holds there.
         found: String,
-        /// What should.
+        /// What it should hold.
         expected: String,
     },
-    /// The whole of it is wrong.
+    /// The file as a whole is invalid.
     #[error("{file}: {found}; expected {expected}")]
-    Whole {
-        /// The file.
+    File {
+        /// File name.
         file: String,
-        /// What it is.
+        /// What the file holds.
         found: String,
-        /// What it should be.
+        /// What it should hold.
         expected: String,
     },
 }
 
-fn column_of(column: &Option<String>) -> String {
+fn column_suffix(column: &Option<String>) -> String {
     column.as_ref().map(|name| format!(", column \"{name}\"")).unwrap_or_default()
 }
 
-/// Why a backtest could not be run.
+/// A backtest that cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum BacktestError {
-    /// The network cannot be made.
+    /// The network specification is invalid.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// Training failed for another reason than too little history.
+    /// Training failed for another reason than a short history.
     #[error(transparent)]
     Train(#[from] TrainError),
-    /// What was asked for does not fit the file.
+    /// The specification does not fit the file.
     #[error("{0}")]
     InvalidSpec(String),
-    /// What is written out on the way cannot be.
+    /// The forecasts cannot be written.
     #[error("cannot write the forecasts: {0}")]
     Write(#[from] io::Error),
 }

@@ -1,33 +1,33 @@
-//! Series without time stamps, each forecast once from its end, as in the M4 competition (Makridakis, Spiliotis,
-//! Assimakopoulos, International Journal of Forecasting 2020), whose measures these are.
+//! The M4 competition (Makridakis, Spiliotis, Assimakopoulos, International Journal of Forecasting 2020): series
+//! without timestamps, each forecast once from its end, with the competition's error measures.
 
 use std::{collections::BTreeMap, fmt::Write, path::Path};
 
-use super::{
-    error::DataError,
-    naive2::{naive_error, naive2},
-    read::{Row, read_rows},
-    report::{Method, Report, significant},
-    table::{Reading, Table},
-};
+use super::error::DataError;
+use super::input::m4_rows::{M4Row, read_m4_rows};
+use super::method::Method;
+use super::naive2::{naive_error, naive2};
+use super::report::Report;
+use super::report_format::significant;
+use super::table::{Reading, Table};
 use crate::{forecast::PointMeasures, time::EventTime};
 
-/// One step in milliseconds: a week, so that what is made of the time of day and of the week says nothing, because nothing is
-/// known of it.
+/// Step of the grid in milliseconds. The files have no timestamps; with a step of one week the calendar features for
+/// the time of day and the day of week are constant.
 const STEP: i64 = 7 * 24 * 3_600_000;
 
-/// What is learnt from, and what then is forecast.
+/// The training and test values of the competition.
 #[derive(Debug, Clone, PartialEq)]
 pub struct M4 {
-    /// All series, laid so that they end together, each with the `horizon` values that follow its end.
+    /// All series, aligned at their ends, each followed by its `horizon` test values.
     pub table: Table,
-    /// The row at which the values that follow begin.
+    /// The first row of the test values.
     pub end: usize,
-    /// The errors of Naive2, which the competition measures against.
+    /// Errors of Naive2, the competition's benchmark.
     pub naive2: M4Errors,
 }
 
-/// The competition's errors, means over all series and leads.
+/// The competition's errors: means over all series and leads.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct M4Errors {
     /// Symmetric mean absolute percentage error, 0 to 200.
@@ -37,51 +37,51 @@ pub struct M4Errors {
 }
 
 impl M4 {
-    /// Reads what is learnt from and what follows it: files of one series a row, each with its name first. Of each series
-    /// `horizon` values are forecast; a season has `period` steps, at least 1.
+    /// Reads the training and the test file: one series per row, with its name first. `horizon` values of each series
+    /// are forecast; a season has `period` steps, at least 1.
     ///
     /// # Errors
-    /// When a file does not hold that, or a series is missing or too short in one of them.
+    /// If a file is invalid, or a series is missing or too short in one of them.
     pub fn read(train: &Path, test: &Path, period: usize, horizon: usize) -> Result<Self, DataError> {
-        let (histories, following) = (read_rows(train)?, read_rows(test)?);
-        let wrong = |file: &Path, found: String, expected: String| DataError::Whole {
+        let (histories, tests) = (read_m4_rows(train)?, read_m4_rows(test)?);
+        let invalid = |file: &Path, found: String, expected: String| DataError::File {
             file: file.display().to_string(),
             found,
             expected,
         };
-        let following: BTreeMap<&str, &Row> = following.iter().map(|row| (row.name.as_str(), row)).collect();
+        let tests: BTreeMap<&str, &M4Row> = tests.iter().map(|row| (row.name.as_str(), row)).collect();
         let mut pairs = Vec::with_capacity(histories.len());
         for history in &histories {
             let name = &history.name;
             if history.values.is_empty() {
-                return Err(wrong(train, format!("the row of \"{name}\" is empty"), "its values".to_owned()));
+                return Err(invalid(train, format!("the row of \"{name}\" is empty"), "its values".to_owned()));
             }
-            let ahead = following.get(name.as_str()).map_or(&[][..], |row| &row.values);
-            if ahead.len() < horizon {
-                let found = format!("it holds {} values of \"{name}\"", ahead.len());
-                return Err(wrong(test, found, format!("the {horizon} that follow those of the other file")));
+            let test_values = tests.get(name.as_str()).map_or(&[][..], |row| &row.values);
+            if test_values.len() < horizon {
+                let found = format!("it holds {} values of \"{name}\"", test_values.len());
+                return Err(invalid(test, found, format!("the {horizon} values after those of the training file")));
             }
-            pairs.push((history, &ahead[..horizon]));
+            pairs.push((history, &test_values[..horizon]));
         }
         Self::of(&pairs, period, horizon).ok_or_else(|| {
-            let found = "no error can be measured against that of Naive2".to_owned();
+            let found = "Naive2 has no error to compare with".to_owned();
             let longest = EventTime::MAX.0 / STEP;
-            wrong(
+            invalid(
                 test,
                 found,
-                format!("numbers that follow series which move, longer than {period} and up to {longest}"),
+                format!("series that are not constant, longer than {period} and up to {longest} values"),
             )
         })
     }
 
-    /// None where Naive2 has no error to measure against, or a row is too long for the grid.
-    fn of(pairs: &[(&Row, &[Option<f64>])], period: usize, horizon: usize) -> Option<Self> {
+    /// `None` if Naive2 has no error, or a row is too long for the grid.
+    fn of(pairs: &[(&M4Row, &[Option<f64>])], period: usize, horizon: usize) -> Option<Self> {
         let end = pairs.iter().map(|(history, _)| history.values.len()).max()?;
         let mut table = Table { interval: STEP, rows: end + horizon, ..Table::default() };
         let mut measures = PointMeasures::default();
-        for (series, (history, ahead)) in (0..).zip(pairs) {
+        for (series, (history, test_values)) in (0..).zip(pairs) {
             let first = end - history.values.len();
-            for (row, value) in (first..).zip(history.values.iter().chain(*ahead)) {
+            for (row, value) in (first..).zip(history.values.iter().chain(*test_values)) {
                 let Some(value) = *value else {
                     table.gaps += 1;
                     continue;
@@ -96,7 +96,7 @@ impl M4 {
             table.series.push(history.name.clone());
             let known: Vec<f64> = history.values.iter().copied().flatten().collect();
             let scale = naive_error(&known, period);
-            for (forecast, value) in naive2(&known, period, horizon).into_iter().zip(*ahead) {
+            for (forecast, value) in naive2(&known, period, horizon).into_iter().zip(*test_values) {
                 value.iter().for_each(|value| measures.add(*value, forecast, forecast, scale));
             }
         }
@@ -107,23 +107,24 @@ impl M4 {
 }
 
 impl M4Errors {
-    /// What came of a backtest of [`M4::table`] that scores the rows from [`M4::end`] on; none where nothing was scored.
+    /// The errors of a backtest of [`M4::table`] that scores the rows from [`M4::end`] on; `None` if nothing was
+    /// scored.
     pub fn of(report: &Report) -> Option<Self> {
         let ours = report.results.iter().rfind(|row| row.method == Method::Foretide)?;
         Some(Self { smape: ours.smape?, mase: ours.mase? })
     }
 
-    /// Overall weighted average: the mean of both errors, each relative to Naive2's.
+    /// Overall weighted average: the mean of both errors, each relative to the error of Naive2.
     pub fn owa(&self, naive2: &Self) -> f64 {
         (self.smape / naive2.smape + self.mase / naive2.mase) / 2.0
     }
 
-    /// One JSON object, in the order in which the competition names them.
+    /// One JSON object in the competition's order.
     pub fn json(&self, naive2: &Self) -> String {
         format!(r#"{{"smape":{},"mase":{},"owa":{}}}"#, self.smape, self.mase, self.owa(naive2))
     }
 
-    /// A table with Naive2 beside.
+    /// A text table with Naive2 for comparison.
     pub fn table(&self, naive2: &Self) -> String {
         let mut out = format!("{:<10}{:>10}{:>10}{:>10}\n", "", "sMAPE", "MASE", "OWA");
         for (name, errors) in [("foretide", self), ("Naive2", naive2)] {
@@ -140,8 +141,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn series_end_together_and_errors_are_those_by_hand() {
-        let row = |name: &str, values: &[f64]| Row {
+    fn series_are_aligned_at_their_ends_and_errors_equal_those_by_hand() {
+        let row = |name: &str, values: &[f64]| M4Row {
             name: name.to_owned(),
             values: values.iter().copied().map(Some).collect(),
         };
@@ -167,13 +168,10 @@ mod tests {
     }
 
     #[test]
-    fn naive2_of_weekly_has_the_published_errors() {
+    #[ignore = "needs ../shared/data/m4_weekly_{train,test}.csv.gz; scripts/test runs it where they exist"]
+    fn naive2_of_the_weekly_series_has_the_published_errors() {
         let data = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data"));
         let file = |name: &str| data.join(format!("m4_weekly_{name}.csv.gz"));
-        if !file("train").exists() {
-            println!("skipped: {} is missing", file("train").display());
-            return;
-        }
         let m4 = M4::read(&file("train"), &file("test"), 1, 13).unwrap();
         assert_eq!((m4.table.series.len(), m4.end), (359, 2597));
         assert!((m4.naive2.smape - 9.161).abs() < 5e-4 && (m4.naive2.mase - 2.777).abs() < 5e-4, "{:?}", m4.naive2);

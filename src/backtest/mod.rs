@@ -1,44 +1,48 @@
-//! A file instead of Kafka, through the same engine.
+//! Backtests: runs a file through the engine instead of Kafka.
 //!
-//! The way of a file: [`read`](mod@read) makes it a [`Table`] of readings in the order in which they are fed; [`run`](fn@run) feeds them row by
-//! row, each row an observation with its row number as position, scores what matures and trains at fixed rows from what
-//! was fed before them; [`report`] tells the outcome, [`plot`] draws it.
+//! [`read_file`] turns a file into a [`Table`] of readings, in the order in which the engine receives them. [`run`]
+//! feeds the table row by row, scores each forecast when its target arrives, and trains at fixed rows on earlier rows.
+//! A [`Report`] holds the errors; [`plot`] draws them.
 //!
-//! [`compare()`] does so several times, as a whole and with parts of the engine alone.
+//! [`compare`] runs the whole engine and its parts. [`impute`] hides values and scores how well an imputer fills the
+//! gaps. [`M4`] runs the M4 competition, and [`nab_score`] the Numenta Anomaly Benchmark.
 //!
-//! [`impute()`] hides values instead, and tells how well the gaps are filled. [`M4`] makes a table of series without time
-//! stamps, and measures against the M4 competition's benchmark. [`nab_score`] holds anomaly scores against labelled windows.
-//!
-//! No forecast looks ahead: at each row the values are taken in, the forecasts that target them are scored, and only then is
-//! the next forecast made. The scale of the errors is a matter of the report and never reaches the engine.
+//! No forecast sees the future: at each row the engine observes the values, the forecasts that target them are scored,
+//! and only then does the next forecast begin. The scale of the errors is computed for the report and never reaches the
+//! engine.
 
-mod compare;
-mod crossing;
+mod brier;
+mod comparison;
 mod error;
-mod gallery;
-mod impute;
+mod error_scale;
+mod imputation;
+mod input;
 mod m4;
+mod method;
 mod nab;
 mod naive2;
+mod observer;
 pub mod plot;
-pub mod read;
-pub mod report;
-pub mod run;
-mod score;
-mod stamps;
+mod plot_series;
+mod report;
+mod report_format;
+mod run;
+mod scorer;
 mod table;
+mod timestamps;
 mod training;
-mod units;
 
-pub use compare::{Comparison, TimedObserver, compare};
-pub use crossing::Crossing;
+pub use brier::BrierScores;
+pub use comparison::{Comparison, compare};
 pub use error::{BacktestError, DataError};
-pub use gallery::{Gallery, Shown};
-pub use impute::{ImputationSpec, Imputed, impute};
+pub use imputation::{ImputationReport, ImputationSpec, impute};
+pub use input::{Layout, ReadSpec, TimeColumn, read, read_file};
 pub use m4::{M4, M4Errors};
+pub use method::{Method, MethodErrors};
 pub use nab::{FileScores, Labels, NabScore, nab_score};
-pub use read::{Layout, ReadSpec, TimeColumn, read, read_file};
-pub use report::{Method, MethodErrors, Report};
-pub use run::{BacktestSpec, Counts, NoObserver, Observer, run};
+pub use observer::{NoObserver, Observer, TimedObserver};
+pub use plot_series::{PlotForecast, PlotSeries};
+pub use report::{HorizonTarget, ReadingCounts, Report};
+pub use run::{BacktestSpec, run};
 pub use table::{Reading, Table};
-pub use training::{TrainingPlan, TrainingRound, default_training_rows, training_sequences};
+pub use training::{RefreshPlan, TrainingPlan, TrainingRound, default_training_rows, training_sequences};

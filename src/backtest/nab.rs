@@ -1,62 +1,63 @@
-//! Anomaly scores against labelled windows, by the rules of the Numenta Anomaly Benchmark (Lavin and Ahmad, Evaluating Real-time
-//! Anomaly Detection Algorithms, ICMLA 2015), standard profile.
+//! The Numenta Anomaly Benchmark, standard profile (Lavin and Ahmad, Evaluating Real-time Anomaly Detection Algorithms,
+//! ICMLA 2015): rates anomaly scores against labelled windows.
 //!
-//! Within each window the earliest detection counts, the more the earlier it comes; each detection outside costs, the less the
-//! nearer it follows a window; a window without any costs most. The first rows of a file are not scored. One
-//! threshold serves all files: the best one.
+//! In each window only the earliest detection counts, and an earlier one counts more. Each detection outside the
+//! windows costs, and costs less shortly after a window. A window without a detection costs most. The first rows of a
+//! file are not scored. One threshold, the best one, applies to all files.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
 use jiff::tz::TimeZone;
 
-use super::{error::DataError, stamps::StampFormat, table::Table};
+use super::{error::DataError, table::Table, timestamps::TimestampFormat};
 use crate::time::EventTime;
 
-/// Share of a file's rows, at most [`LONGEST`] rows counted, in which a detector may learn and is not scored.
+/// Share of a file's rows at its start in which the detector learns and is not scored.
 const PROBATION: f64 = 0.15;
-const LONGEST: f64 = 5000.0;
-/// What a detection outside of any window costs of what one inside is worth (standard profile).
-const FALSE_ALARM: f64 = 0.11;
+/// Longer files have the probation of a file with this number of rows.
+const MAX_PROBATION_ROWS: f64 = 5000.0;
+/// Cost of a false alarm relative to the worth of the earliest possible detection (standard profile).
+const FALSE_ALARM_COST: f64 = 0.11;
 
-/// The labelled windows of each file, by its path below the folder of the data.
+/// The labelled windows of each file, by its path relative to the data folder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Labels {
     windows: BTreeMap<String, Vec<[EventTime; 2]>>,
 }
 
-/// One file's scores, row by row, and its windows as first and last row.
+/// The anomaly scores and the labelled windows of one file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FileScores {
-    /// A score for each row; 0 where there is none.
+    /// Score of each row; 0 for a row without one.
     pub scores: Vec<f32>,
-    /// Windows in order, none overlapping.
+    /// First and last row of each window, in order and without overlap.
     pub windows: Vec<[usize; 2]>,
 }
 
-/// How well anomalies were found.
+/// The benchmark's result.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NabScore {
-    /// 0: as good as never to say anything; 100: each window found at its first row and nothing else.
+    /// 0: as good as no detection at all. 100: a detection in the first row of each window, and no other.
     pub score: f64,
-    /// Detections are scores of at least this.
+    /// Scores from this value on are detections.
     pub threshold: f64,
-    /// Windows that are scored.
+    /// Number of scored windows.
     pub windows: usize,
-    /// Windows with a detection.
+    /// Number of windows with a detection.
     pub found: usize,
-    /// Detections outside of windows.
+    /// Number of detections outside the windows.
     pub false_alarms: usize,
 }
 
 impl Labels {
-    /// Reads the benchmark's file of windows: an object of lists of pairs of times, in `zone` where they name none.
+    /// Reads the benchmark's label file. `zone` applies to times without an offset.
     ///
     /// # Errors
-    /// When it cannot be read or holds something else.
+    /// If the file cannot be read or is invalid.
     pub fn read(path: &Path, zone: &TimeZone) -> Result<Self, DataError> {
         let file = path.display().to_string();
         let text = fs::read_to_string(path).map_err(|source| DataError::Unreadable { file: file.clone(), source })?;
-        Self::parse(&text, zone).map_err(|found| DataError::Whole {
+        Self::parse(&text, zone).map_err(|found| DataError::File {
             file,
             found,
             expected: "{\"folder/file.csv\": [[\"2014-04-10 07:15:00\", \"2014-04-11 16:45:00\"], …], …}".to_owned(),
@@ -65,9 +66,9 @@ impl Labels {
 
     fn parse(text: &str, zone: &TimeZone) -> Result<Self, String> {
         let labels: BTreeMap<String, Vec<[String; 2]>> =
-            serde_json::from_str(text).map_err(|error| format!("it is no list of windows: {error}"))?;
+            serde_json::from_str(text).map_err(|error| format!("invalid list of windows: {error}"))?;
         let stamps: Vec<&str> = labels.values().flatten().flatten().map(String::as_str).collect();
-        let format = StampFormat::detect(&stamps, zone).ok_or("its times are not all of one form")?;
+        let format = TimestampFormat::detect(&stamps, zone).ok_or("the times do not all have the same format")?;
         let mut windows = BTreeMap::new();
         for (name, pairs) in &labels {
             let mut times = Vec::with_capacity(pairs.len());
@@ -83,7 +84,7 @@ impl Labels {
         Ok(Self { windows })
     }
 
-    /// The windows of the file at `path`, whose end is its name in the labels; none where it has no entry.
+    /// The windows of the file at `path`, which ends with its name in the labels; `None` if it has no entry.
     pub fn windows_of(&self, path: &Path) -> Option<&[[EventTime; 2]]> {
         let named = |name: &&String| path.ends_with(Path::new(name.as_str()));
         self.windows.keys().find(named).and_then(|name| self.windows.get(name)).map(Vec::as_slice)
@@ -91,7 +92,7 @@ impl Labels {
 }
 
 impl FileScores {
-    /// The scores of a file's rows and its windows; one in which no row lies is left out.
+    /// Converts windows from times to rows. A window without rows is dropped.
     pub fn new(table: &Table, scores: Vec<f32>, windows: &[[EventTime; 2]]) -> Self {
         let rows = |[start, end]: &[EventTime; 2]| {
             let within = |at: &EventTime| (*start..=*end).contains(at);
@@ -103,62 +104,77 @@ impl FileScores {
         Self { scores, windows: windows.iter().filter_map(rows).collect() }
     }
 
-    /// Rows at the file's start that are not scored.
-    fn probation(&self) -> usize {
-        (PROBATION * self.scores.len() as f64).min(PROBATION * LONGEST) as usize
+    /// Number of rows at the start that are not scored.
+    fn probation_rows(&self) -> usize {
+        (PROBATION * self.scores.len() as f64).min(PROBATION * MAX_PROBATION_ROWS) as usize
     }
 
-    /// For each row the window that it lies in, and what a detection there is worth, 1 at the very start of a window.
-    fn worth(&self) -> Vec<(Option<usize>, f64)> {
-        let mut worth = Vec::with_capacity(self.scores.len());
-        let mut before: Option<[usize; 2]> = None;
-        for row in 0..self.scores.len() {
-            let inside = self.windows.iter().position(|[first, last]| (*first..=*last).contains(&row));
-            worth.push(match (inside, before) {
+    /// The window of each row, and the worth of a detection there: 1 at the start of a window.
+    fn row_worths(&self) -> Vec<RowWorth> {
+        let mut previous: Option<[usize; 2]> = None;
+        let worth = |row: usize| {
+            let window = self.windows.iter().position(|[first, last]| (*first..=*last).contains(&row));
+            let worth = match (window, previous) {
                 (Some(window), _) => {
                     let [first, last] = self.windows[window];
-                    before = Some([first, last]);
+                    previous = Some([first, last]);
                     let place = (last - row + 1) as f64 / (last - first + 1) as f64;
-                    (Some(window), sigmoid(-place) / sigmoid(-1.0))
+                    sigmoid(-place) / sigmoid(-1.0)
                 }
-                (None, None) => (None, -FALSE_ALARM),
+                (None, None) => -FALSE_ALARM_COST,
                 (None, Some([first, last])) => {
-                    let past = (row - last) as f64 / (last - first).max(1) as f64;
-                    (None, FALSE_ALARM * sigmoid(past))
+                    FALSE_ALARM_COST * sigmoid((row - last) as f64 / (last - first).max(1) as f64)
                 }
-            });
-        }
-        worth
+            };
+            RowWorth { window, worth }
+        };
+        (0..self.scores.len()).map(worth).collect()
     }
 }
 
-/// 1 far before the end of a window, 0 at its end, -1 far behind it; the place is in lengths of the window.
+/// Worth of a detection in one row.
+struct RowWorth {
+    /// Index of the window; `None` outside the windows.
+    window: Option<usize>,
+    /// Worth of a detection; negative outside the windows.
+    worth: f64,
+}
+
+/// One scored row of one file.
+struct ScoredRow {
+    score: f32,
+    file: usize,
+    worth: RowWorth,
+}
+
+/// The benchmark's scaled sigmoid: 1 far before the end of a window, 0 at its end, -1 far behind it. `place` is the
+/// distance from the end in window lengths.
 fn sigmoid(place: f64) -> f64 {
     if place > 3.0 { -1.0 } else { 2.0 / (1.0 + (5.0 * place).exp()) - 1.0 }
 }
 
-/// The score with the best threshold; none where no window is to be found.
+/// The score with the best threshold; `None` without windows.
 pub fn nab_score(files: &[FileScores]) -> Option<NabScore> {
-    // (score, file, window, worth)
-    let mut rows: Vec<(f32, usize, Option<usize>, f64)> = Vec::new();
+    let mut rows: Vec<ScoredRow> = Vec::new();
     let mut windows = 0;
-    for (at, file) in files.iter().enumerate() {
-        let probation = file.probation();
-        windows += file.windows.iter().filter(|[_, last]| *last >= probation).count();
-        let worth = file.worth().into_iter().zip(&file.scores).skip(probation);
-        rows.extend(worth.map(|((window, worth), score)| (*score, at, window, worth)));
+    for (file, scores) in files.iter().enumerate() {
+        let probation = scores.probation_rows();
+        windows += scores.windows.iter().filter(|[_, last]| *last >= probation).count();
+        let scored = scores.row_worths().into_iter().zip(&scores.scores).skip(probation);
+        rows.extend(scored.map(|(worth, score)| ScoredRow { score: *score, file, worth }));
     }
     if windows == 0 {
         return None;
     }
-    rows.sort_by(|one, other| other.0.total_cmp(&one.0));
+    // Lowers the threshold row by row: every row so far is a detection.
+    rows.sort_by(|one, other| other.score.total_cmp(&one.score));
     let mut best = NabScore { score: 0.0, threshold: f64::INFINITY, windows, found: 0, false_alarms: 0 };
     let (mut total, mut false_alarms) = (0.0, 0);
     let mut found: BTreeMap<(usize, usize), f64> = BTreeMap::new();
-    for (at, &(score, file, window, worth)) in rows.iter().enumerate() {
+    for (index, &ScoredRow { score, file, worth: RowWorth { window, worth } }) in rows.iter().enumerate() {
         match window {
             Some(window) => {
-                // A window that is missed costs 1.
+                // A missed window costs 1.
                 let known = found.entry((file, window)).or_insert(-1.0);
                 total += (worth - *known).max(0.0);
                 *known = known.max(worth);
@@ -168,10 +184,11 @@ pub fn nab_score(files: &[FileScores]) -> Option<NabScore> {
                 false_alarms += 1;
             }
         }
-        let last_of_its_score = rows.get(at + 1).is_none_or(|next| next.0 < score);
-        let whole = 100.0 * total / (2.0 * windows as f64);
-        if last_of_its_score && score > 0.0 && whole > best.score {
-            best = NabScore { score: whole, threshold: f64::from(score), windows, found: found.len(), false_alarms };
+        let is_last_of_score = rows.get(index + 1).is_none_or(|next| next.score < score);
+        let normalised = 100.0 * total / (2.0 * windows as f64);
+        if is_last_of_score && score > 0.0 && normalised > best.score {
+            let (threshold, found) = (f64::from(score), found.len());
+            best = NabScore { score: normalised, threshold, windows, found, false_alarms };
         }
     }
     Some(best)
@@ -183,15 +200,17 @@ impl NabScore {
         let Self { score, threshold, windows, found, false_alarms } = self;
         let threshold = if threshold.is_finite() { threshold.to_string() } else { "null".to_owned() };
         format!(
-            "{{\"profile\":\"standard\",\"score\":{score},\"threshold\":{threshold},\"windows\":{windows},\"found\":{found},\"false_alarms\":{false_alarms}}}"
+            "{{\"profile\":\"standard\",\"score\":{score},\"threshold\":{threshold},\"windows\":{windows},\
+             \"found\":{found},\"false_alarms\":{false_alarms}}}"
         )
     }
 
-    /// A line for people.
+    /// One line of text.
     pub fn table(&self) -> String {
         let Self { score, threshold, windows, found, false_alarms } = self;
         format!(
-            "NAB, standard profile: {score:.1} (anomaly score from {threshold:.5} on: {found} of {windows} windows found, {false_alarms} false alarms)\n"
+            "NAB, standard profile: {score:.1} (anomaly score from {threshold:.5} on: {found} of {windows} windows \
+             found, {false_alarms} false alarms)\n"
         )
     }
 }
@@ -210,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn early_detections_are_worth_most_and_none_is_worth_nothing() {
+    fn early_detections_count_most_and_no_detection_counts_zero() {
         let at = |row: usize| score(&[file(1000, &[row], &[[400, 499]])]);
         assert_eq!(at(400), 100.0);
         assert!(at(400) > at(450) && at(450) > at(490) && at(499) > 50.0, "{} {}", at(450), at(499));
@@ -222,16 +241,16 @@ mod tests {
     }
 
     #[test]
-    fn false_alarms_cost_less_right_behind_a_window() {
+    fn false_alarms_cost_less_shortly_after_a_window() {
         let with = |row: usize| score(&[file(1000, &[400, row], &[[400, 499]])]);
         let cost = |row: usize| 100.0 - with(row);
         assert!((cost(300) - 50.0 * 0.11).abs() < 1e-9 && (cost(900) - 50.0 * 0.11).abs() < 1e-9);
         assert!(cost(505) < cost(560) && cost(560) < cost(900));
-        assert_eq!(cost(100), 0.0, "in the first rows nothing is scored");
+        assert_eq!(cost(100), 0.0, "the first rows are not scored");
     }
 
     #[test]
-    fn one_threshold_serves_all_files() {
+    fn one_threshold_applies_to_all_files() {
         let mut quiet = file(1000, &[400], &[[400, 499]]);
         quiet.scores[400] = 0.5;
         let mut noisy = file(1000, &[], &[]);
@@ -244,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_read_and_found_by_the_end_of_a_path() {
+    fn labels_are_parsed_and_found_by_the_end_of_a_path() {
         let text = r#"{"a/b.csv": [["2014-04-10 07:15:00.000000", "2014-04-11 16:45:00.000000"]], "a/c.csv": []}"#;
         let labels = Labels::parse(text, &TimeZone::UTC).unwrap();
         let windows = labels.windows_of(Path::new("data/a/b.csv")).unwrap();

@@ -1,90 +1,110 @@
-//! A file's readings in memory.
+//! The readings of a file in memory.
 
-use crate::{
-    series::{FutureCovariateTable, FutureValues, values_on_grid},
-    time::{EventTime, Grid},
-};
+use std::ops::Range;
+
+use crate::series::{FutureCovariateTable, FutureValues, values_on_grid};
+use crate::time::{EventTime, Grid};
 
 /// One number of the file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Reading {
-    /// Its event time.
+    /// Event time.
     pub time: EventTime,
-    /// The number, finite.
+    /// The number; finite.
     pub value: f64,
     /// Index into [`Table::series`].
     pub series: u32,
-    /// Wide layout: the row of the file, from 0. Long layout: how many readings of the same series come before it. This
-    /// is what ranges of rows mean.
+    /// Row number, from 0; row ranges refer to it. Wide layout: row of the file. Long layout: number of earlier
+    /// readings of the series.
     pub row: u32,
-    /// When it is fed: all readings of one row of a wide file together, those of a long file one by one. The position of
-    /// an observation in the engine.
+    /// Position of the observation in the engine. Wide layout: the same for all readings of a row. Long layout: one per
+    /// reading.
     pub position: u32,
 }
 
-/// A file's readings in the order in which they are fed: 32 bytes each.
+/// The future covariates of one row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FutureCovariateRow<'a> {
+    /// Row number.
+    pub row: i64,
+    /// Time of the row.
+    pub time: EventTime,
+    /// One value for each of [`Table::future_covariates`]; NaN for a gap.
+    pub values: &'a [f64],
+}
+
+/// The readings of a file in the order in which the engine receives them; 32 bytes each.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Table {
-    /// The names of the series.
+    /// Names of the series.
     pub series: Vec<String>,
-    /// Ascending by position.
+    /// Readings, ascending by position.
     pub readings: Vec<Reading>,
-    /// Wide layout: rows of the file. Long layout: readings of the longest series.
+    /// Wide layout: number of rows. Long layout: number of readings of the longest series.
     pub rows: usize,
-    /// The grid's step in milliseconds: as asked for, or the median time between successive readings.
+    /// Step of the grid in milliseconds: the requested one, or the median time between successive readings.
     pub interval: i64,
-    /// Cells that hold no number: gaps.
+    /// Number of cells without a number.
     pub gaps: u64,
-    /// The names of the covariates, in order.
+    /// Names of the past covariates.
     pub past_covariates: Vec<String>,
-    /// Wide layout, `[rows, covariates]`: what comes with every reading of a row; NaN for a gap.
-    pub beside: Vec<f64>,
-    /// The names of the numbers that are known in advance, in order.
+    /// Wide layout: past covariates of each row, `[rows, past_covariates]`; NaN for a gap.
+    pub past_covariate_values: Vec<f64>,
+    /// Names of the future covariates.
     pub future_covariates: Vec<String>,
-    /// Wide layout, `[rows, known]`: what is known in advance of the time of a row; NaN for a gap.
-    pub ahead: Vec<f64>,
-    /// The times of the rows of which something is known in advance.
-    pub ahead_at: Vec<EventTime>,
-    /// Columns that hold no numbers and are left out.
+    /// Wide layout: future covariates of each row, `[rows, future_covariates]`; NaN for a gap.
+    pub future_covariate_values: Vec<f64>,
+    /// Times of the rows with future covariates.
+    pub future_covariate_times: Vec<EventTime>,
+    /// Names of columns without numbers, which are ignored.
     pub ignored_columns: Vec<String>,
 }
 
 impl Table {
-    /// The index of a series by its name.
-    pub fn find(&self, name: &str) -> Option<usize> {
+    /// The index of a series.
+    pub fn series_index(&self, name: &str) -> Option<usize> {
         self.series.iter().position(|known| known == name)
     }
 
-    /// The newest values of a series, one step of the grid apart; see [`values_on_grid`].
+    /// The newest values of a series on the grid, oldest first; see [`values_on_grid`].
     pub fn on_grid(&self, series: usize) -> Vec<f64> {
         let of_series = self.readings.iter().filter(|reading| reading.series as usize == series);
         values_on_grid(of_series.map(|reading| (reading.time.0.div_euclid(self.interval.max(1)), reading.value)))
     }
 
-    /// The covariates that come with a reading.
-    pub fn beside(&self, reading: &Reading) -> &[f64] {
+    /// The readings of a range of rows.
+    pub(super) fn readings_in(&self, rows: &Range<usize>) -> impl Iterator<Item = &Reading> {
+        self.readings.iter().filter(|reading| rows.contains(&(reading.row as usize)))
+    }
+
+    /// The past covariates of a reading.
+    pub(super) fn past_covariates_of(&self, reading: &Reading) -> &[f64] {
         let count = self.past_covariates.len();
         let from = reading.row as usize * count;
-        self.beside.get(from..from + count).unwrap_or_default()
+        self.past_covariate_values.get(from..from + count).unwrap_or_default()
     }
 
-    /// What is known in advance of the time of each row, with the number of the row.
-    pub fn ahead(&self) -> impl Iterator<Item = (i64, EventTime, &[f64])> {
-        let numbers = self.ahead.chunks_exact(self.future_covariates.len().max(1));
-        (0..).zip(&self.ahead_at).zip(numbers).map(|((row, time), numbers)| (row, *time, numbers))
+    /// The future covariates of each row.
+    pub(super) fn future_covariate_rows(&self) -> impl Iterator<Item = FutureCovariateRow<'_>> {
+        let values = self.future_covariate_values.chunks_exact(self.future_covariates.len().max(1));
+        (0..).zip(&self.future_covariate_times).zip(values).map(|((row, time), values)| FutureCovariateRow {
+            row,
+            time: *time,
+            values,
+        })
     }
 
-    /// The same as an outlook on a grid.
-    pub fn outlook(&self, grid: Grid) -> FutureCovariateTable {
-        let mut outlook = FutureCovariateTable::default();
-        self.ahead().for_each(|(row, time, numbers)| {
-            outlook.insert(FutureValues { slot: grid.slot(time), offset: row, values: numbers.into() }, usize::MAX);
-        });
-        outlook
+    /// All future covariates by slot of `grid`.
+    pub(super) fn future_covariate_table(&self, grid: Grid) -> FutureCovariateTable {
+        let mut table = FutureCovariateTable::default();
+        for FutureCovariateRow { row, time, values } in self.future_covariate_rows() {
+            table.insert(FutureValues { slot: grid.slot(time), offset: row, values: values.into() }, usize::MAX);
+        }
+        table
     }
 
-    /// Where in [`Table::readings`] the first reading of row `row` or a later one stands: what comes before was fed before.
-    pub fn before_row(&self, row: usize) -> usize {
+    /// The index of the first reading of row `row` or a later row.
+    pub(super) fn first_reading_of_row(&self, row: usize) -> usize {
         let reached = |reading: &Reading| reading.row as usize >= row;
         self.readings.iter().position(reached).unwrap_or(self.readings.len())
     }

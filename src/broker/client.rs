@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use super::{
-    errors::BrokerError,
-    records::{Batch, Partition, ProducerRecord},
-};
+use super::errors::Result;
+use super::records::{Batch, Partition, ProducerRecord};
 
 /// An event of a consumer group member.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,54 +21,57 @@ pub enum MemberEvent {
 
 /// A member of a consumer group with its own transactional producer. Each shard has one and uses it from one thread.
 ///
-/// After an error of [`Member::send`] or [`Member::commit`], both return [`BrokerError::Aborted`] until [`Member::abort`].
-/// A commit also returns [`BrokerError::Aborted`] if the group has rebalanced and [`Member::poll`] has not yet reported it;
-/// the next events say what changed. After [`BrokerError::Fenced`] or [`BrokerError::Fatal`] the caller must drop the member.
+/// After an error of [`Member::send`] or [`Member::commit`], both return `BrokerError::Aborted` until
+/// [`Member::abort`]. A commit also returns `BrokerError::Aborted` if the group has rebalanced and [`Member::poll`]
+/// has not yet reported it; the next events say what changed. After `BrokerError::Fenced` or `BrokerError::Fatal`
+/// the caller must drop the member.
 pub trait Member: Send {
     /// Waits up to `timeout` for the next event; `None` if none came. A batch has at most `max_records` records of one
     /// partition.
-    fn poll(&mut self, timeout: Duration, max_records: usize) -> Result<Option<MemberEvent>, BrokerError>;
+    fn poll(&mut self, timeout: Duration, max_records: usize) -> Result<Option<MemberEvent>>;
     /// The committed offset (the next one to read) of each partition; `None` if the group has not committed any. Waits
     /// until no open transaction can still change them.
-    fn committed_offsets(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>, BrokerError>;
+    fn committed_offsets(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>>;
     /// Starts delivery of an assigned partition at `offset`; also rewinds it after a rollback. If retention has deleted
     /// `offset`, delivery starts at the oldest record.
     ///
     /// # Errors
-    /// [`BrokerError::Rejected`], here or from the next [`Member::poll`], if the partition ends before `offset`: the topic
-    /// was recreated, or the cluster lost records.
-    fn start(&mut self, partition: &Partition, offset: i64) -> Result<(), BrokerError>;
+    /// `BrokerError::Rejected`, here or from the next [`Member::poll`], if the partition ends before `offset`: the
+    /// topic was recreated, or the cluster lost records.
+    fn start(&mut self, partition: &Partition, offset: i64) -> Result<()>;
     /// Pauses delivery of a partition without releasing it.
-    fn stop(&mut self, partition: &Partition) -> Result<(), BrokerError>;
-    /// Releases partitions after [`MemberEvent::Revoked`] or [`MemberEvent::Lost`]. The rebalance waits for this call, and
-    /// the member receives nothing else until then.
-    fn release(&mut self, partitions: &[Partition]) -> Result<(), BrokerError>;
+    fn stop(&mut self, partition: &Partition) -> Result<()>;
+    /// Releases partitions after [`MemberEvent::Revoked`] or [`MemberEvent::Lost`]. The rebalance waits for this call,
+    /// and the member receives nothing else until then.
+    fn release(&mut self, partitions: &[Partition]) -> Result<()>;
     /// Begins a transaction.
-    fn begin(&mut self) -> Result<(), BrokerError>;
-    /// Adds a record to the open transaction. Blocks for up to the transaction timeout while the producer's queue is full.
-    fn send(&mut self, record: ProducerRecord<'_>) -> Result<(), BrokerError>;
+    fn begin(&mut self) -> Result<()>;
+    /// Adds a record to the open transaction. Blocks for up to the transaction timeout while the producer's queue is
+    /// full.
+    fn send(&mut self, record: ProducerRecord<'_>) -> Result<()>;
     /// Commits the open transaction together with the input position (the next offset to read) of each partition. After
-    /// [`BrokerError::Fatal`] the outcome is unknown until the caller reads the committed offsets again.
-    fn commit(&mut self, positions: &[(Partition, i64)]) -> Result<(), BrokerError>;
+    /// `BrokerError::Fatal` the outcome is unknown until the caller reads the committed offsets again.
+    fn commit(&mut self, positions: &[(Partition, i64)]) -> Result<()>;
     /// Aborts the open transaction; does nothing if none is open.
-    fn abort(&mut self) -> Result<(), BrokerError>;
+    fn abort(&mut self) -> Result<()>;
     /// Leaves the group and closes the member.
-    fn leave(&mut self) -> Result<(), BrokerError>;
+    fn leave(&mut self) -> Result<()>;
 }
 
 /// Reads committed records of one partition without a consumer group.
 pub trait Reader: Send {
     /// Waits up to `timeout` for records; `None` if none came.
-    fn read(&mut self, timeout: Duration, max_records: usize) -> Result<Option<Batch>, BrokerError>;
+    fn read(&mut self, timeout: Duration, max_records: usize) -> Result<Option<Batch>>;
     /// Whether the reader has passed every record below `end`. It also passes transaction markers, aborted records and
     /// records deleted by compaction or retention, but no record of an open transaction.
-    fn has_reached(&mut self, end: i64) -> Result<bool, BrokerError>;
+    fn has_reached(&mut self, end: i64) -> Result<bool>;
 }
 
 /// Writes records in transactions of its own, independent of a [`Member`]: the trainer publishes weights with it.
 pub trait Publisher: Send {
-    /// Writes all records in one transaction. [`BrokerError::Fenced`] if a newer publisher has the same transactional id.
-    fn publish(&mut self, records: &[ProducerRecord<'_>]) -> Result<(), BrokerError>;
+    /// Writes all records in one transaction. `BrokerError::Fenced` if a newer publisher has the same transactional
+    /// id.
+    fn publish(&mut self, records: &[ProducerRecord<'_>]) -> Result<()>;
 }
 
 /// The position at which a reader starts.
@@ -110,15 +111,15 @@ pub struct TopicSpec {
 pub trait Broker: Send + Sync {
     /// Joins `group` as a consumer of `topics`, which must exist. Fences any earlier member with the same
     /// `transactional_id` and aborts its open transaction.
-    fn join(&self, group: &str, transactional_id: &str, topics: &[String]) -> Result<Box<dyn Member>, BrokerError>;
+    fn join(&self, group: &str, transactional_id: &str, topics: &[String]) -> Result<Box<dyn Member>>;
     /// Opens a reader of one partition.
-    fn reader(&self, partition: &Partition, from: StartPosition) -> Result<Box<dyn Reader>, BrokerError>;
+    fn reader(&self, partition: &Partition, from: StartPosition) -> Result<Box<dyn Reader>>;
     /// Opens a publisher. Fences any earlier one with the same `transactional_id`.
-    fn publisher(&self, transactional_id: &str) -> Result<Box<dyn Publisher>, BrokerError>;
+    fn publisher(&self, transactional_id: &str) -> Result<Box<dyn Publisher>>;
     /// The first and the end offset of a partition.
-    fn offsets(&self, partition: &Partition) -> Result<OffsetRange, BrokerError>;
+    fn offsets(&self, partition: &Partition) -> Result<OffsetRange>;
     /// The number of partitions of a topic; `None` if it does not exist.
-    fn partitions(&self, topic: &str) -> Result<Option<i32>, BrokerError>;
+    fn partitions(&self, topic: &str) -> Result<Option<i32>>;
     /// Creates a topic. Does nothing if a topic of this name exists.
-    fn create(&self, spec: &TopicSpec) -> Result<(), BrokerError>;
+    fn create(&self, spec: &TopicSpec) -> Result<()>;
 }

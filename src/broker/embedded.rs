@@ -1,14 +1,16 @@
 //! An embedded broker for the demo. It does not guarantee delivery.
 //!
-//! It is librdkafka's mock cluster. Groups, rebalances, offsets and other clients such as kcat work, but transactions are only
-//! pretended: aborted records stay visible, offsets sent in a transaction are not stored, and zombies are not fenced. It keeps
-//! 5 MiB or 100,000 batches per partition and then silently drops the oldest. The first join of a group takes about 3 s.
+//! It is librdkafka's mock cluster. Groups, rebalances, offsets and other clients such as kcat work, but transactions
+//! are only pretended: aborted records stay visible, offsets sent in a transaction are not stored, and zombies are not
+//! fenced. It keeps 5 MiB or 100,000 batches per partition and then silently drops the oldest. The first join of a
+//! group takes about 3 s.
 
 use std::time::Duration;
 
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
 
-use super::{errors::BrokerError, kafka::KafkaOptions};
+use super::errors::{BrokerError, Result};
+use super::kafka::KafkaOptions;
 
 /// A running embedded broker. Dropping it stops the broker.
 pub struct EmbeddedBroker {
@@ -17,14 +19,14 @@ pub struct EmbeddedBroker {
 
 impl EmbeddedBroker {
     /// Starts a broker without topics on a free local port.
-    pub fn start() -> Result<Self, BrokerError> {
+    pub fn start() -> Result<Self> {
         let cluster = MockCluster::new(1);
         let cluster = cluster.map_err(|error| BrokerError::Fatal(format!("starting the embedded broker: {error}")))?;
         Ok(Self { cluster })
     }
 
     /// Creates a topic. The mock cluster does not support [`Broker::create`](super::Broker::create).
-    pub fn create_topic(&self, name: &str, partitions: i32) -> Result<(), BrokerError> {
+    pub fn create_topic(&self, name: &str, partitions: i32) -> Result<()> {
         let created = self.cluster.create_topic(name, partitions, 1);
         created.map_err(|error| BrokerError::Rejected(format!("creating topic {name} on the embedded broker: {error}")))
     }

@@ -2,28 +2,33 @@
 
 use super::records::Partition;
 
+/// The result of a call to the broker.
+pub(super) type Result<T, E = BrokerError> = std::result::Result<T, E>;
+
 /// An error of a call to the broker.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
     /// A temporary failure: the caller tries again later. If a transaction is open, it calls `Member::abort` first.
     #[error("temporary Kafka failure: {0}")]
     Retriable(String),
-    /// The open transaction cannot be committed. The caller aborts it, restores the state from before the transaction and
-    /// reads its input again.
+    /// The open transaction cannot be committed. The caller aborts it, restores the state from before the transaction
+    /// and reads its input again.
     #[error("transaction aborted: {0}")]
     Aborted(String),
-    /// Another producer uses our transactional id, or the group has assigned our partitions to another member. The caller
-    /// closes its partitions without writing and rejoins.
+    /// Another producer uses our transactional id, or the group has assigned our partitions to another member. The
+    /// caller closes its partitions without writing and rejoins.
     #[error("another instance has taken over: {0}")]
     Fenced(String),
-    /// The cluster does not accept our certificate, password or security protocol, or we do not accept its certificate. An
-    /// operator must correct that: the caller drops the client and tries again with a new one, with growing pauses.
+    /// The cluster does not accept our certificate, password or security protocol, or we do not accept its certificate.
+    /// An operator must correct that: the caller drops the client and tries again with a new one, with growing pauses.
     #[error("authentication failed: {0}")]
     Authentication(String),
-    /// An access control list of the cluster denies the request. The caller reacts as to [`BrokerError::Authentication`].
+    /// An access control list of the cluster denies the request. The caller reacts as to
+    /// [`BrokerError::Authentication`].
     #[error("authorization failed: {0}")]
     Authorization(String),
-    /// The request is invalid and will fail again, for example because of an unknown topic or a record that is too large.
+    /// The request is invalid and will fail again, for example because of an unknown topic or a record that is too
+    /// large.
     #[error("{0}")]
     Rejected(String),
     /// The client is unusable: the caller drops it and joins again with a new one.

@@ -1,6 +1,6 @@
 //! The state of a client's transaction, shared by the Kafka and the in-memory member.
 
-use super::errors::BrokerError;
+use super::errors::{BrokerError, Result};
 
 /// State of a client's transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub(super) enum TransactionState {
 }
 
 impl TransactionState {
-    pub(super) fn require_open(self) -> Result<(), BrokerError> {
+    pub(super) fn require_open(self) -> Result<()> {
         match self {
             Self::Open => Ok(()),
             Self::None => Err(BrokerError::Rejected("no transaction is open".into())),
@@ -20,7 +20,7 @@ impl TransactionState {
         }
     }
 
-    pub(super) fn require_none(self) -> Result<(), BrokerError> {
+    pub(super) fn require_none(self) -> Result<()> {
         if self == Self::None { Ok(()) } else { Err(BrokerError::Rejected("a transaction is already open".into())) }
     }
 }

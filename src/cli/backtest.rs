@@ -62,8 +62,8 @@ fn forecast(arguments: &Arguments, file: &std::path::Path) -> Result<(), Failure
     progress.close(arguments.emit.as_ref())?;
     report_counts(&report, &table);
     let seconds = clock.monotonic_micros() as f64 / 1e6;
-    if let (Some(plot), Some(gallery)) = (&arguments.plot, &report.gallery) {
-        plot::draw(plot, gallery, &report).map_err(|error| Failure(CANNOT_WRITE, error.to_string()))?;
+    if let (Some(file), Some(series)) = (&arguments.plot, &report.plot_series) {
+        plot::draw_fan_chart(file, series, &report).map_err(|error| Failure(CANNOT_WRITE, error.to_string()))?;
     }
     print(&if arguments.json {
         report.json(seconds, microseconds) + "\n"

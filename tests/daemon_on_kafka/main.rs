@@ -1,12 +1,13 @@
 //! The built binary on a real Apache Kafka: what goes in, what comes out, and what survives a kill.
 #![allow(clippy::unwrap_used)] // a panic is how a test fails, in its helpers too
 
+mod generated;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod support;
 mod topics;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use foretide::broker::{Broker, Partition, StartPosition, TopicSpec};
 use harness::{
@@ -15,7 +16,7 @@ use harness::{
     kafka::kafka,
     unique, wait_for,
 };
-use support::{Daemon, Stream, backtest, forecasts, of_input, read_csv};
+use support::{Daemon, Stream, backtest, forecasts, of_input};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const IDLE: Duration = Duration::from_secs(3);
@@ -34,9 +35,9 @@ fn wait_until_read(app: &str, topic: &str, ends: &[i64]) {
 /// `backtest`, number for number.
 #[test]
 fn kill_dash_nine_loses_and_doubles_nothing_and_forecasts_are_those_of_backtest() {
-    let Some(table) = read_csv("ETTh1.csv.gz") else { return };
-    let rows = &table.rows[..900];
-    let topic = kafka().topic("etth1", 1);
+    let table = generated::loads(900);
+    let rows = &table.rows;
+    let topic = kafka().topic("loads", 1);
     let stream = Stream {
         topic: &topic,
         values: table.header[1..].iter().map(String::as_str).collect(),
@@ -44,7 +45,7 @@ fn kill_dash_nine_loses_and_doubles_nothing_and_forecasts_are_those_of_backtest(
         interval: "1h",
         extra: "season = \"24h\"",
     };
-    let app = unique("etth1");
+    let app = unique("loads");
     let mut daemon = Daemon::new(&app, &[stream]);
     daemon.start("first");
     let record = |row: &Vec<String>| {
@@ -81,7 +82,7 @@ fn kill_dash_nine_loses_and_doubles_nothing_and_forecasts_are_those_of_backtest(
             "{series}: in order"
         );
     }
-    let file = backtest("ETTh1.csv.gz", rows.len(), &["--horizon", "24", "--season", "24"]);
+    let file = backtest(&table, &["--horizon", "24", "--season", "24"]);
     assert_eq!(of_input(&live), of_input(&file), "the daemon forecasts what the backtest does");
 }
 
@@ -89,9 +90,9 @@ fn kill_dash_nine_loses_and_doubles_nothing_and_forecasts_are_those_of_backtest(
 /// `backtest` with the temperature as a future covariate, number for number.
 #[test]
 fn future_covariates_of_a_second_topic_are_used_as_in_backtest_through_kill_dash_nine() {
-    let Some(table) = read_csv("vic_elec.csv.gz") else { return };
+    let table = generated::demand(900);
     let (time, demand, warm) = (table.column("Time"), table.column("Demand"), table.column("Temperature"));
-    let rows = &table.rows[..900];
+    let rows = &table.rows;
     let (topic, weather) = (kafka().topic("demand", 1), kafka().topic("weather", 1));
     let extra = format!(
         "season = \"24h\"\n[stream.future_covariates]\ntopic = {weather:?}\nvalues = [\"warm\"]\n\
@@ -129,9 +130,8 @@ fn future_covariates_of_a_second_topic_are_used_as_in_backtest_through_kill_dash
     let live = forecasts(&consume(kafka(), &format!("{app}.stream.forecasts"), IDLE));
     assert_eq!(live["Demand"].len(), rows.len(), "one forecast for each row");
     let arguments = ["--columns", "Demand", "--horizon", "24", "--season", "48"];
-    let blind = backtest("vic_elec.csv.gz", rows.len(), &arguments);
-    let file =
-        backtest("vic_elec.csv.gz", rows.len(), &[&arguments[..], &["--future-covariates", "Temperature"]].concat());
+    let blind = backtest(&table, &arguments);
+    let file = backtest(&table, &[&arguments[..], &["--future-covariates", "Temperature"]].concat());
     assert_eq!(of_input(&live), of_input(&file), "the daemon forecasts what the backtest does");
     assert_ne!(of_input(&blind), of_input(&file));
 }
@@ -139,28 +139,17 @@ fn future_covariates_of_a_second_topic_are_used_as_in_backtest_through_kill_dash
 /// Keyed rows over four partitions; a second replica joins in the middle and the first one leaves.
 #[test]
 fn a_rebalance_hands_series_over_with_their_state() {
-    let Some(table) = read_csv("pedestrian.csv.gz") else { return };
+    let table = generated::visitors(400);
     let (key, time, value) = (table.column("Sensor"), table.column("Date_Time"), table.column("Count"));
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    // The first rows of each sensor, in the order of time as a topic would have them.
-    let mut rows: Vec<&Vec<String>> = table
-        .rows
-        .iter()
-        .filter(|row| {
-            let count = counts.entry(&row[key]).or_default();
-            *count += 1;
-            *count <= 400
-        })
-        .collect();
-    rows.sort_by_key(|row| support::millis(&row[time]));
-    let topic = kafka().topic("pedestrian", 4);
+    let sensors: BTreeSet<&str> = table.rows.iter().map(|row| row[key].as_str()).collect();
+    let rows = &table.rows;
+    let topic = kafka().topic("visitors", 4);
     let stream =
         Stream { topic: &topic, values: vec!["value"], key: "\"record\"", interval: "1h", extra: "season = \"24h\"" };
-    let app = unique("pedestrian");
+    let app = unique("visitors");
     let mut daemon = Daemon::new(&app, &[stream]);
     daemon.start("first");
     let mut ends = vec![0; 4];
-    let sensors: Vec<&str> = counts.keys().copied().collect();
     for (part, rows) in rows.chunks(rows.len().div_ceil(4)).enumerate() {
         let records = rows.iter().map(|row| {
             let partition = sensors.iter().position(|sensor| *sensor == row[key]).unwrap() % 4;
@@ -186,8 +175,9 @@ fn a_rebalance_hands_series_over_with_their_state() {
     }
     let refused = consume(kafka(), &format!("{app}.dead-letters"), IDLE).len();
     assert_eq!(made + refused, rows.len(), "every row is forecast, or refused as a duplicate");
+    assert_eq!(refused, 16, "four duplicate hours of four sensors are rejected");
     assert_eq!(live.len(), sensors.len());
-    let own = support::alone(&rows, key, time, value);
+    let own = support::alone(rows, key, time, value);
     assert_eq!(of_input(&live), of_input(&own), "the same forecasts as from one engine that was never moved");
 }
 

@@ -2,8 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::Read,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, ExitStatus},
     time::Duration,
 };
@@ -13,7 +12,7 @@ use serde_json::Value;
 
 use crate::harness::{client::ConsumerRecord, free_port, http_get, kafka::kafka, process::Process, wait_for};
 
-/// A table of strings, read from the real data sets.
+/// A table of strings.
 pub struct Table {
     pub header: Vec<String>,
     pub rows: Vec<Vec<String>>,
@@ -28,26 +27,7 @@ impl Table {
     }
 }
 
-fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name)
-}
-
-/// A data set; `None`, said aloud, where the folder of data sets is missing.
-pub fn read_csv(name: &str) -> Option<Table> {
-    let path = data(name);
-    let Ok(file) = std::fs::File::open(&path) else {
-        eprintln!("SKIPPED: {} is missing", path.display());
-        return None;
-    };
-    let mut text = String::new();
-    flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
-    let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let header = reader.headers().unwrap().iter().map(str::to_owned).collect();
-    let rows = reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect();
-    Some(Table { header, rows })
-}
-
-/// The milliseconds of a stamp in the data sets, read as UTC.
+/// The milliseconds of a timestamp, read as UTC.
 pub fn millis(stamp: &str) -> i64 {
     let stamp = stamp.trim_end_matches('Z').replace('T', " ");
     let civil: jiff::civil::DateTime = stamp.parse().unwrap_or_else(|error| panic!("{stamp}: {error}"));
@@ -178,13 +158,12 @@ pub fn of_input(forecasts: &Forecasts) -> Forecasts {
     forecasts
 }
 
-/// What `foretide backtest` makes of the first rows of a data set.
-pub fn backtest(name: &str, rows: usize, arguments: &[&str]) -> Forecasts {
+/// The forecasts of `foretide backtest` for a table.
+pub fn backtest(table: &Table, arguments: &[&str]) -> Forecasts {
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("input.csv");
-    let table = read_csv(name).unwrap();
     let mut text = table.header.join(",") + "\n";
-    table.rows[..rows].iter().for_each(|row| text += &(row.join(",") + "\n"));
+    table.rows.iter().for_each(|row| text += &(row.join(",") + "\n"));
     std::fs::write(&input, text).unwrap();
     run_backtest(folder.path(), &input, arguments)
 }
@@ -206,8 +185,8 @@ fn run_backtest(folder: &Path, input: &Path, arguments: &[&str]) -> Forecasts {
     forecasts
 }
 
-/// What `foretide backtest` makes of keyed rows.
-pub fn alone(rows: &[&Vec<String>], key: usize, time: usize, value: usize) -> Forecasts {
+/// The forecasts of `foretide backtest` for keyed rows.
+pub fn alone(rows: &[Vec<String>], key: usize, time: usize, value: usize) -> Forecasts {
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("input.csv");
     let mut text = "sensor,time,value\n".to_owned();

@@ -6,7 +6,7 @@ const ADVICE: &[(&str, &str)] = &[
     ("ssl.certificate.location failed", "check kafka.ssl_certificate_file: it must hold a certificate (PEM)"),
     (
         "ssl.key.location failed",
-        "check kafka.ssl_key_file, which must hold a private key (PEM), and kafka.ssl_key_password, which must decrypt it",
+        "check kafka.ssl_key_file: it must hold a private key (PEM), and kafka.ssl_key_password must decrypt it",
     ),
     ("key values mismatch", "check kafka.ssl_key_file: it must belong to kafka.ssl_certificate_file"),
     ("Private key check failed", "check kafka.ssl_key_file: it must belong to kafka.ssl_certificate_file"),

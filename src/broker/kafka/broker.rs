@@ -2,19 +2,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{
-    member::KafkaMember,
-    metadata::MetadataClient,
-    options::KafkaOptions,
-    producer::{KafkaPublisher, TransactionalProducer},
-    reader::KafkaReader,
-    reader_pool::ReaderPool,
-};
-use crate::broker::{
-    client::{Broker, Member, OffsetRange, Publisher, Reader, StartPosition, TopicSpec},
-    errors::BrokerError,
-    records::Partition,
-};
+use super::member::KafkaMember;
+use super::metadata::MetadataClient;
+use super::options::KafkaOptions;
+use super::producer::{KafkaPublisher, TransactionalProducer};
+use super::reader::KafkaReader;
+use super::reader_pool::ReaderPool;
+use crate::broker::client::{Broker, Member, OffsetRange, Publisher, Reader, StartPosition, TopicSpec};
+use crate::broker::errors::Result;
+use crate::broker::records::Partition;
 
 /// A Kafka cluster.
 pub struct KafkaBroker {
@@ -27,8 +23,8 @@ impl KafkaBroker {
     /// Creates the client. It does not contact the cluster yet.
     ///
     /// # Errors
-    /// [`BrokerError::Rejected`] for a property that librdkafka does not know or that must not be set.
-    pub fn new(options: KafkaOptions) -> Result<Self, BrokerError> {
+    /// `BrokerError::Rejected` for a property that librdkafka does not know or that must not be set.
+    pub fn new(options: KafkaOptions) -> Result<Self> {
         options.check()?;
         let metadata = Mutex::new(Arc::new(MetadataClient::new(&options)?));
         Ok(Self { options, metadata, readers: Arc::default() })
@@ -52,29 +48,29 @@ impl KafkaBroker {
 }
 
 impl Broker for KafkaBroker {
-    fn join(&self, group: &str, transactional_id: &str, topics: &[String]) -> Result<Box<dyn Member>, BrokerError> {
+    fn join(&self, group: &str, transactional_id: &str, topics: &[String]) -> Result<Box<dyn Member>> {
         Ok(Box::new(KafkaMember::join(&self.options, self.metadata(), group, transactional_id, topics)?))
     }
 
-    fn reader(&self, partition: &Partition, from: StartPosition) -> Result<Box<dyn Reader>, BrokerError> {
+    fn reader(&self, partition: &Partition, from: StartPosition) -> Result<Box<dyn Reader>> {
         let pool = Arc::clone(&self.readers);
         Ok(Box::new(KafkaReader::open(&self.options, self.metadata(), pool, partition, from)?))
     }
 
-    fn publisher(&self, transactional_id: &str) -> Result<Box<dyn Publisher>, BrokerError> {
+    fn publisher(&self, transactional_id: &str) -> Result<Box<dyn Publisher>> {
         let producer = TransactionalProducer::start(&self.options, transactional_id)?;
         Ok(Box::new(KafkaPublisher::new(producer)))
     }
 
-    fn offsets(&self, partition: &Partition) -> Result<OffsetRange, BrokerError> {
+    fn offsets(&self, partition: &Partition) -> Result<OffsetRange> {
         self.metadata().offsets(partition)
     }
 
-    fn partitions(&self, topic: &str) -> Result<Option<i32>, BrokerError> {
+    fn partitions(&self, topic: &str) -> Result<Option<i32>> {
         self.metadata().partitions(topic)
     }
 
-    fn create(&self, spec: &TopicSpec) -> Result<(), BrokerError> {
+    fn create(&self, spec: &TopicSpec) -> Result<()> {
         self.metadata().create(spec)
     }
 }

@@ -1,30 +1,22 @@
 //! Callbacks of librdkafka: log lines, errors, rebalances and failed deliveries. They only record what happened.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use rdkafka::{
-    ClientContext, Message,
-    config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata},
-    error::{KafkaError, RDKafkaErrorCode},
-    producer::{DeliveryResult, ProducerContext},
-    topic_partition_list::TopicPartitionList,
-    types::RDKafkaRespErr,
-    util::Timeout,
-};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{DeliveryResult, ProducerContext};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::util::Timeout;
+use rdkafka::{ClientContext, Message};
 
-use super::{
-    access_errors,
-    last_error::{LastClientError, without_thread},
-    recovery::{self, RecoveryAction},
-};
+use super::access_errors;
+use super::last_error::{LastClientError, without_thread};
+use super::recovery::{self, RecoveryAction};
 use crate::broker::{errors::BrokerError, records::Partition};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,16 +1,12 @@
 //! Conversions between our types and librdkafka's.
 
-use rdkafka::{
-    Message,
-    message::BorrowedMessage,
-    topic_partition_list::{Offset, TopicPartitionList},
-};
+use rdkafka::Message;
+use rdkafka::message::BorrowedMessage;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::recovery;
-use crate::broker::{
-    errors::BrokerError,
-    records::{Batch, Partition, Record},
-};
+use crate::broker::errors::Result;
+use crate::broker::records::{Batch, Partition, Record};
 
 /// Appends a copy of `message` to `batch`.
 pub(super) fn push(batch: &mut Batch, message: &BorrowedMessage<'_>) {
@@ -25,7 +21,7 @@ pub(super) fn push(batch: &mut Batch, message: &BorrowedMessage<'_>) {
 /// librdkafka's list of partitions with an offset each.
 pub(super) fn partition_list<'a>(
     partitions: impl IntoIterator<Item = (&'a Partition, Offset)>,
-) -> Result<TopicPartitionList, BrokerError> {
+) -> Result<TopicPartitionList> {
     let mut list = TopicPartitionList::new();
     for (partition, offset) in partitions {
         let added = list.add_partition_offset(&partition.topic, partition.number, offset);

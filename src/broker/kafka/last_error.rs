@@ -2,15 +2,11 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rdkafka::{
-    config::RDKafkaLogLevel,
-    error::{KafkaError, RDKafkaErrorCode},
-};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::{
-    access_errors,
-    recovery::{self, RecoveryAction},
-};
+use super::access_errors;
+use super::recovery::{self, RecoveryAction};
 use crate::broker::errors::BrokerError;
 
 /// The last error of one client. It also forwards the client's log to ours.

@@ -2,29 +2,23 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use rdkafka::{
-    Message,
-    consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata},
-    error::{KafkaError, RDKafkaErrorCode},
-    message::BorrowedMessage,
-    topic_partition_list::{Offset, TopicPartitionList},
-};
+use rdkafka::Message;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::{
-    contexts::{Change, ConsumerCallbacks, Rebalance},
-    convert::{partition_list, push},
-    deadline::Deadline,
-    last_error::LastClientError,
-    metadata::MetadataClient,
-    options::KafkaOptions,
-    producer::TransactionalProducer,
-    recovery,
-};
-use crate::broker::{
-    client::{Member, MemberEvent},
-    errors::BrokerError,
-    records::{Batch, Partition, ProducerRecord},
-};
+use super::contexts::{Change, ConsumerCallbacks, Rebalance};
+use super::convert::{partition_list, push};
+use super::deadline::Deadline;
+use super::last_error::LastClientError;
+use super::metadata::MetadataClient;
+use super::options::KafkaOptions;
+use super::producer::TransactionalProducer;
+use super::recovery;
+use crate::broker::client::{Member, MemberEvent};
+use crate::broker::errors::{BrokerError, Result};
+use crate::broker::records::{Batch, Partition, ProducerRecord};
 
 /// A batch is complete at this size of keys and values in bytes, even with few records.
 const BATCH_BYTES: usize = 1 << 20;
@@ -53,8 +47,9 @@ pub(super) struct KafkaMember {
     released: Vec<Partition>,
     /// Records that were fetched before an event, or while a batch of another partition was being filled.
     prefetched: Option<Batch>,
-    /// The group's generation at the last event that the caller has received. The current generation would be wrong: after a
-    /// rebalance that the caller does not know yet, it would let the member commit offsets of partitions that it has lost.
+    /// The group's generation at the last event that the caller has received. The current generation would be wrong:
+    /// after a rebalance that the caller does not know yet, it would let the member commit offsets of partitions that
+    /// it has lost.
     generation: Option<Arc<ConsumerGroupMetadata>>,
 }
 
@@ -65,13 +60,14 @@ impl KafkaMember {
         group: &str,
         transactional_id: &str,
         topics: &[String],
-    ) -> Result<Self, BrokerError> {
+    ) -> Result<Self> {
         for topic in topics {
             if metadata.partitions(topic)?.is_none() {
                 return Err(BrokerError::unknown_topic(topic));
             }
         }
-        // The producer comes first: it ends the transaction of an earlier instance before anybody reads the group's offsets.
+        // The producer comes first: it ends the transaction of an earlier instance before anybody reads the group's
+        // offsets.
         let producer = TransactionalProducer::start(options, transactional_id)?;
         let error = |error| recovery::broker_error(&format!("joining group {group}"), &error);
         let config = options.member(group, transactional_id);
@@ -101,7 +97,7 @@ impl KafkaMember {
     }
 
     /// Applies the next rebalance, as far as the member can without its caller.
-    fn next_rebalance(&mut self) -> Result<Option<MemberEvent>, BrokerError> {
+    fn next_rebalance(&mut self) -> Result<Option<MemberEvent>> {
         while let Some(Rebalance { partitions, change, metadata }) = self.consumer.context().next_rebalance() {
             self.generation = metadata;
             match change {
@@ -136,7 +132,7 @@ impl KafkaMember {
     }
 
     /// Removes partitions and stops to fetch them. This answers the rebalance.
-    fn unassign(&mut self, partitions: &[Partition]) -> Result<(), BrokerError> {
+    fn unassign(&mut self, partitions: &[Partition]) -> Result<()> {
         let mut fetched = Vec::new();
         for partition in partitions {
             if self.assignments.remove(partition).is_some_and(|assignment| assignment.fetching) {
@@ -154,7 +150,7 @@ impl KafkaMember {
     }
 
     /// Handles an error event of the consumer, which recovers from most of them by itself.
-    fn handle(&mut self, error: &KafkaError) -> Result<(), BrokerError> {
+    fn handle(&mut self, error: &KafkaError) -> Result<()> {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => self.reset_positions(),
             // The topic existed when the member joined: somebody is deleting or recreating it.
@@ -167,7 +163,7 @@ impl KafkaMember {
     }
 
     /// Moves partitions whose position retention has deleted to their oldest record.
-    fn reset_positions(&mut self) -> Result<(), BrokerError> {
+    fn reset_positions(&mut self) -> Result<()> {
         let delivering = self.assignments.iter().filter(|(_, assignment)| assignment.delivering);
         let positions: Vec<(Partition, i64)> =
             delivering.map(|(partition, assignment)| (partition.clone(), assignment.next)).collect();
@@ -206,8 +202,8 @@ impl KafkaMember {
         MemberEvent::Records(batch)
     }
 
-    /// Adds a message to `batch`. A message of another partition starts a new batch; the complete one is returned. A message
-    /// of a partition that is not delivering is dropped.
+    /// Adds a message to `batch`. A message of another partition starts a new batch; the complete one is returned. A
+    /// message of a partition that is not delivering is dropped.
     fn add(&self, batch: &mut Option<Batch>, message: &BorrowedMessage<'_>) -> Option<Batch> {
         let is_from = |partition: &Partition| partition.is(message.topic(), message.partition());
         if let Some(batch) = batch.as_mut().filter(|batch| is_from(&batch.partition)) {
@@ -226,7 +222,7 @@ impl KafkaMember {
 }
 
 impl Member for KafkaMember {
-    fn poll(&mut self, timeout: Duration, max_records: usize) -> Result<Option<MemberEvent>, BrokerError> {
+    fn poll(&mut self, timeout: Duration, max_records: usize) -> Result<Option<MemberEvent>> {
         let deadline = Deadline::after(timeout);
         let mut batch = self.prefetched.take();
         loop {
@@ -263,7 +259,7 @@ impl Member for KafkaMember {
         }
     }
 
-    fn committed_offsets(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>, BrokerError> {
+    fn committed_offsets(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>> {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
@@ -287,7 +283,7 @@ impl Member for KafkaMember {
         Ok(partitions.iter().map(offset).collect())
     }
 
-    fn start(&mut self, partition: &Partition, offset: i64) -> Result<(), BrokerError> {
+    fn start(&mut self, partition: &Partition, offset: i64) -> Result<()> {
         let Some(mut assignment) = self.assignments.get(partition).copied() else {
             return Err(BrokerError::not_assigned(partition));
         };
@@ -312,7 +308,7 @@ impl Member for KafkaMember {
         Ok(())
     }
 
-    fn stop(&mut self, partition: &Partition) -> Result<(), BrokerError> {
+    fn stop(&mut self, partition: &Partition) -> Result<()> {
         self.drop_prefetched(std::slice::from_ref(partition));
         if let Some(assignment) = self.assignments.get_mut(partition).filter(|assignment| assignment.delivering) {
             assignment.delivering = false;
@@ -323,7 +319,7 @@ impl Member for KafkaMember {
         Ok(())
     }
 
-    fn release(&mut self, partitions: &[Partition]) -> Result<(), BrokerError> {
+    fn release(&mut self, partitions: &[Partition]) -> Result<()> {
         for partition in partitions {
             match self.assignments.get_mut(partition) {
                 Some(assignment) if assignment.revoked => {
@@ -346,23 +342,23 @@ impl Member for KafkaMember {
         Ok(())
     }
 
-    fn begin(&mut self) -> Result<(), BrokerError> {
+    fn begin(&mut self) -> Result<()> {
         self.producer.begin()
     }
 
-    fn send(&mut self, record: ProducerRecord<'_>) -> Result<(), BrokerError> {
+    fn send(&mut self, record: ProducerRecord<'_>) -> Result<()> {
         self.producer.send(record)
     }
 
-    fn commit(&mut self, positions: &[(Partition, i64)]) -> Result<(), BrokerError> {
+    fn commit(&mut self, positions: &[(Partition, i64)]) -> Result<()> {
         self.producer.commit(positions, self.generation.as_ref())
     }
 
-    fn abort(&mut self) -> Result<(), BrokerError> {
+    fn abort(&mut self) -> Result<()> {
         self.producer.abort()
     }
 
-    fn leave(&mut self) -> Result<(), BrokerError> {
+    fn leave(&mut self) -> Result<()> {
         self.producer.abort()?;
         self.close();
         Ok(())

@@ -1,29 +1,21 @@
 //! The metadata client: asks for partitions and offsets, and creates topics.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use rdkafka::{
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
-    config::ClientConfig,
-    consumer::{BaseConsumer, Consumer},
-    error::{KafkaError, RDKafkaErrorCode as C},
-};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as C};
 
 use super::{access_errors, contexts::ConsumerCallbacks, deadline::Deadline, options::KafkaOptions, recovery};
-use crate::broker::{
-    client::{OffsetRange, TopicSpec},
-    errors::BrokerError,
-    records::Partition,
-};
+use crate::broker::client::{OffsetRange, TopicSpec};
+use crate::broker::errors::{BrokerError, Result};
+use crate::broker::records::Partition;
 
-/// Time limit of one attempt. It is longer than the client's pause between two connection attempts (2 s), so that a client
-/// whose authentication failed tries once more within it.
+/// Time limit of one attempt. It is longer than the client's pause between two connection attempts (2 s), so that a
+/// client whose authentication failed tries once more within it.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long to serve the client's queued log lines and errors after a call without an answer.
@@ -49,7 +41,7 @@ pub(super) struct MetadataClient {
 }
 
 impl MetadataClient {
-    pub(super) fn new(options: &KafkaOptions) -> Result<Self, BrokerError> {
+    pub(super) fn new(options: &KafkaOptions) -> Result<Self> {
         let config = options.metadata();
         let created = config.create_with_context(ConsumerCallbacks::default());
         let consumer = created.map_err(|error| recovery::broker_error("creating the Kafka client", &error))?;
@@ -87,8 +79,8 @@ impl MetadataClient {
         }
     }
 
-    /// Serves queued log lines and errors, which may say why there is no answer. A single poll without a wait would serve
-    /// only one log line.
+    /// Serves queued log lines and errors, which may say why there is no answer. A single poll without a wait would
+    /// serve only one log line.
     fn drain_log(&self) {
         let deadline = Deadline::after(LOG_DRAIN);
         while !deadline.has_passed() {
@@ -118,7 +110,7 @@ impl MetadataClient {
         answer
     }
 
-    pub(super) fn offsets(&self, partition: &Partition) -> Result<OffsetRange, BrokerError> {
+    pub(super) fn offsets(&self, partition: &Partition) -> Result<OffsetRange> {
         let Partition { topic, number } = partition;
         let deadline = Deadline::after(self.timeout);
         loop {
@@ -147,12 +139,12 @@ impl MetadataClient {
     ///
     /// # Errors
     /// [`BrokerError::Rejected`] if the partition ends before `offset`.
-    pub(super) fn clamp_offset(&self, partition: &Partition, offset: i64) -> Result<i64, BrokerError> {
+    pub(super) fn clamp_offset(&self, partition: &Partition, offset: i64) -> Result<i64> {
         let OffsetRange { start, end } = self.offsets(partition)?;
         if offset > end { Err(BrokerError::position_after_end(partition, offset, end)) } else { Ok(offset.max(start)) }
     }
 
-    pub(super) fn partitions(&self, topic: &str) -> Result<Option<i32>, BrokerError> {
+    pub(super) fn partitions(&self, topic: &str) -> Result<Option<i32>> {
         let operation = || format!("asking for topic {topic}");
         let answer = self.retry(self.timeout, |left| {
             let answer = self.consumer.fetch_metadata(Some(topic), left)?;
@@ -172,7 +164,7 @@ impl MetadataClient {
         }
     }
 
-    pub(super) fn create(&self, spec: &TopicSpec) -> Result<(), BrokerError> {
+    pub(super) fn create(&self, spec: &TopicSpec) -> Result<()> {
         let operation = format!("creating topic {}", spec.name);
         let explain = |error: &KafkaError| self.explain(&operation, error);
         let admin: AdminClient<ConsumerCallbacks> =
@@ -185,7 +177,8 @@ impl MetadataClient {
             topic = topic.set("max.message.bytes", &bytes);
         }
         if spec.compacted {
-            // The broker compresses again with zstd, which takes a sixth less space than the producer's fast compression.
+            // The broker compresses again with zstd, which takes a sixth less space than the producer's fast
+            // compression.
             topic = topic.set("cleanup.policy", "compact").set("compression.type", "zstd");
         }
         let options = AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout));

@@ -4,34 +4,19 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 
-use crate::broker::errors::BrokerError;
+use crate::broker::errors::{BrokerError, Result};
 
 /// Heartbeat interval of a group member. A rebalance starts only after every member has learnt of it from a heartbeat.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Properties that the exactly-once guarantee depends on, or that have an option of their own.
+#[rustfmt::skip]
 const RESERVED: [&str; 21] = [
-    "acks",
-    "auto.offset.reset",
-    "client.id",
-    "bootstrap.servers",
-    "metadata.broker.list",
-    "delivery.report.only.error",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "enable.idempotence",
-    "enable.partition.eof",
-    "group.id",
-    "group.instance.id",
-    "group.protocol",
-    "isolation.level",
-    "max.poll.interval.ms",
-    "partition.assignment.strategy",
-    "queue.buffering.max.kbytes",
-    "queued.max.messages.kbytes",
-    "session.timeout.ms",
-    "transaction.timeout.ms",
-    "transactional.id",
+    "acks", "auto.offset.reset", "client.id", "bootstrap.servers", "metadata.broker.list",
+    "delivery.report.only.error", "enable.auto.commit", "enable.auto.offset.store", "enable.idempotence",
+    "enable.partition.eof", "group.id", "group.instance.id", "group.protocol", "isolation.level",
+    "max.poll.interval.ms", "partition.assignment.strategy", "queue.buffering.max.kbytes",
+    "queued.max.messages.kbytes", "session.timeout.ms", "transaction.timeout.ms", "transactional.id",
 ];
 
 /// Returns properties by name.
@@ -42,11 +27,12 @@ pub type PropertySource = Arc<dyn Fn() -> BTreeMap<String, String> + Send + Sync
 pub struct KafkaOptions {
     /// `host:port`, separated by commas.
     pub bootstrap_servers: String,
-    /// Client name in the brokers' logs and quotas. Readers also use it as the group name for access control; they never
-    /// join that group.
+    /// Client name in the brokers' logs and quotas. Readers also use it as the group name for access control; they
+    /// never join that group.
     pub client_id: String,
-    /// More librdkafka properties, such as `security.protocol`, `sasl.*`, `ssl.*` and tuning. They override the defaults
-    /// of this module. Properties that the exactly-once guarantee depends on, such as `isolation.level`, are rejected.
+    /// More librdkafka properties, such as `security.protocol`, `sasl.*`, `ssl.*` and tuning. They override the
+    /// defaults of this module. Properties that the exactly-once guarantee depends on, such as `isolation.level`, are
+    /// rejected.
     pub properties: BTreeMap<String, String>,
     /// More properties, read again for each new client: secrets that an operator may have replaced.
     pub renewed_properties: PropertySource,
@@ -81,8 +67,8 @@ pub struct KafkaOptions {
 }
 
 impl KafkaOptions {
-    /// The defaults: session timeout 10 s, poll interval 5 min, transaction timeout 60 s, request timeout 10 s, lz4, records
-    /// up to 16 MiB.
+    /// The defaults: session timeout 10 s, poll interval 5 min, transaction timeout 60 s, request timeout 10 s, lz4,
+    /// records up to 16 MiB.
     pub fn new(bootstrap_servers: impl Into<String>) -> Self {
         Self {
             bootstrap_servers: bootstrap_servers.into(),
@@ -106,7 +92,7 @@ impl KafkaOptions {
     }
 
     /// Rejects the first reserved property.
-    pub(super) fn check(&self) -> Result<(), BrokerError> {
+    pub(super) fn check(&self) -> Result<()> {
         match self.properties.keys().find(|name| RESERVED.contains(&name.as_str())) {
             Some(name) => Err(BrokerError::Rejected(format!(
                 "the Kafka property {name} cannot be set: Foretide sets it to guarantee exactly-once delivery"
@@ -189,8 +175,8 @@ impl KafkaOptions {
             ("compression.type", self.compression.clone()),
             ("message.max.bytes", self.max_record_bytes.clamp(1000, 1_000_000_000).to_string()),
             ("queue.buffering.max.kbytes", kibibytes(self.send_ahead_bytes)),
-            // The broker rejects a new transaction while it still writes the markers of the last one. The default backoff
-            // of 100 ms would delay each of them. The backoff grows with every attempt, up to 1 s.
+            // The broker rejects a new transaction while it still writes the markers of the last one. The default
+            // backoff of 100 ms would delay each of them. The backoff grows with every attempt, up to 1 s.
             ("retry.backoff.ms", "5".into()),
             // As Kafka's Java client does.
             ("partitioner", "murmur2_random".into()),

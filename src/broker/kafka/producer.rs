@@ -1,31 +1,23 @@
 //! The transactional producer, and the publisher built on it.
 
-use std::{
-    sync::{Arc, mpsc},
-    time::Duration,
-};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
-use rdkafka::{
-    consumer::ConsumerGroupMetadata,
-    error::{KafkaError, RDKafkaErrorCode},
-    message::{Header, OwnedHeaders},
-    producer::{BaseRecord, Producer, ThreadedProducer},
-    topic_partition_list::{Offset, TopicPartitionList},
-};
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::{
-    contexts::ProducerCallbacks,
-    convert::partition_list,
-    deadline::Deadline,
-    options::KafkaOptions,
-    recovery::{self, RecoveryAction},
-};
-use crate::broker::{
-    client::Publisher,
-    errors::BrokerError,
-    records::{Partition, ProducerRecord},
-    transaction_state::TransactionState,
-};
+use super::contexts::ProducerCallbacks;
+use super::convert::partition_list;
+use super::deadline::Deadline;
+use super::options::KafkaOptions;
+use super::recovery::{self, RecoveryAction};
+use crate::broker::client::Publisher;
+use crate::broker::errors::{BrokerError, Result};
+use crate::broker::records::{Partition, ProducerRecord};
+use crate::broker::transaction_state::TransactionState;
 
 /// Pause between two looks at the producer. librdkafka's own waits beside a polling thread take 100 ms each.
 const POLL_PAUSE: Duration = Duration::from_micros(200);
@@ -46,8 +38,9 @@ pub(super) struct TransactionalProducer {
 }
 
 impl TransactionalProducer {
-    /// Starts a producer. This fences any other producer with the same transactional id and aborts its open transaction.
-    pub(super) fn start(options: &KafkaOptions, transactional_id: &str) -> Result<Self, BrokerError> {
+    /// Starts a producer. This fences any other producer with the same transactional id and aborts its open
+    /// transaction.
+    pub(super) fn start(options: &KafkaOptions, transactional_id: &str) -> Result<Self> {
         let operation = format!("starting the producer {transactional_id}");
         let config = options.producer(transactional_id);
         let created = config.create_with_context(ProducerCallbacks::default());
@@ -69,14 +62,14 @@ impl TransactionalProducer {
         self.producer.context()
     }
 
-    /// Repeats a call until it succeeds, fails with an error that is not retriable, or the deadline passes. `None` from the
-    /// call means that it did not return.
+    /// Repeats a call until it succeeds, fails with an error that is not retriable, or the deadline passes. `None` from
+    /// the call means that it did not return.
     fn retry(
         &self,
         operation: &str,
         deadline: &Deadline,
         call: impl Fn(Duration) -> Option<Result<(), KafkaError>>,
-    ) -> Result<(), BrokerError> {
+    ) -> Result<()> {
         loop {
             let Some(answer) = call(deadline.remaining()) else {
                 return Err(BrokerError::Fatal(format!("{operation}: the client no longer responds")));
@@ -106,7 +99,7 @@ impl TransactionalProducer {
         last_error.explain(&format!("{operation}{suffix}"), error)
     }
 
-    pub(super) fn begin(&mut self) -> Result<(), BrokerError> {
+    pub(super) fn begin(&mut self) -> Result<()> {
         self.state.require_none()?;
         let begun = self.producer.begin_transaction();
         begun.map_err(|error| self.explain("beginning a transaction", &error))?;
@@ -116,16 +109,16 @@ impl TransactionalProducer {
     }
 
     /// The first failure of the open transaction.
-    fn check_failure(&self) -> Result<(), BrokerError> {
+    fn check_failure(&self) -> Result<()> {
         self.callbacks().failure().map_or(Ok(()), Err)
     }
 
-    pub(super) fn send(&mut self, record: ProducerRecord<'_>) -> Result<(), BrokerError> {
+    pub(super) fn send(&mut self, record: ProducerRecord<'_>) -> Result<()> {
         self.state.require_open()?;
         self.try_send(record).inspect_err(|_| self.state = TransactionState::Failed)
     }
 
-    fn try_send(&self, record: ProducerRecord<'_>) -> Result<(), BrokerError> {
+    fn try_send(&self, record: ProducerRecord<'_>) -> Result<()> {
         self.check_failure()?;
         let mut unsent = BaseRecord::<[u8], [u8]>::to(record.topic);
         unsent.partition = record.partition;
@@ -184,7 +177,7 @@ impl TransactionalProducer {
         &mut self,
         offsets: &[(Partition, i64)],
         metadata: Option<&Arc<ConsumerGroupMetadata>>,
-    ) -> Result<(), BrokerError> {
+    ) -> Result<()> {
         self.state.require_open()?;
         let result = self.try_commit(offsets, metadata).map_err(|error| match error {
             // Only the client's log names the topic.
@@ -195,11 +188,7 @@ impl TransactionalProducer {
         result
     }
 
-    fn try_commit(
-        &self,
-        offsets: &[(Partition, i64)],
-        metadata: Option<&Arc<ConsumerGroupMetadata>>,
-    ) -> Result<(), BrokerError> {
+    fn try_commit(&self, offsets: &[(Partition, i64)], metadata: Option<&Arc<ConsumerGroupMetadata>>) -> Result<()> {
         let deadline = Deadline::after(self.timeout);
         if !offsets.is_empty() {
             let Some(metadata) = metadata else {
@@ -231,9 +220,9 @@ impl TransactionalProducer {
         })
     }
 
-    /// Adds the offsets to the transaction, on a thread of its own. librdkafka 2.12 waits forever if the answer is lost while
-    /// coordinators move (in `rd_kafka_txn_op_req0`; chaos tests met it). `None` then: the caller drops the client and leaves
-    /// its threads behind.
+    /// Adds the offsets to the transaction, on a thread of its own. librdkafka 2.12 waits forever if the answer is lost
+    /// while coordinators move (in `rd_kafka_txn_op_req0`; chaos tests met it). `None` then: the caller drops the
+    /// client and leaves its threads behind.
     fn send_offsets(
         &self,
         list: &Arc<TopicPartitionList>,
@@ -250,7 +239,7 @@ impl TransactionalProducer {
         receiver.recv_timeout(left + CALL_GRACE).ok()
     }
 
-    pub(super) fn abort(&mut self) -> Result<(), BrokerError> {
+    pub(super) fn abort(&mut self) -> Result<()> {
         if self.state == TransactionState::None {
             return Ok(());
         }
@@ -274,7 +263,7 @@ impl KafkaPublisher {
 }
 
 impl Publisher for KafkaPublisher {
-    fn publish(&mut self, records: &[ProducerRecord<'_>]) -> Result<(), BrokerError> {
+    fn publish(&mut self, records: &[ProducerRecord<'_>]) -> Result<()> {
         self.producer.begin()?;
         let sent = records.iter().try_for_each(|record| self.producer.send(*record));
         let committed = sent.and_then(|()| self.producer.commit(&[], None));

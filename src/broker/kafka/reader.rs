@@ -2,37 +2,31 @@
 
 use std::{sync::Arc, time::Duration};
 
-use rdkafka::{
-    Message,
-    consumer::Consumer,
-    error::{KafkaError, RDKafkaErrorCode},
-    message::BorrowedMessage,
-    topic_partition_list::Offset,
-};
+use rdkafka::Message;
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::topic_partition_list::Offset;
 
-use super::{
-    contexts::ConsumerCallbacks,
-    convert::{partition_list, push},
-    deadline::Deadline,
-    last_error::LastClientError,
-    metadata::MetadataClient,
-    options::KafkaOptions,
-    reader_pool::{ReaderClient, ReaderPool},
-    recovery,
-};
-use crate::broker::{
-    client::{OffsetRange, Reader, StartPosition},
-    errors::BrokerError,
-    records::{Batch, Partition},
-};
+use super::contexts::ConsumerCallbacks;
+use super::convert::{partition_list, push};
+use super::deadline::Deadline;
+use super::last_error::LastClientError;
+use super::metadata::MetadataClient;
+use super::options::KafkaOptions;
+use super::reader_pool::{ReaderClient, ReaderPool};
+use super::recovery;
+use crate::broker::client::{OffsetRange, Reader, StartPosition};
+use crate::broker::errors::{BrokerError, Result};
+use crate::broker::records::{Batch, Partition};
 
 /// A batch is complete at this size of keys and values in bytes, even with few records.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// Detects the end of the partition by librdkafka's end-of-partition event. The event comes when a fetch reaches the last
-/// stable offset, whatever markers, aborted records or gaps precede it, but it does not name that offset. The reader
-/// therefore asks for the last stable offset *before* it begins to fetch: the first event proves that it has passed
-/// everything below.
+/// Detects the end of the partition by librdkafka's end-of-partition event. The event comes when a fetch reaches the
+/// last stable offset, whatever markers, aborted records or gaps precede it, but it does not name that offset. The
+/// reader therefore asks for the last stable offset *before* it begins to fetch: the first event proves that it has
+/// passed everything below.
 pub(super) struct KafkaReader {
     consumer: Arc<ReaderClient>,
     pool: Arc<ReaderPool>,
@@ -58,7 +52,7 @@ impl KafkaReader {
         pool: Arc<ReaderPool>,
         partition: &Partition,
         from: StartPosition,
-    ) -> Result<Self, BrokerError> {
+    ) -> Result<Self> {
         let OffsetRange { start: oldest, .. } = metadata.offsets(partition)?;
         let create = || options.reader().create_with_context(ConsumerCallbacks::default()).map(Arc::new);
         let consumer = pool
@@ -98,7 +92,7 @@ impl KafkaReader {
     }
 
     /// The offset of the first record with timestamp `millis` or later; the last stable offset if there is none.
-    fn offset_at(&self, millis: i64) -> Result<i64, BrokerError> {
+    fn offset_at(&self, millis: i64) -> Result<i64> {
         let request = partition_list([(&self.partition, Offset::Offset(millis))])?;
         let answer = recovery::retry(self.request_timeout, |left| {
             let answer = self.consumer.offsets_for_times(request.clone(), left)?;
@@ -114,7 +108,7 @@ impl KafkaReader {
     }
 
     /// The last stable offset: the broker reports it as the end to a consumer of committed records.
-    fn last_stable(&self) -> Result<i64, BrokerError> {
+    fn last_stable(&self) -> Result<i64> {
         let partition = &self.partition;
         let answer = recovery::retry(self.request_timeout, |left| {
             self.consumer.fetch_watermarks(&partition.topic, partition.number, left)
@@ -123,7 +117,7 @@ impl KafkaReader {
     }
 
     /// Begins to fetch at `offset`. A new end-of-partition event follows.
-    fn fetch_from(&mut self, offset: i64) -> Result<(), BrokerError> {
+    fn fetch_from(&mut self, offset: i64) -> Result<()> {
         self.stable = self.last_stable()?;
         self.ended = false;
         self.next = offset;
@@ -132,7 +126,7 @@ impl KafkaReader {
         self.consumer.assign(&list).map_err(|error| self.explain(&error))
     }
 
-    fn fill(&mut self, timeout: Duration, max_records: usize) -> Result<Option<Batch>, BrokerError> {
+    fn fill(&mut self, timeout: Duration, max_records: usize) -> Result<Option<Batch>> {
         let deadline = Deadline::after(timeout);
         let mut batch: Option<Batch> = None;
         let has_room = |batch: &Batch| batch.len() < max_records.max(1) && batch.bytes() < BATCH_BYTES;
@@ -163,7 +157,7 @@ impl KafkaReader {
         Ok(batch)
     }
 
-    fn handle(&mut self, error: &KafkaError) -> Result<(), BrokerError> {
+    fn handle(&mut self, error: &KafkaError) -> Result<()> {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 let at = self.metadata.clamp_offset(&self.partition, self.next)?;
@@ -182,7 +176,7 @@ impl KafkaReader {
         self.partition.is(message.topic(), message.partition())
     }
 
-    fn check_reached(&mut self, end: i64) -> Result<bool, BrokerError> {
+    fn check_reached(&mut self, end: i64) -> Result<bool> {
         if self.passed >= end {
             return Ok(true);
         }
@@ -195,11 +189,11 @@ impl KafkaReader {
 }
 
 impl Reader for KafkaReader {
-    fn read(&mut self, timeout: Duration, max_records: usize) -> Result<Option<Batch>, BrokerError> {
+    fn read(&mut self, timeout: Duration, max_records: usize) -> Result<Option<Batch>> {
         self.fill(timeout, max_records).inspect_err(|_| self.failed = true)
     }
 
-    fn has_reached(&mut self, end: i64) -> Result<bool, BrokerError> {
+    fn has_reached(&mut self, end: i64) -> Result<bool> {
         self.check_reached(end).inspect_err(|_| self.failed = true)
     }
 }

@@ -1,9 +1,7 @@
 //! A pool of idle consumers for [`KafkaReader`](super::reader::KafkaReader).
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
@@ -25,8 +23,8 @@ struct IdleClient {
 }
 
 /// Clients of closed readers. Creating a client with its connections and threads takes longer than reading a small
-/// partition, and a restore may read thousands of them. The threads of ever new clients would also fill all arenas of glibc
-/// over time (docs/BENCHMARKS.md, "An hour's soak").
+/// partition, and a restore may read thousands of them. The threads of ever new clients would also fill all arenas of
+/// glibc over time (docs/BENCHMARKS.md, "An hour's soak").
 #[derive(Default)]
 pub(super) struct ReaderPool(Mutex<Vec<IdleClient>>);
 

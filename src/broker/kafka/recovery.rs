@@ -35,123 +35,42 @@ impl RecoveryAction {
 }
 
 /// The action for an error code; `None` if the code alone does not decide it.
+#[rustfmt::skip] // One arm per action keeps the table readable.
 pub(super) fn action_of_code(code: RDKafkaErrorCode) -> Option<RecoveryAction> {
     use RDKafkaErrorCode as C;
     Some(match code {
         // Another producer has our transactional id, or the group has removed this member.
-        C::Fenced
-        | C::ProducerFenced
-        | C::InvalidProducerEpoch
-        | C::InvalidProducerIdMapping
-        | C::FencedInstanceId
-        | C::UnknownMemberId
-        | C::FencedMemberEpoch => RecoveryAction::Rejoin,
+        C::Fenced | C::ProducerFenced | C::InvalidProducerEpoch | C::InvalidProducerIdMapping | C::FencedInstanceId
+        | C::UnknownMemberId | C::FencedMemberEpoch => RecoveryAction::Rejoin,
         // The group has rebalanced, or the broker has lost the state of the transaction.
-        C::IllegalGeneration
-        | C::RebalanceInProgress
-        | C::StaleMemberEpoch
-        | C::AssignmentLost
-        | C::OutOfOrderSequenceNumber
-        | C::UnknownProducerId
-        | C::GaplessGuarantee
-        | C::Inconsistent
-        | C::InvalidTransactionalState
-        | C::PurgeQueue
-        | C::PurgeInflight => RecoveryAction::AbortTransaction,
-        C::BrokerTransportFailure
-        | C::Resolve
-        | C::MessageTimedOut
-        | C::AllBrokersDown
-        | C::OperationTimedOut
-        | C::QueueFull
-        | C::ISRInsufficient
-        | C::WaitingForCoordinator
-        | C::InProgress
-        | C::PreviousInProgress
-        | C::TimedOutQueue
-        | C::WaitCache
-        | C::Interrupted
-        | C::Retry
-        | C::Outdated
-        | C::UnknownBroker
-        | C::DestroyBroker
-        | C::PollExceeded
-        | C::LeaderNotAvailable
-        | C::NotLeaderForPartition
-        | C::RequestTimedOut
-        | C::BrokerNotAvailable
-        | C::ReplicaNotAvailable
-        | C::StaleControllerEpoch
-        | C::NetworkException
-        | C::CoordinatorLoadInProgress
-        | C::CoordinatorNotAvailable
-        | C::NotCoordinator
-        | C::NotEnoughReplicas
-        | C::NotEnoughReplicasAfterAppend
-        | C::NotController
-        | C::ConcurrentTransactions
-        | C::TransactionCoordinatorFenced
-        | C::OperationNotAttempted
-        | C::KafkaStorageError
-        | C::ReassignmentInProgress
-        | C::FetchSessionIdNotFound
-        | C::InvalidFetchSessionEpoch
-        | C::ListenerNotFound
-        | C::FencedLeaderEpoch
-        | C::UnknownLeaderEpoch
-        | C::StaleBrokerEpoch
-        | C::OffsetNotAvailable
-        | C::MemberIdRequired
-        | C::PreferredLeaderNotAvailable
-        | C::EligibleLeadersNotAvailable
-        | C::UnstableOffsetCommit
-        | C::ThrottlingQuotaExceeded
-        | C::RebootstrapRequired => RecoveryAction::Retry,
-        C::SSL
-        | C::Authentication
-        | C::SaslAuthenticationFailed
-        | C::UnsupportedSASLMechanism
-        | C::IllegalSASLState => RecoveryAction::Reauthenticate,
-        C::TopicAuthorizationFailed
-        | C::GroupAuthorizationFailed
-        | C::ClusterAuthorizationFailed
+        C::IllegalGeneration | C::RebalanceInProgress | C::StaleMemberEpoch | C::AssignmentLost
+        | C::OutOfOrderSequenceNumber | C::UnknownProducerId | C::GaplessGuarantee | C::Inconsistent
+        | C::InvalidTransactionalState | C::PurgeQueue | C::PurgeInflight => RecoveryAction::AbortTransaction,
+        C::BrokerTransportFailure | C::Resolve | C::MessageTimedOut | C::AllBrokersDown | C::OperationTimedOut
+        | C::QueueFull | C::ISRInsufficient | C::WaitingForCoordinator | C::InProgress | C::PreviousInProgress
+        | C::TimedOutQueue | C::WaitCache | C::Interrupted | C::Retry | C::Outdated | C::UnknownBroker
+        | C::DestroyBroker | C::PollExceeded | C::LeaderNotAvailable | C::NotLeaderForPartition | C::RequestTimedOut
+        | C::BrokerNotAvailable | C::ReplicaNotAvailable | C::StaleControllerEpoch | C::NetworkException
+        | C::CoordinatorLoadInProgress | C::CoordinatorNotAvailable | C::NotCoordinator | C::NotEnoughReplicas
+        | C::NotEnoughReplicasAfterAppend | C::NotController | C::ConcurrentTransactions
+        | C::TransactionCoordinatorFenced | C::OperationNotAttempted | C::KafkaStorageError
+        | C::ReassignmentInProgress | C::FetchSessionIdNotFound | C::InvalidFetchSessionEpoch | C::ListenerNotFound
+        | C::FencedLeaderEpoch | C::UnknownLeaderEpoch | C::StaleBrokerEpoch | C::OffsetNotAvailable
+        | C::MemberIdRequired | C::PreferredLeaderNotAvailable | C::EligibleLeadersNotAvailable
+        | C::UnstableOffsetCommit | C::ThrottlingQuotaExceeded | C::RebootstrapRequired => RecoveryAction::Retry,
+        C::SSL | C::Authentication | C::SaslAuthenticationFailed | C::UnsupportedSASLMechanism | C::IllegalSASLState
+        => RecoveryAction::Reauthenticate,
+        C::TopicAuthorizationFailed | C::GroupAuthorizationFailed | C::ClusterAuthorizationFailed
         | C::TransactionalIdAuthorizationFailed => RecoveryAction::GrantAccess,
-        C::UnknownPartition
-        | C::UnknownTopic
-        | C::UnknownTopicOrPartition
-        | C::UnknownTopicId
-        | C::BadCompression
-        | C::InconsistentGroupProtocol
-        | C::UnsupportedFeature
-        | C::NotConfigured
-        | C::InvalidArgument
-        | C::AutoOffsetReset
-        | C::LogTruncation
-        | C::OffsetOutOfRange
-        | C::InvalidMessage
-        | C::InvalidMessageSize
-        | C::MessageSizeTooLarge
-        | C::OffsetMetadataTooLarge
-        | C::InvalidTopic
-        | C::MessageBatchTooLarge
-        | C::InvalidGroupId
-        | C::InvalidSessionTimeout
-        | C::InvalidCommitOffsetSize
-        | C::InvalidTimestamp
-        | C::UnsupportedVersion
-        | C::InvalidPartitions
-        | C::InvalidReplicationFactor
-        | C::InvalidReplicaAssignment
-        | C::InvalidConfig
-        | C::InvalidRequest
-        | C::UnsupportedForMessageFormat
-        | C::PolicyViolation
-        | C::InvalidTransactionTimeout
-        | C::SecurityDisabled
-        | C::UnsupportedCompressionType
-        | C::GroupMaxSizeReached
-        | C::InvalidRecord
-        | C::UnacceptableCredential => RecoveryAction::CorrectRequest,
+        C::UnknownPartition | C::UnknownTopic | C::UnknownTopicOrPartition | C::UnknownTopicId | C::BadCompression
+        | C::InconsistentGroupProtocol | C::UnsupportedFeature | C::NotConfigured | C::InvalidArgument
+        | C::AutoOffsetReset | C::LogTruncation | C::OffsetOutOfRange | C::InvalidMessage | C::InvalidMessageSize
+        | C::MessageSizeTooLarge | C::OffsetMetadataTooLarge | C::InvalidTopic | C::MessageBatchTooLarge
+        | C::InvalidGroupId | C::InvalidSessionTimeout | C::InvalidCommitOffsetSize | C::InvalidTimestamp
+        | C::UnsupportedVersion | C::InvalidPartitions | C::InvalidReplicationFactor | C::InvalidReplicaAssignment
+        | C::InvalidConfig | C::InvalidRequest | C::UnsupportedForMessageFormat | C::PolicyViolation
+        | C::InvalidTransactionTimeout | C::SecurityDisabled | C::UnsupportedCompressionType | C::GroupMaxSizeReached
+        | C::InvalidRecord | C::UnacceptableCredential => RecoveryAction::CorrectRequest,
         C::Fatal | C::CriticalSystemResource | C::BrokerDestroy | C::Fail => RecoveryAction::ReplaceClient,
         _ => return None,
     })
@@ -166,8 +85,8 @@ fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
     }
 }
 
-/// The action for any of librdkafka's errors. If the code does not decide it, the flags of a transaction error do (fatal,
-/// must be aborted, retriable).
+/// The action for any of librdkafka's errors. If the code does not decide it, the flags of a transaction error do
+/// (fatal, must be aborted, retriable).
 pub(super) fn action(error: &KafkaError) -> RecoveryAction {
     use RecoveryAction as Action;
     if let KafkaError::Transaction(transaction) = error {
@@ -198,8 +117,8 @@ pub(super) fn is_retriable(error: &KafkaError) -> bool {
     action(error) == RecoveryAction::Retry
 }
 
-/// Repeats a request until it succeeds, fails with an error that is not retriable, or `limit` is over. A new partition, for
-/// example, has no leader at first.
+/// Repeats a request until it succeeds, fails with an error that is not retriable, or `limit` is over. A new partition,
+/// for example, has no leader at first.
 pub(super) fn retry<T>(limit: Duration, request: impl Fn(Duration) -> Result<T, KafkaError>) -> Result<T, KafkaError> {
     let deadline = Deadline::after(limit);
     loop {
@@ -235,33 +154,21 @@ mod tests {
     fn each_error_code_has_its_recovery_action() {
         use RDKafkaErrorCode as C;
         use RecoveryAction as Action;
-        let table = [
-            (C::Fenced, Action::Rejoin),
-            (C::ProducerFenced, Action::Rejoin),
-            (C::InvalidProducerEpoch, Action::Rejoin),
-            (C::UnknownMemberId, Action::Rejoin),
-            (C::IllegalGeneration, Action::AbortTransaction),
-            (C::RebalanceInProgress, Action::AbortTransaction),
-            (C::OutOfOrderSequenceNumber, Action::AbortTransaction),
-            (C::BrokerTransportFailure, Action::Retry),
-            (C::AllBrokersDown, Action::Retry),
-            (C::OperationTimedOut, Action::Retry),
-            (C::MessageTimedOut, Action::Retry),
-            (C::NotEnoughReplicas, Action::Retry),
-            (C::ConcurrentTransactions, Action::Retry),
-            (C::UnstableOffsetCommit, Action::Retry),
-            (C::UnknownTopicOrPartition, Action::CorrectRequest),
-            (C::UnknownTopic, Action::CorrectRequest),
-            (C::MessageSizeTooLarge, Action::CorrectRequest),
-            (C::TopicAuthorizationFailed, Action::GrantAccess),
-            (C::TransactionalIdAuthorizationFailed, Action::GrantAccess),
-            (C::SaslAuthenticationFailed, Action::Reauthenticate),
-            (C::Authentication, Action::Reauthenticate),
-            (C::SSL, Action::Reauthenticate),
-            (C::OffsetOutOfRange, Action::CorrectRequest),
-            (C::Fatal, Action::ReplaceClient),
+        #[rustfmt::skip]
+        let table: [(Action, &[C]); 7] = [
+            (Action::Rejoin, &[C::Fenced, C::ProducerFenced, C::InvalidProducerEpoch, C::UnknownMemberId]),
+            (Action::AbortTransaction, &[C::IllegalGeneration, C::RebalanceInProgress, C::OutOfOrderSequenceNumber]),
+            (Action::Retry, &[C::BrokerTransportFailure, C::AllBrokersDown, C::OperationTimedOut, C::MessageTimedOut,
+                C::NotEnoughReplicas, C::ConcurrentTransactions, C::UnstableOffsetCommit]),
+            (Action::CorrectRequest, &[C::UnknownTopicOrPartition, C::UnknownTopic, C::MessageSizeTooLarge,
+                C::OffsetOutOfRange]),
+            (Action::GrantAccess, &[C::TopicAuthorizationFailed, C::TransactionalIdAuthorizationFailed]),
+            (Action::Reauthenticate, &[C::SaslAuthenticationFailed, C::Authentication, C::SSL]),
+            (Action::ReplaceClient, &[C::Fatal]),
         ];
-        for (code, expected) in table {
+        for (expected, code) in
+            table.into_iter().flat_map(|(action, codes)| codes.iter().map(move |code| (action, *code)))
+        {
             assert_eq!(action_of_code(code), Some(expected), "{code:?}");
             let mapped = broker_error("writing out[0]", &KafkaError::MessageProduction(code));
             assert_eq!(std::mem::discriminant(&mapped), std::mem::discriminant(&expected.error(String::new())));

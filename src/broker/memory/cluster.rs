@@ -1,17 +1,13 @@
 //! The handle on an in-memory cluster, with what tests need beyond a client's calls.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{
-    faults::Faults,
-    group::Group,
-    log::{Log, StoredRecord},
-    state::ClusterState,
-};
-use crate::broker::{errors::BrokerError, records::Partition};
+use super::faults::Faults;
+use super::group::Group;
+use super::log::{Log, StoredRecord};
+use super::state::ClusterState;
+use crate::broker::{errors::Result, records::Partition};
 
 /// A process' handle on an in-memory cluster; cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +37,8 @@ impl MemoryCluster {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets the timestamp of records that members and publishers write from now on, in milliseconds since the Unix epoch.
+    /// Sets the timestamp of records that members and publishers write from now on, in milliseconds since the Unix
+    /// epoch.
     pub fn set_time(&self, millis: i64) {
         self.lock().now = millis;
     }
@@ -49,7 +46,7 @@ impl MemoryCluster {
     /// Writes a record without a transaction and returns its offset.
     ///
     /// # Errors
-    /// [`BrokerError::Rejected`] if the partition does not exist.
+    /// `BrokerError::Rejected` if the partition does not exist.
     pub fn append(
         &self,
         topic: &str,
@@ -57,7 +54,7 @@ impl MemoryCluster {
         key: Option<&[u8]>,
         payload: Option<&[u8]>,
         timestamp: i64,
-    ) -> Result<i64, BrokerError> {
+    ) -> Result<i64> {
         let record = StoredRecord::new(timestamp, key, payload, &[]);
         Ok(self.lock().log_mut(topic, partition)?.append(record, None))
     }
@@ -78,20 +75,20 @@ impl MemoryCluster {
     }
 
     /// Compacts a topic: keeps only the newest stable record of each key, and no tombstones.
-    pub fn compact(&self, topic: &str) -> Result<(), BrokerError> {
+    pub fn compact(&self, topic: &str) -> Result<()> {
         self.lock().topic_mut(topic)?.logs.iter_mut().for_each(Log::compact);
         Ok(())
     }
 
     /// Deletes every record below `offset`, as retention does.
-    pub fn truncate_before(&self, partition: &Partition, offset: i64) -> Result<(), BrokerError> {
+    pub fn truncate_before(&self, partition: &Partition, offset: i64) -> Result<()> {
         self.lock().log_mut(&partition.topic, partition.number)?.truncate_before(offset);
         Ok(())
     }
 
-    /// Deletes a topic and creates it again with as many partitions. `forget_offsets` also deletes the groups' offsets for
-    /// it, as brokers do a while later.
-    pub fn recreate_topic(&self, topic: &str, forget_offsets: bool) -> Result<(), BrokerError> {
+    /// Deletes a topic and creates it again with as many partitions. `forget_offsets` also deletes the groups' offsets
+    /// for it, as brokers do a while later.
+    pub fn recreate_topic(&self, topic: &str, forget_offsets: bool) -> Result<()> {
         let mut state = self.lock();
         state.topic_mut(topic)?.logs.iter_mut().for_each(|log| *log = Log::default());
         if forget_offsets {
@@ -102,13 +99,13 @@ impl MemoryCluster {
     }
 
     /// Grows a topic to `total` partitions. Groups that consume it rebalance.
-    pub fn add_partitions(&self, topic: &str, total: i32) -> Result<(), BrokerError> {
+    pub fn add_partitions(&self, topic: &str, total: i32) -> Result<()> {
         self.lock().add_partitions(topic, total)
     }
 
     /// Delays the markers of ended transactions: each partition, and the group's offsets, sees the end only when
-    /// [`MemoryCluster::write_marker`] says so. The next transaction of the same id waits for them, as in Kafka. `false`
-    /// writes all outstanding markers.
+    /// [`MemoryCluster::write_marker`] says so. The next transaction of the same id waits for them, as in Kafka.
+    /// `false` writes all outstanding markers.
     pub fn delay_markers(&self, delay: bool) {
         self.lock().delay_markers(delay);
     }
@@ -118,14 +115,14 @@ impl MemoryCluster {
         self.lock().write_marker(choice)
     }
 
-    /// Plays the timeouts of a client that has disappeared: removes the oldest group membership of `transactional_id` and
-    /// aborts its open transaction. Returns whether there was either.
+    /// Plays the timeouts of a client that has disappeared: removes the oldest group membership of `transactional_id`
+    /// and aborts its open transaction. Returns whether there was either.
     pub fn expire(&self, transactional_id: &str) -> bool {
         self.lock().expire(transactional_id, true)
     }
 
-    /// Plays only the session timeout: removes the oldest membership of `transactional_id` but leaves its transaction open,
-    /// so that a client which is still running (a zombie) can try to commit it.
+    /// Plays only the session timeout: removes the oldest membership of `transactional_id` but leaves its transaction
+    /// open, so that a client which is still running (a zombie) can try to commit it.
     pub fn expire_session(&self, transactional_id: &str) -> bool {
         self.lock().expire(transactional_id, false)
     }

@@ -1,11 +1,9 @@
 //! Planned faults: calls that fail, pause, or deliver records out of order.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
-};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
-use crate::broker::errors::BrokerError;
+use crate::broker::errors::{BrokerError, Result};
 
 /// A call that can fail by plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,8 +18,8 @@ pub enum Operation {
     Begin,
     /// `Member::send`.
     Send,
-    /// `Member::commit`, before it has any effect. A crash here leaves the offsets pending in the open transaction, like a
-    /// client that dies after sending the offsets and before ending the transaction.
+    /// `Member::commit`, before it has any effect. A crash here leaves the offsets pending in the open transaction,
+    /// like a client that dies after sending the offsets and before ending the transaction.
     Commit,
     /// `Member::commit`, after its effect: the answer is lost. It counts only commits that got this far. Whatever the
     /// fault, the transaction is committed.
@@ -201,12 +199,12 @@ impl Faults {
     }
 
     /// Counts a call and returns its planned fault as an error.
-    pub(super) fn strike(&self, operation: Operation) -> Result<(), BrokerError> {
+    pub(super) fn strike(&self, operation: Operation) -> Result<()> {
         self.count(operation).map_or(Ok(()), |fault| Err(fault.error()))
     }
 
     /// Fails if the process has crashed.
-    pub(super) fn check_alive(&self) -> Result<(), BrokerError> {
+    pub(super) fn check_alive(&self) -> Result<()> {
         if self.crashed() { Err(Fault::Crashed.error()) } else { Ok(()) }
     }
 }

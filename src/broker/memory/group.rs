@@ -165,7 +165,8 @@ impl Group {
         able.min_by_key(|member| (self.load(*member, promised), *member))
     }
 
-    /// Moves one partition from a member that has at least two more than another consumer of it. Returns whether it found one.
+    /// Moves one partition from a member that has at least two more than another consumer of it. Returns whether it
+    /// found one.
     fn move_one(&mut self, promised: &mut BTreeMap<MemberId, usize>) -> bool {
         let mut donors: Vec<MemberId> = self.members.keys().copied().collect();
         donors.sort_by_key(|member| (std::cmp::Reverse(self.load(*member, promised)), *member));

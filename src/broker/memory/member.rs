@@ -1,21 +1,15 @@
 //! A group member on the in-memory cluster.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use super::{
-    cluster::MemoryCluster,
-    faults::{Delivery, Fault, Operation},
-    group::{MemberId, Notice},
-};
-use crate::broker::{
-    client::{Member, MemberEvent},
-    errors::BrokerError,
-    records::{Partition, ProducerRecord},
-    transaction_state::TransactionState,
-};
+use super::cluster::MemoryCluster;
+use super::faults::{Delivery, Fault, Operation};
+use super::group::{MemberId, Notice};
+use crate::broker::client::{Member, MemberEvent};
+use crate::broker::errors::{BrokerError, Result};
+use crate::broker::records::{Partition, ProducerRecord};
+use crate::broker::transaction_state::TransactionState;
 
 #[derive(Debug)]
 pub(super) struct MemoryMember {
@@ -37,12 +31,7 @@ pub(super) struct MemoryMember {
 }
 
 impl MemoryMember {
-    pub(super) fn join(
-        cluster: MemoryCluster,
-        group: &str,
-        transactional_id: &str,
-        topics: &[String],
-    ) -> Result<Self, BrokerError> {
+    pub(super) fn join(cluster: MemoryCluster, group: &str, transactional_id: &str, topics: &[String]) -> Result<Self> {
         let (id, epoch) = {
             let mut state = cluster.lock();
             let id = state.join(group, transactional_id, topics)?;
@@ -64,7 +53,7 @@ impl MemoryMember {
     }
 
     /// Counts a call and applies its planned fault.
-    fn strike(&mut self, operation: Operation) -> Result<(), BrokerError> {
+    fn strike(&mut self, operation: Operation) -> Result<()> {
         let Some(fault) = self.cluster.faults().count(operation) else { return Ok(()) };
         if fault == Fault::Fenced {
             self.cluster.lock().fence(&self.transactional_id);
@@ -81,7 +70,7 @@ impl MemoryMember {
         error
     }
 
-    fn try_commit(&mut self, positions: &[(Partition, i64)]) -> Result<(), BrokerError> {
+    fn try_commit(&mut self, positions: &[(Partition, i64)]) -> Result<()> {
         let mut state = self.cluster.lock();
         state.check_epoch(&self.transactional_id, self.epoch)?;
         let group = state.groups.entry(self.group.clone()).or_default();
@@ -97,7 +86,7 @@ impl MemoryMember {
     }
 
     /// The records of the next partition in round-robin order.
-    fn records(&mut self, max_records: usize) -> Result<Option<MemberEvent>, BrokerError> {
+    fn records(&mut self, max_records: usize) -> Result<Option<MemberEvent>> {
         let in_turn = Delivery { skip: 0, max_records };
         let delivery = self.cluster.faults().next_delivery().unwrap_or(in_turn);
         let max_records = max_records.min(delivery.max_records);
@@ -124,7 +113,7 @@ impl MemoryMember {
 }
 
 impl Member for MemoryMember {
-    fn poll(&mut self, _timeout: Duration, max_records: usize) -> Result<Option<MemberEvent>, BrokerError> {
+    fn poll(&mut self, _timeout: Duration, max_records: usize) -> Result<Option<MemberEvent>> {
         self.strike(Operation::Poll)?;
         {
             let mut state = self.cluster.lock();
@@ -153,7 +142,7 @@ impl Member for MemoryMember {
         self.records(max_records)
     }
 
-    fn committed_offsets(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>, BrokerError> {
+    fn committed_offsets(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>> {
         self.strike(Operation::Committed)?;
         let state = self.cluster.lock();
         if let Some(partition) = partitions.iter().find(|partition| state.is_pending(&self.group, partition)) {
@@ -166,7 +155,7 @@ impl Member for MemoryMember {
         Ok(partitions.iter().map(offset).collect())
     }
 
-    fn start(&mut self, partition: &Partition, offset: i64) -> Result<(), BrokerError> {
+    fn start(&mut self, partition: &Partition, offset: i64) -> Result<()> {
         self.cluster.faults().check_alive()?;
         if !self.assigned.contains(partition) {
             return Err(BrokerError::not_assigned(partition));
@@ -179,13 +168,13 @@ impl Member for MemoryMember {
         Ok(())
     }
 
-    fn stop(&mut self, partition: &Partition) -> Result<(), BrokerError> {
+    fn stop(&mut self, partition: &Partition) -> Result<()> {
         self.cluster.faults().check_alive()?;
         self.positions.remove(partition);
         Ok(())
     }
 
-    fn release(&mut self, partitions: &[Partition]) -> Result<(), BrokerError> {
+    fn release(&mut self, partitions: &[Partition]) -> Result<()> {
         self.cluster.faults().check_alive()?;
         let ours: Vec<Partition> =
             partitions.iter().filter(|partition| self.assigned.contains(partition)).cloned().collect();
@@ -197,7 +186,7 @@ impl Member for MemoryMember {
         Ok(())
     }
 
-    fn begin(&mut self) -> Result<(), BrokerError> {
+    fn begin(&mut self) -> Result<()> {
         self.strike(Operation::Begin)?;
         self.transaction.require_none()?;
         self.cluster.lock().begin(&self.transactional_id, self.epoch, Some(self.id))?;
@@ -205,14 +194,14 @@ impl Member for MemoryMember {
         Ok(())
     }
 
-    fn send(&mut self, record: ProducerRecord<'_>) -> Result<(), BrokerError> {
+    fn send(&mut self, record: ProducerRecord<'_>) -> Result<()> {
         self.transaction.require_open()?;
         self.strike(Operation::Send)?;
         let sent = self.cluster.lock().send(&self.transactional_id, self.epoch, &record);
         sent.map_err(|error| self.fail(error))
     }
 
-    fn commit(&mut self, positions: &[(Partition, i64)]) -> Result<(), BrokerError> {
+    fn commit(&mut self, positions: &[(Partition, i64)]) -> Result<()> {
         self.transaction.require_open()?;
         self.strike(Operation::Commit).inspect_err(|_| {
             if self.cluster.faults().crashed() {
@@ -224,7 +213,7 @@ impl Member for MemoryMember {
         self.strike(Operation::CommitAnswer)
     }
 
-    fn abort(&mut self) -> Result<(), BrokerError> {
+    fn abort(&mut self) -> Result<()> {
         self.strike(Operation::Abort)?;
         if self.transaction != TransactionState::None {
             let mut state = self.cluster.lock();
@@ -235,7 +224,7 @@ impl Member for MemoryMember {
         self.strike(Operation::AbortAnswer)
     }
 
-    fn leave(&mut self) -> Result<(), BrokerError> {
+    fn leave(&mut self) -> Result<()> {
         self.cluster.faults().check_alive()?;
         if self.transaction != TransactionState::None {
             self.abort()?;

@@ -1,10 +1,8 @@
 //! A publisher on the in-memory cluster.
 
-use super::{
-    cluster::MemoryCluster,
-    faults::{Fault, Operation},
-};
-use crate::broker::{client::Publisher, errors::BrokerError, records::ProducerRecord};
+use super::cluster::MemoryCluster;
+use super::faults::{Fault, Operation};
+use crate::broker::{client::Publisher, errors::Result, records::ProducerRecord};
 
 #[derive(Debug)]
 pub(super) struct MemoryPublisher {
@@ -21,7 +19,7 @@ impl MemoryPublisher {
 }
 
 impl Publisher for MemoryPublisher {
-    fn publish(&mut self, records: &[ProducerRecord<'_>]) -> Result<(), BrokerError> {
+    fn publish(&mut self, records: &[ProducerRecord<'_>]) -> Result<()> {
         if let Some(fault) = self.cluster.faults().count(Operation::Publish) {
             if fault == Fault::Fenced {
                 self.cluster.lock().fence(&self.transactional_id);

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use super::{cluster::MemoryCluster, faults::Operation};
-use crate::broker::{
-    client::{Reader, StartPosition},
-    errors::BrokerError,
-    records::{Batch, Partition},
-};
+use crate::broker::client::{Reader, StartPosition};
+use crate::broker::errors::Result;
+use crate::broker::records::{Batch, Partition};
 
 #[derive(Debug)]
 pub(super) struct MemoryReader {
@@ -18,7 +16,7 @@ pub(super) struct MemoryReader {
 }
 
 impl MemoryReader {
-    pub(super) fn open(cluster: MemoryCluster, partition: Partition, from: StartPosition) -> Result<Self, BrokerError> {
+    pub(super) fn open(cluster: MemoryCluster, partition: Partition, from: StartPosition) -> Result<Self> {
         let position = {
             let state = cluster.lock();
             let log = state.log(&partition.topic, partition.number)?;
@@ -33,14 +31,14 @@ impl MemoryReader {
 }
 
 impl Reader for MemoryReader {
-    fn read(&mut self, _timeout: Duration, max_records: usize) -> Result<Option<Batch>, BrokerError> {
+    fn read(&mut self, _timeout: Duration, max_records: usize) -> Result<Option<Batch>> {
         self.cluster.faults().strike(Operation::Read)?;
         let state = self.cluster.lock();
         let log = state.log(&self.partition.topic, self.partition.number)?;
         Ok(log.read(&self.partition, &mut self.position, max_records))
     }
 
-    fn has_reached(&mut self, end: i64) -> Result<bool, BrokerError> {
+    fn has_reached(&mut self, end: i64) -> Result<bool> {
         self.cluster.faults().check_alive()?;
         let state = self.cluster.lock();
         let log = state.log(&self.partition.topic, self.partition.number)?;

@@ -1,20 +1,14 @@
 //! The state of the in-memory cluster: topics, groups and transactional producers.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::{
-    group::{Group, MemberId},
-    log::{Log, StoredRecord},
-    partitioner::partition_of,
-};
-use crate::broker::{
-    client::TopicSpec,
-    errors::BrokerError,
-    records::{Partition, ProducerRecord},
-};
+use super::group::{Group, MemberId};
+use super::log::{Log, StoredRecord};
+use super::partitioner::partition_of;
+use crate::broker::client::TopicSpec;
+use crate::broker::errors::{BrokerError, Result};
+use crate::broker::records::{Partition, ProducerRecord};
 
 #[derive(Debug)]
 pub(super) struct Topic {
@@ -79,28 +73,28 @@ pub(super) struct ClusterState {
 }
 
 impl ClusterState {
-    fn topic(&self, topic: &str) -> Result<&Topic, BrokerError> {
+    fn topic(&self, topic: &str) -> Result<&Topic> {
         self.topics.get(topic).ok_or_else(|| BrokerError::unknown_topic(topic))
     }
 
-    pub(super) fn topic_mut(&mut self, topic: &str) -> Result<&mut Topic, BrokerError> {
+    pub(super) fn topic_mut(&mut self, topic: &str) -> Result<&mut Topic> {
         self.topics.get_mut(topic).ok_or_else(|| BrokerError::unknown_topic(topic))
     }
 
-    pub(super) fn log(&self, topic: &str, partition: i32) -> Result<&Log, BrokerError> {
+    pub(super) fn log(&self, topic: &str, partition: i32) -> Result<&Log> {
         let found = self.topic(topic)?;
         let log = usize::try_from(partition).ok().and_then(|index| found.logs.get(index));
         log.ok_or_else(|| BrokerError::unknown_partition(topic, partition, found.partitions()))
     }
 
-    pub(super) fn log_mut(&mut self, topic: &str, partition: i32) -> Result<&mut Log, BrokerError> {
+    pub(super) fn log_mut(&mut self, topic: &str, partition: i32) -> Result<&mut Log> {
         let found = self.topic_mut(topic)?;
         let partitions = found.partitions();
         let log = usize::try_from(partition).ok().and_then(|index| found.logs.get_mut(index));
         log.ok_or_else(|| BrokerError::unknown_partition(topic, partition, partitions))
     }
 
-    pub(super) fn create(&mut self, spec: &TopicSpec) -> Result<(), BrokerError> {
+    pub(super) fn create(&mut self, spec: &TopicSpec) -> Result<()> {
         let count = usize::try_from(spec.partitions).ok().filter(|count| *count > 0).ok_or_else(|| {
             BrokerError::Rejected(format!("topic {}: {} partitions; expected at least 1", spec.name, spec.partitions))
         })?;
@@ -111,7 +105,7 @@ impl ClusterState {
         Ok(())
     }
 
-    pub(super) fn add_partitions(&mut self, topic: &str, total: i32) -> Result<(), BrokerError> {
+    pub(super) fn add_partitions(&mut self, topic: &str, total: i32) -> Result<()> {
         let found = self.topic_mut(topic)?;
         let total = usize::try_from(total).unwrap_or(0).max(found.logs.len());
         found.logs.resize_with(total, Log::default);
@@ -134,12 +128,7 @@ impl ClusterState {
     }
 
     /// Adds a member to a group and returns its id.
-    pub(super) fn join(
-        &mut self,
-        group: &str,
-        transactional_id: &str,
-        topics: &[String],
-    ) -> Result<MemberId, BrokerError> {
+    pub(super) fn join(&mut self, group: &str, transactional_id: &str, topics: &[String]) -> Result<MemberId> {
         topics.iter().try_for_each(|topic| self.topic(topic).map(|_| ()))?;
         self.members += 1;
         let (member, all) = (self.members, self.partitions());
@@ -154,12 +143,7 @@ impl ClusterState {
         }
     }
 
-    pub(super) fn release(
-        &mut self,
-        group: &str,
-        member: MemberId,
-        partitions: &[Partition],
-    ) -> Result<(), BrokerError> {
+    pub(super) fn release(&mut self, group: &str, member: MemberId, partitions: &[Partition]) -> Result<()> {
         let all = self.partitions();
         let Some(group) = self.groups.get_mut(group) else { return Ok(()) };
         group.release(member, partitions, &all).map_err(BrokerError::not_revoked)
@@ -191,22 +175,17 @@ impl ClusterState {
         producer.epoch
     }
 
-    fn producer(&mut self, transactional_id: &str, epoch: u64) -> Result<&mut Producer, BrokerError> {
+    fn producer(&mut self, transactional_id: &str, epoch: u64) -> Result<&mut Producer> {
         let found = self.producers.get_mut(transactional_id).filter(|producer| producer.epoch == epoch);
         found.ok_or_else(|| BrokerError::Fenced(format!("transactional id {transactional_id} has a newer producer")))
     }
 
     /// Fails if the client of `epoch` is fenced.
-    pub(super) fn check_epoch(&mut self, transactional_id: &str, epoch: u64) -> Result<(), BrokerError> {
+    pub(super) fn check_epoch(&mut self, transactional_id: &str, epoch: u64) -> Result<()> {
         self.producer(transactional_id, epoch).map(|_| ())
     }
 
-    pub(super) fn begin(
-        &mut self,
-        transactional_id: &str,
-        epoch: u64,
-        member: Option<MemberId>,
-    ) -> Result<(), BrokerError> {
+    pub(super) fn begin(&mut self, transactional_id: &str, epoch: u64, member: Option<MemberId>) -> Result<()> {
         self.check_epoch(transactional_id, epoch)?;
         self.write_markers_of(Some(transactional_id));
         let number = self.transactions + 1;
@@ -216,12 +195,7 @@ impl ClusterState {
         Ok(())
     }
 
-    pub(super) fn send(
-        &mut self,
-        transactional_id: &str,
-        epoch: u64,
-        record: &ProducerRecord<'_>,
-    ) -> Result<(), BrokerError> {
+    pub(super) fn send(&mut self, transactional_id: &str, epoch: u64, record: &ProducerRecord<'_>) -> Result<()> {
         let partition = self.target(record)?;
         let now = self.now;
         let Some(open) = self.producer(transactional_id, epoch)?.open.as_mut() else {
@@ -235,7 +209,7 @@ impl ClusterState {
     }
 
     /// The partition for a record. Fails if the topic does not accept the record.
-    pub(super) fn target(&self, record: &ProducerRecord<'_>) -> Result<Partition, BrokerError> {
+    pub(super) fn target(&self, record: &ProducerRecord<'_>) -> Result<Partition> {
         let topic = self.topic(record.topic)?;
         let bytes = record.bytes();
         if bytes > topic.max_record_bytes {
@@ -255,7 +229,8 @@ impl ClusterState {
         }
     }
 
-    /// Whether an open transaction, or one with outstanding markers, may still change the committed offset of `partition`.
+    /// Whether an open transaction, or one with outstanding markers, may still change the committed offset of
+    /// `partition`.
     pub(super) fn is_pending(&self, group: &str, partition: &Partition) -> bool {
         let mut open = self.producers.values().filter_map(|producer| producer.open.as_ref()?.pending.as_ref());
         let mut ended = self.ended.iter().filter_map(|ended| ended.offsets.as_ref());
@@ -302,7 +277,8 @@ impl ClusterState {
         self.ended = others;
     }
 
-    /// Writes one outstanding marker, or commits the group offsets of one transaction. Returns whether any was outstanding.
+    /// Writes one outstanding marker, or commits the group offsets of one transaction. Returns whether any was
+    /// outstanding.
     pub(super) fn write_marker(&mut self, choice: usize) -> bool {
         let Some(index) = choice.checked_rem(self.ended.len()) else { return false };
         let ended = &mut self.ended[index];

@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use super::arguments::{Arguments, STREAM};
 use crate::{
-    backtest::{BacktestSpec, Table, TrainingPlan, default_training_rows},
+    backtest::{BacktestSpec, RefreshPlan, Table, TrainingPlan, default_training_rows},
     cli::failure::Failure,
     daemon::specs,
     settings::Training,
@@ -60,6 +60,6 @@ fn training_plan(arguments: &Arguments, first: usize, last: usize) -> TrainingPl
     arguments.training.apply(&mut spec);
     let from = rows.first().copied().unwrap_or(last);
     let refreshes = arguments.refresh_every.map(|every| (from..last).step_by(every.get()).skip(1).collect());
-    let refreshes = (refreshes.unwrap_or_default(), arguments.refresh_updates);
-    TrainingPlan { rows, refreshes, max_history: arguments.train_history, spec }
+    let refresh = RefreshPlan { rows: refreshes.unwrap_or_default(), updates: arguments.refresh_updates };
+    TrainingPlan { rows, refresh, max_history: arguments.train_history, spec }
 }

@@ -6,7 +6,7 @@ use super::{arguments::Arguments, progress::TrainingProgress};
 use crate::{
     backtest::{
         self,
-        plot::lags::{self, LagChart, LinePair},
+        plot::{LagChart, LinePair, draw_lag_chart},
     },
     cli::{
         data::describe,
@@ -82,7 +82,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         results.push(CellResult { cell, initial, trained, loss: (outcome.fit.champion, outcome.fit.newest) });
     }
     let chart = chart(&task, &results, spec.max_updates);
-    lags::draw(&arguments.plot, &chart).map_err(|error| Failure(CANNOT_WRITE, error.to_string()))?;
+    draw_lag_chart(&arguments.plot, &chart).map_err(|error| Failure(CANNOT_WRITE, error.to_string()))?;
     let seconds = clock.monotonic_micros() as f64 / 1e6;
     let plot = arguments.plot.path().display().to_string();
     print(&if arguments.json {

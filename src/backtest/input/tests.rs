@@ -1,11 +1,13 @@
-//! Files as they come.
+//! Well-formed, malformed and arbitrary files.
 
-use std::io::Write;
+use std::{io::Write, path::Path};
 
 use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
 
 use super::*;
+use crate::backtest::error::DataError;
+use crate::backtest::table::{Reading, Table};
 
 const WIDE: &str = "date,a,b,note,c\n2020-01-01 00:00:00,1,10,x,\n2020-01-01 01:00:00,,-9999,y,5e-1\n";
 
@@ -17,7 +19,7 @@ fn values(table: &Table) -> Vec<(u32, u32, f64)> {
     table.readings.iter().map(|reading| (reading.row, reading.series, reading.value)).collect()
 }
 
-fn said(text: &str) -> String {
+fn error_text(text: &str) -> String {
     wide(text).unwrap_err().to_string()
 }
 
@@ -30,26 +32,29 @@ fn every_numeric_column_is_a_series_and_empty_cells_are_gaps() {
 }
 
 #[test]
-fn gzipped_is_the_same_as_plain() {
+fn a_gzipped_file_equals_a_plain_one() {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(WIDE.as_bytes()).unwrap();
     let bytes = encoder.finish().unwrap();
     let spec = ReadSpec { missing: vec![-9999.0], interval: Some(60_000), ..ReadSpec::default() };
     assert_eq!(read(&bytes[..], "f", &spec).unwrap(), read(WIDE.as_bytes(), "f", &spec).unwrap());
     let error = read(&bytes[..bytes.len() - 9], "f", &spec).unwrap_err().to_string();
-    assert!(error.starts_with("f: it cannot be read on"), "{error}");
+    assert!(error.starts_with("f: it cannot be read to its end"), "{error}");
 }
 
 #[test]
-fn the_step_is_the_median_one() {
+fn the_default_step_is_the_median() {
     let rows = ["00:00", "00:10", "00:20", "03:00", "03:10", "03:10"].map(|time| format!("2020-01-01 {time},1\n"));
     assert_eq!(wide(&format!("t,x\n{}", rows.concat())).unwrap().interval, 600_000);
     let once = "t,x\n2020-01-01 00:00,1\n";
-    assert_eq!(said(once), "f.csv: time never moves on; expected at least two rows at different times, or --interval");
+    assert_eq!(
+        error_text(once),
+        "f.csv: time never advances; expected at least two rows at different times, or --interval"
+    );
 }
 
 #[test]
-fn a_long_file_is_merged_by_time_each_series_in_its_own_order() {
+fn a_long_file_is_merged_by_time_and_each_series_keeps_its_order() {
     let text = "key,t,v\na,1,10\na,3,11\na,2,12\nb,1,20\nb,2,21\nb,9,x\n";
     let layout = Layout::Long { key: "key".into(), value: None };
     let spec = ReadSpec { layout, ..ReadSpec::default() };
@@ -63,7 +68,7 @@ fn a_long_file_is_merged_by_time_each_series_in_its_own_order() {
 }
 
 #[test]
-fn rows_are_counted_where_there_is_no_time() {
+fn rows_are_counted_without_a_time_column() {
     let spec = ReadSpec { time: TimeColumn::None, header: false, interval: Some(5000), ..ReadSpec::default() };
     let table = read("1,2\n3,4\n".as_bytes(), "f", &spec).unwrap();
     assert_eq!(table.series, ["1", "2"]);
@@ -71,26 +76,29 @@ fn rows_are_counted_where_there_is_no_time() {
 }
 
 #[test]
-fn errors_say_where_and_what_was_expected() {
+fn errors_name_the_location_and_what_was_expected() {
     let head = "date,a,b\n2020-01-01 00:00:00,1,2\n";
     let number = "expected a number between -1e150 and 1e150, or nothing for a gap";
     assert_eq!(
-        said(&format!("{head}2020-01-02 00:00:00,1,two\n")),
+        error_text(&format!("{head}2020-01-02 00:00:00,1,two\n")),
         format!("f.csv, line 3, column \"b\": \"two\"; {number}")
     );
     assert_eq!(
-        said(&format!("{head}2020-01-02 00:00:00,inf,2\n")),
+        error_text(&format!("{head}2020-01-02 00:00:00,inf,2\n")),
         format!("f.csv, line 3, column \"a\": \"inf\"; {number}")
     );
     assert_eq!(
-        said(&format!("{head}2020-01-02 00:00:00,1\n")),
-        "f.csv, line 3: 2 columns; expected 3, as in the rows before"
+        error_text(&format!("{head}2020-01-02 00:00:00,1\n")),
+        "f.csv, line 3: 2 columns; expected 3, as in earlier rows"
     );
-    let stamp = said(&format!("{head}soon,1,2\n"));
-    assert!(stamp.starts_with("f.csv, line 3, column \"date\": \"soon\"; expected time stamps of one form"), "{stamp}");
-    assert!(said("").starts_with("f.csv: it holds no rows; expected"), "{}", said(""));
-    assert!(said("t,x\n2020-01-01,a\n").starts_with("f.csv: it holds no numbers; expected"));
-    assert!(said("t,x,x\n2020-01-01,1,1\n").starts_with("f.csv: two columns are called \"x\""));
+    let stamp = error_text(&format!("{head}soon,1,2\n"));
+    assert!(
+        stamp.starts_with("f.csv, line 3, column \"date\": \"soon\"; expected timestamps of one format"),
+        "{stamp}"
+    );
+    assert!(error_text("").starts_with("f.csv: it holds no rows; expected"), "{}", error_text(""));
+    assert!(error_text("t,x\n2020-01-01,a\n").starts_with("f.csv: it holds no numbers; expected"));
+    assert!(error_text("t,x,x\n2020-01-01,1,1\n").starts_with("f.csv: two columns have the name \"x\""));
     let spec = ReadSpec { time: TimeColumn::Named("when".into()), ..ReadSpec::default() };
     let error = read(head.as_bytes(), "f", &spec).unwrap_err().to_string();
     assert_eq!(error, "f: it has no column \"when\"; expected one of date, a, b");
@@ -99,49 +107,58 @@ fn errors_say_where_and_what_was_expected() {
 }
 
 #[test]
-fn a_stamp_after_the_sample_that_does_not_fit_is_named() {
+fn an_invalid_timestamp_after_the_sample_is_named() {
     let rows: String = (0..1200).map(|row| format!("{},1\n", 1_600_000_000 + row)).collect();
-    let error = said(&format!("t,x\n{rows}later,1\n"));
+    let error = error_text(&format!("t,x\n{rows}later,1\n"));
     assert!(error.starts_with("f.csv, line 1202, column \"t\": \"later\"; expected seconds since 1970"), "{error}");
+}
+
+fn layout(long: bool) -> Layout {
+    if long { Layout::Long { key: "a".into(), value: None } } else { Layout::Wide { columns: Vec::new() } }
 }
 
 proptest! {
     #[test]
-    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), gzipped: bool, long: bool, no_time: bool) {
+    fn arbitrary_bytes_never_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..400), gzipped: bool, long: bool, no_time: bool
+    ) {
         let bytes = if gzipped { [vec![0x1f, 0x8b], bytes].concat() } else { bytes };
-        let layout = if long { Layout::Long { key: "a".into(), value: None } } else { Layout::Wide { columns: Vec::new() } };
         let time = if no_time { TimeColumn::None } else { TimeColumn::First };
-        let _ = read(&bytes[..], "f", &ReadSpec { layout, time, ..ReadSpec::default() });
+        let _ = read(&bytes[..], "f", &ReadSpec { layout: layout(long), time, ..ReadSpec::default() });
     }
 
     #[test]
-    fn anything_like_csv_never_panics(text in "([a,]|[0-9.eE-]|\n|\"|2020-01-0[1-9]){0,200}", long: bool) {
-        let layout = if long { Layout::Long { key: "a".into(), value: None } } else { Layout::Wide { columns: Vec::new() } };
-        if let Ok(table) = read(format!("a,b,c\n{text}").as_bytes(), "f", &ReadSpec { layout, ..ReadSpec::default() }) {
-            prop_assert!(table.interval > 0 && table.readings.iter().all(|reading| (reading.series as usize) < table.series.len()));
+    fn text_similar_to_csv_never_panics(text in "([a,]|[0-9.eE-]|\n|\"|2020-01-0[1-9]){0,200}", long: bool) {
+        let spec = ReadSpec { layout: layout(long), ..ReadSpec::default() };
+        if let Ok(table) = read(format!("a,b,c\n{text}").as_bytes(), "f", &spec) {
+            let has_series = |reading: &Reading| (reading.series as usize) < table.series.len();
+            prop_assert!(table.interval > 0 && table.readings.iter().all(has_series));
             prop_assert!(table.readings.is_sorted_by_key(|reading| reading.position));
         }
     }
 }
 
 #[test]
-fn covariates_come_with_the_readings_of_their_row() {
+fn readings_have_the_past_covariates_of_their_row() {
     let spec = ReadSpec { past_covariates: vec!["warm".into()], ..ReadSpec::default() };
     let text = "at,a,warm,b\n1,5,0.5,6\n2,7,,8\n3,9,-1,\n";
     let table = read(text.as_bytes(), "f.csv", &spec).unwrap();
     assert_eq!((table.series.join(" "), table.past_covariates.join(" ")), ("a b".into(), "warm".into()));
-    let beside: Vec<String> =
-        table.readings.iter().map(|reading| format!("{} {:?}", reading.value, table.beside(reading))).collect();
-    assert_eq!(beside, ["5 [0.5]", "6 [0.5]", "7 [NaN]", "8 [NaN]", "9 [-1.0]"]);
-    let told = |covariates: &[&str], text: &str| {
+    let covariates: Vec<String> = table
+        .readings
+        .iter()
+        .map(|reading| format!("{} {:?}", reading.value, table.past_covariates_of(reading)))
+        .collect();
+    assert_eq!(covariates, ["5 [0.5]", "6 [0.5]", "7 [NaN]", "8 [NaN]", "9 [-1.0]"]);
+    let rejection = |covariates: &[&str], text: &str| {
         let covariates = covariates.iter().map(|name| (*name).to_owned()).collect();
         read(text.as_bytes(), "f.csv", &ReadSpec { past_covariates: covariates, ..ReadSpec::default() })
             .unwrap_err()
             .to_string()
     };
-    assert!(told(&["cold"], text).contains("no column \"cold\""));
-    assert!(told(&["at"], text).contains("\"at\" is named for something else too"));
-    assert!(told(&["warm", "warm"], text).contains("something else too"));
-    let words = told(&["warm"], "at,a,warm\n1,5,mild\n");
+    assert!(rejection(&["cold"], text).contains("no column \"cold\""));
+    assert!(rejection(&["at"], text).contains("\"at\" is also used otherwise"));
+    assert!(rejection(&["warm", "warm"], text).contains("also used otherwise"));
+    let words = rejection(&["warm"], "at,a,warm\n1,5,mild\n");
     assert!(words.contains("2") && words.contains("warm") && words.contains("mild"), "{words}");
 }

@@ -1,36 +1,36 @@
-//! What stands in a cell, and how it is told.
+//! Parses and prints cells.
 
 use crate::series::VALUE_LIMIT;
 
-/// What stands for no number, in lower case.
+/// Texts of a missing value, in lower case.
 const GAPS: [&str; 6] = ["", "nan", "na", "n/a", "null", "none"];
 
 /// A cell that holds neither a number nor a gap.
-pub(super) struct Neither;
+pub(super) struct NotANumber;
 
-/// The number in a cell; `None` for a gap, or for one of `missing`.
-pub(super) fn number(cell: &[u8], missing: &[f64]) -> Result<Option<f64>, Neither> {
+/// The number in a cell; `None` for a gap or one of `missing`.
+pub(super) fn number(cell: &[u8], missing: &[f64]) -> Result<Option<f64>, NotANumber> {
     let cell = cell.trim_ascii();
     match std::str::from_utf8(cell).ok().and_then(|cell| cell.parse::<f64>().ok()) {
         Some(number) if number.is_nan() || missing.contains(&number) => Ok(None),
         Some(number) if number.abs() <= VALUE_LIMIT => Ok(Some(number)),
         None if GAPS.iter().any(|gap| cell.eq_ignore_ascii_case(gap.as_bytes())) => Ok(None),
-        _ => Err(Neither),
+        _ => Err(NotANumber),
     }
 }
 
-/// A cell as text; what is not UTF-8 is marked.
+/// A cell as text. Invalid UTF-8 becomes U+FFFD.
 pub(super) fn text(cell: &[u8]) -> String {
     String::from_utf8_lossy(cell.trim_ascii()).into_owned()
 }
 
-/// A cell in quotes, cut where it is long.
+/// A cell in quotes, cut to 60 characters.
 pub(super) fn quoted(found: &str) -> String {
     let short: String = found.chars().take(60).collect();
     format!("\"{short}{}\"", if short.len() < found.len() { "…" } else { "" })
 }
 
-/// Names in a row, not too many of them.
+/// Up to 20 names, separated by commas.
 pub(super) fn listed(names: &[String]) -> String {
     let mut shown: Vec<&str> = names.iter().take(20).map(String::as_str).collect();
     if names.len() > shown.len() {

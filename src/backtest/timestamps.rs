@@ -1,10 +1,10 @@
-//! Time stamps of a file: their form is found out from the first rows.
+//! Timestamps of a file: detects their format from the first rows.
 
 use jiff::tz::TimeZone;
 
 use crate::{time::EventTime, wire::TimeFormat};
 
-/// Forms of a date with a time of day, and of a date alone.
+/// Formats of a date with a time of day, and of a date alone.
 const PATTERNS: [&str; 14] = [
     "%Y-%m-%d %H:%M:%S",
     "%Y-%m-%dT%H:%M:%S",
@@ -22,21 +22,21 @@ const PATTERNS: [&str; 14] = [
     "%m/%d/%Y",
 ];
 
-/// Whole numbers below this count steps; from here on they count time since 1970 (as seconds, from March 1973 on).
-const STEPS_BELOW: f64 = 1e8;
+/// Smaller whole numbers count steps. Larger ones count time since 1970; in seconds, this bound is March 1973.
+const MIN_EPOCH_NUMBER: f64 = 1e8;
 
-/// The form of all stamps of a file.
+/// The format of all timestamps of a file.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum StampFormat {
-    /// As records carry it.
+pub(super) enum TimestampFormat {
+    /// A format of wire records.
     Time(TimeFormat),
     /// Whole numbers that count steps of the grid.
     Steps,
 }
 
-impl StampFormat {
-    /// The form that all of `sample` have, if there is one. Where several do (`3/4/2020`), one in which time does not go
-    /// back is preferred.
+impl TimestampFormat {
+    /// The format that fits every timestamp of `sample`. If several fit, as for `3/4/2020`, one in which time never
+    /// goes back is preferred.
     pub fn detect(sample: &[&str], zone: &TimeZone) -> Option<Self> {
         let fits = |format: &Self| sample.iter().all(|text| format.read(text, 1).is_some());
         let ascends = |format: &Self| sample.is_sorted_by_key(|text| format.read(text, 1));
@@ -50,7 +50,7 @@ impl StampFormat {
             let largest = numbers.iter().fold(0.0, |largest: f64, number| largest.max(number.abs()));
             let formats = [(1e11, TimeFormat::EpochSeconds), (1e14, TimeFormat::EpochMillis)];
             let finer = [(1e17, TimeFormat::EpochMicros), (f64::INFINITY, TimeFormat::EpochNanos)];
-            if largest < STEPS_BELOW && numbers.iter().all(|number| number.fract() == 0.0) {
+            if largest < MIN_EPOCH_NUMBER && numbers.iter().all(|number| number.fract() == 0.0) {
                 return vec![Self::Steps];
             }
             let found = formats.into_iter().chain(finer).find(|(below, _)| largest < *below);
@@ -61,7 +61,7 @@ impl StampFormat {
         std::iter::once(Self::Time(TimeFormat::Rfc3339)).chain(PATTERNS.iter().map(pattern)).collect()
     }
 
-    /// The time that `text` names; `interval` is the length of a step in milliseconds.
+    /// Parses a timestamp. `interval` is the length of a step in milliseconds.
     pub fn read(&self, text: &str, interval: i64) -> Option<EventTime> {
         let time = match self {
             Self::Time(format) => format.parse(text)?,
@@ -75,13 +75,13 @@ impl StampFormat {
         (EventTime::MIN..=EventTime::MAX).contains(&time).then_some(time)
     }
 
-    /// What is expected, for error messages.
+    /// The expected format, for error messages.
     pub fn expectation(&self) -> String {
         match self {
             Self::Time(format) => {
-                format!("{}, between the years 1 and 9999, as in the rows before", format.expectation())
+                format!("{}, between the years 1 and 9999, as in earlier rows", format.expectation())
             }
-            Self::Steps => "a whole number that counts steps, as in the rows before".to_owned(),
+            Self::Steps => "a whole number that counts steps, as in earlier rows".to_owned(),
         }
     }
 }
@@ -91,12 +91,12 @@ mod tests {
     use super::*;
 
     fn times(sample: &[&str]) -> Option<Vec<i64>> {
-        let format = StampFormat::detect(sample, &TimeZone::UTC)?;
+        let format = TimestampFormat::detect(sample, &TimeZone::UTC)?;
         sample.iter().map(|text| format.read(text, 1000).map(|time| time.0)).collect()
     }
 
     #[test]
-    fn forms_are_found_out() {
+    fn formats_are_detected() {
         let hour = 3_600_000;
         for sample in [
             ["2016-07-01 00:00:00", "2016-07-01 01:00:00"],
@@ -118,13 +118,13 @@ mod tests {
     }
 
     #[test]
-    fn days_and_months_are_told_apart_by_the_order() {
+    fn the_order_of_time_distinguishes_days_from_months() {
         let day = 86_400_000;
         let read = times(&["30/4/2020 0:00", "1/5/2020 0:00"]).unwrap();
         assert_eq!(read[1] - read[0], day);
         let read = times(&["4/12/2020 0:00", "5/12/2020 0:00", "6/12/2020 0:00"]).unwrap();
         assert!(read.is_sorted());
         let read = times(&["9/1/2020 0:00", "10/1/2020 0:00", "1/2/2020 0:00"]).unwrap();
-        assert_eq!(read[1] - read[0], day, "the month first would go back at the third stamp");
+        assert_eq!(read[1] - read[0], day, "with the month first, time would go back at the third timestamp");
     }
 }

@@ -1,0 +1,116 @@
+//! Transactions and delivery of records.
+
+use std::time::Duration;
+
+use foretide::broker::{Broker, BrokerError, MemberEvent};
+
+use crate::{
+    IDLE, LIMIT, SOON, assigned, at,
+    harness::{
+        client::{ConsumerRecord, Input, consume, group_offset, produce},
+        kafka::kafka,
+        unique, wait_for,
+    },
+    join, out, records, values, wait_for_end,
+};
+
+#[test]
+fn records_and_offsets_of_a_transaction_appear_together_or_not_at_all() {
+    let kafka = kafka();
+    let (source, sink, group) = (kafka.topic("in", 1), kafka.topic("out", 1), unique("group"));
+    produce(kafka, &source, [Input::new("s", "one").at(0), Input::new("s", "two").at(0)]);
+    let broker = kafka.broker();
+    let mut member = join(&broker, &group, &unique("id"), &source);
+    assert_eq!(assigned(&mut *member), [at(&source, 0)]);
+    assert_eq!(member.committed_offsets(&[at(&source, 0)]).unwrap(), [None]);
+    assert!(member.poll(SOON, 10).unwrap().is_none(), "nothing before the start");
+    member.start(&at(&source, 0), 0).unwrap();
+    let batch = records(&mut *member);
+    assert_eq!(values(&batch), ["one", "two"]);
+
+    member.begin().unwrap();
+    member.send(out(&sink, b"aborted")).unwrap();
+    wait_for_end(&broker, &at(&sink, 0), 1);
+    member.abort().unwrap();
+    // After the rollback the same records come again.
+    member.start(&at(&source, 0), 0).unwrap();
+    assert_eq!(values(&records(&mut *member)), ["one", "two"]);
+
+    member.begin().unwrap();
+    member.send(out(&sink, b"committed")).unwrap();
+    assert_eq!(group_offset(kafka, &group, &source, 0), None);
+    member.commit(&[(at(&source, 0), 2)]).unwrap();
+    assert_eq!(member.committed_offsets(&[at(&source, 0)]).unwrap(), [Some(2)]);
+    assert_eq!(group_offset(kafka, &group, &source, 0), Some(2));
+    member.leave().unwrap();
+
+    let seen = consume(kafka, &sink, IDLE);
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!((seen[0].text().as_str(), seen[0].key.as_deref()), ("committed", Some(b"key".as_slice())));
+    assert_eq!(seen[0].headers, [("a".to_string(), b"1".to_vec()), ("b".to_string(), Vec::new())]);
+    assert_eq!(seen[0].offset, 2, "after the aborted record and its marker");
+}
+
+#[test]
+fn batches_respect_their_limit_and_a_stopped_partition_delivers_nothing() {
+    let kafka = kafka();
+    let (source, group) = (kafka.topic("in", 2), unique("group"));
+    let input = (0..250).map(|index| Input::new("s", index.to_string()).at(index % 2));
+    produce(kafka, &source, input);
+    let broker = kafka.broker();
+    let mut member = join(&broker, &group, &unique("id"), &source);
+    let mut partitions = assigned(&mut *member);
+    partitions.sort();
+    assert_eq!(partitions, [at(&source, 0), at(&source, 1)]);
+    member.start(&partitions[0], 0).unwrap();
+    member.start(&partitions[1], 5).unwrap();
+    let mut next = [0, 5];
+    while next != [125, 125] {
+        let batch = match wait_for("records", LIMIT, || member.poll(SOON, 10).unwrap()) {
+            MemberEvent::Records(batch) => batch,
+            other => panic!("{other:?}"),
+        };
+        assert!(batch.len() <= 10);
+        let number = usize::try_from(batch.partition.number).unwrap();
+        for record in batch.iter() {
+            assert_eq!(record.offset, next[number], "records come in order, each once");
+            next[number] += 1;
+        }
+    }
+    member.stop(&partitions[0]).unwrap();
+    produce(kafka, &source, [Input::new("s", "stopped").at(0), Input::new("s", "started").at(1)]);
+    assert_eq!(values(&records(&mut *member)), ["started"]);
+    assert!(member.poll(Duration::from_millis(500), 10).unwrap().is_none());
+    member.start(&partitions[0], 125).unwrap();
+    assert_eq!(values(&records(&mut *member)), ["stopped"]);
+}
+
+#[test]
+fn a_second_join_with_the_same_id_fences_the_first() {
+    let kafka = kafka();
+    let (source, sink, group, id) = (kafka.topic("in", 1), kafka.topic("out", 1), unique("group"), unique("id"));
+    let broker = kafka.broker();
+    let mut first = join(&broker, &group, &id, &source);
+    assigned(&mut *first);
+    first.begin().unwrap();
+    first.send(out(&sink, b"zombie")).unwrap();
+    let mut second = join(&broker, &unique("group"), &id, &source);
+    let error = first.commit(&[(at(&source, 0), 1)]).unwrap_err();
+    assert!(matches!(error, BrokerError::Fenced(_)), "{error:?}");
+    assert!(matches!(first.abort(), Err(BrokerError::Fenced(_))));
+    second.begin().unwrap();
+    second.send(out(&sink, b"second")).unwrap();
+    second.commit(&[]).unwrap();
+    // Readers wait for the markers of the aborted transaction, which the broker writes later.
+    let seen = wait_for("the record of the second member", LIMIT, || {
+        let seen: Vec<String> = consume(kafka, &sink, IDLE).iter().map(ConsumerRecord::text).collect();
+        (!seen.is_empty()).then_some(seen)
+    });
+    assert_eq!(seen, ["second"]);
+
+    let mut publisher = broker.publisher(&id).unwrap();
+    publisher.publish(&[out(&sink, b"published")]).unwrap();
+    let _newer = broker.publisher(&id).unwrap();
+    let error = publisher.publish(&[out(&sink, b"stale")]).unwrap_err();
+    assert!(matches!(error, BrokerError::Fenced(_)), "{error:?}");
+}
