@@ -1,5 +1,5 @@
-//! A proxy in front of the HTTP server that adds a script to the page and shows it in a frame of a given size. (Chromium
-//! has no windows narrower than 500 pixels.)
+//! A proxy in front of the HTTP server that adds a script to the page and shows it in a frame of a given size.
+//! (Chromium has no windows narrower than 500 pixels.)
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
