@@ -20,95 +20,78 @@ const LONGEST_SEASON: usize = 2016;
 
 /// How the file is read.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "File")]
 pub(super) struct FileArguments {
     /// Long format: a row is one value (--value) of one series (--key) at one time (--time)
-    #[arg(long, requires = "key", help_heading = "File")]
+    #[arg(long, requires = "key")]
     long: bool,
     /// Long format: the column with the series' names
-    #[arg(long, value_name = "COLUMN", requires = "long", help_heading = "File")]
+    #[arg(long, value_name = "COLUMN", requires = "long")]
     key: Option<String>,
     /// Long format: the column with the values [default: the last one]
-    #[arg(long, value_name = "COLUMN", requires = "long", help_heading = "File")]
+    #[arg(long, value_name = "COLUMN", requires = "long")]
     value: Option<String>,
     /// Wide format: the columns to forecast [default: all columns with numbers]
-    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "long", help_heading = "File")]
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "long")]
     columns: Vec<String>,
     /// Wide format: columns that explain the others and are not forecast
-    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "long", help_heading = "File")]
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "long")]
     past_covariates: Vec<String>,
     /// Wide format: columns whose future values are known over the whole horizon; they are not forecast
-    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "long", help_heading = "File")]
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "long")]
     future_covariates: Vec<String>,
     /// The column with the timestamps [default: the first one]
-    #[arg(long, value_name = "COLUMN", help_heading = "File")]
+    #[arg(long, value_name = "COLUMN")]
     time: Option<String>,
     /// The file has no timestamps: a row follows the one before it after one --interval [default: 1 s]
-    #[arg(long, conflicts_with_all = ["time", "time_format"], help_heading = "File")]
+    #[arg(long, conflicts_with_all = ["time", "time_format"])]
     no_time: bool,
     /// Format of the timestamps: rfc3339, s, ms, us, ns (since 1970) or a strptime pattern [default: detected]
-    #[arg(long, value_name = "FORMAT", help_heading = "File")]
+    #[arg(long, value_name = "FORMAT")]
     time_format: Option<String>,
     /// Time zone of timestamps without one, and of days and weeks
-    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = zone, help_heading = "File")]
+    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = zone)]
     time_zone: TimeZone,
     /// A number that means a missing value, such as -9999; may be given several times
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, help_heading = "File")]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     missing: Vec<f64>,
     /// The file has no header; columns are named 1, 2, 3 …
-    #[arg(long, help_heading = "File")]
+    #[arg(long)]
     no_header: bool,
     /// Column separator
-    #[arg(long, value_name = "CHARACTER", default_value = ",", value_parser = delimiter, help_heading = "File")]
+    #[arg(long, value_name = "CHARACTER", default_value = ",", value_parser = delimiter)]
     delimiter: u8,
 }
 
 /// What is forecast, and with which network.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Forecast")]
 pub(super) struct ForecastArguments {
     /// Horizon: number of steps to forecast
-    #[arg(long, value_name = "STEPS", default_value_t = Stream::default().horizon, help_heading = "Forecast")]
+    #[arg(long, value_name = "STEPS", default_value_t = Stream::default().horizon)]
     pub(super) horizon: u32,
     /// Length of a step, such as 15m [default: the median time between rows]
-    #[arg(long, value_name = "TIME", value_parser = interval, help_heading = "Forecast")]
+    #[arg(long, value_name = "TIME", value_parser = interval)]
     pub(super) interval: Option<i64>,
     /// Steps in a season, 0 for none; auto: one day if it has 4 to 1440 steps, one week if a step is a day
-    #[arg(
-        long,
-        value_name = "STEPS|auto",
-        default_value = "auto",
-        value_parser = season,
-        help_heading = "Forecast"
-    )]
+    #[arg(long, value_name = "STEPS|auto", default_value = "auto", value_parser = season)]
     season: SeasonChoice,
     /// Quantile levels, ascending, with 0.5
-    #[arg(
-        long,
-        value_name = "LEVEL,…",
-        value_delimiter = ',',
-        default_values_t = Stream::default().quantiles,
-        help_heading = "Forecast"
-    )]
+    #[arg(long, value_name = "LEVEL,…", value_delimiter = ',', default_values_t = Stream::default().quantiles)]
     quantiles: Vec<f64>,
     /// Holidays, such as 2014-12-25, as days of --time-zone; they are no ordinary weekdays
-    #[arg(
-        long,
-        value_name = "DATE,…",
-        value_delimiter = ',',
-        value_parser = date,
-        help_heading = "Forecast"
-    )]
+    #[arg(long, value_name = "DATE,…", value_delimiter = ',', value_parser = date)]
     holidays: Vec<Date>,
     /// Number of linear experts in the mixture, 0 to 3: on values, on values without season, on values without week
     #[arg(
         long,
         value_name = "N",
         default_value_t = Stream::default().model.linear_experts,
-        value_parser = clap::value_parser!(u32).range(..=3),
-        help_heading = "Forecast"
+        value_parser = clap::value_parser!(u32).range(..=3)
     )]
     linear_experts: u32,
     /// Give the network the time of year as an input
-    #[arg(long, help_heading = "Forecast")]
+    #[arg(long)]
     year_phase: bool,
     #[command(flatten)]
     pub(super) network: NetworkArguments,

@@ -5,67 +5,55 @@ use crate::settings::{Cell, Model, Strategy, Stream, Target};
 
 /// The network. Options that are not given have the daemon's defaults.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Network")]
 pub(super) struct NetworkArguments {
     /// Cell of the layers: elman, elman_relu, lstm, gru, gru_reset_before, mingru, minlstm, slstm, feedforward, tcn or
     /// attention
-    #[arg(
-        long,
-        value_name = "CELL",
-        default_value = Stream::default().model.cell.word(),
-        value_parser = cell,
-        help_heading = "Network"
-    )]
+    #[arg(long, value_name = "CELL", default_value = Stream::default().model.cell.word(), value_parser = cell)]
     cell: Cell,
     /// Units per layer
-    #[arg(long, value_name = "UNITS", default_value_t = Stream::default().model.hidden, help_heading = "Network")]
+    #[arg(long, value_name = "UNITS", default_value_t = Stream::default().model.hidden)]
     hidden: u32,
     /// Layers
-    #[arg(long, value_name = "LAYERS", default_value_t = Stream::default().model.layers, help_heading = "Network")]
+    #[arg(long, value_name = "LAYERS", default_value_t = Stream::default().model.layers)]
     layers: u32,
     /// Forecasting strategy: direct, recursive, many_to_one, one_to_many or one_to_one
     #[arg(
         long,
         value_name = "STRATEGY",
         default_value = Stream::default().model.strategy.word(),
-        value_parser = strategy,
-        help_heading = "Network"
+        value_parser = strategy
     )]
     strategy: Strategy,
     /// What many_to_one forecasts of the horizon: maximum, minimum, mean or last value
-    #[arg(
-        long,
-        value_name = "TARGET",
-        default_value = Stream::default().model.target.word(),
-        value_parser = target,
-        help_heading = "Network"
-    )]
+    #[arg(long, value_name = "TARGET", default_value = Stream::default().model.target.word(), value_parser = target)]
     target: Target,
     /// Report the probability that the value of many_to_one exceeds this threshold (of a minimum: falls below it)
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, help_heading = "Network")]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     threshold: Option<f64>,
     /// Add the outputs of the layer below to a layer's outputs (residual connections)
-    #[arg(long, help_heading = "Network")]
+    #[arg(long)]
     residual: bool,
     /// Normalise a layer's outputs over its units
-    #[arg(long, help_heading = "Network")]
+    #[arg(long)]
     layer_norm: bool,
     /// Distance in steps between a layer's output and the state it continues, for each layer [default: 1; tcn: 1,2,4…]
-    #[arg(long, value_name = "STEPS,…", value_delimiter = ',', help_heading = "Network")]
+    #[arg(long, value_name = "STEPS,…", value_delimiter = ',')]
     dilations: Vec<u32>,
     /// Steps of input of feedforward and attention
-    #[arg(long, value_name = "STEPS", default_value_t = Stream::default().model.context, help_heading = "Network")]
+    #[arg(long, value_name = "STEPS", default_value_t = Stream::default().model.context)]
     context: u32,
     /// Newest steps that the lowest layer of a recurrent cell reads at once
-    #[arg(long, value_name = "STEPS", default_value_t = Stream::default().model.window, help_heading = "Network")]
+    #[arg(long, value_name = "STEPS", default_value_t = Stream::default().model.window)]
     window: u32,
     /// Steps per segment: read, remembered and decoded as one; divides the horizon; 0 for none
-    #[arg(long, value_name = "STEPS", default_value_t = Stream::default().model.segment, help_heading = "Network")]
+    #[arg(long, value_name = "STEPS", default_value_t = Stream::default().model.segment)]
     segment: u32,
     /// Serve recurrent layers with bfloat16 weights, where the CPU supports it
-    #[arg(long, help_heading = "Network")]
+    #[arg(long)]
     bf16: bool,
     /// Chrono initialisation: longest memory of the gates' initial biases in steps; 0 for a forget bias of one
-    #[arg(long, value_name = "STEPS", default_value_t = Stream::default().model.chrono, help_heading = "Network")]
+    #[arg(long, value_name = "STEPS", default_value_t = Stream::default().model.chrono)]
     chrono: u32,
 }
 

@@ -4,30 +4,31 @@ use crate::train::TrainSpec;
 
 /// Overrides of the training settings.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Training")]
 pub(super) struct TrainingArguments {
     /// Steps between two updates of the weights
-    #[arg(long, value_name = "STEPS", help_heading = "Training")]
+    #[arg(long, value_name = "STEPS")]
     k1: Option<usize>,
     /// Steps over which gradients flow back, at least k1
-    #[arg(long, value_name = "STEPS", help_heading = "Training")]
+    #[arg(long, value_name = "STEPS")]
     k2: Option<usize>,
     /// Highest learning rate
-    #[arg(long, value_name = "RATE", help_heading = "Training")]
+    #[arg(long, value_name = "RATE")]
     learning_rate: Option<f64>,
     /// Training sequences per batch
-    #[arg(long, value_name = "SEQUENCES", help_heading = "Training")]
+    #[arg(long, value_name = "SEQUENCES")]
     batch_size: Option<usize>,
     /// Largest gradient norm; larger gradients are clipped to it
-    #[arg(long, value_name = "NORM", help_heading = "Training")]
+    #[arg(long, value_name = "NORM")]
     clip: Option<f64>,
     /// The loss is quadratic below this error, in units of the series' scale; 0 for nowhere
-    #[arg(long, value_name = "ERROR", help_heading = "Training")]
+    #[arg(long, value_name = "ERROR")]
     huber: Option<f64>,
     /// First steps of each segment of history, which contribute no loss
-    #[arg(long, value_name = "STEPS", help_heading = "Training")]
+    #[arg(long, value_name = "STEPS")]
     burn_in: Option<usize>,
     /// CPU threads
-    #[arg(long, value_name = "THREADS", help_heading = "Training")]
+    #[arg(long, value_name = "THREADS")]
     threads: Option<usize>,
 }
 

@@ -144,25 +144,20 @@ pub struct Arguments {
 
 /// Arguments of the imputation benchmark.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Gaps")]
 pub(super) struct ImputeArguments {
     /// Do not forecast: hide runs of values in the scored rows, and report how well a bidirectional lstm or gru fills
     /// them that was trained on the rows before
-    #[arg(long, help_heading = "Gaps")]
+    #[arg(long)]
     pub(super) impute: bool,
     /// How many steps in a row are hidden, both bounds included
-    #[arg(
-        long,
-        value_name = "SHORTEST..LONGEST",
-        default_value = "1..24",
-        value_parser = gaps,
-        requires = "impute",
-        help_heading = "Gaps"
-    )]
+    #[arg(long, value_name = "SHORTEST..LONGEST", default_value = "1..24", value_parser = gaps, requires = "impute")]
     pub(super) impute_gaps: Gaps,
 }
 
 /// Arguments of the M4 benchmark.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "M4")]
 pub(super) struct M4Arguments {
     /// Forecast the rows of TEST, each once, from the ends of the rows of TRAIN. A row is a series: its name, then its
     /// values. Reports the errors of the M4 competition
@@ -174,8 +169,7 @@ pub(super) struct M4Arguments {
         conflicts_with_all = [
             "file", "long", "key", "value", "columns", "time", "no_time", "time_format", "time_zone", "missing",
             "no_header", "delimiter", "interval", "season", "report", "scale_rows", "score_rows", "impute", "plot"
-        ],
-        help_heading = "M4"
+        ]
     )]
     pub(super) m4: Vec<PathBuf>,
     /// Steps in a season, 1 for none
@@ -184,14 +178,14 @@ pub(super) struct M4Arguments {
         value_name = "STEPS",
         default_value_t = 1,
         requires = "m4",
-        value_parser = clap::value_parser!(u32).range(1..=1_000_000),
-        help_heading = "M4"
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
     )]
     pub(super) period: u32,
 }
 
 /// Arguments of the Numenta Anomaly Benchmark.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "NAB")]
 pub(super) struct NabArguments {
     /// Score the anomaly scores of all CSV files below this folder by the rules of the Numenta Anomaly Benchmark,
     /// standard profile. The network is not trained
@@ -202,12 +196,11 @@ pub(super) struct NabArguments {
         conflicts_with_all = [
             "file", "long", "report", "scale_rows", "score_rows", "impute", "m4", "compare", "plot", "emit",
             "network_alone"
-        ],
-        help_heading = "NAB"
+        ]
     )]
     pub(super) nab: Option<PathBuf>,
     /// The labelled windows of the files: JSON, by each file's folder and name
-    #[arg(long, value_name = "FILE", requires = "nab", help_heading = "NAB")]
+    #[arg(long, value_name = "FILE", requires = "nab")]
     pub(super) labels: Option<PathBuf>,
 }
 

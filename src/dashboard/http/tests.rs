@@ -151,3 +151,33 @@ fn a_connection_kept_open_does_not_hold_the_shutdown_up() {
     let ended = runtime.block_on(async { tokio::time::timeout(DRAIN_LIMIT * 3, server.wait()).await });
     assert!(ended.is_ok(), "it must end within its drain time");
 }
+
+#[test]
+fn connections_are_limited_and_idle_or_slow_ones_are_closed() {
+    let runtime = runtime();
+    let spec = ListenerSpec { connections: 2, ..ListenerSpec::plain("127.0.0.1:0") };
+    let server = runtime.block_on(serve(spec, app_state(), std::future::pending())).unwrap();
+    let connect = || {
+        let stream = std::net::TcpStream::connect(server.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream
+    };
+    let (mut idle, mut slow) = (connect(), connect());
+    slow.write_all(b"GET /livez HTTP/1.1\r\n").unwrap();
+    // Both are accepted before the third one comes.
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(matches!(connect().read(&mut [0]), Ok(0) | Err(_)), "the third connection is closed at once");
+    let clock = SystemClock::new();
+    for _ in 0..15 {
+        std::thread::sleep(Duration::from_secs(1));
+        // A header line a second never completes a request. The write fails once the server has closed the connection.
+        let _ = slow.write_all(b"X: y\r\n");
+    }
+    for stream in [&mut idle, &mut slow] {
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        assert!(!rest.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&rest));
+    }
+    assert!(clock.monotonic_micros() < 20_000_000, "both are closed after 15 s");
+    assert_eq!(ask(server.address, "GET /livez").0, 200, "there is room again");
+}
