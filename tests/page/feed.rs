@@ -113,10 +113,7 @@ impl Feed {
         let (round, step) = (self.steps / 30 + 1, self.steps % 30 + 1);
         let progress = self.steps as f64;
         let loss = 0.08 + 0.3 * (-progress / 60.0).exp() + 0.01 * (progress * 1.7).sin();
-        dashboard.record_training_step(
-            STREAM,
-            TrainingStep { at: self.wall, round, step: step * 10, steps: 300, loss, gradient_norm: loss * 3.0 },
-        );
+        dashboard.record_training_step(STREAM, TrainingStep { at: self.wall, step: step * 10, steps: 300, loss });
         if step == 30 {
             let won = !round.is_multiple_of(3);
             let decision = if won {

@@ -140,7 +140,7 @@ impl TrainingRound<'_> {
 
     /// Runs the optimiser. Stops early when another trainer leads, or the process stops.
     fn train(&mut self, champion: &Weights, sequences: &[TrainingSequence]) -> Result<Outcome, TrainError> {
-        let (context, stream, cpu_share, round) = (self.context, self.stream, self.training.cpu_share, *self.rounds);
+        let (context, stream, cpu_share) = (self.context, self.stream, self.training.cpu_share);
         let leadership = &mut *self.leadership;
         let name: &str = &stream.engine.name;
         let mut counted = [0, 0, 0];
@@ -159,11 +159,9 @@ impl TrainingRound<'_> {
                 name,
                 TrainingStep {
                     at: context.clock.wall_millis(),
-                    round,
                     step: progress.update as u64,
                     steps: progress.max_updates as u64,
                     loss: progress.loss,
-                    gradient_norm: progress.gradient_norm,
                 },
             );
             context.health.beat("trainer");

@@ -139,10 +139,8 @@ impl Stream {
                 TrainingView {
                     at: curve.iter().map(|step| step.at).collect(),
                     loss: curve.iter().map(|step| step.loss).collect(),
-                    round: curve.iter().map(|step| step.round).collect(),
                     step: latest.step,
                     steps: latest.steps,
-                    gradient_norm: Some(latest.gradient_norm),
                 }
             }),
         }

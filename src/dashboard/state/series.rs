@@ -125,7 +125,6 @@ impl ChartedSeries {
             expected: points().map(|point| point.expected).collect(),
             ahead: self.times.clone(),
             point: self.point.clone(),
-            median: self.median(),
             bands: self.bands(),
         }
     }
@@ -133,11 +132,6 @@ impl ChartedSeries {
     /// The quantiles of one level, one per lead.
     fn column(&self, level: usize) -> Vec<f64> {
         self.quantiles.iter().skip(level).step_by(self.levels.len().max(1)).copied().collect()
-    }
-
-    fn median(&self) -> Vec<f64> {
-        let middle = self.levels.iter().position(|level| (level - 0.5).abs() < 1e-6);
-        middle.map(|level| self.column(level)).unwrap_or_default()
     }
 
     /// The pairs of levels that are symmetric around the median, the widest first.

@@ -87,16 +87,12 @@ pub struct PartitionStatus {
 pub struct TrainingStep {
     /// Wall clock in milliseconds since the Unix epoch.
     pub at: i64,
-    /// Number of the round, from 1.
-    pub round: u64,
     /// Steps of the optimiser done in this round.
     pub step: u64,
     /// Steps planned in this round.
     pub steps: u64,
     /// Loss of this step.
     pub loss: f64,
-    /// Norm of the gradient before clipping.
-    pub gradient_norm: f64,
 }
 
 /// What became of a challenger.

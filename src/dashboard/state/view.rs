@@ -50,8 +50,6 @@ pub struct Chart {
     pub ahead: Vec<i64>,
     /// Point forecasts, one per lead.
     pub point: Vec<f64>,
-    /// Medians, one per lead, where 0.5 is among the levels.
-    pub median: Vec<f64>,
     /// Central intervals, widest first.
     pub bands: Vec<BandView>,
 }
@@ -132,14 +130,10 @@ pub struct TrainingView {
     pub at: Vec<i64>,
     /// Losses.
     pub loss: Vec<f64>,
-    /// Rounds, per sample.
-    pub round: Vec<u64>,
     /// Steps done in the latest round.
     pub step: u64,
     /// Steps planned in the latest round.
     pub steps: u64,
-    /// Norm of the latest gradient.
-    pub gradient_norm: Option<f64>,
 }
 
 /// A stream in the overview.
