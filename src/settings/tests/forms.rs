@@ -211,7 +211,7 @@ transaction_records = 99999999999999999999"#;
 13:23 wrong value: limits.transaction_records 99999999999999999999
   expected: a whole number from 0 to 4294967295
   found: a number that is too large
-Whole missing key: stream
+Configuration missing key: stream
   expected: at least one [[stream]]
   hint: config/foretide.toml shows one with all keys"#;
     assert_problems(text, report);

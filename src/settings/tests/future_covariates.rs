@@ -91,7 +91,7 @@ values = ["warm"]"#;
   expected: a topic other than the input topics
   found: "in", an input
   hint: fields of the input records are past covariates
-Whole conflicting values: topics.state
+Configuration conflicting values: topics.state
   expected: outputs that are not inputs
   found: "foretide.state" for snapshots and for future covariates
   see: stream[2].future_covariates.topic at f.toml:22:9
