@@ -55,6 +55,14 @@ pub struct RejectedCovariates {
     pub rejection: Rejection,
 }
 
+impl RejectedCovariates {
+    /// The record as it was read.
+    pub fn record(&self) -> Record<'_> {
+        let (key, payload) = (self.key.as_deref(), self.payload.as_deref());
+        Record { offset: self.offset, timestamp: self.timestamp, key, payload }
+    }
+}
+
 /// Decodes records of the future-covariate topic.
 #[derive(Debug)]
 pub struct FutureCovariateDecoder {

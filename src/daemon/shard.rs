@@ -128,9 +128,9 @@ impl Shard {
         self.models.install(&self.plan, &mut self.engine, &self.telemetry.status, &published);
         let rebalanced = self.poll_group()?;
         let restored = self.advance_restores()?;
-        let copied = self.poll_standby()?;
+        let now = self.clock.monotonic_micros();
+        let copied = self.restores.poll_standby(&self.plan, &*self.broker, &self.transactional_id, now)?;
         if self.transaction.inbox.is_empty() {
-            let now = self.clock.monotonic_micros();
             self.telemetry.report_if_due(&self.restores, &self.engine, now);
             return Ok(if rebalanced || restored || copied { PollOutcome::Progress } else { PollOutcome::Idle });
         }
@@ -144,26 +144,21 @@ impl Shard {
 
     #[cfg(test)]
     pub fn standby_copy_bytes(&self) -> usize {
-        self.restores.standby_copy_bytes()
+        self.restores.standby.bytes()
     }
 
     #[cfg(test)]
     pub fn restore_stats(&self) -> Vec<super::restore::RestoreStats> {
-        self.restores.stats()
+        self.restores.partitions.values().map(|assigned| assigned.stats).collect()
     }
 
     /// Whether every assigned partition is served, or the group had no partition for it for a while.
     pub fn serving(&self) -> bool {
         match self.membership.state {
             Membership::Unassigned => false,
-            Membership::Idle => self.restores.settled(self.clock.monotonic_micros()),
+            Membership::Idle => self.restores.standby.settled(self.clock.monotonic_micros()),
             Membership::Assigned => self.restores.all_running(),
         }
-    }
-
-    fn poll_standby(&mut self) -> Result<bool, BrokerError> {
-        let now = self.clock.monotonic_micros();
-        self.restores.poll_standby(&self.plan, &*self.broker, &self.transactional_id, now)
     }
 
     /// Polls the group until the commit interval is over (counted from the first record), the transaction is full, or

@@ -34,7 +34,7 @@ pub struct RestoreSchedule {
     /// The partitions that the group has assigned.
     pub partitions: BTreeMap<Partition, AssignedPartition>,
     /// Copies of other shards' snapshots.
-    standby: Standby,
+    pub standby: Standby,
     /// Whether the last poll of the standby copies found new records.
     standby_lagging: bool,
 }
@@ -90,21 +90,6 @@ impl RestoreSchedule {
     /// Whether there is work that must not wait for input: a restore, or standby copies that lag.
     pub fn busy(&self) -> bool {
         self.standby_lagging || !self.all_running()
-    }
-
-    /// Whether the group has not rebalanced for a while.
-    pub fn settled(&self, now: u64) -> bool {
-        self.standby.settled(now)
-    }
-
-    #[cfg(test)]
-    pub fn standby_copy_bytes(&self) -> usize {
-        self.standby.bytes()
-    }
-
-    #[cfg(test)]
-    pub fn stats(&self) -> Vec<RestoreStats> {
-        self.partitions.values().map(|assigned| assigned.stats).collect()
     }
 
     /// Polls the standby copies of partitions that this shard does not own. Returns whether there was anything to do.

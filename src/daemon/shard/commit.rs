@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::transaction::OpenTransaction;
 use crate::{
-    broker::{Batch, BrokerError, Member, Partition, ProducerRecord},
+    broker::{Batch, BrokerError, Member, Partition, ProducerRecord, Record},
     daemon::{
         forecasts::ForecastWriter,
         partition_task::{PartitionTask, input_partition},
@@ -12,7 +12,7 @@ use crate::{
         restore::AssignedPartition,
     },
     engine::{Engine, TaskHandle, TaskId, Transaction},
-    wire::{DeadLetter, Envelope, StateKey, StateKind, TaskCheckpoint, TopicFingerprint},
+    wire::{DeadLetter, Envelope, Rejection, StateKey, StateKind, TaskCheckpoint, TopicFingerprint},
 };
 
 /// Checkpoints of a task per checkpoint interval. An older one is never wrong, but makes a successor replay more.
@@ -91,16 +91,7 @@ impl CommitInputs<'_> {
         for rejected in &self.input.rejected {
             let batch = &self.input.inbox[rejected.batch];
             let Some(record) = batch.get(rejected.record) else { continue };
-            let letter = DeadLetter {
-                rejection: &rejected.rejection,
-                stream: &self.plan.streams[rejected.stream].engine.name,
-                topic: &batch.partition.topic,
-                partition: batch.partition.number,
-                offset: record.offset,
-                timestamp: record.timestamp,
-                key: record.key,
-                payload: record.payload,
-            };
+            let letter = dead_letter(self.plan, rejected.stream, &batch.partition, record, &rejected.rejection);
             send_dead_letter(self.member, &self.plan.dead_letter_topic, &letter)?;
         }
         Ok(())
@@ -111,16 +102,8 @@ impl CommitInputs<'_> {
         for task in self.partitions.values().flat_map(|assigned| &assigned.tasks) {
             let Some(feed) = task.feed.as_ref().filter(|_| self.output.moved(task.handle)) else { continue };
             for rejected in &feed.dead_letters {
-                let letter = DeadLetter {
-                    rejection: &rejected.rejection,
-                    stream: &self.plan.streams[task.stream].engine.name,
-                    topic: &feed.partition.topic,
-                    partition: feed.partition.number,
-                    offset: rejected.offset,
-                    timestamp: rejected.timestamp,
-                    key: rejected.key.as_deref(),
-                    payload: rejected.payload.as_deref(),
-                };
+                let (partition, record) = (&feed.partition, rejected.record());
+                let letter = dead_letter(self.plan, task.stream, partition, record, &rejected.rejection);
                 send_dead_letter(self.member, &self.plan.dead_letter_topic, &letter)?;
             }
         }
@@ -205,6 +188,18 @@ impl CommitInputs<'_> {
         let record = batch.get(batch.len().checked_sub(1)?)?;
         record.timestamp.map(|timestamp| TopicFingerprint { offset: record.offset, timestamp })
     }
+}
+
+fn dead_letter<'a>(
+    plan: &'a Plan,
+    stream: usize,
+    partition: &'a Partition,
+    record: Record<'a>,
+    rejection: &'a Rejection,
+) -> DeadLetter<'a> {
+    let Record { offset, timestamp, key, payload } = record;
+    let (stream, topic, partition) = (&plan.streams[stream].engine.name, &partition.topic, partition.number);
+    DeadLetter { rejection, stream, topic, partition, offset, timestamp, key, payload }
 }
 
 fn send_dead_letter(member: &mut dyn Member, topic: &str, letter: &DeadLetter<'_>) -> Result<(), BrokerError> {
