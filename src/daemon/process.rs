@@ -63,8 +63,8 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts the dashboard and, once the topics exist, the shards and the trainer. Must be called within a tokio
-    /// runtime.
+    /// Starts the dashboard and, once the topics exist, the shards and the trainer. Must be called within a
+    /// multi-threaded tokio runtime, whose timer ends the workers' pauses.
     ///
     /// # Errors
     /// What prevents the start. An unreachable cluster does not: it is tried again, and `/readyz` says so.
@@ -116,11 +116,6 @@ impl Daemon {
     /// Where the tasks stand, and the dashboard's state.
     pub fn status(&self) -> &Arc<Status> {
         &self.context.status
-    }
-
-    /// Whether every worker is ready.
-    pub fn ready(&self) -> bool {
-        self.context.health.ready().ok
     }
 
     /// Waits until `until` resolves or a worker ends, then shuts down.

@@ -28,7 +28,7 @@ use crate::{
     wire::{DecodeSpecError, Decoder},
 };
 use commit::{CommitInputs, commit};
-use commit_metrics::TransactionTimes;
+use commit_metrics::{CommittedTransaction, TransactionTimes, clear_covariate_dead_letters};
 use membership::{GroupMembership, Membership};
 use telemetry::ShardTelemetry;
 use transaction::OpenTransaction;
@@ -259,23 +259,18 @@ impl Shard {
             output: &output,
             now: computed,
         });
+        let committed = self.clock.monotonic_micros();
         match written {
             Ok(forecast_bytes) => {
                 self.engine.commit(&output);
-                let committed = self.clock.monotonic_micros();
                 let times = TransactionTimes { started, computed, committed, wall: self.clock.wall_millis() };
-                let transaction = commit_metrics::CommittedTransaction {
-                    plan: &self.plan,
-                    engine: &self.engine,
-                    input: &self.transaction,
-                    output: &output,
-                    times,
-                };
+                let (plan, engine, input) = (&*self.plan, &self.engine, &self.transaction);
+                let transaction = CommittedTransaction { plan, engine, input, output: &output, times };
                 transaction.record(&self.telemetry.status, &forecast_bytes);
                 self.telemetry.committed(&output, &self.engine);
                 self.telemetry.report_if_due(&self.restores, &self.engine, committed);
                 for assigned in self.restores.partitions.values_mut() {
-                    commit_metrics::clear_covariate_dead_letters(&self.plan, &mut assigned.tasks, &output);
+                    clear_covariate_dead_letters(&self.plan, &mut assigned.tasks, &output);
                 }
                 self.engine.recycle(output);
                 let unread = self.transaction.committed(committed);

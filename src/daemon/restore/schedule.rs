@@ -135,7 +135,11 @@ impl RestoreSchedule {
                 Ok(SliceOutcome::More) => {}
                 Ok(SliceOutcome::Ready(offset)) => {
                     let stats = assigned.stats;
-                    tracing::info!(topic, partition = number, offset, ?stats, "partition restored; serving");
+                    let RestoreStats { snapshots, warm, rejected, replayed, lost, .. } = stats;
+                    tracing::info!(
+                        %topic, partition = number, offset, snapshots, warm, rejected, replayed, lost,
+                        "partition restored; serving"
+                    );
                     if let Some(task) = assigned.tasks.first() {
                         let micros = inputs.now.saturating_sub(assigned.assigned_at);
                         stats.record(&inputs.plan.streams[task.stream].engine.name, micros);
