@@ -1,10 +1,10 @@
-//! The history of one series as training reads it. The same [`SeriesState`] as in serving computes slots, scales and
-//! features.
+//! The history of one series as training reads it. The same [`SeriesState`] and [`SeriesStep`] as in serving compute
+//! slots, scales and features; only spikes stay in the history, because nothing forecasts it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::forecast::{ForecastSpec, StreamPrior};
+use crate::forecast::{ForecastSpec, NoObserver, SeriesStep, StreamPrior};
 use crate::nn::{NetworkSpec, Strategy};
 use crate::series::{ClosedSlot, FutureCovariateTable, Placement, ScaleEstimate, SeriesSpec, SeriesState, Target};
 use crate::time::EventTime;
@@ -94,17 +94,16 @@ impl SequenceBuilder {
         let mut closed = std::mem::take(&mut self.closed);
         let placement = self.state.observe(&self.spec, time, value, past_covariates, &mut closed);
         for slot in closed.drain(..) {
-            self.state.look_up_future_covariates(&self.spec, slot.slot, future_covariates);
-            self.update(&slot);
+            self.update(&slot, future_covariates);
         }
         self.closed = closed;
         placement
     }
 
-    fn update(&mut self, slot: &ClosedSlot) {
-        self.state.update(&self.spec, slot);
+    fn update(&mut self, slot: &ClosedSlot, future: Option<&FutureCovariateTable>) {
         let mut features = vec![0.0; self.spec.features()];
-        self.state.features(&self.spec, &mut features);
+        let step = SeriesStep { spec: &self.spec, slot, future };
+        step.apply(&mut self.state, &mut NoObserver, &mut features);
         if self.steps.len() == self.max_steps {
             self.steps.pop_front();
             self.features.drain(..features.len());
