@@ -2,7 +2,7 @@
 //! window of 500 slots, at an interval score close to that of split-conformal prediction. Without the data these tests
 //! are skipped with a message.
 
-use super::accuracy_tests::{columns, pedestrian, rows};
+use super::accuracy_tests::{columns, generated, pedestrian, rows};
 use super::test_run::{LEVELS, Run};
 use crate::forecast::ForecastSpec;
 
@@ -157,25 +157,30 @@ fn assert_coverage(name: &str, season: usize, series: &[Vec<Option<f64>>]) {
     }
 }
 
+/// The first 6000 values of each series.
+fn shortened(series: Vec<Vec<Option<f64>>>) -> Vec<Vec<Option<f64>>> {
+    series.into_iter().map(|values| values[..6000].to_vec()).collect()
+}
+
 #[test]
+fn generated_series() {
+    assert_coverage("generated", 24, &generated(7, 6000));
+}
+
+#[test]
+#[ignore = "needs ../shared/data/ETTh1.csv.gz; scripts/test runs it where that exists"]
 fn etth1() {
-    if let Some(rows) = rows("ETTh1") {
-        let series: Vec<_> = columns("ETTh1", 1, rows).into_iter().map(|values| values[..6000].to_vec()).collect();
-        assert_coverage("ETTh1", 24, &series);
-    }
+    assert_coverage("ETTh1", 24, &shortened(columns("ETTh1", 1, rows("ETTh1"))));
 }
 
 #[test]
+#[ignore = "needs ../shared/data/exchange_rate.csv.gz; scripts/test runs it where that exists"]
 fn exchange_rate() {
-    if let Some(rows) = rows("exchange_rate") {
-        assert_coverage("exchange_rate", 7, &columns("exchange_rate", 1, rows));
-    }
+    assert_coverage("exchange_rate", 7, &columns("exchange_rate", 1, rows("exchange_rate")));
 }
 
 #[test]
+#[ignore = "needs ../shared/data/pedestrian.csv.gz; scripts/test runs it where that exists"]
 fn pedestrians() {
-    if let Some(rows) = rows("pedestrian") {
-        let series: Vec<_> = pedestrian(rows).into_iter().map(|values| values[..6000].to_vec()).collect();
-        assert_coverage("pedestrian", 24, &series);
-    }
+    assert_coverage("pedestrian", 24, &shortened(pedestrian(rows("pedestrian"))));
 }

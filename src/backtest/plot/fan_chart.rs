@@ -35,8 +35,8 @@ impl Drawing for FanChart<'_> {
     }
 }
 
-/// The forecasts to draw: three at a distance of one horizon, so that each fan begins where the previous one ends. The targets of
-/// the last one are all known.
+/// The forecasts to draw: three at a distance of one horizon, so that each fan begins where the previous one ends. The
+/// targets of the last one are all known.
 fn drawn_forecasts(series: &PlotSeries) -> Vec<&PlotForecast> {
     let horizon = i64::try_from(series.spec.horizon).unwrap_or(1).max(4);
     let newest = series.forecasts.back().map_or(0, |forecast| forecast.slot);
