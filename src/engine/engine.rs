@@ -214,11 +214,12 @@ impl Engine {
             let checkpoint_due = before.activations != task.activations.len() || task.covariates.is_dirty();
             let due = if emit { task.series.due(snapshot_share) } else { 0 };
             let shapes = &self.streams[task.stream].shapes;
-            transaction.snapshots.extend(task.series.oldest_dirty(due).map(|series| Snapshot {
-                task: handle,
-                series: Arc::clone(&series.key),
-                position: task.position,
-                body: snapshot::encode(shapes, series),
+            // Snapshots of one stream are about as long as each other.
+            let mut capacity = 0;
+            transaction.snapshots.extend(task.series.oldest_dirty(due).map(|series| {
+                let body = snapshot::encode(shapes, series, capacity);
+                capacity = body.len() + body.len() / 32;
+                Snapshot { task: handle, series: Arc::clone(&series.key), position: task.position, body }
             }));
             let (to, progress) = (task.position, task.progress(due));
             transaction.tasks.push(TaskAdvance { task: handle, from, to, snapshots: due, checkpoint_due, progress });

@@ -30,9 +30,9 @@ pub struct SnapshotError {
     pub part: DiscardedPart,
 }
 
-/// The snapshot of `series`.
-pub(super) fn encode(shapes: &PartShapes, series: &Series) -> Vec<u8> {
-    let mut parts = PartWriter::new(shapes);
+/// The snapshot of `series`, with memory for `capacity` bytes.
+pub(super) fn encode(shapes: &PartShapes, series: &Series, capacity: usize) -> Vec<u8> {
+    let mut parts = PartWriter::with_capacity(shapes, capacity);
     series.input.write_parts(&mut parts);
     series.forecast.write_parts(&mut parts);
     parts.put(Part::NETWORK_STATE, &(series.version, &series.hidden));

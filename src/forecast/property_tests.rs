@@ -192,7 +192,7 @@ fn the_state_is_small_and_is_read_back_from_its_parts() {
         run.step(Some(noise(step)));
     }
     let shapes = PartShapes::default();
-    let mut parts = PartWriter::new(&shapes);
+    let mut parts = PartWriter::with_capacity(&shapes, 0);
     run.state.write_parts(&mut parts);
     let bytes = parts.finish();
     println!("forecast state: {} bytes in memory, {} in a snapshot", run.state.bytes(), bytes.len());
@@ -228,7 +228,7 @@ fn a_lost_part_starts_afresh_and_costs_that_part_alone() {
             run.step(Some(value(step)));
         });
         let mut shapes = PartShapes::default();
-        let mut parts = PartWriter::new(&shapes);
+        let mut parts = PartWriter::with_capacity(&shapes, 0);
         run.state.write_parts(&mut parts);
         let bytes = parts.finish();
         shapes.set(lost, 1);

@@ -2,8 +2,9 @@
 //!
 //! Each part has an id, a version, a shape and a length, so that a part that is unknown, of another version or of
 //! another shape costs that part alone. On the wire a part is: id (u8), version (u8), shape (u32, little-endian),
-//! length (varint), and the value in postcard.
+//! length (u32, little-endian), and the value in postcard.
 
+use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
 /// One kind of part. The constants are the table of all parts; an id keeps its meaning.
@@ -69,36 +70,32 @@ impl PartShapes {
     }
 }
 
+/// The bytes of a part before its value: id, version, shape, length.
+const HEADER_BYTES: usize = 1 + 1 + 4 + 4;
+
 /// Writes the parts of one snapshot.
 #[derive(Debug)]
 pub struct PartWriter<'a> {
     shapes: &'a PartShapes,
     bytes: Vec<u8>,
-    /// The part that is being written, until its length is known.
-    value: Vec<u8>,
 }
 
 impl<'a> PartWriter<'a> {
-    /// A snapshot without parts.
-    pub fn new(shapes: &'a PartShapes) -> Self {
-        Self { shapes, bytes: Vec::new(), value: Vec::new() }
+    /// A snapshot without parts, with memory for `capacity` bytes.
+    pub fn with_capacity(shapes: &'a PartShapes, capacity: usize) -> Self {
+        Self { shapes, bytes: Vec::with_capacity(capacity) }
     }
 
     /// Adds a part.
     pub fn put<T: Serialize + ?Sized>(&mut self, part: Part, value: &T) {
-        let mut encoded = std::mem::take(&mut self.value);
-        encoded.clear();
-        encoded = postcard::to_extend(value, encoded).unwrap_or_else(|_| unreachable!("plain data always encodes"));
         self.bytes.extend([part.id, part.version]);
         self.bytes.extend(self.shapes.of(part).to_le_bytes());
-        let mut length = encoded.len();
-        while length >= 0x80 {
-            self.bytes.push((length & 0x7f) as u8 | 0x80);
-            length >>= 7;
-        }
-        self.bytes.push(length as u8);
-        self.bytes.extend_from_slice(&encoded);
-        self.value = encoded;
+        self.bytes.extend([0; 4]);
+        let start = self.bytes.len();
+        postcard::serialize_with_flavor(value, Append(&mut self.bytes))
+            .unwrap_or_else(|_| unreachable!("plain data always encodes"));
+        let length = u32::try_from(self.bytes.len() - start).unwrap_or_else(|_| unreachable!("a part fits in memory"));
+        self.bytes[start - 4..start].copy_from_slice(&length.to_le_bytes());
     }
 
     /// The snapshot's bytes.
@@ -107,13 +104,44 @@ impl<'a> PartWriter<'a> {
     }
 }
 
-/// A part as it stands in the bytes. The fields are in the order of the wire.
-#[derive(Debug, Clone, Copy, Deserialize)]
+/// Appends encoded bytes to a vector.
+struct Append<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Append<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// A part of a snapshot whose value is not decoded yet.
+#[derive(Debug, Clone, Copy)]
 struct StoredPart<'a> {
     id: u8,
     version: u8,
-    shape: [u8; 4],
+    shape: u32,
     value: &'a [u8],
+}
+
+impl<'a> StoredPart<'a> {
+    /// The first part in `bytes`, and what follows it; none where the part is truncated.
+    fn split_first(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (header, rest) = bytes.split_first_chunk::<HEADER_BYTES>()?;
+        let [id, version, s0, s1, s2, s3, length @ ..] = *header;
+        let (value, rest) = rest.split_at_checked(u32::from_le_bytes(length) as usize)?;
+        Some((Self { id, version, shape: u32::from_le_bytes([s0, s1, s2, s3]), value }, rest))
+    }
 }
 
 /// Reads the parts of one snapshot, in any order.
@@ -125,11 +153,11 @@ pub struct PartReader<'a> {
 }
 
 impl<'a> PartReader<'a> {
-    /// Finds the parts in `bytes`; unknown ones are skipped. Where a part is cut off, it and what follows count as
-    /// missing.
+    /// Finds the parts in `bytes`; unknown ones are skipped. Where a part is truncated, it and what follows count
+    /// as missing.
     pub fn new(bytes: &'a [u8], shapes: &'a PartShapes) -> Self {
         let (mut stored, mut rest) = ([None; Part::IDS], bytes);
-        while let Ok((part, after)) = postcard::take_from_bytes::<StoredPart<'a>>(rest) {
+        while let Some((part, after)) = StoredPart::split_first(rest) {
             if let Some(place) = stored.get_mut(usize::from(part.id)) {
                 *place = Some(part);
             }
@@ -160,7 +188,7 @@ impl<'a> PartReader<'a> {
         if stored.version != part.version {
             return Err(DiscardReason::Version { found: stored.version, expected: part.version });
         }
-        if u32::from_le_bytes(stored.shape) != self.shapes.of(part) {
+        if stored.shape != self.shapes.of(part) {
             return Err(DiscardReason::Shape);
         }
         match postcard::take_from_bytes(stored.value) {
@@ -219,7 +247,7 @@ mod tests {
     }
 
     fn written(shapes: &PartShapes) -> Vec<u8> {
-        let mut parts = PartWriter::new(shapes);
+        let mut parts = PartWriter::with_capacity(shapes, 0);
         parts.put(Part { id: 200, name: "unknown", version: 1 }, "some text");
         parts.put(Part::VALUES, &vec![7_u32; 300]);
         parts.put(Part::MIXTURE, &vec![1_u32, 2]);
@@ -240,8 +268,8 @@ mod tests {
     #[test]
     fn a_part_that_cannot_be_used_costs_that_part_alone() {
         let good = written(&shapes(5));
-        let mixture = good.len() - 10;
-        assert_eq!(good[mixture..], [Part::MIXTURE.id, 1, 5, 0, 0, 0, 3, 2, 1, 2]);
+        let mixture = good.len() - 13;
+        assert_eq!(good[mixture..], [Part::MIXTURE.id, 1, 5, 0, 0, 0, 3, 0, 0, 0, 2, 1, 2]);
         let discard = |bytes: &[u8], shapes: &PartShapes, sound: bool| {
             let mut parts = PartReader::new(bytes, shapes);
             assert_eq!(parts.take(Part::VALUES, ANY), Some(vec![7; 300]));
@@ -257,7 +285,7 @@ mod tests {
         };
         assert_eq!(discard(&with(1, 9), &shapes(5), true), DiscardReason::Version { found: 9, expected: 1 });
         assert_eq!(discard(&good, &shapes(6), true), DiscardReason::Shape);
-        assert_eq!(discard(&with(7, 9), &shapes(5), true), DiscardReason::Damaged);
+        assert_eq!(discard(&with(10, 9), &shapes(5), true), DiscardReason::Damaged);
         assert_eq!(discard(&good, &shapes(5), false), DiscardReason::Unsound);
         assert_eq!(discard(&good[..good.len() - 1], &shapes(5), true), DiscardReason::Missing);
         assert_eq!(discard(&with(0, 201), &shapes(5), true), DiscardReason::Missing);

@@ -114,7 +114,7 @@ fn the_state_is_small_and_is_read_back_from_its_parts() {
         closed.drain(..).for_each(|slot| state.update(&spec, &slot));
     }
     let shapes = PartShapes::default();
-    let mut parts = PartWriter::new(&shapes);
+    let mut parts = PartWriter::with_capacity(&shapes, 0);
     state.write_parts(&mut parts);
     let bytes = parts.finish();
     println!("series state: {} bytes in memory, {} in a snapshot", state.bytes(), bytes.len());
