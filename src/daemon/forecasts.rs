@@ -1,10 +1,8 @@
 //! Encodes the forecasts of a transaction as records.
 
-use crate::{
-    engine::{Engine, ForecastRow, TaskHandle, Transaction},
-    time::{EventTime, Grid},
-    wire::{ForecastEncoder, ForecastRecord, HorizonAggregate, ThresholdCrossing},
-};
+use crate::engine::{Engine, ForecastRow, TaskHandle, Transaction};
+use crate::time::{EventTime, Grid};
+use crate::wire::{ForecastEncoder, ForecastRecord, HorizonAggregate, ThresholdCrossing};
 
 /// The times that a forecast is for. Many rows of a transaction share them.
 #[derive(Debug, Default)]

@@ -5,20 +5,16 @@
 //! transaction of the first forecasts that could use it. A replay shows the same records at the same positions.
 //! Training joins both topics by the timestamps of their records ([`FutureCovariateHistory`]).
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use super::plan::{FutureCovariatesPlan, StreamPlan};
-use crate::{
-    broker::{Batch, Broker, BrokerError, Partition, Reader, Record, StartPosition},
-    engine::{Engine, TaskHandle},
-    series::{FutureCovariateSpec, FutureCovariateTable, FutureValues},
-    snapshot::CovariateWatermark,
-    time::Grid,
-    wire::{DecodeSpecError, Decoder, Rejection},
-};
+use crate::broker::{Batch, Broker, BrokerError, Partition, Reader, Record, StartPosition};
+use crate::engine::{Engine, TaskHandle};
+use crate::series::{FutureCovariateSpec, FutureCovariateTable, FutureValues};
+use crate::snapshot::CovariateWatermark;
+use crate::time::Grid;
+use crate::wire::{DecodeSpecError, Decoder, Rejection};
 
 /// The most records of one read.
 const READ_RECORDS: usize = 10_000;

@@ -1,17 +1,13 @@
 //! Measures consumer lag, and the number and size of the tasks, beside the shards.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::{context::Context, partition_task::input_partition};
-use crate::{
-    broker::Partition,
-    dashboard::state::{PartitionState, PartitionStatus},
-    engine::TaskId,
-    telemetry::metrics,
-};
+use crate::broker::Partition;
+use crate::dashboard::state::{PartitionState, PartitionStatus};
+use crate::engine::TaskId;
+use crate::telemetry::metrics;
 
 /// Pause between two measurements.
 const INTERVAL: Duration = Duration::from_secs(2);

@@ -3,12 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{plan::Plan, status::Status};
-use crate::{
-    broker::{Broker, BrokerError, Partition, Reader, StartPosition},
-    engine::{Engine, ServedWeights},
-    nn::{Network, NetworkSpec, Weights},
-    wire::ModelRegistry,
-};
+use crate::broker::{Broker, BrokerError, Partition, Reader, StartPosition};
+use crate::engine::{Engine, ServedWeights};
+use crate::nn::{Network, NetworkSpec, Weights};
+use crate::wire::ModelRegistry;
 
 /// The most records of one read.
 const READ_RECORDS: usize = 64;

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use super::future_covariates::FutureCovariateFeed;
-use crate::{
-    broker::Partition,
-    engine::{TaskHandle, TaskId},
-    wire::TaskCheckpoint,
-};
+use crate::broker::Partition;
+use crate::engine::{TaskHandle, TaskId};
+use crate::wire::TaskCheckpoint;
 
 /// What a shard keeps of a task beside the engine's state.
 pub struct PartitionTask {

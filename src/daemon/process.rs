@@ -4,20 +4,16 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{
-    context::Context,
-    specs,
-    status::Status,
-    supervisor::{self, WorkerPlan},
-    worker::{Worker, join_all},
-};
-use crate::{
-    broker::{Broker, BrokerError},
-    dashboard::http::{self, AppState, Health, HttpServer, ListenerSpec},
-    env::{Clock, SystemClock},
-    settings::{Role, Settings},
-    telemetry::Exposition,
-};
+use super::context::Context;
+use super::specs;
+use super::status::Status;
+use super::supervisor::{self, WorkerPlan};
+use super::worker::{Worker, join_all};
+use crate::broker::{Broker, BrokerError};
+use crate::dashboard::http::{self, AppState, Health, HttpServer, ListenerSpec};
+use crate::env::{Clock, SystemClock};
+use crate::settings::{Role, Settings};
+use crate::telemetry::Exposition;
 
 /// Why the daemon cannot start, or has to stop.
 #[derive(Debug, thiserror::Error)]

@@ -11,22 +11,18 @@ mod transaction;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use super::{
-    forecasts::ForecastWriter,
-    model_subscription::ModelSubscription,
-    plan::Plan,
-    restore::{RestoreInputs, RestoreSchedule},
-    status::Status,
-    topics,
-};
-use crate::{
-    broker::{Broker, BrokerError, MemberEvent, Partition},
-    engine::Engine,
-    env::Clock,
-    nn::NetworkError,
-    telemetry::metrics,
-    wire::{DecodeSpecError, Decoder},
-};
+use super::forecasts::ForecastWriter;
+use super::model_subscription::ModelSubscription;
+use super::plan::Plan;
+use super::restore::{RestoreInputs, RestoreSchedule};
+use super::status::Status;
+use super::topics;
+use crate::broker::{Broker, BrokerError, MemberEvent, Partition};
+use crate::engine::Engine;
+use crate::env::Clock;
+use crate::nn::NetworkError;
+use crate::telemetry::metrics;
+use crate::wire::{DecodeSpecError, Decoder};
 use commit::{CommitInputs, commit};
 use commit_metrics::{CommittedTransaction, TransactionTimes, clear_covariate_dead_letters};
 use membership::{GroupMembership, Membership};

@@ -14,15 +14,11 @@ mod restore_tests;
 mod scenario;
 mod world;
 
-use std::{
-    any::Any,
-    fmt,
-    ops::AddAssign,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::any::Any;
+use std::fmt;
+use std::ops::AddAssign;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::env::{Clock, SystemClock};
 use world::World;

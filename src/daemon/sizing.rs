@@ -1,15 +1,11 @@
 //! How much memory a series takes: runs an engine with a few series and counts.
 
-use super::{
-    restore::standby_copy_bytes,
-    specs::{self, SpecError},
-};
-use crate::{
-    engine::{Engine, Observation, TaskId},
-    series::FutureValues,
-    settings::{Footprint, Settings, Stream},
-    time::{EventTime, Grid},
-};
+use super::restore::standby_copy_bytes;
+use super::specs::{self, SpecError};
+use crate::engine::{Engine, Observation, TaskId};
+use crate::series::FutureValues;
+use crate::settings::{Footprint, Settings, Stream};
+use crate::time::{EventTime, Grid};
 
 /// Series of the engine that is measured.
 const SERIES: usize = 64;

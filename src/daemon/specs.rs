@@ -7,19 +7,17 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use super::plan::{FutureCovariatesPlan, Plan, StreamPlan, TrainingPlan};
-use crate::{
-    engine::StreamSpec,
-    forecast::{AnomalyThresholds, ForecastSpec, ForecastSpecError},
-    nn::{self, NetworkSpec},
-    series::{self, Calendar, ExtraFeatures, FEATURES, Holidays, SeriesSpec},
-    settings::{
-        self, Aggregation, Auto, Device, Format, Interval, Key, Millis, Settings, Strategy, Stream, Time, TimeFormat,
-        Training,
-    },
-    time::Grid,
-    train::{DeviceChoice, TrainSpec},
-    wire::{self, DecodeSpec, DecodeSpecError, Decoder, KeySource, TimeSource},
+use crate::engine::StreamSpec;
+use crate::forecast::{AnomalyThresholds, ForecastSpec, ForecastSpecError};
+use crate::nn::{self, NetworkSpec};
+use crate::series::{self, Calendar, ExtraFeatures, FEATURES, Holidays, SeriesSpec};
+use crate::settings::{
+    self, Aggregation, Auto, Device, Format, Interval, Key, Millis, Settings, Strategy, Stream, Time, TimeFormat,
+    Training,
 };
+use crate::time::Grid;
+use crate::train::{DeviceChoice, TrainSpec};
+use crate::wire::{self, DecodeSpec, DecodeSpecError, Decoder, KeySource, TimeSource};
 
 pub use kafka::kafka_options;
 

@@ -1,16 +1,12 @@
 //! Where the tasks of this process stand. Lag monitor, trainer and dashboard read it; a forecast never does.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{
-    dashboard::state::{DashboardState, PartitionState},
-    engine::TaskId,
-    forecast::{AccuracySums, DriftDetector},
-    telemetry::metrics,
-};
+use crate::dashboard::state::{DashboardState, PartitionState};
+use crate::engine::TaskId;
+use crate::forecast::{AccuracySums, DriftDetector};
+use crate::telemetry::metrics;
 
 /// Where a task stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,15 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-use super::{
-    context::Context,
-    lag_monitor,
-    plan::Plan,
-    shard::{PollOutcome, Shard, ShardError},
-    topics,
-    trainer::Trainer,
-    worker::{Worker, join_all},
-};
+use super::context::Context;
+use super::plan::Plan;
+use super::shard::{PollOutcome, Shard, ShardError};
+use super::trainer::Trainer;
+use super::worker::{Worker, join_all};
+use super::{lag_monitor, topics};
 use crate::{broker::BrokerError, dashboard::http::Condition, telemetry::metrics};
 
 /// Stack of a shard, the lag monitor and the supervisor, in bytes. The Kafka clients run threads of their own.

@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::plan::Plan;
-use crate::{
-    broker::{Broker, BrokerError, TopicSpec},
-    settings::Role,
-};
+use crate::broker::{Broker, BrokerError, TopicSpec};
+use crate::settings::Role;
 
 /// The largest record of any output topic, in bytes: Kafka's default.
 const MAX_RECORD_BYTES: usize = 1 << 20;

@@ -9,10 +9,8 @@ mod schedule;
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    context::Context,
-    plan::{StreamPlan, TrainingPlan},
-};
+use super::context::Context;
+use super::plan::{StreamPlan, TrainingPlan};
 use crate::{broker::BrokerError, train::TrainSpec};
 use leadership::Leadership;
 use publication::count_round;

@@ -2,20 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    replay::{activate_recorded_weights, finish_replay, replay_batch, show_recorded_covariates, skip_replay},
-    serving_position::{Evidence, ServingPosition},
-    snapshots::SnapshotLoader,
-    standby::StandbyCopy,
-    stats::RestoreStats,
-};
-use crate::{
-    broker::{Broker, BrokerError, Partition, Reader, StartPosition},
-    daemon::{future_covariates::FutureCovariateFeed, partition_task::PartitionTask, plan::Plan},
-    dashboard::state::PartitionState,
-    engine::{Engine, TaskId},
-    wire::Decoder,
-};
+use super::replay::{activate_recorded_weights, finish_replay, replay_batch, show_recorded_covariates, skip_replay};
+use super::serving_position::{Evidence, ServingPosition};
+use super::snapshots::SnapshotLoader;
+use super::standby::StandbyCopy;
+use super::stats::RestoreStats;
+use crate::broker::{Broker, BrokerError, Partition, Reader, StartPosition};
+use crate::daemon::future_covariates::FutureCovariateFeed;
+use crate::daemon::partition_task::PartitionTask;
+use crate::daemon::plan::Plan;
+use crate::dashboard::state::PartitionState;
+use crate::engine::{Engine, TaskId};
+use crate::wire::Decoder;
 
 /// The most records of one slice, between two looks at the other partitions.
 const SLICE_RECORDS: usize = 20_000;

@@ -1,11 +1,9 @@
 //! Replay: reads input again from the snapshots to the committed position, and writes nothing.
 
-use crate::{
-    broker::Batch,
-    daemon::partition_task::PartitionTask,
-    engine::{Engine, Observation, TaskHandle},
-    wire::Decoder,
-};
+use crate::broker::Batch;
+use crate::daemon::partition_task::PartitionTask;
+use crate::engine::{Engine, Observation, TaskHandle};
+use crate::wire::Decoder;
 
 /// Replays the records of `batch` below `end`. Weights change, and future covariates are shown, at the positions that
 /// the task's checkpoint names. Returns how many records were replayed.

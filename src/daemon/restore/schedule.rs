@@ -2,18 +2,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{
-    partition::{AssignedPartition, RestoreInputs, SLICE_WAIT, SliceOutcome},
-    standby::Standby,
-    stats::RestoreStats,
-};
-use crate::{
-    broker::{Broker, BrokerError, Member, Partition},
-    daemon::plan::Plan,
-    dashboard::state::PartitionState,
-    engine::Engine,
-    telemetry::metrics,
-};
+use super::partition::{AssignedPartition, RestoreInputs, SLICE_WAIT, SliceOutcome};
+use super::standby::Standby;
+use super::stats::RestoreStats;
+use crate::broker::{Broker, BrokerError, Member, Partition};
+use crate::daemon::plan::Plan;
+use crate::dashboard::state::PartitionState;
+use crate::engine::Engine;
+use crate::telemetry::metrics;
 
 /// Pause before a postponed restore starts over.
 const RETRY_DELAY: Duration = Duration::from_millis(200);

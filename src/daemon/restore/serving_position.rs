@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use crate::{
-    broker::{Broker, BrokerError, Partition, StartPosition},
-    wire::TopicFingerprint,
-};
+use crate::broker::{Broker, BrokerError, Partition, StartPosition};
+use crate::wire::TopicFingerprint;
 
 /// How long one read for the fingerprint's record waits.
 const READ_WAIT: Duration = Duration::from_millis(20);

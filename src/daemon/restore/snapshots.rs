@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::stats::RestoreStats;
-use crate::{
-    broker::Partition,
-    daemon::partition_task::PartitionTask,
-    engine::{EncodedSnapshot, Engine, SnapshotError},
-    wire::{Envelope, StateError, StateKey, StateKind, TaskCheckpoint},
-};
+use crate::broker::Partition;
+use crate::daemon::partition_task::PartitionTask;
+use crate::engine::{EncodedSnapshot, Engine, SnapshotError};
+use crate::wire::{Envelope, StateError, StateKey, StateKind, TaskCheckpoint};
 
 /// Restores the tasks of one partition.
 pub struct SnapshotLoader<'a> {

@@ -3,18 +3,14 @@
 //! A shard tails partitions of the state topic and keeps the newest record of each key, within `limits.standby_bytes`.
 //! The copies only make a takeover shorter: what is missing or outdated is read from the topic.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 
-use crate::{
-    broker::{Batch, Broker, BrokerError, Partition, Reader, StartPosition},
-    daemon::plan::Plan,
-};
+use crate::broker::{Batch, Broker, BrokerError, Partition, Reader, StartPosition};
+use crate::daemon::plan::Plan;
 
 /// The most records that one poll copies, between two poll iterations of the shard.
 const POLL_RECORDS: usize = 2_000;

@@ -3,17 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::transaction::OpenTransaction;
-use crate::{
-    broker::{Batch, BrokerError, Member, Partition, ProducerRecord, Record},
-    daemon::{
-        forecasts::ForecastWriter,
-        partition_task::{PartitionTask, input_partition},
-        plan::Plan,
-        restore::AssignedPartition,
-    },
-    engine::{Engine, TaskHandle, TaskId, Transaction},
-    wire::{DeadLetter, Envelope, Rejection, StateKey, StateKind, TaskCheckpoint, TopicFingerprint},
-};
+use crate::broker::{Batch, BrokerError, Member, Partition, ProducerRecord, Record};
+use crate::daemon::forecasts::ForecastWriter;
+use crate::daemon::partition_task::{PartitionTask, input_partition};
+use crate::daemon::plan::Plan;
+use crate::daemon::restore::AssignedPartition;
+use crate::engine::{Engine, TaskHandle, TaskId, Transaction};
+use crate::wire::{DeadLetter, Envelope, Rejection, StateKey, StateKind, TaskCheckpoint, TopicFingerprint};
 
 /// Checkpoints of a task per checkpoint interval. An older one is never wrong, but makes a successor replay more.
 const CHECKPOINTS_PER_INTERVAL: u64 = 10;

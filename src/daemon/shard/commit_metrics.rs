@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::transaction::OpenTransaction;
-use crate::{
-    daemon::{forecasts::ForecastTimes, partition_task::PartitionTask, plan::Plan, status::Status},
-    dashboard::state::{HorizonAccuracy, IntervalCoverage, SeriesUpdate, WorkCounts},
-    engine::{Engine, StreamSpec, Transaction},
-    forecast::{AccuracySums, Expert},
-    telemetry::metrics,
-    wire::{Rejection, RejectionReason},
-};
+use crate::daemon::forecasts::ForecastTimes;
+use crate::daemon::partition_task::PartitionTask;
+use crate::daemon::plan::Plan;
+use crate::daemon::status::Status;
+use crate::dashboard::state::{HorizonAccuracy, IntervalCoverage, SeriesUpdate, WorkCounts};
+use crate::engine::{Engine, StreamSpec, Transaction};
+use crate::forecast::{AccuracySums, Expert};
+use crate::telemetry::metrics;
+use crate::wire::{Rejection, RejectionReason};
 
 /// Record ages measured per batch and transaction, evenly spread. More would cost time and not change the histogram.
 const AGES_PER_BATCH: usize = 64;

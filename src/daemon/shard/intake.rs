@@ -2,15 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{
-    broker::{Batch, Partition},
-    daemon::{
-        plan::{Plan, StreamPlan},
-        restore::AssignedPartition,
-    },
-    engine::{Acceptance, Engine, Observation, TaskHandle},
-    wire::{Decoder, Rejection},
-};
+use crate::broker::{Batch, Partition};
+use crate::daemon::plan::{Plan, StreamPlan};
+use crate::daemon::restore::AssignedPartition;
+use crate::engine::{Acceptance, Engine, Observation, TaskHandle};
+use crate::wire::{Decoder, Rejection};
 
 /// Records between two checks of the transaction's size. One record that ends a gap closes every slot of it.
 const CHUNK_RECORDS: usize = 16;

@@ -2,13 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{
-    daemon::{
-        restore::RestoreSchedule,
-        status::{Status, TaskStatus},
-    },
-    engine::{Engine, Transaction},
-};
+use crate::daemon::restore::RestoreSchedule;
+use crate::daemon::status::{Status, TaskStatus};
+use crate::engine::{Engine, Transaction};
 
 /// Microseconds between two reports of the tasks' sizes. Adding up the memory of the states visits every series: 20 ms
 /// for a million. Positions are reported with each commit.

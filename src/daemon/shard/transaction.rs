@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::intake::{Intake, RejectedRecord};
-use crate::{
-    broker::{Batch, BrokerError, Partition},
-    daemon::{plan::Plan, restore::AssignedPartition},
-    engine::Engine,
-    wire::Decoder,
-};
+use crate::broker::{Batch, BrokerError, Partition};
+use crate::daemon::plan::Plan;
+use crate::daemon::restore::AssignedPartition;
+use crate::engine::Engine;
+use crate::wire::Decoder;
 
 /// Input of the open transaction, and measures of the last one.
 pub struct OpenTransaction {

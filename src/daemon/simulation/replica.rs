@@ -1,14 +1,10 @@
 //! A simulated replica: a shard with its own handle on the cluster, which may be paused inside a call.
 
-use std::{
-    sync::mpsc::{Receiver, Sender, channel},
-    thread::JoinHandle,
-};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 
-use crate::{
-    broker::memory::{MemoryCluster, Operation, Pause},
-    daemon::shard::{PollOutcome, Shard, ShardError},
-};
+use crate::broker::memory::{MemoryCluster, Operation, Pause};
+use crate::daemon::shard::{PollOutcome, Shard, ShardError};
 
 pub struct Replica {
     pub shard: Shard,

@@ -5,20 +5,15 @@ use std::sync::Arc;
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
-use super::{
-    outcome::{Changes, Output},
-    scenario::{self, DEAD, FORECASTS, INPUT, MINUTE, STATE, STREAM},
-};
-use crate::{
-    broker::{Broker, Partition, memory::MemoryCluster},
-    daemon::{
-        plan::Plan,
-        shard::{PollOutcome, Shard},
-        status::Status,
-    },
-    env::{Clock, ManualClock},
-    wire::{Envelope, StateKey, StateKind},
-};
+use super::outcome::{Changes, Output};
+use super::scenario::{self, DEAD, FORECASTS, INPUT, MINUTE, STATE, STREAM};
+use crate::broker::memory::MemoryCluster;
+use crate::broker::{Broker, Partition};
+use crate::daemon::plan::Plan;
+use crate::daemon::shard::{PollOutcome, Shard};
+use crate::daemon::status::Status;
+use crate::env::{Clock, ManualClock};
+use crate::wire::{Envelope, StateKey, StateKind};
 
 struct Fixture {
     cluster: MemoryCluster,

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use rand::{Rng, seq::IndexedRandom};
 use rand_pcg::Pcg64Mcg;
 
-use crate::{
-    broker::{Broker, TopicSpec, memory::MemoryCluster},
-    daemon::plan::{FutureCovariatesPlan, Plan, StreamPlan},
-    engine::StreamSpec,
-    forecast::{ForecastSpec, StreamPrior},
-    nn::{CellKind, NetworkSpec, Strategy},
-    series::{Aggregation, Calendar, ExtraFeatures, FEATURES, FutureCovariateSpec, ScaleEstimate, SeriesSpec, Target},
-    time::{EventTime, Grid},
-    wire::{DecodeSpec, Format, KeySource, TimeFormat, TimeSource},
+use crate::broker::memory::MemoryCluster;
+use crate::broker::{Broker, TopicSpec};
+use crate::daemon::plan::{FutureCovariatesPlan, Plan, StreamPlan};
+use crate::engine::StreamSpec;
+use crate::forecast::{ForecastSpec, StreamPrior};
+use crate::nn::{CellKind, NetworkSpec, Strategy};
+use crate::series::{
+    Aggregation, Calendar, ExtraFeatures, FEATURES, FutureCovariateSpec, ScaleEstimate, SeriesSpec, Target,
 };
+use crate::time::{EventTime, Grid};
+use crate::wire::{DecodeSpec, Format, KeySource, TimeFormat, TimeSource};
 
 pub const GROUP: &str = "app";
 pub const STREAM: &str = "load";

@@ -2,10 +2,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use crate::{
-    broker::kafka::{KafkaOptions, PropertySource},
-    settings::{Auto, Kafka, Secret, Settings},
-};
+use crate::broker::kafka::{KafkaOptions, PropertySource};
+use crate::settings::{Auto, Kafka, Secret, Settings};
 
 /// The options of every Kafka client of this instance.
 pub fn kafka_options(settings: &Settings, instance: &str) -> KafkaOptions {

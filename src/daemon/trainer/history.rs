@@ -2,17 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{
-    broker::{Broker, BrokerError, Partition, StartPosition},
-    daemon::{
-        future_covariates::FutureCovariateHistory,
-        plan::{StreamPlan, TrainingPlan},
-    },
-    series::{ScaleEstimate, values_on_grid},
-    time::EventTime,
-    train::{SequenceBuilder, TrainingSequence},
-    wire::Decoder,
-};
+use crate::broker::{Broker, BrokerError, Partition, StartPosition};
+use crate::daemon::future_covariates::FutureCovariateHistory;
+use crate::daemon::plan::{StreamPlan, TrainingPlan};
+use crate::series::{ScaleEstimate, values_on_grid};
+use crate::time::EventTime;
+use crate::train::{SequenceBuilder, TrainingSequence};
+use crate::wire::Decoder;
 
 /// The most records of one read.
 const READ_RECORDS: usize = 10_000;

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{
-    broker::{BrokerError, Member, MemberEvent, Publisher},
-    daemon::{context::Context, model_subscription::ModelSubscription},
-};
+use crate::broker::{BrokerError, Member, MemberEvent, Publisher};
+use crate::daemon::context::Context;
+use crate::daemon::model_subscription::ModelSubscription;
 
 /// What the leader holds.
 pub struct Leader {

@@ -3,19 +3,15 @@
 use std::sync::Arc;
 
 use super::{leadership::Leader, round_error::RoundError};
-use crate::{
-    broker::ProducerRecord,
-    daemon::{
-        context::Context,
-        model_subscription::{ModelSubscription, VERSIONS_KEPT},
-        plan::StreamPlan,
-    },
-    dashboard::state::{Decision, TrainingOutcome},
-    forecast::StreamPrior,
-    nn::Weights,
-    telemetry::metrics,
-    wire::{Manifest, PublishReason, Release},
-};
+use crate::broker::ProducerRecord;
+use crate::daemon::context::Context;
+use crate::daemon::model_subscription::{ModelSubscription, VERSIONS_KEPT};
+use crate::daemon::plan::StreamPlan;
+use crate::dashboard::state::{Decision, TrainingOutcome};
+use crate::forecast::StreamPrior;
+use crate::nn::Weights;
+use crate::telemetry::metrics;
+use crate::wire::{Manifest, PublishReason, Release};
 
 /// Why weights are rolled back, as the dashboard shows it.
 const ROLLBACK_REASON: &str = "on the newest history they do worse than the weights they were trained from";

@@ -2,23 +2,17 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
-use super::{
-    history,
-    leadership::Leadership,
-    publication::{Challenger, Champion, count_round, finite, publish},
-    round_error::RoundError,
-};
-use crate::{
-    daemon::{
-        context::Context,
-        plan::{StreamPlan, TrainingPlan},
-    },
-    dashboard::state::{Decision, TrainingOutcome, TrainingStep},
-    nn::Weights,
-    telemetry::metrics,
-    train::{self, Outcome, Progress, TrainError, TrainSpec, TrainingSequence, Verdict},
-    wire::PublishReason,
-};
+use super::history;
+use super::leadership::Leadership;
+use super::publication::{Challenger, Champion, count_round, finite, publish};
+use super::round_error::RoundError;
+use crate::daemon::context::Context;
+use crate::daemon::plan::{StreamPlan, TrainingPlan};
+use crate::dashboard::state::{Decision, TrainingOutcome, TrainingStep};
+use crate::nn::Weights;
+use crate::telemetry::metrics;
+use crate::train::{self, Outcome, Progress, TrainError, TrainSpec, TrainingSequence, Verdict};
+use crate::wire::PublishReason;
 
 /// The longest rest between two updates of the weights: the group membership must be polled meanwhile.
 const MAX_REST: Duration = Duration::from_secs(2);
