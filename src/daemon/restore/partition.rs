@@ -34,6 +34,7 @@ pub struct RestoreInputs<'a> {
 
 /// A partition that the group has assigned to this shard.
 pub struct AssignedPartition {
+    partition: Partition,
     /// The streams that read it.
     pub tasks: Vec<PartitionTask>,
     phase: Phase,
@@ -104,6 +105,7 @@ impl AssignedPartition {
             })
             .collect();
         Self {
+            partition: partition.clone(),
             tasks,
             phase: Phase::Assigned,
             committed,
@@ -176,7 +178,6 @@ impl AssignedPartition {
     pub fn advance(
         &mut self,
         inputs: &mut RestoreInputs<'_>,
-        partition: &Partition,
         may_begin: bool,
         wait: Duration,
     ) -> Result<SliceOutcome, BrokerError> {
@@ -185,14 +186,14 @@ impl AssignedPartition {
             Phase::Assigned if !may_begin => Ok(SliceOutcome::Idle),
             Phase::Suspended { until } if !may_begin || inputs.now < *until => Ok(SliceOutcome::Idle),
             Phase::Assigned | Phase::Suspended { .. } => {
-                match self.open_state_topic(inputs, partition)? {
+                match self.open_state_topic(inputs)? {
                     Some(loading) => self.phase = loading,
-                    None => return self.snapshots_loaded(inputs, partition),
+                    None => return self.snapshots_loaded(inputs),
                 }
                 Ok(SliceOutcome::More)
             }
             Phase::LoadingSnapshots { reader, copied, next, end } => {
-                let mut loader = SnapshotLoader::new(inputs.engine, &mut self.tasks, partition, &mut self.stats);
+                let mut loader = SnapshotLoader::new(inputs.engine, &mut self.tasks, &self.partition, &mut self.stats);
                 if let Some(copy) = self.copy.as_ref().and_then(|copy| copy.records(*copied, SLICE_RECORDS)) {
                     loader.load(copy.map(|(key, value)| (Some(key), Some(value))));
                     self.stats.warm = self.stats.snapshots;
@@ -201,7 +202,7 @@ impl AssignedPartition {
                     loader.load(batch.iter().map(|record| (record.key, record.payload)));
                     *next = batch.next_offset().unwrap_or(*next);
                 } else if reader.has_reached(*end)? {
-                    return self.snapshots_loaded(inputs, partition);
+                    return self.snapshots_loaded(inputs);
                 }
                 Ok(SliceOutcome::More)
             }
@@ -212,7 +213,7 @@ impl AssignedPartition {
                         return Ok(SliceOutcome::More);
                     }
                 }
-                self.begin_replay(inputs, partition, replay_from)
+                self.begin_replay(inputs, replay_from)
             }
             Phase::Replaying { reader } => {
                 let batch = reader.read(wait, SLICE_RECORDS)?;
@@ -230,12 +231,8 @@ impl AssignedPartition {
     }
 
     /// Opens the partition of the state topic that holds the snapshots; `None` where it is empty.
-    fn open_state_topic(
-        &mut self,
-        inputs: &RestoreInputs<'_>,
-        partition: &Partition,
-    ) -> Result<Option<Phase>, BrokerError> {
-        let number = partition.number % inputs.plan.state_partitions;
+    fn open_state_topic(&mut self, inputs: &RestoreInputs<'_>) -> Result<Option<Phase>, BrokerError> {
+        let number = self.partition.number % inputs.plan.state_partitions;
         let state = Partition { topic: inputs.plan.state_topic.as_str().into(), number };
         let range = inputs.broker.offsets(&state)?;
         // A topic that ends before the copy does was recreated.
@@ -252,11 +249,7 @@ impl AssignedPartition {
     }
 
     /// All snapshots are loaded: decides where serving begins, and from where the input must be replayed for that.
-    fn snapshots_loaded(
-        &mut self,
-        inputs: &mut RestoreInputs<'_>,
-        partition: &Partition,
-    ) -> Result<SliceOutcome, BrokerError> {
+    fn snapshots_loaded(&mut self, inputs: &mut RestoreInputs<'_>) -> Result<SliceOutcome, BrokerError> {
         self.copy = None;
         let evidence = Evidence {
             committed: self.committed,
@@ -264,7 +257,7 @@ impl AssignedPartition {
             fingerprint: self.tasks.iter().find_map(|task| task.checkpoint.as_ref()?.topic_fingerprint),
             seen_shorter: self.seen_shorter,
         };
-        match ServingPosition::find(inputs.broker, partition, evidence)? {
+        match ServingPosition::find(inputs.broker, &self.partition, evidence)? {
             ServingPosition::At(offset) => self.serve_from = offset,
             ServingPosition::Recreated(oldest) => self.discard_stale_state(inputs.engine, oldest),
             ServingPosition::Unsure => {
@@ -273,12 +266,12 @@ impl AssignedPartition {
                 return Ok(SliceOutcome::More);
             }
         }
-        let replay_from = self.resume_tasks(inputs, partition)?;
+        let replay_from = self.resume_tasks(inputs)?;
         if self.tasks.iter().any(|task| task.feed.is_some()) {
             self.phase = Phase::LoadingCovariates { replay_from };
             return Ok(SliceOutcome::More);
         }
-        self.begin_replay(inputs, partition, replay_from)
+        self.begin_replay(inputs, replay_from)
     }
 
     /// The topic was recreated: empties the tasks, and notes the series whose snapshots the next commit deletes.
@@ -292,7 +285,7 @@ impl AssignedPartition {
     }
 
     /// Sets every task to where its checkpoint says. Returns the offset from which the input must be replayed.
-    fn resume_tasks(&mut self, inputs: &mut RestoreInputs<'_>, partition: &Partition) -> Result<i64, BrokerError> {
+    fn resume_tasks(&mut self, inputs: &mut RestoreInputs<'_>) -> Result<i64, BrokerError> {
         let engine = &mut *inputs.engine;
         let mut replay_from = self.serve_from;
         for task in &mut self.tasks {
@@ -301,7 +294,7 @@ impl AssignedPartition {
             let stream = &inputs.plan.streams[task.stream];
             if let Some(plan) = &stream.future_covariates {
                 let watermarks = &mut progress.watermarks;
-                task.feed = Some(FutureCovariateFeed::open(inputs.broker, stream, plan, partition, watermarks)?);
+                task.feed = Some(FutureCovariateFeed::open(inputs.broker, stream, plan, &self.partition, watermarks)?);
             }
             if task.checkpoint.is_some() {
                 engine.resume(task.handle, &progress);
@@ -315,23 +308,18 @@ impl AssignedPartition {
     }
 
     /// The future covariates are loaded: begins the replay, or ends the restore where there is nothing to replay.
-    fn begin_replay(
-        &mut self,
-        inputs: &mut RestoreInputs<'_>,
-        partition: &Partition,
-        replay_from: i64,
-    ) -> Result<SliceOutcome, BrokerError> {
+    fn begin_replay(&mut self, inputs: &mut RestoreInputs<'_>, replay_from: i64) -> Result<SliceOutcome, BrokerError> {
         for task in &mut self.tasks {
             let position = inputs.engine.position(task.handle);
             show_recorded_covariates(inputs.engine, task, position);
         }
-        let oldest = inputs.broker.offsets(partition)?.start;
+        let oldest = inputs.broker.offsets(&self.partition)?.start;
         if oldest > replay_from {
             let not_replayed = oldest.min(self.serve_from) - replay_from;
             let unread = (oldest - self.serve_from).max(0);
             tracing::warn!(
-                topic = %partition.topic, partition = partition.number, offset = replay_from, oldest, not_replayed,
-                unread,
+                topic = %self.partition.topic, partition = self.partition.number, offset = replay_from, oldest,
+                not_replayed, unread,
                 "retention deleted input that the restore needs; series continue from older snapshots, unread records \
                  are lost. Let the topic keep its records for longer than checkpoint_interval"
             );
@@ -340,7 +328,7 @@ impl AssignedPartition {
         if replay_from >= self.serve_from || oldest >= self.serve_from {
             return Ok(self.ready(inputs.engine));
         }
-        let reader = inputs.broker.reader(partition, StartPosition::Offset(replay_from))?;
+        let reader = inputs.broker.reader(&self.partition, StartPosition::Offset(replay_from))?;
         self.phase = Phase::Replaying { reader };
         Ok(SliceOutcome::More)
     }

@@ -123,7 +123,7 @@ impl RestoreSchedule {
         for (partition, assigned) in &mut self.partitions {
             let (topic, number) = (&*partition.topic, partition.number);
             let before = assigned.state();
-            let slice = assigned.advance(inputs, partition, restoring < MAX_CONCURRENT_RESTORES, wait);
+            let slice = assigned.advance(inputs, restoring < MAX_CONCURRENT_RESTORES, wait);
             // A restore that began and ended in one slice has taken its share of the iteration as well.
             restoring += usize::from(before != PartitionState::Restoring && before != assigned.state());
             match slice {

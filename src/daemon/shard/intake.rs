@@ -32,6 +32,7 @@ pub struct Accepted {
     pub unread: BTreeSet<Partition>,
 }
 
+/// Decodes polled records, and passes the observations to the engine.
 pub struct Intake<'a> {
     pub plan: &'a Plan,
     pub engine: &'a mut Engine,

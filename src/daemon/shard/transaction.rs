@@ -24,6 +24,7 @@ pub struct OpenTransaction {
 }
 
 impl OpenTransaction {
+    /// `now` counts as the last commit.
     pub fn new(now: u64) -> Self {
         Self {
             inbox: Vec::new(),

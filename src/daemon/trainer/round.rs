@@ -17,6 +17,7 @@ use crate::wire::PublishReason;
 /// The longest rest between two updates of the weights: the group membership must be polled meanwhile.
 const MAX_REST: Duration = Duration::from_secs(2);
 
+/// One training round of one stream. It publishes at most one set of weights.
 pub struct TrainingRound<'a> {
     pub context: &'a Context,
     /// Whether this trainer still leads.
