@@ -5,21 +5,11 @@ use jiff::tz::TimeZone;
 use crate::{time::EventTime, wire::TimeFormat};
 
 /// Formats of a date with a time of day, and of a date alone.
+#[rustfmt::skip]
 const PATTERNS: [&str; 14] = [
-    "%Y-%m-%d %H:%M:%S",
-    "%Y-%m-%dT%H:%M:%S",
-    "%Y-%m-%d %H:%M:%S.%f",
-    "%Y-%m-%dT%H:%M:%S.%f",
-    "%Y-%m-%d %H:%M",
-    "%Y-%m-%dT%H:%M",
-    "%Y/%m/%d %H:%M:%S",
-    "%Y/%m/%d %H:%M",
-    "%m/%d/%Y %H:%M",
-    "%d/%m/%Y %H:%M",
-    "%d.%m.%Y %H:%M",
-    "%Y-%m-%d",
-    "%Y/%m/%d",
-    "%m/%d/%Y",
+    "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%d %H:%M",
+    "%Y-%m-%dT%H:%M", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M", "%d.%m.%Y %H:%M",
+    "%Y-%m-%d", "%Y/%m/%d", "%m/%d/%Y",
 ];
 
 /// Smaller whole numbers count steps. Larger ones count time since 1970; in seconds, this bound is March 1973.

@@ -90,7 +90,7 @@ fn a_refused_daemon_reports_what_to_check_and_does_not_end() {
     let password = kafka.with_password("SCRAM-SHA-512", SCRAM);
     let cases: [(&str, String, &[&str]); 6] = [
         ("authority", password.replace("authority.pem", "stranger.pem"), &["kafka.ssl_ca_file"]),
-        ("host", password.replace("127.0.0.1", "localhost"), &["made out to the host"]),
+        ("host", password.replace("127.0.0.1", "localhost"), &["must name the host"]),
         ("nothing", certificate(""), &["kafka.ssl_certificate_file"]),
         ("impostor", with_certificate(kafka, "impostor.pem", "impostor.key", ""), &["kafka.ssl_certificate_file"]),
         ("mechanism", kafka.with_password("SCRAM-SHA-256", PLAIN), &["kafka.sasl_mechanism"]),

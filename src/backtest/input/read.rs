@@ -55,7 +55,13 @@ pub fn read(source: impl Read, name: &str, spec: &ReadSpec) -> Result<Table, Dat
     };
     let columns = Columns::new(location, names, spec)?;
     let format = timestamp_format(location, &columns, spec, &sample)?;
-    let mut reader = TableReader::new(location, spec, columns, format);
+    let table = Table {
+        past_covariates: spec.past_covariates.clone(),
+        future_covariates: spec.future_covariates.clone(),
+        ..Table::default()
+    };
+    let (step, keys, counts) = (spec.interval.unwrap_or(COUNTED_STEP), BTreeMap::new(), Vec::new());
+    let mut reader = TableReader { location, spec, columns, format, step, keys, counts, rows: 0, table };
     for record in sample.into_iter().map(Ok).chain(records) {
         reader.add(&record.map_err(|error| location.csv_error(&error))?)?;
     }
@@ -98,36 +104,14 @@ struct TableReader<'a> {
     step: i64,
     /// Long layout: index of each series.
     keys: BTreeMap<String, u32>,
-    readings: Vec<Reading>,
     /// Long layout: number of rows of each series so far.
     counts: Vec<u32>,
-    /// Covariates so far; see [`Table`].
-    past_covariates: Vec<f64>,
-    future_covariates: Vec<f64>,
-    future_covariate_times: Vec<EventTime>,
     rows: u32,
-    gaps: u64,
+    /// The table so far. In the wide layout the index of a column stands for the series until all roles are known.
+    table: Table,
 }
 
-impl<'a> TableReader<'a> {
-    fn new(location: Location<'a>, spec: &'a ReadSpec, columns: Columns, format: TimestampFormat) -> Self {
-        Self {
-            location,
-            spec,
-            columns,
-            format,
-            step: spec.interval.unwrap_or(COUNTED_STEP),
-            keys: BTreeMap::new(),
-            readings: Vec::new(),
-            counts: Vec::new(),
-            past_covariates: Vec::new(),
-            future_covariates: Vec::new(),
-            future_covariate_times: Vec::new(),
-            rows: 0,
-            gaps: 0,
-        }
-    }
-
+impl TableReader<'_> {
     fn add(&mut self, record: &ByteRecord) -> Result<(), DataError> {
         let time = match self.columns.time {
             Some(column) => {
@@ -153,14 +137,14 @@ impl<'a> TableReader<'a> {
         let time = time.map_or_else(|| self.counted_time(record, self.rows), Ok)?;
         for &column in &self.columns.past_covariates {
             let number = self.number(record, column)?;
-            self.past_covariates.push(number.unwrap_or(f64::NAN));
+            self.table.past_covariate_values.push(number.unwrap_or(f64::NAN));
         }
         for &column in &self.columns.future_covariates {
             let number = self.number(record, column)?;
-            self.future_covariates.push(number.unwrap_or(f64::NAN));
+            self.table.future_covariate_values.push(number.unwrap_or(f64::NAN));
         }
         if !self.columns.future_covariates.is_empty() {
-            self.future_covariate_times.push(time);
+            self.table.future_covariate_times.push(time);
         }
         for column in 0..record.len() {
             let role = self.columns.roles[column];
@@ -170,11 +154,10 @@ impl<'a> TableReader<'a> {
             match self.number(record, column) {
                 Ok(Some(value)) => {
                     self.columns.roles[column] = Role::Series;
-                    // The column's index stands for the series until all roles are known.
                     let series = u32::try_from(column).unwrap_or(u32::MAX);
-                    self.readings.push(Reading { time, value, series, row: self.rows, position: self.rows });
+                    self.table.readings.push(Reading { time, value, series, row: self.rows, position: self.rows });
                 }
-                Ok(None) => self.gaps += 1,
+                Ok(None) => self.table.gaps += 1,
                 Err(_) if role == Role::Undecided => self.columns.roles[column] = Role::Ignored,
                 Err(error) => return Err(error),
             }
@@ -198,8 +181,8 @@ impl<'a> TableReader<'a> {
         let time = time.map_or_else(|| self.counted_time(record, row), Ok)?;
         self.counts[series as usize] += 1;
         match self.number(record, columns.value)? {
-            Some(value) => self.readings.push(Reading { time, value, series, row, position: 0 }),
-            None => self.gaps += 1,
+            Some(value) => self.table.readings.push(Reading { time, value, series, row, position: 0 }),
+            None => self.table.gaps += 1,
         }
         Ok(())
     }
@@ -219,66 +202,59 @@ impl<'a> TableReader<'a> {
     }
 
     fn table(mut self) -> Result<Table, DataError> {
-        if self.readings.is_empty() {
+        if self.table.readings.is_empty() {
             let expected = "numbers in at least one column besides the time";
             return Err(self.location.file_error("it holds no numbers", expected));
         }
-        let ignored_columns = self.columns.ignored();
-        let (series, rows) = if self.columns.long.is_some() { self.order_long() } else { self.order_wide() };
-        let interval = match self.spec.interval {
+        self.table.ignored_columns = self.columns.ignored();
+        if self.columns.long.is_some() {
+            self.order_long()
+        } else {
+            self.order_wide()
+        }
+        self.table.interval = match self.spec.interval {
             Some(interval) => interval,
             None if self.columns.time.is_none() || self.format == TimestampFormat::Steps => COUNTED_STEP,
-            None => median_step(&self.readings, self.counts.len()).ok_or_else(|| {
+            None => median_step(&self.table.readings, self.counts.len()).ok_or_else(|| {
                 self.location.file_error("time never advances", "at least two rows at different times, or --interval")
             })?,
         };
-        Ok(Table {
-            series,
-            readings: self.readings,
-            rows,
-            interval,
-            gaps: self.gaps,
-            past_covariates: self.spec.past_covariates.clone(),
-            past_covariate_values: self.past_covariates,
-            future_covariates: self.spec.future_covariates.clone(),
-            future_covariate_values: self.future_covariates,
-            future_covariate_times: self.future_covariate_times,
-            ignored_columns,
-        })
+        Ok(self.table)
     }
 
-    /// Numbers the columns that are series. Returns the names of the series and the number of rows.
-    fn order_wide(&mut self) -> (Vec<String>, usize) {
+    /// Numbers the columns that are series.
+    fn order_wide(&mut self) {
         let Columns { names, roles, .. } = &self.columns;
         let columns: Vec<usize> = (0..names.len()).filter(|&column| roles[column] == Role::Series).collect();
         let mut series_of_column = vec![0; names.len()];
         for (series, column) in (0..).zip(&columns) {
             series_of_column[*column] = series;
         }
-        for reading in &mut self.readings {
+        for reading in &mut self.table.readings {
             reading.series = series_of_column[reading.series as usize];
         }
-        (columns.into_iter().map(|column| names[column].clone()).collect(), self.rows as usize)
+        self.table.series = columns.into_iter().map(|column| names[column].clone()).collect();
+        self.table.rows = self.rows as usize;
     }
 
     /// Merges the series by time, as in a topic. Each series keeps the order of the file, so that its late readings
-    /// stay late. Returns the names of the series and the number of rows of the longest one.
-    fn order_long(&mut self) -> (Vec<String>, usize) {
+    /// stay late.
+    fn order_long(&mut self) {
         let mut newest = vec![i64::MIN; self.counts.len()];
-        let mut order: Vec<(i64, Reading)> = Vec::with_capacity(self.readings.len());
-        for reading in self.readings.drain(..) {
+        let mut order: Vec<(i64, Reading)> = Vec::with_capacity(self.table.readings.len());
+        for reading in self.table.readings.drain(..) {
             let newest = &mut newest[reading.series as usize];
             *newest = reading.time.0.max(*newest);
             order.push((*newest, reading));
         }
         order.sort_by_key(|(newest, _)| *newest);
         let numbered = (0..).zip(order).map(|(position, (_, reading))| Reading { position, ..reading });
-        self.readings = numbered.collect();
-        let mut names = vec![String::new(); self.counts.len()];
+        self.table.readings = numbered.collect();
+        self.table.series = vec![String::new(); self.counts.len()];
         for (name, series) in std::mem::take(&mut self.keys) {
-            names[series as usize] = name;
+            self.table.series[series as usize] = name;
         }
-        (names, self.counts.iter().max().map_or(0, |rows| *rows as usize))
+        self.table.rows = self.counts.iter().max().map_or(0, |rows| *rows as usize);
     }
 }
 

@@ -7,15 +7,10 @@ use super::canvas::{Area, Drawing, FAINT, PlotError, PlotFile, Scale, axes, draw
 /// Limit of the decimal logarithms. Smaller numbers are negligible in `f32`.
 const MIN_LOG: f64 = -20.0;
 /// One colour per recurrent cell; further lines start again with the first.
+#[rustfmt::skip]
 const COLORS: [RGBColor; 8] = [
-    RGBColor(29, 78, 216),
-    RGBColor(217, 119, 6),
-    RGBColor(5, 150, 105),
-    RGBColor(190, 24, 93),
-    RGBColor(109, 40, 217),
-    RGBColor(8, 145, 178),
-    RGBColor(101, 83, 45),
-    RGBColor(75, 85, 99),
+    RGBColor(29, 78, 216), RGBColor(217, 119, 6), RGBColor(5, 150, 105), RGBColor(190, 24, 93),
+    RGBColor(109, 40, 217), RGBColor(8, 145, 178), RGBColor(101, 83, 45), RGBColor(75, 85, 99),
 ];
 
 /// Two lines of one colour.

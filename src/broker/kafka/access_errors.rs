@@ -1,36 +1,40 @@
 //! Authentication and authorization failures: how librdkafka and the brokers report them, and which setting to check.
 
 /// Parts of error messages, and what an operator should check. The first part that occurs counts.
-const ADVICE: &[(&str, &str)] = &[
-    ("ssl.ca.location failed", "check kafka.ssl_ca_file: it must hold certificates (PEM)"),
-    ("ssl.certificate.location failed", "check kafka.ssl_certificate_file: it must hold a certificate (PEM)"),
+const ADVICE: &[(&[&str], &str)] = &[
+    (&["ssl.ca.location failed"], "check kafka.ssl_ca_file: it must hold certificates (PEM)"),
+    (&["ssl.certificate.location failed"], "check kafka.ssl_certificate_file: it must hold a certificate (PEM)"),
     (
-        "ssl.key.location failed",
+        &["ssl.key.location failed"],
         "check kafka.ssl_key_file: it must hold a private key (PEM), and kafka.ssl_key_password must decrypt it",
     ),
-    ("key values mismatch", "check kafka.ssl_key_file: it must belong to kafka.ssl_certificate_file"),
-    ("Private key check failed", "check kafka.ssl_key_file: it must belong to kafka.ssl_certificate_file"),
     (
-        "No matching issuer",
+        &["key values mismatch", "Private key check failed"],
+        "check kafka.ssl_key_file: it must belong to kafka.ssl_certificate_file",
+    ),
+    (
+        &["No matching issuer"],
         "check kafka.ssl_certificate_file: the broker trusts none of the authorities that signed it",
     ),
     (
-        "certificate verify failed",
+        &["certificate verify failed"],
         "check kafka.ssl_ca_file: this authority must have signed the broker's certificate, which must name the host \
          as kafka.brokers does",
     ),
     (
-        "SSL routines",
+        &["SSL routines"],
         "check kafka.ssl_certificate_file and kafka.ssl_key_file: the broker may require a client certificate from an \
          authority that it trusts",
     ),
-    ("SASL", "check kafka.sasl_username, kafka.sasl_password (or its file) and kafka.sasl_mechanism"),
-    ("uthentication", "check kafka.sasl_username, kafka.sasl_password (or its file) and kafka.sasl_mechanism"),
     (
-        "brokers are down",
+        &["SASL", "uthentication"],
+        "check kafka.sasl_username, kafka.sasl_password (or its file) and kafka.sasl_mechanism",
+    ),
+    (
+        &["brokers are down"],
         "check that kafka.brokers are reachable and that kafka.security_protocol matches their listener",
     ),
-    ("uthorization failed", "grant it: `foretide check --acls USER` prints every ACL that is needed"),
+    (&["uthorization failed"], "grant it: `foretide check --acls USER` prints every ACL that is needed"),
 ];
 
 /// Whether `message` says that a TLS or SASL handshake was rejected by either side.
@@ -47,7 +51,7 @@ pub(super) fn is_authorization_failure(message: &str) -> bool {
 /// Appends the matching advice to `text`, which reads "what was done: what went wrong".
 pub(super) fn with_advice(text: String) -> String {
     let reason = text.split_once(": ").map_or(text.as_str(), |(_, reason)| reason);
-    match ADVICE.iter().find(|(part, _)| reason.contains(part)) {
+    match ADVICE.iter().find(|(parts, _)| parts.iter().any(|part| reason.contains(part))) {
         Some((_, advice)) => format!("{text}; {advice}"),
         None => text,
     }
