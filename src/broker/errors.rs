@@ -3,7 +3,7 @@
 use super::records::Partition;
 
 /// The result of a call to the broker.
-pub(super) type Result<T, E = BrokerError> = std::result::Result<T, E>;
+pub type Result<T, E = BrokerError> = std::result::Result<T, E>;
 
 /// An error of a call to the broker.
 #[derive(Debug, thiserror::Error)]

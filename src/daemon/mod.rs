@@ -2,7 +2,7 @@
 
 mod context;
 pub mod forecasts;
-mod future_covariates;
+pub mod future_covariates;
 mod lag_monitor;
 mod model_subscription;
 mod partition_task;
@@ -10,9 +10,7 @@ pub mod permissions;
 pub mod plan;
 mod process;
 mod restore;
-mod shard;
-#[cfg(test)]
-mod simulation;
+pub mod shard;
 pub mod sizing;
 pub mod specs;
 pub mod status;

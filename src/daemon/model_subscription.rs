@@ -134,33 +134,3 @@ impl ModelSubscription {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use super::*;
-    use crate::broker::{ProducerRecord, TopicSpec, memory::MemoryCluster};
-
-    /// Waiting for an open transaction ends when the process stops. Once it has ended, the subscription reads on.
-    #[test]
-    fn an_open_transaction_on_the_models_topic_does_not_delay_a_stop() {
-        let cluster = MemoryCluster::new();
-        let plan = TopicSpec { name: "models".into(), partitions: 1, compacted: true, max_record_bytes: 1 << 20 };
-        cluster.create(&plan).unwrap();
-        cluster.delay_markers(true);
-        let record =
-            ProducerRecord { topic: "models", partition: Some(0), key: Some(b"k"), payload: Some(b"v"), headers: &[] };
-        cluster.publisher("trainer").unwrap().publish(&[record]).unwrap();
-        let mut subscription = ModelSubscription::open("models", &cluster).unwrap();
-        let calls = Cell::new(0);
-        let stopped = || {
-            calls.set(calls.get() + 1);
-            calls.get() > 5
-        };
-        assert_eq!(subscription.catch_up(&cluster, &stopped).unwrap(), None);
-        assert_eq!(calls.get(), 6, "it calls each time round");
-        cluster.delay_markers(false);
-        assert_eq!(subscription.catch_up(&cluster, &|| false).unwrap(), Some(Vec::new()));
-    }
-}

@@ -3,9 +3,9 @@
 use super::{
     cluster::MemoryCluster, faults::Operation, member::MemoryMember, publisher::MemoryPublisher, reader::MemoryReader,
 };
-use crate::broker::client::{Broker, Member, OffsetRange, Publisher, Reader, StartPosition, TopicSpec};
-use crate::broker::errors::Result;
-use crate::broker::records::Partition;
+use foretide::broker::{Broker, Member, OffsetRange, Publisher, Reader, StartPosition, TopicSpec};
+use foretide::broker::Result;
+use foretide::broker::Partition;
 
 impl Broker for MemoryCluster {
     fn join(&self, group: &str, transactional_id: &str, topics: &[String]) -> Result<Box<dyn Member>> {

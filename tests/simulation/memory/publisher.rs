@@ -2,7 +2,7 @@
 
 use super::cluster::MemoryCluster;
 use super::faults::{Fault, Operation};
-use crate::broker::{client::Publisher, errors::Result, records::ProducerRecord};
+use foretide::broker::{ProducerRecord, Publisher, Result};
 
 #[derive(Debug)]
 pub(super) struct MemoryPublisher {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::group::{Group, MemberId};
 use super::log::{Log, StoredRecord};
 use super::partitioner::partition_of;
-use crate::broker::client::TopicSpec;
-use crate::broker::errors::{BrokerError, Result};
-use crate::broker::records::{Partition, ProducerRecord};
+use foretide::broker::TopicSpec;
+use foretide::broker::{BrokerError, Result};
+use foretide::broker::{Partition, ProducerRecord};
 
 #[derive(Debug)]
 pub(super) struct Topic {

@@ -1,19 +1,25 @@
 //! Single restores: from a standby copy, of a recreated topic, after retention, past unusable records.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
-use super::outcome::{Changes, Output};
-use super::scenario::{self, DEAD, FORECASTS, INPUT, MINUTE, STATE, STREAM};
-use crate::broker::memory::MemoryCluster;
-use crate::broker::{Broker, Partition};
-use crate::daemon::plan::Plan;
-use crate::daemon::shard::{PollOutcome, Shard};
-use crate::daemon::status::Status;
-use crate::env::{Clock, ManualClock};
-use crate::wire::{Envelope, StateKey, StateKind};
+use super::{
+    outcome::{Changes, Output},
+    scenario::{self, DEAD, FORECASTS, INPUT, MINUTE, MODELS, STATE, STREAM},
+};
+use crate::memory::MemoryCluster;
+use foretide::{
+    broker::{Broker, Partition, ProducerRecord},
+    daemon::{
+        plan::Plan,
+        shard::{PollOutcome, Shard, ShardError},
+        status::Status,
+    },
+    env::{Clock, ManualClock},
+    wire::{Envelope, StateKey, StateKind},
+};
 
 struct Fixture {
     cluster: MemoryCluster,
@@ -225,4 +231,28 @@ fn unusable_records_of_the_state_topic_are_skipped() {
     fixture.append(40..45);
     fixture.settle(&mut [&mut shard]);
     Output::committed(&fixture.cluster).assert_is(&fixture.reference());
+}
+
+/// Waiting for an open transaction on the models topic ends when the process stops.
+#[test]
+fn an_open_transaction_on_the_models_topic_does_not_delay_a_stop() {
+    let fixture = Fixture::new(|_| {});
+    fixture.cluster.delay_markers(true);
+    let record =
+        ProducerRecord { topic: MODELS, partition: Some(0), key: Some(b"k"), payload: Some(b"v"), headers: &[] };
+    fixture.cluster.publisher("trainer").unwrap().publish(&[record]).unwrap();
+    let calls = Cell::new(0);
+    let stopped = || {
+        calls.set(calls.get() + 1);
+        calls.get() > 5
+    };
+    let join = |stopped: &dyn Fn() -> bool| {
+        let clock: Arc<dyn Clock> = fixture.clock.clone();
+        let (broker, status) = (Arc::new(fixture.cluster.process()), Arc::new(Status::default()));
+        Shard::join(Arc::clone(&fixture.plan), broker, clock, status, "first", stopped)
+    };
+    assert!(matches!(join(&stopped), Err(ShardError::Stopped)));
+    assert_eq!(calls.get(), 6, "it asks each time round");
+    fixture.cluster.delay_markers(false);
+    assert!(join(&|| false).is_ok());
 }

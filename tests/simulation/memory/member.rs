@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::cluster::MemoryCluster;
 use super::faults::{Delivery, Fault, Operation};
 use super::group::{MemberId, Notice};
-use crate::broker::client::{Member, MemberEvent};
-use crate::broker::errors::{BrokerError, Result};
-use crate::broker::records::{Partition, ProducerRecord};
-use crate::broker::transaction_state::TransactionState;
+use foretide::broker::{Member, MemberEvent};
+use foretide::broker::{BrokerError, Result};
+use foretide::broker::{Partition, ProducerRecord};
+use foretide::broker::TransactionState;
 
 #[derive(Debug)]
 pub(super) struct MemoryMember {

@@ -3,14 +3,18 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::scenario::{self, COVARIATES, DEAD, FORECAST_PARTITIONS, FORECASTS, INPUT, STREAM};
-use crate::broker::memory::MemoryCluster;
-use crate::broker::{Broker, Record};
-use crate::daemon::forecasts::ForecastWriter;
-use crate::daemon::future_covariates::{FutureCovariateDecoder, KeyedFutureValues};
-use crate::daemon::plan::StreamPlan;
-use crate::engine::{Acceptance, Engine, Observation, ServedWeights, TaskHandle, TaskId};
-use crate::nn::{Network, Weights};
-use crate::wire::{Decoder, Rejection, dead_letter};
+use crate::memory::MemoryCluster;
+use foretide::{
+    broker::{Broker, Record},
+    daemon::{
+        forecasts::ForecastWriter,
+        future_covariates::{FutureCovariateDecoder, KeyedFutureValues},
+        plan::StreamPlan,
+    },
+    engine::{Acceptance, Engine, Observation, ServedWeights, TaskHandle, TaskId},
+    nn::{Network, Weights},
+    wire::{Decoder, Rejection, dead_letter},
+};
 
 /// What changed in each partition, by the input position from which on.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::broker::{
+use foretide::broker::{
     Broker, BrokerError, Member, MemberEvent, OffsetRange, Partition, ProducerRecord, StartPosition, TopicSpec,
 };
 

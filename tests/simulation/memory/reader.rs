@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{cluster::MemoryCluster, faults::Operation};
-use crate::broker::client::{Reader, StartPosition};
-use crate::broker::errors::Result;
-use crate::broker::records::{Batch, Partition};
+use foretide::broker::{Reader, StartPosition};
+use foretide::broker::Result;
+use foretide::broker::{Batch, Partition};
 
 #[derive(Debug)]
 pub(super) struct MemoryReader {

@@ -8,6 +8,9 @@
 //! `scripts/simulate N --first-seed S` runs N seeds; the test suite runs 2,000. Environment variables choose them:
 //! `FORETIDE_SIMULATION_SEEDS` (how many), `FORETIDE_SIMULATION_FIRST_SEED`, `FORETIDE_SIMULATION_THREADS`.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
+mod memory;
 mod outcome;
 mod replica;
 mod restore_tests;
@@ -20,7 +23,7 @@ use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::env::{Clock, SystemClock};
+use foretide::env::{Clock, SystemClock};
 use world::World;
 
 /// Counters with a name each: their struct, their sum, and the line that shows them.

@@ -3,8 +3,11 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use crate::broker::memory::{MemoryCluster, Operation, Pause};
-use crate::daemon::shard::{PollOutcome, Shard, ShardError};
+use crate::memory::{MemoryCluster, Operation, Pause};
+use foretide::{
+    broker::,
+    daemon::shard::{PollOutcome, Shard, ShardError},
+};
 
 pub struct Replica {
     pub shard: Shard,

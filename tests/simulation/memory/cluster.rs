@@ -7,7 +7,7 @@ use super::faults::Faults;
 use super::group::Group;
 use super::log::{Log, StoredRecord};
 use super::state::ClusterState;
-use crate::broker::{errors::Result, records::Partition};
+use foretide::broker::{Partition, Result};
 
 /// A process' handle on an in-memory cluster; cheap to clone.
 #[derive(Debug, Clone, Default)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::broker::records::Partition;
+use foretide::broker::Partition;
 
 /// Number of a membership. It grows with every join, so the smallest is the oldest.
 pub(super) type MemberId = u64;

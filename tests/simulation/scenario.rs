@@ -5,14 +5,16 @@ use std::sync::Arc;
 use rand::{Rng, seq::IndexedRandom};
 use rand_pcg::Pcg64Mcg;
 
-use crate::broker::memory::MemoryCluster;
-use crate::broker::{Broker, TopicSpec};
-use crate::daemon::plan::{FutureCovariatesPlan, Plan, StreamPlan};
-use crate::engine::StreamSpec;
-use crate::forecast::{ForecastSpec, StreamPrior};
-use crate::nn::{CellKind, NetworkSpec, Strategy};
-use crate::series::{
-    Aggregation, Calendar, ExtraFeatures, FEATURES, FutureCovariateSpec, ScaleEstimate, SeriesSpec, Target,
+use crate::memory::MemoryCluster;
+use foretide::{
+    broker::{Broker, TopicSpec},
+    daemon::plan::{FutureCovariatesPlan, Plan, StreamPlan},
+    engine::StreamSpec,
+    forecast::{ForecastSpec, StreamPrior},
+    nn::{CellKind, NetworkSpec, Strategy},
+    series::{Aggregation, Calendar, ExtraFeatures, FEATURES, FutureCovariateSpec, ScaleEstimate, SeriesSpec, Target},
+    time::{EventTime, Grid},
+    wire::{DecodeSpec, Format, KeySource, TimeFormat, TimeSource},
 };
 use crate::time::{EventTime, Grid};
 use crate::wire::{DecodeSpec, Format, KeySource, TimeFormat, TimeSource};

@@ -6,18 +6,26 @@ use std::sync::Arc;
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_pcg::Pcg64Mcg;
 
-use super::Totals;
-use super::outcome::{Changes, Output};
-use super::replica::{PauseAttempt, PausedReplica, Replica};
-use super::scenario::{self, COVARIATES, GROUP, INPUT, MINUTE, MODELS, MOST_PARTITIONS, STATE, STREAM};
-use crate::broker::memory::{Delivery, Fault, MemoryCluster, Operation};
-use crate::broker::{Broker, BrokerError, Partition, ProducerRecord};
-use crate::daemon::plan::Plan;
-use crate::daemon::shard::{PollOutcome, Shard, ShardError};
-use crate::daemon::status::Status;
-use crate::env::{Clock, ManualClock};
-use crate::nn::Weights;
-use crate::wire::{Envelope, Manifest, PublishReason, Release, StateKey, TaskCheckpoint};
+use super::{
+    Totals,
+    outcome::{Changes, Output},
+    replica::{PauseAttempt, PausedReplica, Replica},
+    scenario::{self, COVARIATES, GROUP, INPUT, MINUTE, MODELS, MOST_PARTITIONS, STATE, STREAM},
+};
+use crate::memory::{Delivery, Fault, MemoryCluster, Operation};
+use foretide::{
+    broker::{
+        Broker, BrokerError, Partition, ProducerRecord,
+    },
+    daemon::{
+        plan::Plan,
+        shard::{PollOutcome, Shard, ShardError},
+        status::Status,
+    },
+    env::{Clock, ManualClock},
+    nn::Weights,
+    wire::{Envelope, Manifest, PublishReason, Release, StateKey, TaskCheckpoint},
+};
 
 /// Replicas that run side by side. One that resumes after another has taken its slot comes on top.
 const REPLICAS: usize = 3;

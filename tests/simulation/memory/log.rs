@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::broker::records::{Batch, Partition, Record};
+use foretide::broker::{Batch, Partition, Record};
 
 /// A record in a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
