@@ -38,7 +38,7 @@ pub enum BrokerError {
 
 impl BrokerError {
     /// The error of reading at `offset` of a partition that ends at `end`, before it.
-    pub(super) fn position_after_end(partition: &Partition, offset: i64, end: i64) -> Self {
+    pub fn position_after_end(partition: &Partition, offset: i64, end: i64) -> Self {
         Self::Rejected(format!(
             "{partition} ends at offset {end}, before the position {offset}: its records were lost or the topic was \
              recreated; reset the group's offsets to continue"
@@ -46,22 +46,22 @@ impl BrokerError {
     }
 
     /// The error of a topic that the cluster does not know.
-    pub(super) fn unknown_topic(topic: &str) -> Self {
+    pub fn unknown_topic(topic: &str) -> Self {
         Self::Rejected(format!("topic {topic} does not exist; create it first"))
     }
 
     /// The error of using a partition that is not assigned.
-    pub(super) fn not_assigned(partition: &Partition) -> Self {
+    pub fn not_assigned(partition: &Partition) -> Self {
         Self::Rejected(format!("{partition} is not assigned to this member"))
     }
 
     /// The error of releasing a partition that the group has not revoked.
-    pub(super) fn not_revoked(partition: &Partition) -> Self {
+    pub fn not_revoked(partition: &Partition) -> Self {
         Self::Rejected(format!("cannot release {partition}: the group has not revoked it"))
     }
 
     /// The error of using a partition number that the topic does not have.
-    pub(super) fn unknown_partition(topic: &str, number: i32, partitions: i32) -> Self {
+    pub fn unknown_partition(topic: &str, number: i32, partitions: i32) -> Self {
         Self::Rejected(format!("{topic}[{number}] does not exist; the topic has {partitions} partitions"))
     }
 }

@@ -144,7 +144,7 @@ pub struct ProducerRecord<'a> {
 
 impl ProducerRecord<'_> {
     /// Size of key and value in bytes.
-    pub(super) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.key.map_or(0, <[u8]>::len) + self.payload.map_or(0, <[u8]>::len)
     }
 }

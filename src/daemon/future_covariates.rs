@@ -26,9 +26,11 @@ const HISTORY_WAIT: Duration = Duration::from_millis(200);
 /// A record of the future-covariate topic.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CovariateRecord {
+    /// Its offset.
     pub offset: i64,
     /// Its timestamp in milliseconds since the Unix epoch, where it has one.
     pub timestamp: Option<i64>,
+    /// The decoded values, or why they cannot be used.
     pub content: Result<KeyedFutureValues, RejectedCovariates>,
 }
 
@@ -37,17 +39,22 @@ pub struct CovariateRecord {
 pub struct KeyedFutureValues {
     /// The key of their series; empty where they are for all series.
     pub key: String,
+    /// The values.
     pub values: FutureValues,
 }
 
 /// A record that cannot be used, as its dead letter needs it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RejectedCovariates {
+    /// Its offset.
     pub offset: i64,
     /// Its timestamp in milliseconds since the Unix epoch, where it has one.
     pub timestamp: Option<i64>,
+    /// Its key, where it has one.
     pub key: Option<Vec<u8>>,
+    /// Its value; none for a tombstone.
     pub payload: Option<Vec<u8>>,
+    /// The reason.
     pub rejection: Rejection,
 }
 
@@ -77,6 +84,7 @@ impl FutureCovariateDecoder {
         Ok(Self { decoder: Decoder::new(plan.decode.clone()).map_err(wrong)?, keyed: plan.keyed, grid })
     }
 
+    /// Decodes one record.
     pub fn decode(&mut self, record: Record<'_>) -> CovariateRecord {
         let (mut found, keyed, grid, offset) = (None, self.keyed, self.grid, record.offset);
         let names = self.decoder.spec().values.clone();

@@ -20,4 +20,5 @@ mod trainer;
 mod worker;
 
 pub use process::{Daemon, DaemonError};
+pub use restore::RestoreStats;
 pub use trainer::history;

@@ -11,18 +11,22 @@ mod transaction;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use super::forecasts::ForecastWriter;
-use super::model_subscription::ModelSubscription;
-use super::plan::Plan;
-use super::restore::{RestoreInputs, RestoreSchedule};
-use super::status::Status;
-use super::topics;
-use crate::broker::{Broker, BrokerError, MemberEvent, Partition};
-use crate::engine::Engine;
-use crate::env::Clock;
-use crate::nn::NetworkError;
-use crate::telemetry::metrics;
-use crate::wire::{DecodeSpecError, Decoder};
+use super::{
+    forecasts::ForecastWriter,
+    model_subscription::ModelSubscription,
+    plan::Plan,
+    restore::{RestoreInputs, RestoreSchedule, RestoreStats},
+    status::Status,
+    topics,
+};
+use crate::{
+    broker::{Broker, BrokerError, MemberEvent, Partition},
+    engine::Engine,
+    env::Clock,
+    nn::NetworkError,
+    telemetry::metrics,
+    wire::{DecodeSpecError, Decoder},
+};
 use commit::{CommitInputs, commit};
 use commit_metrics::{CommittedTransaction, TransactionTimes, clear_covariate_dead_letters};
 use membership::{GroupMembership, Membership};
@@ -138,13 +142,13 @@ impl Shard {
         self.membership.member.leave()
     }
 
-    #[cfg(test)]
+    /// The size of the standby copies in bytes.
     pub fn standby_copy_bytes(&self) -> usize {
         self.restores.standby.bytes()
     }
 
-    #[cfg(test)]
-    pub fn restore_stats(&self) -> Vec<super::restore::RestoreStats> {
+    /// Counts of the restores of the assigned partitions.
+    pub fn restore_stats(&self) -> Vec<RestoreStats> {
         self.restores.partitions.values().map(|assigned| assigned.stats).collect()
     }
 

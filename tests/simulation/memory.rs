@@ -25,5 +25,5 @@ mod state;
 mod tests;
 
 pub use cluster::MemoryCluster;
-pub use faults::{Delivery, Fault, Faults, Operation, Pause};
+pub use faults::{Delivery, Fault, Operation, Pause};
 pub use log::StoredRecord;

@@ -4,10 +4,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use crate::memory::{MemoryCluster, Operation, Pause};
-use foretide::{
-    broker::,
-    daemon::shard::{PollOutcome, Shard, ShardError},
-};
+use foretide::daemon::shard::{PollOutcome, Shard, ShardError};
 
 pub struct Replica {
     pub shard: Shard,

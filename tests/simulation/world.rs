@@ -14,9 +14,7 @@ use super::{
 };
 use crate::memory::{Delivery, Fault, MemoryCluster, Operation};
 use foretide::{
-    broker::{
-        Broker, BrokerError, Partition, ProducerRecord,
-    },
+    broker::{Broker, BrokerError, Partition, ProducerRecord},
     daemon::{
         plan::Plan,
         shard::{PollOutcome, Shard, ShardError},

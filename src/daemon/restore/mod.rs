@@ -30,5 +30,4 @@ mod stats;
 pub use partition::{AssignedPartition, RestoreInputs};
 pub use schedule::RestoreSchedule;
 pub use standby::standby_copy_bytes;
-#[cfg(test)]
 pub use stats::RestoreStats;

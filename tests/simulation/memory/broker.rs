@@ -3,9 +3,9 @@
 use super::{
     cluster::MemoryCluster, faults::Operation, member::MemoryMember, publisher::MemoryPublisher, reader::MemoryReader,
 };
-use foretide::broker::{Broker, Member, OffsetRange, Publisher, Reader, StartPosition, TopicSpec};
-use foretide::broker::Result;
 use foretide::broker::Partition;
+use foretide::broker::Result;
+use foretide::broker::{Broker, Member, OffsetRange, Publisher, Reader, StartPosition, TopicSpec};
 
 impl Broker for MemoryCluster {
     fn join(&self, group: &str, transactional_id: &str, topics: &[String]) -> Result<Box<dyn Member>> {

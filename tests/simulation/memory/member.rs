@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::cluster::MemoryCluster;
 use super::faults::{Delivery, Fault, Operation};
 use super::group::{MemberId, Notice};
-use foretide::broker::{Member, MemberEvent};
-use foretide::broker::{BrokerError, Result};
-use foretide::broker::{Partition, ProducerRecord};
 use foretide::broker::TransactionState;
+use foretide::broker::{BrokerError, Result};
+use foretide::broker::{Member, MemberEvent};
+use foretide::broker::{Partition, ProducerRecord};
 
 #[derive(Debug)]
 pub(super) struct MemoryMember {

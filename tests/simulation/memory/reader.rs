@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{cluster::MemoryCluster, faults::Operation};
-use foretide::broker::{Reader, StartPosition};
 use foretide::broker::Result;
 use foretide::broker::{Batch, Partition};
+use foretide::broker::{Reader, StartPosition};
 
 #[derive(Debug)]
 pub(super) struct MemoryReader {
