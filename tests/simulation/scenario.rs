@@ -16,8 +16,6 @@ use foretide::{
     time::{EventTime, Grid},
     wire::{DecodeSpec, Format, KeySource, TimeFormat, TimeSource},
 };
-use crate::time::{EventTime, Grid};
-use crate::wire::{DecodeSpec, Format, KeySource, TimeFormat, TimeSource};
 
 pub const GROUP: &str = "app";
 pub const STREAM: &str = "load";
