@@ -137,7 +137,7 @@ impl Engine {
     /// `false` where the task holds covariates of as many keys as it may hold series.
     pub fn insert_future_values(&mut self, task: TaskHandle, key: &str, values: FutureValues) -> bool {
         debug_assert!(self.open.pending.is_empty(), "steps wait that must not see these values");
-        let Some(task) = self.tasks.find_mut(task) else { return true };
+        let task = self.tasks.get_mut(task);
         let spec = &self.streams[task.stream].spec;
         let Grid::Regular { .. } = spec.series.grid else { return true };
         task.covariates.insert(&spec.series.extra.future_covariates, spec.max_series, key, values)
@@ -182,7 +182,7 @@ impl Engine {
 
     /// Puts an observation on the grid of its series.
     pub fn accept(&mut self, task: TaskHandle, observation: &Observation<'_>) -> Acceptance {
-        let Some(open) = self.tasks.find_mut(task) else { return Acceptance::AlreadyApplied };
+        let open = self.tasks.get_mut(task);
         self.open.accept(&self.streams[open.stream], task, open, observation)
     }
 

@@ -77,7 +77,8 @@ impl Stepper {
         transaction: &mut Transaction,
     ) {
         let group = |tasks: &Tasks, step: &PendingStep| {
-            tasks.find(step.task).map_or((0, 0), |task| (task.stream, task.version))
+            let task = tasks.get(step.task);
+            (task.stream, task.version)
         };
         // The sort is stable: within a micro-batch the order of the records stays.
         pending.sort_by_key(|step| (step.micro_batch, group(tasks, step)));

@@ -139,22 +139,12 @@ impl Tasks {
         self.0[task.0] = None;
     }
 
-    /// The task of a handle, unless it was closed.
-    pub fn find(&self, task: TaskHandle) -> Option<&Task> {
-        self.0[task.0].as_ref()
-    }
-
-    /// The task of a handle, unless it was closed.
-    pub fn find_mut(&mut self, task: TaskHandle) -> Option<&mut Task> {
-        self.0[task.0].as_mut()
-    }
-
     pub fn get(&self, task: TaskHandle) -> &Task {
-        self.find(task).unwrap_or_else(|| unreachable!("the task of this handle is closed"))
+        self.0[task.0].as_ref().unwrap_or_else(|| unreachable!("the task of this handle is closed"))
     }
 
     pub fn get_mut(&mut self, task: TaskHandle) -> &mut Task {
-        self.find_mut(task).unwrap_or_else(|| unreachable!("the task of this handle is closed"))
+        self.0[task.0].as_mut().unwrap_or_else(|| unreachable!("the task of this handle is closed"))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (TaskHandle, &Task)> {
