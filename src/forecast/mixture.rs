@@ -3,7 +3,7 @@
 use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
-use super::experts::names::{EXPERTS, Expert};
+use super::experts::names::{EXPERTS, Expert, Weights};
 use super::numeric::all_finite;
 use super::spec::ForecastSpec;
 
@@ -144,7 +144,7 @@ impl Mixture {
     /// The weights in a bucket, in the order of [`Expert`]; they sum to 1. The better naive forecast has all weight
     /// unless the weighted experts beat both by more than chance.
     #[inline]
-    pub fn weights(&self, bucket: usize, objective: Objective) -> [f32; EXPERTS] {
+    pub fn weights(&self, bucket: usize, objective: Objective) -> Weights {
         let stack = &self.buckets[bucket].stacks[objective as usize];
         let StackingWeights { weights: free, losses: [last, seasonal, weighted], squared_gains, .. } = stack;
         if weighted + MIN_GAIN_DEVIATIONS[objective as usize] * squared_gains.sqrt() > last.min(*seasonal) {

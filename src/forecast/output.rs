@@ -1,6 +1,6 @@
 //! The forecast of one step.
 
-use super::experts::names::EXPERTS;
+use super::experts::names::{EXPERTS, Weights};
 use super::spec::ForecastSpec;
 
 /// A forecast of each step of the horizon, or of an aggregate of it, with quantiles.
@@ -14,8 +14,8 @@ pub struct Forecast {
     pub crossing: Option<f32>,
     /// `[expert][output]`: the experts' forecasts relative to the last value; that of the network in the series' scale.
     pub(super) experts: [Vec<f64>; EXPERTS],
-    /// `[bucket][objective][expert]`: the experts' weights.
-    pub(super) weights: Vec<[[f32; EXPERTS]; 2]>,
+    /// `[objective][bucket]`: the experts' weights.
+    pub(super) weights: [Vec<Weights>; 2],
 }
 
 impl Forecast {
@@ -27,7 +27,7 @@ impl Forecast {
             quantiles: vec![0.0; outputs * spec.levels.len()],
             crossing: None,
             experts: std::array::from_fn(|_| vec![0.0; outputs]),
-            weights: Vec::with_capacity(spec.buckets.len()),
+            weights: Default::default(),
         }
     }
 }

@@ -32,37 +32,38 @@ pub(super) struct PendingQuantiles<'a> {
     pub deviations: &'a [u16],
 }
 
+impl PendingPoints {
+    const COLUMNS: usize = LINEAR_EXPERTS + 3;
+
+    fn to_array(self) -> [f32; Self::COLUMNS] {
+        let Self { linear: [zero, season, week], network, mean, median } = self;
+        [zero, season, week, network, mean, median]
+    }
+
+    fn from_array([zero, season, week, network, mean, median]: [f32; Self::COLUMNS]) -> Self {
+        Self { linear: [zero, season, week], network, mean, median }
+    }
+}
+
 /// Serialises points column by column, so that values of one expert are adjacent.
 mod columns {
     use serde::{Deserializer, Serializer, de::Error};
 
-    use super::{LINEAR_EXPERTS, PendingPoints, byte_shuffle};
-
-    const COLUMNS: usize = LINEAR_EXPERTS + 3;
+    use super::{PendingPoints, byte_shuffle};
 
     pub fn serialize<S: Serializer>(points: &[PendingPoints], serializer: S) -> Result<S::Ok, S::Error> {
-        let linear = (0..LINEAR_EXPERTS).flat_map(|expert| points.iter().map(move |point| point.linear[expert]));
-        let others = [
-            |point: &PendingPoints| point.network,
-            |point: &PendingPoints| point.mean,
-            |point: &PendingPoints| point.median,
-        ];
-        let others = others.iter().flat_map(|column| points.iter().map(column));
-        byte_shuffle::serialize::<f32, S>(&linear.chain(others).collect::<Vec<_>>(), serializer)
+        let column = |column: usize| points.iter().map(move |point| point.to_array()[column]);
+        let values: Vec<f32> = (0..PendingPoints::COLUMNS).flat_map(column).collect();
+        byte_shuffle::serialize(&values, serializer)
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PendingPoints>, D::Error> {
         let values: Vec<f32> = byte_shuffle::deserialize(deserializer)?;
-        let count = values.len() / COLUMNS;
-        if count * COLUMNS != values.len() {
+        let count = values.len() / PendingPoints::COLUMNS;
+        if count * PendingPoints::COLUMNS != values.len() {
             return Err(D::Error::invalid_length(values.len(), &"columns of equal length"));
         }
-        let point = |at: usize| {
-            let of = |column: usize| values[column * count + at];
-            let linear = std::array::from_fn(of);
-            let [network, mean, median] = [0, 1, 2].map(|other| of(LINEAR_EXPERTS + other));
-            PendingPoints { linear, network, mean, median }
-        };
+        let point = |at| PendingPoints::from_array(std::array::from_fn(|column| values[column * count + at]));
         Ok((0..count).map(point).collect())
     }
 }
@@ -175,10 +176,6 @@ impl PendingForecasts {
             let scale = f64::from_bits(u64::from(*bits) << 32);
             *bits == 0 || scale > 0.0 && is_within_limit(scale)
         };
-        let points = |points: &PendingPoints| {
-            all_within_scaled_range(&points.linear)
-                && all_within_scaled_range(&[points.network, points.mean, points.median])
-        };
         self.scales.len() == spec.horizon + 1
             && usize::from(self.now) < self.scales.len()
             && self.cursors.len() == spec.buckets.len()
@@ -187,7 +184,7 @@ impl PendingForecasts {
             && self.deviations.len() == ends * spec.levels.len()
             && self.cursors.iter().zip(spec.middles.iter().zip(&spec.buckets)).all(cursor)
             && self.scales.iter().all(scale)
-            && self.points.iter().all(points)
+            && self.points.iter().all(|points| all_within_scaled_range(&points.to_array()))
             && all_within_scaled_range(&self.medians)
             && self.deviations.iter().all(|bits| from_bf16(*bits).is_finite())
     }

@@ -11,7 +11,7 @@ use super::distribution::quantile_blocks::for_each_without_crossing;
 use super::experts::contract::{DueInput, ForecastInput, PointForecaster};
 use super::experts::last_value::LastValue;
 use super::experts::linear::{LinearExperts, LinearForecaster, is_first_forecast};
-use super::experts::names::{EXPERTS, Expert, LINEAR_EXPERTS};
+use super::experts::names::{EXPERTS, Expert, LINEAR_EXPERTS, Weights};
 use super::experts::network::Network;
 use super::experts::seasonal_naive::SeasonalNaive;
 use super::future_covariates::FutureCovariateModel;
@@ -206,9 +206,10 @@ impl ForecastState {
         for (forecaster, outputs) in forecasters(&linear).iter().zip(&mut out.experts) {
             forecaster.forecast(&input, outputs);
         }
-        out.weights.clear();
-        let weights = |bucket| Objective::ALL.map(|objective| self.mixture.weights(bucket, objective));
-        out.weights.extend((0..spec.buckets.len()).map(weights));
+        for (weights, objective) in out.weights.iter_mut().zip(Objective::ALL) {
+            weights.clear();
+            weights.extend((0..spec.buckets.len()).map(|bucket| self.mixture.weights(bucket, objective)));
+        }
         for (output, point) in out.point.iter_mut().enumerate() {
             let between = spec.lead_tables.middles[output];
             let experts = out.experts.each_ref().map(|outputs| outputs[output]);
@@ -216,8 +217,8 @@ impl ForecastState {
                 if spec.network_alone {
                     return last_value + scale * experts[Expert::Network as usize];
                 }
-                let weights = interpolate_weights(&out.weights, between, objective);
-                limits.clamp_point(mix(last_value, scale, &weights, &experts), last_value)
+                let weights = &out.weights[objective as usize];
+                limits.clamp_point(mix(last_value, scale, &experts, between, weights), last_value)
             });
             *point = mean;
             out.quantiles[output * levels + spec.median()] = median;
@@ -402,25 +403,17 @@ fn forecasters<'a>(linear: &'a [LinearForecaster<'a>; LINEAR_EXPERTS]) -> [&'a d
     [&LastValue, &SeasonalNaive, zero, season, week, &Network]
 }
 
-/// The experts' weights at an output between two buckets.
-fn interpolate_weights(
-    buckets: &[[[f32; EXPERTS]; 2]],
-    between: Interpolation,
-    objective: Objective,
-) -> [f64; EXPERTS] {
-    let Interpolation { below, above, share } = between;
-    let (low, high) = (&buckets[below][objective as usize], &buckets[above][objective as usize]);
-    std::array::from_fn(|expert| f64::from(low[expert] + share * (high[expert] - low[expert])))
-}
-
-/// The weighted experts' forecast; the weights sum to 1, and the last value has the remainder of the others.
-fn mix(last_value: f64, scale: f64, weights: &[f64; EXPERTS], experts: &[f64; EXPERTS]) -> f64 {
-    let weighted = |expert: Expert| weights[expert as usize] * experts[expert as usize];
+/// The experts' forecasts of one output, weighted by what lies between two buckets. The weights sum to 1; the last value
+/// has the remainder of the others.
+fn mix(last_value: f64, scale: f64, experts: &[f64; EXPERTS], between: Interpolation, weights: &[Weights]) -> f64 {
+    let (low, high) = (&weights[between.below], &weights[between.above]);
+    let weight = |expert: usize| f64::from(low[expert] + between.share * (high[expert] - low[expert]));
+    let weighted = |expert: Expert| weight(expert as usize) * experts[expert as usize];
     let network = Expert::Network as usize;
     last_value
         + weighted(Expert::SeasonalNaive)
         + Expert::LINEAR.into_iter().map(weighted).sum::<f64>()
-        + weights[network] * scale * experts[network]
+        + weight(network) * scale * experts[network]
 }
 
 /// The target that a slot with this value completes: the value itself, or the aggregate of the horizon that ends there.

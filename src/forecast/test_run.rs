@@ -2,8 +2,7 @@
 
 use crate::forecast::{AccuracySums, Forecast, ForecastSpec, ForecastState, SeriesStep};
 use crate::series::{
-    Aggregation, Calendar, ClosedSlot, ExtraFeatures, FutureCovariateSpec, FutureCovariateTable, FutureValues,
-    SeriesSpec, SeriesState,
+    ClosedSlot, ExtraFeatures, FutureCovariateSpec, FutureCovariateTable, FutureValues, SeriesSpec, SeriesState,
 };
 use crate::time::Grid;
 
@@ -30,19 +29,9 @@ impl Run {
     }
 
     pub fn of(spec: ForecastSpec) -> Self {
-        let grid = SeriesSpec {
-            grid: Grid::Regular { interval: 3_600_000 },
-            aggregation: Aggregation::Mean,
-            readings_per_slot: None,
-            allowed_lateness: 0,
-            max_gap: 10,
-            max_gap_millis: 0,
-            season: spec.season as u32,
-            horizon: spec.horizon as u32,
-            burn_in: 32,
-            calendar: Calendar::utc(),
-            extra: ExtraFeatures::default(),
-        };
+        let (season, horizon) = (spec.season as u32, spec.horizon as u32);
+        let grid = SeriesSpec::new(Grid::Regular { interval: 3_600_000 });
+        let grid = SeriesSpec { season, horizon, burn_in: 32, ..grid };
         Self {
             series: SeriesState::new(),
             state: ForecastState::new(&spec),

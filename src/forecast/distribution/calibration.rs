@@ -3,7 +3,7 @@
 use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
-use super::quantile_blocks::{BLOCK, LearnedBlock, Levels};
+use super::quantile_blocks::{BLOCK, LearnedBlock, distances};
 use crate::forecast::bf16::from_bf16;
 use crate::forecast::level_tables::MAX_LEVELS;
 use crate::forecast::numeric::{all_within_scaled_range, clamp_network_output};
@@ -166,9 +166,9 @@ impl Calibration {
             for output in from..end {
                 let (network, share) = (&network[output * levels..], spec.lead_tables.ends[output].share);
                 for (block, row) in row.chunks_exact_mut(BLOCK).enumerate().take(count) {
-                    let spread = Levels::load(&network[block * BLOCK..]).distance_from(network[spec.median()]);
+                    let spread = distances(&network[block * BLOCK..], network[spec.median()]);
                     let learned = low[block].interpolate(&high[block], share);
-                    row.copy_from_slice(&learned.scale_by_spread(&spread, MAX_SPREAD_RATIO).0);
+                    row.copy_from_slice(&learned.scale_by_spread(&spread, MAX_SPREAD_RATIO));
                 }
                 let deviations = &row[..levels];
                 let bucket_end = (output + 1 == end)
@@ -193,8 +193,8 @@ impl Calibration {
         let learned = self.deviations[cells.clone()].chunks(BLOCK).zip(self.mean_spreads[cells].chunks(BLOCK));
         for (block, (deviations, spreads)) in blocks.iter_mut().zip(learned) {
             for (level, (deviation, spread)) in deviations.iter().zip(spreads).enumerate() {
-                block.deviation.0[level] = deviation * self.buckets[bucket].mean_absolute_residual;
-                block.inverse_spread.0[level] = if *spread > MIN_SPREAD { 1.0 / spread } else { 0.0 };
+                block.deviation[level] = deviation * self.buckets[bucket].mean_absolute_residual;
+                block.inverse_spread[level] = if *spread > MIN_SPREAD { 1.0 / spread } else { 0.0 };
             }
         }
     }

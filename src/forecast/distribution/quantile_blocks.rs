@@ -4,8 +4,7 @@
 pub(super) const BLOCK: usize = 8;
 
 /// One value for each level of a block.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Levels(pub [f32; BLOCK]);
+pub(super) type Levels = [f32; BLOCK];
 
 /// What is learned of a block of levels at one lead.
 #[derive(Clone, Copy, Default)]
@@ -16,50 +15,37 @@ pub(super) struct LearnedBlock {
     pub inverse_spread: Levels,
 }
 
-impl Levels {
-    /// The first values. Entries after the last level hold what follows there and are not used.
-    #[inline]
-    pub fn load(values: &[f32]) -> Self {
-        values.first_chunk().map_or_else(
-            || {
-                let mut levels = Self::default();
-                levels.0.iter_mut().zip(values).for_each(|(level, value)| *level = *value);
-                levels
-            },
-            |chunk| Self(*chunk),
-        )
-    }
-
-    /// The distance of each from `centre`.
-    #[inline]
-    pub fn distance_from(&self, centre: f32) -> Self {
-        Self(std::array::from_fn(|level| (self.0[level] - centre).abs()))
-    }
-
-    #[inline]
-    fn interpolate(&self, other: &Self, share: f32) -> Self {
-        Self(std::array::from_fn(|level| self.0[level] + share * (other.0[level] - self.0[level])))
-    }
+/// The distances of the first values from `centre`. Entries after the last level are not used.
+#[inline]
+pub(super) fn distances(values: &[f32], centre: f32) -> Levels {
+    let padded = || {
+        let mut levels = Levels::default();
+        levels.iter_mut().zip(values).for_each(|(level, value)| *level = *value);
+        levels
+    };
+    values.first_chunk().copied().unwrap_or_else(padded).map(|value| (value - centre).abs())
 }
 
 impl LearnedBlock {
     /// What lies between two leads; `share` is the weight of `other`.
     #[inline]
     pub fn interpolate(&self, other: &Self, share: f32) -> Self {
+        let between =
+            |low: &Levels, high: &Levels| std::array::from_fn(|level| low[level] + share * (high[level] - low[level]));
         Self {
-            deviation: self.deviation.interpolate(&other.deviation, share),
-            inverse_spread: self.inverse_spread.interpolate(&other.inverse_spread, share),
+            deviation: between(&self.deviation, &other.deviation),
+            inverse_spread: between(&self.inverse_spread, &other.inverse_spread),
         }
     }
 
     /// The deviations, scaled by the network's `spread` relative to its mean, by at most a factor of `max_ratio`.
     #[inline]
     pub fn scale_by_spread(&self, spread: &Levels, max_ratio: f32) -> Levels {
-        Levels(std::array::from_fn(|level| {
+        std::array::from_fn(|level| {
             // In this order of arguments a spread of NaN becomes the smallest ratio.
-            let ratio = smaller(larger(spread.0[level] * self.inverse_spread.0[level], 1.0 / max_ratio), max_ratio);
-            self.deviation.0[level] * if self.inverse_spread.0[level] > 0.0 { ratio } else { 1.0 }
-        }))
+            let ratio = smaller(larger(spread[level] * self.inverse_spread[level], 1.0 / max_ratio), max_ratio);
+            self.deviation[level] * if self.inverse_spread[level] > 0.0 { ratio } else { 1.0 }
+        })
     }
 }
 

@@ -21,6 +21,9 @@ pub enum Expert {
 /// Number of experts.
 pub const EXPERTS: usize = 6;
 
+/// One weight for each expert.
+pub(crate) type Weights = [f32; EXPERTS];
+
 /// Number of linear experts at most.
 pub(crate) const LINEAR_EXPERTS: usize = 3;
 
