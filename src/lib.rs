@@ -1,8 +1,7 @@
 //! Foretide forecasts every time series that flows through Kafka, live.
 //!
-//! The rooms, lowest first; an import goes down only (`tests/architecture.rs` holds it):
-//! `env`, `time`, [`snapshot`], [`series`], [`nn`], [`forecast`], [`engine`], [`train`], [`wire`], [`broker`], [`backtest`],
-//! [`daemon`], [`settings`], [`telemetry`], [`cli`]. ARCHITECTURE.md tells the way of an observation through them.
+//! The modules are the rooms of ARCHITECTURE.md, which leads an observation through them. An import goes down only;
+//! `tests/architecture/` checks that.
 
 pub mod backtest;
 pub mod broker;
@@ -21,6 +20,6 @@ pub mod time;
 pub mod train;
 pub mod wire;
 
-/// Epochs allocate and free the same megabytes again and again; glibc gives those back to the system each time.
+/// Transactions allocate and free the same megabytes again and again; glibc returns those to the system each time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,4 +1,4 @@
-//! Parse, load the settings, start telemetry, run the verb.
+//! The binary: everything is in `cli`.
 
 fn main() -> std::process::ExitCode {
     foretide::cli::main()

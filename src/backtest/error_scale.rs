@@ -14,7 +14,7 @@ pub(super) struct ErrorScale {
     pub scale: f64,
     /// Mean absolute error, in scaled units, of the seasonal naive forecast one season ahead within the training rows
     /// (one step ahead without a season). The MASE is relative to it. `None` if no two of those rows lie a season
-    /// apart.
+    /// separate.
     pub naive_mae: Option<f64>,
 }
 

@@ -84,6 +84,7 @@ fn a_circle_is_found_however_it_closes() {
             ("a/y.rs", "fn f() { super::z::f() }"),
             ("a/z.rs", "fn f() { crate::a::x::f() }"),
         ],
+        &[("a/mod.rs", "struct P; #[cfg(not(test))] mod t;"), ("a/t.rs", "use super::P;")],
         // What stands behind a test's declaration counts.
         &[("a/x.rs", "#[cfg(test)]\nmod t;\nuse super::y::Y;"), ("a/y.rs", "use super::x::X;"), ("a/x/t.rs", "")],
     ] {
@@ -96,9 +97,11 @@ fn a_way_down_is_no_circle() {
     for files in [
         &[("a/mod.rs", "mod x; mod y; pub use x::X;"), ("a/x.rs", "use super::y::Y;"), ("a/y.rs", "struct Y;")][..],
         &[("a/mod.rs", "mod x; pub use x::X;"), ("b/y.rs", "use crate::a::X;"), ("a/x.rs", "")],
+        &[("a/mod.rs", "mod x;"), ("a/x.rs", "pub(super) struct X { pub(in crate::a) y: u8 }")],
         // Tests may look anywhere.
         &[("a/mod.rs", "mod x; struct P;"), ("a/x.rs", "#[cfg(test)]\nmod tests { use super::super::P; }")],
         &[("a/mod.rs", "struct P; #[cfg(test)] mod t;"), ("a/t.rs", "use super::P;")],
+        &[("a/mod.rs", "struct P; #[cfg(all(test, feature = \"c\"))] mod t;"), ("a/t.rs", "use super::P;")],
         &[
             ("a/mod.rs", "struct P; #[cfg(test)] mod t;"),
             ("a/t/mod.rs", "mod u;"),

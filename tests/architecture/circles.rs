@@ -64,24 +64,22 @@ pub fn circles(files: &[(String, String)]) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// The source without the items that stand behind `#[cfg(test)]`.
+/// The source without the items that are compiled for tests only: those behind `#[cfg(test)]`, `#[cfg(all(test, …))]`.
 fn without_tests(tokens: &[(usize, Token)]) -> Vec<(usize, Token)> {
-    let spelt = |at: usize, marks: &[&str]| {
-        marks.iter().enumerate().all(|(i, mark)| match tokens.get(at + i).map(|(_, token)| token) {
-            Some(Token::Word(word)) => word == mark,
-            Some(Token::Mark(found)) => *mark == found.to_string(),
-            _ => false,
-        })
-    };
+    let is_mark = |at: usize, mark: char| tokens.get(at).is_some_and(|(_, token)| *token == Token::Mark(mark));
+    let is_word = |at: usize, text: &str| matches!(tokens.get(at), Some((_, Token::Word(word))) if word == text);
     let (mut kept, mut at) = (Vec::new(), 0);
     while at < tokens.len() {
-        if !spelt(at, &["#", "[", "cfg", "(", "test", ")", "]"]) {
+        let end = (at..tokens.len()).find(|&end| is_mark(end, ']')).unwrap_or(tokens.len());
+        let is_attribute = is_mark(at, '#') && is_mark(at + 1, '[') && is_word(at + 2, "cfg");
+        let names = |text: &str| (at..end).any(|at| is_word(at, text));
+        if !is_attribute || !names("test") || names("not") || names("any") {
             kept.push(tokens[at].clone());
             at += 1;
             continue;
         }
         let mut depth = 0_usize;
-        at += 7;
+        at = end + 1;
         while let Some((_, token)) = tokens.get(at) {
             at += 1;
             match token {

@@ -114,6 +114,8 @@ pub fn paths_of(tokens: &[(usize, Token)], module: &[String]) -> Vec<(usize, Vec
                     inner.push((depth, name.clone()));
                 }
             }
+            // `pub(super)` and `pub(in …)` name no import.
+            Token::Word(_) if is_visibility(tokens, i) => {}
             // A path does not start behind `::` or `.`.
             Token::Word(_) if i == 0 || !matches!(tokens[i - 1].1, Token::Path | Token::Mark('.')) => {
                 let mut found = Vec::new();
@@ -128,6 +130,15 @@ pub fn paths_of(tokens: &[(usize, Token)], module: &[String]) -> Vec<(usize, Vec
         i += 1;
     }
     out
+}
+
+/// Whether the word at `i` stands in the brackets of `pub(…)`.
+fn is_visibility(tokens: &[(usize, Token)], i: usize) -> bool {
+    let word = |back: usize, text: &str| {
+        i.checked_sub(back).is_some_and(|i| matches!(&tokens[i].1, Token::Word(word) if word == text))
+    };
+    let open = |back: usize| i.checked_sub(back).is_some_and(|i| tokens[i].1 == Token::Mark('('));
+    open(1) && word(2, "pub") || word(1, "in") && open(2) && word(3, "pub")
 }
 
 /// Reads one path or tree of paths from `i` on; returns where it ends.
