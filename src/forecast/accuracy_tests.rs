@@ -1,6 +1,6 @@
 //! Accuracy on real series, without a network: in no bucket of leads is the mixture worse than the better naive
-//! forecast, and intervals cover their nominal share. The data lie outside of the repository, so these tests are ignored
-//! by default. One test on generated series runs everywhere.
+//! forecast, and intervals cover their nominal share. The data lie outside of the repository, so these tests are
+//! ignored by default. One test on generated series runs everywhere.
 
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -3,7 +3,7 @@
 use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
-use super::experts::names::{EXPERTS, Expert, Weights};
+use super::experts::expert::{EXPERTS, Expert, Weights};
 use super::numeric::all_finite;
 use super::spec::ForecastSpec;
 

@@ -29,7 +29,7 @@ pub use accuracy::measures::{IntervalCoverage, PointMeasures, QuantileMeasures};
 pub use accuracy::sums::{AccuracySums, BucketSums};
 pub use anomaly::spike::SpikeDetector;
 pub use anomaly::thresholds::{AnomalyScore, AnomalyThresholds};
-pub use experts::names::{EXPERTS, Expert};
+pub use experts::expert::{EXPERTS, Expert};
 pub use level_tables::MAX_LEVELS;
 pub use output::Forecast;
 pub use spec::{ForecastSpec, ForecastSpecError, MAX_HORIZON};

@@ -1,6 +1,6 @@
 //! The forecast of one step.
 
-use super::experts::names::{EXPERTS, Weights};
+use super::experts::expert::{EXPERTS, Weights};
 use super::spec::ForecastSpec;
 
 /// A forecast of each step of the horizon, or of an aggregate of it, with quantiles.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::bf16::{from_bf16, to_bf16};
 use super::byte_shuffle;
 use super::distribution::quantile_blocks::for_each_without_crossing;
-use super::experts::names::LINEAR_EXPERTS;
+use super::experts::expert::LINEAR_EXPERTS;
 use super::numeric::all_within_scaled_range;
 use super::ring::{index_before, next_index};
 use super::spec::ForecastSpec;

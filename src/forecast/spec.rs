@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use thiserror::Error;
 
 use super::anomaly::thresholds::AnomalyThresholds;
-use super::experts::names::LINEAR_EXPERTS;
+use super::experts::expert::LINEAR_EXPERTS;
 use super::history::profile::Cycle;
 use super::lead_tables::{LeadTables, bucket_ends, bucket_middles};
 use super::level_tables::{LevelTables, MAX_LEVELS};

@@ -6,17 +6,17 @@ use super::anomaly::forecast_tail::TailQuery;
 use super::anomaly::spike::SpikeDetector;
 use super::anomaly::thresholds::AnomalyScore;
 use super::bf16::from_bf16;
-use super::distribution::calibration::Calibration;
+use super::distribution::conformal_calibration::Calibration;
 use super::distribution::quantile_blocks::for_each_without_crossing;
 use super::experts::contract::{DueInput, ForecastInput, PointForecaster};
+use super::experts::expert::{EXPERTS, Expert, LINEAR_EXPERTS, Weights};
 use super::experts::last_value::LastValue;
-use super::experts::linear::{LinearExperts, LinearForecaster, is_first_forecast};
-use super::experts::names::{EXPERTS, Expert, LINEAR_EXPERTS, Weights};
 use super::experts::network::Network;
+use super::experts::recursive_least_squares::{LinearExperts, LinearForecaster, is_first_forecast};
 use super::experts::seasonal_naive::SeasonalNaive;
 use super::future_covariates::FutureCovariateModel;
 use super::history::observation::Observation;
-use super::history::values::History;
+use super::history::series_history::History;
 use super::lead_tables::Interpolation;
 use super::mixture::{Mixture, Objective, ScoredForecast};
 use super::numeric::{MAX_ERROR, clamped_error, scaled_by};
@@ -403,8 +403,8 @@ fn forecasters<'a>(linear: &'a [LinearForecaster<'a>; LINEAR_EXPERTS]) -> [&'a d
     [&LastValue, &SeasonalNaive, zero, season, week, &Network]
 }
 
-/// The experts' forecasts of one output, weighted by what lies between two buckets. The weights sum to 1; the last value
-/// has the remainder of the others.
+/// The experts' forecasts of one output, weighted by what lies between two buckets. The weights sum to 1; the last
+/// value has the remainder of the others.
 fn mix(last_value: f64, scale: f64, experts: &[f64; EXPERTS], between: Interpolation, weights: &[Weights]) -> f64 {
     let (low, high) = (&weights[between.below], &weights[between.above]);
     let weight = |expert: usize| f64::from(low[expert] + between.share * (high[expert] - low[expert]));

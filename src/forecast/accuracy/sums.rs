@@ -1,6 +1,6 @@
 //! Sums over scored forecasts, for metrics.
 
-use crate::forecast::experts::names::EXPERTS;
+use crate::forecast::experts::expert::EXPERTS;
 use crate::forecast::spec::ForecastSpec;
 
 /// Sums over forecasts whose target has come, per bucket of leads.

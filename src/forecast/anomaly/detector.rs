@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error_window::ErrorWindow;
 use super::forecast_tail::ForecastTail;
-use super::peaks::PeaksOverThreshold;
+use super::peaks_over_threshold::PeaksOverThreshold;
 use super::spike::SpikeDetector;
 use super::thresholds::{AnomalyScore, AnomalyThresholds};
 use crate::forecast::numeric::clamp_to_f32;

@@ -3,6 +3,6 @@
 pub(super) mod detector;
 pub(super) mod error_window;
 pub(super) mod forecast_tail;
-pub(super) mod peaks;
+pub(super) mod peaks_over_threshold;
 pub(super) mod spike;
 pub(super) mod thresholds;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::peaks::PeaksOverThreshold;
+use super::peaks_over_threshold::PeaksOverThreshold;
 use crate::forecast::numeric::clamp_to_f32;
 
 /// An error with at most this probability marks a spike, until the next value confirms or refutes it.

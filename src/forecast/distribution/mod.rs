@@ -1,4 +1,4 @@
 //! The predictive distribution: quantiles and their calibration.
 
-pub(super) mod calibration;
+pub(super) mod conformal_calibration;
 pub(super) mod quantile_blocks;

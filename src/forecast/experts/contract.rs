@@ -1,6 +1,6 @@
 //! What an expert looks at, and what it gives.
 
-use crate::forecast::history::values::History;
+use crate::forecast::history::series_history::History;
 use crate::forecast::pending_forecasts::PendingPoints;
 use crate::forecast::spec::ForecastSpec;
 use crate::series::SeriesState;

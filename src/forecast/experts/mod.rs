@@ -4,9 +4,9 @@
 
 pub(super) mod contract;
 pub(super) mod covariance;
+pub(super) mod expert;
 pub(super) mod last_value;
-pub(super) mod linear;
-pub(super) mod names;
 pub(super) mod network;
+pub(super) mod recursive_least_squares;
 pub(super) mod regressors;
 pub(super) mod seasonal_naive;

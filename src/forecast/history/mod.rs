@@ -4,4 +4,4 @@ pub(super) mod averages;
 pub(super) mod observation;
 pub(super) mod profile;
 pub(super) mod residuals;
-pub(super) mod values;
+pub(super) mod series_history;

@@ -1,6 +1,6 @@
 //! The current observation.
 
-use super::values::HistoryView;
+use super::series_history::HistoryView;
 use crate::forecast::spec::ForecastSpec;
 use crate::series::SeriesState;
 

@@ -11,7 +11,7 @@ use super::regressors::{
 use crate::forecast::byte_shuffle;
 use crate::forecast::future_covariates::{DueCovariates, FutureCovariateModel};
 use crate::forecast::history::observation::Observation;
-use crate::forecast::history::values::{History, HistoryView, MAX_UNITS, MIN_VALUES};
+use crate::forecast::history::series_history::{History, HistoryView, MAX_UNITS, MIN_VALUES};
 use crate::forecast::numeric::{MAX_ERROR, all_finite, dot};
 use crate::forecast::spec::ForecastSpec;
 
@@ -22,7 +22,7 @@ const MIN_ERROR_BOUND: f32 = 1e-3;
 /// Memory of the mean absolute error, in forecasts.
 const ERROR_MEMORY: u32 = 200;
 
-/// The linear experts of a series, one per baseline ([`BASELINES`](crate::forecast::history::values::BASELINES)).
+/// The linear experts of a series, one per baseline (`BASELINES`).
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::forecast) struct LinearExperts {
     experts: Vec<LinearExpert>,
