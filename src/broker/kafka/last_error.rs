@@ -35,6 +35,13 @@ impl LastClientError {
         *self.lock() = None;
     }
 
+    /// Converts an error like [`Self::explain`]. A timeout is explained by the last error.
+    pub(super) fn explain_timeout(&self, operation: &str, error: &KafkaError) -> BrokerError {
+        let timed_out = error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut);
+        let suffix = if timed_out { self.suffix() } else { String::new() };
+        self.explain(&format!("{operation}{suffix}"), error)
+    }
+
     /// Converts an error. A call that times out does not say whether authentication failed; the last error does.
     pub(super) fn explain(&self, operation: &str, error: &KafkaError) -> BrokerError {
         let mapped = recovery::broker_error(operation, error);

@@ -93,10 +93,7 @@ impl TransactionalProducer {
             };
             return action.error(format!("{operation}: transactional id {}: {reason}", self.transactional_id));
         }
-        let last_error = &self.callbacks().last_error;
-        let timed_out = error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut);
-        let suffix = if timed_out { last_error.suffix() } else { String::new() };
-        last_error.explain(&format!("{operation}{suffix}"), error)
+        self.callbacks().last_error.explain_timeout(operation, error)
     }
 
     pub(super) fn begin(&mut self) -> Result<()> {

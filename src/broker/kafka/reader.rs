@@ -86,9 +86,7 @@ impl KafkaReader {
     }
 
     fn explain(&self, error: &KafkaError) -> BrokerError {
-        let timed_out = error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut);
-        let last_error = if timed_out { self.last_error().suffix() } else { String::new() };
-        self.last_error().explain(&format!("reading {}{last_error}", self.partition), error)
+        self.last_error().explain_timeout(&format!("reading {}", self.partition), error)
     }
 
     /// The offset of the first record with timestamp `millis` or later; the last stable offset if there is none.
