@@ -71,7 +71,7 @@ impl SeasonalProfile {
     }
 
     /// The baseline in the slots from `slot` on.
-    pub fn from_slot<'a>(&'a self, cycle: Cycle<'a>, baseline: Baseline, slot: i64) -> impl Iterator<Item = f32> + 'a {
+    pub fn baselines<'a>(&'a self, cycle: Cycle<'a>, baseline: Baseline, slot: i64) -> impl Iterator<Item = f32> + 'a {
         let season = cycle.season;
         let widths = BinWidths::new(season);
         let (mut phase, mut slot) = (Phase::new(season, slot), slot);
@@ -95,7 +95,7 @@ impl SeasonalProfile {
 
     /// The baseline in one slot.
     pub fn at(&self, cycle: Cycle<'_>, baseline: Baseline, slot: i64) -> f32 {
-        self.from_slot(cycle, baseline, slot).next().unwrap_or(0.0)
+        self.baselines(cycle, baseline, slot).next().unwrap_or(0.0)
     }
 
     /// Adds a value, given as its deviation from the seasonal mean (not from that of the week) in its slot. A holiday
@@ -228,7 +228,7 @@ mod tests {
                 assert!((weekly - season_mean(slot) - sunday(slot)).abs() < 1.6, "{season} {slot}: {weekly}");
                 assert!((daily - season_mean(slot)).abs() < 2.0, "{season} {slot}: {daily}");
             }
-            let ahead: Vec<f32> = profile.from_slot(plain(steps), Baseline::Week, 5).take(3 * steps).collect();
+            let ahead: Vec<f32> = profile.baselines(plain(steps), Baseline::Week, 5).take(3 * steps).collect();
             let each = (5..).map(|slot| profile.at(plain(steps), Baseline::Week, slot));
             assert_eq!(ahead, each.take(3 * steps).collect::<Vec<_>>());
             assert!(profile.season.len() <= MAX_SEASON_BINS && profile.week.len() <= DAYS * MAX_DAY_BINS);
@@ -239,7 +239,7 @@ mod tests {
     fn without_a_season_the_baseline_is_zero() {
         let mut profile = SeasonalProfile::new(plain(0));
         profile.update(plain(0), 5, |mean| 3.0 - mean);
-        assert_eq!(profile.from_slot(plain(0), Baseline::Week, -9).take(3).collect::<Vec<_>>(), [0.0; 3]);
+        assert_eq!(profile.baselines(plain(0), Baseline::Week, -9).take(3).collect::<Vec<_>>(), [0.0; 3]);
         assert!(profile.is_sound(plain(1)) && !profile.is_sound(plain(2)) && profile.heap_bytes() == 0);
     }
 
@@ -274,7 +274,7 @@ mod tests {
         // The holiday that came last has moved the mean of the season, which this stands on: 9.85 before, 9.43 after.
         assert!((weekday - 10.0).abs() < 0.6, "{weekday}");
         assert!(profile.is_sound(cycle) && !profile.is_sound(plain(24)));
-        let ahead: Vec<f32> = profile.from_slot(cycle, Baseline::Week, 630 * 24).take(480).collect();
+        let ahead: Vec<f32> = profile.baselines(cycle, Baseline::Week, 630 * 24).take(480).collect();
         let each = (630 * 24..).map(|slot| profile.at(cycle, Baseline::Week, slot));
         assert_eq!(ahead, each.take(480).collect::<Vec<_>>());
     }

@@ -233,6 +233,6 @@ impl<'a> HistoryView<'a> {
 
     /// The baseline in the slots from `slot` on.
     pub fn baseline_from(&self, spec: &'a ForecastSpec, slot: i64) -> impl Iterator<Item = f32> + 'a {
-        self.history.profile.from_slot(spec.cycle(), self.baseline, slot)
+        self.history.profile.baselines(spec.cycle(), self.baseline, slot)
     }
 }
