@@ -26,14 +26,15 @@ pub(super) fn rows(name: &str) -> Vec<Vec<String>> {
     text.lines().skip(1).map(cells).collect()
 }
 
-/// Series with a season of 24 steps, autocorrelated noise and gaps. They are the same in every run.
+/// Series with a season of 24 steps, autocorrelated noise of slowly varying size, and gaps. They are the same in every
+/// run.
 pub(super) fn generated(count: usize, steps: usize) -> Vec<Vec<Option<f64>>> {
     let mut random = Pcg64::seed_from_u64(5);
     let mut noise = || (0..12).map(|_| random.next_u64() as f64 / u64::MAX as f64 - 0.5).sum::<f64>();
     let mut series = |phase: usize| {
         let mut level = 0.0;
         let value = |step: usize| {
-            level = 0.9 * level + noise();
+            level = 0.9 * level + noise() * (0.5 * (step as f64 / 900.0 * std::f64::consts::TAU).sin()).exp();
             (step % 37 != 5).then(|| 4.0 * ((step + 7 * phase) as f64 / 24.0 * std::f64::consts::TAU).sin() + level)
         };
         (0..steps).map(value).collect()
