@@ -63,7 +63,16 @@ fn its_configuration_passes_foretide_check() {
 
 #[test]
 fn its_links_lead_somewhere() {
-    for (name, folder) in [("README.md", ""), ("ARCHITECTURE.md", ""), ("deploy/README.md", "deploy")] {
+    for (name, folder) in [
+        ("README.md", ""),
+        ("ARCHITECTURE.md", ""),
+        ("CONTRIBUTING.md", ""),
+        ("deploy/README.md", "deploy"),
+        ("docs/README.md", "docs"),
+        ("docs/COMMANDS.md", "docs"),
+        ("docs/OPERATIONS.md", "docs"),
+        ("docs/COMPARE.md", "docs"),
+    ] {
         let text = read(name);
         let targets: Vec<&str> = text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
         for target in targets {
@@ -85,6 +94,18 @@ fn sources(folder: &Path) -> String {
         }
     }
     all
+}
+
+#[test]
+fn the_concepts_of_architecture_md_have_their_files() {
+    let architecture = read("ARCHITECTURE.md");
+    let (_, table) = architecture.split_once("| concept | file below `src/` |").expect("the table of concepts");
+    let rows: Vec<&str> = table.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() >= 30, "{} concepts", rows.len());
+    for row in rows {
+        let file = row.split('`').nth(1).expect("a file");
+        assert!(root().join("src").join(file).is_file(), "ARCHITECTURE.md names src/{file}, which is not there");
+    }
 }
 
 #[test]

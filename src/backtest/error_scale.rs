@@ -13,8 +13,7 @@ pub(super) struct ErrorScale {
     /// Divided by then; positive.
     pub scale: f64,
     /// Mean absolute error, in scaled units, of the seasonal naive forecast one season ahead within the training rows
-    /// (one step ahead without a season). The MASE is relative to it. `None` if those rows are shorter than a
-    /// season.
+    /// (one step ahead without a season). The MASE is relative to it. `None` if these rows cover less than one season.
     pub naive_mae: Option<f64>,
 }
 

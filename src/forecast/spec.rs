@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::anomaly::thresholds::AnomalyThresholds;
 use super::experts::expert::LINEAR_EXPERTS;
-use super::history::profile::Cycle;
+use super::history::seasonal_profile::Cycle;
 use super::lead_tables::{LeadTables, bucket_ends, bucket_middles};
 use super::level_tables::{LevelTables, MAX_LEVELS};
 use crate::series::{ExtraFeatures, Holidays, PAST_COVARIATE_REGRESSORS, Target};

@@ -8,10 +8,10 @@ use rand_pcg::Pcg64;
 use rand_pcg::rand_core::{RngCore, SeedableRng};
 
 use super::batch::step_counts;
-use super::bptt::Model;
 use super::spec::TrainError;
 use super::trainer::{MAX_CHUNK_STEPS, STACK};
 use super::training_sequence::TrainingSequence;
+use super::truncated_bptt::Model;
 use crate::nn::{NetworkError, NetworkSpec, ResetMask, Weights};
 
 /// The most segments that are measured: bounds time and memory.

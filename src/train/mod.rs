@@ -6,19 +6,19 @@
 //! fill gaps.
 
 mod batch;
-mod bptt;
 mod champion_challenger;
 mod checkpoint;
 pub mod device;
 mod evaluation;
 mod gaps;
 mod gradient_flow;
-mod imputer;
+mod imputation;
 mod optimiser;
 mod pinball_loss;
 mod spec;
 mod trainer;
 mod training_sequence;
+mod truncated_bptt;
 
 pub use champion_challenger::{Losses, RejectionReason, Verdict};
 pub use checkpoint::Checkpoint;
@@ -26,7 +26,7 @@ pub use device::{DeviceChoice, DeviceError};
 pub use evaluation::{Comparison, compare};
 pub use gaps::{GapSegment, Gaps, Window, interpolate, mask_gaps};
 pub use gradient_flow::{EXPLODING_RATIO, GradientFate, GradientFlow, VANISHING_RATIO, gradient_flow, long_lag_task};
-pub use imputer::{Imputer, ImputerSpec};
+pub use imputation::{Imputer, ImputerSpec};
 pub use optimiser::Moments;
 pub use spec::{ExperienceReplay, Fit, Outcome, Progress, TrainError, TrainSpec};
 pub use trainer::{resume, train};

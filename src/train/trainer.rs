@@ -7,7 +7,6 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use candle_core::Tensor;
 
 use super::batch::{Batch, Split, step_counts};
-use super::bptt::{LossAndGradients, Model};
 use super::checkpoint::{Checkpoint, Counters};
 use super::device;
 use super::evaluation::{Part, compare, evaluate, selection_parts, training_parts};
@@ -15,6 +14,7 @@ use super::optimiser::{AdamW, clip, global_norm, learning_rate, named};
 use super::pinball_loss::Pinball;
 use super::spec::{Fit, Outcome, Progress, TrainError, TrainSpec};
 use super::training_sequence::TrainingSequence;
+use super::truncated_bptt::{LossAndGradients, Model};
 use crate::nn::{NamedTensor, NetworkError, NetworkSpec, Weights, fnv_1a};
 
 /// The most steps of a chunk: bounds what the backward pass keeps in memory and, off the CPU, its recursion depth.

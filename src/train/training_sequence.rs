@@ -1,5 +1,6 @@
 //! The history of one series as training reads it. The same [`SeriesState`] and [`SeriesStep`] as in serving compute
-//! slots, scales and features. Spikes stay in the history: they are found by errors of forecasts, and training has none.
+//! slots, scales and features. Spikes stay in the history: they are found by errors of forecasts, and training has
+//! none.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -232,5 +232,15 @@ fn files_and_lines_stay_short() {
             }
         }
     }
+    let mut documents: Vec<PathBuf> = ["README", "ARCHITECTURE", "CONTRIBUTING", "CHANGELOG", "deploy/README"]
+        .map(|name| root().join(format!("{name}.md")))
+        .to_vec();
+    documents.extend(fs::read_dir(root().join("docs")).expect("docs/").map(|entry| entry.expect("an entry").path()));
+    for path in documents.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "md")) {
+        let text = fs::read_to_string(&path).expect("a readable document");
+        for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| line.chars().count() > MAX_WIDTH) {
+            wrong.push(format!("{}:{number}: wider than {MAX_WIDTH} characters: {line}", path.display()));
+        }
+    }
     assert!(wrong.is_empty(), "{} places:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -1,7 +1,7 @@
 //! The regressors of the linear experts.
 
 use crate::forecast::history::averages::MEMORIES;
-use crate::forecast::history::profile::Baseline;
+use crate::forecast::history::seasonal_profile::Baseline;
 use crate::forecast::history::series_history::{HistoryView, LAGS, MAX_UNITS};
 use crate::forecast::spec::ForecastSpec;
 use crate::series::{MAX_PAST_COVARIATES, PAST_COVARIATE_REGRESSORS, SeriesState};

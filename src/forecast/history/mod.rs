@@ -2,6 +2,6 @@
 
 pub(super) mod averages;
 pub(super) mod observation;
-pub(super) mod profile;
 pub(super) mod residuals;
+pub(super) mod seasonal_profile;
 pub(super) mod series_history;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::averages::{self, Averages, EncodedAverages, MEMORIES, update_mean};
-use super::profile::Baseline;
+use super::seasonal_profile::Baseline;
 use crate::forecast::numeric::all_finite;
 use crate::series::clone_in_place;
 

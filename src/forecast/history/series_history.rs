@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::averages::Averages;
-use super::profile::{Baseline, SeasonalProfile};
 use super::residuals::{MeanUpdate, Residuals};
+use super::seasonal_profile::{Baseline, SeasonalProfile};
 use crate::forecast::experts::expert::LINEAR_EXPERTS;
 use crate::forecast::numeric::{all_finite, clamp_to_f32, scaled_by};
 use crate::forecast::ring::{index_before, next_index};
