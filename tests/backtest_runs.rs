@@ -19,6 +19,10 @@ use foretide::{
     train::{DeviceChoice, TrainSpec},
     wire::TimeFormat,
 };
+use rand_pcg::{
+    Pcg64,
+    rand_core::{RngCore, SeedableRng},
+};
 
 const LEVELS: [f32; 5] = [0.05, 0.1, 0.5, 0.9, 0.95];
 
@@ -330,11 +334,12 @@ fn later_rows_do_not_change_earlier_forecasts() {
 
 /// Four keyed series with a daily season and noise, ordered by time.
 fn keyed_table(rows: usize) -> Table {
+    let mut random = Pcg64::seed_from_u64(1);
     let mut text = String::from("sensor,time,count\n");
     for row in 0..rows {
         for series in 0..4 {
             let wave = ((row as f64 / 24.0 + series as f64 / 7.0) * std::f64::consts::TAU).sin();
-            let noise = (((4 * row + series) * 7919 + 13) % 1009) as f64 / 1009.0 - 0.5;
+            let noise = random.next_u64() as f64 / u64::MAX as f64 - 0.5;
             text += &format!("s{series},{},{}\n", 1_700_000_000 + 3600 * row, 50.0 + 20.0 * wave + 15.0 * noise);
         }
     }
