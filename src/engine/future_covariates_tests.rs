@@ -49,9 +49,9 @@ fn engine_of(keyed: bool, max_slots: usize) -> (Engine, TaskHandle) {
 }
 
 fn insert(engine: &mut Engine, task: TaskHandle, records: &[Record], offsets: std::ops::Range<usize>) {
-    for offset in offsets.start..offsets.end.min(records.len()) {
-        let Record { series, slot, values } = records[offset];
-        let values = FutureValues { slot, offset: offset as i64, values: values.into() };
+    for (offset, record) in records.iter().enumerate().take(offsets.end).skip(offsets.start) {
+        let Record { series, slot, values } = record;
+        let values = FutureValues { slot: *slot, offset: offset as i64, values: (*values).into() };
         engine.insert_future_values(task, &format!("s{series}"), values);
     }
 }

@@ -97,9 +97,9 @@ impl ForecastState {
     pub fn read_parts(spec: &ForecastSpec, parts: &mut PartReader<'_>) -> Self {
         let history = parts.take(Part::HISTORY, |history: &History| history.is_sound(spec));
         let linear = parts.take(Part::LINEAR_EXPERTS, |linear: &LinearExperts| linear.is_sound(spec));
-        let is_sound = |future: &Box<FutureCovariateModel>| future.is_sound(spec);
+        let is_sound = |future: &FutureCovariateModel| future.is_sound(spec);
         let has_future = spec.future_covariates > 0;
-        let future = has_future.then(|| parts.take(Part::FUTURE_COVARIATE_EXPERTS, is_sound)).flatten();
+        let future = if has_future { parts.take(Part::FUTURE_COVARIATE_EXPERTS, is_sound) } else { None }.map(Box::new);
         let mixture = parts.take(Part::MIXTURE, |mixture: &Mixture| mixture.is_sound(spec));
         let mut mixture = mixture.unwrap_or_else(|| Mixture::new(spec));
         if history.is_none() || linear.is_none() || has_future && future.is_none() {

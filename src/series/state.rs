@@ -236,13 +236,13 @@ impl SeriesState {
     /// Reads the state back from the parts of a snapshot. `None` where the slots or the values cannot be used: the
     /// series is then rebuilt from the input. Covariates that cannot be used begin afresh.
     pub fn read_parts(spec: &SeriesSpec, parts: &mut PartReader<'_>) -> Option<Self> {
-        let past = |covariates: &Box<PastCovariates>| covariates.is_sound();
-        let future = |covariates: &Box<FutureCovariates>| covariates.is_sound(spec.grid);
+        let past = |covariates: &PastCovariates| covariates.is_sound();
+        let future = |covariates: &FutureCovariates| covariates.is_sound(spec.grid);
         Some(Self {
             slots: parts.take(Part::SLOTS, |slots: &Slots| slots.is_sound(spec.grid))?,
             values: parts.take(Part::VALUES, |values: &Values| values.is_sound(spec.grid))?,
-            past_covariates: parts.take_optional(Part::PAST_COVARIATES, past),
-            future_covariates: parts.take_optional(Part::FUTURE_COVARIATES, future),
+            past_covariates: parts.take_optional(Part::PAST_COVARIATES, past).map(Box::new),
+            future_covariates: parts.take_optional(Part::FUTURE_COVARIATES, future).map(Box::new),
         })
     }
 
