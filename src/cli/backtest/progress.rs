@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufWriter, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -72,7 +72,7 @@ impl BacktestProgress {
     }
 }
 
-fn cannot_write(path: &PathBuf, error: &io::Error) -> Failure {
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure(CANNOT_WRITE, format!("cannot write {}: {error}", path.display()))
 }
 
