@@ -259,9 +259,9 @@ fn errors_say_what_was_expected_and_have_their_exit_codes() {
         (&[&good, "--score-rows", "5..1"], 2, "expected A..B with A < B"),
         (&[&good, "--long"], 2, "--key"),
         (&[&good, "--impute", "--cell", "tcn"], 64, "cell is tcn, expected lstm or gru"),
-        (&[&good, "--impute", "--layers", "2"], 64, "other options of the network than --cell and --hidden"),
+        (&[&good, "--impute", "--layers", "2"], 64, "network options other than --cell and --hidden"),
         (&[&good, "--impute", "--plot", "x.svg"], 64, "--impute cannot be used with --plot"),
-        (&[&good, "--impute"], 64, "expected at least 96, one window; these are the rows before row 12"),
+        (&[&good, "--impute"], 64, "expected at least one window of 96; these are the rows before row 12"),
         (&[&good, "--impute", "--impute-gaps", "4..2"], 2, "expected A..B with 1 <= A <= B <= 1024"),
         (&[&good, "--plot", "x.jpg"], 2, "expected a file name that ends in .svg or .png"),
     ];

@@ -307,7 +307,7 @@ fn the_maximum_of_the_horizon_and_its_probability_of_crossing_a_threshold_are_fo
     assert_eq!(ahead, 10 * table.interval, "the time at which the aggregate is known");
     spec.report_horizons = vec![1, 10];
     let error = backtest::run(&spec, &table, &mut NoObserver).unwrap_err().to_string();
-    assert_eq!(error, "an aggregate of 10 steps has only the horizon 10; expected no other to report");
+    assert_eq!(error, "the forecast is one aggregate of 10 steps; expected only the horizon 10 to report");
 }
 
 #[test]

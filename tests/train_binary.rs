@@ -120,7 +120,7 @@ fn an_interrupt_keeps_the_best_and_training_goes_on_from_there() {
     assert_eq!(report["interrupted"], true, "{report} {rest:?}");
     let updates = report["updates"].as_u64().unwrap();
     assert!((1..600).contains(&updates), "{report}");
-    assert!(rest.iter().any(|line| line.contains("the best weights so far were judged and kept")), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("the best weights so far were evaluated and written")), "{rest:?}");
     assert!(fs::read(&out).unwrap().len() > 1000);
 
     let resumed = json(&foretide(&[&asked[..], &["--resume", &checkpoint], &SMALL[..]].concat()));

@@ -87,7 +87,7 @@ fn check(spec: &BacktestSpec, table: &Table) -> Result<(), BacktestError> {
     let horizons = &spec.report_horizons;
     if spec.stream.forecast.target.is_some() && horizons.iter().any(|reported| *reported != horizon) {
         return invalid(format!(
-            "an aggregate of {horizon} steps has only the horizon {horizon}; expected no other to report"
+            "the forecast is one aggregate of {horizon} steps; expected only the horizon {horizon} to report"
         ));
     }
     if let Some(beyond) = horizons.iter().find(|reported| **reported == 0 || **reported > horizon) {

@@ -79,7 +79,7 @@ pub(super) struct ForecastArguments {
     /// Quantile levels, ascending, with 0.5
     #[arg(long, value_name = "LEVEL,…", value_delimiter = ',', default_values_t = Stream::default().quantiles)]
     quantiles: Vec<f64>,
-    /// Holidays, such as 2014-12-25, as days of --time-zone; they are no ordinary weekdays
+    /// Holidays in --time-zone, such as 2014-12-25: days that do not behave like their weekday
     #[arg(long, value_name = "DATE,…", value_delimiter = ',', value_parser = date)]
     holidays: Vec<Date>,
     /// Number of linear experts in the mixture, 0 to 3: on values, on values without season, on values without week
@@ -252,7 +252,7 @@ fn season(text: &str) -> Result<SeasonChoice, String> {
 }
 
 fn interval(text: &str) -> Result<i64, String> {
-    let expected = || format!("{text:?} is no duration; expected one such as 500ms, 15m, 1h or 1d");
+    let expected = || format!("{text:?} is not a duration; expected one such as 500ms, 15m, 1h or 1d");
     let span: Span = text.parse().map_err(|_| expected())?;
     let millis = span.total((Unit::Millisecond, SpanRelativeTo::days_are_24_hours())).map_err(|_| expected())?;
     // A whole number that an f64 represents exactly.
@@ -262,7 +262,7 @@ fn interval(text: &str) -> Result<i64, String> {
 
 fn date(text: &str) -> Result<Date, String> {
     let date = text.parse().ok().map(Date).filter(|date| date.to_string() == text);
-    date.ok_or_else(|| format!("{text:?} is no date; expected one such as 2014-12-25"))
+    date.ok_or_else(|| format!("{text:?} is not a date; expected one such as 2014-12-25"))
 }
 
 fn zone(text: &str) -> Result<TimeZone, String> {

@@ -101,8 +101,8 @@ fn print_addresses(arguments: &Arguments, settings: &Settings, embedded: Option<
         }
         None => println!("  broker    {}", settings.kafka.brokers.join(", ")),
     }
-    println!("  data      {} simulated series, five minutes of event time each 250 ms", arguments.series);
-    println!("            load, memory, network and disk of this machine, each second");
+    println!("  data      {} simulated series, five minutes of event time every 250 ms", arguments.series);
+    println!("            load, memory, network and disk of this machine, every second");
     println!("  page      http://{address}/");
     println!("  metrics   http://{address}/metrics");
     match arguments.seconds {

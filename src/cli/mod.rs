@@ -36,7 +36,7 @@ enum Command {
     Check(check::Arguments),
     /// Run a CSV file through the engine and report how well it was forecast
     Backtest(Box<backtest::Arguments>),
-    /// Train off line, from a file or from a stream's topics, or show how far a network's gradients reach
+    /// Train offline, from a file or from a stream's topics, or show how far a network's gradients reach
     Train(Box<train::Arguments>),
 }
 

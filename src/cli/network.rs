@@ -52,7 +52,8 @@ pub(super) struct NetworkArguments {
     /// Serve recurrent layers with bfloat16 weights, where the CPU supports it
     #[arg(long)]
     bf16: bool,
-    /// Chrono initialisation: longest memory of the gates' initial biases in steps; 0 for a forget bias of one
+    /// Chrono initialisation: the longest memory, in steps, that the gates' initial biases give; 0 for a forget bias of
+    /// one
     #[arg(long, value_name = "STEPS", default_value_t = Stream::default().model.chrono)]
     chrono: u32,
 }

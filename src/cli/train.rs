@@ -1,4 +1,4 @@
-//! `foretide train`: training off line, from a file or from a stream's topics.
+//! `foretide train`: training offline, from a file or from a stream's topics.
 
 mod arguments;
 mod diagnose;
@@ -60,7 +60,7 @@ fn train(arguments: &Arguments) -> Result<(), Failure> {
     files::write(&arguments.out, &to_bytes(outcome.challenger.to_bytes())?)?;
     arguments.checkpoint.as_deref().map_or(Ok(()), |path| write_checkpoint(path, &outcome.checkpoint))?;
     if outcome.interrupted {
-        eprintln!("interrupted after {} updates; the best weights so far were judged and kept", outcome.updates);
+        eprintln!("interrupted after {} updates; the best weights so far were evaluated and written", outcome.updates);
     }
     let seconds = clock.monotonic_micros() as f64 / 1e6;
     print(&if arguments.json { json(arguments, &outcome, seconds) } else { table(arguments, &outcome, seconds) })

@@ -207,7 +207,7 @@ impl FutureCovariateFeed {
                 let Partition { topic, number } = &self.partition;
                 tracing::warn!(
                     topic = %topic, partition = number, error,
-                    "cannot read future covariates now; a later transaction uses them"
+                    "cannot read future covariates; retrying before the next transaction"
                 );
             }
             filled => drop(filled?),

@@ -115,7 +115,7 @@ impl ModelSubscription {
                 continue;
             };
             if release.fingerprint != spec.network.fingerprint() {
-                tracing::info!(stream, version, "ignoring weights of another network than the configured one");
+                tracing::info!(stream, version, "ignoring weights of a network other than the configured one");
                 continue;
             }
             let network = self

@@ -87,7 +87,9 @@ fn wait_for_topics(context: &Context, create: bool) -> Result<Option<Plan>, Stri
             }
             Err(error @ (BrokerError::Authentication(_) | BrokerError::Authorization(_))) => {
                 let delay = next_delay(&mut delays);
-                tracing::error!(%error, retry_in = ?delay, "the cluster denies access; serving waits");
+                tracing::error!(
+                    %error, retry_in = ?delay, "the cluster denies access; serving begins once it is granted"
+                );
                 context.health.set("topics", Condition::Waiting(error.to_string()));
                 context.pause(delay);
             }
@@ -155,7 +157,7 @@ fn wait_to_rejoin(context: &Context, name: &str, error: BrokerError, rejoin: &mu
         BrokerError::Authentication(_) | BrokerError::Authorization(_) => {
             tracing::error!(
                 part = name, %error, retry_in = ?delay,
-                "the cluster denies access; this worker is idle until that is fixed"
+                "the cluster denies access; this worker is idle until it is granted"
             );
             rejoin.denied = Some(error.to_string());
         }

@@ -64,7 +64,7 @@ fn memory(stream: &Stream, Footprint { state, copy }: Footprint, standby: Size) 
 
 fn shards(settings: &Settings) -> String {
     match settings.shards {
-        Auto::Auto => "one serving thread less than cores".into(),
+        Auto::Auto => "one serving thread fewer than cores".into(),
         Auto::Set(1) => "1 serving thread".into(),
         Auto::Set(shards) => format!("{shards} serving threads"),
     }

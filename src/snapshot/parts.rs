@@ -230,6 +230,6 @@ pub enum DiscardReason {
     #[error("damaged")]
     Damaged,
     /// The part contains values that no series can reach.
-    #[error("values that no series can reach")]
+    #[error("values out of range")]
     Unsound,
 }

@@ -166,7 +166,7 @@ impl<'a> Windows<'a> {
         if count == 0 {
             let longest = segments.iter().map(|segment| segment.values.len()).max().unwrap_or(0);
             return Err(TrainError::TooLittle(format!(
-                "the longest run of values to learn from has {longest} steps, expected at least {steps}, one window"
+                "the longest run of values to learn from has {longest} steps, expected at least one window of {steps}"
             )));
         }
         Ok(Self { steps, segments, until })

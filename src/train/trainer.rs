@@ -158,7 +158,7 @@ impl<'a> Trainer<'a> {
         if trained == 0 {
             let steps: usize = splits.iter().map(|split| split.steps).sum();
             return Err(TrainError::TooLittle(format!(
-                "{} series with {steps} steps in all leave nothing to train on beside a validation share of {}",
+                "{} series with {steps} steps in all leave nothing to train on after a validation share of {}",
                 sequences.len(),
                 spec.validation_share
             )));

@@ -57,7 +57,7 @@ impl Columns {
                 b'"' => {
                     return Err(SyntaxError { at: start + length, expected: "no quote inside a cell without quotes" });
                 }
-                b'\n' | b'\r' => return Err(SyntaxError { at: start + length, expected: "one line a record" }),
+                b'\n' | b'\r' => return Err(SyntaxError { at: start + length, expected: "one line per record" }),
                 _ => {}
             }
         }
@@ -123,7 +123,7 @@ mod tests {
         let cases = [
             ("a", 1, "the delimiter and another column"),
             ("a,b,c", 3, "the end of the line after the last column"),
-            ("a,b\nc,d", 3, "one line a record"),
+            ("a,b\nc,d", 3, "one line per record"),
             ("a,b\"c", 3, "no quote inside a cell without quotes"),
             ("a,\"b", 2, "a cell whose quotes are closed"),
             ("\"a\"x,b", 3, "the delimiter and another column"),

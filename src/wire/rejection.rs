@@ -121,7 +121,7 @@ impl Rejection {
         let series = excerpt(series);
         Self::new(
             RejectionReason::SeriesLimit,
-            format!("series {series} is new and there are {limit} already; raise the stream's limit on series"),
+            format!("series {series} is new and there are {limit} already; raise the stream's max_series"),
         )
     }
 }

@@ -133,7 +133,7 @@ fn a_takeover_by_a_warm_standby_reads_only_new_records() {
         fixture.append(42..50);
         fixture.settle(&mut [&mut standby]);
         Output::committed(&fixture.cluster).assert_is(&fixture.reference());
-        let warm: usize = standby.restore_stats().iter().map(|stats| stats.warm).sum();
+        let warm: usize = standby.restore_stats().iter().map(|stats| stats.from_standby).sum();
         assert_eq!(warm > 0, standby_bytes > 0, "copies are used where there are any");
     }
 }

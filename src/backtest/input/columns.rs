@@ -81,7 +81,7 @@ impl Columns {
             for &column in columns {
                 let uses = past_covariates.iter().chain(&future_covariates).filter(|other| **other == column).count();
                 if roles[column] == Role::Series || time == Some(column) || uses > 1 {
-                    let found = format!("the {kind} \"{}\" is also used otherwise", names[column]);
+                    let found = format!("the {kind} \"{}\" has more than one use", names[column]);
                     let expected = format!("{kind}s that are neither time nor series, each once");
                     return Err(location.file_error(&found, &expected));
                 }

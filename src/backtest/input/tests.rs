@@ -157,8 +157,8 @@ fn readings_have_the_past_covariates_of_their_row() {
             .to_string()
     };
     assert!(rejection(&["cold"], text).contains("no column \"cold\""));
-    assert!(rejection(&["at"], text).contains("\"at\" is also used otherwise"));
-    assert!(rejection(&["warm", "warm"], text).contains("also used otherwise"));
+    assert!(rejection(&["at"], text).contains("\"at\" has more than one use"));
+    assert!(rejection(&["warm", "warm"], text).contains("has more than one use"));
     let words = rejection(&["warm"], "at,a,warm\n1,5,mild\n");
     assert!(words.contains("2") && words.contains("warm") && words.contains("mild"), "{words}");
 }

@@ -39,7 +39,10 @@ impl KafkaBroker {
             match MetadataClient::new(&self.options) {
                 Ok(renewed) => *metadata = Arc::new(renewed),
                 Err(error) => {
-                    tracing::warn!(target: "kafka", %error, "cannot create a client from the current secret files");
+                    tracing::warn!(
+                        target: "kafka", %error,
+                        "cannot renew the client from the current secret files; keeping the old client"
+                    );
                 }
             }
         }

@@ -77,7 +77,7 @@ impl ConsumerContext for ConsumerCallbacks {
             let answer =
                 if assigned { consumer.incremental_assign(&nothing) } else { consumer.incremental_unassign(&nothing) };
             if let Err(error) = answer {
-                tracing::debug!(target: "kafka", %error, "rebalance while closing");
+                tracing::debug!(target: "kafka", %error, "cannot answer a rebalance while closing");
             }
             return;
         }

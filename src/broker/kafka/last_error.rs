@@ -63,7 +63,7 @@ impl LastClientError {
             // Another event follows when no broker is left.
             BrokerError::Authentication(_) if one_connection => None,
             BrokerError::Retriable(text) => {
-                tracing::debug!(target: "kafka", "{text}");
+                tracing::debug!(target: "kafka", error = text, "consumer error; the client recovers by itself");
                 None
             }
             other => Some(other),
@@ -75,20 +75,20 @@ impl LastClientError {
         let line = without_thread(line);
         match level {
             // librdkafka warns about settings that do not apply to this kind of client.
-            _ if facility == "CONFWARN" => tracing::debug!(target: "kafka", "{line}"),
+            _ if facility == "CONFWARN" => tracing::debug!(target: "kafka", facility, "{line}"),
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical
             | RDKafkaLogLevel::Error
             | RDKafkaLogLevel::Warning => {
-                tracing::warn!(target: "kafka", "{facility} {line}");
+                tracing::warn!(target: "kafka", facility, "{line}");
                 *self.lock() = Some(line.to_owned());
             }
             _ => {
                 if facility == "FAIL" {
                     *self.lock() = Some(line.to_owned());
                 }
-                tracing::debug!(target: "kafka", "{facility} {line}");
+                tracing::debug!(target: "kafka", facility, "{line}");
             }
         }
     }
@@ -99,7 +99,7 @@ impl LastClientError {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
             return;
         }
-        tracing::warn!(target: "kafka", "{error}: {reason}");
+        tracing::warn!(target: "kafka", %error, "{reason}");
         // The error of one connection says more than "all brokers down", which follows it.
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
             self.lock().get_or_insert_with(|| reason.to_owned());

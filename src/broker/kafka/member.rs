@@ -178,8 +178,8 @@ impl KafkaMember {
                     target: "kafka",
                     topic = %partition.topic,
                     partition = partition.number,
-                    from = next,
-                    to = oldest,
+                    offset = next,
+                    oldest,
                     "retention deleted unread records; continuing at the oldest record"
                 );
                 // The client has dropped the partition, so a seek would fail.
@@ -380,7 +380,7 @@ impl KafkaMember {
             closed.map_err(|error| self.explain("leaving", &error))
         });
         if let Err(error) = closed {
-            tracing::debug!(target: "kafka", %error, "closing the consumer");
+            tracing::debug!(target: "kafka", %error, "cannot close the consumer in good order");
         }
         let deadline = Deadline::after(self.request_timeout);
         while !self.consumer.closed() && !deadline.has_passed() {

@@ -267,7 +267,7 @@ impl Publisher for KafkaPublisher {
         if let Err(error) = committed {
             // The first error says what failed; an error of the abort would only repeat it.
             if let Err(second) = self.producer.abort() {
-                tracing::debug!(target: "kafka", error = %second, "cannot abort after a failed publication: {error}");
+                tracing::debug!(target: "kafka", error = %second, cause = %error, "cannot abort a failed publication");
             }
             return Err(error);
         }

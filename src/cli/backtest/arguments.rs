@@ -146,8 +146,8 @@ pub struct Arguments {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Gaps")]
 pub(super) struct ImputeArguments {
-    /// Do not forecast: hide runs of values in the scored rows, and report how well a bidirectional lstm or gru fills
-    /// them that was trained on the rows before
+    /// Do not forecast: hide runs of values in the scored rows, and report how well a bidirectional lstm or gru
+    /// fills them after training on the rows before
     #[arg(long)]
     pub(super) impute: bool,
     /// How many steps in a row are hidden, both bounds included
@@ -211,13 +211,13 @@ fn range(text: &str) -> Option<(usize, usize)> {
 }
 
 fn rows(text: &str) -> Result<Range<usize>, String> {
-    let invalid = || format!("{text:?} is no range of rows; expected A..B with A < B, such as 0..2880");
+    let invalid = || format!("{text:?} is not a range of rows; expected A..B with A < B, such as 0..2880");
     range(text).filter(|(start, end)| start < end).map(|(start, end)| start..end).ok_or_else(invalid)
 }
 
 fn gaps(text: &str) -> Result<Gaps, String> {
     let invalid =
-        || format!("{text:?} is no range of gap lengths; expected A..B with 1 <= A <= B <= {}", Gaps::LONGEST);
+        || format!("{text:?} is not a range of gap lengths; expected A..B with 1 <= A <= B <= {}", Gaps::LONGEST);
     range(text)
         .filter(|(shortest, longest)| (1..=*longest).contains(shortest) && *longest <= Gaps::LONGEST)
         .map(|(shortest, longest)| Gaps { shortest, longest })

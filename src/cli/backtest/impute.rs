@@ -39,7 +39,7 @@ fn check(arguments: &Arguments, network: &NetworkSpec) -> Result<(), Failure> {
     let NetworkSpec { cell, hidden, inputs, horizon, levels, seed, .. } = *network;
     let plain = NetworkSpec { cell, hidden, inputs, horizon, levels, seed, ..NetworkSpec::default() };
     let refused = [
-        (*network != plain, "other options of the network than --cell and --hidden"),
+        (*network != plain, "network options other than --cell and --hidden"),
         (arguments.device == DeviceChoice::Cuda, "--device cuda"),
         (!arguments.train_at.is_empty(), "--train-at"),
         (arguments.train_every.is_some(), "--train-every"),

@@ -57,7 +57,7 @@ pub struct Arguments {
     /// File for checkpoints, from which --resume continues; it is renewed during training
     #[arg(long, value_name = "FILE", conflicts_with = "diagnose", help_heading = "Output")]
     pub(super) checkpoint: Option<PathBuf>,
-    /// Continue from this checkpoint. With the same data and options the result is as without the pause
+    /// Continue from this checkpoint. With the same data and options the result equals that of an uninterrupted run
     #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "diagnose"], help_heading = "Training")]
     pub(super) resume: Option<PathBuf>,
     /// Start from these weights; the new ones are compared with them
@@ -67,8 +67,8 @@ pub struct Arguments {
     #[arg(long, help_heading = "Output")]
     pub(super) json: bool,
 
-    /// Instead show how far back the gradients of each recurrent cell reach, before and after training; without FILE on
-    /// a built-in task with a long lag
+    /// Show how far back the gradients of each recurrent cell reach, before and after training, and write no weights;
+    /// without FILE on a built-in task with a long lag
     #[arg(long, help_heading = "Diagnosis")]
     pub(super) diagnose: bool,
     /// Steps over which gradients are followed

@@ -71,7 +71,13 @@ fn from_topics(arguments: &Arguments, config: &Path, interrupt: &Interrupt) -> R
     };
     let (stream, training) = index
         .and_then(|index| Some((&plan.streams[index], plan.streams[index].training.as_ref()?)))
-        .ok_or_else(|| Failure(USAGE, format!("{}: no such stream; {expected}", config.display())))?;
+        .ok_or_else(|| {
+            let problem = arguments
+                .stream
+                .as_ref()
+                .map_or("it has several streams".to_owned(), |name| format!("it has no stream {name:?}"));
+            Failure(USAGE, format!("{}: {problem}; {expected}", config.display()))
+        })?;
     let unavailable = |error: &dyn std::fmt::Display| Failure(UNAVAILABLE, error.to_string());
     let broker =
         KafkaBroker::new(specs::kafka_options(&settings, "train-off-line")).map_err(|error| unavailable(&error))?;

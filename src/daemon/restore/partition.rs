@@ -196,7 +196,7 @@ impl AssignedPartition {
                 let mut loader = SnapshotLoader::new(inputs.engine, &mut self.tasks, &self.partition, &mut self.stats);
                 if let Some(copy) = self.copy.as_ref().and_then(|copy| copy.records(*copied, SLICE_RECORDS)) {
                     loader.load(copy.map(|(key, value)| (Some(key), Some(value))));
-                    self.stats.warm = self.stats.snapshots;
+                    self.stats.from_standby = self.stats.snapshots;
                     *copied += SLICE_RECORDS;
                 } else if let Some(batch) = reader.read(wait, SLICE_RECORDS)? {
                     loader.load(batch.iter().map(|record| (record.key, record.payload)));

@@ -57,7 +57,8 @@ impl RestoreSchedule {
         for (partition, &committed) in partitions.iter().zip(committed) {
             let copy = copies.get(&state(partition)).cloned();
             tracing::info!(
-                topic = %partition.topic, partition = partition.number, offset = committed, warm = copy.is_some(),
+                topic = %partition.topic, partition = partition.number, offset = committed,
+                standby_copy = copy.is_some(),
                 "partition assigned; restoring"
             );
             let assigned = AssignedPartition::open(plan, engine, partition, committed, copy, now);
@@ -131,9 +132,9 @@ impl RestoreSchedule {
                 Ok(SliceOutcome::More) => {}
                 Ok(SliceOutcome::Ready(offset)) => {
                     let stats = assigned.stats;
-                    let RestoreStats { snapshots, warm, rejected, replayed, lost, .. } = stats;
+                    let RestoreStats { snapshots, from_standby, rejected, replayed, lost, .. } = stats;
                     tracing::info!(
-                        %topic, partition = number, offset, snapshots, warm, rejected, replayed, lost,
+                        %topic, partition = number, offset, snapshots, from_standby, rejected, replayed, lost,
                         "partition restored; serving"
                     );
                     if let Some(task) = assigned.tasks.first() {
@@ -164,7 +165,7 @@ impl RestoreSchedule {
             let RestoreStats { snapshots, replayed, .. } = assigned.stats;
             tracing::info!(
                 topic = %partition.topic, partition = partition.number, snapshots, replayed,
-                remaining = assigned.remaining(position), "restoring"
+                remaining = assigned.remaining(position), "restore in progress"
             );
         }
     }

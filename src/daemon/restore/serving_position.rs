@@ -53,7 +53,7 @@ impl ServingPosition {
             }
             tracing::warn!(
                 %topic, partition = number, offset = furthest, end = range.end,
-                "the topic ends before the input that was read from it; checking again"
+                "the topic ends before an offset that was read already; checking again whether it was recreated"
             );
             return Ok(Self::Unsure);
         }
@@ -90,6 +90,6 @@ fn holds(broker: &dyn Broker, partition: &Partition, fingerprint: TopicFingerpri
         }
     }
     Err(BrokerError::Retriable(format!(
-        "{partition}: no record was delivered that tells whether the topic was recreated"
+        "{partition}: cannot tell whether the topic was recreated: its records were not delivered in time"
     )))
 }

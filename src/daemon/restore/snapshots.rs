@@ -57,8 +57,8 @@ impl<'a> SnapshotLoader<'a> {
         }
         for (part, series) in discarded {
             tracing::warn!(
-                topic = %self.partition.topic, partition = self.partition.number, part, series,
-                "snapshots hold an unusable part; it starts empty in these series"
+                topic = %self.partition.topic, partition = self.partition.number, part, series_count = series,
+                "snapshots have an unusable part; it starts empty in as many series as series_count"
             );
         }
     }

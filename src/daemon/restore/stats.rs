@@ -8,7 +8,7 @@ pub struct RestoreStats {
     /// Series restored from snapshots.
     pub snapshots: usize,
     /// How many of these came from a standby copy.
-    pub warm: usize,
+    pub from_standby: usize,
     /// Records of the state topic that could not be used.
     pub rejected: usize,
     /// Input records replayed.

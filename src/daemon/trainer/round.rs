@@ -54,7 +54,7 @@ impl TrainingRound<'_> {
         *self.rounds += 1;
         tracing::info!(
             stream = %name, series = history.sequences.len(), steps = history.steps, left_out = history.left_out,
-            version = champion.version, updates = self.spec.max_updates, "training"
+            version = champion.version, updates = self.spec.max_updates, "training round started"
         );
         let outcome = self.train(&champion.weights, &history.sequences)?;
         self.record_outcome(&outcome, started);
@@ -76,7 +76,9 @@ impl TrainingRound<'_> {
             }
             Verdict::Reject(reason) => reason,
         };
-        tracing::info!(stream = name, version = champion.version, %reason, "challenger rejected; the weights stay");
+        tracing::info!(
+            stream = name, version = champion.version, %reason, "challenger rejected; the champion keeps serving"
+        );
         metrics::REFUSALS.counter(&[("stream", name), ("reason", reason.name())]).increment(1);
         count_round(stream, "refused");
         context.status.dashboard.record_training_outcome(TrainingOutcome {

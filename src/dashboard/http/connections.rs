@@ -45,7 +45,7 @@ impl<S> Accept<TcpStream, S> for LimitedAcceptor {
             Ok(permit) => Ok((IdleTimeout::new(stream, permit), service)),
             Err(_) => {
                 metrics::HTTP_REFUSED.counter(&[("reason", "connections")]).increment(1);
-                Err(io::Error::other("refused: http.connections are open already"))
+                Err(io::Error::other("the limit http.connections is reached"))
             }
         })
     }

@@ -165,7 +165,7 @@ async fn chart(
         Some(chart) => json(StatusCode::OK, &chart),
         None => explain(
             StatusCode::NOT_FOUND,
-            "no chart of such a series: the page keeps the first series that appear and those with anomalies",
+            "no chart of this series: the page keeps the first series that appear and those with anomalies",
         ),
     }
 }

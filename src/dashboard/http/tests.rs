@@ -119,7 +119,7 @@ fn charts_are_found_by_names_of_any_letters() {
         let chart: serde_json::Value = serde_json::from_str(&body).unwrap();
         assert_eq!((&chart["point"], &chart["values"]), (&serde_json::json!([1.5]), &serde_json::json!([null])));
         let (status, _, body) = ask(address, "GET /api/chart?stream=s&series=other");
-        assert_eq!((status, body.contains("no chart of such a series")), (404, true));
+        assert_eq!((status, body.contains("no chart of this series")), (404, true));
     });
 }
 

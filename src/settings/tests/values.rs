@@ -104,7 +104,7 @@ fn topics_are_named_after_the_application_and_the_stream() {
 fn the_summary_shows_all_streams_and_their_memory() {
     let settings = parse("f.toml", &format!("{STREAM}[stream.limits]\nseries = 2000"), []).unwrap();
     let expected = "\
-app      foretide: role all, one serving thread less than cores
+app      foretide: role all, one serving thread fewer than cores
 brokers  127.0.0.1:9092 (plaintext)
 commits  every 100ms, snapshots spread over 1m
 topics   foretide.state, foretide.models, foretide.dead-letters

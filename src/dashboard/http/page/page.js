@@ -53,7 +53,7 @@ function tiles(all) {
   setText("tile-skill", signed(all.skill_last_value));
   $("tile-skill").className = tone(all.skill_last_value);
   setText("tile-skill-note", !finite(all.skill_last_value) ? "no forecast has matured yet"
-    : finite(all.skill_seasonal_naive) ? `seasonal: ${signed(all.skill_seasonal_naive)}` : "on the last value");
+    : finite(all.skill_seasonal_naive) ? `seasonal: ${signed(all.skill_seasonal_naive)}` : "against the last value");
   const main = eighty(all.coverage);
   setText("tile-coverage", main ? percent(main[1]) : "–");
   const others = all.coverage.filter((one) => one !== main && finite(one[1]));
@@ -285,7 +285,8 @@ function readout(chart, at) {
     const lead = index - past;
     const band = chart.bands.find((one) => Math.abs(one.share - 0.8) < 1e-6) || chart.bands[0];
     const within = (band) => `${number(band.low[lead])} and ${number(band.high[lead])}`;
-    target.replaceChildren(moment(chart.ahead[lead]) + `  forecast ${lead + 1} ahead `, bold(number(chart.point[lead])),
+    const label = `${moment(chart.ahead[lead])}  forecast, step ${lead + 1}: `;
+    target.replaceChildren(label, bold(number(chart.point[lead])),
       band ? `, ${Math.round(band.share * 100)} % between ${within(band)}` : "");
   }
 }
