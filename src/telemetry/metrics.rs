@@ -241,7 +241,7 @@ metrics! {
     BUILD_INFO = "foretide_build_info", G, None, ["version"],
         "Always 1; the label has the version.";
     QUEUE_RECORDS = "foretide_queue_records", G, Count, ["queue"],
-        "Records in a bounded queue; the queue transaction holds the input records of the open transaction.";
+        "Records in a bounded queue: transaction, the input records that were last polled for a transaction.";
     HTTP_REFUSED = "foretide_http_refused_total", C, Count, ["reason"],
         "Connections and requests refused because they exceed a limit, by reason: connections, query or body.";
     RESIDENT_BYTES = "process_resident_memory_bytes", G, Bytes, [],
