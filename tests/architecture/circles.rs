@@ -7,6 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::source::{Token, paths_of, tokens};
 
+/// A file: its name below `src/`, and its source with the lines.
+type File<'a> = (&'a str, Vec<(usize, Token)>);
+
 /// The module of a file, from its path below `src/`.
 pub fn module_of(name: &str) -> Vec<String> {
     let mut module: Vec<String> = name.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
@@ -19,13 +22,13 @@ pub fn module_of(name: &str) -> Vec<String> {
 /// Groups of files that import each other, each as lines `file:line imports file`; `files` are names below `src/` with
 /// their sources.
 pub fn circles(files: &[(String, String)]) -> Vec<Vec<String>> {
-    let sources: BTreeMap<Vec<String>, (&str, Vec<(usize, Token)>)> = files
+    let sources: BTreeMap<Vec<String>, File<'_>> = files
         .iter()
         .filter(|(name, _)| name != "lib.rs" && name != "main.rs")
         .map(|(name, source)| (module_of(name), (name.as_str(), without_tests(&tokens(source)))))
         .collect();
     // What a test module declares, or what a file declares for tests only, is out.
-    let modules: BTreeMap<&Vec<String>, &(&str, Vec<(usize, Token)>)> =
+    let modules: BTreeMap<&Vec<String>, &File<'_>> =
         sources.iter().filter(|(module, _)| !is_test(module, files, &sources)).collect();
     let mut imports: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
     for (module, (name, tokens)) in &modules {
@@ -108,11 +111,7 @@ fn declared(tokens: &[(usize, Token)]) -> Vec<(usize, String)> {
 }
 
 /// Whether a module is declared for tests only, itself or one that it stands in.
-fn is_test(
-    module: &[String],
-    files: &[(String, String)],
-    sources: &BTreeMap<Vec<String>, (&str, Vec<(usize, Token)>)>,
-) -> bool {
+fn is_test(module: &[String], files: &[(String, String)], sources: &BTreeMap<Vec<String>, File<'_>>) -> bool {
     (1..module.len()).any(|length| {
         let (parent, child) = (&module[..length].to_vec(), &module[length]);
         let Some((name, without)) = sources.get(parent) else { return false };
