@@ -5,6 +5,7 @@ mod broker;
 mod contexts;
 mod convert;
 mod deadline;
+mod error_recovery;
 mod last_error;
 mod member;
 mod metadata;
@@ -12,7 +13,6 @@ mod options;
 mod producer;
 mod reader;
 mod reader_pool;
-mod recovery;
 
 pub use broker::KafkaBroker;
 pub use options::{KafkaOptions, PropertySource};

@@ -1,8 +1,8 @@
 //! Acceptance of observations: what an observation does to its series in the open transaction.
 
+use super::micro_batch::PendingStep;
 use super::rollback::UndoLog;
 use super::series_table::Series;
-use super::stepping::PendingStep;
 use super::stream::Stream;
 use super::stream_spec::StreamSpec;
 use super::task::{Task, TaskHandle};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::acceptance::{Acceptance, Observation, OpenTransaction};
+use super::micro_batch::Stepper;
 use super::snapshot::{self, EncodedSnapshot, SnapshotError};
-use super::stepping::Stepper;
 use super::stream::{ServedWeights, Stream};
 use super::stream_spec::StreamSpec;
 use super::task::{Task, TaskHandle, TaskId, Tasks};

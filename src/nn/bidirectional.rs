@@ -8,7 +8,9 @@ use candle_core::{DType, Result, Tensor};
 
 use super::parameter::{self, Parameter};
 use super::sequence::{ResetMask, Sequence};
-use super::{cell::LayerShape, cell_kind::CellKind, registry::cell, spec_error::SpecError, tensor_file::NamedTensor};
+use super::{
+    cell::LayerShape, cell_kind::CellKind, cell_registry::cell, spec_error::SpecError, tensor_file::NamedTensor,
+};
 
 /// The two layers; their tensors' names begin with these words.
 const DIRECTIONS: [&str; 2] = ["forward", "backward"];

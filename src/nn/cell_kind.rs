@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::spec_error::{SpecError, named_enum};
 
 named_enum! {
-    /// The cell of a network: what its layers are made of. [`super::registry::cell`] gives the implementation.
+    /// The cell of a network: what its layers are made of. [`super::cell_registry::cell`] gives the implementation.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
     pub enum CellKind("cell") {
         /// Simple recurrent network with tanh (see [`super::cells::elman`]).

@@ -7,6 +7,7 @@
 pub mod bidirectional;
 pub mod cell;
 pub mod cell_kind;
+pub mod cell_registry;
 pub mod cells;
 #[cfg(any(test, feature = "cuda"))]
 mod cuda;
@@ -18,7 +19,6 @@ mod layer_norm;
 pub mod network;
 pub mod parameter;
 pub mod recurrent;
-pub mod registry;
 pub mod sequence;
 pub mod spec;
 pub mod spec_error;

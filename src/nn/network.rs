@@ -1,8 +1,8 @@
 //! A network that is packed for serving.
 
 use super::cell::{LayerScratch, PackedLayer};
+use super::cell_registry;
 use super::kernel::{Input, InstructionSet, Rows, RowsMut};
-use super::registry;
 use super::{
     cell_kind::CellKind, head::Head, layer_norm::normalise, parameter::layer_tensor_name, spec::NetworkSpec,
     spec_error::SpecError, tensor_file::WeightsError, weights::Weights,
@@ -83,7 +83,7 @@ impl Network {
         let mut at = 0;
         let layers = (0..spec.layers).map(|layer| {
             let tensor = |name: &str| weights.values(&layer_tensor_name(layer, name));
-            let (cell, shape) = (registry::cell(spec.cell), spec.shape(layer));
+            let (cell, shape) = (cell_registry::cell(spec.cell), spec.shape(layer));
             let norm = spec.layer_norm.then(|| (tensor("norm_scale").to_vec(), tensor("norm_shift").to_vec()));
             let layer = NetworkLayer { packed: cell.pack(&shape, &tensor), at, norm };
             at += cell.state_len(&shape);

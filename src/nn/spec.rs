@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::registry;
+use super::cell_registry;
 use super::{cell::LayerShape, cell_kind::CellKind, hash::fnv_1a, spec_error::SpecError, strategy::Strategy};
 use crate::series::Target;
 
@@ -148,7 +148,7 @@ impl NetworkSpec {
 
     /// Number of `f32` values of state per series: all layers one after the other, each padded to a multiple of 16.
     pub fn state_len(&self) -> usize {
-        (0..self.layers).map(|layer| registry::cell(self.cell).state_len(&self.shape(layer))).sum()
+        (0..self.layers).map(|layer| cell_registry::cell(self.cell).state_len(&self.shape(layer))).sum()
     }
 
     /// The dilation of a layer. The defaults are the segment for a recurrent cell with segments, `2^layer` for a causal

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::sequence::{ResetMask, Sequence, SequenceOutput};
-use super::{layer_norm::normalise_tensor, parameter::layer_tensor_name, registry::cell, spec::NetworkSpec};
+use super::{cell_registry::cell, layer_norm::normalise_tensor, parameter::layer_tensor_name, spec::NetworkSpec};
 
 /// What the layers return for a sequence.
 #[derive(Debug, Clone)]

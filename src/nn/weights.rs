@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::parameter::{Parameter, layer_tensor_name};
 use super::spec::NetworkSpec;
 use super::tensor_file::{NamedTensor, WeightsError, tensors_from_bytes, tensors_to_bytes};
-use super::{head, layer_norm, parameter, registry};
+use super::{cell_registry, head, layer_norm, parameter};
 
 /// The format in the header of every file of weights.
 const FORMAT: &str = "foretide-weights-1";
@@ -95,7 +95,7 @@ impl Weights {
 
 /// A network's tensors with their full names, from the lowest layer to the head.
 fn parameters(spec: &NetworkSpec) -> Vec<(String, Parameter)> {
-    let cell = registry::cell(spec.cell);
+    let cell = cell_registry::cell(spec.cell);
     let layers = (0..spec.layers).flat_map(|layer| {
         let mut parameters = cell.parameters(&spec.shape(layer));
         if spec.layer_norm {

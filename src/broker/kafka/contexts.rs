@@ -15,8 +15,8 @@ use rdkafka::util::Timeout;
 use rdkafka::{ClientContext, Message};
 
 use super::access_errors;
+use super::error_recovery::{self, RecoveryAction};
 use super::last_error::{LastClientError, without_thread};
-use super::recovery::{self, RecoveryAction};
 use crate::broker::{errors::BrokerError, records::Partition};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -158,6 +158,6 @@ impl ProducerContext for ProducerCallbacks {
         }
         let bytes = message.key_len() + message.payload_len();
         let operation = format!("writing {bytes} bytes to {}[{}]", message.topic(), message.partition());
-        self.record_failure(recovery::action(error), format!("{operation}: {error}"));
+        self.record_failure(error_recovery::action(error), format!("{operation}: {error}"));
     }
 }

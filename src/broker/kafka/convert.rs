@@ -4,7 +4,7 @@ use rdkafka::Message;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::recovery;
+use super::error_recovery;
 use crate::broker::errors::Result;
 use crate::broker::records::{Batch, Partition, Record};
 
@@ -25,7 +25,7 @@ pub(super) fn partition_list<'a>(
     let mut list = TopicPartitionList::new();
     for (partition, offset) in partitions {
         let added = list.add_partition_offset(&partition.topic, partition.number, offset);
-        added.map_err(|error| recovery::broker_error(&partition.to_string(), &error))?;
+        added.map_err(|error| error_recovery::broker_error(&partition.to_string(), &error))?;
     }
     Ok(list)
 }

@@ -6,7 +6,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::access_errors;
-use super::recovery::{self, RecoveryAction};
+use super::error_recovery::{self, RecoveryAction};
 use crate::broker::errors::BrokerError;
 
 /// The last error of one client. It also forwards the client's log to ours.
@@ -44,7 +44,7 @@ impl LastClientError {
 
     /// Converts an error. A call that times out does not say whether authentication failed; the last error does.
     pub(super) fn explain(&self, operation: &str, error: &KafkaError) -> BrokerError {
-        let mapped = recovery::broker_error(operation, error);
+        let mapped = error_recovery::broker_error(operation, error);
         match (&mapped, self.lock().as_deref()) {
             (BrokerError::Retriable(_) | BrokerError::Authentication(_), Some(line))
                 if access_errors::is_authentication_failure(line) =>

@@ -11,11 +11,11 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::contexts::{Change, ConsumerCallbacks, Rebalance};
 use super::convert::{partition_list, push};
 use super::deadline::Deadline;
+use super::error_recovery;
 use super::last_error::LastClientError;
 use super::metadata::MetadataClient;
 use super::options::KafkaOptions;
 use super::producer::TransactionalProducer;
-use super::recovery;
 use crate::broker::client::{Member, MemberEvent};
 use crate::broker::errors::{BrokerError, Result};
 use crate::broker::records::{Batch, Partition, ProducerRecord};
@@ -69,7 +69,7 @@ impl KafkaMember {
         // The producer comes first: it ends the transaction of an earlier instance before anybody reads the group's
         // offsets.
         let producer = TransactionalProducer::start(options, transactional_id)?;
-        let error = |error| recovery::broker_error(&format!("joining group {group}"), &error);
+        let error = |error| error_recovery::broker_error(&format!("joining group {group}"), &error);
         let config = options.member(group, transactional_id);
         let consumer: BaseConsumer<ConsumerCallbacks> =
             config.create_with_context(ConsumerCallbacks::default()).map_err(error)?;
@@ -264,7 +264,7 @@ impl Member for KafkaMember {
             return Ok(Vec::new());
         }
         let request = partition_list(partitions.iter().map(|partition| (partition, Offset::Invalid)))?;
-        let answer = recovery::retry(self.request_timeout, |left| {
+        let answer = error_recovery::retry(self.request_timeout, |left| {
             let answer = self.consumer.committed_offsets(request.clone(), left)?;
             answer.elements().iter().try_for_each(|element| element.error())?;
             Ok(answer)

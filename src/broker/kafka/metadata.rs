@@ -9,7 +9,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as C};
 
-use super::{access_errors, contexts::ConsumerCallbacks, deadline::Deadline, options::KafkaOptions, recovery};
+use super::{access_errors, contexts::ConsumerCallbacks, deadline::Deadline, error_recovery, options::KafkaOptions};
 use crate::broker::client::{OffsetRange, TopicSpec};
 use crate::broker::errors::{BrokerError, Result};
 use crate::broker::records::Partition;
@@ -44,7 +44,7 @@ impl MetadataClient {
     pub(super) fn new(options: &KafkaOptions) -> Result<Self> {
         let config = options.metadata();
         let created = config.create_with_context(ConsumerCallbacks::default());
-        let consumer = created.map_err(|error| recovery::broker_error("creating the Kafka client", &error))?;
+        let consumer = created.map_err(|error| error_recovery::broker_error("creating the Kafka client", &error))?;
         Ok(Self {
             consumer,
             config,
@@ -89,16 +89,16 @@ impl MetadataClient {
         }
     }
 
-    /// Repeats a request like [`recovery::retry`], but gives up earlier when authentication fails.
+    /// Repeats a request like [`error_recovery::retry`], but gives up earlier when authentication fails.
     fn retry<T>(&self, limit: Duration, request: impl Fn(Duration) -> Result<T, KafkaError>) -> Result<T, KafkaError> {
         let last_error = &self.consumer.context().last_error;
-        let answer = recovery::retry(limit, |left| {
+        let answer = error_recovery::retry(limit, |left| {
             let answer = request(left.min(ATTEMPT_LIMIT));
             if answer.is_err() {
                 self.drain_log();
             }
             match answer {
-                Err(error) if recovery::is_retriable(&error) && last_error.is_authentication_failure() => {
+                Err(error) if error_recovery::is_retriable(&error) && last_error.is_authentication_failure() => {
                     Err(KafkaError::Global(C::Authentication))
                 }
                 answer => answer,
@@ -160,7 +160,7 @@ impl MetadataClient {
         match found.error().map(C::from) {
             None => Ok(Some(i32::try_from(found.partitions().len()).unwrap_or(i32::MAX)).filter(|count| *count > 0)),
             Some(C::UnknownTopicOrPartition | C::UnknownTopic) => Ok(None),
-            Some(code) => Err(recovery::broker_error_of_code(&operation(), code)),
+            Some(code) => Err(error_recovery::broker_error_of_code(&operation(), code)),
         }
     }
 
@@ -185,7 +185,7 @@ impl MetadataClient {
         let answer = block_on(admin.create_topics([&topic], &options)).map_err(|error| explain(&error))?;
         match answer.into_iter().find_map(Result::err) {
             None | Some((_, C::TopicAlreadyExists)) => {}
-            Some((_, code)) => return Err(recovery::broker_error_of_code(&operation, code)),
+            Some((_, code)) => return Err(error_recovery::broker_error_of_code(&operation, code)),
         }
         // The controller knows the topic; the brokers learn of it a little later.
         let deadline = Deadline::after(self.timeout);

@@ -12,8 +12,8 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::contexts::ProducerCallbacks;
 use super::convert::partition_list;
 use super::deadline::Deadline;
+use super::error_recovery::{self, RecoveryAction};
 use super::options::KafkaOptions;
-use super::recovery::{self, RecoveryAction};
 use crate::broker::client::Publisher;
 use crate::broker::errors::{BrokerError, Result};
 use crate::broker::records::{Partition, ProducerRecord};
@@ -45,7 +45,7 @@ impl TransactionalProducer {
         let config = options.producer(transactional_id);
         let created = config.create_with_context(ProducerCallbacks::default());
         let producer: ThreadedProducer<ProducerCallbacks> =
-            created.map_err(|error| recovery::broker_error(&operation, &error))?;
+            created.map_err(|error| error_recovery::broker_error(&operation, &error))?;
         let started = Self {
             producer: Arc::new(producer),
             transactional_id: transactional_id.to_owned(),
@@ -87,7 +87,7 @@ impl TransactionalProducer {
     /// Converts an error. A fatal error of the client takes precedence.
     fn explain(&self, operation: &str, error: &KafkaError) -> BrokerError {
         if let Some((code, reason)) = self.producer.client().fatal_error() {
-            let action = match recovery::action_of_code(code) {
+            let action = match error_recovery::action_of_code(code) {
                 Some(action @ (RecoveryAction::Rejoin | RecoveryAction::GrantAccess)) => action,
                 _ => RecoveryAction::ReplaceClient,
             };
@@ -145,7 +145,7 @@ impl TransactionalProducer {
                 }
                 Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
                     let operation = format!("{}: a record of {} bytes", operation(), record.bytes());
-                    return Err(recovery::broker_error(&operation, &error));
+                    return Err(error_recovery::broker_error(&operation, &error));
                 }
                 // The transaction failed in the background.
                 Some(RDKafkaErrorCode::State) if self.producer.client().fatal_error().is_none() => {

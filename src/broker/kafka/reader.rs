@@ -11,11 +11,11 @@ use rdkafka::topic_partition_list::Offset;
 use super::contexts::ConsumerCallbacks;
 use super::convert::{partition_list, push};
 use super::deadline::Deadline;
+use super::error_recovery;
 use super::last_error::LastClientError;
 use super::metadata::MetadataClient;
 use super::options::KafkaOptions;
 use super::reader_pool::{ReaderClient, ReaderPool};
-use super::recovery;
 use crate::broker::client::{OffsetRange, Reader, StartPosition};
 use crate::broker::errors::{BrokerError, Result};
 use crate::broker::records::{Batch, Partition};
@@ -58,7 +58,7 @@ impl KafkaReader {
         let consumer = pool
             .take()
             .map_or_else(create, Ok)
-            .map_err(|error| recovery::broker_error(&format!("reading {partition}"), &error))?;
+            .map_err(|error| error_recovery::broker_error(&format!("reading {partition}"), &error))?;
         let mut reader = Self {
             consumer,
             pool,
@@ -92,7 +92,7 @@ impl KafkaReader {
     /// The offset of the first record with timestamp `millis` or later; the last stable offset if there is none.
     fn offset_at(&self, millis: i64) -> Result<i64> {
         let request = partition_list([(&self.partition, Offset::Offset(millis))])?;
-        let answer = recovery::retry(self.request_timeout, |left| {
+        let answer = error_recovery::retry(self.request_timeout, |left| {
             let answer = self.consumer.offsets_for_times(request.clone(), left)?;
             let elements = answer.elements();
             let element = elements.first();
@@ -108,7 +108,7 @@ impl KafkaReader {
     /// The last stable offset: the broker reports it as the end to a consumer of committed records.
     fn last_stable(&self) -> Result<i64> {
         let partition = &self.partition;
-        let answer = recovery::retry(self.request_timeout, |left| {
+        let answer = error_recovery::retry(self.request_timeout, |left| {
             self.consumer.fetch_watermarks(&partition.topic, partition.number, left)
         });
         answer.map(|(_, stable)| stable).map_err(|error| self.explain(&error))

@@ -1,6 +1,6 @@
 //! The regressors of the linear experts.
 
-use crate::forecast::history::averages::MEMORIES;
+use crate::forecast::history::exponential_averages::MEMORIES;
 use crate::forecast::history::seasonal_profile::Baseline;
 use crate::forecast::history::series_history::{HistoryView, LAGS, MAX_UNITS};
 use crate::forecast::spec::ForecastSpec;

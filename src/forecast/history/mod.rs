@@ -1,6 +1,6 @@
 //! The recent values of a series and what is derived from them, stored once and lent to all experts.
 
-pub(super) mod averages;
+pub(super) mod exponential_averages;
 pub(super) mod observation;
 pub(super) mod residuals;
 pub(super) mod seasonal_profile;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::averages::{self, Averages, EncodedAverages, MEMORIES, update_mean};
+use super::exponential_averages::{self, Averages, EncodedAverages, MEMORIES, update_mean};
 use super::seasonal_profile::Baseline;
 use crate::forecast::numeric::all_finite;
 use crate::series::clone_in_place;
@@ -34,7 +34,7 @@ struct Encoded {
 
 impl From<Residuals> for Encoded {
     fn from(Residuals { level, residuals, baselines, averages }: Residuals) -> Self {
-        let averages = averages::encode(&residuals, &averages);
+        let averages = exponential_averages::encode(&residuals, &averages);
         Self { level, residuals, baselines, averages }
     }
 }
@@ -43,7 +43,7 @@ impl TryFrom<Encoded> for Residuals {
     type Error = &'static str;
 
     fn try_from(Encoded { level, residuals, baselines, averages }: Encoded) -> Result<Self, Self::Error> {
-        let averages = averages::decode(&residuals, &averages).ok_or("averages that match no residuals")?;
+        let averages = exponential_averages::decode(&residuals, &averages).ok_or("averages that match no residuals")?;
         Ok(Self { level, residuals, baselines, averages })
     }
 }

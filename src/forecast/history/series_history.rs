@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::averages::Averages;
+use super::exponential_averages::Averages;
 use super::residuals::{MeanUpdate, Residuals};
 use super::seasonal_profile::{Baseline, SeasonalProfile};
 use crate::forecast::experts::expert::LINEAR_EXPERTS;

@@ -1,4 +1,4 @@
-//! The cells: one file per architecture. [`super::registry`] maps their names to these implementations.
+//! The cells: one file per architecture. [`super::cell_registry`] maps their names to these implementations.
 
 pub mod attention;
 pub mod convolution;

@@ -1,4 +1,4 @@
-//! Running means of a series over several memories, and their compact encoding.
+//! Exponential smoothing: running means of a series over several memories, and their compact encoding.
 
 /// Memories of the running means, in steps.
 pub(in crate::forecast) const MEMORIES: [f32; 3] = [12.0, 50.0, 200.0];
