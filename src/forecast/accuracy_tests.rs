@@ -34,7 +34,8 @@ pub(super) fn generated(count: usize, steps: usize) -> Vec<Vec<Option<f64>>> {
     let mut series = |phase: usize| {
         let mut level = 0.0;
         let value = |step: usize| {
-            level = 0.9 * level + noise() * (0.5 * (step as f64 / 900.0 * std::f64::consts::TAU).sin()).exp();
+            let cycle = (step + 190 * phase) as f64 / 900.0 * std::f64::consts::TAU;
+            level = 0.9 * level + noise() * (0.5 * cycle.sin()).exp();
             (step % 37 != 5).then(|| 4.0 * ((step + 7 * phase) as f64 / 24.0 * std::f64::consts::TAU).sin() + level)
         };
         (0..steps).map(value).collect()
