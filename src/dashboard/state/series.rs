@@ -72,9 +72,9 @@ impl ChartedSeries {
         }
     }
 
-    /// Whether the newest value is anomalous.
+    /// Whether the newest value with a score is anomalous.
     pub(super) fn is_anomalous(&self) -> bool {
-        self.points.back().is_some_and(|point| point.anomalous)
+        self.points.iter().rfind(|point| point.anomaly.is_some()).is_some_and(|point| point.anomalous)
     }
 
     /// Leads of the newest forecast.

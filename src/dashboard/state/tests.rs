@@ -96,14 +96,15 @@ fn an_anomalous_series_gets_a_chart_in_place_of_the_one_with_the_oldest_anomaly(
 #[test]
 fn an_anomaly_is_listed_by_its_most_anomalous_value() {
     let dashboard = DashboardState::new(limits());
-    for (origin, score) in [(10, 0.5), (20, 0.992), (30, 0.999), (40, 0.991), (50, 0.5), (60, 0.995)] {
-        record(&dashboard, "a", origin, 1.0, Some(score));
+    let scores = [Some(0.5), Some(0.992), Some(0.999), None, Some(0.991), Some(0.5), Some(0.995)];
+    for (origin, score) in (1..).zip(scores) {
+        record(&dashboard, "a", 10 * origin, 1.0, score);
     }
     let listed: Vec<(i64, f32)> = dashboard.overview().anomalies.iter().map(|one| (one.time, one.score)).collect();
-    assert_eq!(listed, [(60, 0.995), (30, 0.999)]);
+    assert_eq!(listed, [(70, 0.995), (30, 0.999)]);
     assert_eq!(dashboard.overview().anomalous, 4);
     let chart = dashboard.chart("s", "a").unwrap();
-    assert_eq!(chart.anomalous, [false, true, true, true, false, true]);
+    assert_eq!(chart.anomalous, [false, true, true, false, true, false, true]);
 }
 
 #[test]
