@@ -89,7 +89,7 @@ fn assert_accuracy(name: &str, season: usize, series: &[Vec<Option<f64>>], toler
             coverage[0].inside, coverage[1].inside
         );
         assert!(mae <= 1.01 && mse <= 1.01, "{name} to lead {end}: {mae} {mse}");
-        for IntervalCoverage { nominal, inside, .. } in coverage {
+        for IntervalCoverage { nominal, inside } in coverage {
             assert!((inside - nominal).abs() <= tolerance, "{name} to lead {end}: {inside} for {nominal}");
         }
     }
@@ -153,7 +153,11 @@ fn virtual_machines() {
     let series = columns("azure_vm100_cpu", 1, rows("azure_vm100_cpu"));
     // The intervals of jobs that recur hourly are calibrated at the ends of the buckets; between them they cover 4
     // points less.
-    assert_accuracy("azure_vm100_cpu", 288, &series[..25], 0.05);
+    let (from, to) = std::env::var("COLUMNS").map_or((0, 25), |text| {
+        let (from, to) = text.split_once('-').unwrap();
+        (from.parse::<usize>().unwrap(), to.parse::<usize>().unwrap())
+    });
+    assert_accuracy("azure_vm100_cpu", 288, &series[from..to], 0.05);
 }
 
 #[test]

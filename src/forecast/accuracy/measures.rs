@@ -77,8 +77,6 @@ pub struct IntervalCoverage {
     pub nominal: f64,
     /// The share of targets that lie inside.
     pub inside: f64,
-    /// Mean width, in the unit of the values.
-    pub mean_width: f64,
 }
 
 /// Quantile errors of one forecaster, and the coverage of its central intervals.
@@ -87,13 +85,10 @@ pub struct QuantileMeasures {
     levels: Vec<f32>,
     count: u64,
     pinball: Vec<f64>,
-    below: Vec<u64>,
     /// Central intervals, outermost first: pairs of levels, by index.
     intervals: Vec<(usize, usize)>,
     /// Per interval: targets inside.
     inside: Vec<u64>,
-    /// Per interval: sum of widths.
-    widths: Vec<f64>,
     /// Sum of the targets' magnitudes.
     magnitudes: f64,
 }
@@ -108,9 +103,7 @@ impl QuantileMeasures {
             levels: levels.to_vec(),
             count: 0,
             pinball: vec![0.0; levels.len()],
-            below: vec![0; levels.len()],
             inside: vec![0; intervals.len()],
-            widths: vec![0.0; intervals.len()],
             intervals,
             magnitudes: 0.0,
         }
@@ -123,11 +116,9 @@ impl QuantileMeasures {
         for (index, (level, quantile)) in self.levels.iter().zip(quantiles).enumerate() {
             let (level, error) = (f64::from(*level), target - quantile);
             self.pinball[index] += (level * error).max((level - 1.0) * error);
-            self.below[index] += u64::from(target <= *quantile);
         }
         for (index, (low, high)) in self.intervals.iter().enumerate() {
             self.inside[index] += u64::from(quantiles[*low] <= target && target <= quantiles[*high]);
-            self.widths[index] += quantiles[*high] - quantiles[*low];
         }
     }
 
@@ -135,14 +126,8 @@ impl QuantileMeasures {
     pub fn merge(&mut self, other: &Self) {
         self.count += other.count;
         self.magnitudes += other.magnitudes;
-        let add =
-            |mine: &mut [f64], theirs: &[f64]| mine.iter_mut().zip(theirs).for_each(|(mine, their)| *mine += their);
-        add(&mut self.pinball, &other.pinball);
-        add(&mut self.widths, &other.widths);
-        let add =
-            |mine: &mut [u64], theirs: &[u64]| mine.iter_mut().zip(theirs).for_each(|(mine, their)| *mine += their);
-        add(&mut self.below, &other.below);
-        add(&mut self.inside, &other.inside);
+        self.pinball.iter_mut().zip(&other.pinball).for_each(|(sum, more)| *sum += more);
+        self.inside.iter_mut().zip(&other.inside).for_each(|(sum, more)| *sum += more);
     }
 
     /// Mean pinball loss over targets and levels.
@@ -163,15 +148,8 @@ impl QuantileMeasures {
         let each = |(index, (low, high)): (usize, &(usize, usize))| IntervalCoverage {
             nominal: f64::from(self.levels[*high] - self.levels[*low]),
             inside: self.inside[index] as f64 / count,
-            mean_width: self.widths[index] / count,
         };
         self.intervals.iter().enumerate().map(each).collect()
-    }
-
-    /// Per level: the share of targets at or below its quantile.
-    pub fn reliability(&self) -> Vec<(f64, f64)> {
-        let count = self.count.max(1) as f64;
-        self.levels.iter().zip(&self.below).map(|(level, below)| (f64::from(*level), *below as f64 / count)).collect()
     }
 }
 
@@ -213,8 +191,7 @@ mod tests {
         let losses = 2.0 * (0.2 + 0.5 + 0.2) + (1.2 + 5.5 + 7.2);
         assert!(near(one.pinball(), losses / 9.0), "{:?}", one.pinball());
         assert!(near(one.weighted_quantile_loss(), 2.0 * losses / 3.0 / 40.0));
-        let IntervalCoverage { nominal, inside, mean_width: width } = one.coverage()[0];
-        assert!((nominal - 0.8).abs() < 1e-6 && (inside - 2.0 / 3.0).abs() < 1e-9 && (width - 4.0).abs() < 1e-9);
-        assert!((one.reliability()[2].1 - 2.0 / 3.0).abs() < 1e-9);
+        let IntervalCoverage { nominal, inside } = one.coverage()[0];
+        assert!((nominal - 0.8).abs() < 1e-6 && (inside - 2.0 / 3.0).abs() < 1e-9);
     }
 }

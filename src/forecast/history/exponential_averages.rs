@@ -1,5 +1,7 @@
 //! Exponential smoothing: running means of a series over several memories, and their compact encoding.
 
+use serde::{Deserialize, Serialize};
+
 /// Memories of the running means, in steps.
 pub(in crate::forecast) const MEMORIES: [f32; 3] = [12.0, 50.0, 200.0];
 
@@ -19,9 +21,15 @@ const DERIVED: u8 = 1;
 const STORED: u8 = 2;
 
 /// A ring of averages as a snapshot stores it: most entries follow from the entry before and from the value.
-pub(super) type EncodedAverages = (Vec<u8>, Vec<Averages>);
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct EncodedAverages {
+    /// Per entry.
+    codes: Vec<u8>,
+    /// The entries that do not follow.
+    stored: Vec<Averages>,
+}
 
-/// Encodes a ring of averages beside its ring of values: a code per entry, and the entries that are stored.
+/// Encodes a ring of averages beside its ring of values.
 pub(super) fn encode(values: &[f32], averages: &[Averages]) -> EncodedAverages {
     let mut stored = Vec::new();
     let mut previous = [f32::NAN; MEMORIES.len()];
@@ -39,11 +47,11 @@ pub(super) fn encode(values: &[f32], averages: &[Averages]) -> EncodedAverages {
         code
     };
     let codes = values.iter().zip(averages).map(code).collect();
-    (codes, stored)
+    EncodedAverages { codes, stored }
 }
 
 /// Decodes what [`encode`] made of a ring with these values; `None` where the codes do not match.
-pub(super) fn decode(values: &[f32], (codes, stored): &EncodedAverages) -> Option<Vec<Averages>> {
+pub(super) fn decode(values: &[f32], EncodedAverages { codes, stored }: &EncodedAverages) -> Option<Vec<Averages>> {
     let mut stored = stored.iter();
     let mut previous = [f32::NAN; MEMORIES.len()];
     let entry = |(value, code): (&f32, &u8)| {
@@ -89,16 +97,17 @@ mod tests {
             averages.push(derived(averages[averages.len() - 1], *value));
         }
         averages.push(averages[3]);
-        let (codes, stored) = encode(&values, &averages);
+        let EncodedAverages { codes, stored } = encode(&values, &averages);
         assert_eq!((codes, stored.len()), (vec![STORED, DERIVED, DERIVED, DERIVED, SAME], 1));
     }
 
     #[test]
     fn codes_that_match_no_ring_are_rejected() {
         let zeros = [0.0; MEMORIES.len()];
-        assert_eq!(decode(&[1.0], &(vec![7], vec![])), None);
-        assert_eq!(decode(&[1.0], &(vec![STORED], vec![])), None);
-        assert_eq!(decode(&[1.0], &(vec![STORED, SAME], vec![zeros])), None);
-        assert_eq!(decode(&[1.0], &(vec![STORED], vec![zeros, zeros])), None);
+        let decode = |codes, stored| decode(&[1.0], &EncodedAverages { codes, stored });
+        assert_eq!(decode(vec![7], vec![]), None);
+        assert_eq!(decode(vec![STORED], vec![]), None);
+        assert_eq!(decode(vec![STORED, SAME], vec![zeros]), None);
+        assert_eq!(decode(vec![STORED], vec![zeros, zeros]), None);
     }
 }
