@@ -1,6 +1,6 @@
 //! Accuracy on real series, without a network: in no bucket of leads is the mixture worse than the better naive
-//! forecast, and intervals cover their nominal share. The data lie outside of the repository, so these tests are
-//! ignored by default. One test on generated series runs everywhere.
+//! forecast, and intervals cover their nominal share. Tests of files outside of the repository are ignored by default.
+//! Those of generated series and of the extract in `tests/data` run everywhere.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -17,7 +17,11 @@ const WARM: usize = 100;
 
 /// The rows of a file outside of the repository, without its header.
 pub(super) fn rows(name: &str) -> Vec<Vec<String>> {
-    let path = format!("../shared/data/{name}.csv.gz");
+    rows_in("../shared/data", name)
+}
+
+fn rows_in(folder: &str, name: &str) -> Vec<Vec<String>> {
+    let path = format!("{folder}/{name}.csv.gz");
     let file = std::fs::File::open(&path).unwrap_or_else(|error| panic!("{path}: {error}; this test needs the file"));
     let mut bytes = Vec::new();
     flate2::read::GzDecoder::new(file).read_to_end(&mut bytes).unwrap();
@@ -145,6 +149,13 @@ fn pedestrians() {
 #[ignore = "needs ../shared/data/WTH.csv.gz; scripts/test runs it where that exists"]
 fn weather_with_sentinels() {
     assert_accuracy("WTH", 24, &columns("WTH", 1, rows("WTH")), 0.03);
+}
+
+#[test]
+fn five_virtual_machines() {
+    let series = columns("azure_vm100_cpu", 1, rows_in("tests/data", "azure_vm100_cpu"));
+    assert_eq!((series.len(), series[0].len()), (5, 8004));
+    assert_accuracy("five of azure_vm100_cpu", 288, &series, 0.05);
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl FaultKind {
             Self::KillBroker => "kill_broker",
             Self::PauseBroker => "pause_broker",
             Self::CutConnections => "cut_connections",
-            Self::PauseConnections => "pause_connections",
+            Self::PauseConnections => "hold_connections",
             Self::AddReplica => "add_replica",
             Self::RemoveReplica => "remove_replica",
             Self::RollingRestart => "rolling_restart",

@@ -155,7 +155,7 @@ impl Report {
             "restore_longest_s": self.restore(1.0),
             "rolled_back": self.rolled_back,
             "fenced": self.fenced,
-            "exits": self.exits,
+            "gave_up": self.exits,
         })
     }
 

@@ -125,13 +125,13 @@ impl Report {
             "minutes": self.minutes, "series": self.series, "peak": self.peak.round(), "rate": self.rate.round(),
             "records_in": self.records_in, "forecasts_watched": self.forecasts,
             "lost": self.lost, "doubled": self.doubled, "trainings": self.trainings, "promotions": self.promotions,
-            "growing": self.growing(&Curve::ALL),
+            "rising": self.growing(&Curve::ALL),
         });
         for curve in Curve::ALL {
             object[curve.key()] = json!({
                 "beginning": round(self.mean(curve, BEGINNING)),
                 "end": round(self.mean(curve, END)),
-                "maximum": round(self.maximum(curve)),
+                "most": round(self.maximum(curve)),
             });
         }
         object
