@@ -339,7 +339,7 @@ mod tests {
         let early = ImputationSpec { score_rows: 20..300, ..spec(1) };
         assert!(
             rejection(early, 300)
-                .contains("has 20 steps, expected at least 48, one window; these are the rows before row 20")
+                .contains("has 20 steps, expected at least one window of 48; these are the rows before row 20")
         );
         let short = ImputationSpec { score_rows: 250..252, ..spec(0) };
         assert!(rejection(short, 300).contains("rows 250..252 hold no gap of 2 to 6 steps"));

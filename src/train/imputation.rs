@@ -263,6 +263,6 @@ mod tests {
         assert!(reject(ImputerSpec { gaps: Gaps { shortest: 3, longest: 2 }, ..spec() }).contains("gaps are 3 to 2"));
         let short = GapSegment { first: 0, values: vec![1.0; 47] };
         let error = Imputer::new(&spec()).unwrap().train(&[short], &mut |_, _| {}).unwrap_err().to_string();
-        assert!(error.contains("has 47 steps, expected at least 48"), "{error}");
+        assert!(error.contains("has 47 steps, expected at least one window of 48"), "{error}");
     }
 }
