@@ -2,13 +2,11 @@
 
 use std::{
     io,
-    net::Ipv4Addr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use axum::serve::Listener;
 use foretide::{
     dashboard::{
         http::{AppState, Condition, Health, ListenerSpec, router},
@@ -17,6 +15,11 @@ use foretide::{
     env::SystemClock,
     settings::{Http, Secret},
     telemetry::Exposition,
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+    service::TowerToHyperService,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -155,8 +158,17 @@ impl Server {
         let with_token = Http { bearer_token: Some(Secret::new(TOKEN.into())), ..Http::default() };
         let listeners = [Http::default(), with_token].map(|http| {
             let spec = ListenerSpec::from_settings(&http).expect("there is no certificate");
-            let (lines, connections) = mpsc::unbounded_channel();
-            runtime.spawn(axum::serve(Connections(connections), router(&spec, app_state())).into_future());
+            let service = TowerToHyperService::new(router(&spec, app_state()));
+            let (lines, mut connections) = mpsc::unbounded_channel();
+            runtime.spawn(async move {
+                // HTTP/1 only, as the daemon serves.
+                let server = auto::Builder::new(TokioExecutor::new()).http1_only();
+                while let Some(connection) = connections.recv().await {
+                    let connection: Connection = connection;
+                    // An error says that the client sent no request; its response is what counts.
+                    drop(server.serve_connection(TokioIo::new(connection), service.clone()).await);
+                }
+            });
             lines
         });
         let mut server = Self { runtime, listeners, probes: Vec::new() };
@@ -208,25 +220,6 @@ fn app_state() -> AppState {
         exposition: Exposition::detached().expect("the metrics can be described"),
         clock,
         title: "fuzz".into(),
-    }
-}
-
-/// Incoming connections.
-struct Connections(mpsc::UnboundedReceiver<Connection>);
-
-impl Listener for Connections {
-    type Io = Connection;
-    type Addr = Ipv4Addr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        match self.0.recv().await {
-            Some(line) => (line, Ipv4Addr::LOCALHOST),
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        Ok(Ipv4Addr::LOCALHOST)
     }
 }
 

@@ -124,7 +124,7 @@ fn future_covariates_of_a_second_topic_are_used_as_in_backtest_through_kill_dash
     wait_until_read(&app, &topic, &[rows.len() as i64]);
     assert!(daemon.stop("third").success());
     let checked = daemon.check("third");
-    assert!(checked.contains(&format!("known  {weather}: 1 partitions")), "{checked}");
+    assert!(checked.contains(&format!("future {weather}: 1 partitions")), "{checked}");
     let letters = consume(kafka(), &format!("{app}.dead-letters"), IDLE);
     assert_eq!(letters.iter().map(harness::client::ConsumerRecord::text).collect::<Vec<_>>(), ["{\"at\":17000"]);
     let live = forecasts(&consume(kafka(), &format!("{app}.stream.forecasts"), IDLE));
