@@ -69,7 +69,7 @@ fn a_replaced_password_file_is_read_at_the_next_attempt() {
     let mut daemon = Daemon::start(&setup);
     daemon.waits_for(&["authentication failed", "kafka.sasl_password"]);
     std::fs::remove_file(&file).unwrap();
-    daemon.process.wait_for_log("cannot renew the client from the current secret files", LIMIT);
+    daemon.process.wait_for_log("cannot read a secret's file again", LIMIT);
     std::fs::write(&file, "new-3c41\n").unwrap();
     daemon.ready();
     daemon.forecasts(&setup, 20);
