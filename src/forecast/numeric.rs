@@ -48,6 +48,7 @@ pub(super) fn all_finite(values: &[f32]) -> bool {
 }
 
 /// Dot product in four partial sums, so that it compiles to vector instructions; the order of additions is fixed.
+#[inline]
 pub(super) fn dot(weights: &[f32], regressors: &[f32]) -> f32 {
     let mut sums = [0.0; 4];
     for (weights, regressors) in weights.chunks_exact(4).zip(regressors.chunks_exact(4)) {

@@ -405,6 +405,7 @@ fn forecasters<'a>(linear: &'a [LinearForecaster<'a>; LINEAR_EXPERTS]) -> [&'a d
 
 /// The experts' forecasts of one output, weighted by what lies between two buckets. The weights sum to 1; the last
 /// value has the remainder of the others.
+#[inline]
 fn mix(last_value: f64, scale: f64, experts: &[f64; EXPERTS], between: Interpolation, weights: &[Weights]) -> f64 {
     let (low, high) = (&weights[between.below], &weights[between.above]);
     let weight = |expert: usize| f64::from(low[expert] + between.share * (high[expert] - low[expert]));

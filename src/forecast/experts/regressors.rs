@@ -32,6 +32,7 @@ pub(super) struct Origin<'a> {
 
 /// Number of regressors of a linear expert: [`WITHOUT_COVARIATES`], [`WITH_FEW_COVARIATES`] or
 /// [`WITH_MANY_COVARIATES`].
+#[inline]
 pub(super) fn regressor_count(spec: &ForecastSpec) -> usize {
     match spec.past_covariate_regressors() {
         0 => WITHOUT_COVARIATES,
@@ -43,6 +44,7 @@ pub(super) fn regressor_count(spec: &ForecastSpec) -> usize {
 impl Origin<'_> {
     /// A constant 1, the newest differences from the origin's residual, those of the level and of the running means,
     /// all in units, and the past covariates.
+    #[inline]
     pub fn regressors<const R: usize>(&self, view: &HistoryView<'_>) -> [f32; R] {
         let residual = view.residual(self.steps_back);
         let mut regressors = [1.0; R];
@@ -73,6 +75,7 @@ impl Origin<'_> {
     }
 
     /// The values around one season before the origin, where the baseline is zero and there is a season.
+    #[inline]
     fn seasonal_lags(&self, view: &HistoryView<'_>) -> Option<[Option<f32>; SEASONAL_LAGS]> {
         let season = self.spec.season;
         let applies = view.baseline == Baseline::Zero && season >= SEASONAL_LAGS;
@@ -87,6 +90,7 @@ impl Origin<'_> {
 /// The factor by which an observation with these regressors is scaled before anything learns from it. One far out would
 /// outweigh hundreds of others (bounded influence: Krasker and Welsch, Journal of the American Statistical Association
 /// 1982).
+#[inline]
 pub(in crate::forecast) fn leverage_weight(regressors: &[f32]) -> f32 {
     let largest = regressors.iter().fold(0.0_f32, |largest, regressor| largest.max(regressor.abs()));
     if largest > MAX_LEVERAGE { MAX_LEVERAGE / largest } else { 1.0 }

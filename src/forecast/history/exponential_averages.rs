@@ -9,6 +9,7 @@ pub(in crate::forecast) const MEMORIES: [f32; 3] = [12.0, 50.0, 200.0];
 pub(super) type Averages = [f32; MEMORIES.len()];
 
 /// A running mean of some memory after one more value, whose deviation from it is clamped to `bound`.
+#[inline]
 pub(super) fn update_mean(mean: f32, value: f32, bound: f32, memory: f32) -> f32 {
     mean + (value - mean).clamp(-bound, bound) / memory
 }

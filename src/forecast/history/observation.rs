@@ -18,11 +18,13 @@ pub(in crate::forecast) struct Observation<'a> {
 
 impl Observation<'_> {
     /// Whether the step `steps_back` before this one has a value.
+    #[inline]
     pub fn has_value_at(&self, steps_back: usize) -> bool {
         if steps_back == 0 { self.has_value } else { self.series.value_back(steps_back - 1).is_some() }
     }
 
     /// The target at `lead` of a forecast that was made `steps_back` steps ago, without the baseline of that time.
+    #[inline]
     pub fn target(&self, view: &HistoryView<'_>, steps_back: usize, lead: usize) -> Option<f32> {
         let baseline = |lead: usize| view.baseline_before_value(steps_back - lead);
         match self.spec.target {

@@ -75,6 +75,7 @@ impl Residuals {
     }
 
     /// Sets the residual at `now` and updates the means.
+    #[inline]
     pub fn put(&mut self, now: usize, residual: f32, update: MeanUpdate) {
         self.residuals[now] = residual;
         let next = |mean: f32, memory: f32| {

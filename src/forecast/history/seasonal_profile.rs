@@ -30,6 +30,7 @@ pub(in crate::forecast) struct Cycle<'a> {
 }
 
 impl Cycle<'_> {
+    #[inline]
     fn holiday(&self, slot: i64) -> Option<Holiday> {
         self.holidays.and_then(|holidays| holidays.find(slot))
     }
@@ -71,6 +72,7 @@ impl SeasonalProfile {
     }
 
     /// The baseline in the slots from `slot` on.
+    #[inline]
     pub fn baselines<'a>(&'a self, cycle: Cycle<'a>, baseline: Baseline, slot: i64) -> impl Iterator<Item = f32> + 'a {
         let season = cycle.season;
         let widths = BinWidths::new(season);
@@ -94,6 +96,7 @@ impl SeasonalProfile {
     }
 
     /// The baseline in one slot.
+    #[inline]
     pub fn at(&self, cycle: Cycle<'_>, baseline: Baseline, slot: i64) -> f32 {
         self.baselines(cycle, baseline, slot).next().unwrap_or(0.0)
     }
@@ -188,15 +191,18 @@ impl Phase {
         Self(usize::try_from(slot.rem_euclid(week)).unwrap_or(0))
     }
 
+    #[inline]
     fn in_season(&self, season: usize) -> usize {
         self.0 % season.max(1)
     }
 
     /// The bin of the week, where a bin spans `width` steps of one season.
+    #[inline]
     fn week_bin(&self, season: usize, width: usize) -> usize {
         self.0 / season.max(1) * season.div_ceil(width) + self.in_season(season) / width
     }
 
+    #[inline]
     fn advance(&mut self, season: usize) {
         self.0 = if self.0 + 1 >= DAYS * season.max(1) { 0 } else { self.0 + 1 };
     }

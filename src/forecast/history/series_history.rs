@@ -119,31 +119,37 @@ impl History {
     }
 
     /// Number of values so far.
+    #[inline]
     pub fn count(&self) -> u32 {
         self.count
     }
 
     /// Long-term mean absolute deviation of the values from their mean; 0 while unknown.
+    #[inline]
     pub fn unit(&self) -> f32 {
         self.unit
     }
 
     /// Whether there are enough values for the regressors of a linear expert.
+    #[inline]
     pub fn has_regressors(&self) -> bool {
         self.unit > 0.0 && self.count as usize > LAGS
     }
 
     /// `distance` in long-term units; 1 while the unit is unknown.
+    #[inline]
     pub fn in_units(&self, distance: f64) -> f32 {
         if self.unit > 0.0 { scaled_by(distance, f64::from(self.unit)) } else { 1.0 }
     }
 
     /// A value relative to the reference.
+    #[inline]
     pub fn relative(&self, value: f64) -> f32 {
         clamp_to_f32(value - self.reference)
     }
 
     /// What the linear expert at `index` looks at; `None` where it is not in use.
+    #[inline]
     pub fn view(&self, index: usize) -> Option<HistoryView<'_>> {
         Some(HistoryView { history: self, residuals: self.residuals.get(index)?, baseline: BASELINES[index] })
     }
@@ -162,6 +168,7 @@ impl History {
     }
 
     /// How far a value may deviate from a running mean; infinite while the unit is not trusted.
+    #[inline]
     fn deviation_bound(&self) -> f32 {
         if self.count > MIN_VALUES && self.unit > 0.0 { MAX_UNITS * self.unit } else { f32::INFINITY }
     }
@@ -202,36 +209,43 @@ pub(in crate::forecast) struct HistoryView<'a> {
 }
 
 impl<'a> HistoryView<'a> {
+    #[inline]
     fn index(&self, steps_back: usize) -> usize {
         index_before(usize::from(self.history.now), steps_back, self.history.values.len())
     }
 
     /// The value relative to the reference.
+    #[inline]
     pub fn value(&self, steps_back: usize) -> f32 {
         self.history.values[self.index(steps_back)]
     }
 
     /// The value without the baseline.
+    #[inline]
     pub fn residual(&self, steps_back: usize) -> f32 {
         self.residuals.residuals[self.index(steps_back)]
     }
 
     /// The baseline as it was before the value came; 0 where the baseline is zero.
+    #[inline]
     pub fn baseline_before_value(&self, steps_back: usize) -> f32 {
         self.residuals.baselines.get(self.index(steps_back)).copied().unwrap_or(0.0)
     }
 
     /// The running means of the residuals.
+    #[inline]
     pub fn averages(&self, steps_back: usize) -> Averages {
         self.residuals.averages[self.index(steps_back)]
     }
 
     /// The running mean of the residuals over a long memory, at the newest step.
+    #[inline]
     pub fn level(&self) -> f32 {
         self.residuals.level
     }
 
     /// The baseline in the slots from `slot` on.
+    #[inline]
     pub fn baseline_from(&self, spec: &'a ForecastSpec, slot: i64) -> impl Iterator<Item = f32> + 'a {
         self.history.profile.baselines(spec.cycle(), self.baseline, slot)
     }
