@@ -4,15 +4,14 @@
 
 mod checker_tests;
 mod circles;
+mod files;
 mod source;
 mod vocabulary;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use circles::{circles, module_of};
+use files::files;
 use source::{Token, paths, tokens};
 
 /// One room, lowest first: which rooms it may import. Anything that is not named is refused, a new room included.
@@ -172,27 +171,15 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every `.rs` file below `folder`, by its path below it, sorted.
-fn sources(folder: &Path) -> Vec<(String, String)> {
-    let (mut found, mut open) = (Vec::new(), vec![folder.to_owned()]);
-    while let Some(next) = open.pop() {
-        for entry in fs::read_dir(&next).into_iter().flatten() {
-            let path = entry.expect("a readable entry").path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(folder).expect("below the folder").to_string_lossy().into_owned();
-                found.push((name, fs::read_to_string(&path).expect("a readable source")));
-            }
-        }
-    }
-    found.sort();
-    found
+/// Every `.rs` file of `src/`, by its path below it.
+fn sources() -> Vec<(String, String)> {
+    let below = |(name, source): (String, String)| (name["src/".len()..].to_owned(), source);
+    files(&root(), "src", &["rs"]).into_iter().map(below).collect()
 }
 
 #[test]
 fn imports_point_down_and_rooms_keep_to_themselves() {
-    let files = sources(&root().join("src"));
+    let files = sources();
     assert!(files.len() > 10, "src/ was not found");
     let wrong: Vec<String> = files.iter().flat_map(|(name, source)| wrongs(name, source)).collect();
     assert!(wrong.is_empty(), "{} things to mend:\n{}", wrong.len(), wrong.join("\n"));
@@ -211,7 +198,7 @@ fn the_table_of_rooms_itself_points_down() {
 
 #[test]
 fn no_files_import_each_other_in_a_circle() {
-    let found = circles(&sources(&root().join("src")));
+    let found = circles(&sources());
     let list: Vec<String> = found.iter().map(|circle| circle.join("\n")).collect();
     assert!(found.is_empty(), "{} circles of imports:\n{}", found.len(), list.join("\n\n"));
 }
@@ -220,14 +207,14 @@ fn no_files_import_each_other_in_a_circle() {
 fn files_and_lines_stay_short() {
     let mut wrong = Vec::new();
     for folder in ["src", "tests", "benches", "examples", "fuzz"] {
-        for (name, source) in sources(&root().join(folder)) {
+        for (name, source) in files(&root(), folder, &["rs"]) {
             let lines = source.lines().count();
             if lines > MAX_LINES {
-                wrong.push(format!("{folder}/{name}: {lines} lines; split it, at most {MAX_LINES}"));
+                wrong.push(format!("{name}: {lines} lines; split it, at most {MAX_LINES}"));
             }
             for (number, line) in (1..).zip(source.lines()) {
                 if line.chars().count() > MAX_WIDTH {
-                    wrong.push(format!("{folder}/{name}:{number}: wider than {MAX_WIDTH} characters"));
+                    wrong.push(format!("{name}:{number}: wider than {MAX_WIDTH} characters"));
                 }
             }
         }

@@ -5,6 +5,7 @@
 
 use std::{fs, path::Path};
 
+use crate::files::files;
 use crate::source::{Token, tokens};
 
 /// Retired everywhere: as a part of an identifier, in comments, messages, scripts and documents.
@@ -155,28 +156,6 @@ fn wrongs(text: &str, code: bool) -> Vec<(usize, String)> {
     }
     wrong.sort();
     wrong
-}
-
-/// Every file below `folder` with one of these endings, as path below the root and text.
-fn files(root: &Path, folder: &str, endings: &[&str]) -> Vec<(String, String)> {
-    let (mut found, mut open) = (Vec::new(), vec![root.join(folder)]);
-    while let Some(next) = open.pop() {
-        for entry in fs::read_dir(&next).into_iter().flatten() {
-            let path = entry.expect("a readable entry").path();
-            let name = path.strip_prefix(root).expect("below the root").to_string_lossy().into_owned();
-            // Corpora, builds and extracts of data are no text of ours.
-            let foreign = ["fuzz/corpus", "fuzz/target", "fuzz/artifacts", "tests/data"];
-            if path.is_dir() {
-                if !foreign.contains(&name.as_str()) {
-                    open.push(path);
-                }
-            } else if endings.contains(&path.extension().unwrap_or_default().to_str().unwrap_or_default()) {
-                found.extend(fs::read_to_string(&path).ok().map(|text| (name, text)));
-            }
-        }
-    }
-    found.sort();
-    found
 }
 
 #[test]
