@@ -52,9 +52,11 @@ fn serve(settings: &Settings) -> anyhow::Result<()> {
     let options = specs::kafka_options(settings, &instance);
     let broker = Arc::new(KafkaBroker::new(options).map_err(DaemonError::Client)?);
     runtime::start()?.block_on(async {
+        // The handler comes first, so that a stop during the start ends in good order too.
+        let stop = runtime::stop_signal()?;
         let daemon = Daemon::start(settings, broker, exposition, &instance, &settings.app).await?;
         tracing::info!(address = %daemon.address(), app = settings.app, instance, role = %settings.role, "started");
-        daemon.run(runtime::stop_signal()?).await?;
+        daemon.run(stop).await?;
         tracing::info!("stopped");
         Ok(())
     })

@@ -134,12 +134,17 @@ training = {{ enabled = false }}
         self.leaving.is_empty()
     }
 
-    /// Stops all replicas and waits for their end. Returns whether each ended with success.
-    pub fn leave_all(&mut self) -> bool {
+    /// Stops all replicas and waits for their end. Returns the names of those that ended otherwise than with success.
+    pub fn leave_all(&mut self) -> Vec<String> {
         self.replicas.values().for_each(|replica| replica.process.ask_to_stop());
-        std::mem::take(&mut self.replicas)
-            .into_values()
-            .all(|mut replica| replica.process.ended_well(Duration::from_secs(60)))
+        let mut failed = Vec::new();
+        for (name, mut replica) in std::mem::take(&mut self.replicas) {
+            if let Some(end) = replica.process.failure(Duration::from_secs(60)) {
+                println!("{name} ended with {end} after SIGTERM: {}", self.last_log_line(&name));
+                failed.push(name);
+            }
+        }
+        failed
     }
 
     /// Records which replicas have become ready. Restarts those that have ended by themselves, as a supervisor does.

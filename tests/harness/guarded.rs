@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -80,9 +80,10 @@ impl GuardedProcess {
         self.signal("TERM");
     }
 
-    /// Waits for the end of the process. Returns whether it ended with success.
-    pub fn ended_well(&mut self, limit: Duration) -> bool {
-        wait_for("a process to end", limit, || self.shell.try_wait().expect("it can be waited for")).success()
+    /// Waits for the end of the process. Returns how it ended, unless with success.
+    pub fn failure(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let end = wait_for("a process to end", limit, || self.shell.try_wait().expect("it can be waited for"));
+        (!end.success()).then_some(end)
     }
 
     // Signals that are sent after the end of the process are ignored.
