@@ -34,7 +34,7 @@ pub use level_tables::MAX_LEVELS;
 pub use output::Forecast;
 pub use spec::{ForecastSpec, ForecastSpecError, MAX_HORIZON};
 pub use state::{ForecastLearner, ForecastState};
-pub use step::{NoObserver, SeriesStep, StepObserver};
+pub use step::{LastValueObserver, SeriesStep, StepObserver};
 pub use stream_prior::StreamPrior;
 
 #[cfg(test)]

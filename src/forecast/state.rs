@@ -382,8 +382,8 @@ impl ForecastLearner<'_> {
 }
 
 impl StepObserver for ForecastLearner<'_> {
-    fn spikes(&self) -> Option<&SpikeDetector> {
-        Some(self.state.detector.spikes())
+    fn spikes(&self) -> &SpikeDetector {
+        self.state.detector.spikes()
     }
 
     fn observe(&mut self, series: &SeriesState, slot: &ClosedSlot, newest_was_spike: bool) {

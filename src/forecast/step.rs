@@ -15,8 +15,8 @@ pub struct SeriesStep<'a> {
 
 /// Learns from the values of a series as they come, and decides which of them are spikes.
 pub trait StepObserver {
-    /// What decides about spikes; `None`: no value counts as one.
-    fn spikes(&self) -> Option<&SpikeDetector>;
+    /// What decides about spikes.
+    fn spikes(&self) -> &SpikeDetector;
 
     /// Learns from a slot that `series` does not hold yet. `newest_was_spike` says that the newest value of the series
     /// turned out to be a spike; the series holds none in its place.
@@ -28,7 +28,7 @@ impl SeriesStep<'_> {
     /// writes the features of the new step.
     pub fn apply(&self, series: &mut SeriesState, observer: &mut impl StepObserver, features: &mut [f32]) {
         let values = SpikeContext { before: series.value_back(1), newest: series.value_back(0), next: self.slot.value };
-        let newest_was_spike = observer.spikes().is_some_and(|spikes| spikes.newest_was_spike(values));
+        let newest_was_spike = observer.spikes().newest_was_spike(values);
         if newest_was_spike {
             series.mark_newest_missing();
         }
@@ -39,13 +39,20 @@ impl SeriesStep<'_> {
     }
 }
 
-/// Observes nothing: for a series that is not forecast, as in training.
-pub struct NoObserver;
+/// Observes a series that is not forecast, as in training: finds spikes by the errors of the last value.
+#[derive(Debug, Clone, Default)]
+pub struct LastValueObserver {
+    spikes: SpikeDetector,
+}
 
-impl StepObserver for NoObserver {
-    fn spikes(&self) -> Option<&SpikeDetector> {
-        None
+impl StepObserver for LastValueObserver {
+    fn spikes(&self) -> &SpikeDetector {
+        &self.spikes
     }
 
-    fn observe(&mut self, _: &SeriesState, _: &ClosedSlot, _: bool) {}
+    fn observe(&mut self, series: &SeriesState, slot: &ClosedSlot, _: bool) {
+        if let Some(value) = slot.value.filter(|_| series.steps() > 0 && !slot.reset) {
+            self.spikes.update(value - series.last_value());
+        }
+    }
 }

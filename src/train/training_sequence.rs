@@ -1,11 +1,11 @@
 //! The history of one series as training reads it. The same [`SeriesState`] and [`SeriesStep`] as in serving compute
-//! slots, scales and features. Spikes stay in the history: they are found by errors of forecasts, and training has
-//! none.
+//! slots, scales and features. Spikes are found by the errors of the last value, since training makes no forecasts; a
+//! value that turns out to be one counts as missing from then on, as in serving.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::forecast::{ForecastSpec, NoObserver, SeriesStep, StreamPrior};
+use crate::forecast::{ForecastSpec, LastValueObserver, SeriesStep, StreamPrior};
 use crate::nn::{NetworkSpec, Strategy};
 use crate::series::{ClosedSlot, FutureCovariateTable, Placement, ScaleEstimate, SeriesSpec, SeriesState, Target};
 use crate::time::EventTime;
@@ -64,6 +64,7 @@ impl Origin {
 pub struct SequenceBuilder {
     spec: SeriesSpec,
     state: SeriesState,
+    observer: LastValueObserver,
     /// Leads up to the last target.
     leads: usize,
     /// What a many-to-one network predicts of the horizon.
@@ -81,7 +82,8 @@ impl SequenceBuilder {
         let (state, steps, features, closed) = (SeriesState::new(), VecDeque::new(), VecDeque::new(), Vec::new());
         let aggregate = (network.strategy == Strategy::ManyToOne).then_some(network.target);
         let leads = network.leads_skipped() + network.targets();
-        Self { spec, state, leads, aggregate, max_steps: max_steps.max(1), steps, features, closed }
+        let observer = LastValueObserver::default();
+        Self { spec, state, observer, leads, aggregate, max_steps: max_steps.max(1), steps, features, closed }
     }
 
     /// Adds a reading, with the past covariates that arrived with it and the future covariates known at that time.
@@ -104,7 +106,7 @@ impl SequenceBuilder {
     fn update(&mut self, slot: &ClosedSlot, future: Option<&FutureCovariateTable>) {
         let mut features = vec![0.0; self.spec.features()];
         let step = SeriesStep { spec: &self.spec, slot, future };
-        step.apply(&mut self.state, &mut NoObserver, &mut features);
+        step.apply(&mut self.state, &mut self.observer, &mut features);
         if self.steps.len() == self.max_steps {
             self.steps.pop_front();
             self.features.drain(..features.len());
@@ -207,6 +209,23 @@ mod tests {
         for (at, (target, expected)) in targets.iter().zip(expected.into_iter().chain([f32::NAN; 4])).enumerate() {
             assert_eq!(target.to_bits(), expected.to_bits(), "target {at}: {target}");
         }
+    }
+
+    #[test]
+    fn a_spike_counts_as_missing_once_the_series_has_returned() {
+        let value = |at: i64| (at as f64 * 0.7).sin();
+        let readings = |spike: Option<f64>| -> Vec<(i64, f64)> {
+            let with_spike = (0..300).map(|at| (at, if at == 200 { spike } else { Some(value(at)) }));
+            with_spike.filter_map(|(at, value)| Some((at, value?))).collect()
+        };
+        let features = |spike| builder(400, &readings(spike)).to_sequence().features;
+        let (spiked, empty) = (features(Some(1e6)), features(None));
+        let at = |step: usize| step * FEATURES..(step + 1) * FEATURES;
+        assert_eq!(spiked[at(199)], empty[at(199)]);
+        assert_ne!(spiked[at(200)], empty[at(200)]);
+        let last = |features: &[f32]| features[at(220)].to_vec();
+        let largest = last(&spiked).iter().zip(last(&empty)).map(|(spiked, empty)| (spiked - empty).abs());
+        assert!(largest.fold(0.0, f32::max) < 0.5, "{:?} and {:?}", last(&spiked), last(&empty));
     }
 
     #[test]
