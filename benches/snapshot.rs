@@ -98,7 +98,7 @@ fn measure(hidden: usize, horizon: usize) {
             .map(|snapshot| EncodedSnapshot {
                 series: Cow::Borrowed(&*snapshot.series),
                 position: snapshot.position,
-                body: &snapshot.body,
+                body: Some(&snapshot.body),
             })
             .collect();
         decode.push(timed(|| bench.restore(&encoded)));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::future_covariates::FutureCovariateFeed;
 use crate::broker::Partition;
-use crate::engine::{TaskHandle, TaskId};
+use crate::engine::{Engine, TaskHandle, TaskId};
 use crate::wire::TaskCheckpoint;
 
 /// What a shard keeps of a task beside the engine's state.
@@ -17,8 +17,11 @@ pub struct PartitionTask {
     pub checkpoint: Option<TaskCheckpoint>,
     /// When that was written, in microseconds of the monotonic clock.
     pub checkpoint_at: u64,
-    /// Series of a topic that was deleted and recreated. The next commit deletes their snapshots.
-    pub stale_series: Vec<String>,
+    /// The input position of the checkpoint that was restored.
+    pub checkpoint_position: Option<i64>,
+    /// Where the topic was deleted and recreated: the series of the earlier topic. The next commit deletes their
+    /// snapshots and replaces the checkpoint.
+    pub stale_series: Option<Vec<String>>,
     /// Reads the future covariates, where the stream has some. Opened once the snapshots are restored.
     pub feed: Option<FutureCovariateFeed>,
 }
@@ -26,7 +29,20 @@ pub struct PartitionTask {
 impl PartitionTask {
     /// A task of which nothing is restored yet.
     pub fn new(handle: TaskHandle, stream: usize) -> Self {
-        Self { handle, stream, checkpoint: None, checkpoint_at: 0, stale_series: Vec::new(), feed: None }
+        Self {
+            handle,
+            stream,
+            checkpoint: None,
+            checkpoint_at: 0,
+            checkpoint_position: None,
+            stale_series: None,
+            feed: None,
+        }
+    }
+
+    /// The highest input position of the state that was restored.
+    pub fn restored_position(&self, engine: &Engine) -> Option<i64> {
+        engine.restored_position(self.handle).max(self.checkpoint_position)
     }
 }
 

@@ -130,7 +130,7 @@ impl Shard {
         let restored = self.advance_restores()?;
         let now = self.clock.monotonic_micros();
         let copied = self.restores.poll_standby(&self.plan, &*self.broker, &self.transactional_id, now)?;
-        if self.transaction.inbox.is_empty() {
+        if self.transaction.inbox.is_empty() && !self.restores.has_stale_state() {
             self.telemetry.report_if_due(&self.restores, &self.engine, now);
             return Ok(if rebalanced || restored || copied { PollOutcome::Progress } else { PollOutcome::Idle });
         }

@@ -99,9 +99,9 @@ impl Engine {
         self.tasks.close(task);
     }
 
-    /// Restores series from snapshots, of which later ones replace earlier ones of the same series. Returns for each,
-    /// in order, the parts that could not be used and begin afresh, or an error where the series is rebuilt from the
-    /// input.
+    /// Restores series from snapshots, of which later ones replace or delete earlier ones of the same series. Returns
+    /// for each, in order, the parts that could not be used and begin afresh, or an error where the series is rebuilt
+    /// from the input. Nothing else may have happened to the task yet.
     pub fn restore(
         &mut self,
         task: TaskHandle,
@@ -112,13 +112,27 @@ impl Engine {
         let restored: Vec<_> = snapshots
             .par_iter()
             .with_min_len(MIN_SNAPSHOTS_PER_THREAD)
-            .map(|snapshot| snapshot::decode(spec, shapes, snapshot))
+            .map(|snapshot| snapshot.body.map(|body| snapshot::decode(spec, shapes, snapshot, body)).transpose())
             .collect();
-        let mut put = |(series, discarded)| {
-            task.series.put(series);
-            discarded
-        };
-        restored.into_iter().map(|series| series.map(&mut put)).collect()
+        let mut outcomes = Vec::with_capacity(snapshots.len());
+        for (snapshot, restored) in snapshots.iter().zip(restored) {
+            outcomes.push(restored.map(|restored| match restored {
+                Some((series, discarded)) => {
+                    task.series.put(series);
+                    discarded
+                }
+                None => {
+                    task.series.remove(&snapshot.series);
+                    Vec::new()
+                }
+            }));
+        }
+        outcomes
+    }
+
+    /// The highest input position of a restored series.
+    pub fn restored_position(&self, task: TaskHandle) -> Option<i64> {
+        self.tasks.get(task).series.iter().map(|series| series.position).max()
     }
 
     /// Takes a task back to where its progress says that the replay begins, with the weights that served there. Where

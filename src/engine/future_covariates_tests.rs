@@ -162,7 +162,7 @@ proptest! {
         let (mut other, restored) = engine_of(keyed, max_slots);
         for snapshot in newest.values() {
             let series = (&*snapshot.series).into();
-            let snapshot = EncodedSnapshot { series, position: snapshot.position, body: &snapshot.body };
+            let snapshot = EncodedSnapshot { series, position: snapshot.position, body: Some(&snapshot.body) };
             let put = other.restore(restored, &[snapshot]);
             prop_assert!(put.into_iter().all(|put| put.is_ok_and(|discarded| discarded.is_empty())));
         }

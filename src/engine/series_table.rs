@@ -116,6 +116,16 @@ impl SeriesTable {
         index
     }
 
+    /// Removes a series. Another one takes its index, so nothing may hold one: no series has changed yet.
+    pub fn remove(&mut self, key: &str) {
+        debug_assert!(self.dirty.is_empty(), "the dirty series are held by index");
+        let Some(index) = self.index.remove(key) else { return };
+        self.series.swap_remove(index as usize);
+        if let Some(moved) = self.series.get(index as usize) {
+            self.index.insert(Arc::clone(&moved.key), index);
+        }
+    }
+
     /// Records that input at `position` changes a series.
     pub fn mark_dirty(&mut self, series: u32, position: i64) {
         let state = &mut self.series[series as usize];

@@ -9,15 +9,15 @@ use crate::forecast::ForecastState;
 use crate::series::SeriesState;
 use crate::snapshot::{DiscardReason, DiscardedPart, Part, PartReader, PartShapes, PartWriter};
 
-/// A snapshot as it is read back from the state topic.
+/// A snapshot, or the deletion of one, as it is read back from the state topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedSnapshot<'a> {
     /// The series' key.
     pub series: Cow<'a, str>,
     /// The state contains the input before this offset.
     pub position: i64,
-    /// The body of the [`Snapshot`](super::Snapshot).
-    pub body: &'a [u8],
+    /// The body of the [`Snapshot`](super::Snapshot); `None` where the series was deleted (a tombstone).
+    pub body: Option<&'a [u8]>,
 }
 
 /// A series that a snapshot does not bring back; it is rebuilt from the input.
@@ -39,7 +39,7 @@ pub(super) fn encode(shapes: &PartShapes, series: &Series, capacity: usize) -> V
     parts.finish()
 }
 
-/// The series of a snapshot, and the parts that could not be used. Parts that are missing begin afresh.
+/// The series of the snapshot with this body, and the parts that could not be used. Parts that are missing begin afresh.
 ///
 /// # Errors
 /// Where the slots or the values of the series cannot be used.
@@ -47,8 +47,9 @@ pub(super) fn decode(
     spec: &StreamSpec,
     shapes: &PartShapes,
     snapshot: &EncodedSnapshot<'_>,
+    body: &[u8],
 ) -> Result<(Series, Vec<DiscardedPart>), SnapshotError> {
-    let EncodedSnapshot { series: key, position, body } = snapshot;
+    let EncodedSnapshot { series: key, position, .. } = snapshot;
     let mut parts = PartReader::new(body, shapes);
     let Some(input) = SeriesState::read_parts(&spec.series, &mut parts) else {
         let missing = DiscardedPart { part: Part::VALUES, reason: DiscardReason::Missing };

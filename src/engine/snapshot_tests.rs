@@ -24,7 +24,7 @@ fn a_snapshot_with_a_wrong_byte_is_refused_or_gives_usable_forecasts() {
             let mut body = body.clone();
             body[at] = wrong;
             let restored = other.open(engine.id(task).clone(), 0).unwrap();
-            let snapshot = EncodedSnapshot { series: series.as_ref().into(), position: 0, body: &body };
+            let snapshot = EncodedSnapshot { series: series.as_ref().into(), position: 0, body: Some(&body) };
             if other.restore(restored, &[snapshot])[0].is_err() {
                 refused += 1;
                 other.close(restored);
@@ -70,8 +70,8 @@ fn split_parts(body: &[u8]) -> BTreeMap<u8, &[u8]> {
 /// Decodes a snapshot: the discarded parts, and the snapshot of what is left, or an error.
 fn restored(spec: &StreamSpec, body: &[u8]) -> Result<(Vec<DiscardedPart>, Vec<u8>), SnapshotError> {
     let shapes = fingerprint::part_shapes(spec);
-    let snapshot = EncodedSnapshot { series: "s0".into(), position: 0, body };
-    let (series, discarded) = snapshot::decode(spec, &shapes, &snapshot)?;
+    let snapshot = EncodedSnapshot { series: "s0".into(), position: 0, body: Some(body) };
+    let (series, discarded) = snapshot::decode(spec, &shapes, &snapshot, body)?;
     Ok((discarded, snapshot::encode(&shapes, &series, 0)))
 }
 

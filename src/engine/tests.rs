@@ -333,7 +333,8 @@ proptest! {
         let (mut other, restored) = engine_of(spec);
         for snapshot in newest.values() {
             let (series, body) = (snapshot.series.as_ref().into(), snapshot.body.as_slice());
-            let put = other.restore(restored, &[EncodedSnapshot { series, position: snapshot.position, body }]);
+            let snapshot = EncodedSnapshot { series, position: snapshot.position, body: Some(body) };
+            let put = other.restore(restored, &[snapshot]);
             prop_assert!(put.iter().all(|put| put.as_ref().is_ok_and(Vec::is_empty)), "{:?}", put);
         }
         other.resume(restored, &progress);

@@ -60,6 +60,7 @@ totals! {
     leaves: "leaves",
     outages: "outages",
     growths: "topic growths",
+    recreations: "recreated topics",
     /// Positions at which new weights became active.
     activations: "weight activations",
     /// Positions from which on more future covariates were seen.

@@ -1,13 +1,13 @@
 //! Single restores: from a standby copy, of a recreated topic, after retention, past unusable records.
 
-use std::{cell::Cell, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, sync::Arc};
 
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
 use super::{
     outcome::{Changes, Output},
-    scenario::{self, DEAD, FORECASTS, INPUT, MINUTE, MODELS, STATE, STREAM},
+    scenario::{self, DEAD, FORECASTS, GROUP, INPUT, MINUTE, MODELS, STATE, STREAM},
 };
 use crate::memory::MemoryCluster;
 use foretide::{
@@ -79,17 +79,45 @@ impl Fixture {
         Output::reference(&self.cluster, stream, &Default::default(), &Changes::default())
     }
 
-    /// Keys and positions of the series' snapshots in the state topic.
-    fn stored(&self) -> Vec<(String, i64)> {
-        self.cluster.compact(STATE).unwrap();
+    /// Keys and positions of the newest snapshots of series in the state topic.
+    fn stored(&self) -> BTreeMap<String, i64> {
         let records = (0..self.plan.state_partitions).flat_map(|number| self.cluster.committed_records(STATE, number));
-        let mut found = Vec::new();
+        let mut found = BTreeMap::new();
         for record in records {
             let StateKey::Series { series, .. } = StateKey::parse(&record.key.unwrap()).unwrap() else { continue };
-            found.push((series, Envelope::decode(&record.payload.unwrap()).unwrap().position));
+            match record.payload {
+                Some(payload) => found.insert(series, Envelope::decode(&payload).unwrap().position),
+                None => found.remove(&series),
+            };
         }
-        found.sort();
         found
+    }
+
+    /// The highest offset at which a partition of the input ends.
+    fn input_end(&self) -> i64 {
+        let end = |number| self.cluster.offsets(&Partition { topic: INPUT.into(), number }).unwrap().end;
+        (0..self.partitions()).map(end).max().unwrap()
+    }
+
+    /// Deletes the topics of input and output and creates them again. The state topic stays.
+    fn recreate_topics(&self, forget_offsets: bool) {
+        self.cluster.recreate_topic(INPUT, forget_offsets).unwrap();
+        self.cluster.recreate_topic(FORECASTS, true).unwrap();
+        self.cluster.recreate_topic(DEAD, true).unwrap();
+    }
+
+    /// A shard that joins, does what there is to do, and leaves or is killed.
+    fn run_once(&self, id: &str, killed: bool) {
+        let (mut shard, process) = self.join(id);
+        self.settle(&mut [&mut shard]);
+        if killed {
+            process.faults().crash();
+            drop(shard);
+            self.cluster.expire(id);
+        } else {
+            shard.leave().unwrap();
+        }
+        Output::committed(&self.cluster).assert_is(&self.reference());
     }
 }
 
@@ -138,37 +166,55 @@ fn a_takeover_by_a_warm_standby_reads_only_new_records() {
     }
 }
 
-/// The series of a recreated topic start empty. Their stale snapshots are deleted, so that they never come back.
+/// The series of a recreated topic start empty. Their stale snapshots are deleted, so that they never come back: not at
+/// a later restart, not once the new topic has outgrown the old one, and not where the state topic is never compacted.
 #[test]
 fn a_recreated_topic_starts_with_empty_series() {
-    // In the second case the new topic has grown beyond the old position before a shard reads it.
-    for (offsets_forgotten, minutes) in [(true, 5), (true, 60), (false, 5)] {
-        let fixture = Fixture::new(|plan| plan.checkpoint_interval = 0);
-        let (mut shard, _) = fixture.join("first");
-        fixture.append(0..40);
-        fixture.settle(&mut [&mut shard]);
-        assert_eq!(fixture.stored().len(), 6);
-        shard.leave().unwrap();
+    // The new topic is empty, shorter than the old one, or has outgrown it before a shard reads it.
+    for (offsets_forgotten, minutes) in [(true, 0), (true, 5), (true, 60), (false, 0), (false, 5)] {
+        for (killed, compacted) in [(false, false), (true, false), (false, true)] {
+            let fixture = Fixture::new(|plan| plan.checkpoint_interval = 0);
+            fixture.append(0..40);
+            fixture.run_once("first", killed);
+            assert_eq!(fixture.stored().len(), 6);
 
-        fixture.cluster.recreate_topic(INPUT, offsets_forgotten).unwrap();
-        fixture.cluster.recreate_topic(FORECASTS, true).unwrap();
-        fixture.cluster.recreate_topic(DEAD, true).unwrap();
-        fixture.append(100..100 + minutes);
-        let (mut shard, _) = fixture.join("second");
-        fixture.settle(&mut [&mut shard]);
-        Output::committed(&fixture.cluster).assert_is(&fixture.reference());
-        shard.leave().unwrap();
-
-        let partitions = 0..fixture.partitions();
-        let ends =
-            partitions.map(|number| fixture.cluster.offsets(&Partition { topic: INPUT.into(), number }).unwrap().end);
-        let end = ends.max().unwrap();
-        assert!(fixture.stored().iter().all(|(_, position)| *position <= end), "{:?}", fixture.stored());
-        fixture.append(200..205);
-        let (mut shard, _) = fixture.join("third");
-        fixture.settle(&mut [&mut shard]);
-        Output::committed(&fixture.cluster).assert_is(&fixture.reference());
+            for life in 1..3 {
+                fixture.recreate_topics(offsets_forgotten);
+                fixture.append(life * 1_000..life * 1_000 + minutes);
+                for part in 0..4 {
+                    fixture.run_once("next", killed);
+                    let (stored, end) = (fixture.stored(), fixture.input_end());
+                    assert!(stored.values().all(|position| *position <= end), "{stored:?} of an input of {end}");
+                    if compacted {
+                        fixture.cluster.compact(STATE).unwrap();
+                    }
+                    // The first restart finds nothing new. Then the topic grows beyond the old one.
+                    if part > 0 {
+                        let from = life * 1_000 + 100 * part;
+                        fixture.append(from..from + 25);
+                    }
+                }
+                fixture.run_once("last", killed);
+            }
+        }
     }
+}
+
+/// That a topic was recreated is found out once, even where no record has come since.
+#[test]
+fn an_empty_recreated_topic_is_recognised_once() {
+    let fixture = Fixture::new(|plan| plan.checkpoint_interval = 0);
+    fixture.append(0..40);
+    fixture.run_once("first", false);
+    fixture.recreate_topics(true);
+    fixture.run_once("second", false);
+    assert!(fixture.stored().is_empty());
+    let (mut shard, _) = fixture.join("third");
+    fixture.settle(&mut [&mut shard]);
+    let committed = fixture.cluster.group_offsets(GROUP);
+    assert_eq!(committed.len() as i32, fixture.partitions(), "{committed:?}");
+    assert!(committed.values().all(|offset| *offset == 0));
+    assert!(shard.restore_stats().iter().all(|stats| stats.snapshots == 0));
 }
 
 /// Where retention has deleted input that a restore needs, the restore counts it, and every series continues.

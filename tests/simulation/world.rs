@@ -10,7 +10,7 @@ use super::{
     Totals,
     outcome::{Changes, Output},
     replica::{PauseAttempt, PausedReplica, Replica},
-    scenario::{self, COVARIATES, GROUP, INPUT, MINUTE, MODELS, MOST_PARTITIONS, STATE, STREAM},
+    scenario::{self, COVARIATES, DEAD, FORECASTS, GROUP, INPUT, MINUTE, MODELS, MOST_PARTITIONS, STATE, STREAM},
 };
 use crate::memory::{Delivery, Fault, MemoryCluster, Operation};
 use foretide::{
@@ -57,6 +57,10 @@ pub struct World {
     ids: BTreeSet<String>,
     published: BTreeMap<u64, Weights>,
     changes: Changes,
+    /// Offsets of the state topic's partitions at which the present life of the input topic began.
+    state_begins: Vec<i64>,
+    /// Whether the state topic is ever compacted. Its active segment never is.
+    compacts: bool,
     event_time: i64,
     input_left: u32,
     totals: Totals,
@@ -69,6 +73,7 @@ impl World {
         let state_partitions = cluster.partitions(STATE).unwrap().unwrap();
         let plan = Arc::new(scenario::plan(&mut random, state_partitions));
         let input_left = random.random_range(30..250);
+        let compacts = random.random_bool(0.7);
         Self {
             random,
             cluster,
@@ -81,6 +86,8 @@ impl World {
             ids: BTreeSet::new(),
             published: BTreeMap::new(),
             changes: Changes::default(),
+            state_begins: vec![0; state_partitions as usize],
+            compacts,
             event_time: 0,
             input_left,
             totals: Totals { seeds: 1, ..Totals::default() },
@@ -95,15 +102,37 @@ impl World {
             assert!(steps < 20_000, "no progress");
             self.step();
         }
+        self.compare();
+        self.totals
+    }
+
+    /// Ends all faults, and compares what was committed for the present input topic with the reference run.
+    fn compare(&mut self) {
         self.settle();
         let committed = Output::committed(&self.cluster);
         let stream = &self.plan.streams[0];
         committed.assert_is(&Output::reference(&self.cluster, stream, &self.published, &self.changes));
-        self.totals.forecasts = committed.forecasts.values().map(Vec::len).sum::<usize>() as u64;
-        self.totals.rejected = committed.rejected.len() as u64;
-        self.totals.activations = self.changes.activations.values().map(BTreeMap::len).sum::<usize>() as u64;
-        self.totals.watermarks = self.changes.watermarks.values().map(BTreeMap::len).sum::<usize>() as u64;
-        self.totals
+        self.totals.forecasts += committed.forecasts.values().map(Vec::len).sum::<usize>() as u64;
+        self.totals.rejected += committed.rejected.len() as u64;
+        self.totals.activations += self.changes.activations.values().map(BTreeMap::len).sum::<usize>() as u64;
+        self.totals.watermarks += self.changes.watermarks.values().map(BTreeMap::len).sum::<usize>() as u64;
+    }
+
+    /// Deletes the topics of input and output while no replica runs, and creates them again. The state topic stays.
+    fn recreate(&mut self) {
+        self.compare();
+        for place in 0..self.replicas.len() {
+            if self.random.random_bool(0.5) { self.kill(place) } else { self.leave(place) }
+        }
+        self.expire_all();
+        self.totals.recreations += 1;
+        let forget_offsets = self.random.random_bool(0.7);
+        for topic in [INPUT, FORECASTS, DEAD] {
+            self.cluster.recreate_topic(topic, forget_offsets || topic != INPUT).unwrap();
+        }
+        self.changes = Changes::default();
+        let end = |number| self.cluster.offsets(&Partition { topic: STATE.into(), number }).unwrap().end;
+        self.state_begins = (0..self.plan.state_partitions).map(end).collect();
     }
 
     fn step(&mut self) {
@@ -119,9 +148,12 @@ impl World {
             43 => self.expire_running(place),
             44 => self.outage(),
             45 => self.grow(),
+            164 if self.random.random_bool(0.3) => self.recreate(),
             46 => {
                 self.record_changes();
-                self.cluster.compact(STATE).unwrap();
+                if self.compacts {
+                    self.cluster.compact(STATE).unwrap();
+                }
                 self.cluster.compact(MODELS).unwrap();
             }
             47..=62 => self.clock.advance_millis(self.random.random_range(1..2_000)),
@@ -408,7 +440,9 @@ impl World {
     /// Records the activations and watermarks in the state topic, before compaction removes them.
     fn record_changes(&mut self) {
         for partition in 0..self.plan.state_partitions {
-            for record in self.cluster.committed_records(STATE, partition) {
+            let begin = self.state_begins[partition as usize];
+            let records = self.cluster.committed_records(STATE, partition);
+            for record in records.iter().filter(|record| record.offset >= begin) {
                 let (Some(key), Some(payload)) = (&record.key, &record.payload) else { continue };
                 if let StateKey::Task { partition, .. } = StateKey::parse(key).unwrap() {
                     let envelope = Envelope::decode(payload).unwrap();

@@ -121,6 +121,11 @@ impl AssignedPartition {
         matches!(self.phase, Phase::Running)
     }
 
+    /// Whether state of an earlier topic of the same name is still in the state topic.
+    pub fn has_stale_state(&self) -> bool {
+        self.running() && self.tasks.iter().any(|task| task.stale_series.is_some())
+    }
+
     /// Whether its restore has begun and is not done.
     pub fn restoring(&self) -> bool {
         self.state() == PartitionState::Restoring
@@ -164,8 +169,9 @@ impl AssignedPartition {
                 task.handle = handle;
             }
             task.checkpoint = None;
+            task.checkpoint_position = None;
             task.feed = None;
-            task.stale_series.clear();
+            task.stale_series = None;
         }
         self.stats = RestoreStats::default();
     }
@@ -253,7 +259,7 @@ impl AssignedPartition {
         self.copy = None;
         let evidence = Evidence {
             committed: self.committed,
-            restored: self.stats.max_position,
+            restored: self.tasks.iter().filter_map(|task| task.restored_position(inputs.engine)).max(),
             fingerprint: self.tasks.iter().find_map(|task| task.checkpoint.as_ref()?.topic_fingerprint),
             seen_shorter: self.seen_shorter,
         };
@@ -280,7 +286,7 @@ impl AssignedPartition {
         self.serve_from = oldest;
         self.reset(engine);
         for (task, stale) in self.tasks.iter_mut().zip(stale) {
-            task.stale_series = stale;
+            task.stale_series = Some(stale);
         }
     }
 

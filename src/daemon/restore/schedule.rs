@@ -84,6 +84,11 @@ impl RestoreSchedule {
         self.partitions.values().all(AssignedPartition::running)
     }
 
+    /// Whether a commit has to delete state of a recreated topic, even without input.
+    pub fn has_stale_state(&self) -> bool {
+        self.partitions.values().any(AssignedPartition::has_stale_state)
+    }
+
     /// Whether there is work that must not wait for input: a restore, or standby copies that lag.
     pub fn busy(&self) -> bool {
         self.standby_lagging || !self.all_running()

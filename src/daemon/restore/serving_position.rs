@@ -15,7 +15,7 @@ const MAX_READS: usize = 250;
 pub struct Evidence {
     /// The offset that the group has committed.
     pub committed: Option<i64>,
-    /// The highest input position of any record of the state topic.
+    /// The highest input position of the restored state.
     pub restored: Option<i64>,
     /// The newest input record that a task checkpoint names.
     pub fingerprint: Option<TopicFingerprint>,

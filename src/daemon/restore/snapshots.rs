@@ -34,11 +34,12 @@ impl<'a> SnapshotLoader<'a> {
         Self { engine, tasks, partition, stats, prefixes }
     }
 
-    /// Restores keys and values, in order. Skips tombstones and records of other tasks or removed streams.
+    /// Restores keys and values, in order; a tombstone deletes what came before. Skips records of other tasks or
+    /// removed streams.
     pub fn load<'r>(&mut self, records: impl Iterator<Item = (Option<&'r [u8]>, Option<&'r [u8]>)>) {
         let mut series: Vec<Vec<EncodedSnapshot<'r>>> = self.tasks.iter().map(|_| Vec::new()).collect();
         for (key, payload) in records {
-            let (Some(key), Some(payload)) = (key, payload) else { continue };
+            let Some(key) = key else { continue };
             if let Err(error) = self.decode(key, payload, &mut series) {
                 self.reject(&error);
             }
@@ -47,14 +48,12 @@ impl<'a> SnapshotLoader<'a> {
         for (index, series) in series.into_iter().enumerate() {
             for restored in self.engine.restore(self.tasks[index].handle, &series) {
                 match restored {
-                    Ok(parts) => {
-                        self.stats.snapshots += 1;
-                        parts.iter().for_each(|part| *discarded.entry(part.to_string()).or_default() += 1);
-                    }
+                    Ok(parts) => parts.iter().for_each(|part| *discarded.entry(part.to_string()).or_default() += 1),
                     Err(error) => self.reject(&error.into()),
                 }
             }
         }
+        self.stats.snapshots = self.tasks.iter().map(|task| self.engine.series_count(task.handle)).sum();
         for (part, series) in discarded {
             tracing::warn!(
                 topic = %self.partition.topic, partition = self.partition.number, part, series_count = series,
@@ -74,18 +73,14 @@ impl<'a> SnapshotLoader<'a> {
     fn decode<'r>(
         &mut self,
         key: &'r [u8],
-        payload: &'r [u8],
+        payload: Option<&'r [u8]>,
         series: &mut [Vec<EncodedSnapshot<'r>>],
     ) -> Result<(), StateRejection> {
         // Nearly all records are series of these tasks, and comparing prefixes is faster than parsing the key.
         if let Some(index) = self.prefixes.iter().position(|prefix| key.starts_with(prefix.as_bytes())) {
             let name = StateKey::read_series(&key[self.prefixes[index].len()..])?;
-            let envelope = Envelope::decode(payload)?;
-            if envelope.kind != StateKind::Series {
-                return Err(StateRejection::Kind(String::from_utf8_lossy(key).into_owned()));
-            }
-            self.stats.max_position = self.stats.max_position.max(Some(envelope.position));
-            let Envelope { position, body, .. } = envelope;
+            let envelope = payload.map(|payload| decode_as(StateKind::Series, key, payload)).transpose()?;
+            let (position, body) = envelope.map_or((0, None), |envelope| (envelope.position, Some(envelope.body)));
             series[index].push(EncodedSnapshot { series: name, position, body });
             return Ok(());
         }
@@ -97,14 +92,25 @@ impl<'a> SnapshotLoader<'a> {
         let Some(task) = self.tasks.iter_mut().find(|task| *engine.id(task.handle).stream == *stream) else {
             return Ok(());
         };
-        let envelope = Envelope::decode(payload)?;
-        if envelope.kind != StateKind::Task {
-            return Err(StateRejection::Kind(String::from_utf8_lossy(key).into_owned()));
-        }
-        self.stats.max_position = self.stats.max_position.max(Some(envelope.position));
-        task.checkpoint = Some(TaskCheckpoint::from_bytes(envelope.body)?);
+        let restored = match payload {
+            Some(payload) => {
+                let envelope = decode_as(StateKind::Task, key, payload)?;
+                Some((envelope.position, TaskCheckpoint::from_bytes(envelope.body)?))
+            }
+            None => None,
+        };
+        (task.checkpoint_position, task.checkpoint) = restored.unzip();
         Ok(())
     }
+}
+
+/// The state of a record, which must be of the kind that its key says.
+fn decode_as<'r>(kind: StateKind, key: &[u8], payload: &'r [u8]) -> Result<Envelope<'r>, StateRejection> {
+    let envelope = Envelope::decode(payload)?;
+    if envelope.kind != kind {
+        return Err(StateRejection::Kind(String::from_utf8_lossy(key).into_owned()));
+    }
+    Ok(envelope)
 }
 
 /// Why a record of the state topic cannot be used.

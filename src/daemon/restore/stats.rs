@@ -15,8 +15,6 @@ pub struct RestoreStats {
     pub replayed: usize,
     /// Input records that retention deleted before they could be replayed or read.
     pub lost: u64,
-    /// The highest input position of any record of the state topic.
-    pub max_position: Option<i64>,
 }
 
 impl RestoreStats {

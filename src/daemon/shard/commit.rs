@@ -49,7 +49,7 @@ pub fn commit(mut inputs: CommitInputs<'_>) -> Result<Vec<u64>, BrokerError> {
         if let Some(task) = assigned.and_then(|assigned| assigned.tasks.iter_mut().find(|task| task.handle == handle)) {
             task.checkpoint = Some(checkpoint);
             task.checkpoint_at = inputs.now;
-            task.stale_series.clear();
+            task.stale_series = None;
         }
     }
     Ok(forecast_bytes)
@@ -125,7 +125,8 @@ impl CommitInputs<'_> {
         let mut key = String::new();
         for advance in &self.output.tasks {
             let id = self.engine.id(advance.task);
-            for series in self.task(advance.task).map(|task| task.stale_series.clone()).unwrap_or_default() {
+            let stale = self.task(advance.task).and_then(|task| task.stale_series.clone());
+            for series in stale.unwrap_or_default() {
                 key.clear();
                 StateKey::write_series(&mut key, &id.stream, &id.topic, id.partition, &series);
                 self.send_state(id.partition, &key, None)?;

@@ -79,6 +79,10 @@ impl OpenTransaction {
     ) {
         let mut intake = Intake { plan, engine, decoders, partitions };
         let accepted = intake.accept(&mut self.inbox, &mut self.rejected);
+        for assigned in partitions.values().filter(|assigned| assigned.has_stale_state()) {
+            // Without input the task advances to where it is, so that the commit replaces its state.
+            assigned.tasks.iter().for_each(|task| engine.advance(task.handle, engine.position(task.handle)));
+        }
         self.unread = accepted.unread;
         self.bytes_per_record = engine.open_bytes() as f64 / accepted.records.max(1) as f64;
     }
