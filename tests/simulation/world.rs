@@ -126,9 +126,8 @@ impl World {
         }
         self.expire_all();
         self.totals.recreations += 1;
-        let forget_offsets = self.random.random_bool(0.7);
         for topic in [INPUT, FORECASTS, DEAD] {
-            self.cluster.recreate_topic(topic, forget_offsets || topic != INPUT).unwrap();
+            self.cluster.recreate_topic(topic, true).unwrap();
         }
         self.changes = Changes::default();
         let end = |number| self.cluster.offsets(&Partition { topic: STATE.into(), number }).unwrap().end;

@@ -153,14 +153,18 @@ impl CommitInputs<'_> {
             let Some(task) = self.task(advance.task) else { continue };
             let age = self.now.saturating_sub(task.checkpoint_at);
             let old = age >= self.plan.checkpoint_interval / CHECKPOINTS_PER_INTERVAL;
-            if !(advance.checkpoint_due || old || task.checkpoint.is_none()) {
+            let id = self.engine.id(advance.task);
+            let topic_fingerprint = self.topic_fingerprint(id);
+            // Without a fingerprint a restart cannot tell whether the topic was recreated.
+            let fingerprinted = task.checkpoint.as_ref().is_some_and(|known| known.topic_fingerprint.is_some());
+            let first = task.checkpoint.is_none() || topic_fingerprint.is_some() && !fingerprinted;
+            if !(advance.checkpoint_due || old || first) {
                 continue;
             }
-            let id = self.engine.id(advance.task);
             let checkpoint = TaskCheckpoint {
                 progress: advance.progress.clone(),
                 fingerprint: self.plan.streams[task.stream].engine.network.fingerprint(),
-                topic_fingerprint: self.topic_fingerprint(id),
+                topic_fingerprint,
             };
             let mut key = String::new();
             StateKey::write_task(&mut key, &id.stream, &id.topic, id.partition);
