@@ -10,7 +10,14 @@ use super::shard::{PollOutcome, Shard, ShardError};
 use super::trainer::Trainer;
 use super::worker::{Worker, join_all};
 use super::{lag_monitor, topics};
-use crate::{broker::BrokerError, dashboard::http::Condition, telemetry::metrics};
+use crate::{
+    broker::BrokerError,
+    dashboard::http::Condition,
+    telemetry::{LeftOut, LogLimit, kind_of, metrics},
+};
+
+/// Lines about a cluster that is away, or denies access: every worker tries again without end.
+static LIMIT: LogLimit = LogLimit::growing();
 
 /// Stack of a shard, the lag monitor and the supervisor, in bytes. The Kafka clients run threads of their own.
 pub const STACK_BYTES: usize = 4 << 20;
@@ -68,7 +75,6 @@ pub fn run(context: &Context, workers: &WorkerPlan) -> Result<(), String> {
 
 /// Waits until the input topics exist and the output topics are created. `None` when the process stops first.
 fn wait_for_topics(context: &Context, create: bool) -> Result<Option<Plan>, String> {
-    let mut last_logged = String::new();
     let mut delays = retry_delays();
     while !context.stopping() {
         match topics::prepare(&*context.broker, &context.plan, create) {
@@ -78,18 +84,22 @@ fn wait_for_topics(context: &Context, create: bool) -> Result<Option<Plan>, Stri
                 return Ok(Some(plan));
             }
             Err(BrokerError::Retriable(why) | BrokerError::Aborted(why) | BrokerError::Fenced(why)) => {
-                if last_logged != why {
-                    tracing::warn!(error = why, retry_in = ?TOPICS_WAIT, "topics are not ready; retrying");
-                    context.health.set("topics", Condition::Waiting(why.clone()));
-                    last_logged = why;
+                if let Some(LeftOut(left_out)) = LIMIT.admit(kind_of(&why), context.clock.monotonic_micros()) {
+                    let retry_in_seconds = TOPICS_WAIT.as_secs_f64();
+                    tracing::warn!(error = %why, retry_in_seconds, left_out, "topics are not ready; retrying");
                 }
+                context.health.set("topics", Condition::Waiting(why));
                 context.pause(TOPICS_WAIT);
             }
             Err(error @ (BrokerError::Authentication(_) | BrokerError::Authorization(_))) => {
                 let delay = next_delay(&mut delays);
-                tracing::error!(
-                    %error, retry_in = ?delay, "the cluster denies access; serving begins once it is granted"
-                );
+                let kind = error.to_string();
+                if let Some(LeftOut(left_out)) = LIMIT.admit(kind_of(&kind), context.clock.monotonic_micros()) {
+                    tracing::error!(
+                        %error, retry_in_seconds = delay.as_secs_f64(), left_out,
+                        "the cluster denies access; serving begins once it is granted"
+                    );
+                }
                 context.health.set("topics", Condition::Waiting(error.to_string()));
                 context.pause(delay);
             }
@@ -152,20 +162,29 @@ fn run_shard(context: &Context, name: &str, transactional_id: &str) -> Result<()
 /// The error itself, where joining again would not help.
 fn wait_to_rejoin(context: &Context, name: &str, error: BrokerError, rejoin: &mut RejoinState) -> Result<(), String> {
     let delay = next_delay(&mut rejoin.delays);
+    let (text, retry_in_seconds) = (error.to_string(), delay.as_secs_f64());
+    // All workers lose a cluster at once: one line stands for them.
+    let admitted = |kind: &str| LIMIT.admit(kind, context.clock.monotonic_micros());
     match error {
-        BrokerError::Rejected(_) => return Err(error.to_string()),
+        BrokerError::Rejected(_) => return Err(text),
         BrokerError::Authentication(_) | BrokerError::Authorization(_) => {
-            tracing::error!(
-                part = name, %error, retry_in = ?delay,
-                "the cluster denies access; this worker is idle until it is granted"
-            );
-            rejoin.denied = Some(error.to_string());
+            if let Some(LeftOut(left_out)) = admitted(kind_of(&text)) {
+                tracing::error!(
+                    part = name, %error, retry_in_seconds, left_out,
+                    "the cluster denies access; this worker is idle until it is granted"
+                );
+            }
+            rejoin.denied = Some(text.clone());
         }
         BrokerError::Fenced(_) | BrokerError::Retriable(_) | BrokerError::Aborted(_) | BrokerError::Fatal(_) => {
-            tracing::warn!(part = name, %error, retry_in = ?delay, "lost consumer group membership; rejoining");
+            if let Some(LeftOut(left_out)) = admitted(kind_of(&text)) {
+                tracing::warn!(
+                    part = name, %error, retry_in_seconds, left_out, "lost consumer group membership; rejoining"
+                );
+            }
         }
     }
-    context.health.set(name, Condition::Waiting(error.to_string()));
+    context.health.set(name, Condition::Waiting(text));
     context.pause(delay);
     Ok(())
 }
@@ -193,7 +212,7 @@ fn serve(context: &Context, name: &str, transactional_id: &str, rejoin: &mut Rej
         let condition = match &rejoin.denied {
             Some(denied) => Condition::Waiting(denied.clone()),
             None if serving => Condition::Ready,
-            None => Condition::Waiting("restoring partitions".into()),
+            None => Condition::Waiting(shard.waits_for().into()),
         };
         context.health.set(name, condition);
         if outcome == PollOutcome::RolledBack {
