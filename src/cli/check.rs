@@ -165,9 +165,9 @@ fn newest_records(stream: &StreamPlan, broker: &KafkaBroker) -> Result<bool, Bro
 fn readable_text(topic: &str, newest: &NewestRecords) -> String {
     let NewestRecords { records, readable, refused, .. } = newest;
     if *records == 0 {
-        return format!("{topic} has no records to judge by");
+        return format!("{topic}: no records to judge by");
     }
-    let counts = format!("{readable} of {records} newest records of {topic} are readable");
+    let counts = format!("{topic}: {readable} of {records} newest records are readable");
     let Some(history::RefusedRecord { partition, offset, sample, rejection }) = refused else { return counts };
     format!("{counts}: {rejection}; {} ({topic}[{partition}] at offset {offset}: {sample})", rejection.reason.advice())
 }

@@ -82,7 +82,8 @@ impl RejectionReason {
         match self {
             Self::EmptyRecord | Self::Tombstone | Self::Duplicate => "check what the producer writes",
             Self::TooLarge => "raise stream.limits.record_bytes or key_bytes, or check what the producer writes",
-            Self::NotUtf8 | Self::BrokenJson => "check stream.format against what the producer writes",
+            Self::NotUtf8 => "check stream.format, or stream.key if it is the key, against what the producer writes",
+            Self::BrokenJson => "check stream.format against what the producer writes",
             Self::BrokenCsv => "check stream.columns and stream.delimiter against what the producer writes",
             Self::WrongType | Self::MissingField => {
                 "check stream.values, stream.time and stream.key against the sample"
