@@ -13,7 +13,7 @@ use super::{lag_monitor, topics};
 use crate::{
     broker::BrokerError,
     dashboard::http::Condition,
-    telemetry::{LeftOut, LogLimit, kind_of, metrics},
+    telemetry::{LeftOut, LogLimit, ShortDuration, kind_of, metrics},
 };
 
 /// Lines about a cluster that is away, or denies access: every worker tries again without end.
@@ -85,18 +85,17 @@ fn wait_for_topics(context: &Context, create: bool) -> Result<Option<Plan>, Stri
             }
             Err(BrokerError::Retriable(why) | BrokerError::Aborted(why) | BrokerError::Fenced(why)) => {
                 if let Some(LeftOut(left_out)) = LIMIT.admit(kind_of(&why), context.clock.monotonic_micros()) {
-                    let retry_in_seconds = TOPICS_WAIT.as_secs_f64();
-                    tracing::warn!(error = %why, retry_in_seconds, left_out, "topics are not ready; retrying");
+                    let retry_in = ShortDuration(TOPICS_WAIT);
+                    tracing::warn!(error = %why, %retry_in, left_out, "topics are not ready; retrying");
                 }
                 context.health.set("topics", Condition::Waiting(why));
                 context.pause(TOPICS_WAIT);
             }
             Err(error @ (BrokerError::Authentication(_) | BrokerError::Authorization(_))) => {
                 let delay = next_delay(&mut delays);
-                let kind = error.to_string();
-                if let Some(LeftOut(left_out)) = LIMIT.admit(kind_of(&kind), context.clock.monotonic_micros()) {
+                if let Some(LeftOut(left_out)) = admit(context, &error, delay) {
                     tracing::error!(
-                        %error, retry_in_seconds = delay.as_secs_f64(), left_out,
+                        %error, retry_in = %ShortDuration(delay), left_out,
                         "the cluster denies access; serving begins once it is granted"
                     );
                 }
@@ -156,30 +155,40 @@ fn run_shard(context: &Context, name: &str, transactional_id: &str) -> Result<()
     Ok(())
 }
 
+/// Whether this error, which is tried again after `delay`, may be logged. All workers lose a cluster at once, so that
+/// one line stands for them. What is denied has lines of its own, which show that the pauses grow.
+fn admit(context: &Context, error: &BrokerError, delay: Duration) -> Option<LeftOut> {
+    let text = error.to_string();
+    let kind = match error {
+        BrokerError::Authorization(_) => format!("{text} {}", ShortDuration(delay)),
+        BrokerError::Authentication(_) => format!("{} {}", kind_of(&text), ShortDuration(delay)),
+        _ => kind_of(&text).to_owned(),
+    };
+    LIMIT.admit(&kind, context.clock.monotonic_micros())
+}
+
 /// Logs why the membership is lost, and waits until it is time to join again.
 ///
 /// # Errors
 /// The error itself, where joining again would not help.
 fn wait_to_rejoin(context: &Context, name: &str, error: BrokerError, rejoin: &mut RejoinState) -> Result<(), String> {
     let delay = next_delay(&mut rejoin.delays);
-    let (text, retry_in_seconds) = (error.to_string(), delay.as_secs_f64());
-    // All workers lose a cluster at once: one line stands for them.
-    let admitted = |kind: &str| LIMIT.admit(kind, context.clock.monotonic_micros());
+    let (text, retry_in, admitted) = (error.to_string(), ShortDuration(delay), admit(context, &error, delay));
     match error {
         BrokerError::Rejected(_) => return Err(text),
         BrokerError::Authentication(_) | BrokerError::Authorization(_) => {
-            if let Some(LeftOut(left_out)) = admitted(kind_of(&text)) {
+            if let Some(LeftOut(left_out)) = admitted {
                 tracing::error!(
-                    part = name, %error, retry_in_seconds, left_out,
+                    part = name, %error, %retry_in, left_out,
                     "the cluster denies access; this worker is idle until it is granted"
                 );
             }
             rejoin.denied = Some(text.clone());
         }
         BrokerError::Fenced(_) | BrokerError::Retriable(_) | BrokerError::Aborted(_) | BrokerError::Fatal(_) => {
-            if let Some(LeftOut(left_out)) = admitted(kind_of(&text)) {
+            if let Some(LeftOut(left_out)) = admitted {
                 tracing::warn!(
-                    part = name, %error, retry_in_seconds, left_out, "lost consumer group membership; rejoining"
+                    part = name, %error, %retry_in, left_out, "lost consumer group membership; rejoining"
                 );
             }
         }

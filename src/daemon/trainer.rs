@@ -13,7 +13,7 @@ use super::context::Context;
 use super::plan::{StreamPlan, TrainingPlan};
 use crate::{
     broker::BrokerError,
-    telemetry::{LeftOut, LogLimit},
+    telemetry::{LeftOut, LogLimit, ShortDuration},
     train::TrainSpec,
 };
 use leadership::Leadership;
@@ -97,9 +97,9 @@ impl<'a> Trainer<'a> {
             Err(error) => {
                 let retry_in = RETRY_PAUSE.max(every / 4);
                 if let Some(LeftOut(left_out)) = FAILURE_LIMIT.admit(name, context.clock.monotonic_micros()) {
-                    let retry_in_seconds = retry_in.as_secs_f64();
                     tracing::warn!(
-                        stream = name, %error, retry_in_seconds, left_out, "training round failed; retrying"
+                        stream = name, %error, retry_in = %ShortDuration(retry_in), left_out,
+                        "training round failed; retrying"
                     );
                 }
                 count_round(stream, "failed");

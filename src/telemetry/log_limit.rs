@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// The shortest pause between two lines of a kind, in microseconds: a minute.
 const SHORTEST_PAUSE: u64 = 60_000_000;
@@ -14,6 +15,19 @@ const MAX_KINDS: usize = 10_000;
 /// The number of lines of this kind that were left out since the last one; `None` for no line. A log field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeftOut(pub Option<u64>);
+
+/// A duration in whole seconds (`2s`) or milliseconds (`500ms`). A log field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShortDuration(pub Duration);
+
+impl std::fmt::Display for ShortDuration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.as_millis() {
+            millis if millis % 1000 == 0 => write!(f, "{}s", millis / 1000),
+            millis => write!(f, "{millis}ms"),
+        }
+    }
+}
 
 /// Decides which lines of each kind are written. Usually a `static` beside the code that writes them.
 #[derive(Debug)]

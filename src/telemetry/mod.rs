@@ -8,7 +8,7 @@ pub mod metrics;
 mod process;
 mod recorder;
 
-pub use log_limit::{LeftOut, LogLimit, kind_of};
+pub use log_limit::{LeftOut, LogLimit, ShortDuration, kind_of};
 pub use logs::{LogFormat, LogsError};
 pub use recorder::{Exposition, RecorderError};
 

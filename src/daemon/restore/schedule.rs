@@ -9,7 +9,7 @@ use crate::broker::{Broker, BrokerError, Member, Partition};
 use crate::daemon::plan::Plan;
 use crate::dashboard::state::PartitionState;
 use crate::engine::Engine;
-use crate::telemetry::{LeftOut, LogLimit, kind_of, metrics};
+use crate::telemetry::{LeftOut, LogLimit, ShortDuration, kind_of, metrics};
 
 /// Lines about restores that are postponed: each is tried again at once, and all of them lose a cluster together.
 static POSTPONED_LIMIT: LogLimit = LogLimit::growing();
@@ -150,9 +150,9 @@ impl RestoreSchedule {
                 // A rejected request may be for a topic that is just being recreated.
                 Err(BrokerError::Retriable(error) | BrokerError::Rejected(error)) => {
                     if let Some(LeftOut(left_out)) = POSTPONED_LIMIT.admit(kind_of(&error), inputs.now) {
-                        let retry_in_seconds = RETRY_DELAY.as_secs_f64();
+                        let retry_in = ShortDuration(RETRY_DELAY);
                         tracing::warn!(
-                            topic, partition = number, %error, retry_in_seconds, left_out,
+                            topic, partition = number, %error, %retry_in, left_out,
                             "restore postponed; retrying"
                         );
                     }
