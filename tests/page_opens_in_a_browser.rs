@@ -165,10 +165,20 @@ fn the_page_shows_charts_anomalies_skill_and_training() {
 }
 
 #[test]
+fn the_page_says_which_stream_is_degraded() {
+    let daemon = daemon();
+    daemon.health.set("shard-0", Condition::Ready);
+    daemon.health.set("stream meters", Condition::Degraded("99 of its newest 100 records were refused".into()));
+    let (page, _) = open(&format!("http://{}/", daemon.address), "1280,1000");
+    assert_eq!((text(&page, "status"), text(&page, "tile-lag")), ("degraded".into(), "–".into()));
+    assert_eq!(text(&page, "banner"), "stream meters is degraded: 99 of its newest 100 records were refused.");
+}
+
+#[test]
 fn the_page_says_what_is_missing() {
     let daemon = daemon();
     let status =
-        PartitionStatus { state: PartitionState::Restoring, series: 0, state_bytes: 0, lag: 9, remaining: 1234 };
+        PartitionStatus { state: PartitionState::Restoring, series: 0, state_bytes: 0, lag: Some(9), remaining: 1234 };
     daemon.dashboard.set_partition("meters", "in", 0, Some(status));
     daemon.health.set("shard-0", Condition::Waiting("restoring in[0]".into()));
     let (page, console) = open(&format!("http://{}/#/meters/unknown", daemon.address), "1280,1000");

@@ -120,6 +120,13 @@ pub trait Broker: Send + Sync {
     fn offsets(&self, partition: &Partition) -> Result<OffsetRange>;
     /// The number of partitions of a topic; `None` if it does not exist.
     fn partitions(&self, topic: &str) -> Result<Option<i32>>;
+    /// Asks for `topic`, which any broker of the cluster can answer, and waits for at most `timeout`.
+    ///
+    /// # Errors
+    /// Why nobody has answered.
+    fn ping(&self, topic: &str, _timeout: Duration) -> Result<()> {
+        self.partitions(topic).map(drop)
+    }
     /// Creates a topic. Does nothing if a topic of this name exists.
     fn create(&self, spec: &TopicSpec) -> Result<()>;
 }

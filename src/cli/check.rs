@@ -6,7 +6,12 @@ use super::data::{SAMPLE, common_seasons, seasons_text};
 use super::failure::{UNAVAILABLE, WRONG_CONFIGURATION};
 use crate::{
     broker::{Broker, BrokerError, Partition, StartPosition, kafka::KafkaBroker},
-    daemon::{history, permissions, plan::Plan, sizing, specs, topics},
+    daemon::{
+        history::{self, NewestRecords},
+        permissions,
+        plan::{Plan, StreamPlan},
+        refusals, sizing, specs, topics,
+    },
     dashboard::http::ListenerSpec,
     env,
     settings::{self, Settings},
@@ -14,6 +19,8 @@ use crate::{
 
 /// Newest records of each partition in which seasons are searched for.
 const NEWEST_RECORDS: i64 = 20_000;
+/// Newest records of each partition that say whether a stream can be read.
+const JUDGED_RECORDS: i64 = refusals::NEWEST_RECORDS as i64;
 /// Longest wait for the records of a topic whose read permission is checked.
 const READ_WAIT: Duration = Duration::from_secs(5);
 
@@ -33,9 +40,11 @@ pub struct Arguments {
 
 /// Prints the configuration's problems, or its summary.
 pub fn run(arguments: &Arguments) -> ExitCode {
+    let ignored = settings::ignored_variables(env::variables().map(|(name, _)| name));
     let settings = match settings::load(arguments.config.as_deref(), env::variables()) {
         Ok(settings) => settings,
         Err(problems) => {
+            ignored.iter().for_each(|variable| eprintln!("warning: {variable}"));
             eprintln!("{problems}");
             return ExitCode::from(WRONG_CONFIGURATION);
         }
@@ -48,6 +57,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         }
     };
     println!("ok\n{}", settings::summary(&settings, |stream| sizing::footprint(&settings, stream).ok()));
+    ignored.iter().for_each(|variable| println!("warning  {variable}"));
     if let Some(user) = &arguments.acls {
         println!("acls");
         let servers = settings.kafka.brokers.join(",");
@@ -61,7 +71,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(UNAVAILABLE),
         Err(error) => {
-            eprintln!("foretide: {error:#}");
+            // Nothing tries it again, unlike in the daemon: the cause alone is the message.
+            match error.downcast_ref() {
+                Some(BrokerError::Retriable(why)) => eprintln!("foretide: {why}"),
+                _ => eprintln!("foretide: {error:#}"),
+            }
             ExitCode::from(UNAVAILABLE)
         }
     }
@@ -115,16 +129,47 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
         good = false;
         println!("  id     {}.…: {why}", plan.app);
     }
-    for stream in plan.streams.iter().filter(|_| good) {
-        let values = history::newest_values(broker, stream, NEWEST_RECORDS, SAMPLE)?;
-        let found = common_seasons(values.into_iter());
-        let what = match &found[..] {
-            [] => "none found in its newest records".to_owned(),
-            found => seasons_text(found),
-        };
-        println!("  season {}: {what}; configured: {} steps", stream.engine.name, stream.engine.series.season);
+    if good {
+        for stream in &plan.streams {
+            good &= newest_records(stream, broker)?;
+        }
     }
     Ok(good)
+}
+
+/// Prints whether the newest records of a stream can be read, and which seasons they have. Returns whether the stream
+/// would not be degraded at once.
+fn newest_records(stream: &StreamPlan, broker: &KafkaBroker) -> Result<bool, BrokerError> {
+    let name = &stream.engine.name;
+    let (mut good, mut values) = (true, Vec::new());
+    for (index, topic) in stream.topics.iter().enumerate() {
+        // Seasons are searched for in the first topic.
+        let (records, series) = if index == 0 { (NEWEST_RECORDS, SAMPLE) } else { (JUDGED_RECORDS, 0) };
+        let newest = history::newest_records(broker, stream, topic, (records, JUDGED_RECORDS), series)?;
+        println!("  read   {name}: {}", readable_text(topic, &newest));
+        good &= !refusals::too_many(newest.records - newest.readable, newest.records);
+        if index == 0 {
+            values = newest.values;
+        }
+    }
+    let found = common_seasons(values.into_iter());
+    let what = match &found[..] {
+        [] => "none found in its newest records".to_owned(),
+        found => seasons_text(found),
+    };
+    println!("  season {name}: {what}; configured: {} steps", stream.engine.series.season);
+    Ok(good)
+}
+
+/// Says how many of the newest records can be read, and why one of the others cannot.
+fn readable_text(topic: &str, newest: &NewestRecords) -> String {
+    let NewestRecords { records, readable, refused, .. } = newest;
+    if *records == 0 {
+        return format!("{topic}: no records to judge by");
+    }
+    let counts = format!("{topic}: {readable} of {records} newest records are readable");
+    let Some(history::RefusedRecord { partition, offset, sample, rejection }) = refused else { return counts };
+    format!("{counts}: {rejection}; {} ({topic}[{partition}] at offset {offset}: {sample})", rejection.reason.advice())
 }
 
 /// Number of partitions of a topic, `None` if it does not exist. With `read`, also tries to read it.

@@ -24,13 +24,15 @@ pub struct Arguments {
     role: Option<String>,
 }
 
-/// Runs until SIGTERM or Ctrl-C, then ends in good order.
+/// Runs until SIGTERM or Ctrl-C, then ends in good order. SIGHUP does not end it.
 pub fn run(arguments: &Arguments) -> ExitCode {
     // The flag is the topmost layer of the configuration, above file and environment.
     let role = arguments.role.iter().map(|role| ("FORETIDE__ROLE".to_owned(), role.clone()));
     let settings = match settings::load(arguments.config.as_deref(), env::variables().chain(role)) {
         Ok(settings) => settings,
         Err(problems) => {
+            let ignored = settings::ignored_variables(env::variables().map(|(name, _)| name));
+            ignored.iter().for_each(|variable| eprintln!("warning: {variable}"));
             eprintln!("{problems}");
             return ExitCode::from(WRONG_CONFIGURATION);
         }
@@ -47,13 +49,16 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 fn serve(settings: &Settings) -> anyhow::Result<()> {
     telemetry::logs::start(log_format(settings), &settings.log.level.to_string())?;
+    for variable in settings::ignored_variables(env::variables().map(|(name, _)| name)) {
+        tracing::warn!("{variable}");
+    }
     let exposition = Exposition::install()?;
     let instance = instance(settings)?;
     let options = specs::kafka_options(settings, &instance);
     let broker = Arc::new(KafkaBroker::new(options).map_err(DaemonError::Client)?);
     runtime::start()?.block_on(async {
         // The handler comes first, so that a stop during the start ends in good order too.
-        let stop = runtime::stop_signal()?;
+        let stop = runtime::daemon_stop_signal()?;
         let daemon = Daemon::start(settings, broker, exposition, &instance, &settings.app).await?;
         tracing::info!(address = %daemon.address(), app = settings.app, instance, role = %settings.role, "started");
         daemon.run(stop).await?;

@@ -13,6 +13,7 @@ use crate::broker::{Batch, Broker, BrokerError, Partition, Reader, Record, Start
 use crate::engine::{Engine, TaskHandle};
 use crate::series::{FutureCovariateSpec, FutureCovariateTable, FutureValues};
 use crate::snapshot::CovariateWatermark;
+use crate::telemetry::{LeftOut, LogLimit};
 use crate::time::Grid;
 use crate::wire::{DecodeSpecError, Decoder, Rejection};
 
@@ -22,6 +23,9 @@ const READ_RECORDS: usize = 10_000;
 const MAX_WAITING: usize = 200_000;
 /// How long one read of the history waits for records.
 const HISTORY_WAIT: Duration = Duration::from_millis(200);
+
+/// Lines about reads that fail, which each transaction tries again.
+static READ_LIMIT: LogLimit = LogLimit::growing();
 
 /// A record of the future-covariate topic.
 #[derive(Debug, Clone, PartialEq)]
@@ -195,20 +199,23 @@ impl FutureCovariateFeed {
     }
 
     /// Shows the engine the records that have arrived, except those with a later timestamp than `newest`, the newest
-    /// input record. Must be called between two transactions.
+    /// input record. Must be called between two transactions. `now` is in microseconds of the monotonic clock.
     pub fn show_arrived(
         &mut self,
         engine: &mut Engine,
         task: TaskHandle,
         newest: Option<i64>,
+        now: u64,
     ) -> Result<(), BrokerError> {
         match self.fill(Duration::ZERO) {
             Err(BrokerError::Retriable(error)) => {
                 let Partition { topic, number } = &self.partition;
-                tracing::warn!(
-                    topic = %topic, partition = number, error,
-                    "cannot read future covariates; retrying before the next transaction"
-                );
+                if let Some(LeftOut(left_out)) = READ_LIMIT.admit(topic, now) {
+                    tracing::warn!(
+                        topic = %topic, partition = number, %error, left_out,
+                        "cannot read future covariates; retrying before the next transaction"
+                    );
+                }
             }
             filled => drop(filled?),
         }

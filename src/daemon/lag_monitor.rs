@@ -1,12 +1,12 @@
-//! Measures consumer lag, and the number and size of the tasks, beside the shards.
+//! Measures consumer lag, and the number and size of the tasks, beside the shards. Reports whether the cluster answers,
+//! and which streams are degraded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{context::Context, partition_task::input_partition};
+use super::{context::Context, partition_task::input_partition, reachability::Reachability};
 use crate::broker::Partition;
 use crate::dashboard::state::{PartitionState, PartitionStatus};
-use crate::engine::TaskId;
 use crate::telemetry::metrics;
 
 /// Pause between two measurements.
@@ -23,40 +23,48 @@ struct StreamSums {
 
 /// Measures until the process stops.
 pub fn run(context: &Context) -> Result<(), String> {
-    let mut lags = BTreeMap::new();
+    let mut cluster = Reachability::new(context.clock.monotonic_micros());
     while !context.stopping() {
-        measure(context, &mut lags);
+        let answers = cluster.ask(context);
+        measure(context, answers);
+        let tasks = context.status.tasks();
+        let serves = |stream: &str| tasks.iter().any(|(task, _)| *task.stream == *stream);
+        context.status.refusals.report(&context.health, serves);
         context.pause(INTERVAL);
     }
     Ok(())
 }
 
-/// Measures once. Lags of partitions whose broker does not answer stay as they are.
-fn measure(context: &Context, lags: &mut BTreeMap<TaskId, u64>) {
+/// Where the partitions end, as far as their brokers answer.
+fn ends(context: &Context) -> BTreeMap<Partition, i64> {
     let partitions: BTreeSet<Partition> =
         context.status.tasks().iter().map(|(task, _)| input_partition(task)).collect();
     let mut ends = BTreeMap::new();
     for partition in partitions {
         if context.stopping() {
-            return;
+            break;
         }
         // A request without an answer takes its whole timeout: one is enough.
         let Ok(range) = context.broker.offsets(&partition) else { break };
         ends.insert(partition, range.end);
     }
-    let previous = std::mem::take(lags);
+    ends
+}
+
+/// Measures once. The lag of a partition whose broker does not answer is unknown: neither 0 nor what it once was.
+fn measure(context: &Context, answers: bool) {
+    let ends = if answers { ends(context) } else { BTreeMap::new() };
     let streams = context.plan.streams.iter();
     let mut sums: BTreeMap<String, StreamSums> =
         streams.map(|stream| (stream.engine.name.to_string(), StreamSums::default())).collect();
     // Positions are read after the ends: what is served in between does not count as lag.
     for (task, status) in context.status.tasks() {
         let end = ends.get(&input_partition(&task));
-        let measured = end.map(|end| u64::try_from(end - status.position).unwrap_or(0));
-        let lag = measured.or_else(|| previous.get(&task).copied()).unwrap_or(0);
-        lags.insert(task.clone(), lag);
+        let lag = end.map(|end| u64::try_from(end - status.position).unwrap_or(0));
         let number = task.partition.to_string();
         let labels = [("stream", &*task.stream), ("topic", &*task.topic), ("partition", &*number)];
-        metrics::LAG.gauge(&labels).set(lag as f64);
+        // What is no number is not exposed.
+        metrics::LAG.gauge(&labels).set(lag.map_or(f64::NAN, |lag| lag as f64));
         metrics::RESTORE_REMAINING.gauge(&labels).set(status.remaining as f64);
         let partition_status = PartitionStatus {
             state: status.state,

@@ -3,12 +3,15 @@
 mod context;
 pub mod forecasts;
 pub mod future_covariates;
+mod initial_metrics;
 mod lag_monitor;
 mod model_subscription;
 mod partition_task;
 pub mod permissions;
 pub mod plan;
 mod process;
+mod reachability;
+pub mod refusals;
 mod restore;
 pub mod shard;
 pub mod sizing;

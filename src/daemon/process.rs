@@ -5,6 +5,7 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::context::Context;
+use super::initial_metrics;
 use super::specs;
 use super::status::Status;
 use super::supervisor::{self, WorkerPlan};
@@ -37,7 +38,10 @@ pub enum DaemonError {
     #[error("{0}")]
     Worker(String),
     /// The shutdown took too long.
-    #[error("workers are still running {0:?} after the shutdown began; input that is not committed will be read again")]
+    #[error(
+        "workers are still running {} s after the shutdown began; input that is not committed will be read again",
+        .0.as_secs_f64()
+    )]
     Deadline(Duration),
 }
 
@@ -72,6 +76,7 @@ impl Daemon {
         title: &str,
     ) -> Result<Self, DaemonError> {
         let plan = specs::plan(settings)?;
+        initial_metrics::create(&plan);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let health = Arc::new(Health::new(Arc::clone(&clock)));
         let status = Arc::new(Status::default());

@@ -24,7 +24,7 @@ use crate::{
     engine::Engine,
     env::Clock,
     nn::NetworkError,
-    telemetry::metrics,
+    telemetry::{LeftOut, LogLimit, kind_of, metrics},
     wire::{DecodeSpecError, Decoder},
 };
 use commit::{CommitInputs, commit};
@@ -35,6 +35,9 @@ use transaction::OpenTransaction;
 
 /// How long a poll iteration waits for records while there is no other work.
 const IDLE_WAIT: Duration = Duration::from_millis(50);
+
+/// Lines about transactions that fail, which a cluster in trouble causes again and again.
+static ROLLBACK_LIMIT: LogLimit = LogLimit::growing();
 
 /// Why a shard cannot go on. It is dropped; the supervisor decides whether to join again.
 #[derive(Debug, thiserror::Error)]
@@ -161,6 +164,15 @@ impl Shard {
         }
     }
 
+    /// What a shard that does not serve waits for.
+    pub fn waits_for(&self) -> &'static str {
+        match self.membership.state {
+            Membership::Unassigned => "no partition is assigned yet: the consumer group rebalances, or does not answer",
+            Membership::Idle => "the consumer group has no partition for it so far",
+            Membership::Assigned => "restoring partitions",
+        }
+    }
+
     /// Polls the group until the commit interval is over (counted from the first record), the transaction is full, or
     /// nothing comes. Returns whether the group has rebalanced.
     fn poll_group(&mut self) -> Result<bool, ShardError> {
@@ -221,6 +233,7 @@ impl Shard {
                 self.engine.close(task.handle);
             }
         }
+        self.membership.revoked(self.restores.partitions.is_empty());
         self.membership.member.release(partitions)
     }
 
@@ -244,7 +257,7 @@ impl Shard {
     /// Processes the polled records and commits what follows from them.
     fn run_transaction(&mut self) -> Result<PollOutcome, ShardError> {
         let started = self.clock.monotonic_micros();
-        self.transaction.show_future_covariates(&mut self.engine, &mut self.restores.partitions)?;
+        self.transaction.show_future_covariates(&mut self.engine, &mut self.restores.partitions, started)?;
         self.transaction.process(&self.plan, &mut self.engine, &mut self.decoders, &self.restores.partitions);
         let snapshot_share = self.transaction.snapshot_share(&self.plan, started);
         let output = self.engine.finish(snapshot_share);
@@ -270,7 +283,7 @@ impl Shard {
                 self.telemetry.committed(&output, &self.engine);
                 self.telemetry.report_if_due(&self.restores, &self.engine, committed);
                 for assigned in self.restores.partitions.values_mut() {
-                    clear_covariate_dead_letters(&self.plan, &mut assigned.tasks, &output);
+                    clear_covariate_dead_letters(&self.plan, &mut assigned.tasks, &output, committed);
                 }
                 self.engine.recycle(output);
                 let unread = self.transaction.committed(committed);
@@ -278,7 +291,10 @@ impl Shard {
                 Ok(PollOutcome::Committed)
             }
             Err(error @ (BrokerError::Retriable(_) | BrokerError::Aborted(_))) => {
-                tracing::warn!(%error, "transaction rolled back; its input is read again");
+                let kind = error.to_string();
+                if let Some(LeftOut(left_out)) = ROLLBACK_LIMIT.admit(kind_of(&kind), committed) {
+                    tracing::warn!(%error, left_out, "transaction rolled back; its input is read again");
+                }
                 metrics::TRANSACTIONS.counter(&[("outcome", "aborted")]).increment(1);
                 self.membership.member.abort()?;
                 self.engine.roll_back();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::refusals::Refusals;
 use crate::dashboard::state::{DashboardState, PartitionState};
 use crate::engine::TaskId;
 use crate::forecast::{AccuracySums, DriftDetector};
@@ -36,6 +37,8 @@ struct StreamDrift {
 pub struct Status {
     /// What the dashboard shows.
     pub dashboard: Arc<DashboardState>,
+    /// What the streams refuse.
+    pub refusals: Refusals,
     tasks: Mutex<BTreeMap<TaskId, TaskStatus>>,
     drifts: Mutex<BTreeMap<String, StreamDrift>>,
 }
@@ -56,10 +59,10 @@ impl Status {
     /// Removes a task that another shard owns now.
     pub fn remove(&self, task: &TaskId) {
         lock(&self.tasks).remove(task);
-        // A gauge keeps its last value, and an old lag would keep its alert firing.
+        // A gauge keeps its last value, and an old lag would keep its alert firing: what is no number is not exposed.
         let number = task.partition.to_string();
         let labels = [("stream", &*task.stream), ("topic", &*task.topic), ("partition", &*number)];
-        metrics::LAG.gauge(&labels).set(0.0);
+        metrics::LAG.gauge(&labels).set(f64::NAN);
         metrics::RESTORE_REMAINING.gauge(&labels).set(0.0);
         self.dashboard.set_partition(&task.stream, &task.topic, task.partition, None);
     }

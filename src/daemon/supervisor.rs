@@ -10,7 +10,14 @@ use super::shard::{PollOutcome, Shard, ShardError};
 use super::trainer::Trainer;
 use super::worker::{Worker, join_all};
 use super::{lag_monitor, topics};
-use crate::{broker::BrokerError, dashboard::http::Condition, telemetry::metrics};
+use crate::{
+    broker::BrokerError,
+    dashboard::http::Condition,
+    telemetry::{LeftOut, LogLimit, ShortDuration, kind_of, metrics},
+};
+
+/// Lines about a cluster that is away, or denies access: every worker tries again without end.
+static LIMIT: LogLimit = LogLimit::growing();
 
 /// Stack of a shard, the lag monitor and the supervisor, in bytes. The Kafka clients run threads of their own.
 pub const STACK_BYTES: usize = 4 << 20;
@@ -68,7 +75,6 @@ pub fn run(context: &Context, workers: &WorkerPlan) -> Result<(), String> {
 
 /// Waits until the input topics exist and the output topics are created. `None` when the process stops first.
 fn wait_for_topics(context: &Context, create: bool) -> Result<Option<Plan>, String> {
-    let mut last_logged = String::new();
     let mut delays = retry_delays();
     while !context.stopping() {
         match topics::prepare(&*context.broker, &context.plan, create) {
@@ -78,18 +84,21 @@ fn wait_for_topics(context: &Context, create: bool) -> Result<Option<Plan>, Stri
                 return Ok(Some(plan));
             }
             Err(BrokerError::Retriable(why) | BrokerError::Aborted(why) | BrokerError::Fenced(why)) => {
-                if last_logged != why {
-                    tracing::warn!(error = why, retry_in = ?TOPICS_WAIT, "topics are not ready; retrying");
-                    context.health.set("topics", Condition::Waiting(why.clone()));
-                    last_logged = why;
+                if let Some(LeftOut(left_out)) = LIMIT.admit(kind_of(&why), context.clock.monotonic_micros()) {
+                    let retry_in = ShortDuration(TOPICS_WAIT);
+                    tracing::warn!(error = %why, %retry_in, left_out, "topics are not ready; retrying");
                 }
+                context.health.set("topics", Condition::Waiting(why));
                 context.pause(TOPICS_WAIT);
             }
             Err(error @ (BrokerError::Authentication(_) | BrokerError::Authorization(_))) => {
                 let delay = next_delay(&mut delays);
-                tracing::error!(
-                    %error, retry_in = ?delay, "the cluster denies access; serving begins once it is granted"
-                );
+                if let Some(LeftOut(left_out)) = admit(context, &error, delay) {
+                    tracing::error!(
+                        %error, retry_in = %ShortDuration(delay), left_out,
+                        "the cluster denies access; serving begins once it is granted"
+                    );
+                }
                 context.health.set("topics", Condition::Waiting(error.to_string()));
                 context.pause(delay);
             }
@@ -146,26 +155,45 @@ fn run_shard(context: &Context, name: &str, transactional_id: &str) -> Result<()
     Ok(())
 }
 
+/// Whether this error, which is tried again after `delay`, may be logged. All workers lose a cluster at once, so that
+/// one line stands for them. What is denied has lines of its own, which show that the pauses grow.
+fn admit(context: &Context, error: &BrokerError, delay: Duration) -> Option<LeftOut> {
+    let text = error.to_string();
+    let kind = match error {
+        BrokerError::Authorization(_) => format!("{text} {}", ShortDuration(delay)),
+        BrokerError::Authentication(_) => format!("{} {}", kind_of(&text), ShortDuration(delay)),
+        _ => kind_of(&text).to_owned(),
+    };
+    LIMIT.admit(&kind, context.clock.monotonic_micros())
+}
+
 /// Logs why the membership is lost, and waits until it is time to join again.
 ///
 /// # Errors
 /// The error itself, where joining again would not help.
 fn wait_to_rejoin(context: &Context, name: &str, error: BrokerError, rejoin: &mut RejoinState) -> Result<(), String> {
     let delay = next_delay(&mut rejoin.delays);
+    let (text, retry_in, admitted) = (error.to_string(), ShortDuration(delay), admit(context, &error, delay));
     match error {
-        BrokerError::Rejected(_) => return Err(error.to_string()),
+        BrokerError::Rejected(_) => return Err(text),
         BrokerError::Authentication(_) | BrokerError::Authorization(_) => {
-            tracing::error!(
-                part = name, %error, retry_in = ?delay,
-                "the cluster denies access; this worker is idle until it is granted"
-            );
-            rejoin.denied = Some(error.to_string());
+            if let Some(LeftOut(left_out)) = admitted {
+                tracing::error!(
+                    part = name, %error, %retry_in, left_out,
+                    "the cluster denies access; this worker is idle until it is granted"
+                );
+            }
+            rejoin.denied = Some(text.clone());
         }
         BrokerError::Fenced(_) | BrokerError::Retriable(_) | BrokerError::Aborted(_) | BrokerError::Fatal(_) => {
-            tracing::warn!(part = name, %error, retry_in = ?delay, "lost consumer group membership; rejoining");
+            if let Some(LeftOut(left_out)) = admitted {
+                tracing::warn!(
+                    part = name, %error, %retry_in, left_out, "lost consumer group membership; rejoining"
+                );
+            }
         }
     }
-    context.health.set(name, Condition::Waiting(error.to_string()));
+    context.health.set(name, Condition::Waiting(text));
     context.pause(delay);
     Ok(())
 }
@@ -193,7 +221,7 @@ fn serve(context: &Context, name: &str, transactional_id: &str, rejoin: &mut Rej
         let condition = match &rejoin.denied {
             Some(denied) => Condition::Waiting(denied.clone()),
             None if serving => Condition::Ready,
-            None => Condition::Waiting("restoring partitions".into()),
+            None => Condition::Waiting(shard.waits_for().into()),
         };
         context.health.set(name, condition);
         if outcome == PollOutcome::RolledBack {

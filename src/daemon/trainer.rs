@@ -11,7 +11,11 @@ use std::{sync::Arc, time::Duration};
 
 use super::context::Context;
 use super::plan::{StreamPlan, TrainingPlan};
-use crate::{broker::BrokerError, train::TrainSpec};
+use crate::{
+    broker::BrokerError,
+    telemetry::{LeftOut, LogLimit, ShortDuration},
+    train::TrainSpec,
+};
 use leadership::Leadership;
 use publication::count_round;
 use round::TrainingRound;
@@ -22,6 +26,9 @@ use schedule::TrainingSchedule;
 const LEADERSHIP_WAIT: Duration = Duration::from_millis(500);
 /// Pause before a stream with too little history, or with an error, is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(15);
+
+/// Lines about rounds that fail, by stream.
+static FAILURE_LIMIT: LogLimit = LogLimit::growing();
 
 /// A member of the trainers' group, which trains while it leads.
 pub struct Trainer<'a> {
@@ -89,7 +96,12 @@ impl<'a> Trainer<'a> {
             )) => Err(error),
             Err(error) => {
                 let retry_in = RETRY_PAUSE.max(every / 4);
-                tracing::warn!(stream = name, %error, ?retry_in, "training round failed; retrying");
+                if let Some(LeftOut(left_out)) = FAILURE_LIMIT.admit(name, context.clock.monotonic_micros()) {
+                    tracing::warn!(
+                        stream = name, %error, retry_in = %ShortDuration(retry_in), left_out,
+                        "training round failed; retrying"
+                    );
+                }
                 count_round(stream, "failed");
                 Ok(retry_in)
             }

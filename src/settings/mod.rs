@@ -25,6 +25,7 @@ mod suggestion;
 mod summary;
 mod units;
 mod values;
+mod variables;
 
 pub use cluster::{Compression, Http, Kafka, Limits, Log, LogFormat, Role, SaslMechanism, SecurityProtocol, Topics};
 pub use grid::{Aggregation, Interval, Season};
@@ -38,6 +39,7 @@ pub use stream::{
 };
 pub use summary::{Footprint, summary};
 pub use values::{Auto, Date, Millis, Size};
+pub use variables::{IgnoredVariable, ignored_variables};
 
 #[cfg(test)]
 mod tests;

@@ -133,8 +133,10 @@ metrics! {
         "Values refused because their slot was closed with a value of the same time.";
     DEAD_LETTERS = "foretide_dead_letters_total", C, Count, ["stream", "reason"],
         "Records sent to the dead-letter topic, by reason.";
+    DEGRADED = "foretide_stream_degraded", G, Count, ["stream"],
+        "1 while a stream refuses at least half of its newest records (100 or more, at least 20 of them read), else 0.";
     LAG = "foretide_consumer_lag_records", G, Count, ["stream", "topic", "partition"],
-        "Records between the committed position and the end of the partition.";
+        "Records between the committed position and the end of the partition; absent while no broker answers.";
 
     // State.
     SERIES = "foretide_series", G, Count, ["stream"],

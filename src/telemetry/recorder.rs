@@ -66,7 +66,7 @@ impl Exposition {
             let handle = if metric.kind == Kind::Sum { metric.sum(&[]) } else { metric.gauge(&[]) };
             value.into_iter().for_each(|value| handle.set(value));
         }
-        sums_are_counters(&self.handle.render())
+        exposed(&self.handle.render())
     }
 
     /// Moves samples of histograms into their buckets. Call it every few seconds: without it and without requests to
@@ -94,11 +94,11 @@ pub fn describe_all(recorder: &dyn Recorder) {
     }
 }
 
-/// Declares sums as counters. The `metrics` crate has only whole-number counters, so fractional sums are recorded as
-/// gauges.
-fn sums_are_counters(text: &str) -> String {
+/// Declares sums as counters: the `metrics` crate has only whole-number counters, so fractional sums are recorded as
+/// gauges. Leaves out samples that are not a number: so a gauge says that its value is unknown.
+fn exposed(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 64);
-    for line in text.split_inclusive('\n') {
+    for line in text.split_inclusive('\n').filter(|line| line.starts_with('#') || !line.ends_with(" NaN\n")) {
         let sum = line
             .strip_prefix("# TYPE ")
             .and_then(|rest| rest.trim_end().strip_suffix(" gauge"))

@@ -96,6 +96,18 @@ fn exposed_metrics_have_their_help_type_and_labels() {
 }
 
 #[test]
+fn a_gauge_that_is_not_a_number_is_absent() {
+    let (recorder, exposition) = Exposition::build().unwrap();
+    let text = ::metrics::with_local_recorder(&recorder, || {
+        for (partition, lag) in [("0", f64::NAN), ("1", 3.0)] {
+            super::metrics::LAG.gauge(&[("stream", "s"), ("topic", "t"), ("partition", partition)]).set(lag);
+        }
+        exposition.render()
+    });
+    assert!(text.contains("partition=\"1\"} 3\n") && !text.contains("partition=\"0\""), "{text}");
+}
+
+#[test]
 fn each_rendering_has_current_process_metrics() {
     let text = rendered();
     let line = text.lines().find(|line| line.starts_with("process_resident_memory_bytes ")).unwrap();

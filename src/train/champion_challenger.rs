@@ -52,6 +52,9 @@ pub struct Losses {
 }
 
 impl RejectionReason {
+    /// The names of all reasons.
+    pub const NAMES: [&'static str; 5] = ["too_few", "not_finite", "no_clear_win", "overfitting", "underfitting"];
+
     /// The name in JSON and in metrics.
     pub fn name(&self) -> &'static str {
         match self {

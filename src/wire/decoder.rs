@@ -3,6 +3,7 @@
 use super::csv::Columns;
 use super::decode_spec::{DecodeSpec, DecodeSpecError, Format, KeySource, MAX_MAGNITUDE, TimeSource};
 use super::fields::{FieldValue, Fields};
+use super::framing;
 use super::json::Paths;
 use super::number;
 use super::rejection::{Rejection, RejectionReason};
@@ -102,10 +103,10 @@ impl Decoder {
         match &mut self.parser {
             Parser::Json(paths) => paths
                 .read(payload, &mut self.fields)
-                .map_err(|error| Rejection::new(RejectionReason::BrokenJson, error.explain(payload)))?,
+                .map_err(|error| unreadable(RejectionReason::BrokenJson, payload, || error.explain(payload)))?,
             Parser::Csv(columns) => columns
                 .read(payload, &mut self.fields)
-                .map_err(|error| Rejection::new(RejectionReason::BrokenCsv, error.explain(payload)))?,
+                .map_err(|error| unreadable(RejectionReason::BrokenCsv, payload, || error.explain(payload)))?,
         }
         self.name_series(key, payload)?;
         let time = self.time(timestamp, payload)?;
@@ -157,7 +158,7 @@ impl Decoder {
         })?;
         let limit = self.spec.max_record_bytes;
         if bytes.len() > limit {
-            let detail = format!("expected at most {limit} bytes (max_record_bytes), found {}", bytes.len());
+            let detail = format!("expected at most {limit} bytes (stream.limits.record_bytes), found {}", bytes.len());
             return Err(Rejection::new(RejectionReason::TooLarge, detail));
         }
         if bytes.trim_ascii().is_empty() {
@@ -166,7 +167,10 @@ impl Decoder {
                 "expected a value, found no bytes but white space",
             ));
         }
-        std::str::from_utf8(bytes).map_err(|error| not_utf8("value", error))
+        std::str::from_utf8(bytes).map_err(|error| match framing::describe(bytes) {
+            Some(framing) => Rejection::new(RejectionReason::NotUtf8, framing),
+            None => not_utf8("value", error),
+        })
     }
 
     /// Sets `series` to the key of the record.
@@ -222,7 +226,7 @@ impl Decoder {
         }
         let (limit, length) = (self.spec.max_key_bytes, self.series.len());
         if length > limit {
-            let detail = format!("expected a key of at most {limit} bytes (max_key_bytes), found {length}");
+            let detail = format!("expected a key of at most {limit} bytes (stream.limits.key_bytes), found {length}");
             return Err(Rejection::new(RejectionReason::TooLarge, detail));
         }
         Ok(())
@@ -341,6 +345,11 @@ fn suffixes(spec: &DecodeSpec) -> Result<Vec<String>, DecodeSpecError> {
         }
     }
     Ok(suffixes)
+}
+
+/// The rejection of a value that is not in the configured format; `explain` says where it departs from it.
+fn unreadable(reason: RejectionReason, payload: &str, explain: impl FnOnce() -> String) -> Rejection {
+    Rejection::new(reason, framing::describe(payload.as_bytes()).unwrap_or_else(explain))
 }
 
 fn not_utf8(what: &str, error: std::str::Utf8Error) -> Rejection {

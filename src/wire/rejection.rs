@@ -70,6 +70,32 @@ impl RejectionReason {
     pub const fn label(self) -> &'static str {
         Self::ALL[self as usize].1
     }
+
+    /// Whether it says that a record is not what the stream expects. A deletion, and a reading that is there already,
+    /// are in good order.
+    pub const fn is_refusal(self) -> bool {
+        !matches!(self, Self::Tombstone | Self::Duplicate)
+    }
+
+    /// What an operator should look at.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::EmptyRecord | Self::Tombstone | Self::Duplicate => "check what the producer writes",
+            Self::TooLarge => "raise stream.limits.record_bytes or key_bytes, or check what the producer writes",
+            Self::NotUtf8 => "check stream.format, or stream.key if it is the key, against what the producer writes",
+            Self::BrokenJson => "check stream.format against what the producer writes",
+            Self::BrokenCsv => "check stream.columns and stream.delimiter against what the producer writes",
+            Self::WrongType | Self::MissingField => {
+                "check stream.values, stream.time and stream.key against the sample"
+            }
+            Self::MissingKey => "set stream.key to fields that name the series, or let the producer write keys",
+            Self::BadTime => "check stream.time against the sample",
+            Self::AbsurdTime => "check the format in stream.time, stream.earliest and latest, and the producer's clock",
+            Self::NotFinite | Self::OutOfRange => "check the producer: this is no measurement",
+            Self::SeriesLimit => "raise stream.limits.series, or check that stream.key names series and not records",
+            Self::Late => "raise stream.allowed_lateness, or check the producer's clock",
+        }
+    }
 }
 
 impl fmt::Display for RejectionReason {
@@ -121,7 +147,7 @@ impl Rejection {
         let series = excerpt(series);
         Self::new(
             RejectionReason::SeriesLimit,
-            format!("series {series} is new and there are {limit} already; raise the stream's max_series"),
+            format!("series {series} is new and there are {limit} already; raise stream.limits.series"),
         )
     }
 }

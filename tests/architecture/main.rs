@@ -29,7 +29,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     // broker, wire, engine and train meet only in the daemon and in backtest.
     ("train", &["env", "time", "series", "nn", "forecast"]),
     ("wire", &["env", "time", "snapshot", "series", "nn", "forecast"]),
-    ("broker", &[]),
+    // Only the limit of log lines.
+    ("broker", &["telemetry"]),
     ("backtest", &["env", "time", "series", "nn", "forecast", "engine", "train", "wire", "broker"]),
     ("dashboard", &["env", "time", "settings", "telemetry", "forecast"]),
     (

@@ -98,6 +98,11 @@ impl Process {
         self.signal("CONT");
     }
 
+    /// Tells the process that its terminal is gone, or that it should read its configuration again (SIGHUP).
+    pub fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
     fn signal(&self, name: &str) {
         let command = format!("kill -{name} {}", self.child.id());
         let status = Command::new("sh").args(["-c", &command]).status().expect("sh runs");

@@ -99,7 +99,7 @@ impl Feed {
                 state: PartitionState::Running,
                 series: (count + number) / 4,
                 state_bytes: count / 4 * 3100,
-                lag: self.steps * 7 % 40,
+                lag: Some(self.steps * 7 % 40),
                 remaining: 0,
             };
             dashboard.set_partition(STREAM, "demo", number as i32, Some(status));

@@ -1,7 +1,9 @@
 //! The cluster: opens members, readers and publishers, and shares one metadata client among them.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use super::deadline::monotonic_micros;
 use super::member::KafkaMember;
 use super::metadata::MetadataClient;
 use super::options::KafkaOptions;
@@ -11,6 +13,10 @@ use super::reader_pool::ReaderPool;
 use crate::broker::client::{Broker, Member, OffsetRange, Publisher, Reader, StartPosition, TopicSpec};
 use crate::broker::errors::Result;
 use crate::broker::records::Partition;
+use crate::telemetry::{LeftOut, LogLimit};
+
+/// Every request tries to renew a client whose authentication failed.
+static RENEWAL_LIMIT: LogLimit = LogLimit::growing();
 
 /// A Kafka cluster.
 pub struct KafkaBroker {
@@ -39,10 +45,12 @@ impl KafkaBroker {
             match MetadataClient::new(&self.options) {
                 Ok(renewed) => *metadata = Arc::new(renewed),
                 Err(error) => {
-                    tracing::warn!(
-                        target: "kafka", %error,
-                        "cannot renew the client from the current secret files; keeping the old client"
-                    );
+                    if let Some(LeftOut(left_out)) = RENEWAL_LIMIT.admit("renewal", monotonic_micros()) {
+                        tracing::warn!(
+                            target: "kafka", %error, left_out,
+                            "cannot renew the client from the current secret files; keeping the old client"
+                        );
+                    }
                 }
             }
         }
@@ -71,6 +79,10 @@ impl Broker for KafkaBroker {
 
     fn partitions(&self, topic: &str) -> Result<Option<i32>> {
         self.metadata().partitions(topic)
+    }
+
+    fn ping(&self, topic: &str, timeout: Duration) -> Result<()> {
+        self.metadata().ping(topic, timeout)
     }
 
     fn create(&self, spec: &TopicSpec) -> Result<()> {

@@ -1,5 +1,6 @@
-//! Time limits of client calls.
+//! Time limits of client calls, and the time for log limits.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// The end of a time limit.
@@ -26,4 +27,10 @@ impl Deadline {
     pub(super) fn has_passed(&self) -> bool {
         self.remaining().is_zero()
     }
+}
+
+/// Microseconds since the first call in this process.
+pub(super) fn monotonic_micros() -> u64 {
+    static FIRST: LazyLock<Deadline> = LazyLock::new(|| Deadline::after(Duration::ZERO));
+    u64::try_from(FIRST.start.elapsed().as_micros()).unwrap_or(u64::MAX)
 }

@@ -6,8 +6,16 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::access_errors;
+use super::deadline::monotonic_micros;
 use super::error_recovery::{self, RecoveryAction};
 use crate::broker::errors::BrokerError;
+use crate::telemetry::{LeftOut, LogLimit};
+
+/// Lines of all clients of the process: each reports a broker that is away, again and again.
+static LIMIT: LogLimit = LogLimit::per_minute();
+
+/// Facilities of librdkafka whose lines say that a broker does not answer.
+const CONNECTION_FACILITIES: [&str; 5] = ["FAIL", "ERROR", "REQTMOUT", "SESSTMOUT", "BROKERFAIL"];
 
 /// The last error of one client. It also forwards the client's log to ours.
 #[derive(Debug, Default)]
@@ -81,7 +89,10 @@ impl LastClientError {
             | RDKafkaLogLevel::Critical
             | RDKafkaLogLevel::Error
             | RDKafkaLogLevel::Warning => {
-                tracing::warn!(target: "kafka", facility, "{line}");
+                match LIMIT.admit(kind_of_line(facility, line), monotonic_micros()) {
+                    Some(LeftOut(left_out)) => tracing::warn!(target: "kafka", facility, left_out, "{line}"),
+                    None => tracing::debug!(target: "kafka", facility, "{line}"),
+                }
                 *self.lock() = Some(line.to_owned());
             }
             _ => {
@@ -99,7 +110,10 @@ impl LastClientError {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
             return;
         }
-        tracing::warn!(target: "kafka", %error, "{reason}");
+        match LIMIT.admit(&kind_of_error(error, reason), monotonic_micros()) {
+            Some(LeftOut(left_out)) => tracing::warn!(target: "kafka", %error, left_out, "{reason}"),
+            None => tracing::debug!(target: "kafka", %error, "{reason}"),
+        }
         // The error of one connection says more than "all brokers down", which follows it.
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
             self.lock().get_or_insert_with(|| reason.to_owned());
@@ -109,7 +123,52 @@ impl LastClientError {
     }
 }
 
+/// The kind of a log line, for its limit.
+fn kind_of_line<'a>(facility: &'a str, line: &str) -> &'a str {
+    if access_errors::is_authentication_failure(line) {
+        "authentication"
+    } else if CONNECTION_FACILITIES.contains(&facility) {
+        "connection"
+    } else {
+        facility
+    }
+}
+
+/// The kind of an error callback, for its limit.
+fn kind_of_error(error: &KafkaError, reason: &str) -> String {
+    if access_errors::is_authentication_failure(reason) {
+        "authentication".into()
+    } else if error_recovery::is_retriable(error) {
+        "connection".into()
+    } else {
+        error.to_string()
+    }
+}
+
 /// Removes the thread name from a line such as "[thrd:NAME]: BROKER/bootstrap: what happened".
 pub(super) fn without_thread(line: &str) -> &str {
     line.split_once("]: ").map_or(line, |(_, rest)| rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_lines_about_a_broker_that_is_away_are_of_one_kind() {
+        let refused = "127.0.0.1:1/1: Connect to ipv4#127.0.0.1:1 failed: Connection refused";
+        assert_eq!(kind_of_line("FAIL", refused), "connection");
+        let down = KafkaError::Global(RDKafkaErrorCode::AllBrokersDown);
+        assert_eq!(kind_of_error(&down, "1/1 brokers are down"), "connection");
+        assert_eq!(kind_of_error(&KafkaError::Global(RDKafkaErrorCode::Resolve), "b:1: unknown host"), "connection");
+    }
+
+    #[test]
+    fn other_lines_are_not_hidden_by_them() {
+        let denied = "b:1/1: SASL authentication error: Authentication failed";
+        assert_eq!(kind_of_line("FAIL", denied), "authentication");
+        assert_eq!(kind_of_line("MAXPOLL", "exceeded by 1 ms"), "MAXPOLL");
+        let fatal = KafkaError::Global(RDKafkaErrorCode::Fatal);
+        assert_eq!(kind_of_error(&fatal, "fenced"), fatal.to_string());
+    }
 }

@@ -62,13 +62,19 @@ impl MetadataClient {
 
     /// Converts an error. If nobody answered, the text names the brokers and the last error of the connection.
     fn explain(&self, operation: &str, error: &KafkaError) -> BrokerError {
+        self.explain_within(self.timeout, operation, error)
+    }
+
+    /// [`Self::explain`] for a request with another time limit.
+    fn explain_within(&self, limit: Duration, operation: &str, error: &KafkaError) -> BrokerError {
         self.drain_log();
         match self.consumer.context().last_error.explain(operation, error) {
             BrokerError::Retriable(text) => {
                 let last_error = self.consumer.context().last_error.suffix();
                 BrokerError::Retriable(access_errors::with_advice(format!(
-                    "{text}: no answer from {} within {:?}{last_error}",
-                    self.servers, self.timeout
+                    "{text}: no answer from {} within {} s{last_error}",
+                    self.servers,
+                    limit.as_secs_f64()
                 )))
             }
             other => {
@@ -164,6 +170,11 @@ impl MetadataClient {
         }
     }
 
+    pub(super) fn ping(&self, topic: &str, timeout: Duration) -> Result<()> {
+        let answer = self.retry(timeout, |left| self.consumer.fetch_metadata(Some(topic), left));
+        answer.map(drop).map_err(|error| self.explain_within(timeout, "asking any broker", &error))
+    }
+
     pub(super) fn create(&self, spec: &TopicSpec) -> Result<()> {
         let operation = format!("creating topic {}", spec.name);
         let explain = |error: &KafkaError| self.explain(&operation, error);
@@ -192,8 +203,8 @@ impl MetadataClient {
         while self.partitions(&spec.name)?.is_none() {
             if deadline.has_passed() {
                 return Err(BrokerError::Retriable(format!(
-                    "{operation}: no broker knows it after {:?}",
-                    self.timeout
+                    "{operation}: no broker knows it after {} s",
+                    self.timeout.as_secs_f64()
                 )));
             }
             std::thread::sleep(POLL_PAUSE);

@@ -51,7 +51,7 @@ mod tests {
     fn the_summary_has_a_row_for_each_stream() {
         let dashboard = DashboardState::default();
         let status =
-            PartitionStatus { state: PartitionState::Running, series: 12, state_bytes: 0, lag: 0, remaining: 0 };
+            PartitionStatus { state: PartitionState::Running, series: 12, state_bytes: 0, lag: Some(0), remaining: 0 };
         dashboard.set_partition("machine", "in", 0, Some(status));
         dashboard.record_work("machine", WorkCounts { observations: 99, forecasts: 98, ..WorkCounts::default() });
         let accuracy = HorizonAccuracy {

@@ -17,6 +17,7 @@
 //! - [`snapshots`] puts records of the state topic into the engine.
 //! - [`serving_position`] decides where serving begins, and whether the input topic was deleted and recreated.
 //! - [`replay`] reads the input between the snapshots and that position again, without writing.
+//! - [`unusable`] counts what cannot be used, for one log line a stream.
 //! - [`standby`] keeps copies of other shards' snapshots, so that a takeover reads only what is new.
 
 mod partition;
@@ -26,6 +27,7 @@ mod serving_position;
 mod snapshots;
 mod standby;
 mod stats;
+mod unusable;
 
 pub use partition::{AssignedPartition, RestoreInputs};
 pub use schedule::RestoreSchedule;

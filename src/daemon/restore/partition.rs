@@ -7,6 +7,7 @@ use super::serving_position::{Evidence, ServingPosition};
 use super::snapshots::SnapshotLoader;
 use super::standby::StandbyCopy;
 use super::stats::RestoreStats;
+use super::unusable::UnusableState;
 use crate::broker::{Broker, BrokerError, Partition, Reader, StartPosition};
 use crate::daemon::future_covariates::FutureCovariateFeed;
 use crate::daemon::partition_task::PartitionTask;
@@ -50,6 +51,8 @@ pub struct AssignedPartition {
     seen_shorter: bool,
     /// Counts of its restore so far.
     pub stats: RestoreStats,
+    /// What its restore could not use so far.
+    unusable: UnusableState,
 }
 
 enum Phase {
@@ -114,6 +117,7 @@ impl AssignedPartition {
             assigned_at: now,
             seen_shorter: false,
             stats: RestoreStats::default(),
+            unusable: UnusableState::default(),
         }
     }
 
@@ -174,6 +178,7 @@ impl AssignedPartition {
             task.stale_series = None;
         }
         self.stats = RestoreStats::default();
+        self.unusable.clear();
     }
 
     /// Advances the restore by a bounded slice. `may_begin` says whether a restore may begin now, `wait` how long one
@@ -199,7 +204,8 @@ impl AssignedPartition {
                 Ok(SliceOutcome::More)
             }
             Phase::LoadingSnapshots { reader, copied, next, end } => {
-                let mut loader = SnapshotLoader::new(inputs.engine, &mut self.tasks, &self.partition, &mut self.stats);
+                let (stats, unusable) = (&mut self.stats, &mut self.unusable);
+                let mut loader = SnapshotLoader::new(inputs.engine, &mut self.tasks, &self.partition, stats, unusable);
                 if let Some(copy) = self.copy.as_ref().and_then(|copy| copy.records(*copied, SLICE_RECORDS)) {
                     loader.load(copy.map(|(key, value)| (Some(key), Some(value))));
                     self.stats.from_standby = self.stats.snapshots;
@@ -257,6 +263,7 @@ impl AssignedPartition {
     /// All snapshots are loaded: decides where serving begins, and from where the input must be replayed for that.
     fn snapshots_loaded(&mut self, inputs: &mut RestoreInputs<'_>) -> Result<SliceOutcome, BrokerError> {
         self.copy = None;
+        self.unusable.log(&self.partition);
         let evidence = Evidence {
             committed: self.committed,
             restored: self.tasks.iter().filter_map(|task| task.restored_position(inputs.engine)).max(),

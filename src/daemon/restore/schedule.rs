@@ -9,7 +9,10 @@ use crate::broker::{Broker, BrokerError, Member, Partition};
 use crate::daemon::plan::Plan;
 use crate::dashboard::state::PartitionState;
 use crate::engine::Engine;
-use crate::telemetry::metrics;
+use crate::telemetry::{LeftOut, LogLimit, ShortDuration, kind_of, metrics};
+
+/// Lines about restores that are postponed: each is tried again at once, and all of them lose a cluster together.
+static POSTPONED_LIMIT: LogLimit = LogLimit::growing();
 
 /// Pause before a postponed restore starts over.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
@@ -151,9 +154,13 @@ impl RestoreSchedule {
                 }
                 // A rejected request may be for a topic that is just being recreated.
                 Err(BrokerError::Retriable(error) | BrokerError::Rejected(error)) => {
-                    tracing::warn!(
-                        topic, partition = number, error, retry_in = ?RETRY_DELAY, "restore postponed; retrying"
-                    );
+                    if let Some(LeftOut(left_out)) = POSTPONED_LIMIT.admit(kind_of(&error), inputs.now) {
+                        let retry_in = ShortDuration(RETRY_DELAY);
+                        tracing::warn!(
+                            topic, partition = number, %error, %retry_in, left_out,
+                            "restore postponed; retrying"
+                        );
+                    }
                     assigned.suspend(inputs.engine, inputs.now + RETRY_DELAY.as_micros() as u64);
                 }
                 Err(error) => return Err(error),

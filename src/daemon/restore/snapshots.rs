@@ -1,8 +1,7 @@
 //! Puts records of the state topic into the tasks that they belong to.
 
-use std::collections::BTreeMap;
-
 use super::stats::RestoreStats;
+use super::unusable::UnusableState;
 use crate::broker::Partition;
 use crate::daemon::partition_task::PartitionTask;
 use crate::engine::{EncodedSnapshot, Engine, SnapshotError};
@@ -14,6 +13,7 @@ pub struct SnapshotLoader<'a> {
     tasks: &'a mut [PartitionTask],
     partition: &'a Partition,
     stats: &'a mut RestoreStats,
+    unusable: &'a mut UnusableState,
     /// The common prefix of each task's series keys.
     prefixes: Vec<String>,
 }
@@ -24,6 +24,7 @@ impl<'a> SnapshotLoader<'a> {
         tasks: &'a mut [PartitionTask],
         partition: &'a Partition,
         stats: &'a mut RestoreStats,
+        unusable: &'a mut UnusableState,
     ) -> Self {
         let prefix = |task: &PartitionTask| {
             let mut prefix = String::new();
@@ -31,7 +32,7 @@ impl<'a> SnapshotLoader<'a> {
             prefix
         };
         let prefixes = tasks.iter().map(prefix).collect();
-        Self { engine, tasks, partition, stats, prefixes }
+        Self { engine, tasks, partition, stats, unusable, prefixes }
     }
 
     /// Restores keys and values, in order; a tombstone deletes what came before. Skips records of other tasks or
@@ -41,32 +42,28 @@ impl<'a> SnapshotLoader<'a> {
         for (key, payload) in records {
             let Some(key) = key else { continue };
             if let Err(error) = self.decode(key, payload, &mut series) {
-                self.reject(&error);
+                let index = self.prefixes.iter().position(|prefix| key.starts_with(prefix.as_bytes()));
+                self.reject(index, &error);
             }
         }
-        let mut discarded: BTreeMap<String, usize> = BTreeMap::new();
         for (index, series) in series.into_iter().enumerate() {
             for restored in self.engine.restore(self.tasks[index].handle, &series) {
                 match restored {
-                    Ok(parts) => parts.iter().for_each(|part| *discarded.entry(part.to_string()).or_default() += 1),
-                    Err(error) => self.reject(&error.into()),
+                    Ok(parts) => {
+                        let stream = &self.engine.id(self.tasks[index].handle).stream;
+                        parts.iter().for_each(|part| self.unusable.discard(stream, part));
+                    }
+                    Err(error) => self.reject(Some(index), &error.into()),
                 }
             }
         }
         self.stats.snapshots = self.tasks.iter().map(|task| self.engine.series_count(task.handle)).sum();
-        for (part, series) in discarded {
-            tracing::warn!(
-                topic = %self.partition.topic, partition = self.partition.number, part, series_count = series,
-                "snapshots have an unusable part; it starts empty in as many series as series_count"
-            );
-        }
     }
 
-    fn reject(&mut self, error: &StateRejection) {
-        tracing::warn!(
-            topic = %self.partition.topic, partition = self.partition.number, %error,
-            "ignoring an unusable record of the state topic; its state is rebuilt from the input"
-        );
+    /// Counts a record that cannot be used, of the task at `index` if that is known.
+    fn reject(&mut self, index: Option<usize>, error: &StateRejection) {
+        let stream = index.map_or("", |index| &self.engine.id(self.tasks[index].handle).stream);
+        self.unusable.reject(stream, error);
         self.stats.rejected += 1;
     }
 

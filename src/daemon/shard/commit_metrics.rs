@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::transaction::OpenTransaction;
+use crate::broker::{Partition, Record};
 use crate::daemon::forecasts::ForecastTimes;
+use crate::daemon::initial_metrics::{METHODS, interval_label};
 use crate::daemon::partition_task::PartitionTask;
 use crate::daemon::plan::Plan;
+use crate::daemon::refusals;
 use crate::daemon::status::Status;
 use crate::dashboard::state::{HorizonAccuracy, IntervalCoverage, SeriesUpdate, WorkCounts};
 use crate::engine::{Engine, StreamSpec, Transaction};
@@ -56,7 +59,7 @@ impl CommittedTransaction<'_> {
     fn record_streams(&self, status: &Status) {
         let mut works: Vec<WorkCounts> = vec![WorkCounts::default(); self.plan.streams.len()];
         self.record_input(&mut works);
-        self.record_rejections(&mut works);
+        self.record_rejections(&mut works, status);
         let output = self.output;
         for (index, (stream, work)) in self.plan.streams.iter().zip(&mut works).enumerate() {
             let name: &str = &stream.engine.name;
@@ -90,10 +93,20 @@ impl CommittedTransaction<'_> {
         }
     }
 
-    fn record_rejections(&self, works: &mut [WorkCounts]) {
+    fn record_rejections(&self, works: &mut [WorkCounts], status: &Status) {
+        let mut newest: Vec<_> = works.iter().map(|work| (work.records, 0, None)).collect();
         for rejected in &self.input.rejected {
             let name: &str = &self.plan.streams[rejected.stream].engine.name;
-            record_dead_letter(name, &rejected.rejection);
+            let batch = &self.input.inbox[rejected.batch];
+            if let Some(record) = batch.get(rejected.record) {
+                record_dead_letter(name, &rejected.rejection, &batch.partition, record, self.times.committed);
+            }
+            let (records, refused, last) = &mut newest[rejected.stream];
+            if rejected.rejection.reason.is_refusal() {
+                (*refused, *last) = (*refused + 1, Some(&rejected.rejection));
+            } else {
+                *records = records.saturating_sub(1);
+            }
             works[rejected.stream].dead_letters += 1;
             match rejected.rejection.reason {
                 RejectionReason::Late => {
@@ -103,6 +116,9 @@ impl CommittedTransaction<'_> {
                 RejectionReason::Duplicate => metrics::DUPLICATES.counter(&[("stream", name)]).increment(1),
                 _ => {}
             }
+        }
+        for (stream, (records, refused, last)) in self.plan.streams.iter().zip(newest) {
+            status.refusals.record(&stream.engine.name, records, refused, last);
         }
     }
 
@@ -144,16 +160,20 @@ impl CommittedTransaction<'_> {
 }
 
 /// Counts the dead letters of future covariates that the transaction has written, and removes them from their feeds.
-pub fn clear_covariate_dead_letters(plan: &Plan, tasks: &mut [PartitionTask], output: &Transaction) {
+/// `now` is in microseconds of the monotonic clock.
+pub fn clear_covariate_dead_letters(plan: &Plan, tasks: &mut [PartitionTask], output: &Transaction, now: u64) {
     for task in tasks {
         let stream: &str = &plan.streams[task.stream].engine.name;
         if let Some(feed) = task.feed.as_mut().filter(|_| output.moved(task.handle)) {
-            feed.dead_letters.drain(..).for_each(|rejected| record_dead_letter(stream, &rejected.rejection));
+            for rejected in feed.dead_letters.drain(..) {
+                record_dead_letter(stream, &rejected.rejection, &feed.partition, rejected.record(), now);
+            }
         }
     }
 }
 
-fn record_dead_letter(stream: &str, rejection: &Rejection) {
+fn record_dead_letter(stream: &str, rejection: &Rejection, partition: &Partition, record: Record<'_>, now: u64) {
+    refusals::warn(stream, rejection, partition, record, now);
     metrics::DEAD_LETTERS.counter(&[("stream", stream), ("reason", rejection.reason.label())]).increment(1);
 }
 
@@ -170,7 +190,7 @@ fn record_accuracy(spec: &StreamSpec, sums: &AccuracySums, status: &Status) {
         metrics::PINBALL.sum(&labels).increment(bucket.pinball);
         let last = bucket.expert_errors[Expert::LastValue as usize];
         let seasonal = bucket.expert_errors[Expert::SeasonalNaive as usize];
-        for (method, sum) in [("foretide", bucket.absolute_error), ("last_value", last), ("seasonal_naive", seasonal)] {
+        for (method, sum) in METHODS.into_iter().zip([bucket.absolute_error, last, seasonal]) {
             metrics::ABSOLUTE_ERROR.sum(&[stream, ("horizon", &*horizon), ("method", method)]).increment(sum);
         }
         for (expert, weight) in Expert::NAMES.into_iter().zip(bucket.expert_weights) {
@@ -179,7 +199,7 @@ fn record_accuracy(spec: &StreamSpec, sums: &AccuracySums, status: &Status) {
         let mut intervals = Vec::new();
         for ((low, high), &covered) in spec.forecast.intervals().zip(&bucket.covered) {
             let share = levels[high] - levels[low];
-            let interval = format!("{share:.2}");
+            let interval = interval_label(share);
             let labels = [stream, ("interval", &*interval)];
             metrics::INTERVAL_TARGETS.counter(&labels).increment(bucket.intervals);
             metrics::INTERVAL_COVERED.counter(&labels).increment(covered);

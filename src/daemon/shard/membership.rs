@@ -5,7 +5,7 @@ use crate::broker::{Member, Partition};
 /// What the group has assigned to a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Membership {
-    /// Nothing was assigned yet: the group still rebalances.
+    /// Nothing was assigned yet, or everything was lost: the group still rebalances, or does not answer.
     Unassigned,
     /// The group has fewer partitions than members, and none for this one.
     Idle,
@@ -32,6 +32,14 @@ impl GroupMembership {
             self.state = Membership::Assigned;
         } else if self.state == Membership::Unassigned {
             self.state = Membership::Idle;
+        }
+    }
+
+    /// Notes a revocation, after which there may be `none` left. The group then assigns anew, be it nothing: a member
+    /// that has lost its session in silence must not count as one that is not needed.
+    pub fn revoked(&mut self, none: bool) {
+        if none {
+            self.state = Membership::Unassigned;
         }
     }
 }

@@ -50,6 +50,7 @@ impl OpenTransaction {
         &self,
         engine: &mut Engine,
         partitions: &mut BTreeMap<Partition, AssignedPartition>,
+        now: u64,
     ) -> Result<(), BrokerError> {
         for (partition, assigned) in partitions.iter_mut().filter(|(_, assigned)| assigned.running()) {
             if assigned.tasks.iter().all(|task| task.feed.is_none()) {
@@ -62,7 +63,7 @@ impl OpenTransaction {
             let newest = batches.flat_map(Batch::iter).filter_map(|record| record.timestamp).max();
             for task in &mut assigned.tasks {
                 if let Some(feed) = &mut task.feed {
-                    feed.show_arrived(engine, task.handle, newest)?;
+                    feed.show_arrived(engine, task.handle, newest, now)?;
                 }
             }
         }

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::broker::{Broker, BrokerError, Partition, StartPosition};
+use crate::broker::{Broker, BrokerError, Partition, Record, StartPosition};
 use crate::daemon::future_covariates::FutureCovariateHistory;
 use crate::daemon::plan::{StreamPlan, TrainingPlan};
 use crate::series::{ScaleEstimate, values_on_grid};
 use crate::time::EventTime;
 use crate::train::{SequenceBuilder, TrainingSequence};
-use crate::wire::Decoder;
+use crate::wire::{Decoder, Rejection, sample};
 
 /// The most records of one read.
 const READ_RECORDS: usize = 10_000;
@@ -79,29 +79,75 @@ pub fn read(
     Ok(history)
 }
 
-/// The newest values of some series of a stream, each on the grid (see [`values_on_grid`]), from the last `records`
-/// records of each partition of its first topic. At most `series` of them.
-pub fn newest_values(
+/// The newest records of a topic.
+#[derive(Debug, Default)]
+pub struct NewestRecords {
+    /// The values of some series, each on the grid (see [`values_on_grid`]).
+    pub values: Vec<Vec<f64>>,
+    /// How many of the newest records of all partitions were looked at.
+    pub records: u64,
+    /// How many of these can be read. Deletions count neither here nor there.
+    pub readable: u64,
+    /// The newest of those that cannot be read.
+    pub refused: Option<RefusedRecord>,
+}
+
+/// A record that cannot be read.
+#[derive(Debug)]
+pub struct RefusedRecord {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// The beginning of its value.
+    pub sample: String,
+    /// Why it cannot be read.
+    pub rejection: Rejection,
+}
+
+/// The last `records` records of each partition of a topic of `stream`: values of at most `series` series, and how many
+/// of the newest `judged` records of each partition can be read.
+pub fn newest_records(
     broker: &dyn Broker,
     stream: &StreamPlan,
-    records: i64,
+    topic: &str,
+    (records, judged): (i64, i64),
     series: usize,
-) -> Result<Vec<Vec<f64>>, BrokerError> {
+) -> Result<NewestRecords, BrokerError> {
     let mut found: BTreeMap<String, Vec<(i64, f64)>> = BTreeMap::new();
-    for topic in stream.topics.iter().take(1) {
-        for number in 0..broker.partitions(topic)?.unwrap_or(0) {
-            let partition = Partition { topic: topic.as_str().into(), number };
-            let range = broker.offsets(&partition)?;
-            let start = StartPosition::Offset((range.end - records).max(range.start));
-            let scan = Scan { broker, stream, partition: &partition, stopped: &|| false };
-            scan.run(start, &mut |_, name, time, value, _| {
+    let mut newest = NewestRecords::default();
+    for number in 0..broker.partitions(topic)?.unwrap_or(0) {
+        let partition = Partition { topic: topic.into(), number };
+        let range = broker.offsets(&partition)?;
+        let start = StartPosition::Offset((range.end - records).max(range.start));
+        let scan = Scan { broker, stream, partition: &partition, stopped: &|| false };
+        let mut refused = None;
+        scan.run_records(
+            start,
+            &mut |_, name, time, value, _| {
                 if found.contains_key(name) || found.len() < series {
                     found.entry(name.to_owned()).or_default().push((stream.engine.series.grid.slot(time), value));
                 }
-            })?;
-        }
+            },
+            &mut |record, decoded| {
+                if record.offset < range.end - judged {
+                    return;
+                }
+                match decoded {
+                    Err(rejection) if rejection.reason.is_refusal() => {
+                        let (offset, sample) = (record.offset, sample(record.payload));
+                        refused = Some(RefusedRecord { partition: number, offset, sample, rejection });
+                    }
+                    Err(_) => return,
+                    Ok(()) => newest.readable += 1,
+                }
+                newest.records += 1;
+            },
+        )?;
+        newest.refused = newest.refused.or(refused);
     }
-    Ok(found.into_values().map(values_on_grid).collect())
+    newest.values = found.into_values().map(values_on_grid).collect();
+    Ok(newest)
 }
 
 /// A pass over the observations of one partition, up to where it ends when the pass begins.
@@ -113,11 +159,22 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// Visits each observation: its record's timestamp, series, time, value, past covariates.
+    /// Visits each observation: its record's timestamp, series, time, value, past covariates. Records that serving
+    /// rejects are not learnt from either.
     fn run(
         &self,
         start: StartPosition,
         visit: &mut impl FnMut(Option<i64>, &str, EventTime, f64, &[f64]),
+    ) -> Result<(), BrokerError> {
+        self.run_records(start, visit, &mut |_, _| {})
+    }
+
+    /// [`Self::run`], and visits each record after its observations, with what its decoding came to.
+    fn run_records(
+        &self,
+        start: StartPosition,
+        visit: &mut impl FnMut(Option<i64>, &str, EventTime, f64, &[f64]),
+        visit_record: &mut impl FnMut(Record<'_>, Result<(), Rejection>),
     ) -> Result<(), BrokerError> {
         let mut decoder =
             Decoder::new(self.stream.decode.clone()).map_err(|error| BrokerError::Rejected(error.to_string()))?;
@@ -129,8 +186,8 @@ impl Scan<'_> {
                 let mut visit = |series: &str, time, value, covariates: &[f64]| {
                     visit(record.timestamp, series, time, value, covariates);
                 };
-                // Records that serving rejects are not learnt from either.
-                let _rejected = decoder.decode(record.key, record.timestamp, record.payload, &mut visit);
+                let decoded = decoder.decode(record.key, record.timestamp, record.payload, &mut visit);
+                visit_record(record, decoded);
             }
         }
         Ok(())

@@ -14,6 +14,9 @@ use crate::env::Clock;
 pub enum Condition {
     /// It works.
     Ready,
+    /// It works, but not as it should, for this reason. It counts as ready: a restart or another instance would not
+    /// help.
+    Degraded(String),
     /// It cannot work yet, for this reason.
     Waiting(String),
     /// It will not work again, for this reason. Kubernetes should restart the process.
@@ -48,6 +51,9 @@ pub struct HealthReport {
     pub ok: bool,
     /// In one line, which parts are not well and why.
     pub reason: String,
+    /// Parts that work, but not as they should, each with its reason. Only readiness names them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub degraded: Vec<String>,
     /// Condition of each part, by its name.
     pub parts: BTreeMap<String, Condition>,
 }
@@ -100,12 +106,18 @@ impl Health {
         self.report("no part is dead", |condition| !matches!(condition, Condition::Dead(_)))
     }
 
-    /// Readiness: there is at least one part, and every part is ready.
+    /// Readiness: there is at least one part, and every part is ready. The reason names degraded parts too.
     pub fn ready(&self) -> HealthReport {
-        let mut report = self.report("ready", |condition| *condition == Condition::Ready);
+        let is_ready = |condition: &Condition| matches!(condition, Condition::Ready | Condition::Degraded(_));
+        let mut report = self.report("ready", is_ready);
         if report.parts.is_empty() {
             report.ok = false;
             report.reason = "the daemon is starting".to_owned();
+        }
+        let degraded = report.parts.iter().filter(|(_, condition)| matches!(condition, Condition::Degraded(_)));
+        report.degraded = degraded.map(|(name, condition)| describe(name, condition)).collect();
+        if report.ok && !report.degraded.is_empty() {
+            report.reason = format!("ready; {}", report.degraded.join("; "));
         }
         report
     }
@@ -120,7 +132,8 @@ impl Health {
             .map(|(name, condition)| describe(name, condition))
             .collect();
         let ok = reasons.is_empty();
-        HealthReport { ok, reason: if ok { ok_reason.to_owned() } else { reasons.join("; ") }, parts }
+        let reason = if ok { ok_reason.to_owned() } else { reasons.join("; ") };
+        HealthReport { ok, reason, degraded: Vec::new(), parts }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Part>> {
@@ -147,6 +160,7 @@ impl Part {
 fn describe(name: &str, condition: &Condition) -> String {
     match condition {
         Condition::Ready => format!("{name} is ready"),
+        Condition::Degraded(reason) => format!("{name} is degraded: {reason}"),
         Condition::Waiting(reason) => format!("{name} is waiting: {reason}"),
         Condition::Dead(reason) => format!("{name} is dead: {reason}"),
     }
@@ -184,6 +198,20 @@ mod tests {
         assert!(!health.live().ok && !health.ready().ok);
         health.forget("trainer");
         assert!(health.live().ok && health.ready().ok);
+    }
+
+    #[test]
+    fn a_degraded_part_is_ready_and_the_reason_names_it() {
+        let (_, health) = health();
+        health.set("shard-0", Condition::Ready);
+        health.set("stream meters", Condition::Degraded("99 of its newest 100 records were refused".into()));
+        let ready = health.ready();
+        assert!(ready.ok && health.live().ok);
+        assert_eq!(ready.reason, "ready; stream meters is degraded: 99 of its newest 100 records were refused");
+        health.set("shard-0", Condition::Waiting("restoring".into()));
+        let ready = health.ready();
+        assert_eq!((ready.ok, ready.reason.as_str()), (false, "shard-0 is waiting: restoring"));
+        assert_eq!(ready.degraded.len(), 1);
     }
 
     #[test]

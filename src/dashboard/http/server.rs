@@ -66,7 +66,9 @@ pub async fn serve(
         .http1_only()
         .handle(handle.clone())
         .first_request_timeout(IDLE_LIMIT)
-        .accept_error_handler(|client, error| tracing::debug!(?client, %error, "connection refused"));
+        .accept_error_handler(|client, error| {
+            tracing::debug!(client = client.map(tracing::field::display), %error, "connection refused");
+        });
     server.http_builder().http1().header_read_timeout(IDLE_LIMIT);
     let (acceptor, service) = (LimitedAcceptor::new(connections), router.into_make_service());
     let mut background = vec![tokio::spawn(sample(state))];

@@ -4,7 +4,7 @@ use super::{
     accuracy::HorizonAccuracy,
     series::{ChartedSeries, Name, NameRef},
     store::{Anomaly, Moment, Store, Stream},
-    update::WorkCounts,
+    update::{PartitionStatus, WorkCounts},
     view::{
         AnomalyView, Chart, Filter, HorizonView, Overview, PartitionView, SeriesPage, SkillSample, StreamView,
         TrainingView,
@@ -38,7 +38,7 @@ impl Store {
             observations_per_second: self.rate(|moment| moment.work.observations),
             forecasts_per_second: self.rate(|moment| moment.work.forecasts),
             skill_in_all: accuracy.view(),
-            lag: streams.iter().map(|stream| stream.lag).sum(),
+            lag: total_lag(self.streams.values().flat_map(|stream| stream.partitions.values())),
             anomalous: streams.iter().map(|stream| stream.anomalous).sum(),
             streams,
             skill: self.skill_curve(),
@@ -105,6 +105,15 @@ impl Store {
     }
 }
 
+/// The lag of all partitions together; `None` while one of them is unknown, or without partitions.
+fn total_lag<'a>(partitions: impl Iterator<Item = &'a PartitionStatus>) -> Option<u64> {
+    let mut total = None;
+    for status in partitions {
+        total = Some(total.unwrap_or(0) + status.lag?);
+    }
+    total
+}
+
 impl Stream {
     fn view(&self, name: &str) -> StreamView {
         let partitions = self.partitions.values();
@@ -120,7 +129,7 @@ impl Stream {
             published: self.published,
             series: partitions.clone().map(|status| status.series).sum(),
             state_bytes: partitions.clone().map(|status| status.state_bytes).sum(),
-            lag: partitions.map(|status| status.lag).sum(),
+            lag: total_lag(partitions),
             forecasts: self.work.forecasts,
             anomalous: self.anomalous,
             skill: HorizonAccuracy::total(self.horizons.values()).view(),

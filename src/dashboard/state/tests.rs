@@ -176,13 +176,28 @@ fn skill_coverage_and_rates_come_from_sums() {
 }
 
 #[test]
+fn one_unknown_lag_makes_the_sum_unknown() {
+    let dashboard = DashboardState::new(limits());
+    assert_eq!(dashboard.overview().lag, None, "nothing is known without partitions");
+    let status =
+        PartitionStatus { state: PartitionState::Running, series: 5, state_bytes: 500, lag: Some(7), remaining: 0 };
+    dashboard.set_partition("s", "in", 0, Some(status));
+    dashboard.set_partition("other", "in", 0, Some(status));
+    assert_eq!(dashboard.overview().lag, Some(14));
+    dashboard.set_partition("s", "in", 1, Some(PartitionStatus { lag: None, ..status }));
+    let overview = serde_json::to_value(dashboard.overview()).unwrap();
+    assert_eq!((&overview["lag"], &overview["streams"][0]["lag"]), (&serde_json::Value::Null, &7.into()));
+    assert_eq!(overview["streams"][1]["lag"], serde_json::Value::Null);
+}
+
+#[test]
 fn partitions_training_and_outcomes_are_in_the_overview() {
     let dashboard = DashboardState::new(limits());
     let status =
-        PartitionStatus { state: PartitionState::Restoring, series: 5, state_bytes: 500, lag: 7, remaining: 3 };
+        PartitionStatus { state: PartitionState::Restoring, series: 5, state_bytes: 500, lag: Some(7), remaining: 3 };
     dashboard.set_partition("s", "in", 1, Some(status));
     dashboard.set_partition("s", "in", 0, Some(PartitionStatus { state: PartitionState::Running, ..status }));
-    assert_eq!((dashboard.overview().series, dashboard.overview().lag), (10, 14));
+    assert_eq!((dashboard.overview().series, dashboard.overview().lag), (10, Some(14)));
     dashboard.set_partition("s", "in", 0, None);
     let step = TrainingStep { at: 1, step: 3, steps: 9, loss: f64::NAN };
     dashboard.record_training_step("s", step);

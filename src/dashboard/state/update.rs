@@ -76,8 +76,8 @@ pub struct PartitionStatus {
     pub series: u64,
     /// Bytes of their states.
     pub state_bytes: u64,
-    /// Records between the committed position and the partition's end.
-    pub lag: u64,
+    /// Records between the committed position and the partition's end; `None` while that is unknown.
+    pub lag: Option<u64>,
     /// Records that a restore still has to replay.
     pub remaining: u64,
 }

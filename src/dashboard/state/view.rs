@@ -149,8 +149,9 @@ pub struct StreamView {
     pub series: u64,
     /// Bytes of their states.
     pub state_bytes: u64,
-    /// Records between committed positions and the partitions' ends.
-    pub lag: u64,
+    /// Records between committed positions and the partitions' ends; `None` while one of them is unknown, or without
+    /// partitions.
+    pub lag: Option<u64>,
     /// Forecasts so far.
     pub forecasts: u64,
     /// Anomalous values so far.
@@ -199,8 +200,9 @@ pub struct Overview {
     /// Skill and coverage over the whole run.
     #[serde(flatten)]
     pub skill_in_all: SkillView,
-    /// Records between committed positions and the partitions' ends.
-    pub lag: u64,
+    /// Records between committed positions and the partitions' ends; `None` while one of them is unknown, or without
+    /// partitions.
+    pub lag: Option<u64>,
     /// The streams, by name.
     pub streams: Vec<StreamView>,
     /// The skill curve.

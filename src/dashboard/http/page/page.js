@@ -65,8 +65,9 @@ function tiles(all) {
   setText("tile-weights", all.streams.map((one) => "v" + one.version).join(" ") || "–");
   setText("tile-weights-note", newest ? `${single ? "" : newest.name + " "}${age(all.now - newest.published)} old`
     : all.streams.length ? "initial" : "");
-  setText("tile-lag", whole(all.lag));
-  setText("tile-lag-note", all.late ? `records; ${number(all.late)} late` : "records behind");
+  setText("tile-lag", finite(all.lag) ? whole(all.lag) : "–");
+  setText("tile-lag-note", all.late ? `records; ${number(all.late)} late` : finite(all.lag) ? "records behind"
+    : "unknown");
 }
 
 // --- status -------------------------------------------------------------------------------------------------------
@@ -74,12 +75,13 @@ function status(all) {
   const partitions = all.streams.flatMap((stream) => stream.partitions);
   const restoring = partitions.filter((one) => one.state === "restoring");
   const left = restoring.reduce((sum, one) => sum + one.remaining, 0);
-  $("status").dataset.state = all.ready.ok ? "ready" : "waiting";
-  setText("status", all.ready.ok ? "live" : !restoring.length ? "not ready"
+  const degraded = all.ready.degraded || [];
+  $("status").dataset.state = all.ready.ok && !degraded.length ? "ready" : "waiting";
+  setText("status", all.ready.ok ? (degraded.length ? "degraded" : "live") : !restoring.length ? "not ready"
     : `restoring ${restoring.length} of ${partitions.length} partitions, ${whole(left)} records to go`);
-  show("banner", !all.ready.ok);
+  show("banner", !all.ready.ok || degraded.length > 0);
   delete $("banner").dataset.state;
-  if (!all.ready.ok) setText("banner", `Not ready: ${all.ready.reason}.`);
+  setText("banner", !all.ready.ok ? `Not ready: ${all.ready.reason}.` : degraded.map((one) => `${one}.`).join(" "));
   delete document.body.dataset.gone;
   setText("title", all.title);
   document.title = all.title ? `${all.title} · Foretide` : "Foretide";
