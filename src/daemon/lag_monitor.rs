@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{context::Context, partition_task::input_partition};
-use crate::broker::Partition;
+use super::{context::Context, open_transactions::OpenTransactions, partition_task::input_partition};
+use crate::broker::{Isolation, Partition};
 use crate::dashboard::state::{PartitionState, PartitionStatus};
 use crate::engine::TaskId;
 use crate::telemetry::metrics;
@@ -24,26 +24,23 @@ struct StreamSums {
 /// Measures until the process stops.
 pub fn run(context: &Context) -> Result<(), String> {
     let mut lags = BTreeMap::new();
+    let mut open_transactions = OpenTransactions::default();
     while !context.stopping() {
-        measure(context, &mut lags);
+        measure(context, &mut lags, &mut open_transactions);
         context.pause(INTERVAL);
     }
     Ok(())
 }
 
-/// Measures once. Lags of partitions whose broker does not answer stay as they are.
-fn measure(context: &Context, lags: &mut BTreeMap<TaskId, u64>) {
+/// Measures once. Lags stay as they are where no broker answers.
+fn measure(context: &Context, lags: &mut BTreeMap<TaskId, u64>, open_transactions: &mut OpenTransactions) {
     let partitions: BTreeSet<Partition> =
         context.status.tasks().iter().map(|(task, _)| input_partition(task)).collect();
-    let mut ends = BTreeMap::new();
-    for partition in partitions {
-        if context.stopping() {
-            return;
-        }
-        // A request without an answer takes its whole timeout: one is enough.
-        let Ok(range) = context.broker.offsets(&partition) else { break };
-        ends.insert(partition, range.end);
-    }
+    let partitions: Vec<Partition> = partitions.into_iter().collect();
+    open_transactions.look(context, &partitions);
+    // A request without an answer takes its whole timeout. It asks for all partitions of a broker at once.
+    let ends = context.broker.end_offsets(&partitions, Isolation::Committed).unwrap_or_default();
+    let ends: BTreeMap<Partition, i64> = partitions.into_iter().zip(ends).collect();
     let previous = std::mem::take(lags);
     let streams = context.plan.streams.iter();
     let mut sums: BTreeMap<String, StreamSums> =
@@ -51,7 +48,7 @@ fn measure(context: &Context, lags: &mut BTreeMap<TaskId, u64>) {
     // Positions are read after the ends: what is served in between does not count as lag.
     for (task, status) in context.status.tasks() {
         let end = ends.get(&input_partition(&task));
-        let measured = end.map(|end| u64::try_from(end - status.position).unwrap_or(0));
+        let measured = end.map(|end| lag(*end, status.position, status.passed));
         let lag = measured.or_else(|| previous.get(&task).copied()).unwrap_or(0);
         lags.insert(task.clone(), lag);
         let number = task.partition.to_string();
@@ -81,10 +78,28 @@ fn measure(context: &Context, lags: &mut BTreeMap<TaskId, u64>) {
     }
 }
 
+/// Records before `end` that are not processed, for a task at `position` that has passed everything below `passed`.
+/// Offsets of markers count only while records follow them.
+fn lag(end: i64, position: i64, passed: i64) -> u64 {
+    if passed >= end { 0 } else { u64::try_from(end - position).unwrap_or(0) }
+}
+
 fn label(state: PartitionState) -> &'static str {
     match state {
         PartitionState::Created | PartitionState::Restoring => "restoring",
         PartitionState::Running => "running",
         PartitionState::Suspended => "suspended",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markers_at_the_end_are_no_lag() {
+        assert_eq!(lag(221, 210, 221), 0, "markers and aborted records are passed");
+        assert_eq!(lag(221, 210, 210), 11, "nothing is known of what follows");
+        assert_eq!(lag(200, 210, 221), 0, "the end was asked for before the position");
     }
 }

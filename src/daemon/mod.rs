@@ -1,10 +1,12 @@
 //! The daemon: its threads, the shards' poll loops, restores, commits and training.
 
+pub mod cleanup_policies;
 mod context;
 pub mod forecasts;
 pub mod future_covariates;
 mod lag_monitor;
 mod model_subscription;
+mod open_transactions;
 mod partition_task;
 pub mod permissions;
 pub mod plan;

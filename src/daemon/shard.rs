@@ -132,6 +132,8 @@ impl Shard {
         let copied = self.restores.poll_standby(&self.plan, &*self.broker, &self.transactional_id, now)?;
         if self.transaction.inbox.is_empty() {
             self.telemetry.report_if_due(&self.restores, &self.engine, now);
+            let member = &mut *self.membership.member;
+            self.telemetry.report_passed_if_due(&self.restores, &self.engine, member, now)?;
             return Ok(if rebalanced || restored || copied { PollOutcome::Progress } else { PollOutcome::Idle });
         }
         self.run_transaction()

@@ -134,7 +134,11 @@ metrics! {
     DEAD_LETTERS = "foretide_dead_letters_total", C, Count, ["stream", "reason"],
         "Records sent to the dead-letter topic, by reason.";
     LAG = "foretide_consumer_lag_records", G, Count, ["stream", "topic", "partition"],
-        "Records between the committed position and the end of the partition.";
+        "Records between the committed position and the last stable offset of the partition. Transaction markers count \
+         only while records follow them; records of open transactions do not count.";
+    UNCOMMITTED = "foretide_uncommitted_records", G, Count, ["topic", "partition"],
+        "Offsets of an input partition behind its last stable offset, since the lag monitor last looked: they wait for \
+         an open transaction of their producer.";
 
     // State.
     SERIES = "foretide_series", G, Count, ["stream"],
@@ -151,7 +155,10 @@ metrics! {
         "Records that a restoring partition still has to read: first of the state topic, then of the input; 0 once it \
          runs.";
     RESTORE_LOST = "foretide_restore_lost_records_total", C, Count, ["stream"],
-        "Input records that a restore needed and that retention had deleted.";
+        "Input records that a restore needed and that retention or compaction had deleted; of a compacted topic at most \
+         so many.";
+    RESTORE_REBUILT = "foretide_restore_rebuilt_total", C, Count, ["stream"],
+        "Restores of partitions whose state was missing in the state topic and was rebuilt from the input.";
     RESTORE_SECONDS = "foretide_restore_seconds", H(DURATIONS), Seconds, ["stream"],
         "Time from the assignment of a partition until it was served.";
     STANDBY_BYTES = "foretide_standby_bytes", G, Bytes, ["shard"],

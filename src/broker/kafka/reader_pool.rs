@@ -4,8 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 
-use super::{contexts::ConsumerCallbacks, deadline::Deadline};
+use super::{contexts::ConsumerCallbacks, deadline::Deadline, error_recovery, options::KafkaOptions};
+use crate::broker::errors::Result;
 
 /// The consumer of a reader.
 pub(super) type ReaderClient = BaseConsumer<ConsumerCallbacks>;
@@ -29,6 +31,32 @@ struct IdleClient {
 pub(super) struct ReaderPool(Mutex<Vec<IdleClient>>);
 
 impl ReaderPool {
+    /// Asks with an idle client, or a new one, again and again until `options.request_timeout` is over. Its readers'
+    /// isolation level applies. `operation` says for what ("asking for the end of a[0]").
+    pub(super) fn ask<T>(
+        &self,
+        options: &KafkaOptions,
+        operation: &str,
+        request: impl Fn(&ReaderClient, Duration) -> Result<T, KafkaError>,
+    ) -> Result<T> {
+        let create = || options.reader().create_with_context(ConsumerCallbacks::default()).map(Arc::new);
+        let created = self.take().map_or_else(create, Ok);
+        let client = created.map_err(|error| error_recovery::broker_error(operation, &error))?;
+        let answer = error_recovery::retry(options.request_timeout, |left| request(&client, left));
+        // Serves the client's log, which may say why there is no answer.
+        while client.poll(Duration::ZERO).is_some() {}
+        match answer {
+            Ok(answer) => {
+                self.put(client);
+                Ok(answer)
+            }
+            Err(error) => {
+                self.clear();
+                Err(client.context().last_error.explain_timeout(operation, &error))
+            }
+        }
+    }
+
     /// Takes an idle client out of the pool.
     pub(super) fn take(&self) -> Option<Arc<ReaderClient>> {
         let IdleClient { client, .. } = self.lock().pop()?;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::broker::{Broker, BrokerError, Partition, StartPosition};
+use crate::broker::{Broker, BrokerError, Partition, StartPosition, stable_end};
 use crate::daemon::future_covariates::FutureCovariateHistory;
 use crate::daemon::plan::{StreamPlan, TrainingPlan};
 use crate::series::{ScaleEstimate, values_on_grid};
@@ -91,8 +91,8 @@ pub fn newest_values(
     for topic in stream.topics.iter().take(1) {
         for number in 0..broker.partitions(topic)?.unwrap_or(0) {
             let partition = Partition { topic: topic.as_str().into(), number };
-            let range = broker.offsets(&partition)?;
-            let start = StartPosition::Offset((range.end - records).max(range.start));
+            let oldest = broker.offsets(&partition)?.start;
+            let start = StartPosition::Offset((stable_end(broker, &partition)? - records).max(oldest));
             let scan = Scan { broker, stream, partition: &partition, stopped: &|| false };
             scan.run(start, &mut |_, name, time, value, _| {
                 if found.contains_key(name) || found.len() < series {
@@ -104,7 +104,8 @@ pub fn newest_values(
     Ok(found.into_values().map(values_on_grid).collect())
 }
 
-/// A pass over the observations of one partition, up to where it ends when the pass begins.
+/// A pass over the observations of one partition, up to the last stable offset when the pass begins: what is behind an
+/// open transaction is not waited for.
 struct Scan<'a> {
     broker: &'a dyn Broker,
     stream: &'a StreamPlan,
@@ -121,7 +122,7 @@ impl Scan<'_> {
     ) -> Result<(), BrokerError> {
         let mut decoder =
             Decoder::new(self.stream.decode.clone()).map_err(|error| BrokerError::Rejected(error.to_string()))?;
-        let end = self.broker.offsets(self.partition)?.end;
+        let end = stable_end(self.broker, self.partition)?;
         let mut reader = self.broker.reader(self.partition, start)?;
         while !(self.stopped)() && !reader.has_reached(end)? {
             let Some(batch) = reader.read(READ_WAIT, READ_RECORDS)? else { continue };
