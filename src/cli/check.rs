@@ -88,8 +88,8 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
     let missing = || "MISSING: create it, or correct its name".to_owned();
     for topic in plan.topics() {
         let found = permitted(partitions(broker, &topic, true))?.and_then(|count| count.ok_or_else(missing));
-        let held_back = found.as_ref().map_or(Ok(None), |count| open_transactions(broker, &topic, *count))?;
-        report("in", &topic, found.clone().map(|count| counted(count) + &held_back.unwrap_or_default()));
+        let waiting = found.as_ref().map_or(Ok(None), |count| open_transactions(broker, &topic, *count))?;
+        report("in", &topic, found.clone().map(|count| counted(count) + &waiting.unwrap_or_default()));
         inputs.extend(found.ok().map(|count| (topic, count)));
     }
     for stream in &plan.streams {

@@ -55,19 +55,19 @@ pub fn keyed_topic_problem(topic: &str, policy: CleanupPolicy) -> Option<String>
 pub fn compacted_input_notice(topic: &str) -> String {
     format!(
         "the input topic {topic:?} is compacted: a newer record deletes older ones with the same key, and a restore \
-         cannot read these again. Each transaction therefore writes the snapshots of all series that it changes. Records \
-         that are deleted before they are read are lost; let min.compaction.lag.ms exceed the longest downtime, or set \
-         cleanup.policy=delete"
+         cannot read these again. Each transaction therefore writes the snapshots of all series that it changes. \
+         Records that are deleted before they are read are lost; let min.compaction.lag.ms exceed the longest \
+         downtime, or set cleanup.policy=delete"
     )
 }
 
-/// Why the number of partitions of the state topic may be wrong.
+/// What to know where the state topic has another number of partitions than the input topic with the most.
 pub fn state_partitions_notice(topic: &str, partitions: i32, widest: i32) -> Option<String> {
-    (partitions > widest).then(|| {
+    (partitions != widest).then(|| {
         format!(
-            "the state topic {topic:?} has {partitions} partitions, more than any input topic ({widest}): where it got \
-             some of them after it was created, the states of most input partitions are looked for in the wrong place \
-             and are rebuilt from the input; do not change its number of partitions"
+            "the state topic {topic:?} has {partitions} partitions, the input has {widest}: that works, but its number \
+             must never change, since the state of input partition n is in partition n % {partitions}; state that is \
+             not found there is rebuilt from the input"
         )
     })
 }
@@ -83,7 +83,7 @@ pub fn report(
     widest: i32,
 ) -> Result<BTreeSet<String>, BrokerError> {
     if let Some(notice) = state_partitions_notice(&plan.state_topic, state_partitions, widest) {
-        tracing::warn!("{notice}");
+        tracing::info!("{notice}");
     }
     let keyed = keyed_topics(plan);
     let inputs = plan.topics();

@@ -37,7 +37,7 @@ fn measure(context: &Context, lags: &mut BTreeMap<TaskId, u64>, open_transaction
     let partitions: BTreeSet<Partition> =
         context.status.tasks().iter().map(|(task, _)| input_partition(task)).collect();
     let partitions: Vec<Partition> = partitions.into_iter().collect();
-    open_transactions.look(context, &partitions);
+    open_transactions.check(context, &partitions);
     // A request without an answer takes its whole timeout. It asks for all partitions of a broker at once.
     let ends = context.broker.end_offsets(&partitions, Isolation::Committed).unwrap_or_default();
     let ends: BTreeMap<Partition, i64> = partitions.into_iter().zip(ends).collect();
@@ -78,10 +78,10 @@ fn measure(context: &Context, lags: &mut BTreeMap<TaskId, u64>, open_transaction
     }
 }
 
-/// Records before `end` that are not processed, for a task at `position` that has passed everything below `passed`.
-/// Offsets of markers count only while records follow them.
+/// Records before `end` that are not processed, for a task at `position` that has passed everything below `passed`. The
+/// offsets of markers count only where they are among unread records.
 fn lag(end: i64, position: i64, passed: i64) -> u64 {
-    if passed >= end { 0 } else { u64::try_from(end - position).unwrap_or(0) }
+    u64::try_from(end - position.max(passed)).unwrap_or(0)
 }
 
 fn label(state: PartitionState) -> &'static str {
@@ -100,6 +100,7 @@ mod tests {
     fn markers_at_the_end_are_no_lag() {
         assert_eq!(lag(221, 210, 221), 0, "markers and aborted records are passed");
         assert_eq!(lag(221, 210, 210), 11, "nothing is known of what follows");
+        assert_eq!(lag(230, 210, 221), 9, "new records follow the markers");
         assert_eq!(lag(200, 210, 221), 0, "the end was asked for before the position");
     }
 }

@@ -93,8 +93,8 @@ impl Engine {
         Some(self.tasks.open(Task::new(id, stream, position)))
     }
 
-    /// Snapshots every series of a task in each transaction that changes it, whatever share [`Engine::finish`] is given:
-    /// for input that cannot be read again.
+    /// Snapshots every series of a task in each transaction that changes it, whatever share [`Engine::finish`] is
+    /// given: for input that cannot be read again.
     pub fn snapshot_each_transaction(&mut self, task: TaskHandle) {
         self.tasks.get_mut(task).snapshots_each_transaction = true;
     }

@@ -135,9 +135,9 @@ metrics! {
         "Records sent to the dead-letter topic, by reason.";
     LAG = "foretide_consumer_lag_records", G, Count, ["stream", "topic", "partition"],
         "Records between the committed position and the last stable offset of the partition. Transaction markers count \
-         only while records follow them; records of open transactions do not count.";
+         only among unread records, and records of open transactions do not count.";
     UNCOMMITTED = "foretide_uncommitted_records", G, Count, ["topic", "partition"],
-        "Offsets of an input partition behind its last stable offset, since the lag monitor last looked: they wait for \
+        "Offsets of an input partition behind its last stable offset: they wait for \
          an open transaction of their producer.";
 
     // State.
@@ -155,10 +155,12 @@ metrics! {
         "Records that a restoring partition still has to read: first of the state topic, then of the input; 0 once it \
          runs.";
     RESTORE_LOST = "foretide_restore_lost_records_total", C, Count, ["stream"],
-        "Input records that a restore needed and that retention or compaction had deleted; of a compacted topic at most \
-         so many.";
+        "Input records that a restore needed and that retention or compaction had deleted; of a compacted topic at \
+         most so many.";
     RESTORE_REBUILT = "foretide_restore_rebuilt_total", C, Count, ["stream"],
         "Restores of partitions whose state was missing in the state topic and was rebuilt from the input.";
+    RESTORE_LOST_SERIES = "foretide_restore_lost_series_total", C, Count, ["stream"],
+        "Series whose state was neither in the state topic nor could be rebuilt from the input.";
     RESTORE_SECONDS = "foretide_restore_seconds", H(DURATIONS), Seconds, ["stream"],
         "Time from the assignment of a partition until it was served.";
     STANDBY_BYTES = "foretide_standby_bytes", G, Bytes, ["shard"],

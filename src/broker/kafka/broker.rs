@@ -76,6 +76,7 @@ impl Broker for KafkaBroker {
 
     fn end_offsets(&self, partitions: &[Partition], isolation: Isolation) -> Result<Vec<i64>> {
         match isolation {
+            _ if partitions.is_empty() => Ok(Vec::new()),
             Isolation::Uncommitted => self.metadata().high_watermarks(partitions),
             Isolation::Committed => {
                 self.readers.ask(&self.options, "asking for last stable offsets", |client, left| {

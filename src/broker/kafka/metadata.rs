@@ -187,18 +187,18 @@ impl MetadataClient {
         let asked: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
         let answer = match block_on(admin.describe_configs(&asked, &self.admin_options())) {
             Ok(answer) => answer,
-            // The embedded broker has no settings.
-            Err(KafkaError::AdminOp(C::UnsupportedFeature)) => return Ok(vec![None; topics.len()]),
-            Err(error) => return Err(self.explain(operation, &error)),
+            Err(error) => match self.explain(operation, &error) {
+                // The embedded broker, for example, does not know this request.
+                BrokerError::Rejected(_) | BrokerError::Fatal(_) => return Ok(vec![None; topics.len()]),
+                other => return Err(other),
+            },
         };
-        let settings = |described| match described {
-            Ok(ConfigResource { entries, .. }) => {
-                Ok(Some(entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()))
-            }
-            Err(C::UnknownTopicOrPartition | C::TopicAuthorizationFailed | C::ClusterAuthorizationFailed) => Ok(None),
-            Err(code) => Err(error_recovery::broker_error_of_code(operation, code)),
+        // rdkafka gives a topic that cannot be described an empty list.
+        let settings = |described: Result<ConfigResource, C>| {
+            let ConfigResource { entries, .. } = described.ok().filter(|resource| !resource.entries.is_empty())?;
+            Some(entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect())
         };
-        answer.into_iter().map(settings).collect()
+        Ok(answer.into_iter().map(settings).collect())
     }
 
     pub(super) fn create(&self, spec: &TopicSpec) -> Result<()> {

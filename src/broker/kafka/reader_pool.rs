@@ -12,6 +12,8 @@ use crate::broker::errors::Result;
 /// The consumer of a reader.
 pub(super) type ReaderClient = BaseConsumer<ConsumerCallbacks>;
 
+/// How long to serve the queued log lines and errors of a client without an answer.
+const LOG_DRAIN: Duration = Duration::from_millis(50);
 /// Maximum number of idle clients in the pool.
 const MAX_IDLE: usize = 8;
 /// Idle clients above [`MIN_IDLE`] are closed after this time.
@@ -31,8 +33,8 @@ struct IdleClient {
 pub(super) struct ReaderPool(Mutex<Vec<IdleClient>>);
 
 impl ReaderPool {
-    /// Asks with an idle client, or a new one, again and again until `options.request_timeout` is over. Its readers'
-    /// isolation level applies. `operation` says for what ("asking for the end of a[0]").
+    /// Asks with an idle client, or a new one, until there is an answer or `options.request_timeout` is over. The answer
+    /// is for readers of committed records. `operation` says what for ("asking for the end of a[0]").
     pub(super) fn ask<T>(
         &self,
         options: &KafkaOptions,
@@ -43,16 +45,21 @@ impl ReaderPool {
         let created = self.take().map_or_else(create, Ok);
         let client = created.map_err(|error| error_recovery::broker_error(operation, &error))?;
         let answer = error_recovery::retry(options.request_timeout, |left| request(&client, left));
-        // Serves the client's log, which may say why there is no answer.
-        while client.poll(Duration::ZERO).is_some() {}
         match answer {
             Ok(answer) => {
+                while client.poll(Duration::ZERO).is_some() {}
                 self.put(client);
                 Ok(answer)
             }
             Err(error) => {
                 self.clear();
-                Err(client.context().last_error.explain_timeout(operation, &error))
+                // Serves the client's log, which may say why there is no answer.
+                let deadline = Deadline::after(LOG_DRAIN);
+                while !deadline.has_passed() {
+                    let _event = client.poll(deadline.remaining());
+                }
+                let last_error = &client.context().last_error;
+                Err(last_error.explain(&format!("{operation}{}", last_error.suffix()), &error))
             }
         }
     }

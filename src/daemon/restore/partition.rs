@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::rebuild::Rebuild;
+use super::rebuild::{self, Rebuild};
 use super::replay::{activate_recorded_weights, finish_replay, holes, replay_batch, show_recorded_covariates};
 use super::serving_position::{Evidence, ServingPosition};
 use super::snapshots::SnapshotLoader;
@@ -51,6 +51,8 @@ pub struct AssignedPartition {
     pub assigned_at: u64,
     /// Whether the topic is compacted.
     compacted: bool,
+    /// Whether snapshots were found to be missing, so that the input is read again from further back.
+    incomplete: bool,
     /// Offsets without a record in what was replayed of a compacted topic.
     holes: u64,
     /// Whether the topic was seen to end before the input that was read from it.
@@ -125,6 +127,7 @@ impl AssignedPartition {
             copy,
             assigned_at: now,
             compacted,
+            incomplete: false,
             holes: 0,
             seen_shorter: false,
             stats: RestoreStats::default(),
@@ -257,7 +260,7 @@ impl AssignedPartition {
                 }
                 let tail = if self.compacted { (self.serve_from - *next).max(0) } else { 0 };
                 self.report_holes(u64::try_from(tail).unwrap_or(0));
-                Ok(self.ready(inputs.engine))
+                Ok(self.ready(inputs))
             }
         }
     }
@@ -332,6 +335,13 @@ impl AssignedPartition {
                 task.feed = Some(FutureCovariateFeed::open(inputs.broker, stream, plan, &self.partition, watermarks)?);
             }
             if task.checkpoint.is_some() {
+                if self.incomplete {
+                    // Series that were restored skip what they contain.
+                    let spec = &stream.engine.series;
+                    let rebuild = Rebuild::find(inputs.broker, &self.partition, spec, self.serve_from)?;
+                    progress.replay_from = progress.replay_from.min(rebuild.from);
+                    self.stats.rebuilt += 1;
+                }
                 engine.resume(task.handle, &progress);
                 activate_recorded_weights(engine, task.handle, progress.replay_from);
                 replay_from = replay_from.min(progress.replay_from);
@@ -381,15 +391,27 @@ impl AssignedPartition {
             self.stats.lost += u64::try_from(not_replayed + unread).unwrap_or(0);
         }
         if replay_from >= self.serve_from || oldest >= self.serve_from {
-            return Ok(self.ready(inputs.engine));
+            return Ok(self.ready(inputs));
         }
         let reader = inputs.broker.reader(&self.partition, StartPosition::Offset(replay_from))?;
         self.phase = Phase::Replaying { reader, next: replay_from.max(oldest) };
         Ok(SliceOutcome::More)
     }
 
-    fn ready(&mut self, engine: &mut Engine) -> SliceOutcome {
-        finish_replay(engine, &mut self.tasks, self.serve_from);
+    /// Ends the restore. Where series are missing, it starts over once, and reads the input from further back.
+    fn ready(&mut self, inputs: &mut RestoreInputs<'_>) -> SliceOutcome {
+        let missing = rebuild::missing_series(inputs.engine, &self.tasks);
+        if missing > 0 && !self.incomplete {
+            rebuild::report_missing(&self.partition, missing, "series are missing in the state topic");
+            self.incomplete = true;
+            self.suspend(inputs.engine, inputs.now);
+            return SliceOutcome::More;
+        }
+        if missing > 0 {
+            rebuild::report_missing(&self.partition, missing, "the input does not bring back all series");
+            self.stats.lost_series = missing;
+        }
+        finish_replay(inputs.engine, &mut self.tasks, self.serve_from);
         self.phase = Phase::Running;
         SliceOutcome::Ready(self.serve_from)
     }

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use crate::broker::{Broker, BrokerError, Partition, StartPosition};
-use crate::daemon::plan::Plan;
+use crate::daemon::{partition_task::PartitionTask, plan::Plan};
 use crate::engine::{Engine, TaskHandle, TaskId};
 use crate::series::SeriesSpec;
 use crate::snapshot::TaskProgress;
@@ -63,7 +63,8 @@ impl Rebuild {
         Ok(Self { from, oldest, lost: u64::try_from(lost).unwrap_or(0) })
     }
 
-    /// Puts a task that is to be served from `position` where its replay begins. The replay runs with the newest weights.
+    /// Puts a task that is to be served from `position` where its replay begins. The replay runs with the newest
+    /// weights.
     pub fn begin(&self, engine: &mut Engine, task: TaskHandle, position: i64) {
         engine.resume(task, &TaskProgress { replay_from: self.from, ..TaskProgress::default() });
         if self.from < position {
@@ -74,9 +75,9 @@ impl Rebuild {
         }
     }
 
-    /// Logs that the state of a task is rebuilt up to `position`, where anything is. `missing` says whether it should be
-    /// in the state topic: where other tasks of the partition have state, the stream is new there, or its own checkpoint
-    /// was unusable. Returns whether state was lost.
+    /// Logs that the state of a task is rebuilt up to `position`, where anything is. `missing` says whether it should
+    /// be in the state topic: where other tasks of the partition have state, the stream is new there, or its own
+    /// checkpoint was unusable. Returns whether state was lost.
     pub fn report(&self, plan: &Plan, task: &TaskId, position: i64, missing: bool) -> bool {
         let Self { from, oldest, lost } = *self;
         let TaskId { stream, topic, partition } = task;
@@ -98,6 +99,24 @@ impl Rebuild {
         );
         true
     }
+}
+
+/// How many series the tasks' checkpoints count more than there are.
+pub fn missing_series(engine: &Engine, tasks: &[PartitionTask]) -> u64 {
+    let missing = |task: &PartitionTask| {
+        let counted = task.checkpoint.as_ref()?.series?;
+        Some(counted.saturating_sub(engine.series_count(task.handle) as u64))
+    };
+    tasks.iter().filter_map(missing).sum()
+}
+
+/// Logs how many series are missing, and what that means.
+pub fn report_missing(partition: &Partition, series: u64, what: &str) {
+    tracing::warn!(
+        topic = %partition.topic, partition = partition.number, missing_series = series,
+        "{what}; what the input holds of them is read again, the others begin anew. Snapshots are missing where the \
+         state topic was emptied or has not cleanup.policy=compact, or are refused after a change of the configuration"
+    );
 }
 
 /// The milliseconds of input from which a state is rebuilt.

@@ -6,8 +6,8 @@ use crate::engine::{Engine, Observation, TaskHandle};
 use crate::wire::Decoder;
 
 /// Replays the records of `batch` below `end`. Weights change, and future covariates are shown, at the positions that
-/// the task's checkpoint names; without a checkpoint, covariates are shown as they are when input is first read. Returns
-/// how many records were replayed.
+/// the task's checkpoint names; without a checkpoint, covariates are shown as they are when input is first read.
+/// Returns how many records were replayed.
 ///
 /// # Errors
 /// The broker's, from reading future covariates.

@@ -18,6 +18,8 @@ pub struct RestoreStats {
     /// Input records that retention deleted before they could be replayed or read, and offsets without a record in what
     /// was replayed of a compacted topic.
     pub lost: u64,
+    /// Series that the task checkpoints count and that could not be restored.
+    pub lost_series: u64,
     /// The highest input position of any record of the state topic.
     pub max_position: Option<i64>,
 }
@@ -30,6 +32,7 @@ impl RestoreStats {
         metrics::RESTORE_RECORDS.counter(&labels).increment(self.replayed as u64);
         metrics::RESTORE_REBUILT.counter(&labels).increment(self.rebuilt as u64);
         metrics::RESTORE_LOST.counter(&labels).increment(self.lost);
+        metrics::RESTORE_LOST_SERIES.counter(&labels).increment(self.lost_series);
         metrics::RESTORE_SECONDS.histogram(&labels).record(micros as f64 / 1e6);
     }
 }
