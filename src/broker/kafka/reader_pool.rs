@@ -33,8 +33,8 @@ struct IdleClient {
 pub(super) struct ReaderPool(Mutex<Vec<IdleClient>>);
 
 impl ReaderPool {
-    /// Asks with an idle client, or a new one, until there is an answer or `options.request_timeout` is over. The answer
-    /// is for readers of committed records. `operation` says what for ("asking for the end of a[0]").
+    /// Asks with an idle client, or a new one, until there is an answer or `options.request_timeout` is over. The
+    /// answer is for readers of committed records. `operation` says what for ("asking for the end of a[0]").
     pub(super) fn ask<T>(
         &self,
         options: &KafkaOptions,
