@@ -260,6 +260,7 @@ fn checkpoint() -> TaskCheckpoint {
         },
         fingerprint: 0xABCD,
         topic_fingerprint: Some(TopicFingerprint { offset: 1233, timestamp: 1_700_000_000_000 }),
+        series: None,
     }
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use foretide::broker::{
-    Broker, BrokerError, Member, MemberEvent, OffsetRange, Partition, ProducerRecord, Publisher, Reader, StartPosition,
-    TopicSpec, kafka::KafkaBroker,
+    Broker, BrokerError, Isolation, Member, MemberEvent, OffsetRange, Partition, ProducerRecord, Publisher, Reader,
+    StartPosition, TopicSettings, TopicSpec, kafka::KafkaBroker,
 };
 use rdkafka::{
     ClientConfig, TopicPartitionList,
@@ -61,6 +61,18 @@ impl Broker for Plain {
 
     fn offsets(&self, partition: &Partition) -> Result<OffsetRange, BrokerError> {
         self.inner.offsets(partition)
+    }
+
+    fn end_offsets(&self, partitions: &[Partition], isolation: Isolation) -> Result<Vec<i64>, BrokerError> {
+        self.inner.end_offsets(partitions, isolation)
+    }
+
+    fn offset_at(&self, partition: &Partition, millis: i64) -> Result<i64, BrokerError> {
+        self.inner.offset_at(partition, millis)
+    }
+
+    fn topic_settings(&self, topics: &[String]) -> Result<Vec<Option<TopicSettings>>, BrokerError> {
+        self.inner.topic_settings(topics)
     }
 
     fn partitions(&self, topic: &str) -> Result<Option<i32>, BrokerError> {
@@ -138,6 +150,10 @@ impl Member for PlainMember {
 
     fn abort(&mut self) -> Result<(), BrokerError> {
         Ok(())
+    }
+
+    fn delivery_positions(&mut self) -> Result<Vec<(Partition, i64)>, BrokerError> {
+        self.inner.delivery_positions()
     }
 
     fn leave(&mut self) -> Result<(), BrokerError> {

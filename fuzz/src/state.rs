@@ -26,6 +26,7 @@ pub fn samples() -> Vec<Vec<u8>> {
         },
         fingerprint: u64::MAX,
         topic_fingerprint: Some(TopicFingerprint { offset: 899, timestamp: -5 }),
+        series: Some(300),
     };
     let body = checkpoint.to_bytes().expect("a checkpoint in memory can be encoded");
     let enveloped = |kind| encoded(&Envelope::new(kind, 4_711, &body));

@@ -1,8 +1,8 @@
 //! The client interface: traits for a cluster, a consumer group member, a reader and a publisher.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use super::errors::Result;
+use super::errors::{BrokerError, Result};
 use super::records::{Batch, Partition, ProducerRecord};
 
 /// An event of a consumer group member.
@@ -54,6 +54,9 @@ pub trait Member: Send {
     fn commit(&mut self, positions: &[(Partition, i64)]) -> Result<()>;
     /// Aborts the open transaction; does nothing if none is open.
     fn abort(&mut self) -> Result<()>;
+    /// The next offset of each partition that delivers, behind the transaction markers and aborted records that follow
+    /// the newest delivered record. Partitions of which it is not known are left out. It asks no broker.
+    fn delivery_positions(&mut self) -> Result<Vec<(Partition, i64)>>;
     /// Leaves the group and closes the member.
     fn leave(&mut self) -> Result<()>;
 }
@@ -94,6 +97,25 @@ pub struct OffsetRange {
     pub end: i64,
 }
 
+/// Which records count for the end of a partition, as in Kafka's `isolation.level`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Those that a reader of committed records can reach. The end is the last stable offset.
+    Committed,
+    /// All, those of open transactions included. The end is the high watermark.
+    Uncommitted,
+}
+
+/// The settings of a topic in the cluster, defaults included, by name (`cleanup.policy`).
+pub type TopicSettings = BTreeMap<String, String>;
+
+/// The last stable offset of a partition: the end of what its readers can reach now. A record behind it waits for a
+/// transaction that somebody else has open, for as long as `transaction.timeout.ms` of that producer.
+pub fn stable_end(broker: &dyn Broker, partition: &Partition) -> Result<i64> {
+    let ends = broker.end_offsets(std::slice::from_ref(partition), Isolation::Committed)?;
+    ends.first().copied().ok_or_else(|| BrokerError::Retriable(format!("{partition}: the end is not known")))
+}
+
 /// A topic that must exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicSpec {
@@ -116,8 +138,16 @@ pub trait Broker: Send + Sync {
     fn reader(&self, partition: &Partition, from: StartPosition) -> Result<Box<dyn Reader>>;
     /// Opens a publisher. Fences any earlier one with the same `transactional_id`.
     fn publisher(&self, transactional_id: &str) -> Result<Box<dyn Publisher>>;
-    /// The first and the end offset of a partition.
+    /// The first and the end offset of a partition. A reader need not reach that end: see [`stable_end`].
     fn offsets(&self, partition: &Partition) -> Result<OffsetRange>;
+    /// The end of each partition, in order. It takes one request per broker, however many partitions there are.
+    fn end_offsets(&self, partitions: &[Partition], isolation: Isolation) -> Result<Vec<i64>>;
+    /// The offset of the first committed record with timestamp `millis` (since the Unix epoch) or later; the last
+    /// stable offset if there is none.
+    fn offset_at(&self, partition: &Partition, millis: i64) -> Result<i64>;
+    /// The settings of each topic, in order; `None` where the topic does not exist or the cluster does not let us see
+    /// its settings.
+    fn topic_settings(&self, topics: &[String]) -> Result<Vec<Option<TopicSettings>>>;
     /// The number of partitions of a topic; `None` if it does not exist.
     fn partitions(&self, topic: &str) -> Result<Option<i32>>;
     /// Asks for `topic`, which any broker of the cluster can answer, and waits for at most `timeout`.

@@ -41,6 +41,7 @@ impl EmbeddedBroker {
         let mut options = KafkaOptions::new(self.bootstrap_servers());
         options.fetch_wait = Duration::from_millis(5);
         options.session_timeout = Duration::from_secs(6);
+        options.describes_topics = false;
         options
     }
 }
@@ -48,7 +49,9 @@ impl EmbeddedBroker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::{Broker, MemberEvent, Partition, ProducerRecord, StartPosition, kafka::KafkaBroker};
+    use crate::broker::{
+        Broker, MemberEvent, Partition, ProducerRecord, StartPosition, kafka::KafkaBroker, stable_end,
+    };
 
     #[test]
     fn our_own_clients_work_with_the_embedded_broker() {
@@ -56,6 +59,7 @@ mod tests {
         embedded.create_topic("in", 2).unwrap();
         let broker = KafkaBroker::new(embedded.options()).unwrap();
         assert_eq!(broker.partitions("in").unwrap(), Some(2));
+        assert_eq!(broker.topic_settings(&["in".into()]).unwrap(), [None]);
         let mut member = broker.join("group", "member", &["in".into()]).unwrap();
         let mut publisher = broker.publisher("publisher").unwrap();
         let record = |payload| ProducerRecord {
@@ -91,6 +95,7 @@ mod tests {
         member.commit(&[(place.clone(), 2)]).unwrap();
 
         let end = broker.offsets(&place).unwrap().end;
+        assert_eq!(stable_end(&broker, &place).unwrap(), end);
         let mut reader = broker.reader(&place, StartPosition::Earliest).unwrap();
         let mut count = 0;
         for _ in 0..100 {

@@ -9,6 +9,7 @@ mod error_recovery;
 mod last_error;
 mod member;
 mod metadata;
+mod offset_query;
 mod options;
 mod producer;
 mod reader;

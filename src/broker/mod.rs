@@ -11,7 +11,10 @@ pub mod kafka;
 mod records;
 mod transaction_state;
 
-pub use client::{Broker, Member, MemberEvent, OffsetRange, Publisher, Reader, StartPosition, TopicSpec};
+pub use client::{
+    Broker, Isolation, Member, MemberEvent, OffsetRange, Publisher, Reader, StartPosition, TopicSettings, TopicSpec,
+    stable_end,
+};
 pub use errors::{BrokerError, Result};
 pub use records::{Batch, Partition, ProducerRecord, Record};
 pub use transaction_state::TransactionState;

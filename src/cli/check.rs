@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Duratio
 use super::data::{SAMPLE, common_seasons, seasons_text};
 use super::failure::{UNAVAILABLE, WRONG_CONFIGURATION};
 use crate::{
-    broker::{Broker, BrokerError, Partition, StartPosition, kafka::KafkaBroker},
+    broker::{Broker, BrokerError, Isolation, Partition, StartPosition, kafka::KafkaBroker},
     daemon::{
+        cleanup_policies,
         history::{self, NewestRecords},
         permissions,
         plan::{Plan, StreamPlan},
@@ -102,7 +103,8 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
     let missing = || "MISSING: create it, or correct its name".to_owned();
     for topic in plan.topics() {
         let found = permitted(partitions(broker, &topic, true))?.and_then(|count| count.ok_or_else(missing));
-        report("in", &topic, found.clone().map(counted));
+        let waiting = found.as_ref().map_or(Ok(None), |count| open_transactions(broker, &topic, *count))?;
+        report("in", &topic, found.clone().map(|count| counted(count) + &waiting.unwrap_or_default()));
         inputs.extend(found.ok().map(|count| (topic, count)));
     }
     for stream in &plan.streams {
@@ -124,6 +126,7 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
         });
         report("out", &topic.name, found);
     }
+    good &= cleanup_policies_fit(broker, plan, widest)?;
     // This id is not in use. The id of an instance would fence that instance.
     if let Err(why) = permitted(broker.publisher(&format!("{}.check", plan.app)))? {
         good = false;
@@ -170,6 +173,47 @@ fn readable_text(topic: &str, newest: &NewestRecords) -> String {
     let counts = format!("{topic}: {readable} of {records} newest records are readable");
     let Some(history::RefusedRecord { partition, offset, sample, rejection }) = refused else { return counts };
     format!("{counts}: {rejection}; {} ({topic}[{partition}] at offset {offset}: {sample})", rejection.reason.advice())
+}
+
+/// Prints what endangers the state: cleanup policies, and the partitions of the state topic. Returns whether a policy
+/// must be corrected.
+fn cleanup_policies_fit(broker: &KafkaBroker, plan: &Plan, widest: i32) -> Result<bool, BrokerError> {
+    let mut good = true;
+    let found = permitted(broker.partitions(&plan.state_topic))?.unwrap_or_default();
+    let notice = |count| cleanup_policies::state_partitions_notice(&plan.state_topic, count, widest);
+    if let Some(notice) = found.and_then(notice) {
+        println!("  note   {notice}");
+    }
+    let keyed = cleanup_policies::keyed_topics(plan);
+    let all: Vec<String> = keyed.iter().cloned().chain(plan.topics()).collect();
+    for (topic, policy) in all.iter().zip(cleanup_policies::of_topics(broker, &all)?) {
+        let Some(policy) = policy else { continue };
+        if keyed.contains(topic) {
+            if let Some(problem) = cleanup_policies::keyed_topic_problem(topic, policy) {
+                good = false;
+                println!("  policy {problem}");
+            }
+        } else if policy.compacts {
+            println!("  note   {}", cleanup_policies::compacted_input_notice(topic));
+        }
+    }
+    Ok(good)
+}
+
+/// Says how many records of a topic wait for open transactions of other producers; `None` where none does.
+fn open_transactions(broker: &KafkaBroker, topic: &str, partitions: i32) -> Result<Option<String>, BrokerError> {
+    let all: Vec<Partition> = (0..partitions).map(|number| Partition { topic: topic.into(), number }).collect();
+    // In this order, records that arrive in between do not count.
+    let ends = broker.end_offsets(&all, Isolation::Uncommitted)?;
+    let stable = broker.end_offsets(&all, Isolation::Committed)?;
+    let mut waiting = all.iter().zip(stable.iter().zip(&ends)).filter(|(_, (stable, end))| stable < end);
+    Ok(waiting.next().map(|(partition, (stable, end))| {
+        format!(
+            "; {partition}: {} records from offset {stable} on wait for an open transaction of their producer; it ends \
+             by itself after that producer's transaction.timeout.ms",
+            end - stable
+        )
+    }))
 }
 
 /// Number of partitions of a topic, `None` if it does not exist. With `read`, also tries to read it.

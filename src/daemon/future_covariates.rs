@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::plan::{FutureCovariatesPlan, StreamPlan};
-use crate::broker::{Batch, Broker, BrokerError, Partition, Reader, Record, StartPosition};
+use crate::broker::{Batch, Broker, BrokerError, Partition, Reader, Record, StartPosition, stable_end};
 use crate::engine::{Engine, TaskHandle};
 use crate::series::{FutureCovariateSpec, FutureCovariateTable, FutureValues};
 use crate::snapshot::CovariateWatermark;
@@ -130,7 +130,7 @@ pub struct FutureCovariateFeed {
     next: i64,
     /// A replay needs the records before this offset.
     replay_end: i64,
-    /// The end of the topic when the feed was opened.
+    /// The last stable offset of the topic when the feed was opened.
     end: i64,
     /// Rejected records that are not yet written as dead letters.
     pub dead_letters: Vec<RejectedCovariates>,
@@ -176,7 +176,7 @@ impl FutureCovariateFeed {
             waiting: VecDeque::new(),
             next: oldest_needed.unwrap_or(range.start),
             replay_end,
-            end: range.end,
+            end: stable_end(broker, &partition)?,
             dead_letters: Vec::new(),
             partition,
         })

@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{context::Context, partition_task::input_partition, reachability::Reachability};
-use crate::broker::Partition;
+use super::{
+    context::Context, open_transactions::OpenTransactions, partition_task::input_partition, reachability::Reachability,
+};
+use crate::broker::{Isolation, Partition};
 use crate::dashboard::state::{PartitionState, PartitionStatus};
 use crate::telemetry::metrics;
 
@@ -24,9 +26,10 @@ struct StreamSums {
 /// Measures until the process stops.
 pub fn run(context: &Context) -> Result<(), String> {
     let mut cluster = Reachability::new(context.clock.monotonic_micros());
+    let mut open_transactions = OpenTransactions::default();
     while !context.stopping() {
         let answers = cluster.ask(context);
-        measure(context, answers);
+        measure(context, answers, &mut open_transactions);
         let tasks = context.status.tasks();
         let serves = |stream: &str| tasks.iter().any(|(task, _)| *task.stream == *stream);
         context.status.refusals.report(&context.health, serves);
@@ -36,31 +39,26 @@ pub fn run(context: &Context) -> Result<(), String> {
 }
 
 /// Where the partitions end, as far as their brokers answer.
-fn ends(context: &Context) -> BTreeMap<Partition, i64> {
+fn ends(context: &Context, open_transactions: &mut OpenTransactions) -> BTreeMap<Partition, i64> {
     let partitions: BTreeSet<Partition> =
         context.status.tasks().iter().map(|(task, _)| input_partition(task)).collect();
-    let mut ends = BTreeMap::new();
-    for partition in partitions {
-        if context.stopping() {
-            break;
-        }
-        // A request without an answer takes its whole timeout: one is enough.
-        let Ok(range) = context.broker.offsets(&partition) else { break };
-        ends.insert(partition, range.end);
-    }
-    ends
+    let partitions: Vec<Partition> = partitions.into_iter().collect();
+    open_transactions.check(context, &partitions);
+    // A request without an answer takes its whole timeout. It asks for all partitions of a broker at once.
+    let ends = context.broker.end_offsets(&partitions, Isolation::Committed).unwrap_or_default();
+    partitions.into_iter().zip(ends).collect()
 }
 
 /// Measures once. The lag of a partition whose broker does not answer is unknown: neither 0 nor what it once was.
-fn measure(context: &Context, answers: bool) {
-    let ends = if answers { ends(context) } else { BTreeMap::new() };
+fn measure(context: &Context, answers: bool, open_transactions: &mut OpenTransactions) {
+    let ends = if answers { ends(context, open_transactions) } else { BTreeMap::new() };
     let streams = context.plan.streams.iter();
     let mut sums: BTreeMap<String, StreamSums> =
         streams.map(|stream| (stream.engine.name.to_string(), StreamSums::default())).collect();
     // Positions are read after the ends: what is served in between does not count as lag.
     for (task, status) in context.status.tasks() {
         let end = ends.get(&input_partition(&task));
-        let lag = end.map(|end| u64::try_from(end - status.position).unwrap_or(0));
+        let lag = end.map(|end| lag(*end, status.position, status.passed));
         let number = task.partition.to_string();
         let labels = [("stream", &*task.stream), ("topic", &*task.topic), ("partition", &*number)];
         // What is no number is not exposed.
@@ -89,10 +87,29 @@ fn measure(context: &Context, answers: bool) {
     }
 }
 
+/// Records before `end` that are not processed, for a task at `position` that has passed everything below `passed`. The
+/// offsets of markers count only where they are among unread records.
+fn lag(end: i64, position: i64, passed: i64) -> u64 {
+    u64::try_from(end - position.max(passed)).unwrap_or(0)
+}
+
 fn label(state: PartitionState) -> &'static str {
     match state {
         PartitionState::Created | PartitionState::Restoring => "restoring",
         PartitionState::Running => "running",
         PartitionState::Suspended => "suspended",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markers_at_the_end_are_no_lag() {
+        assert_eq!(lag(221, 210, 221), 0, "markers and aborted records are passed");
+        assert_eq!(lag(221, 210, 210), 11, "nothing is known of what follows");
+        assert_eq!(lag(230, 210, 221), 9, "new records follow the markers");
+        assert_eq!(lag(200, 210, 221), 0, "the end was asked for before the position");
     }
 }

@@ -1,11 +1,13 @@
 //! The daemon: its threads, the shards' poll loops, restores, commits and training.
 
+pub mod cleanup_policies;
 mod context;
 pub mod forecasts;
 pub mod future_covariates;
 mod initial_metrics;
 mod lag_monitor;
 mod model_subscription;
+mod open_transactions;
 mod partition_task;
 pub mod permissions;
 pub mod plan;

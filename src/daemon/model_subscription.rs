@@ -13,6 +13,9 @@ const READ_RECORDS: usize = 64;
 /// How long one read of [`ModelSubscription::catch_up`] waits for records.
 const CATCH_UP_WAIT: Duration = Duration::from_millis(100);
 
+/// Reads without a record after which the log says what is waited for: 3 s.
+const READS_BEFORE_NOTICE: u32 = 30;
+
 /// Versions of each stream that are kept: enough for a replay over one checkpoint interval, and for a rollback.
 pub const VERSIONS_KEPT: u64 = 8;
 
@@ -47,11 +50,20 @@ impl ModelSubscription {
         stopped: &dyn Fn() -> bool,
     ) -> Result<Option<Vec<PublishedVersion>>, BrokerError> {
         let end = broker.offsets(&self.partition)?.end;
-        let mut published = Vec::new();
+        let (mut published, mut empty_reads) = (Vec::new(), 0);
         while !stopped() {
             let found = self.read(CATCH_UP_WAIT, &mut published)?;
             if !found && self.reader.has_reached(end)? {
                 return Ok(Some(published));
+            }
+            empty_reads = if found { 0 } else { empty_reads + 1 };
+            if empty_reads == READS_BEFORE_NOTICE {
+                let Partition { topic, number } = &self.partition;
+                tracing::warn!(
+                    topic = %topic, partition = number, end,
+                    "waiting for an open transaction on the models topic: its writer has died in the middle of it, and \
+                     the cluster ends it after kafka.transaction_timeout"
+                );
             }
         }
         Ok(None)

@@ -1,6 +1,6 @@
 //! The ACLs that Foretide needs on a cluster with an authorizer, and no more.
 
-use super::{plan::Plan, topics};
+use super::{cleanup_policies, plan::Plan, topics};
 use crate::settings::Role;
 
 /// The kind of resource that a permission is for.
@@ -59,8 +59,13 @@ pub fn required(plan: &Plan, role: Role, create: bool) -> Vec<Permission> {
     let serves = role != Role::Train;
     let trains = role != Role::Score && plan.streams.iter().any(|stream| stream.training.is_some());
     let permission = |resource, name: &str, operations| Permission { resource, name: name.to_owned(), operations };
-    let mut all: Vec<Permission> =
-        plan.all_topics().iter().map(|topic| permission(Resource::Topic, topic, vec!["Read"])).collect();
+    let inputs = plan.topics();
+    let read = |topic: &String| {
+        // Whether an input topic is compacted decides when its series are snapshotted.
+        let operations = if inputs.contains(topic) { vec!["Read", "DescribeConfigs"] } else { vec!["Read"] };
+        permission(Resource::Topic, topic, operations)
+    };
+    let mut all: Vec<Permission> = plan.all_topics().iter().map(read).collect();
     for topic in topics::output_topics(plan, 1) {
         let mut operations = Vec::new();
         let read = topics::reads_own_topic(plan, role, &topic.name);
@@ -69,6 +74,7 @@ pub fn required(plan: &Plan, role: Role, create: bool) -> Vec<Permission> {
         operations.extend(written.then_some("Write"));
         // Every instance checks that the topics exist.
         operations.extend((!read && !written).then_some("Describe"));
+        operations.extend(cleanup_policies::keyed_topics(plan).contains(&topic.name).then_some("DescribeConfigs"));
         operations.extend(create.then_some("Create"));
         all.push(permission(Resource::Topic, &topic.name, operations));
     }
@@ -105,9 +111,9 @@ mod tests {
     #[test]
     fn a_scorer_may_not_write_weights_nor_a_trainer_forecasts() {
         let scorer = [
-            "Topic in Read",
-            "Topic foretide.state Read+Write",
-            "Topic foretide.models Read",
+            "Topic in Read+DescribeConfigs",
+            "Topic foretide.state Read+Write+DescribeConfigs",
+            "Topic foretide.models Read+DescribeConfigs",
             "Topic foretide.dead-letters Write",
             "Topic foretide.s.forecasts Write",
             "Group foretide Read",
@@ -116,9 +122,9 @@ mod tests {
         ];
         assert_eq!(lines(Role::Score, false), scorer);
         let trainer = [
-            "Topic in Read",
-            "Topic foretide.state Describe+Create",
-            "Topic foretide.models Read+Write+Create",
+            "Topic in Read+DescribeConfigs",
+            "Topic foretide.state Describe+DescribeConfigs+Create",
+            "Topic foretide.models Read+Write+DescribeConfigs+Create",
             "Topic foretide.dead-letters Describe+Create",
             "Topic foretide.s.forecasts Describe+Create",
             "Group foretide.trainer Read",
@@ -134,7 +140,7 @@ mod tests {
         let covariates = "future_covariates = { topic = \"weather\", values = [\"t\"], time = { field = \"at\" } }\n";
         for role in [Role::All, Role::Score, Role::Train] {
             let lines = lines_of(&format!("{CONFIGURATION}{covariates}"), role, false);
-            assert_eq!(lines[..2], ["Topic in Read", "Topic weather Read"], "{role}");
+            assert_eq!(lines[..2], ["Topic in Read+DescribeConfigs", "Topic weather Read"], "{role}");
         }
     }
 

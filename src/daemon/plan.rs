@@ -1,6 +1,6 @@
 //! What the process is configured to do. [`specs`](super::specs) makes it from the settings.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::{engine::StreamSpec, train::TrainSpec, wire::DecodeSpec};
 
@@ -15,6 +15,8 @@ pub struct Plan {
     pub state_topic: String,
     /// Its partitions. The states of an input partition are in partition `number % state_partitions`.
     pub state_partitions: i32,
+    /// The input topics that are compacted: a restore cannot rely on reading their records again.
+    pub compacted_inputs: BTreeSet<String>,
     /// The compacted topic of the weights.
     pub models_topic: String,
     /// The topic of records that cannot be used.

@@ -135,6 +135,8 @@ impl Shard {
         let copied = self.restores.poll_standby(&self.plan, &*self.broker, &self.transactional_id, now)?;
         if self.transaction.inbox.is_empty() && !self.restores.has_stale_state() {
             self.telemetry.report_if_due(&self.restores, &self.engine, now);
+            let member = &mut *self.membership.member;
+            self.telemetry.report_passed_if_due(&self.restores, &self.engine, member, now);
             return Ok(if rebalanced || restored || copied { PollOutcome::Progress } else { PollOutcome::Idle });
         }
         self.run_transaction()
@@ -288,6 +290,9 @@ impl Shard {
                 self.engine.recycle(output);
                 let unread = self.transaction.committed(committed);
                 self.read_again(unread)?;
+                // Nothing that was delivered waits to be processed now.
+                let member = &mut *self.membership.member;
+                self.telemetry.report_passed_if_due(&self.restores, &self.engine, member, committed);
                 Ok(PollOutcome::Committed)
             }
             Err(error @ (BrokerError::Retriable(_) | BrokerError::Aborted(_))) => {

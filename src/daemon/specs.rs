@@ -2,7 +2,7 @@
 
 mod kafka;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::tz::TimeZone;
 
@@ -63,7 +63,7 @@ pub enum StreamError {
     Forecast(#[from] ForecastSpecError),
 }
 
-/// The plan of the whole process. `state_partitions` is 1 until the supervisor has asked the cluster.
+/// The plan of the whole process. What it says of topics in the cluster is filled in by the supervisor.
 ///
 /// # Errors
 /// What is impossible in the settings.
@@ -74,6 +74,7 @@ pub fn plan(settings: &Settings) -> Result<Plan, SpecError> {
         streams: settings.stream.iter().map(|stream| stream_plan(settings, stream)).collect::<Result<_, _>>()?,
         state_topic: settings.state_topic(),
         state_partitions: 1,
+        compacted_inputs: BTreeSet::new(),
         models_topic: settings.models_topic(),
         dead_letter_topic: settings.dead_letters_topic(),
         commit_interval: micros(settings.commit_interval),

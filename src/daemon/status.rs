@@ -16,6 +16,8 @@ pub struct TaskStatus {
     pub state: PartitionState,
     /// The next input offset.
     pub position: i64,
+    /// No record is between `position` and this offset: it is behind transaction markers, too.
+    pub passed: i64,
     /// Its number of series.
     pub series: u64,
     /// Bytes of their states.
@@ -44,15 +46,26 @@ pub struct Status {
 }
 
 impl Status {
-    /// Sets where a task stands.
-    pub fn set(&self, task: &TaskId, status: TaskStatus) {
-        lock(&self.tasks).insert(task.clone(), status);
+    /// Sets where a task stands. While its position stays, so does what it is known to have passed.
+    pub fn set(&self, task: &TaskId, mut status: TaskStatus) {
+        let mut tasks = lock(&self.tasks);
+        if let Some(before) = tasks.get(task).filter(|before| before.position == status.position) {
+            status.passed = status.passed.max(before.passed);
+        }
+        tasks.insert(task.clone(), status);
     }
 
     /// Sets the next input offset of a task.
     pub fn advanced(&self, task: &TaskId, position: i64) {
         if let Some(status) = lock(&self.tasks).get_mut(task) {
-            status.position = position;
+            (status.position, status.passed) = (position, position);
+        }
+    }
+
+    /// Sets which offset a task at `position` has passed.
+    pub fn passed(&self, task: &TaskId, position: i64, passed: i64) {
+        if let Some(status) = lock(&self.tasks).get_mut(task).filter(|status| status.position == position) {
+            status.passed = passed.max(position);
         }
     }
 

@@ -80,8 +80,8 @@ fn wait_for_topics(context: &Context, create: bool) -> Result<Option<Plan>, Stri
         match topics::prepare(&*context.broker, &context.plan, create) {
             Ok(found) => {
                 context.health.forget("topics");
-                let plan = Plan { state_partitions: found.state_partitions, ..(*context.plan).clone() };
-                return Ok(Some(plan));
+                let topics::Topics { state_partitions, compacted_inputs, .. } = found;
+                return Ok(Some(Plan { state_partitions, compacted_inputs, ..(*context.plan).clone() }));
             }
             Err(BrokerError::Retriable(why) | BrokerError::Aborted(why) | BrokerError::Fenced(why)) => {
                 if let Some(LeftOut(left_out)) = LIMIT.admit(kind_of(&why), context.clock.monotonic_micros()) {

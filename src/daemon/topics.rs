@@ -1,8 +1,8 @@
 //! Checks the input topics, and creates the output topics where that is allowed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::plan::Plan;
+use super::{cleanup_policies, plan::Plan};
 use crate::broker::{Broker, BrokerError, TopicSpec};
 use crate::settings::Role;
 
@@ -16,9 +16,11 @@ pub struct Topics {
     pub inputs: BTreeMap<String, i32>,
     /// Partitions of the state topic.
     pub state_partitions: i32,
+    /// Input topics that are compacted.
+    pub compacted_inputs: BTreeSet<String>,
 }
 
-/// Checks all topics, and creates missing output topics where `create` allows it.
+/// Checks all topics, creates missing output topics where `create` allows it, and logs what endangers the state.
 ///
 /// # Errors [`BrokerError::Retriable`] while an input topic does not exist, [`BrokerError::Rejected`] with the command
 /// to run where an output topic is missing and may not be created, or the broker's.
@@ -56,7 +58,8 @@ pub fn prepare(broker: &dyn Broker, plan: &Plan, create: bool) -> Result<Topics,
         broker.create(&output)?;
     }
     let state_partitions = broker.partitions(&plan.state_topic)?.unwrap_or(1);
-    Ok(Topics { inputs, state_partitions })
+    let compacted_inputs = cleanup_policies::report(broker, plan, state_partitions, widest)?;
+    Ok(Topics { inputs, state_partitions, compacted_inputs })
 }
 
 /// The partitions of an input topic.

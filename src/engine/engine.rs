@@ -93,6 +93,12 @@ impl Engine {
         Some(self.tasks.open(Task::new(id, stream, position)))
     }
 
+    /// Snapshots every series of a task in each transaction that changes it, whatever share [`Engine::finish`] is
+    /// given: for input that cannot be read again.
+    pub fn snapshot_each_transaction(&mut self, task: TaskHandle) {
+        self.tasks.get_mut(task).snapshots_each_transaction = true;
+    }
+
     /// Closes a task and forgets its series. Must not be called while a transaction is open.
     pub fn close(&mut self, task: TaskHandle) {
         debug_assert!(self.open.pending.is_empty() && self.open.undo.is_empty(), "a transaction is open");
@@ -225,8 +231,10 @@ impl Engine {
         for (handle, task) in self.tasks.iter_mut() {
             let Some(before) = &task.rollback_point else { continue };
             let from = before.position;
-            let checkpoint_due = before.activations != task.activations.len() || task.covariates.is_dirty();
-            let due = if emit { task.series.due(snapshot_share) } else { 0 };
+            let each = task.snapshots_each_transaction;
+            let checkpoint_due = each || before.activations != task.activations.len() || task.covariates.is_dirty();
+            let share = if each { 1.0 } else { snapshot_share };
+            let due = if emit { task.series.due(share) } else { 0 };
             let shapes = &self.streams[task.stream].shapes;
             // Snapshots of one stream are about as long as each other.
             let mut capacity = 0;

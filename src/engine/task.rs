@@ -39,6 +39,8 @@ pub(super) struct Task {
     pub activations: Vec<WeightsActivation>,
     pub covariates: TaskCovariates,
     pub series: SeriesTable,
+    /// Whether every transaction snapshots all series that it changed, and writes the checkpoint.
+    pub snapshots_each_transaction: bool,
     /// Where a rollback of the open transaction returns to; none while the transaction has not touched the task.
     pub rollback_point: Option<RollbackPoint>,
 }
@@ -63,6 +65,7 @@ impl Task {
             activations: Vec::new(),
             covariates: TaskCovariates::default(),
             series: SeriesTable::default(),
+            snapshots_each_transaction: false,
             rollback_point: None,
         }
     }

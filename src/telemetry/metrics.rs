@@ -136,7 +136,11 @@ metrics! {
     DEGRADED = "foretide_stream_degraded", G, Count, ["stream"],
         "1 while a stream refuses at least half of its newest records (100 or more, at least 20 of them read), else 0.";
     LAG = "foretide_consumer_lag_records", G, Count, ["stream", "topic", "partition"],
-        "Records between the committed position and the end of the partition; absent while no broker answers.";
+        "Records between the committed position and the last stable offset of the partition. Transaction markers count \
+         only among unread records, and records of open transactions do not count. Absent while no broker answers.";
+    UNCOMMITTED = "foretide_uncommitted_records", G, Count, ["topic", "partition"],
+        "Offsets of an input partition behind its last stable offset: they wait for \
+         an open transaction of their producer.";
 
     // State.
     SERIES = "foretide_series", G, Count, ["stream"],
@@ -153,7 +157,12 @@ metrics! {
         "Records that a restoring partition still has to read: first of the state topic, then of the input; 0 once it \
          runs.";
     RESTORE_LOST = "foretide_restore_lost_records_total", C, Count, ["stream"],
-        "Input records that a restore needed and that retention had deleted.";
+        "Input records that a restore needed and that retention or compaction had deleted; of a compacted topic at \
+         most so many.";
+    RESTORE_REBUILT = "foretide_restore_rebuilt_total", C, Count, ["stream"],
+        "Restores of partitions whose state was missing in the state topic and was rebuilt from the input.";
+    RESTORE_LOST_SERIES = "foretide_restore_lost_series_total", C, Count, ["stream"],
+        "Series whose state was neither in the state topic nor could be rebuilt from the input.";
     RESTORE_SECONDS = "foretide_restore_seconds", H(DURATIONS), Seconds, ["stream"],
         "Time from the assignment of a partition until it was served.";
     STANDBY_BYTES = "foretide_standby_bytes", G, Bytes, ["shard"],

@@ -14,6 +14,10 @@ pub struct TaskCheckpoint {
     pub fingerprint: u64,
     /// The newest record of the input that was read. It distinguishes the topic from a recreated one of the same name.
     pub topic_fingerprint: Option<TopicFingerprint>,
+    /// How many series the task has. A restore that finds fewer lacks snapshots. It follows the other fields, and is
+    /// missing in the first records of this layout.
+    #[serde(skip)]
+    pub series: Option<u64>,
 }
 
 /// One record of a topic: where it is stored, and its timestamp.
@@ -31,7 +35,12 @@ impl TaskCheckpoint {
     /// # Errors
     /// [`StateError::Body`] where it cannot be encoded, which does not happen to a value in memory.
     pub fn to_bytes(&self) -> Result<Vec<u8>, StateError> {
-        postcard::to_stdvec(self).map_err(|error| StateError::Body(error.to_string()))
+        let error = |error: postcard::Error| StateError::Body(error.to_string());
+        let mut bytes = postcard::to_stdvec(self).map_err(error)?;
+        if let Some(series) = self.series {
+            bytes.extend(postcard::to_stdvec(&series).map_err(error)?);
+        }
+        Ok(bytes)
     }
 
     /// Reads the body of its envelope.
@@ -40,7 +49,12 @@ impl TaskCheckpoint {
     /// [`StateError::Body`] where the bytes are no task checkpoint, or more than one.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, StateError> {
         let wrong = |problem| StateError::Body(format!("task checkpoint: {problem}"));
-        let (checkpoint, rest) = postcard::take_from_bytes(bytes).map_err(|error| wrong(error.to_string()))?;
+        let (mut checkpoint, mut rest): (Self, _) =
+            postcard::take_from_bytes(bytes).map_err(|error| wrong(error.to_string()))?;
+        if !rest.is_empty() {
+            let (series, after) = postcard::take_from_bytes(rest).map_err(|error| wrong(error.to_string()))?;
+            (checkpoint.series, rest) = (Some(series), after);
+        }
         if !rest.is_empty() {
             return Err(wrong(format!("{} bytes too many", rest.len())));
         }
@@ -64,7 +78,9 @@ mod tests {
             ],
         };
         let topic_fingerprint = Some(TopicFingerprint { offset: 899, timestamp: -5 });
-        let checkpoint = TaskCheckpoint { progress, fingerprint: u64::MAX, topic_fingerprint };
+        let first = TaskCheckpoint { progress, fingerprint: u64::MAX, topic_fingerprint, series: None };
+        assert_eq!(TaskCheckpoint::from_bytes(&first.to_bytes().unwrap()).unwrap(), first);
+        let checkpoint = TaskCheckpoint { series: Some(1_000), ..first };
         let mut bytes = checkpoint.to_bytes().unwrap();
         assert_eq!(TaskCheckpoint::from_bytes(&bytes).unwrap(), checkpoint);
         bytes.push(0);

@@ -4,6 +4,7 @@
 mod generated;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod offsets;
 mod support;
 mod topics;
 

@@ -68,6 +68,7 @@ pub struct Daemon {
     app: String,
     streams: String,
     trained: bool,
+    checkpoint_interval: &'static str,
     running: BTreeMap<String, (Process, u16)>,
 }
 
@@ -75,7 +76,8 @@ impl Daemon {
     pub fn new(app: &str, streams: &[Stream<'_>]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let streams = streams.iter().map(|stream| stream.toml(stream.extra.contains("training"))).collect();
-        Self { folder, app: app.to_owned(), streams, trained: false, running: BTreeMap::new() }
+        let running = BTreeMap::new();
+        Self { folder, app: app.to_owned(), streams, trained: false, checkpoint_interval: "2s", running }
     }
 
     pub fn trained(mut self) -> Self {
@@ -83,13 +85,28 @@ impl Daemon {
         self
     }
 
+    /// With another interval between two snapshots of a series than two seconds.
+    pub fn checkpointed(mut self, every: &'static str) -> Self {
+        self.checkpoint_interval = every;
+        self
+    }
+
     /// What `check --connect` says with the configuration of a replica that was started.
     pub fn check(&self, name: &str) -> String {
+        let (code, text) = self.run(name, &["check", "--connect"]);
+        assert_eq!(code, Some(0), "{text}");
+        text
+    }
+
+    /// Runs a command with the configuration of a replica that was started. Returns its exit code, 124 where it takes
+    /// more than two minutes, and what it prints.
+    pub fn run(&self, name: &str, command: &[&str]) -> (Option<i32>, String) {
         let path = self.folder.path().join(format!("{name}.toml"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_foretide"));
-        let output = command.args(["check", "--connect", "--config"]).arg(path).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
+        let mut limited = Command::new("timeout");
+        limited.args(["120", env!("CARGO_BIN_EXE_foretide")]).args(command).arg("--config").arg(path);
+        let output = limited.current_dir(self.folder.path()).output().unwrap();
+        let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        (output.status.code(), text)
     }
 
     /// Starts a replica and waits until it is ready.
@@ -97,10 +114,11 @@ impl Daemon {
         let port = free_port();
         let config = format!(
             "app = {:?}\ninstance = {name:?}\nrole = {:?}\ncommit_interval = \"50ms\"\n\
-             checkpoint_interval = \"2s\"\nshards = 1\n[kafka]\n\
+             checkpoint_interval = {:?}\nshards = 1\n[kafka]\n\
              brokers = [{:?}]\nsession_timeout = \"6s\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n{}",
             self.app,
             if self.trained { "all" } else { "score" },
+            self.checkpoint_interval,
             kafka().servers,
             self.streams
         );

@@ -14,27 +14,27 @@ use crate::{
     support::{Daemon, Stream, forecasts},
 };
 
-const MINUTE: i64 = 60_000;
-const START: i64 = 1_700_000_040_000;
+pub const MINUTE: i64 = 60_000;
+pub const START: i64 = 1_700_000_040_000;
 
 /// Readings of one series in some minutes, in a partition.
-fn readings(series: &str, partition: i32, minutes: std::ops::Range<i64>) -> Vec<Input> {
+pub fn readings(series: &str, partition: i32, minutes: std::ops::Range<i64>) -> Vec<Input> {
     let payload = |minute: i64| format!("{{\"time\":{},\"value\":{}}}", START + minute * MINUTE, minute % 7);
     minutes.map(|minute| Input::new(series, payload(minute)).at(partition)).collect()
 }
 
-fn stream(topic: &str) -> Stream<'_> {
+pub fn stream(topic: &str) -> Stream<'_> {
     Stream { topic, values: vec!["value"], key: "\"record\"", interval: "1m", extra: "season = \"none\"" }
 }
 
-fn wait_for_position(app: &str, topic: &str, partition: i32, position: i64) {
+pub fn wait_for_position(app: &str, topic: &str, partition: i32, position: i64) {
     wait_for(&format!("{app} to stand at {position} of {topic}[{partition}]"), LIMIT, || {
         std::thread::sleep(Duration::from_millis(200));
         (group_offset(kafka(), app, topic, partition) == Some(position)).then_some(())
     });
 }
 
-fn topics(arguments: &[&str]) {
+pub fn topics(arguments: &[&str]) {
     let kafka = kafka();
     let asked = [&["--bootstrap-server", &kafka.servers], arguments].concat();
     kafka.tool("org.apache.kafka.tools.TopicCommand", &asked);
@@ -50,7 +50,7 @@ fn recreate(topic: &str) {
 }
 
 /// Deletes the records of a partition below an offset, as retention would.
-fn delete_records(topic: &str, offset: i64) {
+pub fn delete_records(topic: &str, offset: i64) {
     let kafka = kafka();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("offsets.json");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
-    producer::{BaseProducer, BaseRecord, Producer},
+    producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
 };
 
 use super::kafka::Kafka;
@@ -61,6 +61,47 @@ pub fn produce(kafka: &Kafka, topic: &str, records: impl IntoIterator<Item = Inp
         producer.poll(Duration::ZERO);
     }
     producer.flush(Duration::from_secs(30)).expect("the broker takes the records");
+}
+
+/// A producer that writes in transactions. A transaction that it leaves open ends after a quarter of an hour.
+pub struct TransactionalProducer(ThreadedProducer<DefaultProducerContext>);
+
+impl TransactionalProducer {
+    /// Starts a producer, and fences an earlier one with the same id.
+    pub fn start(kafka: &Kafka, id: &str) -> Self {
+        let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+            .set("bootstrap.servers", &kafka.servers)
+            .set("transactional.id", id)
+            .set("transaction.timeout.ms", "900000")
+            .create()
+            .expect("a producer");
+        producer.init_transactions(Duration::from_secs(30)).expect("a transactional id");
+        Self(producer)
+    }
+
+    /// Begins a transaction, and waits until the broker has its records.
+    pub fn begin(&self, topic: &str, records: impl IntoIterator<Item = Input>) {
+        self.0.begin_transaction().expect("no transaction is open");
+        for record in records {
+            let mut rest = BaseRecord::<[u8], [u8]>::to(topic);
+            rest.partition = record.partition;
+            rest.key = record.key.as_deref();
+            rest.payload = record.payload.as_deref();
+            rest.timestamp = record.timestamp;
+            self.0.send(rest).map_err(|(error, _)| error).expect("the queue has room");
+        }
+        self.0.flush(Duration::from_secs(30)).expect("the broker takes the records");
+    }
+
+    /// Commits the open transaction.
+    pub fn commit(&self) {
+        self.0.commit_transaction(Duration::from_secs(30)).expect("the transaction is committed");
+    }
+
+    /// Aborts the open transaction.
+    pub fn abort(&self) {
+        self.0.abort_transaction(Duration::from_secs(30)).expect("the transaction is aborted");
+    }
 }
 
 /// A consumer of the committed records of some partitions, from their start, without a group.

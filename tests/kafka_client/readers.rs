@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use foretide::{
-    broker::{Broker, BrokerError, OffsetRange, Reader, StartPosition, TopicSpec},
+    broker::{Broker, BrokerError, Isolation, OffsetRange, Partition, Reader, StartPosition, TopicSpec, stable_end},
     env::{Clock, SystemClock},
 };
 
@@ -64,6 +64,8 @@ fn a_reader_detects_the_end_behind_markers_aborts_and_open_transactions() {
         assert!(!reader.has_reached(5).unwrap(), "the open transaction holds it back");
         assert!(reader.has_reached(4).unwrap());
     }
+    assert_eq!(stable_end(&broker, &place).unwrap(), 4);
+    assert_eq!(broker.end_offsets(std::slice::from_ref(&place), Isolation::Uncommitted).unwrap(), [5]);
     member.abort().unwrap();
     for reader in [&mut reader, &mut late] {
         wait_for("the end", LIMIT, || {
@@ -92,6 +94,8 @@ fn kafka_readers_start_at_the_requested_position() {
     assert_eq!(read(StartPosition::Offset(2)), ["3000"]);
     assert_eq!(read(StartPosition::Timestamp(start + 1001)), ["2000", "3000"]);
     assert!(read(StartPosition::Timestamp(start + 4000)).is_empty());
+    let offset_at = |millis| broker.offset_at(&at(&topic, 0), millis).unwrap();
+    assert_eq!([offset_at(-5), offset_at(start + 1001), offset_at(start + 4000)], [0, 1, 3]);
     let beyond = broker.reader(&at(&topic, 0), StartPosition::Offset(9)).err().unwrap();
     assert!(matches!(beyond, BrokerError::Rejected(_)), "{beyond:?}");
 
@@ -108,6 +112,32 @@ fn kafka_readers_start_at_the_requested_position() {
     // A rollback to a deleted position.
     member.start(&at(&topic, 0), 0).unwrap();
     assert_eq!(values(&records(&mut *member)), ["3000"]);
+}
+
+/// One call for all partitions says the same as one for each, and takes less time.
+#[test]
+fn the_ends_of_many_partitions_are_asked_for_at_once() {
+    let kafka = kafka();
+    let (topic, other) = (kafka.topic("wide", 200), kafka.topic("narrow", 1));
+    produce(kafka, &topic, (0..1_000).map(|index| Input::new(index.to_string(), "x")));
+    produce(kafka, &other, (0..3).map(|_| Input::new("s", "x").at(0)));
+    let broker = kafka.broker();
+    let partitions: Vec<Partition> = (0..200).rev().map(|number| at(&topic, number)).chain([at(&other, 0)]).collect();
+    let clock = SystemClock::new();
+    let mut passed = Vec::new();
+    let single: Vec<i64> = partitions.iter().map(|partition| broker.offsets(partition).unwrap().end).collect();
+    passed.push(clock.monotonic_micros());
+    for isolation in [Isolation::Committed, Isolation::Uncommitted] {
+        // The first call opens a connection.
+        broker.end_offsets(&partitions[..1], isolation).unwrap();
+        let start = clock.monotonic_micros();
+        assert_eq!(broker.end_offsets(&partitions, isolation).unwrap(), single);
+        passed.push(clock.monotonic_micros() - start);
+    }
+    println!("ends of 201 partitions: one by one {} us, at once {} us and {} us", passed[0], passed[1], passed[2]);
+    assert_eq!(single.iter().sum::<i64>(), 1_003);
+    assert!(broker.end_offsets(&[], Isolation::Committed).unwrap().is_empty());
+    assert!(broker.end_offsets(&[at(&other, 7)], Isolation::Committed).is_err());
 }
 
 fn delete_below(topic: &str, offset: i64) {

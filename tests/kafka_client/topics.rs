@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use foretide::{
     broker::{
-        Broker, BrokerError, StartPosition, TopicSpec,
+        Broker, BrokerError, Isolation, StartPosition, TopicSpec,
         kafka::{KafkaBroker, KafkaOptions},
     },
     env::{Clock, SystemClock},
@@ -83,6 +83,17 @@ fn a_topic_gets_the_requested_replication_factor() {
 }
 
 #[test]
+fn the_settings_of_topics_are_seen() {
+    let broker = kafka().broker();
+    let names = [kafka().topic("plain", 1), unique("missing"), unique("compacted")];
+    let spec = TopicSpec { name: names[2].clone(), partitions: 1, compacted: true, max_record_bytes: 4 << 20 };
+    broker.create(&spec).unwrap();
+    let found = broker.topic_settings(&names).unwrap();
+    let policy = |index: usize| Some(found[index].as_ref()?["cleanup.policy"].as_str());
+    assert_eq!([policy(0), policy(1), policy(2)], [Some("delete"), None, Some("compact")]);
+}
+
+#[test]
 fn an_unreachable_broker_gives_a_clear_error_in_time() {
     let clock = SystemClock::new();
     let mut options = KafkaOptions::new("127.0.0.1:1");
@@ -95,7 +106,10 @@ fn an_unreachable_broker_gives_a_clear_error_in_time() {
     errors.extend(
         broker.create(&TopicSpec { name: "any".into(), partitions: 1, compacted: false, max_record_bytes: 1 }).err(),
     );
-    assert_eq!(errors.len(), 6);
+    errors.extend(broker.end_offsets(&[at("any", 0)], Isolation::Committed).err());
+    errors.extend(broker.end_offsets(&[at("any", 0)], Isolation::Uncommitted).err());
+    errors.extend(broker.topic_settings(&["any".into()]).err());
+    assert_eq!(errors.len(), 9);
     for error in errors {
         let text = error.to_string();
         assert!(matches!(error, BrokerError::Retriable(_)), "{error:?}");

@@ -7,7 +7,7 @@ use foretide::broker::{Broker, BrokerError, MemberEvent};
 use crate::{
     IDLE, LIMIT, SOON, assigned, at,
     harness::{
-        client::{ConsumerRecord, Input, consume, group_offset, produce},
+        client::{ConsumerRecord, Input, TransactionalProducer, consume, group_offset, produce},
         kafka::kafka,
         unique, wait_for,
     },
@@ -35,6 +35,7 @@ fn records_and_offsets_of_a_transaction_appear_together_or_not_at_all() {
     // After the rollback the same records come again.
     member.start(&at(&source, 0), 0).unwrap();
     assert_eq!(values(&records(&mut *member)), ["one", "two"]);
+    assert_eq!(member.delivery_positions().unwrap(), [(at(&source, 0), 2)]);
 
     member.begin().unwrap();
     member.send(out(&sink, b"committed")).unwrap();
@@ -49,6 +50,37 @@ fn records_and_offsets_of_a_transaction_appear_together_or_not_at_all() {
     assert_eq!((seen[0].text().as_str(), seen[0].key.as_deref()), ("committed", Some(b"key".as_slice())));
     assert_eq!(seen[0].headers, [("a".to_string(), b"1".to_vec()), ("b".to_string(), Vec::new())]);
     assert_eq!(seen[0].offset, 2, "after the aborted record and its marker");
+}
+
+#[test]
+fn delivery_passes_markers_and_aborted_records() {
+    let kafka = kafka();
+    let source = kafka.topic("in", 2);
+    let upstream = TransactionalProducer::start(kafka, &unique("upstream"));
+    let record = |text: &str| Input::new("s", text).at(0);
+    upstream.begin(&source, ["one", "two"].map(record));
+    upstream.commit();
+    upstream.begin(&source, [record("aborted")]);
+    upstream.abort();
+    let broker = kafka.broker();
+    let mut member = join(&broker, &unique("group"), &unique("id"), &source);
+    assert_eq!(assigned(&mut *member).len(), 2);
+    assert_eq!(member.delivery_positions().unwrap(), [], "nothing is started");
+    (0..2).for_each(|number| member.start(&at(&source, number), 0).unwrap());
+    assert_eq!(values(&records(&mut *member)), ["one", "two"]);
+    let mut passed = |offset| {
+        wait_for("delivery to pass the markers", LIMIT, || {
+            assert_eq!(member.poll(SOON, 10).unwrap(), None);
+            let positions = member.delivery_positions().unwrap();
+            positions.contains(&(at(&source, 0), offset)).then_some(())
+        });
+    };
+    passed(5);
+    upstream.begin(&source, [record("open")]);
+    std::thread::sleep(SOON);
+    passed(5);
+    upstream.abort();
+    passed(7);
 }
 
 #[test]

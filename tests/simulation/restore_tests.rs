@@ -1,4 +1,5 @@
-//! Single restores: from a standby copy, of a recreated topic, after retention, past unusable records.
+//! Single restores: from a standby copy, of a recreated topic, after retention or compaction, past unusable records,
+//! without a state.
 
 use std::{cell::Cell, collections::BTreeMap, sync::Arc};
 
@@ -7,7 +8,7 @@ use rand_pcg::Pcg64Mcg;
 
 use super::{
     outcome::{Changes, Output},
-    scenario::{self, DEAD, FORECASTS, GROUP, INPUT, MINUTE, MODELS, STATE, STREAM},
+    scenario::{self, COVARIATES, DEAD, FORECASTS, GROUP, INPUT, MINUTE, MODELS, STATE, STREAM},
 };
 use crate::memory::MemoryCluster;
 use foretide::{
@@ -43,8 +44,13 @@ impl Fixture {
 
     /// A reading of each of six series in each of some minutes.
     fn append(&self, minutes: std::ops::Range<i64>) {
+        self.append_of(minutes, 0..6);
+    }
+
+    /// A reading of each of some series in each of some minutes.
+    fn append_of(&self, minutes: std::ops::Range<i64>, series: std::ops::Range<i64>) {
         for minute in minutes {
-            for series in 0..6 {
+            for series in series.clone() {
                 let payload = format!("{{\"time\":{},\"value\":{}}}", minute * MINUTE, minute * 3 + series);
                 let (key, partition) = (format!("s{series}"), series as i32 % self.partitions());
                 let (key, payload) = (Some(key.as_bytes()), Some(payload.as_bytes()));
@@ -301,4 +307,120 @@ fn an_open_transaction_on_the_models_topic_does_not_delay_a_stop() {
     assert_eq!(calls.get(), 6, "it asks each time round");
     fixture.cluster.delay_markers(false);
     assert!(join(&|| false).is_ok());
+}
+
+/// The state topic is emptied, or an input partition's state is no longer where it is looked for. The input is read
+/// again without forecasting it twice, and the forecasts go on as if nothing had happened.
+#[test]
+fn missing_state_is_rebuilt_from_the_input() {
+    for emptied in [true, false] {
+        let mut fixture = Fixture::new(|plan| plan.state_partitions = 1);
+        [INPUT, COVARIATES].map(|topic| fixture.cluster.add_partitions(topic, 3).unwrap());
+        let (mut shard, _) = fixture.join("first");
+        fixture.append(0..40);
+        fixture.settle(&mut [&mut shard]);
+        shard.leave().unwrap();
+        let moved = if emptied {
+            fixture.cluster.recreate_topic(STATE, false).unwrap();
+            fixture.partitions()
+        } else {
+            // The state of partition n is looked for in partition n % 2 from now on.
+            fixture.cluster.add_partitions(STATE, 2).unwrap();
+            fixture.plan = Arc::new(Plan { state_partitions: 2, ..(*fixture.plan).clone() });
+            1
+        };
+        let (mut shard, _) = fixture.join("second");
+        fixture.settle(&mut [&mut shard]);
+        let stats = shard.restore_stats();
+        assert_eq!(stats.iter().map(|stats| stats.rebuilt).sum::<usize>() as i32, moved, "{stats:?}");
+        assert!(stats.iter().all(|stats| stats.lost == 0), "{stats:?}");
+        fixture.append(40..50);
+        fixture.settle(&mut [&mut shard]);
+        Output::committed(&fixture.cluster).assert_is(&fixture.reference());
+    }
+}
+
+/// The state topic has lost the snapshots of series that have been silent since; the checkpoint is newer and still
+/// there.
+#[test]
+fn missing_snapshots_of_silent_series_are_noticed_and_rebuilt() {
+    let fixture = Fixture::new(|plan| plan.checkpoint_interval = 0);
+    let (mut shard, _) = fixture.join("first");
+    fixture.append(0..40);
+    fixture.settle(&mut [&mut shard]);
+    let state = |number| Partition { topic: STATE.into(), number };
+    let partitions = 0..fixture.plan.state_partitions;
+    let ends: Vec<i64> =
+        partitions.clone().map(|number| fixture.cluster.offsets(&state(number)).unwrap().end).collect();
+    // One series of each partition goes on.
+    fixture.append_of(40..45, 0..i64::from(fixture.partitions()));
+    fixture.settle(&mut [&mut shard]);
+    shard.leave().unwrap();
+    for (number, end) in partitions.zip(ends) {
+        fixture.cluster.truncate_before(&state(number), end).unwrap();
+    }
+    let (mut shard, _) = fixture.join("second");
+    fixture.settle(&mut [&mut shard]);
+    let stats = shard.restore_stats();
+    assert!(stats.iter().all(|stats| stats.rebuilt == 1 && stats.lost_series == 0), "{stats:?}");
+    fixture.append(45..50);
+    fixture.settle(&mut [&mut shard]);
+    Output::committed(&fixture.cluster).assert_is(&fixture.reference());
+}
+
+/// What retention has deleted of the input of a missing state is counted.
+#[test]
+fn what_cannot_be_rebuilt_is_counted() {
+    let fixture = Fixture::new(|_| {});
+    let (mut shard, _) = fixture.join("first");
+    fixture.append(0..40);
+    fixture.settle(&mut [&mut shard]);
+    shard.leave().unwrap();
+    fixture.cluster.recreate_topic(STATE, false).unwrap();
+    for number in 0..fixture.partitions() {
+        fixture.cluster.truncate_before(&Partition { topic: INPUT.into(), number }, 30).unwrap();
+    }
+    let before = forecasts(&fixture);
+    let (mut shard, _) = fixture.join("second");
+    fixture.settle(&mut [&mut shard]);
+    let stats = shard.restore_stats();
+    assert!(stats.iter().all(|stats| (stats.rebuilt, stats.lost) == (1, 30)), "{stats:?}");
+    assert_eq!(forecasts(&fixture), before, "a replay writes nothing");
+    fixture.append(40..45);
+    fixture.settle(&mut [&mut shard]);
+    assert!(forecasts(&fixture) > before);
+}
+
+/// Compaction deletes most of the input that was read. Where the topic is known to be compacted, no restore needs it.
+/// Where the state is older, what is missing is counted.
+#[test]
+fn compacted_input_is_not_needed_again_or_counted() {
+    let mut undisturbed = None;
+    for (known, compacts) in [(true, false), (true, true), (false, true)] {
+        let mut fixture = Fixture::new(|plan| {
+            plan.checkpoint_interval = u64::MAX;
+            plan.compacted_inputs.extend(known.then(|| INPUT.into()));
+        });
+        let (mut shard, process) = fixture.join("first");
+        fixture.append(0..40);
+        fixture.settle(&mut [&mut shard]);
+        process.faults().crash();
+        drop(shard);
+        fixture.cluster.expire("first");
+        if compacts {
+            fixture.cluster.compact(INPUT).unwrap();
+        }
+        fixture.plan = Arc::new(Plan { compacted_inputs: [INPUT.into()].into(), ..(*fixture.plan).clone() });
+        let (mut shard, _) = fixture.join("second");
+        fixture.settle(&mut [&mut shard]);
+        let stats = shard.restore_stats();
+        assert_eq!(stats.iter().all(|stats| stats.replayed == 0), known, "{stats:?}");
+        assert_eq!(stats.iter().all(|stats| stats.lost > 0), !known, "{stats:?}");
+        fixture.append(40..50);
+        fixture.settle(&mut [&mut shard]);
+        let output = Output::committed(&fixture.cluster);
+        if known {
+            output.assert_is(undisturbed.get_or_insert_with(|| Output::committed(&fixture.cluster)));
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! What a seed decides in advance: the topics' sizes, the stream, the limits.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use rand::{Rng, seq::IndexedRandom};
 use rand_pcg::Pcg64Mcg;
@@ -128,6 +128,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
         }],
         state_topic: STATE.into(),
         state_partitions,
+        compacted_inputs: BTreeSet::new(),
         models_topic: MODELS.into(),
         dead_letter_topic: DEAD.into(),
         commit_interval: 10_000,

@@ -3,14 +3,19 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rdkafka::topic_partition_list::Offset;
+
 use super::deadline::monotonic_micros;
 use super::member::KafkaMember;
 use super::metadata::MetadataClient;
+use super::offset_query;
 use super::options::KafkaOptions;
 use super::producer::{KafkaPublisher, TransactionalProducer};
 use super::reader::KafkaReader;
 use super::reader_pool::ReaderPool;
-use crate::broker::client::{Broker, Member, OffsetRange, Publisher, Reader, StartPosition, TopicSpec};
+use crate::broker::client::{
+    Broker, Isolation, Member, OffsetRange, Publisher, Reader, StartPosition, TopicSettings, TopicSpec,
+};
 use crate::broker::errors::Result;
 use crate::broker::records::Partition;
 use crate::telemetry::{LeftOut, LogLimit};
@@ -75,6 +80,34 @@ impl Broker for KafkaBroker {
 
     fn offsets(&self, partition: &Partition) -> Result<OffsetRange> {
         self.metadata().offsets(partition)
+    }
+
+    fn end_offsets(&self, partitions: &[Partition], isolation: Isolation) -> Result<Vec<i64>> {
+        match isolation {
+            _ if partitions.is_empty() => Ok(Vec::new()),
+            Isolation::Uncommitted => self.metadata().high_watermarks(partitions),
+            Isolation::Committed => {
+                self.readers.ask(&self.options, "asking for last stable offsets", |client, left| {
+                    offset_query::ends(client, partitions, left)
+                })
+            }
+        }
+    }
+
+    fn offset_at(&self, partition: &Partition, millis: i64) -> Result<i64> {
+        let operation = format!("looking for the offset of a time in {partition}");
+        self.readers.ask(&self.options, &operation, |client, left| {
+            let partitions = std::slice::from_ref(partition);
+            let found = offset_query::offsets_at(client, partitions, Offset::Offset(millis.max(0)), left)?;
+            match found.first() {
+                Some(Some(offset)) => Ok(*offset),
+                _ => Ok(offset_query::ends(client, partitions, left)?.first().copied().unwrap_or(0)),
+            }
+        })
+    }
+
+    fn topic_settings(&self, topics: &[String]) -> Result<Vec<Option<TopicSettings>>> {
+        self.metadata().topic_settings(topics)
     }
 
     fn partitions(&self, topic: &str) -> Result<Option<i32>> {

@@ -6,7 +6,7 @@ use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 
 use super::contexts::{Change, ConsumerCallbacks, Rebalance};
 use super::convert::{partition_list, push};
@@ -356,6 +356,23 @@ impl Member for KafkaMember {
 
     fn abort(&mut self) -> Result<()> {
         self.producer.abort()
+    }
+
+    fn delivery_positions(&mut self) -> Result<Vec<(Partition, i64)>> {
+        let delivering = self.assignments.iter().filter(|(_, assignment)| assignment.delivering);
+        let delivering: BTreeMap<&Partition, i64> =
+            delivering.map(|(partition, assignment)| (partition, assignment.next)).collect();
+        // librdkafka's position passes over markers once the application has polled what comes before them.
+        let answer = self.consumer.position().map_err(|error| self.explain("asking for positions", &error))?;
+        let position = |element: TopicPartitionListElem<'_>| {
+            let Offset::Offset(offset) = element.offset() else { return None };
+            let partition = Partition::new(element.topic(), element.partition());
+            // Records that are fetched and not delivered yet are not passed.
+            let prefetched = self.prefetched.as_ref().is_some_and(|batch| batch.partition == partition);
+            let next = delivering.get(&partition).filter(|_| !prefetched)?;
+            Some((partition, offset.max(*next)))
+        };
+        Ok(answer.elements().into_iter().filter_map(position).collect())
     }
 
     fn leave(&mut self) -> Result<()> {

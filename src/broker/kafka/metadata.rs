@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as C};
 
-use super::{access_errors, contexts::ConsumerCallbacks, deadline::Deadline, error_recovery, options::KafkaOptions};
-use crate::broker::client::{OffsetRange, TopicSpec};
+use super::{
+    access_errors, contexts::ConsumerCallbacks, deadline::Deadline, error_recovery, offset_query, options::KafkaOptions,
+};
+use crate::broker::client::{OffsetRange, TopicSettings, TopicSpec};
 use crate::broker::errors::{BrokerError, Result};
 use crate::broker::records::Partition;
 
@@ -37,6 +39,7 @@ pub(super) struct MetadataClient {
     servers: String,
     timeout: Duration,
     replication: Option<i32>,
+    describes_topics: bool,
     authentication_failed: AtomicBool,
 }
 
@@ -51,6 +54,7 @@ impl MetadataClient {
             servers: options.bootstrap_servers.clone(),
             timeout: options.request_timeout,
             replication: options.replication,
+            describes_topics: options.describes_topics,
             authentication_failed: AtomicBool::new(false),
         })
     }
@@ -141,6 +145,12 @@ impl MetadataClient {
         }
     }
 
+    /// The high watermark of each partition, in order.
+    pub(super) fn high_watermarks(&self, partitions: &[Partition]) -> Result<Vec<i64>> {
+        let answer = self.retry(self.timeout, |left| offset_query::ends(&self.consumer, partitions, left));
+        answer.map_err(|error| self.explain("asking for the ends of partitions", &error))
+    }
+
     /// `offset`, or the oldest offset if retention has deleted it.
     ///
     /// # Errors
@@ -175,11 +185,42 @@ impl MetadataClient {
         answer.map(drop).map_err(|error| self.explain_within(timeout, "asking any broker", &error))
     }
 
+    fn admin(&self, operation: &str) -> Result<AdminClient<ConsumerCallbacks>> {
+        let created = self.config.create_with_context(ConsumerCallbacks::default());
+        created.map_err(|error| self.explain(operation, &error))
+    }
+
+    fn admin_options(&self) -> AdminOptions {
+        AdminOptions::new().request_timeout(Some(self.timeout))
+    }
+
+    pub(super) fn topic_settings(&self, topics: &[String]) -> Result<Vec<Option<TopicSettings>>> {
+        if !self.describes_topics {
+            return Ok(vec![None; topics.len()]);
+        }
+        let operation = "asking for the settings of topics";
+        let admin = self.admin(operation)?;
+        let asked: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
+        let answer = match block_on(admin.describe_configs(&asked, &self.admin_options())) {
+            Ok(answer) => answer,
+            Err(error) => match self.explain(operation, &error) {
+                // A cluster may not know this request.
+                BrokerError::Rejected(_) | BrokerError::Fatal(_) => return Ok(vec![None; topics.len()]),
+                other => return Err(other),
+            },
+        };
+        // rdkafka gives a topic that cannot be described an empty list.
+        let settings = |described: Result<ConfigResource, C>| {
+            let ConfigResource { entries, .. } = described.ok().filter(|resource| !resource.entries.is_empty())?;
+            Some(entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect())
+        };
+        Ok(answer.into_iter().map(settings).collect())
+    }
+
     pub(super) fn create(&self, spec: &TopicSpec) -> Result<()> {
         let operation = format!("creating topic {}", spec.name);
         let explain = |error: &KafkaError| self.explain(&operation, error);
-        let admin: AdminClient<ConsumerCallbacks> =
-            self.config.create_with_context(ConsumerCallbacks::default()).map_err(|error| explain(&error))?;
+        let admin = self.admin(&operation)?;
         let bytes = (spec.max_record_bytes + BATCH_HEADER_BYTES).to_string();
         // -1 is the cluster's default.
         let replication = TopicReplication::Fixed(self.replication.unwrap_or(-1));
@@ -192,7 +233,7 @@ impl MetadataClient {
             // compression.
             topic = topic.set("cleanup.policy", "compact").set("compression.type", "zstd");
         }
-        let options = AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout));
+        let options = self.admin_options().operation_timeout(Some(self.timeout));
         let answer = block_on(admin.create_topics([&topic], &options)).map_err(|error| explain(&error))?;
         match answer.into_iter().find_map(Result::err) {
             None | Some((_, C::TopicAlreadyExists)) => {}

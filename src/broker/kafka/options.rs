@@ -64,6 +64,8 @@ pub struct KafkaOptions {
     /// How long a broker delays a fetch response without new records. An idle reader detects the end of a partition at
     /// this pace.
     pub fetch_wait: Duration,
+    /// Whether the cluster answers questions for the settings of its topics. The embedded broker does not.
+    pub describes_topics: bool,
 }
 
 impl KafkaOptions {
@@ -88,6 +90,7 @@ impl KafkaOptions {
             send_ahead_bytes: 64 << 20,
             replication: None,
             fetch_wait: Duration::from_millis(100),
+            describes_topics: true,
         }
     }
 

@@ -14,6 +14,7 @@ use super::deadline::Deadline;
 use super::error_recovery;
 use super::last_error::LastClientError;
 use super::metadata::MetadataClient;
+use super::offset_query;
 use super::options::KafkaOptions;
 use super::reader_pool::{ReaderClient, ReaderPool};
 use crate::broker::client::{OffsetRange, Reader, StartPosition};
@@ -91,27 +92,22 @@ impl KafkaReader {
 
     /// The offset of the first record with timestamp `millis` or later; the last stable offset if there is none.
     fn offset_at(&self, millis: i64) -> Result<i64> {
-        let request = partition_list([(&self.partition, Offset::Offset(millis))])?;
+        let partitions = std::slice::from_ref(&self.partition);
         let answer = error_recovery::retry(self.request_timeout, |left| {
-            let answer = self.consumer.offsets_for_times(request.clone(), left)?;
-            let elements = answer.elements();
-            let element = elements.first();
-            element.map_or(Ok(()), |element| element.error())?;
-            Ok(element.map(|element| element.offset()))
+            offset_query::offsets_at(&self.consumer, partitions, Offset::Offset(millis), left)
         });
-        match answer.map_err(|error| self.explain(&error))? {
-            Some(Offset::Offset(offset)) => Ok(offset),
+        match answer.map_err(|error| self.explain(&error))?.first() {
+            Some(Some(offset)) => Ok(*offset),
             _ => self.last_stable(),
         }
     }
 
     /// The last stable offset: the broker reports it as the end to a consumer of committed records.
     fn last_stable(&self) -> Result<i64> {
-        let partition = &self.partition;
-        let answer = error_recovery::retry(self.request_timeout, |left| {
-            self.consumer.fetch_watermarks(&partition.topic, partition.number, left)
-        });
-        answer.map(|(_, stable)| stable).map_err(|error| self.explain(&error))
+        let partitions = std::slice::from_ref(&self.partition);
+        let answer =
+            error_recovery::retry(self.request_timeout, |left| offset_query::ends(&self.consumer, partitions, left));
+        answer.map(|ends| ends.first().copied().unwrap_or(0)).map_err(|error| self.explain(&error))
     }
 
     /// Begins to fetch at `offset`. A new end-of-partition event follows.

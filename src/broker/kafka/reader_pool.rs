@@ -4,12 +4,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 
-use super::{contexts::ConsumerCallbacks, deadline::Deadline};
+use super::{contexts::ConsumerCallbacks, deadline::Deadline, error_recovery, options::KafkaOptions};
+use crate::broker::errors::Result;
 
 /// The consumer of a reader.
 pub(super) type ReaderClient = BaseConsumer<ConsumerCallbacks>;
 
+/// How long to serve the queued log lines and errors of a client without an answer.
+const LOG_DRAIN: Duration = Duration::from_millis(50);
 /// Maximum number of idle clients in the pool.
 const MAX_IDLE: usize = 8;
 /// Idle clients above [`MIN_IDLE`] are closed after this time.
@@ -29,6 +33,37 @@ struct IdleClient {
 pub(super) struct ReaderPool(Mutex<Vec<IdleClient>>);
 
 impl ReaderPool {
+    /// Asks with an idle client, or a new one, until there is an answer or `options.request_timeout` is over. The
+    /// answer is for readers of committed records. `operation` says what for ("asking for the end of a[0]").
+    pub(super) fn ask<T>(
+        &self,
+        options: &KafkaOptions,
+        operation: &str,
+        request: impl Fn(&ReaderClient, Duration) -> Result<T, KafkaError>,
+    ) -> Result<T> {
+        let create = || options.reader().create_with_context(ConsumerCallbacks::default()).map(Arc::new);
+        let created = self.take().map_or_else(create, Ok);
+        let client = created.map_err(|error| error_recovery::broker_error(operation, &error))?;
+        let answer = error_recovery::retry(options.request_timeout, |left| request(&client, left));
+        match answer {
+            Ok(answer) => {
+                while client.poll(Duration::ZERO).is_some() {}
+                self.put(client);
+                Ok(answer)
+            }
+            Err(error) => {
+                self.clear();
+                // Serves the client's log, which may say why there is no answer.
+                let deadline = Deadline::after(LOG_DRAIN);
+                while !deadline.has_passed() {
+                    let _event = client.poll(deadline.remaining());
+                }
+                let last_error = &client.context().last_error;
+                Err(last_error.explain(&format!("{operation}{}", last_error.suffix()), &error))
+            }
+        }
+    }
+
     /// Takes an idle client out of the pool.
     pub(super) fn take(&self) -> Option<Arc<ReaderClient>> {
         let IdleClient { client, .. } = self.lock().pop()?;

@@ -16,11 +16,13 @@
 //! - [`partition`] holds the phases of one partition and advances it by a bounded slice.
 //! - [`snapshots`] puts records of the state topic into the engine.
 //! - [`serving_position`] decides where serving begins, and whether the input topic was deleted and recreated.
+//! - [`rebuild`] decides how much input is read again where the state is missing.
 //! - [`replay`] reads the input between the snapshots and that position again, without writing.
 //! - [`unusable`] counts what cannot be used, for one log line a stream.
 //! - [`standby`] keeps copies of other shards' snapshots, so that a takeover reads only what is new.
 
 mod partition;
+mod rebuild;
 mod replay;
 mod schedule;
 mod serving_position;

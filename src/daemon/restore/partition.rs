@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::replay::{activate_recorded_weights, finish_replay, replay_batch, show_recorded_covariates, skip_replay};
+use super::rebuild::{self, Rebuild};
+use super::replay::{activate_recorded_weights, finish_replay, holes, replay_batch, show_recorded_covariates};
 use super::serving_position::{Evidence, ServingPosition};
 use super::snapshots::SnapshotLoader;
 use super::standby::StandbyCopy;
@@ -13,7 +14,7 @@ use crate::daemon::future_covariates::FutureCovariateFeed;
 use crate::daemon::partition_task::PartitionTask;
 use crate::daemon::plan::Plan;
 use crate::dashboard::state::PartitionState;
-use crate::engine::{Engine, TaskId};
+use crate::engine::{Engine, TaskHandle, TaskId};
 use crate::wire::Decoder;
 
 /// The most records of one slice, between two looks at the other partitions.
@@ -22,6 +23,8 @@ const SLICE_RECORDS: usize = 20_000;
 pub const SLICE_WAIT: Duration = Duration::from_millis(20);
 /// Pause, in microseconds, before a topic that ends too early is looked at again.
 const RECHECK_MICROS: u64 = 5_000_000;
+/// After so many microseconds without a record, the log says what is waited for.
+const NOTICE_MICROS: u64 = 5_000_000;
 
 /// What a restore needs from its shard.
 pub struct RestoreInputs<'a> {
@@ -47,6 +50,12 @@ pub struct AssignedPartition {
     copy: Option<Arc<StandbyCopy>>,
     /// When it was assigned, in microseconds of the monotonic clock.
     pub assigned_at: u64,
+    /// Whether the topic is compacted.
+    compacted: bool,
+    /// Whether snapshots were found to be missing, so that the input is read again from further back.
+    incomplete: bool,
+    /// Offsets without a record in what was replayed of a compacted topic.
+    holes: u64,
     /// Whether the topic was seen to end before the input that was read from it.
     seen_shorter: bool,
     /// Counts of its restore so far.
@@ -63,6 +72,8 @@ enum Phase {
         copied: usize,
         next: i64,
         end: i64,
+        /// Since when no record has come, in microseconds of the monotonic clock.
+        quiet_since: Option<u64>,
     },
     /// Reads the future covariates. The input is then replayed from this offset.
     LoadingCovariates {
@@ -70,6 +81,8 @@ enum Phase {
     },
     Replaying {
         reader: Box<dyn Reader>,
+        /// The offset after the newest record that was read.
+        next: i64,
     },
     Running,
     /// Waits for its next attempt, until this time of the monotonic clock.
@@ -100,11 +113,12 @@ impl AssignedPartition {
         now: u64,
     ) -> Self {
         let serve_from = committed.unwrap_or(0);
+        let compacted = plan.compacted_inputs.contains(&*partition.topic);
         let tasks = plan
             .streams_of(&partition.topic)
             .filter_map(|(stream, name)| {
                 let id = TaskId { stream: name, topic: partition.topic.clone(), partition: partition.number };
-                Some(PartitionTask::new(engine.open(id, serve_from)?, stream))
+                Some(PartitionTask::new(open_task(engine, id, serve_from, compacted)?, stream))
             })
             .collect();
         Self {
@@ -115,6 +129,9 @@ impl AssignedPartition {
             serve_from,
             copy,
             assigned_at: now,
+            compacted,
+            incomplete: false,
+            holes: 0,
             seen_shorter: false,
             stats: RestoreStats::default(),
             unusable: UnusableState::default(),
@@ -169,7 +186,7 @@ impl AssignedPartition {
         for task in &mut self.tasks {
             let id = engine.id(task.handle).clone();
             engine.close(task.handle);
-            if let Some(handle) = engine.open(id, self.serve_from) {
+            if let Some(handle) = open_task(engine, id, self.serve_from, self.compacted) {
                 task.handle = handle;
             }
             task.checkpoint = None;
@@ -177,7 +194,7 @@ impl AssignedPartition {
             task.feed = None;
             task.stale_series = None;
         }
-        self.stats = RestoreStats::default();
+        (self.stats, self.holes) = (RestoreStats::default(), 0);
         self.unusable.clear();
     }
 
@@ -203,7 +220,7 @@ impl AssignedPartition {
                 }
                 Ok(SliceOutcome::More)
             }
-            Phase::LoadingSnapshots { reader, copied, next, end } => {
+            Phase::LoadingSnapshots { reader, copied, next, end, quiet_since } => {
                 let (stats, unusable) = (&mut self.stats, &mut self.unusable);
                 let mut loader = SnapshotLoader::new(inputs.engine, &mut self.tasks, &self.partition, stats, unusable);
                 if let Some(copy) = self.copy.as_ref().and_then(|copy| copy.records(*copied, SLICE_RECORDS)) {
@@ -212,9 +229,18 @@ impl AssignedPartition {
                     *copied += SLICE_RECORDS;
                 } else if let Some(batch) = reader.read(wait, SLICE_RECORDS)? {
                     loader.load(batch.iter().map(|record| (record.key, record.payload)));
-                    *next = batch.next_offset().unwrap_or(*next);
+                    (*next, *quiet_since) = (batch.next_offset().unwrap_or(*next), None);
                 } else if reader.has_reached(*end)? {
                     return self.snapshots_loaded(inputs);
+                } else if inputs.now.saturating_sub(*quiet_since.get_or_insert(inputs.now)) >= NOTICE_MICROS {
+                    // Once: no time is that much later.
+                    *quiet_since = Some(u64::MAX);
+                    tracing::warn!(
+                        topic = %self.partition.topic, partition = self.partition.number, offset = *next, end = *end,
+                        state_topic = inputs.plan.state_topic,
+                        "the restore waits for the end of the state topic: a transaction on it is still open, of an \
+                         instance that has died or is cut off; the cluster ends it after kafka.transaction_timeout"
+                    );
                 }
                 Ok(SliceOutcome::More)
             }
@@ -227,17 +253,27 @@ impl AssignedPartition {
                 }
                 self.begin_replay(inputs, replay_from)
             }
-            Phase::Replaying { reader } => {
+            Phase::Replaying { reader, next } => {
                 let batch = reader.read(wait, SLICE_RECORDS)?;
                 let done = match &batch {
                     Some(batch) => batch.next_offset().is_some_and(|next| next >= self.serve_from),
                     None => reader.has_reached(self.serve_from)?,
                 };
                 if let Some(batch) = batch {
+                    // Elsewhere, transaction markers and aborted records explain what is missing.
+                    let missing = if self.compacted { holes(&batch, *next, self.serve_from) } else { 0 };
+                    self.holes += missing;
+                    *next = batch.next_offset().unwrap_or(*next);
+                    let (engine, decoders) = (&mut *inputs.engine, &mut *inputs.decoders);
                     self.stats.replayed +=
-                        replay_batch(inputs.engine, inputs.decoders, &mut self.tasks, &batch, self.serve_from);
+                        replay_batch(engine, decoders, &mut self.tasks, &batch, self.serve_from, inputs.now)?;
                 }
-                Ok(if done { self.ready(inputs.engine) } else { SliceOutcome::More })
+                if !done {
+                    return Ok(SliceOutcome::More);
+                }
+                let tail = if self.compacted { (self.serve_from - *next).max(0) } else { 0 };
+                self.report_holes(u64::try_from(tail).unwrap_or(0));
+                Ok(self.ready(inputs))
             }
         }
     }
@@ -257,7 +293,7 @@ impl AssignedPartition {
             None => (StartPosition::Earliest, 0),
         };
         let reader = inputs.broker.reader(&state, start)?;
-        Ok(Some(Phase::LoadingSnapshots { reader, copied: 0, next, end: range.end }))
+        Ok(Some(Phase::LoadingSnapshots { reader, copied: 0, next, end: range.end, quiet_since: None }))
     }
 
     /// All snapshots are loaded: decides where serving begins, and from where the input must be replayed for that.
@@ -301,6 +337,9 @@ impl AssignedPartition {
     fn resume_tasks(&mut self, inputs: &mut RestoreInputs<'_>) -> Result<i64, BrokerError> {
         let engine = &mut *inputs.engine;
         let mut replay_from = self.serve_from;
+        // Without a committed position, or on a recreated topic, there is no state to miss.
+        let missing =
+            self.committed == Some(self.serve_from) && self.tasks.iter().all(|task| task.checkpoint.is_none());
         for task in &mut self.tasks {
             let recorded = task.checkpoint.as_ref().map(|checkpoint| &checkpoint.progress);
             let mut progress = recorded.cloned().unwrap_or_default();
@@ -310,14 +349,41 @@ impl AssignedPartition {
                 task.feed = Some(FutureCovariateFeed::open(inputs.broker, stream, plan, &self.partition, watermarks)?);
             }
             if task.checkpoint.is_some() {
+                if self.incomplete {
+                    // Series that were restored skip what they contain.
+                    let spec = &stream.engine.series;
+                    let rebuild = Rebuild::find(inputs.broker, &self.partition, spec, self.serve_from)?;
+                    progress.replay_from = progress.replay_from.min(rebuild.from);
+                    self.stats.rebuilt += 1;
+                }
                 engine.resume(task.handle, &progress);
                 activate_recorded_weights(engine, task.handle, progress.replay_from);
                 replay_from = replay_from.min(progress.replay_from);
             } else {
-                skip_replay(engine, task.handle, self.serve_from);
+                let spec = &stream.engine.series;
+                let rebuild = Rebuild::find(inputs.broker, &self.partition, spec, self.serve_from)?;
+                rebuild.begin(engine, task.handle, self.serve_from);
+                if rebuild.report(inputs.plan, engine.id(task.handle), self.serve_from, missing) {
+                    self.stats.rebuilt += 1;
+                    self.stats.lost += rebuild.lost;
+                }
+                replay_from = replay_from.min(rebuild.from);
             }
         }
         Ok(replay_from)
+    }
+
+    /// Counts and logs the offsets of a replayed range that held no record, `tail` of them at its end.
+    fn report_holes(&mut self, tail: u64) {
+        let holes = self.holes + tail;
+        if holes > 0 {
+            self.stats.lost += holes;
+            tracing::warn!(
+                topic = %self.partition.topic, partition = self.partition.number, holes,
+                "compaction deleted input that the restore needs: so many offsets hold no record, transaction markers \
+                 among them; series lack these readings. Set cleanup.policy=delete on the input topic"
+            );
+        }
     }
 
     /// The future covariates are loaded: begins the replay, or ends the restore where there is nothing to replay.
@@ -336,19 +402,40 @@ impl AssignedPartition {
                 "retention deleted input that the restore needs; series continue from older snapshots, unread records \
                  are lost. Let the topic keep its records for longer than checkpoint_interval"
             );
-            self.stats.lost = u64::try_from(not_replayed + unread).unwrap_or(0);
+            self.stats.lost += u64::try_from(not_replayed + unread).unwrap_or(0);
         }
         if replay_from >= self.serve_from || oldest >= self.serve_from {
-            return Ok(self.ready(inputs.engine));
+            return Ok(self.ready(inputs));
         }
         let reader = inputs.broker.reader(&self.partition, StartPosition::Offset(replay_from))?;
-        self.phase = Phase::Replaying { reader };
+        self.phase = Phase::Replaying { reader, next: replay_from.max(oldest) };
         Ok(SliceOutcome::More)
     }
 
-    fn ready(&mut self, engine: &mut Engine) -> SliceOutcome {
-        finish_replay(engine, &mut self.tasks, self.serve_from);
+    /// Ends the restore. Where series are missing, it starts over once, and reads the input from further back.
+    fn ready(&mut self, inputs: &mut RestoreInputs<'_>) -> SliceOutcome {
+        let missing = rebuild::missing_series(inputs.engine, &self.tasks);
+        if missing > 0 && !self.incomplete {
+            rebuild::report_missing(&self.partition, missing, "series are missing in the state topic");
+            self.incomplete = true;
+            self.suspend(inputs.engine, inputs.now);
+            return SliceOutcome::More;
+        }
+        if missing > 0 {
+            rebuild::report_missing(&self.partition, missing, "the input does not bring back all series");
+            self.stats.lost_series = missing;
+        }
+        finish_replay(inputs.engine, &mut self.tasks, self.serve_from);
         self.phase = Phase::Running;
         SliceOutcome::Ready(self.serve_from)
     }
+}
+
+/// Opens a task. Where its input may not be there to be read again, no change of a series waits for its snapshot.
+fn open_task(engine: &mut Engine, id: TaskId, position: i64, compacted: bool) -> Option<TaskHandle> {
+    let task = engine.open(id, position)?;
+    if compacted {
+        engine.snapshot_each_transaction(task);
+    }
+    Some(task)
 }

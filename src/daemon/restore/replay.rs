@@ -1,22 +1,28 @@
 //! Replay: reads input again from the snapshots to the committed position, and writes nothing.
 
-use crate::broker::Batch;
+use crate::broker::{Batch, BrokerError};
 use crate::daemon::partition_task::PartitionTask;
 use crate::engine::{Engine, Observation, TaskHandle};
 use crate::wire::Decoder;
 
 /// Replays the records of `batch` below `end`. Weights change, and future covariates are shown, at the positions that
-/// the task's checkpoint names. Returns how many records were replayed.
+/// the task's checkpoint names; without a checkpoint, covariates are shown as they are when input is first read.
+/// Returns how many records were replayed. `now` is in microseconds of the monotonic clock.
+///
+/// # Errors
+/// The broker's, from reading future covariates.
 pub fn replay_batch(
     engine: &mut Engine,
     decoders: &mut [Decoder],
     tasks: &mut [PartitionTask],
     batch: &Batch,
     end: i64,
-) -> usize {
+    now: u64,
+) -> Result<usize, BrokerError> {
     let mut replayed = 0;
     for task in tasks {
         let handle = task.handle;
+        show_arrived_covariates(engine, task, batch, now)?;
         let start = engine.position(handle);
         engine.begin(false);
         let mut change = next_change(engine, handle, start);
@@ -45,7 +51,28 @@ pub fn replay_batch(
         }
         engine.finish(0.0);
     }
-    replayed
+    Ok(replayed)
+}
+
+/// Shows a task without a checkpoint the future covariates that had arrived when the batch was written.
+fn show_arrived_covariates(
+    engine: &mut Engine,
+    task: &mut PartitionTask,
+    batch: &Batch,
+    now: u64,
+) -> Result<(), BrokerError> {
+    let PartitionTask { handle, checkpoint: None, feed: Some(feed), .. } = task else { return Ok(()) };
+    feed.show_arrived(engine, *handle, batch.iter().filter_map(|record| record.timestamp).max(), now)?;
+    // Their dead letters were written when they were first read.
+    feed.dead_letters.clear();
+    Ok(())
+}
+
+/// Offsets from `next` on, up to the end of `batch` but below `end`, that hold no record.
+pub fn holes(batch: &Batch, next: i64, end: i64) -> u64 {
+    let records = batch.iter().filter(|record| (next..end).contains(&record.offset)).count();
+    let passed = batch.next_offset().map_or(0, |after| (after.min(end) - next).max(0));
+    u64::try_from(passed).unwrap_or(0).saturating_sub(records as u64)
 }
 
 /// Advances the tasks to `end`, where serving begins, also past offsets that hold no record (transaction markers).
@@ -61,13 +88,6 @@ pub fn finish_replay(engine: &mut Engine, tasks: &mut [PartitionTask], end: i64)
         engine.advance(handle, end.max(engine.position(handle)));
         engine.finish(0.0);
     }
-}
-
-/// Sets the position of a task without a checkpoint: nothing is replayed for it.
-pub fn skip_replay(engine: &mut Engine, task: TaskHandle, position: i64) {
-    engine.begin(false);
-    engine.advance(task, position);
-    engine.finish(0.0);
 }
 
 /// The next position after `position` at which weights change or more future covariates are shown.

@@ -13,8 +13,13 @@ pub struct RestoreStats {
     pub rejected: usize,
     /// Input records replayed.
     pub replayed: usize,
-    /// Input records that retention deleted before they could be replayed or read.
+    /// Tasks whose state was missing and is rebuilt from the input.
+    pub rebuilt: usize,
+    /// Input records that retention deleted before they could be replayed or read, and offsets without a record in what
+    /// was replayed of a compacted topic.
     pub lost: u64,
+    /// Series that the task checkpoints count and that could not be restored.
+    pub lost_series: u64,
 }
 
 impl RestoreStats {
@@ -23,7 +28,9 @@ impl RestoreStats {
         let labels = [("stream", stream)];
         metrics::RESTORE_SNAPSHOTS.counter(&labels).increment(self.snapshots as u64);
         metrics::RESTORE_RECORDS.counter(&labels).increment(self.replayed as u64);
+        metrics::RESTORE_REBUILT.counter(&labels).increment(self.rebuilt as u64);
         metrics::RESTORE_LOST.counter(&labels).increment(self.lost);
+        metrics::RESTORE_LOST_SERIES.counter(&labels).increment(self.lost_series);
         metrics::RESTORE_SECONDS.histogram(&labels).record(micros as f64 / 1e6);
     }
 }

@@ -165,6 +165,7 @@ impl CommitInputs<'_> {
                 progress: advance.progress.clone(),
                 fingerprint: self.plan.streams[task.stream].engine.network.fingerprint(),
                 topic_fingerprint,
+                series: Some(self.engine.series_count(advance.task) as u64),
             };
             let mut key = String::new();
             StateKey::write_task(&mut key, &id.stream, &id.topic, id.partition);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::broker::Member;
 use crate::daemon::restore::RestoreSchedule;
 use crate::daemon::status::{Status, TaskStatus};
 use crate::engine::{Engine, Transaction};
@@ -9,6 +10,8 @@ use crate::engine::{Engine, Transaction};
 /// Microseconds between two reports of the tasks' sizes. Adding up the memory of the states visits every series: 20 ms
 /// for a million. Positions are reported with each commit.
 const REPORT_EVERY: u64 = 5_000_000;
+/// Microseconds between two reports of what the partitions have passed.
+const PASSED_EVERY: u64 = 1_000_000;
 
 /// Reports to the lag monitor, the dashboard and the metrics.
 pub struct ShardTelemetry {
@@ -17,11 +20,13 @@ pub struct ShardTelemetry {
     reported_at: u64,
     /// Whether a commit has changed them since.
     dirty: bool,
+    /// When it was last reported what the partitions have passed.
+    passed_at: u64,
 }
 
 impl ShardTelemetry {
     pub fn new(status: Arc<Status>) -> Self {
-        Self { status, reported_at: 0, dirty: false }
+        Self { status, reported_at: 0, dirty: false, passed_at: 0 }
     }
 
     pub fn is_due(&self, now: u64) -> bool {
@@ -35,6 +40,30 @@ impl ShardTelemetry {
         }
     }
 
+    /// Reports, now and then, how far the served partitions have passed the records that were processed. Only while no
+    /// record waits to be processed: delivery is then behind the newest one, and behind the markers that follow it. An
+    /// error only costs the report.
+    pub fn report_passed_if_due(
+        &mut self,
+        restores: &RestoreSchedule,
+        engine: &Engine,
+        member: &mut dyn Member,
+        now: u64,
+    ) {
+        if now.saturating_sub(self.passed_at) < PASSED_EVERY {
+            return;
+        }
+        self.passed_at = now;
+        for (partition, passed) in member.delivery_positions().unwrap_or_default() {
+            let Some(assigned) = restores.partitions.get(&partition).filter(|assigned| assigned.running()) else {
+                continue;
+            };
+            for task in &assigned.tasks {
+                self.status.passed(engine.id(task.handle), engine.position(task.handle), passed);
+            }
+        }
+    }
+
     /// Reports state, position and size of every task.
     pub fn report(&mut self, restores: &RestoreSchedule, engine: &Engine, now: u64) {
         (self.reported_at, self.dirty) = (now, false);
@@ -44,6 +73,7 @@ impl ShardTelemetry {
                 let status = TaskStatus {
                     state: assigned.state(),
                     position,
+                    passed: position,
                     series: engine.series_count(task.handle) as u64,
                     state_bytes: engine.state_bytes(task.handle) as u64,
                     remaining: assigned.remaining(position),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::broker::{Broker, BrokerError, Partition, Record, StartPosition};
+use crate::broker::{Broker, BrokerError, Partition, Record, StartPosition, stable_end};
 use crate::daemon::future_covariates::FutureCovariateHistory;
 use crate::daemon::plan::{StreamPlan, TrainingPlan};
 use crate::series::{ScaleEstimate, values_on_grid};
@@ -118,8 +118,8 @@ pub fn newest_records(
     let mut newest = NewestRecords::default();
     for number in 0..broker.partitions(topic)?.unwrap_or(0) {
         let partition = Partition { topic: topic.into(), number };
-        let range = broker.offsets(&partition)?;
-        let start = StartPosition::Offset((range.end - records).max(range.start));
+        let (oldest, end) = (broker.offsets(&partition)?.start, stable_end(broker, &partition)?);
+        let start = StartPosition::Offset((end - records).max(oldest));
         let scan = Scan { broker, stream, partition: &partition, stopped: &|| false };
         let mut refused = None;
         scan.run_records(
@@ -130,7 +130,7 @@ pub fn newest_records(
                 }
             },
             &mut |record, decoded| {
-                if record.offset < range.end - judged {
+                if record.offset < end - judged {
                     return;
                 }
                 match decoded {
@@ -150,7 +150,8 @@ pub fn newest_records(
     Ok(newest)
 }
 
-/// A pass over the observations of one partition, up to where it ends when the pass begins.
+/// A pass over the observations of one partition, up to the last stable offset when the pass begins: what is behind an
+/// open transaction is not waited for.
 struct Scan<'a> {
     broker: &'a dyn Broker,
     stream: &'a StreamPlan,
@@ -178,7 +179,7 @@ impl Scan<'_> {
     ) -> Result<(), BrokerError> {
         let mut decoder =
             Decoder::new(self.stream.decode.clone()).map_err(|error| BrokerError::Rejected(error.to_string()))?;
-        let end = self.broker.offsets(self.partition)?.end;
+        let end = stable_end(self.broker, self.partition)?;
         let mut reader = self.broker.reader(self.partition, start)?;
         while !(self.stopped)() && !reader.has_reached(end)? {
             let Some(batch) = reader.read(READ_WAIT, READ_RECORDS)? else { continue };

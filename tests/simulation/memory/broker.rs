@@ -2,10 +2,13 @@
 
 use super::{
     cluster::MemoryCluster, faults::Operation, member::MemoryMember, publisher::MemoryPublisher, reader::MemoryReader,
+    state::Topic,
 };
 use foretide::broker::Partition;
 use foretide::broker::Result;
-use foretide::broker::{Broker, Member, OffsetRange, Publisher, Reader, StartPosition, TopicSpec};
+use foretide::broker::{
+    Broker, Isolation, Member, OffsetRange, Publisher, Reader, StartPosition, TopicSettings, TopicSpec,
+};
 
 impl Broker for MemoryCluster {
     fn join(&self, group: &str, transactional_id: &str, topics: &[String]) -> Result<Box<dyn Member>> {
@@ -28,6 +31,30 @@ impl Broker for MemoryCluster {
         let state = self.lock();
         let log = state.log(&partition.topic, partition.number)?;
         Ok(OffsetRange { start: log.start(), end: log.next() })
+    }
+
+    fn end_offsets(&self, partitions: &[Partition], isolation: Isolation) -> Result<Vec<i64>> {
+        self.faults().strike(Operation::Offsets)?;
+        let state = self.lock();
+        let end = |partition: &Partition| {
+            let log = state.log(&partition.topic, partition.number)?;
+            Ok(match isolation {
+                Isolation::Committed => log.last_stable(),
+                Isolation::Uncommitted => log.next(),
+            })
+        };
+        partitions.iter().map(end).collect()
+    }
+
+    fn offset_at(&self, partition: &Partition, millis: i64) -> Result<i64> {
+        self.faults().strike(Operation::Offsets)?;
+        Ok(self.lock().log(&partition.topic, partition.number)?.offset_at(millis))
+    }
+
+    fn topic_settings(&self, topics: &[String]) -> Result<Vec<Option<TopicSettings>>> {
+        self.faults().check_alive()?;
+        let state = self.lock();
+        Ok(topics.iter().map(|topic| state.topics.get(topic).map(Topic::settings)).collect())
     }
 
     fn partitions(&self, topic: &str) -> Result<Option<i32>> {

@@ -224,6 +224,17 @@ impl Member for MemoryMember {
         self.strike(Operation::AbortAnswer)
     }
 
+    fn delivery_positions(&mut self) -> Result<Vec<(Partition, i64)>> {
+        self.cluster.faults().check_alive()?;
+        let state = self.cluster.lock();
+        let passed = |(partition, position): (&Partition, &i64)| {
+            let log = state.log(&partition.topic, partition.number)?;
+            let next = log.stable_from(*position).first().map_or(log.last_stable(), |record| record.offset);
+            Ok((partition.clone(), next.max(*position)))
+        };
+        self.positions.iter().map(passed).collect()
+    }
+
     fn leave(&mut self) -> Result<()> {
         self.cluster.faults().check_alive()?;
         if self.transaction != TransactionState::None {

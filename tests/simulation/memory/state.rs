@@ -6,19 +6,25 @@ use std::sync::Arc;
 use super::group::{Group, MemberId};
 use super::log::{Log, StoredRecord};
 use super::partitioner::partition_of;
-use foretide::broker::TopicSpec;
 use foretide::broker::{BrokerError, Result};
 use foretide::broker::{Partition, ProducerRecord};
+use foretide::broker::{TopicSettings, TopicSpec};
 
 #[derive(Debug)]
 pub(super) struct Topic {
     pub(super) logs: Vec<Log>,
+    compacted: bool,
     max_record_bytes: usize,
 }
 
 impl Topic {
     pub(super) fn partitions(&self) -> i32 {
         i32::try_from(self.logs.len()).unwrap_or(i32::MAX)
+    }
+
+    pub(super) fn settings(&self) -> TopicSettings {
+        let policy = if self.compacted { "compact" } else { "delete" };
+        TopicSettings::from([("cleanup.policy".into(), policy.into())])
     }
 }
 
@@ -99,7 +105,7 @@ impl ClusterState {
             BrokerError::Rejected(format!("topic {}: {} partitions; expected at least 1", spec.name, spec.partitions))
         })?;
         let logs = || (0..count).map(|_| Log::default()).collect();
-        let topic = || Topic { logs: logs(), max_record_bytes: spec.max_record_bytes };
+        let topic = || Topic { logs: logs(), compacted: spec.compacted, max_record_bytes: spec.max_record_bytes };
         self.topics.entry(spec.name.clone()).or_insert_with(topic);
         self.rebalance_all();
         Ok(())

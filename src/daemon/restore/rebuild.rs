@@ -1,0 +1,172 @@
+//! A task without a checkpoint although its input was read: the state topic was emptied, or deleted with age, or got
+//! other partitions. Its state is rebuilt from the input. A stream that is new on a topic begins like this, too.
+//!
+//! The rule: the newest [`MAX_RECORDS`] records of the partition, and of these the ones of the last [`STEPS`] slots or
+//! [`SEASONS`] seasons, whichever is longer, by the records' timestamps; on an irregular grid of the last 30 days. The
+//! longest memory of a state, that of the linear experts, is half as long.
+
+use std::time::Duration;
+
+use crate::broker::{Broker, BrokerError, Partition, StartPosition};
+use crate::daemon::{partition_task::PartitionTask, plan::Plan};
+use crate::engine::{Engine, TaskHandle, TaskId};
+use crate::series::SeriesSpec;
+use crate::snapshot::TaskProgress;
+use crate::time::Grid;
+
+/// The most records of a partition that are read again.
+const MAX_RECORDS: i64 = 10_000_000;
+/// Slots that are read again.
+const STEPS: i64 = 10_000;
+/// Seasons that are read again.
+const SEASONS: i64 = 4;
+/// What is read again on an irregular grid, in milliseconds: 30 days.
+const IRREGULAR_SPAN: i64 = 30 * 24 * 3_600_000;
+/// How many offsets before the position are searched for a record with a timestamp, in turn. Markers and aborted
+/// records take offsets as well.
+const SEARCHED_OFFSETS: [i64; 4] = [1, 16, 256, 4_096];
+/// How long one read of the search waits, and how often it reads before the restore is postponed: 5 s in all.
+const READ_WAIT: Duration = Duration::from_millis(20);
+const MAX_READS: usize = 250;
+
+/// From where the input of a task is read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rebuild {
+    /// The first offset that is read again.
+    pub from: i64,
+    /// The oldest offset that the input holds.
+    pub oldest: i64,
+    /// Offsets that the rule asks for and retention has deleted.
+    pub lost: u64,
+}
+
+impl Rebuild {
+    /// Applies the rule to a partition whose input was read up to `position`.
+    ///
+    /// # Errors
+    /// The broker's, or [`BrokerError::Retriable`] where records do not arrive in time.
+    pub fn find(
+        broker: &dyn Broker,
+        partition: &Partition,
+        spec: &SeriesSpec,
+        position: i64,
+    ) -> Result<Self, BrokerError> {
+        let oldest = broker.offsets(partition)?.start;
+        let by_count = (position - MAX_RECORDS).max(0);
+        let by_time = match newest_timestamp(broker, partition, oldest, position)? {
+            Some(newest) if newest > span(spec) => broker.offset_at(partition, newest - span(spec))?,
+            _ => oldest,
+        };
+        // Where an older record exists than the time asks for, the time and not retention is the limit.
+        let lost = if by_time > oldest { 0 } else { oldest.min(position) - by_count };
+        let from = by_count.max(by_time).max(oldest).min(position);
+        Ok(Self { from, oldest, lost: u64::try_from(lost).unwrap_or(0) })
+    }
+
+    /// Puts a task that is to be served from `position` where its replay begins. The replay runs with the newest
+    /// weights.
+    pub fn begin(&self, engine: &mut Engine, task: TaskHandle, position: i64) {
+        engine.resume(task, &TaskProgress { replay_from: self.from, ..TaskProgress::default() });
+        if self.from < position {
+            let newest = engine.newest_version(&engine.id(task).stream);
+            engine.begin(false);
+            engine.activate(task, newest);
+            engine.finish(0.0);
+        }
+    }
+
+    /// Logs that the state of a task is rebuilt up to `position`, where anything is. `missing` says whether it should
+    /// be in the state topic: where other tasks of the partition have state, the stream is new there, or its own
+    /// checkpoint was unusable. Returns whether state was lost.
+    pub fn report(&self, plan: &Plan, task: &TaskId, position: i64, missing: bool) -> bool {
+        let Self { from, oldest, lost } = *self;
+        let TaskId { stream, topic, partition } = task;
+        if !missing && from < position {
+            tracing::info!(
+                %stream, %topic, partition, offset = position, from, oldest,
+                "the stream has no state on this topic yet; it learns from the input that was read already"
+            );
+        }
+        if !missing || (from >= position && lost == 0) {
+            return false;
+        }
+        tracing::warn!(
+            %stream, %topic, partition, offset = position, from, oldest, lost,
+            state_topic = plan.state_topic, state_partitions = plan.state_partitions,
+            "no state although the input was read up to here; rebuilding the state from the input. Unless the group's \
+             offsets were set by hand, the state topic was emptied, has not cleanup.policy=compact, or had another \
+             number of partitions"
+        );
+        true
+    }
+}
+
+/// How many series the tasks' checkpoints count more than there are.
+pub fn missing_series(engine: &Engine, tasks: &[PartitionTask]) -> u64 {
+    let missing = |task: &PartitionTask| {
+        let counted = task.checkpoint.as_ref()?.series?;
+        Some(counted.saturating_sub(engine.series_count(task.handle) as u64))
+    };
+    tasks.iter().filter_map(missing).sum()
+}
+
+/// Logs how many series are missing, and what that means.
+pub fn report_missing(partition: &Partition, series: u64, what: &str) {
+    tracing::warn!(
+        topic = %partition.topic, partition = partition.number, missing_series = series,
+        "{what}; what the input holds of them is read again, the others begin anew. Snapshots are missing where the \
+         state topic was emptied or has not cleanup.policy=compact, or are refused after a change of the configuration"
+    );
+}
+
+/// The milliseconds of input from which a state is rebuilt.
+fn span(spec: &SeriesSpec) -> i64 {
+    match spec.grid {
+        Grid::Regular { interval } => interval.saturating_mul(STEPS.max(SEASONS * i64::from(spec.season))),
+        Grid::Irregular => IRREGULAR_SPAN,
+    }
+}
+
+/// The newest timestamp of the records just below `position`. `None` where there is none.
+fn newest_timestamp(
+    broker: &dyn Broker,
+    partition: &Partition,
+    oldest: i64,
+    position: i64,
+) -> Result<Option<i64>, BrokerError> {
+    for offsets in SEARCHED_OFFSETS {
+        let from = (position - offsets).max(oldest);
+        if from >= position {
+            return Ok(None);
+        }
+        let found = newest_timestamp_from(broker, partition, from, position)?;
+        if found.is_some() || from == oldest {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+fn newest_timestamp_from(
+    broker: &dyn Broker,
+    partition: &Partition,
+    from: i64,
+    position: i64,
+) -> Result<Option<i64>, BrokerError> {
+    let mut reader = broker.reader(partition, StartPosition::Offset(from))?;
+    let mut newest = None;
+    for _ in 0..MAX_READS {
+        match reader.read(READ_WAIT, usize::try_from(position - from).unwrap_or(usize::MAX))? {
+            Some(batch) => {
+                let before = batch.iter().filter(|record| record.offset < position);
+                newest = newest.max(before.filter_map(|record| record.timestamp).max());
+                if batch.next_offset().is_some_and(|next| next >= position) {
+                    return Ok(newest);
+                }
+            }
+            None if reader.has_reached(position)? => return Ok(newest),
+            None => {}
+        }
+    }
+    Err(BrokerError::Retriable(format!("{partition}: the records before {position} were not delivered in time")))
+}
