@@ -6,9 +6,9 @@ use std::time::Duration;
 use foretide::broker::{Broker, Partition, StartPosition};
 
 use crate::{
-    IDLE, LIMIT,
+    LIMIT,
     harness::{
-        client::{TransactionalProducer, consume, produce},
+        client::{ConsumerRecord, TransactionalProducer, produce},
         kafka::kafka,
         metric, unique, wait_for,
     },
@@ -18,7 +18,27 @@ use crate::{
 
 /// All forecasts of an application.
 fn made(app: &str) -> Forecasts {
-    of_input(&forecasts(&consume(kafka(), &format!("{app}.stream.forecasts"), IDLE)))
+    let (topic, broker) = (format!("{app}.stream.forecasts"), kafka().broker());
+    let mut seen = Vec::new();
+    for number in 0..broker.partitions(&topic).unwrap().unwrap() {
+        let partition = Partition { topic: topic.as_str().into(), number };
+        let end = broker.offsets(&partition).unwrap().end;
+        let mut reader = broker.reader(&partition, StartPosition::Earliest).unwrap();
+        wait_for("the forecasts", LIMIT, || {
+            while let Some(batch) = reader.read(Duration::from_millis(200), 1_000).unwrap() {
+                seen.extend(batch.iter().map(|record| ConsumerRecord {
+                    partition: number,
+                    offset: record.offset,
+                    timestamp: record.timestamp.unwrap_or_default(),
+                    headers: Vec::new(),
+                    key: record.key.map(<[u8]>::to_vec),
+                    payload: record.payload.map(<[u8]>::to_vec),
+                }));
+            }
+            reader.has_reached(end).unwrap().then_some(())
+        });
+    }
+    of_input(&forecasts(&seen))
 }
 
 /// The forecasts that an undisturbed application makes of the same input, up to a position.

@@ -315,7 +315,9 @@ fn an_open_transaction_on_the_models_topic_does_not_delay_a_stop() {
 fn missing_state_is_rebuilt_from_the_input() {
     for emptied in [true, false] {
         let mut fixture = Fixture::new(|plan| plan.state_partitions = 1);
-        [INPUT, COVARIATES].map(|topic| fixture.cluster.add_partitions(topic, 3).unwrap());
+        for topic in [INPUT, COVARIATES] {
+            fixture.cluster.add_partitions(topic, 3).unwrap();
+        }
         let (mut shard, _) = fixture.join("first");
         fixture.append(0..40);
         fixture.settle(&mut [&mut shard]);

@@ -365,7 +365,8 @@ impl AssignedPartition {
                 rebuild.begin(engine, task.handle, self.serve_from);
                 if rebuild.report(inputs.plan, engine.id(task.handle), self.serve_from, missing) {
                     self.stats.rebuilt += 1;
-                    self.stats.lost += rebuild.lost;
+                    // Streams of the same partition lack the same records.
+                    self.stats.lost = self.stats.lost.max(rebuild.lost);
                 }
                 replay_from = replay_from.min(rebuild.from);
             }
