@@ -10,12 +10,16 @@ use crate::{
     dashboard::http::ListenerSpec,
     env,
     settings::{self, Settings},
+    wire::dead_letter,
 };
 
 /// Newest records of each partition in which seasons are searched for.
 const NEWEST_RECORDS: i64 = 20_000;
 /// Longest wait for the records of a topic whose read permission is checked.
 const READ_WAIT: Duration = Duration::from_secs(5);
+
+/// The largest dead letter, in bytes: its value, its key and its headers.
+const DEAD_LETTER_BYTES: usize = dead_letter::MAX_PAYLOAD_BYTES + dead_letter::MAX_KEY_BYTES + 4_096;
 
 /// Arguments of `foretide check`.
 #[derive(Debug, clap::Args)]
@@ -110,6 +114,7 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
         });
         report("out", &topic.name, found);
     }
+    good &= sizes(settings, plan, broker)?;
     // This id is not in use. The id of an instance would fence that instance.
     if let Err(why) = permitted(broker.publisher(&format!("{}.check", plan.app)))? {
         good = false;
@@ -125,6 +130,39 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
         println!("  season {}: {what}; configured: {} steps", stream.engine.name, stream.engine.series.season);
     }
     Ok(good)
+}
+
+/// Compares the records of each stream with what their topics accept. Returns whether all fit.
+fn sizes(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> Result<bool, BrokerError> {
+    let mut fit = true;
+    let limit = |topic: &str| match permitted(broker.partitions(topic))? {
+        Ok(Some(_)) => broker.max_batch_bytes(topic),
+        // It is reported already, or will be created with room enough.
+        _ => Ok(None),
+    };
+    let mut compare = |topic: &str, what: &str, bytes: u64| -> Result<(), BrokerError> {
+        let Some(limit) = limit(topic)? else { return Ok(()) };
+        let advice = if bytes > limit as u64 {
+            fit = false;
+            "; TOO LARGE: they would be left out, raise max.message.bytes"
+        } else {
+            ""
+        };
+        println!("  size   {topic}: {what} of about {bytes} B; max.message.bytes is {limit}{advice}");
+        Ok(())
+    };
+    for (stream, configured) in plan.streams.iter().zip(&settings.stream) {
+        compare(&stream.forecasts_topic, "forecasts", sizing::forecast_bytes(&stream.engine))?;
+        let snapshot = sizing::footprint(settings, configured).map_or(0, |footprint| footprint.copy);
+        compare(&plan.state_topic, "snapshots", snapshot)?;
+    }
+    if let Some(limit) = limit(&plan.dead_letter_topic)?
+        && limit < DEAD_LETTER_BYTES
+    {
+        let topic = &plan.dead_letter_topic;
+        println!("  size   {topic}: max.message.bytes is {limit}; longer dead letters are truncated to it");
+    }
+    Ok(fit)
 }
 
 /// Number of partitions of a topic, `None` if it does not exist. With `read`, also tries to read it.

@@ -9,6 +9,7 @@ mod partition_task;
 pub mod permissions;
 pub mod plan;
 mod process;
+mod rejoin;
 mod restore;
 pub mod shard;
 pub mod sizing;

@@ -67,6 +67,8 @@ pub fn required(plan: &Plan, role: Role, create: bool) -> Vec<Permission> {
         let written = if topic.name == plan.models_topic { trains } else { serves };
         operations.extend(read.then_some("Read"));
         operations.extend(written.then_some("Write"));
+        // A shard asks which record sizes its topics accept.
+        operations.extend((serves && written).then_some("DescribeConfigs"));
         // Every instance checks that the topics exist.
         operations.extend((!read && !written).then_some("Describe"));
         operations.extend(create.then_some("Create"));
@@ -106,10 +108,10 @@ mod tests {
     fn a_scorer_may_not_write_weights_nor_a_trainer_forecasts() {
         let scorer = [
             "Topic in Read",
-            "Topic foretide.state Read+Write",
+            "Topic foretide.state Read+Write+DescribeConfigs",
             "Topic foretide.models Read",
-            "Topic foretide.dead-letters Write",
-            "Topic foretide.s.forecasts Write",
+            "Topic foretide.dead-letters Write+DescribeConfigs",
+            "Topic foretide.s.forecasts Write+DescribeConfigs",
             "Group foretide Read",
             "Groups foretide. Describe",
             "TransactionalIds foretide. Write",

@@ -2,10 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-
 use super::context::Context;
 use super::plan::Plan;
+use super::rejoin::{RejoinState, next_delay, retry_delays};
 use super::shard::{PollOutcome, Shard, ShardError};
 use super::trainer::Trainer;
 use super::worker::{Worker, join_all};
@@ -18,10 +17,6 @@ pub const STACK_BYTES: usize = 4 << 20;
 const TRAINER_STACK_BYTES: usize = 64 << 20;
 /// Pause between two looks at topics that do not exist yet.
 const TOPICS_WAIT: Duration = Duration::from_secs(2);
-/// Pause after the first failure in a row. Each further failure doubles it.
-const MIN_RETRY_DELAY: Duration = Duration::from_millis(500);
-/// The longest pause between two attempts.
-const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
 /// Pause before the input of a rolled-back transaction is read again; well within the session timeout.
 const ROLLED_BACK_WAIT: Duration = Duration::from_millis(200);
 /// A shard that serves for so many microseconds without an error, and has nothing to write, counts as permitted again.
@@ -35,7 +30,7 @@ pub struct WorkerPlan {
     pub shards: usize,
     pub trainer: bool,
     pub create_topics: bool,
-    /// `<app>.<instance>`: the prefix of the transactional ids.
+    /// `<app>.<instance>`: the prefix of the transactional ids, one for each worker.
     pub id_prefix: String,
 }
 
@@ -77,7 +72,12 @@ fn wait_for_topics(context: &Context, create: bool) -> Result<Option<Plan>, Stri
                 let plan = Plan { state_partitions: found.state_partitions, ..(*context.plan).clone() };
                 return Ok(Some(plan));
             }
-            Err(BrokerError::Retriable(why) | BrokerError::Aborted(why) | BrokerError::Fenced(why)) => {
+            Err(
+                BrokerError::Retriable(why)
+                | BrokerError::Aborted(why)
+                | BrokerError::Fenced(why)
+                | BrokerError::MembershipLost(why),
+            ) => {
                 if last_logged != why {
                     tracing::warn!(error = why, retry_in = ?TOPICS_WAIT, "topics are not ready; retrying");
                     context.health.set("topics", Condition::Waiting(why.clone()));
@@ -99,46 +99,20 @@ fn wait_for_topics(context: &Context, create: bool) -> Result<Option<Plan>, Stri
     Ok(None)
 }
 
-/// Delays that double from [`MIN_RETRY_DELAY`] to [`MAX_RETRY_DELAY`], without end.
-fn retry_delays() -> ExponentialBackoff {
-    ExponentialBuilder::new()
-        .with_min_delay(MIN_RETRY_DELAY)
-        .with_max_delay(MAX_RETRY_DELAY)
-        .without_max_times()
-        .build()
-}
-
-fn next_delay(delays: &mut ExponentialBackoff) -> Duration {
-    delays.next().unwrap_or(MAX_RETRY_DELAY)
-}
-
-/// What a worker remembers from one group membership to the next.
-struct RejoinState {
-    delays: ExponentialBackoff,
-    /// What the cluster denies, until a commit, or [`PERMITTED_AFTER`] without an error.
-    denied: Option<String>,
-}
-
-impl Default for RejoinState {
-    fn default() -> Self {
-        Self { delays: retry_delays(), denied: None }
-    }
-}
-
 /// Runs a shard: joins the group, serves, and joins again whenever the membership is lost.
 fn run_shard(context: &Context, name: &str, transactional_id: &str) -> Result<(), String> {
     let mut rejoin = RejoinState::default();
     context.health.expect_beats(name, MAX_POLL_ITERATION);
     while !context.stopping() {
-        let why = rejoin.denied.clone().unwrap_or_else(|| "joining the consumer group".into());
+        let why = rejoin.obstacle.clone().unwrap_or_else(|| "joining the consumer group".into());
         context.health.set(name, Condition::Waiting(why));
         match serve(context, name, transactional_id, &mut rejoin) {
             Ok(()) | Err(ShardError::Stopped) => return Ok(()),
             Err(ShardError::Broker(error)) => {
-                if matches!(error, BrokerError::Fenced(_)) {
+                if let BrokerError::Fenced(_) | BrokerError::MembershipLost(_) = error {
                     metrics::TRANSACTIONS.counter(&[("outcome", "fenced")]).increment(1);
                 }
-                wait_to_rejoin(context, name, error, &mut rejoin)?;
+                wait_to_rejoin(context, name, transactional_id, &error, &mut rejoin);
             }
             Err(error) => return Err(error.to_string()),
         }
@@ -147,27 +121,54 @@ fn run_shard(context: &Context, name: &str, transactional_id: &str) -> Result<()
 }
 
 /// Logs why the membership is lost, and waits until it is time to join again.
-///
-/// # Errors
-/// The error itself, where joining again would not help.
-fn wait_to_rejoin(context: &Context, name: &str, error: BrokerError, rejoin: &mut RejoinState) -> Result<(), String> {
-    let delay = next_delay(&mut rejoin.delays);
+fn wait_to_rejoin(context: &Context, name: &str, id: &str, error: &BrokerError, rejoin: &mut RejoinState) {
+    let mut reason = error.to_string();
+    let (delay, conflict) = match error {
+        BrokerError::Fenced(_) => rejoin.fenced(context.clock.monotonic_micros()),
+        _ => (rejoin.next_delay(), false),
+    };
     match error {
-        BrokerError::Rejected(_) => return Err(error.to_string()),
+        BrokerError::Fenced(_) => {
+            if conflict {
+                reason = format!(
+                    "another process uses the transactional id {id:?}, which is made of `app` and `instance`; give each \
+                     process its own `instance` ({error})"
+                );
+                rejoin.obstacle = Some(reason.clone());
+                tracing::error!(part = name, error = reason, retry_in = ?delay, "fenced again and again");
+            } else {
+                tracing::warn!(part = name, %error, retry_in = ?delay, "fenced by another producer; rejoining");
+            }
+        }
         BrokerError::Authentication(_) | BrokerError::Authorization(_) => {
             tracing::error!(
                 part = name, %error, retry_in = ?delay,
                 "the cluster denies access; this worker is idle until it is granted"
             );
-            rejoin.denied = Some(error.to_string());
+            rejoin.obstacle = Some(reason.clone());
         }
-        BrokerError::Fenced(_) | BrokerError::Retriable(_) | BrokerError::Aborted(_) | BrokerError::Fatal(_) => {
+        BrokerError::Rejected(_) | BrokerError::Refused { .. } => {
+            tracing::error!(
+                part = name, %error, retry_in = ?delay, "the cluster refuses a request; this worker is idle until then"
+            );
+            rejoin.obstacle = Some(reason.clone());
+        }
+        BrokerError::TimedOut(_) | BrokerError::OutcomeUnknown(_) => {
+            tracing::warn!(
+                part = name, %error, retry_in = ?delay,
+                "a transaction did not end in time; rejoining with smaller transactions"
+            );
+            rejoin.obstacle = Some(reason.clone());
+        }
+        BrokerError::MembershipLost(_)
+        | BrokerError::Retriable(_)
+        | BrokerError::Aborted(_)
+        | BrokerError::Fatal(_) => {
             tracing::warn!(part = name, %error, retry_in = ?delay, "lost consumer group membership; rejoining");
         }
     }
-    context.health.set(name, Condition::Waiting(error.to_string()));
+    context.health.set(name, Condition::Waiting(reason));
     context.pause(delay);
-    Ok(())
 }
 
 fn serve(context: &Context, name: &str, transactional_id: &str, rejoin: &mut RejoinState) -> Result<(), ShardError> {
@@ -179,19 +180,24 @@ fn serve(context: &Context, name: &str, transactional_id: &str, rejoin: &mut Rej
         transactional_id,
         &|| context.stopping(),
     )?;
+    if let Some(limit) = rejoin.limit {
+        shard.set_transaction_limit(limit);
+    }
     let mut serving_since = None;
     while !context.stopping() {
-        let outcome = shard.poll()?;
+        let outcome = shard.poll();
+        rejoin.limit = Some(shard.transaction_limit());
+        let outcome = outcome?;
         let now = context.clock.monotonic_micros();
         let serving = shard.serving();
         serving_since = serving_since.filter(|_| serving).or(serving.then_some(now));
         if outcome == PollOutcome::Committed {
-            *rejoin = RejoinState::default();
+            rejoin.committed();
         } else if serving_since.is_some_and(|since| now - since >= PERMITTED_AFTER) {
-            rejoin.denied = None;
+            rejoin.obstacle = None;
         }
-        let condition = match &rejoin.denied {
-            Some(denied) => Condition::Waiting(denied.clone()),
+        let condition = match shard.obstacle().or_else(|| rejoin.obstacle.clone()) {
+            Some(obstacle) => Condition::Waiting(obstacle),
             None if serving => Condition::Ready,
             None => Condition::Waiting("restoring partitions".into()),
         };
@@ -209,7 +215,7 @@ fn run_trainer(context: &Context, name: &str, transactional_id: &str) -> Result<
     while !context.stopping() {
         match train(context, name, transactional_id) {
             Ok(()) => return Ok(()),
-            Err(error) => wait_to_rejoin(context, name, error, &mut rejoin)?,
+            Err(error) => wait_to_rejoin(context, name, transactional_id, &error, &mut rejoin),
         }
     }
     Ok(())
@@ -223,15 +229,4 @@ fn train(context: &Context, name: &str, transactional_id: &str) -> Result<(), Br
         context.health.beat(name);
     }
     trainer.leave()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_delays_double_up_to_half_a_minute_and_never_end() {
-        let delays: Vec<u128> = retry_delays().take(8).map(|delay| delay.as_millis()).collect();
-        assert_eq!(delays, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
-    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as C};
@@ -162,6 +162,64 @@ impl MetadataClient {
             Some(C::UnknownTopicOrPartition | C::UnknownTopic) => Ok(None),
             Some(code) => Err(error_recovery::broker_error_of_code(&operation(), code)),
         }
+    }
+
+    /// The topic's `max.message.bytes`; `None` if the cluster does not say.
+    pub(super) fn max_batch_bytes(&self, topic: &str) -> Result<Option<usize>> {
+        Ok(self.topic_setting(topic, "max.message.bytes")?.and_then(|bytes| bytes.parse().ok()))
+    }
+
+    /// A setting of a topic; `None` if the cluster does not say.
+    fn topic_setting(&self, topic: &str, name: &str) -> Result<Option<String>> {
+        let operation = format!("asking for the configuration of topic {topic}");
+        let explain = |error: &KafkaError| self.explain(&operation, error);
+        let admin: AdminClient<ConsumerCallbacks> =
+            self.config.create_with_context(ConsumerCallbacks::default()).map_err(|error| explain(&error))?;
+        let options = AdminOptions::new().request_timeout(Some(self.timeout));
+        let answer = block_on(admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options));
+        let error = match answer.map(|resources| resources.into_iter().next()) {
+            Ok(Some(Ok(resource))) => {
+                return Ok(resource.get(name).and_then(|entry| entry.value.clone()));
+            }
+            Ok(Some(Err(code))) => error_recovery::broker_error_of_code(&operation, code),
+            Ok(None) => return Ok(None),
+            Err(error) => explain(&error),
+        };
+        match error {
+            BrokerError::Retriable(_) | BrokerError::Authentication(_) => Err(error),
+            BrokerError::Authorization(_) => {
+                tracing::warn!(
+                    target: "kafka", topic, %error,
+                    "cannot ask for the topic's {name}; records that are too large for the topic are not left out"
+                );
+                Ok(None)
+            }
+            // A broker without this request, such as the embedded one.
+            error => {
+                tracing::debug!(target: "kafka", topic, %error, "cannot ask for the topic's {name}");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Why `topic` accepts no records at the moment: partitions without a leader, or with too few replicas in sync.
+    /// `None` where nothing is wrong with its replicas, or the cluster does not say.
+    pub(super) fn replica_problem(&self, topic: &str) -> Option<String> {
+        let answer = self.consumer.fetch_metadata(Some(topic), ATTEMPT_LIMIT).ok()?;
+        let found = answer.topics().iter().find(|found| found.name() == topic)?;
+        if let Some(partition) = found.partitions().iter().find(|partition| partition.leader() < 0) {
+            return Some(format!("{topic}[{}] has no leader", partition.id()));
+        }
+        let partition = found.partitions().iter().min_by_key(|partition| partition.isr().len())?;
+        let (in_sync, replicas) = (partition.isr().len(), partition.replicas().len());
+        let least: usize = self.topic_setting(topic, "min.insync.replicas").ok()??.parse().ok()?;
+        (in_sync < least).then(|| {
+            format!(
+                "{topic}[{}] has {in_sync} of {replicas} replicas in sync, fewer than its min.insync.replicas of \
+                 {least}: bring the other brokers back",
+                partition.id()
+            )
+        })
     }
 
     pub(super) fn create(&self, spec: &TopicSpec) -> Result<()> {

@@ -39,4 +39,11 @@ impl Broker for MemoryCluster {
         self.faults().check_alive()?;
         self.lock().create(spec)
     }
+
+    fn max_batch_bytes(&self, _topic: &str) -> Result<Option<usize>> {
+        self.faults().check_alive()?;
+        Ok(None)
+    }
+
+    fn limit_batches(&self, _bytes: usize) {}
 }
