@@ -1,6 +1,6 @@
 //! The client interface: traits for a cluster, a consumer group member, a reader and a publisher.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::errors::Result;
 use super::records::{Batch, Partition, ProducerRecord};
@@ -123,9 +123,9 @@ pub trait Broker: Send + Sync {
     fn partitions(&self, topic: &str) -> Result<Option<i32>>;
     /// Creates a topic. Does nothing if a topic of this name exists.
     fn create(&self, spec: &TopicSpec) -> Result<()>;
-    /// The largest record batch that a topic accepts, in bytes (`max.message.bytes`); `None` if the cluster does not
-    /// say, for example because describing configurations is not permitted.
-    fn max_batch_bytes(&self, topic: &str) -> Result<Option<usize>>;
+    /// The largest record batch that each topic accepts, in bytes (`max.message.bytes`). Topics of which the cluster does
+    /// not say it are absent, for example because describing their configuration is not permitted.
+    fn max_batch_bytes(&self, topics: &[&str]) -> Result<BTreeMap<String, usize>>;
     /// Keeps batches of several records at most this large, in bytes, in the producers that are opened from now on.
     fn limit_batches(&self, bytes: usize);
 }

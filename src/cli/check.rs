@@ -135,31 +135,34 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
 /// Compares the records of each stream with what their topics accept. Returns whether all fit.
 fn sizes(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> Result<bool, BrokerError> {
     let mut fit = true;
-    let limit = |topic: &str| match permitted(broker.partitions(topic))? {
-        Ok(Some(_)) => broker.max_batch_bytes(topic),
-        // It is reported already, or will be created with room enough.
-        _ => Ok(None),
-    };
-    let mut compare = |topic: &str, what: &str, bytes: u64| -> Result<(), BrokerError> {
-        let Some(limit) = limit(topic)? else { return Ok(()) };
-        let advice = if bytes > limit as u64 {
+    let mut limits = BTreeMap::new();
+    for topic in topics::output_topics(plan, 1).iter().filter(|topic| topic.name != plan.models_topic) {
+        // Others are reported already, or will be created with room enough.
+        if let Ok(Some(_)) = permitted(broker.partitions(&topic.name))? {
+            let found = broker.max_batch_bytes(&[&topic.name])?;
+            if found.is_empty() {
+                println!("  size   {}: unknown; grant DescribeConfigs on the topic", topic.name);
+            }
+            limits.extend(found);
+        }
+    }
+    let mut compare = |topic: &str, what: &str, bytes: u64| {
+        let Some(limit) = limits.get(topic) else { return };
+        let advice = if bytes > *limit as u64 {
             fit = false;
             "; TOO LARGE: they would be left out, raise max.message.bytes"
         } else {
             ""
         };
         println!("  size   {topic}: {what} of about {bytes} B; max.message.bytes is {limit}{advice}");
-        Ok(())
     };
     for (stream, configured) in plan.streams.iter().zip(&settings.stream) {
-        compare(&stream.forecasts_topic, "forecasts", sizing::forecast_bytes(&stream.engine))?;
+        compare(&stream.forecasts_topic, "forecasts", sizing::forecast_bytes(&stream.engine));
         let snapshot = sizing::footprint(settings, configured).map_or(0, |footprint| footprint.copy);
-        compare(&plan.state_topic, "snapshots", snapshot)?;
+        compare(&plan.state_topic, "snapshots", snapshot);
     }
-    if let Some(limit) = limit(&plan.dead_letter_topic)?
-        && limit < DEAD_LETTER_BYTES
-    {
-        let topic = &plan.dead_letter_topic;
+    let topic = &plan.dead_letter_topic;
+    if let Some(limit) = limits.get(topic).filter(|limit| **limit < DEAD_LETTER_BYTES) {
         println!("  size   {topic}: max.message.bytes is {limit}; longer dead letters are truncated to it");
     }
     Ok(fit)

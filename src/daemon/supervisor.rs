@@ -93,7 +93,13 @@ fn wait_for_topics(context: &Context, create: bool) -> Result<Option<Plan>, Stri
                 context.health.set("topics", Condition::Waiting(error.to_string()));
                 context.pause(delay);
             }
-            Err(error) => return Err(error.to_string()),
+            // A missing topic may be created, and a policy changed, while this waits.
+            Err(error) => {
+                let delay = next_delay(&mut delays);
+                tracing::error!(%error, retry_in = ?delay, "topics cannot be used; serving begins once they can");
+                context.health.set("topics", Condition::Waiting(error.to_string()));
+                context.pause(delay);
+            }
         }
     }
     Ok(None)
@@ -149,7 +155,7 @@ fn wait_to_rejoin(context: &Context, name: &str, id: &str, error: &BrokerError, 
         }
         BrokerError::Rejected(_) | BrokerError::Refused { .. } => {
             tracing::error!(
-                part = name, %error, retry_in = ?delay, "the cluster refuses a request; this worker is idle until then"
+                part = name, %error, retry_in = ?delay, "the cluster refuses a request; this worker waits and tries again"
             );
             rejoin.obstacle = Some(reason.clone());
         }

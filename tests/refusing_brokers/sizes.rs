@@ -18,24 +18,24 @@ fn records_follow_the_size_limits_of_their_topics() {
     let (series, minutes) = (10, 400);
     let (topic, app) = (kafka().topic("sizes", 1), unique("sizes"));
     let (small, large) = (format!("{app}.small.forecasts"), format!("{app}.large.forecasts"));
-    create(&small, "max.message.bytes=20000");
-    create(&large, "max.message.bytes=5000");
-    create(&format!("{app}.dead-letters"), "max.message.bytes=10000");
-    feed(&topic, series, 0..minutes);
+    create(kafka(), &small, "max.message.bytes=20000");
+    create(kafka(), &large, "max.message.bytes=5000");
+    create(kafka(), &format!("{app}.dead-letters"), "max.message.bytes=10000");
+    feed(kafka(), (&topic, 1), series, 0..minutes);
     let broken = format!("{{\"time\": 1, \"blob\": \"{}\"", "0123456789abcdef".repeat(12_500));
     produce(kafka(), &topic, [Input::new("s0", broken.clone()).at(0)]);
     let streams = stream("small", &topic, 12) + &stream("large", &topic, 200);
-    let mut daemon = Daemon::start(&app, "one", &streams);
+    let mut daemon = Daemon::start(kafka(), &app, "one", &streams);
     daemon.wait_until_committed(&topic, series * minutes + 1);
     daemon.wait_for_readiness(200, &[]);
-    assert_forecast_once(&small, usize::try_from(series).unwrap(), minutes);
+    assert_forecast_once(kafka(), &small, usize::try_from(series).unwrap(), minutes);
     assert!(consume(kafka(), &large, Duration::from_secs(1)).is_empty());
     assert!(daemon.metric("foretide_oversized_records_total") >= (series * minutes) as f64);
     let log = daemon.process.log();
     assert!((1..=3).contains(&log.matches("is left out").count()), "{log}");
     assert!(log.contains("max.message.bytes") && log.contains("horizon"), "{log}");
 
-    let letters = consume(kafka(), &format!("{app}.dead-letters"), Duration::from_secs(3));
+    let letters = consume(kafka(), &format!("{app}.dead-letters"), Duration::from_secs(10));
     assert_eq!(letters.len(), 2, "one of each stream");
     for letter in letters {
         let length = letter.headers.iter().find(|(name, _)| name == "foretide.payload_bytes");
@@ -55,35 +55,39 @@ fn records_follow_the_size_limits_of_their_topics() {
 fn a_lowered_size_limit_is_taken_up_without_a_restart() {
     let (topic, app) = (kafka().topic("lowered", 1), unique("lowered"));
     let forecasts = format!("{app}.stream.forecasts");
-    feed(&topic, 10, 0..10);
-    let mut daemon = Daemon::start(&app, "one", &stream("stream", &topic, 12));
+    feed(kafka(), (&topic, 1), 10, 0..10);
+    let mut daemon = Daemon::start(kafka(), &app, "one", &stream("stream", &topic, 12));
     daemon.wait_until_committed(&topic, 100);
-    alter(&forecasts, "max.message.bytes=5000");
-    feed(&topic, 10, 10..300);
+    alter(kafka(), &forecasts, "max.message.bytes=5000");
+    feed(kafka(), (&topic, 1), 10, 10..300);
     daemon.wait_until_committed(&topic, 3_000);
-    assert_forecast_once(&forecasts, 10, 300);
+    assert_forecast_once(kafka(), &forecasts, 10, 300);
     assert!(daemon.process.log().contains("max.message.bytes"), "{}", daemon.process.log());
     daemon.stop();
 }
 
-/// The topic refuses the timestamps of all records, as a policy or a wrong clock does.
+/// A compacted topic accepts no record without a key: bad records without one cannot become dead letters.
 #[test]
-fn a_topic_that_refuses_records_stops_only_the_streams_that_write_to_it() {
+fn a_topic_that_refuses_records_stops_only_the_partitions_that_write_to_it() {
     let (good, bad, app) = (kafka().topic("good", 1), kafka().topic("bad", 1), unique("refused"));
-    let forecasts = format!("{app}.bad.forecasts");
-    create(&forecasts, "message.timestamp.before.max.ms=0");
-    feed(&good, 3, 0..50);
-    feed(&bad, 3, 0..50);
-    let mut daemon = Daemon::start(&app, "one", &(stream("good", &good, 4) + &stream("bad", &bad, 4)));
-    daemon.wait_for_readiness(503, &["is waiting", &forecasts]);
+    let letters = format!("{app}.dead-letters");
+    create(kafka(), &letters, "cleanup.policy=compact");
+    feed(kafka(), (&good, 1), 3, 0..50);
+    feed(kafka(), (&bad, 1), 3, 0..50);
+    let unkeyed = Input { key: None, ..Input::new("", "{\"time\":0,\"value\":1}") };
+    produce(kafka(), &bad, [unkeyed.at(0)]);
+    feed(kafka(), (&bad, 1), 3, 50..60);
+    let mut daemon = Daemon::start(kafka(), &app, "one", &(stream("good", &good, 4) + &stream("bad", &bad, 4)));
+    daemon.wait_for_readiness(503, &["is waiting", &letters]);
     daemon.wait_until_committed(&good, 150);
-    feed(&good, 3, 50..100);
+    feed(kafka(), (&good, 1), 3, 50..100);
     daemon.wait_until_committed(&good, 300);
-    daemon.wait_for_readiness(503, &["is waiting", &forecasts]);
-    alter(&forecasts, "message.timestamp.before.max.ms=9223372036854775807");
-    daemon.wait_until_committed(&bad, 150);
+    daemon.wait_for_readiness(503, &["is waiting", &letters]);
+    alter(kafka(), &letters, "cleanup.policy=delete");
+    daemon.wait_until_committed(&bad, 181);
     daemon.wait_for_readiness(200, &[]);
     daemon.stop();
-    assert_forecast_once(&format!("{app}.good.forecasts"), 3, 100);
-    assert_forecast_once(&forecasts, 3, 50);
+    assert_forecast_once(kafka(), &format!("{app}.good.forecasts"), 3, 100);
+    assert_forecast_once(kafka(), &format!("{app}.bad.forecasts"), 3, 60);
+    assert_eq!(consume(kafka(), &letters, Duration::from_secs(10)).len(), 1);
 }

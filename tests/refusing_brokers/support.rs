@@ -6,11 +6,13 @@ use crate::harness::{
     self,
     client::{Input, committed, consume, produce},
     free_port, http_get,
-    kafka::kafka,
+    kafka::Kafka,
     process::Process,
     wait_for,
 };
 
+/// Most partitions of a topic.
+const PARTITIONS: i32 = 2;
 /// Longest time that a test waits for an event.
 pub const LIMIT: Duration = Duration::from_secs(300);
 /// Time of the first reading, in milliseconds since the Unix epoch.
@@ -26,7 +28,8 @@ pub fn stream(name: &str, topic: &str, horizon: u32) -> String {
 }
 
 /// A running daemon.
-pub struct Daemon {
+pub struct Daemon<'a> {
+    kafka: &'a Kafka,
     pub process: Process,
     pub port: u16,
     pub app: String,
@@ -34,20 +37,20 @@ pub struct Daemon {
     _folder: tempfile::TempDir,
 }
 
-impl Daemon {
-    pub fn start(app: &str, instance: &str, streams: &str) -> Self {
+impl<'a> Daemon<'a> {
+    pub fn start(kafka: &'a Kafka, app: &str, instance: &str, streams: &str) -> Self {
         let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
         let config = folder.path().join("foretide.toml");
+        let brokers: Vec<&str> = kafka.servers.split(',').collect();
         let text = format!(
             "app = {app:?}\ninstance = {instance:?}\nrole = \"score\"\nshards = 1\ncommit_interval = \"50ms\"\n\
              checkpoint_interval = \"5s\"\n\
-             [kafka]\nbrokers = [{:?}]\nsession_timeout = \"6s\"\ntransaction_timeout = \"10s\"\n\
-             [http]\nlisten = \"127.0.0.1:{port}\"\n{streams}",
-            kafka().servers
+             [kafka]\nbrokers = {brokers:?}\nsession_timeout = \"6s\"\ntransaction_timeout = \"10s\"\n\
+             [http]\nlisten = \"127.0.0.1:{port}\"\n{streams}"
         );
         std::fs::write(&config, text).unwrap();
         let process = Process::foretide(folder.path(), "daemon", ["run", "--config", config.to_str().unwrap()]);
-        Self { process, port, app: app.to_owned(), config, _folder: folder }
+        Self { kafka, process, port, app: app.to_owned(), config, _folder: folder }
     }
 
     /// What `check --connect` prints.
@@ -75,7 +78,7 @@ impl Daemon {
         wait_for(&format!("{records} records of {topic} to be committed"), LIMIT, || {
             assert!(self.process.runs(), "the daemon has ended:\n{}", self.process.log());
             std::thread::sleep(Duration::from_millis(200));
-            Some(committed(kafka(), &self.app, topic, 1)).filter(|committed| *committed >= records)
+            Some(committed(self.kafka, &self.app, topic, PARTITIONS)).filter(|committed| *committed >= records)
         })
     }
 
@@ -88,20 +91,20 @@ impl Daemon {
     }
 }
 
-/// Produces one reading per series and minute.
-pub fn feed(topic: &str, series: i64, minutes: std::ops::Range<i64>) {
+/// Produces one reading per series and minute. The series take turns in `partitions`.
+pub fn feed(kafka: &Kafka, (topic, partitions): (&str, i64), series: i64, minutes: std::ops::Range<i64>) {
     let reading = |minute: i64, number: i64| {
         let value = ((minute * 37 + number * 11) % 1_009) as f64 / 7.0;
         let text = format!("{{\"time\":{},\"value\":{value}}}", START + minute * 60_000);
-        Input::new(format!("s{number}"), text).at(0)
+        Input::new(format!("s{number}"), text).at(i32::try_from(number % partitions).unwrap())
     };
-    produce(kafka(), topic, minutes.flat_map(|minute| (0..series).map(move |number| reading(minute, number))));
+    produce(kafka, topic, minutes.flat_map(|minute| (0..series).map(move |number| reading(minute, number))));
 }
 
 /// Asserts that each minute of each series is forecast exactly once and in order.
-pub fn assert_forecast_once(topic: &str, series: usize, minutes: i64) {
+pub fn assert_forecast_once(kafka: &Kafka, topic: &str, series: usize, minutes: i64) {
     let mut origins: BTreeMap<String, Vec<i64>> = BTreeMap::new();
-    for record in consume(kafka(), topic, Duration::from_secs(3)) {
+    for record in consume(kafka, topic, Duration::from_secs(10)) {
         let forecast: serde_json::Value = serde_json::from_str(&record.text()).unwrap();
         let minute = (forecast["origin"].as_i64().unwrap() - START) / 60_000;
         origins.entry(forecast["series"].as_str().unwrap().to_owned()).or_default().push(minute);
@@ -113,24 +116,24 @@ pub fn assert_forecast_once(topic: &str, series: usize, minutes: i64) {
 }
 
 /// Creates a topic with one partition and a setting.
-pub fn create(topic: &str, setting: &str) {
-    let arguments = ["--bootstrap-server", &kafka().servers, "--create", "--topic", topic, "--config", setting];
-    kafka().tool("org.apache.kafka.tools.TopicCommand", &arguments);
+pub fn create(kafka: &Kafka, topic: &str, setting: &str) {
+    let arguments = ["--bootstrap-server", &kafka.servers, "--create", "--topic", topic, "--config", setting];
+    kafka.tool("org.apache.kafka.tools.TopicCommand", &arguments);
 }
 
 /// Changes a setting of a topic.
-pub fn alter(topic: &str, setting: &str) {
-    configure("topics", topic, setting);
+pub fn alter(kafka: &Kafka, topic: &str, setting: &str) {
+    configure(kafka, "topics", topic, setting);
 }
 
 /// Limits the bytes per second that a client may produce.
-pub fn set_quota(client: &str, bytes: u32) {
-    configure("clients", client, &format!("producer_byte_rate={bytes}"));
+pub fn set_quota(kafka: &Kafka, client: &str, bytes: u32) {
+    configure(kafka, "clients", client, &format!("producer_byte_rate={bytes}"));
 }
 
-fn configure(kind: &str, name: &str, setting: &str) {
-    let servers = &kafka().servers;
+fn configure(kafka: &Kafka, kind: &str, name: &str, setting: &str) {
+    let servers = &kafka.servers;
     let entity = ["--entity-type", kind, "--entity-name", name];
     let arguments = [&["--bootstrap-server", servers, "--alter", "--add-config", setting][..], &entity].concat();
-    kafka().tool("kafka.admin.ConfigCommand", &arguments);
+    kafka.tool("kafka.admin.ConfigCommand", &arguments);
 }

@@ -1,5 +1,6 @@
 //! The cluster: opens members, readers and publishers, and shares one metadata client among them.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -85,8 +86,8 @@ impl Broker for KafkaBroker {
         self.metadata().create(spec)
     }
 
-    fn max_batch_bytes(&self, topic: &str) -> Result<Option<usize>> {
-        self.metadata().max_batch_bytes(topic)
+    fn max_batch_bytes(&self, topics: &[&str]) -> Result<BTreeMap<String, usize>> {
+        self.metadata().max_batch_bytes(topics)
     }
 
     fn limit_batches(&self, bytes: usize) {

@@ -1,5 +1,6 @@
 //! The metadata client: asks for partitions and offsets, and creates topics.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -164,42 +165,44 @@ impl MetadataClient {
         }
     }
 
-    /// The topic's `max.message.bytes`; `None` if the cluster does not say.
-    pub(super) fn max_batch_bytes(&self, topic: &str) -> Result<Option<usize>> {
-        Ok(self.topic_setting(topic, "max.message.bytes")?.and_then(|bytes| bytes.parse().ok()))
+    /// The `max.message.bytes` of topics; those of which the cluster does not say it are absent.
+    pub(super) fn max_batch_bytes(&self, topics: &[&str]) -> Result<BTreeMap<String, usize>> {
+        let settings = self.topic_settings(topics, "max.message.bytes")?;
+        Ok(settings.into_iter().filter_map(|(topic, bytes)| Some((topic, bytes.parse().ok()?))).collect())
     }
 
-    /// A setting of a topic; `None` if the cluster does not say.
-    fn topic_setting(&self, topic: &str, name: &str) -> Result<Option<String>> {
-        let operation = format!("asking for the configuration of topic {topic}");
+    /// A setting of topics; those of which the cluster does not say it are absent.
+    fn topic_settings(&self, topics: &[&str], name: &str) -> Result<BTreeMap<String, String>> {
+        let operation = format!("asking for the {name} of topics");
         let explain = |error: &KafkaError| self.explain(&operation, error);
         let admin: AdminClient<ConsumerCallbacks> =
             self.config.create_with_context(ConsumerCallbacks::default()).map_err(|error| explain(&error))?;
         let options = AdminOptions::new().request_timeout(Some(self.timeout));
-        let answer = block_on(admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options));
-        let error = match answer.map(|resources| resources.into_iter().next()) {
-            Ok(Some(Ok(resource))) => {
-                return Ok(resource.get(name).and_then(|entry| entry.value.clone()));
-            }
-            Ok(Some(Err(code))) => error_recovery::broker_error_of_code(&operation, code),
-            Ok(None) => return Ok(None),
-            Err(error) => explain(&error),
-        };
-        match error {
-            BrokerError::Retriable(_) | BrokerError::Authentication(_) => Err(error),
-            BrokerError::Authorization(_) => {
-                tracing::warn!(
-                    target: "kafka", topic, %error,
-                    "cannot ask for the topic's {name}; records that are too large for the topic are not left out"
-                );
-                Ok(None)
-            }
+        let resources: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
+        let answer = match block_on(admin.describe_configs(&resources, &options)).map_err(|error| explain(&error)) {
+            Ok(answer) => answer,
+            Err(error @ (BrokerError::Retriable(_) | BrokerError::Authentication(_))) => return Err(error),
             // A broker without this request, such as the embedded one.
-            error => {
-                tracing::debug!(target: "kafka", topic, %error, "cannot ask for the topic's {name}");
-                Ok(None)
+            Err(error) => {
+                tracing::debug!(target: "kafka", %error, "the broker does not describe topics");
+                return Ok(BTreeMap::new());
+            }
+        };
+        let mut settings = BTreeMap::new();
+        for (topic, resource) in topics.iter().zip(answer) {
+            match resource {
+                Ok(resource) => {
+                    let value = resource.get(name).and_then(|entry| entry.value.clone());
+                    settings.extend(value.map(|value| ((*topic).to_owned(), value)));
+                }
+                Err(code) => tracing::warn!(
+                    target: "kafka", topic, error = %code,
+                    "cannot ask for the topic's {name}; grant DescribeConfigs on it, or records that are too large for \
+                     it are not left out"
+                ),
             }
         }
+        Ok(settings)
     }
 
     /// Why `topic` accepts no records at the moment: partitions without a leader, or with too few replicas in sync.
@@ -212,7 +215,7 @@ impl MetadataClient {
         }
         let partition = found.partitions().iter().min_by_key(|partition| partition.isr().len())?;
         let (in_sync, replicas) = (partition.isr().len(), partition.replicas().len());
-        let least: usize = self.topic_setting(topic, "min.insync.replicas").ok()??.parse().ok()?;
+        let least: usize = self.topic_settings(&[topic], "min.insync.replicas").ok()?.get(topic)?.parse().ok()?;
         (in_sync < least).then(|| {
             format!(
                 "{topic}[{}] has {in_sync} of {replicas} replicas in sync, fewer than its min.insync.replicas of \

@@ -63,18 +63,14 @@ impl RecordLimits {
     /// # Errors
     /// The broker's.
     pub fn ask(plan: &Plan, broker: &dyn Broker) -> Result<Self, BrokerError> {
-        let mut limits = Self { bytes: BTreeMap::new(), least: usize::MAX, warned: BTreeMap::new() };
-        let forecasts = plan.streams.iter().map(|stream| &stream.forecasts_topic);
-        for topic in forecasts.chain([&plan.state_topic, &plan.dead_letter_topic]) {
-            if !limits.bytes.contains_key(topic)
-                && let Some(bytes) = broker.max_batch_bytes(topic)?
-            {
-                limits.bytes.insert(topic.clone(), bytes);
-            }
-        }
-        limits.least = limits.bytes.values().copied().min().unwrap_or(usize::MAX);
-        broker.limit_batches(limits.least.saturating_sub(BATCH_MARGIN));
-        Ok(limits)
+        let forecasts = plan.streams.iter().map(|stream| &*stream.forecasts_topic);
+        let mut topics: Vec<&str> = forecasts.chain([&*plan.state_topic, &*plan.dead_letter_topic]).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        let bytes = broker.max_batch_bytes(&topics)?;
+        let least = bytes.values().copied().min().unwrap_or(usize::MAX);
+        broker.limit_batches(least.saturating_sub(BATCH_MARGIN));
+        Ok(Self { bytes, least, warned: BTreeMap::new() })
     }
 
     /// The most bytes of a record for `topic`, before compression.

@@ -1,5 +1,7 @@
 //! The in-memory cluster as a [`Broker`].
 
+use std::collections::BTreeMap;
+
 use super::{
     cluster::MemoryCluster, faults::Operation, member::MemoryMember, publisher::MemoryPublisher, reader::MemoryReader,
 };
@@ -40,9 +42,9 @@ impl Broker for MemoryCluster {
         self.lock().create(spec)
     }
 
-    fn max_batch_bytes(&self, _topic: &str) -> Result<Option<usize>> {
+    fn max_batch_bytes(&self, _topics: &[&str]) -> Result<BTreeMap<String, usize>> {
         self.faults().check_alive()?;
-        Ok(None)
+        Ok(BTreeMap::new())
     }
 
     fn limit_batches(&self, _bytes: usize) {}
