@@ -50,8 +50,8 @@ pub trait Member: Send {
     /// full.
     fn send(&mut self, record: ProducerRecord<'_>) -> Result<()>;
     /// Commits the open transaction together with the input position (the next offset to read) of each partition. After
-    /// `BrokerError::OutcomeUnknown` or `BrokerError::Fatal` the outcome is unknown until the caller reads the committed
-    /// offsets again.
+    /// `BrokerError::OutcomeUnknown` or `BrokerError::Fatal` the outcome is unknown until the caller reads the
+    /// committed offsets again.
     fn commit(&mut self, positions: &[(Partition, i64)]) -> Result<()>;
     /// Aborts the open transaction; does nothing if none is open.
     fn abort(&mut self) -> Result<()>;
@@ -123,8 +123,8 @@ pub trait Broker: Send + Sync {
     fn partitions(&self, topic: &str) -> Result<Option<i32>>;
     /// Creates a topic. Does nothing if a topic of this name exists.
     fn create(&self, spec: &TopicSpec) -> Result<()>;
-    /// The largest record batch that each topic accepts, in bytes (`max.message.bytes`). Topics of which the cluster does
-    /// not say it are absent, for example because describing their configuration is not permitted.
+    /// The largest record batch that each topic accepts, in bytes (`max.message.bytes`). Topics of which the cluster
+    /// does not say it are absent, for example because describing their configuration is not permitted.
     fn max_batch_bytes(&self, topics: &[&str]) -> Result<BTreeMap<String, usize>>;
     /// Keeps batches of several records at most this large, in bytes, in the producers that are opened from now on.
     fn limit_batches(&self, bytes: usize);

@@ -13,7 +13,7 @@ use crate::{
     settings::{Auto, Settings},
 };
 
-/// The most processes of one app on a host that `instance = "auto"` tells apart.
+/// The most processes of one app on a host that `instance = "auto"` gives names.
 const MOST_PROCESSES: u32 = 256;
 
 /// The name of this process, claimed until it is dropped.

@@ -137,8 +137,8 @@ fn wait_to_rejoin(context: &Context, name: &str, id: &str, error: &BrokerError, 
         BrokerError::Fenced(_) => {
             if conflict {
                 reason = format!(
-                    "another process uses the transactional id {id:?}, which is made of `app` and `instance`; give each \
-                     process its own `instance` ({error})"
+                    "another process uses the transactional id {id:?}, which is made of `app` and `instance`; give \
+                     each process its own `instance` ({error})"
                 );
                 rejoin.obstacle = Some(reason.clone());
                 tracing::error!(part = name, error = reason, retry_in = ?delay, "fenced again and again");
@@ -155,7 +155,8 @@ fn wait_to_rejoin(context: &Context, name: &str, id: &str, error: &BrokerError, 
         }
         BrokerError::Rejected(_) | BrokerError::Refused { .. } => {
             tracing::error!(
-                part = name, %error, retry_in = ?delay, "the cluster refuses a request; this worker waits and tries again"
+                part = name, %error, retry_in = ?delay,
+                "the cluster refuses a request; this worker waits and tries again"
             );
             rejoin.obstacle = Some(reason.clone());
         }

@@ -43,16 +43,16 @@ fn two_processes_with_one_instance_name_say_so() {
     let mut first = Daemon::start(kafka(), &app, "one", &streams);
     let mut second = Daemon::start(kafka(), &app, "one", &streams);
     let (mut minute, message) = (0, "give each process its own `instance`");
-    let told = wait_for("the conflict to be detected", LIMIT, || {
+    let first_found = wait_for("the conflict to be detected", LIMIT, || {
         feed(kafka(), (&topic, 2), 4, minute..minute + 1);
         minute += 1;
         std::thread::sleep(Duration::from_millis(200));
         [&mut first, &mut second].iter().position(|daemon| daemon.process.log().contains(message))
     });
-    let [told, other] = if told == 0 { [&mut first, &mut second] } else { [&mut second, &mut first] };
-    let log = told.process.log();
+    let [fenced, other] = if first_found == 0 { [&mut first, &mut second] } else { [&mut second, &mut first] };
+    let log = fenced.process.log();
     assert!(log.contains(&format!("{app}.one.0")) && log.contains("retry_in=2s"), "{log}");
-    told.process.kill();
+    fenced.process.kill();
     other.wait_until_committed(&topic, 4 * minute);
     assert_forecast_once(kafka(), &format!("{app}.stream.forecasts"), 4, minute);
 }

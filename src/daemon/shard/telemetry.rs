@@ -26,8 +26,8 @@ impl ShardTelemetry {
         Self { status, reported_at: 0, dirty: false }
     }
 
-    /// Reports the limit of the next transaction. A log line says when timeouts begin to reduce it, and when it is again
-    /// as configured.
+    /// Reports the limit of the next transaction. A log line says when timeouts begin to reduce it, and when it is as
+    /// configured again.
     pub fn transaction_limit(&self, shard: &str, before: TransactionLimit, limit: TransactionLimit) {
         let bytes = limit.bytes();
         metrics::TRANSACTION_LIMIT_BYTES.gauge(&[("shard", shard)]).set(bytes as f64);
@@ -35,8 +35,8 @@ impl ShardTelemetry {
             (false, true) => tracing::warn!(
                 shard,
                 bytes,
-                "the brokers do not take a transaction within kafka.transaction_timeout; transactions are smaller until \
-                 they do. Check quotas, load and in-sync replicas of the brokers"
+                "the brokers do not take a transaction within kafka.transaction_timeout; transactions are smaller \
+                 until they do. Check quotas, load and in-sync replicas of the brokers"
             ),
             (true, false) => tracing::info!(shard, bytes, "transactions are as large as configured again"),
             _ => {}

@@ -62,7 +62,7 @@ mod tests {
     const SECOND: u64 = 1_000_000;
 
     #[test]
-    fn timeouts_halve_it_down_to_one_chunk() {
+    fn timeouts_reduce_it_down_to_one_chunk() {
         let mut limit = TransactionLimit::new(1 << 20);
         limit.timed_out(3 << 20, 30 * SECOND);
         assert_eq!(limit.bytes(), 1 << 19);
@@ -81,10 +81,10 @@ mod tests {
     fn it_grows_back_only_by_full_and_quick_transactions() {
         let mut limit = TransactionLimit::new(1 << 20);
         limit.timed_out(1 << 20, 30 * SECOND);
-        let halved = limit;
+        let reduced = limit;
         limit.committed(100, SECOND);
         limit.committed(1 << 19, 8 * SECOND);
-        assert_eq!(limit, halved);
+        assert_eq!(limit, reduced);
         limit.committed(1 << 19, 7 * SECOND);
         assert_eq!(limit.bytes(), (1 << 19) + (1 << 17));
         for _ in 0..10 {
