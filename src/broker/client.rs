@@ -23,8 +23,8 @@ pub enum MemberEvent {
 ///
 /// After an error of [`Member::send`] or [`Member::commit`], both return `BrokerError::Aborted` until
 /// [`Member::abort`]. A commit also returns `BrokerError::Aborted` if the group has rebalanced and [`Member::poll`]
-/// has not yet reported it; the next events say what changed. After `BrokerError::Fenced` or `BrokerError::Fatal`
-/// the caller must drop the member.
+/// has not yet reported it; the next events say what changed. After `BrokerError::Fenced`,
+/// `BrokerError::OutcomeUnknown` or `BrokerError::Fatal` the caller must drop the member.
 pub trait Member: Send {
     /// Waits up to `timeout` for the next event; `None` if none came. A batch has at most `max_records` records of one
     /// partition.
@@ -50,7 +50,8 @@ pub trait Member: Send {
     /// full.
     fn send(&mut self, record: ProducerRecord<'_>) -> Result<()>;
     /// Commits the open transaction together with the input position (the next offset to read) of each partition. After
-    /// `BrokerError::Fatal` the outcome is unknown until the caller reads the committed offsets again.
+    /// `BrokerError::OutcomeUnknown` or `BrokerError::Fatal` the outcome is unknown until the caller reads the
+    /// committed offsets again.
     fn commit(&mut self, positions: &[(Partition, i64)]) -> Result<()>;
     /// Aborts the open transaction; does nothing if none is open.
     fn abort(&mut self) -> Result<()>;
@@ -159,4 +160,9 @@ pub trait Broker: Send + Sync {
     }
     /// Creates a topic. Does nothing if a topic of this name exists.
     fn create(&self, spec: &TopicSpec) -> Result<()>;
+    /// The largest record batch that each topic accepts, in bytes (`max.message.bytes`). Topics of which the cluster
+    /// does not say it are absent, for example because describing their configuration is not permitted.
+    fn max_batch_bytes(&self, topics: &[&str]) -> Result<BTreeMap<String, usize>>;
+    /// Keeps batches of several records at most this large, in bytes, in the producers that are opened from now on.
+    fn limit_batches(&self, bytes: usize);
 }

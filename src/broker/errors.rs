@@ -15,10 +15,34 @@ pub enum BrokerError {
     /// and reads its input again.
     #[error("transaction aborted: {0}")]
     Aborted(String),
-    /// Another producer uses our transactional id, or the group has assigned our partitions to another member. The
-    /// caller closes its partitions without writing and rejoins.
+    /// The open transaction was not committed in time: the brokers take less than it holds within the transaction
+    /// timeout. The caller reacts as to [`BrokerError::Aborted`], and makes smaller transactions.
+    #[error("transaction timed out: {0}")]
+    TimedOut(String),
+    /// No answer came in time, so nobody knows whether the transaction was committed. The caller drops the client,
+    /// joins again, goes on from the committed offsets, and makes smaller transactions.
+    #[error("the outcome of a transaction is unknown: {0}")]
+    OutcomeUnknown(String),
+    /// The broker refuses a record: it is too large for its topic, its timestamp is out of bounds, or a policy forbids
+    /// it. The same record would be refused again until an operator changes something. The caller aborts the
+    /// transaction and tries again later, with growing pauses; what does not write to this topic can go on.
+    #[error("a record is refused: {why}")]
+    Refused {
+        /// The topic of the record.
+        topic: String,
+        /// Whether it is too large. The limits of the topics may then have changed: the caller asks for them again.
+        too_large: bool,
+        /// What was refused, and which settings to check.
+        why: String,
+    },
+    /// Another producer uses our transactional id. The caller closes its partitions without writing and rejoins; where
+    /// that happens again and again, another process has the same instance name.
     #[error("another instance has taken over: {0}")]
     Fenced(String),
+    /// The group has removed this member, for example after a pause of the process, and assigned its partitions to
+    /// others. The caller closes its partitions without writing and rejoins.
+    #[error("the consumer group has removed this member: {0}")]
+    MembershipLost(String),
     /// The cluster does not accept our certificate, password or security protocol, or we do not accept its certificate.
     /// An operator must correct that: the caller drops the client and tries again with a new one, with growing pauses.
     #[error("authentication failed: {0}")]
@@ -27,8 +51,7 @@ pub enum BrokerError {
     /// [`BrokerError::Authentication`].
     #[error("authorization failed: {0}")]
     Authorization(String),
-    /// The request is invalid and will fail again, for example because of an unknown topic or a record that is too
-    /// large.
+    /// The request is invalid and will fail again, for example because of an unknown topic.
     #[error("{0}")]
     Rejected(String),
     /// The client is unusable: the caller drops it and joins again with a new one.

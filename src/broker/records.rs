@@ -142,7 +142,18 @@ pub struct ProducerRecord<'a> {
     pub headers: &'a [(&'a str, &'a [u8])],
 }
 
+/// Upper bound of the bytes of a batch with one record without headers, beyond its key and value.
+const BATCH_FRAME: usize = 100;
+/// Upper bound of the bytes of a header beyond its name and value.
+const HEADER_FRAME: usize = 10;
+
 impl ProducerRecord<'_> {
+    /// Upper bound of its size as a batch of its own, before compression, in bytes.
+    pub fn batch_bytes(&self) -> usize {
+        let header = |(name, value): &(&str, &[u8])| HEADER_FRAME + name.len() + value.len();
+        BATCH_FRAME + self.bytes() + self.headers.iter().map(header).sum::<usize>()
+    }
+
     /// Size of key and value in bytes.
     pub fn bytes(&self) -> usize {
         self.key.map_or(0, <[u8]>::len) + self.payload.map_or(0, <[u8]>::len)

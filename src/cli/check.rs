@@ -16,6 +16,7 @@ use crate::{
     dashboard::http::ListenerSpec,
     env,
     settings::{self, Settings},
+    wire::dead_letter,
 };
 
 /// Newest records of each partition in which seasons are searched for.
@@ -24,6 +25,9 @@ const NEWEST_RECORDS: i64 = 20_000;
 const JUDGED_RECORDS: i64 = refusals::NEWEST_RECORDS as i64;
 /// Longest wait for the records of a topic whose read permission is checked.
 const READ_WAIT: Duration = Duration::from_secs(5);
+
+/// The largest dead letter, in bytes: its value, its key and its headers.
+const DEAD_LETTER_BYTES: usize = dead_letter::MAX_PAYLOAD_BYTES + dead_letter::MAX_KEY_BYTES + 4_096;
 
 /// Arguments of `foretide check`.
 #[derive(Debug, clap::Args)]
@@ -127,6 +131,7 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
         report("out", &topic.name, found);
     }
     good &= cleanup_policies_fit(broker, plan, widest)?;
+    good &= sizes(settings, plan, broker)?;
     // This id is not in use. The id of an instance would fence that instance.
     if let Err(why) = permitted(broker.publisher(&format!("{}.check", plan.app)))? {
         good = false;
@@ -214,6 +219,42 @@ fn open_transactions(broker: &KafkaBroker, topic: &str, partitions: i32) -> Resu
             end - stable
         )
     }))
+}
+
+/// Compares the records of each stream with what their topics accept. Returns whether all fit.
+fn sizes(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> Result<bool, BrokerError> {
+    let mut fit = true;
+    let mut limits = BTreeMap::new();
+    for topic in topics::output_topics(plan, 1).iter().filter(|topic| topic.name != plan.models_topic) {
+        // Others are reported already, or will be created with room enough.
+        if let Ok(Some(_)) = permitted(broker.partitions(&topic.name))? {
+            let found = broker.max_batch_bytes(&[&topic.name])?;
+            if found.is_empty() {
+                println!("  size   {}: unknown; grant DescribeConfigs on the topic", topic.name);
+            }
+            limits.extend(found);
+        }
+    }
+    let mut compare = |topic: &str, what: &str, bytes: u64| {
+        let Some(limit) = limits.get(topic) else { return };
+        let advice = if bytes > *limit as u64 {
+            fit = false;
+            "; TOO LARGE: they would be left out, raise max.message.bytes"
+        } else {
+            ""
+        };
+        println!("  size   {topic}: {what} of about {bytes} B; max.message.bytes is {limit}{advice}");
+    };
+    for (stream, configured) in plan.streams.iter().zip(&settings.stream) {
+        compare(&stream.forecasts_topic, "forecasts", sizing::forecast_bytes(&stream.engine));
+        let snapshot = sizing::footprint(settings, configured).map_or(0, |footprint| footprint.copy);
+        compare(&plan.state_topic, "snapshots", snapshot);
+    }
+    let topic = &plan.dead_letter_topic;
+    if let Some(limit) = limits.get(topic).filter(|limit| **limit < DEAD_LETTER_BYTES) {
+        println!("  size   {topic}: max.message.bytes is {limit}; longer dead letters are truncated to it");
+    }
+    Ok(fit)
 }
 
 /// Number of partitions of a topic, `None` if it does not exist. With `read`, also tries to read it.

@@ -6,6 +6,7 @@ mod data;
 pub mod demo;
 mod failure;
 mod files;
+mod instance;
 mod interrupt;
 mod network;
 mod output;

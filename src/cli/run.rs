@@ -2,14 +2,12 @@
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
-use anyhow::Context;
-
-use super::{failure::WRONG_CONFIGURATION, runtime};
+use super::{failure::WRONG_CONFIGURATION, instance::Instance, runtime};
 use crate::{
     broker::kafka::KafkaBroker,
     daemon::{Daemon, DaemonError, specs},
     env,
-    settings::{self, Auto, Settings},
+    settings::{self, Settings},
     telemetry::{self, Exposition},
 };
 
@@ -53,13 +51,14 @@ fn serve(settings: &Settings) -> anyhow::Result<()> {
         tracing::warn!("{variable}");
     }
     let exposition = Exposition::install()?;
-    let instance = instance(settings)?;
-    let options = specs::kafka_options(settings, &instance);
+    let claimed = Instance::claim(settings)?;
+    let instance = &*claimed.name;
+    let options = specs::kafka_options(settings, instance);
     let broker = Arc::new(KafkaBroker::new(options).map_err(DaemonError::Client)?);
     runtime::start()?.block_on(async {
         // The handler comes first, so that a stop during the start ends in good order too.
         let stop = runtime::daemon_stop_signal()?;
-        let daemon = Daemon::start(settings, broker, exposition, &instance, &settings.app).await?;
+        let daemon = Daemon::start(settings, broker, exposition, instance, &settings.app).await?;
         tracing::info!(address = %daemon.address(), app = settings.app, instance, role = %settings.role, "started");
         daemon.run(stop).await?;
         tracing::info!("stopped");
@@ -71,13 +70,5 @@ fn log_format(settings: &Settings) -> telemetry::LogFormat {
     match settings.log.format {
         settings::LogFormat::Text => telemetry::LogFormat::Text,
         settings::LogFormat::Json => telemetry::LogFormat::Json,
-    }
-}
-
-/// The name that distinguishes this process from its replicas.
-fn instance(settings: &Settings) -> anyhow::Result<String> {
-    match &settings.instance {
-        Auto::Set(instance) => Ok(instance.clone()),
-        Auto::Auto => env::host_name().context("this host has no name; set `instance` in the configuration"),
     }
 }

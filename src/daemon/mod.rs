@@ -14,6 +14,7 @@ pub mod plan;
 mod process;
 mod reachability;
 pub mod refusals;
+mod rejoin;
 mod restore;
 pub mod shard;
 pub mod sizing;

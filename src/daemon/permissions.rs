@@ -72,6 +72,8 @@ pub fn required(plan: &Plan, role: Role, create: bool) -> Vec<Permission> {
         let written = if topic.name == plan.models_topic { trains } else { serves };
         operations.extend(read.then_some("Read"));
         operations.extend(written.then_some("Write"));
+        // A shard asks which record sizes its topics accept.
+        operations.extend((serves && written).then_some("DescribeConfigs"));
         // Every instance checks that the topics exist.
         operations.extend((!read && !written).then_some("Describe"));
         operations.extend(cleanup_policies::keyed_topics(plan).contains(&topic.name).then_some("DescribeConfigs"));
@@ -114,8 +116,8 @@ mod tests {
             "Topic in Read+DescribeConfigs",
             "Topic foretide.state Read+Write+DescribeConfigs",
             "Topic foretide.models Read+DescribeConfigs",
-            "Topic foretide.dead-letters Write",
-            "Topic foretide.s.forecasts Write",
+            "Topic foretide.dead-letters Write+DescribeConfigs",
+            "Topic foretide.s.forecasts Write+DescribeConfigs",
             "Group foretide Read",
             "Groups foretide. Describe",
             "TransactionalIds foretide. Write",

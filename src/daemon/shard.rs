@@ -6,8 +6,11 @@ mod commit;
 mod commit_metrics;
 mod intake;
 mod membership;
+mod record_limits;
+mod refusals;
 mod telemetry;
 mod transaction;
+mod transaction_limit;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -27,11 +30,14 @@ use crate::{
     telemetry::{LeftOut, LogLimit, kind_of, metrics},
     wire::{DecodeSpecError, Decoder},
 };
-use commit::{CommitInputs, commit};
+use commit::{CommitInputs, Written, commit};
 use commit_metrics::{CommittedTransaction, TransactionTimes, clear_covariate_dead_letters};
 use membership::{GroupMembership, Membership};
+use record_limits::{Outbox, RecordLimits};
+use refusals::{Refusals, affected_partitions};
 use telemetry::ShardTelemetry;
 use transaction::OpenTransaction;
+pub use transaction_limit::TransactionLimit;
 
 /// How long a poll iteration waits for records while there is no other work.
 const IDLE_WAIT: Duration = Duration::from_millis(50);
@@ -83,6 +89,10 @@ pub struct Shard {
     transaction: OpenTransaction,
     forecasts: ForecastWriter,
     telemetry: ShardTelemetry,
+    limits: RecordLimits,
+    refusals: Refusals,
+    /// Why the last transaction was rolled back, where that may last; `None` after a commit.
+    failure: Option<String>,
 }
 
 impl Shard {
@@ -105,10 +115,12 @@ impl Shard {
         for topic in plan.topics() {
             topics::input_partitions(&*broker, &topic)?;
         }
+        let limits = RecordLimits::ask(&plan, &*broker)?;
         let membership = GroupMembership::new(broker.join(&plan.app, transactional_id, &plan.topics())?);
         let decoders =
             plan.streams.iter().map(|stream| Decoder::new(stream.decode.clone())).collect::<Result<_, _>>()?;
         let now = clock.monotonic_micros();
+        let limit = TransactionLimit::new(plan.max_transaction_bytes);
         Ok(Self {
             plan,
             broker,
@@ -119,10 +131,29 @@ impl Shard {
             decoders,
             membership,
             restores: RestoreSchedule::new(now),
-            transaction: OpenTransaction::new(now),
+            transaction: OpenTransaction::new(limit, now),
             forecasts: ForecastWriter::default(),
             telemetry: ShardTelemetry::new(status),
+            limits,
+            refusals: Refusals::default(),
+            failure: None,
         })
+    }
+
+    /// The most bytes of the next transaction.
+    pub fn transaction_limit(&self) -> TransactionLimit {
+        self.transaction.limit
+    }
+
+    /// Goes on with the limit of an earlier shard, whose timeouts have reduced it.
+    pub fn set_transaction_limit(&mut self, limit: TransactionLimit) {
+        self.transaction.limit = limit;
+        self.telemetry.transaction_limit(&self.transactional_id, limit, limit);
+    }
+
+    /// What keeps transactions from being committed, or partitions from being served, if anything.
+    pub fn obstacle(&mut self) -> Option<String> {
+        self.failure.clone().or_else(|| self.refusals.reason(self.clock.monotonic_micros()))
     }
 
     /// Runs one poll iteration: new weights, rebalances, a slice of each restore, and a transaction where records came.
@@ -183,7 +214,7 @@ impl Shard {
         let (mut records, mut bytes, mut rebalanced) = (0, 0, false);
         loop {
             let timeout = deadline.saturating_sub(self.clock.monotonic_micros());
-            let room = self.transaction.record_room(&self.plan);
+            let room = self.transaction.record_room();
             let max_records = room.saturating_sub(records).clamp(1, self.plan.max_poll_records);
             match self.membership.member.poll(Duration::from_micros(timeout), max_records)? {
                 None => break,
@@ -205,7 +236,7 @@ impl Shard {
                 }
             }
             if records >= self.plan.max_transaction_records.min(room)
-                || bytes >= self.plan.max_transaction_bytes
+                || bytes >= self.transaction.limit.bytes()
                 || self.clock.monotonic_micros() >= deadline
             {
                 break;
@@ -267,7 +298,7 @@ impl Shard {
         let written = commit(CommitInputs {
             plan: &self.plan,
             engine: &self.engine,
-            member: &mut *self.membership.member,
+            outbox: Outbox { member: &mut *self.membership.member, limits: &self.limits, oversized: Vec::new() },
             forecasts: &mut self.forecasts,
             partitions: &mut self.restores.partitions,
             input: &self.transaction,
@@ -276,8 +307,9 @@ impl Shard {
         });
         let committed = self.clock.monotonic_micros();
         match written {
-            Ok(forecast_bytes) => {
+            Ok(Written { forecast_bytes, oversized }) => {
                 self.engine.commit(&output);
+                self.limits.report(&self.plan, &oversized, committed);
                 let times = TransactionTimes { started, computed, committed, wall: self.clock.wall_millis() };
                 let (plan, engine, input) = (&*self.plan, &self.engine, &self.transaction);
                 let transaction = CommittedTransaction { plan, engine, input, output: &output, times };
@@ -288,27 +320,56 @@ impl Shard {
                     clear_covariate_dead_letters(&self.plan, &mut assigned.tasks, &output, committed);
                 }
                 self.engine.recycle(output);
-                let unread = self.transaction.committed(committed);
+                let before = self.transaction.limit;
+                let unread = self.transaction.committed(committed, committed - computed);
+                self.telemetry.transaction_limit(&self.transactional_id, before, self.transaction.limit);
+                self.refusals.committed(committed);
+                self.failure = None;
                 self.read_again(unread)?;
                 // Nothing that was delivered waits to be processed now.
                 let member = &mut *self.membership.member;
                 self.telemetry.report_passed_if_due(&self.restores, &self.engine, member, committed);
                 Ok(PollOutcome::Committed)
             }
-            Err(error @ (BrokerError::Retriable(_) | BrokerError::Aborted(_))) => {
-                let kind = error.to_string();
-                if let Some(LeftOut(left_out)) = ROLLBACK_LIMIT.admit(kind_of(&kind), committed) {
-                    tracing::warn!(%error, left_out, "transaction rolled back; its input is read again");
-                }
-                metrics::TRANSACTIONS.counter(&[("outcome", "aborted")]).increment(1);
-                self.membership.member.abort()?;
-                self.engine.roll_back();
-                let unread = self.transaction.rolled_back();
-                self.read_again(unread)?;
-                Ok(PollOutcome::RolledBack)
-            }
-            Err(error) => Err(error.into()),
+            Err(error) => self.roll_back(error, committed - computed),
         }
+    }
+
+    /// Rolls the transaction back after an error that came so many microseconds after its beginning.
+    fn roll_back(&mut self, error: BrokerError, micros: u64) -> Result<PollOutcome, ShardError> {
+        if let BrokerError::TimedOut(_) | BrokerError::OutcomeUnknown(_) = error {
+            let before = self.transaction.limit;
+            self.transaction.timed_out(micros);
+            self.telemetry.transaction_limit(&self.transactional_id, before, self.transaction.limit);
+        }
+        let refusing = match &error {
+            BrokerError::Retriable(_) | BrokerError::Aborted(_) | BrokerError::TimedOut(_) => None,
+            BrokerError::Refused { topic, too_large: false, why } => {
+                let affected = affected_partitions(&self.plan, &self.restores.partitions, &self.transaction, topic);
+                Some((affected, self.refusals.refuse(topic, why, self.clock.monotonic_micros())))
+            }
+            _ => return Err(error.into()),
+        };
+        let now = self.clock.monotonic_micros();
+        if let Some(LeftOut(left_out)) = ROLLBACK_LIMIT.admit(kind_of(&error.to_string()), now) {
+            tracing::warn!(%error, left_out, "transaction rolled back; its input is read again");
+        }
+        metrics::TRANSACTIONS.counter(&[("outcome", "aborted")]).increment(1);
+        // A rebalance is no obstacle, and refusals are noted by topic.
+        let lasting = matches!(error, BrokerError::Retriable(_) | BrokerError::TimedOut(_));
+        self.failure = lasting.then(|| error.to_string());
+        self.membership.member.abort()?;
+        self.engine.roll_back();
+        let unread = self.transaction.rolled_back();
+        if let Some((affected, until)) = refusing {
+            for partition in &affected {
+                self.membership.member.stop(partition)?;
+                self.restores.suspend(&mut self.engine, partition, until);
+            }
+            self.telemetry.report(&self.restores, &self.engine, self.clock.monotonic_micros());
+        }
+        self.read_again(unread)?;
+        Ok(PollOutcome::RolledBack)
     }
 
     /// Reads partitions again from the positions of their tasks.

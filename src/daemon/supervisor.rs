@@ -2,10 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-
 use super::context::Context;
 use super::plan::Plan;
+use super::rejoin::{RejoinState, next_delay, retry_delays};
 use super::shard::{PollOutcome, Shard, ShardError};
 use super::trainer::Trainer;
 use super::worker::{Worker, join_all};
@@ -25,10 +24,6 @@ pub const STACK_BYTES: usize = 4 << 20;
 const TRAINER_STACK_BYTES: usize = 64 << 20;
 /// Pause between two looks at topics that do not exist yet.
 const TOPICS_WAIT: Duration = Duration::from_secs(2);
-/// Pause after the first failure in a row. Each further failure doubles it.
-const MIN_RETRY_DELAY: Duration = Duration::from_millis(500);
-/// The longest pause between two attempts.
-const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
 /// Pause before the input of a rolled-back transaction is read again; well within the session timeout.
 const ROLLED_BACK_WAIT: Duration = Duration::from_millis(200);
 /// A shard that serves for so many microseconds without an error, and has nothing to write, counts as permitted again.
@@ -42,7 +37,7 @@ pub struct WorkerPlan {
     pub shards: usize,
     pub trainer: bool,
     pub create_topics: bool,
-    /// `<app>.<instance>`: the prefix of the transactional ids.
+    /// `<app>.<instance>`: the prefix of the transactional ids, one for each worker.
     pub id_prefix: String,
 }
 
@@ -83,7 +78,12 @@ fn wait_for_topics(context: &Context, create: bool) -> Result<Option<Plan>, Stri
                 let topics::Topics { state_partitions, compacted_inputs, .. } = found;
                 return Ok(Some(Plan { state_partitions, compacted_inputs, ..(*context.plan).clone() }));
             }
-            Err(BrokerError::Retriable(why) | BrokerError::Aborted(why) | BrokerError::Fenced(why)) => {
+            Err(
+                BrokerError::Retriable(why)
+                | BrokerError::Aborted(why)
+                | BrokerError::Fenced(why)
+                | BrokerError::MembershipLost(why),
+            ) => {
                 if let Some(LeftOut(left_out)) = LIMIT.admit(kind_of(&why), context.clock.monotonic_micros()) {
                     let retry_in = ShortDuration(TOPICS_WAIT);
                     tracing::warn!(error = %why, %retry_in, left_out, "topics are not ready; retrying");
@@ -91,47 +91,19 @@ fn wait_for_topics(context: &Context, create: bool) -> Result<Option<Plan>, Stri
                 context.health.set("topics", Condition::Waiting(why));
                 context.pause(TOPICS_WAIT);
             }
-            Err(error @ (BrokerError::Authentication(_) | BrokerError::Authorization(_))) => {
+            // Access may be granted, a missing topic created, and a policy changed, while this waits.
+            Err(error) => {
                 let delay = next_delay(&mut delays);
                 if let Some(LeftOut(left_out)) = admit(context, &error, delay) {
-                    tracing::error!(
-                        %error, retry_in = %ShortDuration(delay), left_out,
-                        "the cluster denies access; serving begins once it is granted"
-                    );
+                    let retry_in = ShortDuration(delay);
+                    tracing::error!(%error, %retry_in, left_out, "topics cannot be used; serving begins once they can");
                 }
                 context.health.set("topics", Condition::Waiting(error.to_string()));
                 context.pause(delay);
             }
-            Err(error) => return Err(error.to_string()),
         }
     }
     Ok(None)
-}
-
-/// Delays that double from [`MIN_RETRY_DELAY`] to [`MAX_RETRY_DELAY`], without end.
-fn retry_delays() -> ExponentialBackoff {
-    ExponentialBuilder::new()
-        .with_min_delay(MIN_RETRY_DELAY)
-        .with_max_delay(MAX_RETRY_DELAY)
-        .without_max_times()
-        .build()
-}
-
-fn next_delay(delays: &mut ExponentialBackoff) -> Duration {
-    delays.next().unwrap_or(MAX_RETRY_DELAY)
-}
-
-/// What a worker remembers from one group membership to the next.
-struct RejoinState {
-    delays: ExponentialBackoff,
-    /// What the cluster denies, until a commit, or [`PERMITTED_AFTER`] without an error.
-    denied: Option<String>,
-}
-
-impl Default for RejoinState {
-    fn default() -> Self {
-        Self { delays: retry_delays(), denied: None }
-    }
 }
 
 /// Runs a shard: joins the group, serves, and joins again whenever the membership is lost.
@@ -139,15 +111,15 @@ fn run_shard(context: &Context, name: &str, transactional_id: &str) -> Result<()
     let mut rejoin = RejoinState::default();
     context.health.expect_beats(name, MAX_POLL_ITERATION);
     while !context.stopping() {
-        let why = rejoin.denied.clone().unwrap_or_else(|| "joining the consumer group".into());
+        let why = rejoin.obstacle.clone().unwrap_or_else(|| "joining the consumer group".into());
         context.health.set(name, Condition::Waiting(why));
         match serve(context, name, transactional_id, &mut rejoin) {
             Ok(()) | Err(ShardError::Stopped) => return Ok(()),
             Err(ShardError::Broker(error)) => {
-                if matches!(error, BrokerError::Fenced(_)) {
+                if let BrokerError::Fenced(_) | BrokerError::MembershipLost(_) = error {
                     metrics::TRANSACTIONS.counter(&[("outcome", "fenced")]).increment(1);
                 }
-                wait_to_rejoin(context, name, error, &mut rejoin)?;
+                wait_to_rejoin(context, name, transactional_id, &error, &mut rejoin);
             }
             Err(error) => return Err(error.to_string()),
         }
@@ -167,35 +139,59 @@ fn admit(context: &Context, error: &BrokerError, delay: Duration) -> Option<Left
     LIMIT.admit(&kind, context.clock.monotonic_micros())
 }
 
-/// Logs why the membership is lost, and waits until it is time to join again.
-///
-/// # Errors
-/// The error itself, where joining again would not help.
-fn wait_to_rejoin(context: &Context, name: &str, error: BrokerError, rejoin: &mut RejoinState) -> Result<(), String> {
-    let delay = next_delay(&mut rejoin.delays);
-    let (text, retry_in, admitted) = (error.to_string(), ShortDuration(delay), admit(context, &error, delay));
+/// What an error means for a worker, in words. `conflict`: another process has the same instance name.
+fn membership_event(error: &BrokerError, conflict: bool) -> &'static str {
     match error {
-        BrokerError::Rejected(_) => return Err(text),
+        BrokerError::Fenced(_) if conflict => "fenced again and again",
+        BrokerError::Fenced(_) => "fenced by another producer; rejoining",
         BrokerError::Authentication(_) | BrokerError::Authorization(_) => {
-            if let Some(LeftOut(left_out)) = admitted {
-                tracing::error!(
-                    part = name, %error, %retry_in, left_out,
-                    "the cluster denies access; this worker is idle until it is granted"
-                );
-            }
-            rejoin.denied = Some(text.clone());
+            "the cluster denies access; this worker is idle until it is granted"
         }
-        BrokerError::Fenced(_) | BrokerError::Retriable(_) | BrokerError::Aborted(_) | BrokerError::Fatal(_) => {
-            if let Some(LeftOut(left_out)) = admitted {
-                tracing::warn!(
-                    part = name, %error, %retry_in, left_out, "lost consumer group membership; rejoining"
-                );
-            }
+        BrokerError::Rejected(_) | BrokerError::Refused { .. } => {
+            "the cluster refuses a request; this worker waits and tries again"
+        }
+        BrokerError::TimedOut(_) | BrokerError::OutcomeUnknown(_) => {
+            "a transaction did not end in time; rejoining with smaller transactions"
+        }
+        BrokerError::MembershipLost(_)
+        | BrokerError::Retriable(_)
+        | BrokerError::Aborted(_)
+        | BrokerError::Fatal(_) => "lost consumer group membership; rejoining",
+    }
+}
+
+/// Logs why the membership is lost, and waits until it is time to join again.
+fn wait_to_rejoin(context: &Context, name: &str, id: &str, error: &BrokerError, rejoin: &mut RejoinState) {
+    let mut reason = error.to_string();
+    let (delay, conflict) = match error {
+        BrokerError::Fenced(_) => rejoin.fenced(context.clock.monotonic_micros()),
+        _ => (rejoin.next_delay(), false),
+    };
+    if conflict {
+        reason = format!(
+            "another process uses the transactional id {id:?}, which is made of `app` and `instance`; give each \
+             process its own `instance` ({error})"
+        );
+    }
+    let transient = match error {
+        BrokerError::Fenced(_) => !conflict,
+        BrokerError::MembershipLost(_) | BrokerError::Retriable(_) => true,
+        BrokerError::Aborted(_) | BrokerError::Fatal(_) => true,
+        _ => false,
+    };
+    if let Some(LeftOut(left_out)) = admit(context, error, delay) {
+        let (event, retry_in) = (membership_event(error, conflict), ShortDuration(delay));
+        if transient {
+            tracing::warn!(part = name, error = reason, %retry_in, left_out, "{event}");
+        } else {
+            tracing::error!(part = name, error = reason, %retry_in, left_out, "{event}");
         }
     }
-    context.health.set(name, Condition::Waiting(text));
+    if !transient {
+        rejoin.obstacle = Some(reason.clone());
+    }
+    context.health.set(name, Condition::Waiting(reason));
     context.pause(delay);
-    Ok(())
 }
 
 fn serve(context: &Context, name: &str, transactional_id: &str, rejoin: &mut RejoinState) -> Result<(), ShardError> {
@@ -207,19 +203,24 @@ fn serve(context: &Context, name: &str, transactional_id: &str, rejoin: &mut Rej
         transactional_id,
         &|| context.stopping(),
     )?;
+    if let Some(limit) = rejoin.limit {
+        shard.set_transaction_limit(limit);
+    }
     let mut serving_since = None;
     while !context.stopping() {
-        let outcome = shard.poll()?;
+        let outcome = shard.poll();
+        rejoin.limit = Some(shard.transaction_limit());
+        let outcome = outcome?;
         let now = context.clock.monotonic_micros();
         let serving = shard.serving();
         serving_since = serving_since.filter(|_| serving).or(serving.then_some(now));
         if outcome == PollOutcome::Committed {
-            *rejoin = RejoinState::default();
+            rejoin.committed();
         } else if serving_since.is_some_and(|since| now - since >= PERMITTED_AFTER) {
-            rejoin.denied = None;
+            rejoin.obstacle = None;
         }
-        let condition = match &rejoin.denied {
-            Some(denied) => Condition::Waiting(denied.clone()),
+        let condition = match shard.obstacle().or_else(|| rejoin.obstacle.clone()) {
+            Some(obstacle) => Condition::Waiting(obstacle),
             None if serving => Condition::Ready,
             None => Condition::Waiting(shard.waits_for().into()),
         };
@@ -237,7 +238,7 @@ fn run_trainer(context: &Context, name: &str, transactional_id: &str) -> Result<
     while !context.stopping() {
         match train(context, name, transactional_id) {
             Ok(()) => return Ok(()),
-            Err(error) => wait_to_rejoin(context, name, error, &mut rejoin)?,
+            Err(error) => wait_to_rejoin(context, name, transactional_id, &error, &mut rejoin),
         }
     }
     Ok(())
@@ -251,15 +252,4 @@ fn train(context: &Context, name: &str, transactional_id: &str) -> Result<(), Br
         context.health.beat(name);
     }
     trainer.leave()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_delays_double_up_to_half_a_minute_and_never_end() {
-        let delays: Vec<u128> = retry_delays().take(8).map(|delay| delay.as_millis()).collect();
-        assert_eq!(delays, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
-    }
 }

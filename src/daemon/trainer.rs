@@ -90,6 +90,8 @@ impl<'a> Trainer<'a> {
             }
             Err(RoundError::Broker(
                 error @ (BrokerError::Fenced(_)
+                | BrokerError::MembershipLost(_)
+                | BrokerError::OutcomeUnknown(_)
                 | BrokerError::Authentication(_)
                 | BrokerError::Authorization(_)
                 | BrokerError::Fatal(_)),

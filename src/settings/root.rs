@@ -10,7 +10,8 @@ table! {
     pub struct Settings {
         /// Name of the application: the consumer group, and the prefix of transactional ids and topic names.
         pub app: String = "foretide".into(),
-        /// Identifies this process among its replicas; `auto` is the name of the host.
+        /// Identifies this process among its replicas; `auto` is the name of the host, and
+        /// adds a number to it where several run there.
         pub instance: Auto<String> = Auto::Auto,
         /// What this process does.
         pub role: Role = Role::All,

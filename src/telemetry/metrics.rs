@@ -187,6 +187,12 @@ metrics! {
         "Time from a record's timestamp to the commit of the forecasts that follow from it.";
     TRANSACTIONS = "foretide_transactions_total", C, Count, ["outcome"],
         "Transactions by outcome: committed, aborted or fenced.";
+    TRANSACTION_LIMIT_BYTES = "foretide_transaction_limit_bytes", G, Bytes, ["shard"],
+        "The most bytes of a shard's next transaction: limits.transaction_bytes, or less after transactions that the \
+         brokers did not take within kafka.transaction_timeout.";
+    OVERSIZED = "foretide_oversized_records_total", C, Count, ["stream", "topic"],
+        "Records left out of a committed transaction because they are larger than max.message.bytes of their topic: \
+         forecasts, snapshots (their series begin anew after a restart), or dead letters whose headers do not fit.";
     REBALANCES = "foretide_rebalances_total", C, Count, [],
         "Rebalances of the consumer group that assigned or revoked partitions of this instance.";
     FORECASTS = "foretide_forecasts_total", C, Count, ["stream"],

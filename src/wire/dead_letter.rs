@@ -48,19 +48,39 @@ pub struct DeadLetter<'a> {
     pub payload: Option<&'a [u8]>,
 }
 
+/// Room for the frames of a record and its headers, and for the headers of a truncated one, in bytes.
+const FRAME_BYTES: usize = 512;
+
+/// A dead letter to write: key, value, and headers with names and bytes in a fixed order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedDeadLetter<'a> {
+    /// The first bytes of the record's key.
+    pub key: Option<&'a [u8]>,
+    /// The first bytes of the record's value.
+    pub payload: Option<&'a [u8]>,
+    /// The reason, the origin, and the full lengths of what is truncated.
+    pub headers: Vec<(&'static str, Vec<u8>)>,
+}
+
 impl<'a> DeadLetter<'a> {
-    /// The key to write: the first bytes of the record's key, at most [`MAX_KEY_BYTES`].
-    pub fn truncated_key(&self) -> Option<&'a [u8]> {
-        self.key.map(|key| &key[..key.len().min(MAX_KEY_BYTES)])
+    /// Truncates key and value to [`MAX_KEY_BYTES`] and [`MAX_PAYLOAD_BYTES`], and further where the dead letter would
+    /// take more than `max_bytes` as a record batch of its own. Only headers that take more make it larger.
+    pub fn encode(&self, max_bytes: usize) -> EncodedDeadLetter<'a> {
+        let mut headers = self.origin();
+        let taken: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let room = max_bytes.saturating_sub(FRAME_BYTES + taken);
+        let first = |bytes: Option<&'a [u8]>, limit: usize| bytes.map(|bytes| &bytes[..bytes.len().min(limit)]);
+        let key = first(self.key, MAX_KEY_BYTES.min(room / 2));
+        let payload = first(self.payload, MAX_PAYLOAD_BYTES.min(room - key.map_or(0, <[u8]>::len)));
+        for (name, whole, part) in [(PAYLOAD_BYTES, self.payload, payload), (KEY_BYTES, self.key, key)] {
+            if let Some(whole) = whole.filter(|_| whole != part) {
+                headers.push((name, whole.len().to_string().into_bytes()));
+            }
+        }
+        EncodedDeadLetter { key, payload, headers }
     }
 
-    /// The value to write: the first bytes of the record's value, at most [`MAX_PAYLOAD_BYTES`].
-    pub fn truncated_payload(&self) -> Option<&'a [u8]> {
-        self.payload.map(|payload| &payload[..payload.len().min(MAX_PAYLOAD_BYTES)])
-    }
-
-    /// The headers to write: names and bytes, in a fixed order.
-    pub fn headers(&self) -> Vec<(&'static str, Vec<u8>)> {
+    fn origin(&self) -> Vec<(&'static str, Vec<u8>)> {
         let mut headers = vec![
             (REASON, self.rejection.reason.label().into()),
             (DETAIL, self.rejection.detail.clone().into_bytes()),
@@ -71,12 +91,6 @@ impl<'a> DeadLetter<'a> {
         ];
         if let Some(timestamp) = self.timestamp {
             headers.push((TIMESTAMP, timestamp.to_string().into_bytes()));
-        }
-        let lengths = [(PAYLOAD_BYTES, self.payload, MAX_PAYLOAD_BYTES), (KEY_BYTES, self.key, MAX_KEY_BYTES)];
-        for (name, bytes, limit) in lengths {
-            if let Some(bytes) = bytes.filter(|bytes| bytes.len() > limit) {
-                headers.push((name, bytes.len().to_string().into_bytes()));
-            }
         }
         headers
     }
@@ -101,8 +115,8 @@ mod tests {
     fn a_small_record_is_forwarded_unchanged() {
         let rejection = Rejection::new(RejectionReason::BrokenJson, "expected ',' at byte 3");
         let letter = letter(&rejection, Some(b"\xffkey"), Some(b"{\"a\" 1}"));
-        assert_eq!(letter.truncated_key(), letter.key);
-        assert_eq!(letter.truncated_payload(), letter.payload);
+        let encoded = letter.encode(usize::MAX);
+        assert_eq!((encoded.key, encoded.payload), (letter.key, letter.payload));
         let expected = [
             ("foretide.reason", "broken_json"),
             ("foretide.detail", "expected ',' at byte 3"),
@@ -113,15 +127,16 @@ mod tests {
             ("foretide.timestamp", "-5"),
         ]
         .map(|(name, value)| (name, value.to_owned()));
-        assert_eq!(text(&letter.headers()), expected);
+        assert_eq!(text(&encoded.headers), expected);
     }
 
     #[test]
     fn a_missing_key_or_value_stays_missing() {
         let rejection = Rejection::new(RejectionReason::Tombstone, "no value");
         let letter = letter(&rejection, None, None);
-        assert_eq!((letter.truncated_key(), letter.truncated_payload()), (None, None));
-        assert!(letter.headers().iter().all(|(name, _)| *name != TIMESTAMP));
+        let encoded = letter.encode(0);
+        assert_eq!((encoded.key, encoded.payload), (None, None));
+        assert!(encoded.headers.iter().all(|(name, _)| *name != TIMESTAMP));
     }
 
     #[test]
@@ -129,10 +144,27 @@ mod tests {
         let rejection = Rejection::new(RejectionReason::TooLarge, "10 MB");
         let (key, payload) = (vec![b'k'; MAX_KEY_BYTES + 1], vec![b'x'; 10_000_000]);
         let letter = letter(&rejection, Some(&key), Some(&payload));
-        assert_eq!(letter.truncated_payload().unwrap().len(), MAX_PAYLOAD_BYTES);
-        assert_eq!(letter.truncated_key().unwrap().len(), MAX_KEY_BYTES);
-        let headers = text(&letter.headers());
+        let encoded = letter.encode(usize::MAX);
+        assert_eq!(encoded.payload.unwrap().len(), MAX_PAYLOAD_BYTES);
+        assert_eq!(encoded.key.unwrap().len(), MAX_KEY_BYTES);
+        let headers = text(&encoded.headers);
         assert!(headers.contains(&("foretide.payload_bytes", "10000000".into())));
         assert!(headers.contains(&("foretide.key_bytes", "65537".into())));
+    }
+
+    #[test]
+    fn a_dead_letter_is_truncated_to_what_its_topic_accepts() {
+        let rejection = Rejection::new(RejectionReason::BrokenJson, "expected '}'");
+        let (key, payload) = (vec![b'k'; 200], vec![b'x'; 200_000]);
+        let letter = letter(&rejection, Some(&key), Some(&payload));
+        let encoded = letter.encode(100_000);
+        assert_eq!(encoded.key, letter.key);
+        let headers: usize = encoded.headers.iter().map(|(name, value)| name.len() + value.len() + 10).sum();
+        let bytes = 100 + 200 + encoded.payload.unwrap().len() + headers;
+        assert!((99_000..=100_000).contains(&bytes), "{bytes}");
+        assert!(text(&encoded.headers).contains(&("foretide.payload_bytes", "200000".into())));
+        let encoded = letter.encode(10);
+        assert_eq!((encoded.key, encoded.payload), (Some(&b""[..]), Some(&b""[..])));
+        assert!(text(&encoded.headers).contains(&("foretide.key_bytes", "200".into())));
     }
 }

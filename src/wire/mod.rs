@@ -23,7 +23,7 @@ mod state_record;
 mod task_checkpoint;
 mod timestamp;
 
-pub use dead_letter::DeadLetter;
+pub use dead_letter::{DeadLetter, EncodedDeadLetter};
 pub use decode_spec::{DecodeSpec, DecodeSpecError, Format, KeySource, MAX_MAGNITUDE, TimeSource};
 pub use decoder::Decoder;
 pub use forecast_record::{ForecastEncoder, ForecastRecord, HorizonAggregate, ThresholdCrossing};

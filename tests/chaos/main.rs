@@ -241,7 +241,8 @@ fn chaos(minutes: f64, seed: u64) -> Report {
         restores: chaos.fleet.restores.clone(),
         exits: chaos.fleet.exits,
         rolled_back: chaos.fleet.count_in_logs("transaction rolled back"),
-        fenced: chaos.fleet.count_in_logs("another instance has taken over"),
+        fenced: chaos.fleet.count_in_logs("another instance has taken over")
+            + chaos.fleet.count_in_logs("the consumer group has removed this member"),
         differences,
     };
     if !report.differences.is_empty() || !failed.is_empty() {

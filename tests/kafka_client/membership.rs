@@ -99,7 +99,7 @@ fn a_zombie_cannot_commit_and_learns_what_it_lost() {
     let mut second = join(&broker, &group, &unique("id"), &source);
     assert_eq!(assigned(&mut *second), [at(&source, 0)]);
     let error = zombie.commit(&[(at(&source, 0), 1)]).unwrap_err();
-    assert!(matches!(error, BrokerError::Fenced(_)), "{error:?}");
+    assert!(matches!(error, BrokerError::MembershipLost(_)), "{error:?}");
     zombie.abort().unwrap();
     assert_eq!(event(&mut *zombie), MemberEvent::Lost(vec![at(&source, 0)]));
     zombie.release(&[at(&source, 0)]).unwrap();

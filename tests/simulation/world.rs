@@ -17,7 +17,7 @@ use foretide::{
     broker::{Broker, BrokerError, Partition, ProducerRecord},
     daemon::{
         plan::Plan,
-        shard::{PollOutcome, Shard, ShardError},
+        shard::{PollOutcome, Shard, ShardError, TransactionLimit},
         status::Status,
     },
     env::{Clock, ManualClock},
@@ -32,10 +32,10 @@ const REPLICAS: usize = 3;
 /// changes what others see: there the answer is lost.
 const FAULTS: &[(Operation, &[Fault])] = &[
     (Operation::Begin, &[Fault::Retry, Fault::Fenced, Fault::Crashed]),
-    (Operation::Send, &[Fault::Retry, Fault::Aborted, Fault::Fenced, Fault::Crashed]),
-    (Operation::Commit, &[Fault::Retry, Fault::Aborted, Fault::Fenced, Fault::Crashed]),
-    (Operation::CommitAnswer, &[Fault::Crashed]),
-    (Operation::Abort, &[Fault::Retry, Fault::Crashed]),
+    (Operation::Send, &[Fault::Retry, Fault::Aborted, Fault::TimedOut, Fault::Fenced, Fault::Crashed]),
+    (Operation::Commit, &[Fault::Retry, Fault::Aborted, Fault::TimedOut, Fault::Fenced, Fault::Crashed]),
+    (Operation::CommitAnswer, &[Fault::TimedOut, Fault::Crashed]),
+    (Operation::Abort, &[Fault::Retry, Fault::TimedOut, Fault::Crashed]),
     (Operation::AbortAnswer, &[Fault::Retry, Fault::Crashed]),
     (Operation::Poll, &[Fault::Retry, Fault::Crashed]),
     (Operation::Committed, &[Fault::Retry, Fault::Crashed]),
@@ -50,6 +50,8 @@ pub struct World {
     clock: Arc<ManualClock>,
     plan: Arc<Plan>,
     replicas: Vec<Option<Replica>>,
+    /// The limit of transactions that the newest shard of each slot has left, as a supervisor keeps it.
+    limits: BTreeMap<usize, TransactionLimit>,
     paused: Vec<PausedReplica>,
     /// Transactional ids of dead processes that the broker has not noticed yet.
     unnoticed: Vec<String>,
@@ -80,6 +82,7 @@ impl World {
             clock: Arc::default(),
             plan,
             replicas: (0..REPLICAS).map(|_| None).collect(),
+            limits: BTreeMap::new(),
             paused: Vec::new(),
             unnoticed: Vec::new(),
             started: 0,
@@ -276,7 +279,11 @@ impl World {
         let clock: Arc<dyn Clock> = self.clock.clone();
         let broker = Arc::new(process.clone());
         let joined = Shard::join(Arc::clone(&self.plan), broker, clock, Arc::new(Status::default()), &id, &|| false);
-        self.replicas[place] = joined.ok().map(|shard| Replica { shard, process, id });
+        let limit = self.limits.get(&place).copied();
+        self.replicas[place] = joined.ok().map(|mut shard| {
+            limit.into_iter().for_each(|limit| shard.set_transaction_limit(limit));
+            Replica { shard, process, id }
+        });
     }
 
     fn poll(&mut self, place: usize) -> Option<PollOutcome> {
@@ -292,6 +299,7 @@ impl World {
         replica: Replica,
         outcome: Result<PollOutcome, ShardError>,
     ) -> Option<PollOutcome> {
+        self.limits.insert(place, replica.shard.transaction_limit());
         match outcome {
             Ok(outcome) => {
                 self.totals.commits += u64::from(outcome == PollOutcome::Committed);

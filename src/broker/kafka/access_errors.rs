@@ -34,6 +34,10 @@ const ADVICE: &[(&[&str], &str)] = &[
         &["brokers are down"],
         "check that kafka.brokers are reachable and that kafka.security_protocol matches their listener",
     ),
+    (
+        &["Failed to resolve"],
+        "this machine does not know the host name that kafka.brokers or the broker's advertised.listeners give",
+    ),
     (&["uthorization failed"], "grant it: `foretide check --acls USER` prints every ACL that is needed"),
 ];
 

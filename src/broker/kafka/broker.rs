@@ -1,5 +1,7 @@
 //! The cluster: opens members, readers and publishers, and shares one metadata client among them.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +30,8 @@ pub struct KafkaBroker {
     options: KafkaOptions,
     metadata: Mutex<Arc<MetadataClient>>,
     readers: Arc<ReaderPool>,
+    /// The largest batch of a new producer, in bytes.
+    batch_bytes: AtomicUsize,
 }
 
 impl KafkaBroker {
@@ -38,7 +42,7 @@ impl KafkaBroker {
     pub fn new(options: KafkaOptions) -> Result<Self> {
         options.check()?;
         let metadata = Mutex::new(Arc::new(MetadataClient::new(&options)?));
-        Ok(Self { options, metadata, readers: Arc::default() })
+        Ok(Self { options, metadata, readers: Arc::default(), batch_bytes: AtomicUsize::new(usize::MAX) })
     }
 
     /// The metadata client. After an authentication failure this creates a new one, which reads the files of passwords,
@@ -61,11 +65,16 @@ impl KafkaBroker {
         }
         Arc::clone(&metadata)
     }
+
+    /// The options of a new client.
+    fn options(&self) -> KafkaOptions {
+        KafkaOptions { batch_bytes: self.batch_bytes.load(Ordering::Relaxed), ..self.options.clone() }
+    }
 }
 
 impl Broker for KafkaBroker {
     fn join(&self, group: &str, transactional_id: &str, topics: &[String]) -> Result<Box<dyn Member>> {
-        Ok(Box::new(KafkaMember::join(&self.options, self.metadata(), group, transactional_id, topics)?))
+        Ok(Box::new(KafkaMember::join(&self.options(), self.metadata(), group, transactional_id, topics)?))
     }
 
     fn reader(&self, partition: &Partition, from: StartPosition) -> Result<Box<dyn Reader>> {
@@ -74,7 +83,7 @@ impl Broker for KafkaBroker {
     }
 
     fn publisher(&self, transactional_id: &str) -> Result<Box<dyn Publisher>> {
-        let producer = TransactionalProducer::start(&self.options, transactional_id)?;
+        let producer = TransactionalProducer::start(&self.options(), transactional_id)?;
         Ok(Box::new(KafkaPublisher::new(producer)))
     }
 
@@ -120,5 +129,13 @@ impl Broker for KafkaBroker {
 
     fn create(&self, spec: &TopicSpec) -> Result<()> {
         self.metadata().create(spec)
+    }
+
+    fn max_batch_bytes(&self, topics: &[&str]) -> Result<BTreeMap<String, usize>> {
+        self.metadata().max_batch_bytes(topics)
+    }
+
+    fn limit_batches(&self, bytes: usize) {
+        self.batch_bytes.store(bytes, Ordering::Relaxed);
     }
 }

@@ -1,7 +1,7 @@
 //! Callbacks of librdkafka: log lines, errors, rebalances and failed deliveries. They only record what happened.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,9 @@ use super::access_errors;
 use super::error_recovery::{self, RecoveryAction};
 use super::last_error::{LastClientError, without_thread};
 use crate::broker::{errors::BrokerError, records::Partition};
+
+/// The most characters of a record's key that a message quotes.
+const KEY_CHARS: usize = 60;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -98,9 +101,48 @@ impl ConsumerContext for ConsumerCallbacks {
 }
 
 /// A failure in the open transaction.
-struct DeliveryFailure {
-    action: RecoveryAction,
-    text: String,
+enum DeliveryFailure {
+    /// The broker refuses a record for this topic.
+    Refused {
+        topic: String,
+        too_large: bool,
+        why: String,
+    },
+    /// No acknowledgement came in time.
+    TimedOut(String),
+    Other(RecoveryAction, String),
+}
+
+impl DeliveryFailure {
+    /// The failure of a delivery to `topic`; `operation` says of which record.
+    fn new(error: &KafkaError, topic: &str, operation: &str) -> Self {
+        use RDKafkaErrorCode as C;
+        let text = format!("{operation}: {error}");
+        match (error.rdkafka_error_code(), error_recovery::action(error)) {
+            (Some(C::MessageTimedOut), _) => Self::TimedOut(text),
+            (code, RecoveryAction::CorrectRequest) => {
+                let too_large =
+                    matches!(code, Some(C::MessageSizeTooLarge | C::InvalidMessageSize | C::MessageBatchTooLarge));
+                let why = if too_large {
+                    format!("{text}; raise the topic's max.message.bytes, or lower kafka.properties \"batch.size\"")
+                } else {
+                    format!("{text}; check the settings of topic {topic} and the clocks of broker and client")
+                };
+                Self::Refused { topic: topic.to_owned(), too_large, why }
+            }
+            (_, action) => Self::Other(action, text),
+        }
+    }
+
+    fn error(&self) -> BrokerError {
+        match self {
+            Self::Refused { topic, too_large, why } => {
+                BrokerError::Refused { topic: topic.clone(), too_large: *too_large, why: why.clone() }
+            }
+            Self::TimedOut(text) => BrokerError::TimedOut(text.clone()),
+            Self::Other(action, text) => action.error(text.clone()),
+        }
+    }
 }
 
 /// The context of every producer.
@@ -109,19 +151,42 @@ pub(super) struct ProducerCallbacks {
     pub(super) last_error: LastClientError,
     failure: Mutex<Option<DeliveryFailure>>,
     has_failed: AtomicBool,
+    /// The longest pause that a broker has lately asked for because of a quota, in milliseconds.
+    throttle: AtomicU64,
+}
+
+/// The part of librdkafka's statistics that tells of quotas.
+#[derive(serde::Deserialize)]
+struct Statistics {
+    brokers: BTreeMap<String, BrokerStatistics>,
+}
+
+#[derive(serde::Deserialize)]
+struct BrokerStatistics {
+    throttle: Option<ThrottleWindow>,
+}
+
+#[derive(serde::Deserialize)]
+struct ThrottleWindow {
+    max: u64,
 }
 
 impl ProducerCallbacks {
+    /// The longest pause that a broker has lately asked for because of a quota, in milliseconds; 0 without one.
+    pub(super) fn throttle_millis(&self) -> u64 {
+        self.throttle.load(Ordering::Relaxed)
+    }
+
     /// The first failed delivery, or denied write, since the last [`ProducerCallbacks::clear_failure`].
     pub(super) fn failure(&self) -> Option<BrokerError> {
         if !self.has_failed.load(Ordering::Acquire) {
             return None;
         }
-        lock(&self.failure).as_ref().map(|failure| failure.action.error(failure.text.clone()))
+        lock(&self.failure).as_ref().map(DeliveryFailure::error)
     }
 
-    fn record_failure(&self, action: RecoveryAction, text: String) {
-        lock(&self.failure).get_or_insert(DeliveryFailure { action, text });
+    fn record_failure(&self, failure: DeliveryFailure) {
+        lock(&self.failure).get_or_insert(failure);
         self.has_failed.store(true, Ordering::Release);
     }
 
@@ -135,13 +200,21 @@ impl ClientContext for ProducerCallbacks {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         // Only this line names the topic that may not be written. Later errors only report a wrong transaction state.
         if facility == "ADDPARTS" && access_errors::is_authorization_failure(line) {
-            self.record_failure(RecoveryAction::GrantAccess, format!("writing: {}", without_thread(line)));
+            let text = format!("writing: {}", without_thread(line));
+            self.record_failure(DeliveryFailure::Other(RecoveryAction::GrantAccess, text));
         }
         self.last_error.log(level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.last_error.record(&error, reason);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        if let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) {
+            let windows = statistics.brokers.values().filter_map(|broker| broker.throttle.as_ref());
+            self.throttle.store(windows.map(|window| window.max).max().unwrap_or(0), Ordering::Relaxed);
+        }
     }
 }
 
@@ -157,7 +230,9 @@ impl ProducerContext for ProducerCallbacks {
             return;
         }
         let bytes = message.key_len() + message.payload_len();
-        let operation = format!("writing {bytes} bytes to {}[{}]", message.topic(), message.partition());
-        self.record_failure(error_recovery::action(error), format!("{operation}: {error}"));
+        let key =
+            String::from_utf8_lossy(message.key().unwrap_or_default()).chars().take(KEY_CHARS).collect::<String>();
+        let operation = format!("writing {bytes} bytes to {}[{}], key {key:?}", message.topic(), message.partition());
+        self.record_failure(DeliveryFailure::new(error, message.topic(), &operation));
     }
 }

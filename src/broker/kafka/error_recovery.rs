@@ -12,7 +12,10 @@ use crate::broker::errors::BrokerError;
 pub(super) enum RecoveryAction {
     Retry,
     AbortTransaction,
+    /// Another producer has our transactional id.
     Rejoin,
+    /// The group has removed this member.
+    RejoinGroup,
     Reauthenticate,
     GrantAccess,
     CorrectRequest,
@@ -26,6 +29,7 @@ impl RecoveryAction {
             Self::Retry => BrokerError::Retriable(text),
             Self::AbortTransaction => BrokerError::Aborted(text),
             Self::Rejoin => BrokerError::Fenced(text),
+            Self::RejoinGroup => BrokerError::MembershipLost(text),
             Self::Reauthenticate => BrokerError::Authentication(access_errors::with_advice(text)),
             Self::GrantAccess => BrokerError::Authorization(access_errors::with_advice(text)),
             Self::CorrectRequest => BrokerError::Rejected(access_errors::with_advice(text)),
@@ -39,9 +43,8 @@ impl RecoveryAction {
 pub(super) fn action_of_code(code: RDKafkaErrorCode) -> Option<RecoveryAction> {
     use RDKafkaErrorCode as C;
     Some(match code {
-        // Another producer has our transactional id, or the group has removed this member.
-        C::Fenced | C::ProducerFenced | C::InvalidProducerEpoch | C::InvalidProducerIdMapping | C::FencedInstanceId
-        | C::UnknownMemberId | C::FencedMemberEpoch => RecoveryAction::Rejoin,
+        C::Fenced | C::ProducerFenced | C::InvalidProducerEpoch | C::FencedInstanceId => RecoveryAction::Rejoin,
+        C::InvalidProducerIdMapping | C::UnknownMemberId | C::FencedMemberEpoch => RecoveryAction::RejoinGroup,
         // The group has rebalanced, or the broker has lost the state of the transaction.
         C::IllegalGeneration | C::RebalanceInProgress | C::StaleMemberEpoch | C::AssignmentLost
         | C::OutOfOrderSequenceNumber | C::UnknownProducerId | C::GaplessGuarantee | C::Inconsistent
@@ -93,7 +96,7 @@ pub(super) fn action(error: &KafkaError) -> RecoveryAction {
         let by_code = action_of_code(transaction.code());
         return if transaction.is_fatal() {
             by_code
-                .filter(|action| matches!(action, Action::Rejoin | Action::GrantAccess))
+                .filter(|action| matches!(action, Action::Rejoin | Action::RejoinGroup | Action::GrantAccess))
                 .unwrap_or(Action::ReplaceClient)
         } else if transaction.txn_requires_abort() {
             by_code.unwrap_or(Action::AbortTransaction)
@@ -104,9 +107,10 @@ pub(super) fn action(error: &KafkaError) -> RecoveryAction {
         };
     }
     match error {
-        KafkaError::MessageConsumptionFatal(code) if action_of_code(*code) != Some(Action::Rejoin) => {
-            Action::ReplaceClient
-        }
+        KafkaError::MessageConsumptionFatal(code) => match action_of_code(*code) {
+            Some(action @ (Action::Rejoin | Action::RejoinGroup)) => action,
+            _ => Action::ReplaceClient,
+        },
         KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) | KafkaError::Nul(_) => Action::CorrectRequest,
         error => code(error).and_then(action_of_code).unwrap_or(Action::ReplaceClient),
     }
@@ -155,8 +159,9 @@ mod tests {
         use RDKafkaErrorCode as C;
         use RecoveryAction as Action;
         #[rustfmt::skip]
-        let table: [(Action, &[C]); 7] = [
-            (Action::Rejoin, &[C::Fenced, C::ProducerFenced, C::InvalidProducerEpoch, C::UnknownMemberId]),
+        let table: [(Action, &[C]); 8] = [
+            (Action::Rejoin, &[C::Fenced, C::ProducerFenced, C::InvalidProducerEpoch]),
+            (Action::RejoinGroup, &[C::UnknownMemberId, C::InvalidProducerIdMapping]),
             (Action::AbortTransaction, &[C::IllegalGeneration, C::RebalanceInProgress, C::OutOfOrderSequenceNumber]),
             (Action::Retry, &[C::BrokerTransportFailure, C::AllBrokersDown, C::OperationTimedOut, C::MessageTimedOut,
                 C::NotEnoughReplicas, C::ConcurrentTransactions, C::UnstableOffsetCommit]),

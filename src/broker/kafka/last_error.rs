@@ -47,7 +47,10 @@ impl LastClientError {
     pub(super) fn explain_timeout(&self, operation: &str, error: &KafkaError) -> BrokerError {
         let timed_out = error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut);
         let suffix = if timed_out { self.suffix() } else { String::new() };
-        self.explain(&format!("{operation}{suffix}"), error)
+        match self.explain(&format!("{operation}{suffix}"), error) {
+            BrokerError::Retriable(text) => BrokerError::Retriable(access_errors::with_advice(text)),
+            other => other,
+        }
     }
 
     /// Converts an error. A call that times out does not say whether authentication failed; the last error does.

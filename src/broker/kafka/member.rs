@@ -51,6 +51,8 @@ pub(super) struct KafkaMember {
     /// after a rebalance that the caller does not know yet, it would let the member commit offsets of partitions that
     /// it has lost.
     generation: Option<Arc<ConsumerGroupMetadata>>,
+    /// The topics that it has written to, the newest last.
+    written: Vec<String>,
 }
 
 impl KafkaMember {
@@ -85,6 +87,7 @@ impl KafkaMember {
             released: Vec::new(),
             prefetched: None,
             generation: None,
+            written: Vec::new(),
         })
     }
 
@@ -347,11 +350,16 @@ impl Member for KafkaMember {
     }
 
     fn send(&mut self, record: ProducerRecord<'_>) -> Result<()> {
-        self.producer.send(record)
+        if self.written.last().is_none_or(|topic| topic != record.topic) {
+            self.written.retain(|topic| topic != record.topic);
+            self.written.push(record.topic.to_owned());
+        }
+        self.producer.send(record).map_err(|error| self.with_replica_problem(error))
     }
 
     fn commit(&mut self, positions: &[(Partition, i64)]) -> Result<()> {
-        self.producer.commit(positions, self.generation.as_ref())
+        let committed = self.producer.commit(positions, self.generation.as_ref());
+        committed.map_err(|error| self.with_replica_problem(error))
     }
 
     fn abort(&mut self) -> Result<()> {
@@ -383,6 +391,17 @@ impl Member for KafkaMember {
 }
 
 impl KafkaMember {
+    /// Adds to a timeout which topic accepts no records, if that is why.
+    fn with_replica_problem(&self, error: BrokerError) -> BrokerError {
+        match error {
+            BrokerError::TimedOut(why) => {
+                let problem = self.written.iter().find_map(|topic| self.metadata.replica_problem(topic));
+                BrokerError::TimedOut(problem.map_or(why.clone(), |problem| format!("{why}; {problem}")))
+            }
+            other => other,
+        }
+    }
+
     /// Leaves the group and waits for the answer. Dropping a member does this too, but does not abort its transaction.
     fn close(&mut self) {
         if self.consumer.closed() {

@@ -1,5 +1,6 @@
 //! The metadata client: asks for partitions and offsets, and creates topics.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -215,6 +216,51 @@ impl MetadataClient {
             Some(entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect())
         };
         Ok(answer.into_iter().map(settings).collect())
+    }
+
+    /// The `max.message.bytes` of topics; those of which the cluster does not say it are absent.
+    pub(super) fn max_batch_bytes(&self, topics: &[&str]) -> Result<BTreeMap<String, usize>> {
+        let settings = self.one_setting(topics, "max.message.bytes")?;
+        Ok(settings.into_iter().filter_map(|(topic, bytes)| Some((topic, bytes.parse().ok()?))).collect())
+    }
+
+    /// A setting of topics; those of which the cluster does not say it are absent.
+    fn one_setting(&self, topics: &[&str], name: &str) -> Result<BTreeMap<String, String>> {
+        let names: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        let mut found = BTreeMap::new();
+        for (topic, settings) in names.iter().zip(self.topic_settings(&names)?) {
+            match settings {
+                Some(settings) => {
+                    found.extend(settings.get(name).map(|value| (topic.clone(), value.clone())));
+                }
+                None => tracing::warn!(
+                    target: "kafka", topic,
+                    "cannot ask for the topic's {name}; grant DescribeConfigs on it, or records that are too large for \
+                     it are not left out"
+                ),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Why `topic` accepts no records at the moment: partitions without a leader, or with too few replicas in sync.
+    /// `None` where nothing is wrong with its replicas, or the cluster does not say.
+    pub(super) fn replica_problem(&self, topic: &str) -> Option<String> {
+        let answer = self.consumer.fetch_metadata(Some(topic), ATTEMPT_LIMIT).ok()?;
+        let found = answer.topics().iter().find(|found| found.name() == topic)?;
+        if let Some(partition) = found.partitions().iter().find(|partition| partition.leader() < 0) {
+            return Some(format!("{topic}[{}] has no leader", partition.id()));
+        }
+        let partition = found.partitions().iter().min_by_key(|partition| partition.isr().len())?;
+        let (in_sync, replicas) = (partition.isr().len(), partition.replicas().len());
+        let least: usize = self.one_setting(&[topic], "min.insync.replicas").ok()?.get(topic)?.parse().ok()?;
+        (in_sync < least).then(|| {
+            format!(
+                "{topic}[{}] has {in_sync} of {replicas} replicas in sync, fewer than its min.insync.replicas of \
+                 {least}: bring the other brokers back",
+                partition.id()
+            )
+        })
     }
 
     pub(super) fn create(&self, spec: &TopicSpec) -> Result<()> {

@@ -9,6 +9,12 @@ use crate::broker::errors::{BrokerError, Result};
 /// Heartbeat interval of a group member. A rebalance starts only after every member has learnt of it from a heartbeat.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
+/// Milliseconds between two statistics of a producer; several fit into the time limit of a transaction.
+const STATISTICS_MILLIS: u32 = 5_000;
+
+/// librdkafka's default size of a batch, in bytes. It is below Kafka's default `max.message.bytes`.
+const MAX_BATCH_BYTES: usize = 1_000_000;
+
 /// Properties that the exactly-once guarantee depends on, or that have an option of their own.
 #[rustfmt::skip]
 const RESERVED: [&str; 21] = [
@@ -53,6 +59,8 @@ pub struct KafkaOptions {
     pub compression: String,
     /// Size of the largest record that the producer accepts, in bytes.
     pub max_record_bytes: usize,
+    /// Size of the largest batch of several records, in bytes; below 1 MB it replaces librdkafka's default.
+    pub batch_bytes: usize,
     /// Maximum size of a member's prefetch queue in bytes; one response of each broker may exceed it.
     pub fetch_ahead_bytes: usize,
     /// Maximum size of a reader's prefetch queue in bytes.
@@ -85,6 +93,7 @@ impl KafkaOptions {
             linger: Duration::from_millis(1),
             compression: "lz4".into(),
             max_record_bytes: 16 << 20,
+            batch_bytes: usize::MAX,
             fetch_ahead_bytes: 64 << 20,
             reader_ahead_bytes: 8 << 20,
             send_ahead_bytes: 64 << 20,
@@ -177,12 +186,15 @@ impl KafkaOptions {
             ("linger.ms", millis(self.linger)),
             ("compression.type", self.compression.clone()),
             ("message.max.bytes", self.max_record_bytes.clamp(1000, 1_000_000_000).to_string()),
+            ("batch.size", self.batch_bytes.clamp(1, MAX_BATCH_BYTES).to_string()),
             ("queue.buffering.max.kbytes", kibibytes(self.send_ahead_bytes)),
             // The broker rejects a new transaction while it still writes the markers of the last one. The default
             // backoff of 100 ms would delay each of them. The backoff grows with every attempt, up to 1 s.
             ("retry.backoff.ms", "5".into()),
             // As Kafka's Java client does.
             ("partitioner", "murmur2_random".into()),
+            // They tell of quotas.
+            ("statistics.interval.ms", STATISTICS_MILLIS.to_string()),
             // The commit confirms success, so only failures need a callback.
             ("delivery.report.only.error", "true".into()),
         ])

@@ -28,12 +28,20 @@ const CALL_GRACE: Duration = Duration::from_secs(5);
 /// How long to wait for the client's log to name the cause of a failed transaction.
 const CAUSE_WAIT: Duration = Duration::from_millis(100);
 
+/// Tenths of the transaction timeout in which the brokers must have acknowledged all records. The rest is for the
+/// commit, or for the abort: we abort a slow transaction before the broker does, which would fence this producer.
+const ACKNOWLEDGED_TENTHS: u32 = 8;
+
 /// A producer with at most one open transaction.
 pub(super) struct TransactionalProducer {
     // The producer's own thread serves delivery reports. Commits and aborts inside librdkafka wait for them.
     producer: Arc<ThreadedProducer<ProducerCallbacks>>,
     transactional_id: String,
     timeout: Duration,
+    /// When the broker aborts the newest transaction, unless it has ended.
+    deadline: Deadline,
+    /// When its records must have been acknowledged.
+    acknowledged: Deadline,
     state: TransactionState,
 }
 
@@ -50,6 +58,8 @@ impl TransactionalProducer {
             producer: Arc::new(producer),
             transactional_id: transactional_id.to_owned(),
             timeout: options.transaction_timeout,
+            deadline: Deadline::after(options.transaction_timeout),
+            acknowledged: Deadline::after(options.transaction_timeout),
             state: TransactionState::None,
         };
         let deadline = Deadline::after(options.request_timeout);
@@ -88,7 +98,9 @@ impl TransactionalProducer {
     fn explain(&self, operation: &str, error: &KafkaError) -> BrokerError {
         if let Some((code, reason)) = self.producer.client().fatal_error() {
             let action = match error_recovery::action_of_code(code) {
-                Some(action @ (RecoveryAction::Rejoin | RecoveryAction::GrantAccess)) => action,
+                Some(action @ (RecoveryAction::Rejoin | RecoveryAction::RejoinGroup | RecoveryAction::GrantAccess)) => {
+                    action
+                }
                 _ => RecoveryAction::ReplaceClient,
             };
             return action.error(format!("{operation}: transactional id {}: {reason}", self.transactional_id));
@@ -101,6 +113,8 @@ impl TransactionalProducer {
         let begun = self.producer.begin_transaction();
         begun.map_err(|error| self.explain("beginning a transaction", &error))?;
         self.callbacks().clear_failure();
+        self.deadline = Deadline::after(self.timeout);
+        self.acknowledged = Deadline::after(self.timeout * ACKNOWLEDGED_TENTHS / 10);
         self.state = TransactionState::Open;
         Ok(())
     }
@@ -112,7 +126,28 @@ impl TransactionalProducer {
 
     pub(super) fn send(&mut self, record: ProducerRecord<'_>) -> Result<()> {
         self.state.require_open()?;
-        self.try_send(record).inspect_err(|_| self.state = TransactionState::Failed)
+        let sent = self.try_send(record).map_err(|error| self.blame_timeout(error));
+        sent.inspect_err(|_| self.state = TransactionState::Failed)
+    }
+
+    /// A transaction that has taken too long is the cause of what followed. The broker aborts it at its timeout, and
+    /// then answers as if a newer producer had fenced this one.
+    fn blame_timeout(&self, error: BrokerError) -> BrokerError {
+        let limit = format!("within kafka.transaction_timeout ({:?})", self.timeout);
+        let why = match error {
+            BrokerError::TimedOut(why) => why,
+            BrokerError::Retriable(why) if self.acknowledged.has_passed() => {
+                format!("{why}; the brokers do not take so much {limit}")
+            }
+            BrokerError::Fenced(why) if self.deadline.has_passed() => {
+                format!("the broker aborted it, since it did not end {limit} ({why})")
+            }
+            other => return other,
+        };
+        BrokerError::TimedOut(match self.callbacks().throttle_millis() {
+            0 => why,
+            millis => format!("{why}; the brokers throttle this client by up to {millis} ms: a quota is exceeded"),
+        })
     }
 
     fn try_send(&self, record: ProducerRecord<'_>) -> Result<()> {
@@ -128,7 +163,6 @@ impl TransactionalProducer {
             };
             unsent.headers = Some(record.headers.iter().fold(empty, add));
         }
-        let mut deadline = None;
         loop {
             let Err((error, returned)) = self.producer.send(unsent) else { return Ok(()) };
             let operation = || match record.partition {
@@ -136,16 +170,14 @@ impl TransactionalProducer {
                 None => format!("writing to {}", record.topic),
             };
             match error.rdkafka_error_code() {
-                Some(RDKafkaErrorCode::QueueFull)
-                    if !deadline.get_or_insert_with(|| Deadline::after(self.timeout)).has_passed() =>
-                {
+                Some(RDKafkaErrorCode::QueueFull) if !self.acknowledged.has_passed() => {
                     self.check_failure()?;
                     std::thread::sleep(POLL_PAUSE);
                     unsent = returned;
                 }
                 Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                    let operation = format!("{}: a record of {} bytes", operation(), record.bytes());
-                    return Err(error_recovery::broker_error(&operation, &error));
+                    let why = format!("{}: a record of {} bytes: {error}", operation(), record.bytes());
+                    return Err(BrokerError::Refused { topic: record.topic.to_owned(), too_large: true, why });
                 }
                 // The transaction failed in the background.
                 Some(RDKafkaErrorCode::State) if self.producer.client().fatal_error().is_none() => {
@@ -179,14 +211,13 @@ impl TransactionalProducer {
         let result = self.try_commit(offsets, metadata).map_err(|error| match error {
             // Only the client's log names the topic.
             BrokerError::Authorization(_) => self.wait_for_cause().unwrap_or(error),
-            error => error,
+            error => self.blame_timeout(error),
         });
         self.state = if result.is_ok() { TransactionState::None } else { TransactionState::Failed };
         result
     }
 
     fn try_commit(&self, offsets: &[(Partition, i64)], metadata: Option<&Arc<ConsumerGroupMetadata>>) -> Result<()> {
-        let deadline = Deadline::after(self.timeout);
         if !offsets.is_empty() {
             let Some(metadata) = metadata else {
                 return Err(BrokerError::Aborted("committing offsets without a group membership".into()));
@@ -194,25 +225,23 @@ impl TransactionalProducer {
             // The brokers receive the records meanwhile.
             let offsets = offsets.iter().map(|(partition, offset)| (partition, Offset::Offset(*offset)));
             let list = Arc::new(partition_list(offsets)?);
-            self.retry("committing offsets", &deadline, |left| self.send_offsets(&list, metadata, left))?;
+            self.retry("committing offsets", &self.acknowledged, |left| self.send_offsets(&list, metadata, left))?;
         }
         let callbacks = self.callbacks();
         while self.producer.in_flight_count() > 0 {
             self.check_failure()?;
-            if deadline.has_passed() {
+            if self.acknowledged.has_passed() {
                 let count = self.producer.in_flight_count();
                 let last_error = callbacks.last_error.suffix();
-                return Err(BrokerError::Retriable(format!(
-                    "{count} records were not acknowledged in time{last_error}"
-                )));
+                return Err(BrokerError::Retriable(format!("{count} records are not acknowledged yet{last_error}")));
             }
             std::thread::sleep(POLL_PAUSE);
         }
         self.check_failure()?;
-        let ended = self.retry("committing", &deadline, |left| Some(self.producer.commit_transaction(left)));
+        let ended = self.retry("committing", &self.deadline, |left| Some(self.producer.commit_transaction(left)));
         ended.inspect(|()| callbacks.last_error.clear()).map_err(|error| match error {
             // The broker may have committed it.
-            BrokerError::Retriable(text) => BrokerError::Fatal(format!("the outcome of a commit is unknown: {text}")),
+            BrokerError::Retriable(text) => BrokerError::OutcomeUnknown(text),
             other => other,
         })
     }
@@ -241,7 +270,8 @@ impl TransactionalProducer {
             return Ok(());
         }
         let deadline = Deadline::after(self.timeout);
-        self.retry("aborting", &deadline, |left| Some(self.producer.abort_transaction(left)))?;
+        let aborted = self.retry("aborting", &deadline, |left| Some(self.producer.abort_transaction(left)));
+        aborted.map_err(|error| self.blame_timeout(error))?;
         self.callbacks().clear_failure();
         self.state = TransactionState::None;
         Ok(())

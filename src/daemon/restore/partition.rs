@@ -181,6 +181,13 @@ impl AssignedPartition {
         self.phase = Phase::Suspended { until };
     }
 
+    /// Suspends a partition that is served, between two transactions. It is restored to where it stands.
+    pub fn suspend_serving(&mut self, engine: &mut Engine, until: u64) {
+        self.committed = self.tasks.first().map(|task| engine.position(task.handle)).or(self.committed);
+        self.seen_shorter = false;
+        self.suspend(engine, until);
+    }
+
     /// Empties the tasks, at the position where serving begins.
     fn reset(&mut self, engine: &mut Engine) {
         for task in &mut self.tasks {

@@ -83,6 +83,14 @@ impl RestoreSchedule {
         revoked
     }
 
+    /// Suspends a partition that was served: it is restored at `until` (microseconds of the monotonic clock), and goes
+    /// on from the position of its tasks, which is committed.
+    pub fn suspend(&mut self, engine: &mut Engine, partition: &Partition, until: u64) {
+        if let Some(assigned) = self.partitions.get_mut(partition) {
+            assigned.suspend_serving(engine, until);
+        }
+    }
+
     pub fn all_running(&self) -> bool {
         self.partitions.values().all(AssignedPartition::running)
     }

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use super::record_limits::{Outbox, OversizedRecord};
 use super::transaction::OpenTransaction;
-use crate::broker::{Batch, BrokerError, Member, Partition, ProducerRecord, Record};
+use crate::broker::{Batch, BrokerError, Partition, ProducerRecord, Record};
 use crate::daemon::forecasts::ForecastWriter;
 use crate::daemon::partition_task::{PartitionTask, input_partition};
 use crate::daemon::plan::Plan;
 use crate::daemon::restore::AssignedPartition;
 use crate::engine::{Engine, TaskHandle, TaskId, Transaction};
-use crate::wire::{DeadLetter, Envelope, Rejection, StateKey, StateKind, TaskCheckpoint, TopicFingerprint};
+use crate::wire::{
+    DeadLetter, EncodedDeadLetter, Envelope, Rejection, StateKey, StateKind, TaskCheckpoint, TopicFingerprint,
+};
 
 /// Checkpoints of a task per checkpoint interval. An older one is never wrong, but makes a successor replay more.
 const CHECKPOINTS_PER_INTERVAL: u64 = 10;
@@ -18,7 +21,7 @@ const CHECKPOINTS_PER_INTERVAL: u64 = 10;
 pub struct CommitInputs<'a> {
     pub plan: &'a Plan,
     pub engine: &'a Engine,
-    pub member: &'a mut dyn Member,
+    pub outbox: Outbox<'a>,
     pub forecasts: &'a mut ForecastWriter,
     /// The assigned partitions. Their tasks' checkpoints are updated.
     pub partitions: &'a mut BTreeMap<Partition, AssignedPartition>,
@@ -28,12 +31,20 @@ pub struct CommitInputs<'a> {
     pub now: u64,
 }
 
-/// Writes and commits a transaction. Returns the bytes of its forecasts, by the stream's index in the plan.
+/// What a committed transaction has written.
+pub struct Written {
+    /// Bytes of forecasts, by the stream's index in the plan.
+    pub forecast_bytes: Vec<u64>,
+    /// Records that were left out.
+    pub oversized: Vec<OversizedRecord>,
+}
+
+/// Writes and commits a transaction.
 ///
 /// # Errors
 /// The broker's. Nothing of the transaction is then visible; the caller must abort it and roll back.
-pub fn commit(mut inputs: CommitInputs<'_>) -> Result<Vec<u64>, BrokerError> {
-    inputs.member.begin()?;
+pub fn commit(mut inputs: CommitInputs<'_>) -> Result<Written, BrokerError> {
+    inputs.outbox.member.begin()?;
     let forecast_bytes = inputs.send_forecasts()?;
     inputs.send_dead_letters()?;
     inputs.delete_stale_snapshots()?;
@@ -43,7 +54,7 @@ pub fn commit(mut inputs: CommitInputs<'_>) -> Result<Vec<u64>, BrokerError> {
     let advances = inputs.output.tasks.iter().filter(|advance| inputs.task(advance.task).is_some());
     let positions: BTreeMap<_, _> =
         advances.map(|advance| (input_partition(inputs.engine.id(advance.task)), advance.to)).collect();
-    inputs.member.commit(&positions.into_iter().collect::<Vec<_>>())?;
+    inputs.outbox.member.commit(&positions.into_iter().collect::<Vec<_>>())?;
     for (handle, checkpoint) in checkpoints {
         let assigned = inputs.partitions.get_mut(&input_partition(inputs.engine.id(handle)));
         if let Some(task) = assigned.and_then(|assigned| assigned.tasks.iter_mut().find(|task| task.handle == handle)) {
@@ -52,13 +63,13 @@ pub fn commit(mut inputs: CommitInputs<'_>) -> Result<Vec<u64>, BrokerError> {
             task.stale_series = None;
         }
     }
-    Ok(forecast_bytes)
+    Ok(Written { forecast_bytes, oversized: inputs.outbox.oversized })
 }
 
 impl CommitInputs<'_> {
     fn send_forecasts(&mut self) -> Result<Vec<u64>, BrokerError> {
         let mut bytes = vec![0; self.plan.streams.len()];
-        let Self { plan, engine, member, forecasts, partitions, output, .. } = self;
+        let Self { plan, engine, outbox, forecasts, partitions, output, .. } = self;
         let mut payload = Vec::new();
         let streams: BTreeMap<TaskHandle, usize> =
             partitions.values().flat_map(|assigned| &assigned.tasks).map(|task| (task.handle, task.stream)).collect();
@@ -70,14 +81,16 @@ impl CommitInputs<'_> {
                 topic = (Some(row.task), &plan.streams[stream].forecasts_topic);
             }
             forecasts.write(engine, output, row, &mut payload);
-            bytes[stream] += payload.len() as u64;
-            member.send(ProducerRecord {
+            let record = ProducerRecord {
                 topic: topic.1,
                 partition: None,
                 key: Some(engine.key(row.task, row.series).as_bytes()),
                 payload: Some(&payload),
                 headers: &[],
-            })?;
+            };
+            if outbox.send(stream, record)? {
+                bytes[stream] += payload.len() as u64;
+            }
         }
         Ok(bytes)
     }
@@ -88,7 +101,7 @@ impl CommitInputs<'_> {
             let batch = &self.input.inbox[rejected.batch];
             let Some(record) = batch.get(rejected.record) else { continue };
             let letter = dead_letter(self.plan, rejected.stream, &batch.partition, record, &rejected.rejection);
-            send_dead_letter(self.member, &self.plan.dead_letter_topic, &letter)?;
+            send_dead_letter(&mut self.outbox, &self.plan.dead_letter_topic, (rejected.stream, &letter))?;
         }
         Ok(())
     }
@@ -100,12 +113,14 @@ impl CommitInputs<'_> {
             for rejected in &feed.dead_letters {
                 let (partition, record) = (&feed.partition, rejected.record());
                 let letter = dead_letter(self.plan, task.stream, partition, record, &rejected.rejection);
-                send_dead_letter(self.member, &self.plan.dead_letter_topic, &letter)?;
+                send_dead_letter(&mut self.outbox, &self.plan.dead_letter_topic, (task.stream, &letter))?;
             }
         }
         Ok(())
     }
 
+    /// Sends the snapshots that are due. In the place of one that is too large, its series' older one is deleted: it
+    /// would not fit the input that a restore replays. The series then begins anew after a restart.
     fn send_snapshots(&mut self) -> Result<(), BrokerError> {
         let (mut key, mut buffer) = (String::new(), Vec::new());
         for snapshot in &self.output.snapshots {
@@ -114,7 +129,11 @@ impl CommitInputs<'_> {
             StateKey::write_series(&mut key, &id.stream, &id.topic, id.partition, &snapshot.series);
             buffer.clear();
             Envelope::new(StateKind::Series, snapshot.position, &snapshot.body).encode(&mut buffer);
-            self.send_state(id.partition, &key, Some(&buffer))?;
+            let stream = self.task(snapshot.task).map_or(0, |task| task.stream);
+            let record = state_record(self.plan, id.partition, &key, Some(&buffer));
+            if !self.outbox.send(stream, record)? {
+                self.outbox.member.send(state_record(self.plan, id.partition, &key, None))?;
+            }
         }
         Ok(())
     }
@@ -129,21 +148,10 @@ impl CommitInputs<'_> {
             for series in stale.unwrap_or_default() {
                 key.clear();
                 StateKey::write_series(&mut key, &id.stream, &id.topic, id.partition, &series);
-                self.send_state(id.partition, &key, None)?;
+                self.outbox.member.send(state_record(self.plan, id.partition, &key, None))?;
             }
         }
         Ok(())
-    }
-
-    /// Sends a record to the state topic; `None` is a tombstone. All states of an input partition are in one partition.
-    fn send_state(&mut self, partition: i32, key: &str, payload: Option<&[u8]>) -> Result<(), BrokerError> {
-        self.member.send(ProducerRecord {
-            topic: &self.plan.state_topic,
-            partition: Some(partition % self.plan.state_partitions),
-            key: Some(key.as_bytes()),
-            payload,
-            headers: &[],
-        })
     }
 
     /// Sends the checkpoints that are due: those of tasks with new weights or watermarks, and old ones.
@@ -172,7 +180,7 @@ impl CommitInputs<'_> {
             let body = checkpoint.to_bytes().map_err(|error| BrokerError::Rejected(error.to_string()))?;
             let mut payload = Vec::new();
             Envelope::new(StateKind::Task, advance.to, &body).encode(&mut payload);
-            self.send_state(id.partition, &key, Some(&payload))?;
+            self.outbox.member.send(state_record(self.plan, id.partition, &key, Some(&payload)))?;
             sent.push((advance.task, checkpoint));
         }
         Ok(sent)
@@ -192,6 +200,17 @@ impl CommitInputs<'_> {
     }
 }
 
+/// A record of the state topic; without a payload, a tombstone. All states of an input partition are in one partition.
+fn state_record<'a>(plan: &'a Plan, partition: i32, key: &'a str, payload: Option<&'a [u8]>) -> ProducerRecord<'a> {
+    ProducerRecord {
+        topic: &plan.state_topic,
+        partition: Some(partition % plan.state_partitions),
+        key: Some(key.as_bytes()),
+        payload,
+        headers: &[],
+    }
+}
+
 fn dead_letter<'a>(
     plan: &'a Plan,
     stream: usize,
@@ -204,14 +223,14 @@ fn dead_letter<'a>(
     DeadLetter { rejection, stream, topic, partition, offset, timestamp, key, payload }
 }
 
-fn send_dead_letter(member: &mut dyn Member, topic: &str, letter: &DeadLetter<'_>) -> Result<(), BrokerError> {
-    let headers = letter.headers();
+/// Sends the dead letter of a stream (its index in the plan), truncated to what the topic accepts.
+fn send_dead_letter(
+    outbox: &mut Outbox<'_>,
+    topic: &str,
+    (stream, letter): (usize, &DeadLetter<'_>),
+) -> Result<(), BrokerError> {
+    let EncodedDeadLetter { key, payload, headers } = letter.encode(outbox.limits.of(topic));
     let headers: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (*name, value.as_slice())).collect();
-    member.send(ProducerRecord {
-        topic,
-        partition: None,
-        key: letter.truncated_key(),
-        payload: letter.truncated_payload(),
-        headers: &headers,
-    })
+    outbox.send(stream, ProducerRecord { topic, partition: None, key, payload, headers: &headers })?;
+    Ok(())
 }

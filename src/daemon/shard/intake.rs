@@ -35,6 +35,8 @@ pub struct Accepted {
 /// Decodes polled records, and passes the observations to the engine.
 pub struct Intake<'a> {
     pub plan: &'a Plan,
+    /// The most bytes of the transaction. One chunk of records is accepted in any case.
+    pub max_bytes: usize,
     pub engine: &'a mut Engine,
     pub decoders: &'a mut [Decoder],
     /// The assigned partitions. Records of those that are not running are ignored.
@@ -44,7 +46,7 @@ pub struct Intake<'a> {
 impl Intake<'_> {
     /// Opens a transaction of the engine and passes it as much of the inbox as it may hold. The rest leaves the inbox.
     pub fn accept(&mut self, inbox: &mut Vec<Batch>, rejected: &mut Vec<RejectedRecord>) -> Accepted {
-        let Self { plan, engine, decoders, partitions } = self;
+        let Self { plan, max_bytes, engine, decoders, partitions } = self;
         let mut accepted = Accepted::default();
         engine.begin(true);
         for index in 0..inbox.len() {
@@ -57,7 +59,7 @@ impl Intake<'_> {
             }
             let mut next = 0;
             while next < batch.len() {
-                if engine.open_bytes() >= plan.max_transaction_bytes {
+                if engine.open_bytes() >= *max_bytes {
                     batch.truncate(next);
                     accepted.unread.insert(batch.partition.clone());
                     accepted.unread.extend(inbox.drain(index + 1..).map(|batch| batch.partition));

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::transaction_limit::TransactionLimit;
 use crate::broker::Member;
 use crate::daemon::restore::RestoreSchedule;
 use crate::daemon::status::{Status, TaskStatus};
 use crate::engine::{Engine, Transaction};
+use crate::telemetry::metrics;
 
 /// Microseconds between two reports of the tasks' sizes. Adding up the memory of the states visits every series: 20 ms
 /// for a million. Positions are reported with each commit.
@@ -27,6 +29,23 @@ pub struct ShardTelemetry {
 impl ShardTelemetry {
     pub fn new(status: Arc<Status>) -> Self {
         Self { status, reported_at: 0, dirty: false, passed_at: 0 }
+    }
+
+    /// Reports the limit of the next transaction. A log line says when timeouts begin to reduce it, and when it is as
+    /// configured again.
+    pub fn transaction_limit(&self, shard: &str, before: TransactionLimit, limit: TransactionLimit) {
+        let bytes = limit.bytes();
+        metrics::TRANSACTION_LIMIT_BYTES.gauge(&[("shard", shard)]).set(bytes as f64);
+        match (before.is_reduced(), limit.is_reduced()) {
+            (false, true) => tracing::warn!(
+                shard,
+                bytes,
+                "the brokers do not take a transaction within kafka.transaction_timeout; transactions are smaller \
+                 until they do. Check quotas, load and in-sync replicas of the brokers"
+            ),
+            (true, false) => tracing::info!(shard, bytes, "transactions are as large as configured again"),
+            _ => {}
+        }
     }
 
     pub fn is_due(&self, now: u64) -> bool {

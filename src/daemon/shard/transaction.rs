@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::intake::{Intake, RejectedRecord};
+use super::transaction_limit::TransactionLimit;
 use crate::broker::{Batch, BrokerError, Partition};
 use crate::daemon::plan::Plan;
 use crate::daemon::restore::AssignedPartition;
@@ -19,25 +20,31 @@ pub struct OpenTransaction {
     unread: BTreeSet<Partition>,
     /// Bytes of slots and forecasts per record of the last transaction.
     bytes_per_record: f64,
+    /// Bytes of slots and forecasts of the last transaction.
+    bytes: usize,
+    /// The most of them.
+    pub limit: TransactionLimit,
     /// When the last transaction was committed, in microseconds of the monotonic clock.
     last_commit: u64,
 }
 
 impl OpenTransaction {
     /// `now` counts as the last commit.
-    pub fn new(now: u64) -> Self {
+    pub fn new(limit: TransactionLimit, now: u64) -> Self {
         Self {
             inbox: Vec::new(),
             rejected: Vec::new(),
             unread: BTreeSet::new(),
             bytes_per_record: 0.0,
+            bytes: 0,
+            limit,
             last_commit: now,
         }
     }
 
     /// The most records to poll. They fill a transaction to half of its bytes: what does not fit is read again.
-    pub fn record_room(&self, plan: &Plan) -> usize {
-        (plan.max_transaction_bytes as f64 / 2.0 / self.bytes_per_record) as usize
+    pub fn record_room(&self) -> usize {
+        (self.limit.bytes() as f64 / 2.0 / self.bytes_per_record) as usize
     }
 
     /// Drops the records of revoked partitions.
@@ -78,26 +85,36 @@ impl OpenTransaction {
         decoders: &mut [Decoder],
         partitions: &BTreeMap<Partition, AssignedPartition>,
     ) {
-        let mut intake = Intake { plan, engine, decoders, partitions };
+        let mut intake = Intake { plan, max_bytes: self.limit.bytes(), engine, decoders, partitions };
         let accepted = intake.accept(&mut self.inbox, &mut self.rejected);
         for assigned in partitions.values().filter(|assigned| assigned.has_stale_state()) {
             // Without input the task advances to where it is, so that the commit replaces its state.
             assigned.tasks.iter().for_each(|task| engine.advance(task.handle, engine.position(task.handle)));
         }
         self.unread = accepted.unread;
-        self.bytes_per_record = engine.open_bytes() as f64 / accepted.records.max(1) as f64;
+        self.bytes = engine.open_bytes();
+        self.bytes_per_record = self.bytes as f64 / accepted.records.max(1) as f64;
     }
 
     /// The share of the changed series whose snapshots are due, so that each is written within the checkpoint interval.
+    /// It shrinks with the transaction: snapshots are a part of it.
     pub fn snapshot_share(&self, plan: &Plan, now: u64) -> f64 {
-        match plan.checkpoint_interval {
+        let share: f64 = match plan.checkpoint_interval {
             0 => 1.0,
             interval => now.saturating_sub(self.last_commit) as f64 / interval as f64,
-        }
+        };
+        share.min(1.0) * self.limit.share()
     }
 
-    /// Begins the next transaction after a commit. Returns the partitions to be read again.
-    pub fn committed(&mut self, now: u64) -> BTreeSet<Partition> {
+    /// The transaction was not committed within so many microseconds: the next one is smaller.
+    pub fn timed_out(&mut self, micros: u64) {
+        self.limit.timed_out(self.bytes, micros);
+    }
+
+    /// Begins the next transaction after a commit at `now`, which took so many microseconds. Returns the partitions to
+    /// be read again.
+    pub fn committed(&mut self, now: u64, micros: u64) -> BTreeSet<Partition> {
+        self.limit.committed(self.bytes, micros);
         self.last_commit = now;
         self.inbox.clear();
         self.rejected.clear();

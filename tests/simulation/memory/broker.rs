@@ -1,5 +1,7 @@
 //! The in-memory cluster as a [`Broker`].
 
+use std::collections::BTreeMap;
+
 use super::{
     cluster::MemoryCluster, faults::Operation, member::MemoryMember, publisher::MemoryPublisher, reader::MemoryReader,
     state::Topic,
@@ -66,4 +68,11 @@ impl Broker for MemoryCluster {
         self.faults().check_alive()?;
         self.lock().create(spec)
     }
+
+    fn max_batch_bytes(&self, _topics: &[&str]) -> Result<BTreeMap<String, usize>> {
+        self.faults().check_alive()?;
+        Ok(BTreeMap::new())
+    }
+
+    fn limit_batches(&self, _bytes: usize) {}
 }

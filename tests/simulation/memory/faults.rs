@@ -45,6 +45,8 @@ pub enum Fault {
     Retry,
     /// [`BrokerError::Aborted`].
     Aborted,
+    /// [`BrokerError::TimedOut`]; where the answer of a commit is lost, [`BrokerError::OutcomeUnknown`].
+    TimedOut,
     /// [`BrokerError::Fenced`]. The member or publisher is fenced from then on and its transaction is aborted.
     Fenced,
     /// The process crashes: this call and every later call of its clients return [`BrokerError::Fatal`] `("crashed")`.
@@ -57,6 +59,7 @@ impl Fault {
         match self {
             Self::Retry => BrokerError::Retriable("a planned fault".into()),
             Self::Aborted => BrokerError::Aborted("a planned fault".into()),
+            Self::TimedOut => BrokerError::TimedOut("a planned fault".into()),
             Self::Fenced => BrokerError::Fenced("a planned fault".into()),
             Self::Crashed => BrokerError::Fatal("crashed".into()),
         }

@@ -210,7 +210,10 @@ impl Member for MemoryMember {
         })?;
         self.try_commit(positions).map_err(|error| self.fail(error))?;
         self.transaction = TransactionState::None;
-        self.strike(Operation::CommitAnswer)
+        self.strike(Operation::CommitAnswer).map_err(|error| match error {
+            BrokerError::TimedOut(why) => BrokerError::OutcomeUnknown(why),
+            error => error,
+        })
     }
 
     fn abort(&mut self) -> Result<()> {
