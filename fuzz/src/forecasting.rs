@@ -84,7 +84,7 @@ pub fn open(engine: &mut Engine, stream: &str) -> TaskHandle {
 
 /// Restores the series. Returns whether the snapshot could be used.
 pub fn restore(engine: &mut Engine, task: TaskHandle, body: &[u8]) -> bool {
-    let snapshot = EncodedSnapshot { series: SERIES.into(), position: 0, body };
+    let snapshot = EncodedSnapshot { series: SERIES.into(), position: 0, body: Some(body) };
     engine.restore(task, &[snapshot]).into_iter().all(|put| put.is_ok())
 }
 
