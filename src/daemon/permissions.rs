@@ -72,11 +72,11 @@ pub fn required(plan: &Plan, role: Role, create: bool) -> Vec<Permission> {
         let written = if topic.name == plan.models_topic { trains } else { serves };
         operations.extend(read.then_some("Read"));
         operations.extend(written.then_some("Write"));
-        // A shard asks which record sizes its topics accept.
-        operations.extend((serves && written).then_some("DescribeConfigs"));
         // Every instance checks that the topics exist.
         operations.extend((!read && !written).then_some("Describe"));
-        operations.extend(cleanup_policies::keyed_topics(plan).contains(&topic.name).then_some("DescribeConfigs"));
+        // A shard asks which record sizes its topics accept, everybody whether states and weights are compacted.
+        let described = serves && written || cleanup_policies::keyed_topics(plan).contains(&topic.name);
+        operations.extend(described.then_some("DescribeConfigs"));
         operations.extend(create.then_some("Create"));
         all.push(permission(Resource::Topic, &topic.name, operations));
     }

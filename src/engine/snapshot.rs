@@ -39,7 +39,8 @@ pub(super) fn encode(shapes: &PartShapes, series: &Series, capacity: usize) -> V
     parts.finish()
 }
 
-/// The series of the snapshot with this body, and the parts that could not be used. Parts that are missing begin afresh.
+/// The series of the snapshot with this body, and the parts that could not be used. Parts that are missing begin
+/// afresh.
 ///
 /// # Errors
 /// Where the slots or the values of the series cannot be used.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use rand::{Rng, seq::IndexedRandom};
 use rand_pcg::Pcg64Mcg;
 
-use crate::memory::MemoryCluster;
+use crate::memory::{Fault, MemoryCluster, Operation};
 use foretide::{
     broker::{Broker, TopicSpec},
     daemon::plan::{FutureCovariatesPlan, Plan, StreamPlan},
@@ -30,6 +30,22 @@ pub const DEAD: &str = "dead";
 pub const MINUTE: i64 = 60_000;
 /// The input does not grow beyond so many partitions.
 pub const MOST_PARTITIONS: i32 = 5;
+
+/// The faults that each call may meet. A crash after a call equals a crash before the next one, except where the call
+/// changes what others see: there the answer is lost.
+pub const FAULTS: &[(Operation, &[Fault])] = &[
+    (Operation::Begin, &[Fault::Retry, Fault::Fenced, Fault::Crashed]),
+    (Operation::Send, &[Fault::Retry, Fault::Aborted, Fault::TimedOut, Fault::Fenced, Fault::Crashed]),
+    (Operation::Commit, &[Fault::Retry, Fault::Aborted, Fault::TimedOut, Fault::Fenced, Fault::Crashed]),
+    (Operation::CommitAnswer, &[Fault::TimedOut, Fault::Crashed]),
+    (Operation::Abort, &[Fault::Retry, Fault::TimedOut, Fault::Crashed]),
+    (Operation::AbortAnswer, &[Fault::Retry, Fault::Crashed]),
+    (Operation::Poll, &[Fault::Retry, Fault::Crashed]),
+    (Operation::Committed, &[Fault::Retry, Fault::Crashed]),
+    (Operation::Offsets, &[Fault::Retry, Fault::Crashed]),
+    (Operation::Open, &[Fault::Retry, Fault::Crashed]),
+    (Operation::Read, &[Fault::Retry, Fault::Crashed]),
+];
 
 /// The prior of a version, as it is read back from the models topic.
 pub fn prior(forecast: &ForecastSpec, version: u64) -> Option<Arc<StreamPrior>> {

@@ -28,22 +28,6 @@ use foretide::{
 /// Replicas that run side by side. One that resumes after another has taken its slot comes on top.
 const REPLICAS: usize = 3;
 
-/// The faults that each call may meet. A crash after a call equals a crash before the next one, except where the call
-/// changes what others see: there the answer is lost.
-const FAULTS: &[(Operation, &[Fault])] = &[
-    (Operation::Begin, &[Fault::Retry, Fault::Fenced, Fault::Crashed]),
-    (Operation::Send, &[Fault::Retry, Fault::Aborted, Fault::TimedOut, Fault::Fenced, Fault::Crashed]),
-    (Operation::Commit, &[Fault::Retry, Fault::Aborted, Fault::TimedOut, Fault::Fenced, Fault::Crashed]),
-    (Operation::CommitAnswer, &[Fault::TimedOut, Fault::Crashed]),
-    (Operation::Abort, &[Fault::Retry, Fault::TimedOut, Fault::Crashed]),
-    (Operation::AbortAnswer, &[Fault::Retry, Fault::Crashed]),
-    (Operation::Poll, &[Fault::Retry, Fault::Crashed]),
-    (Operation::Committed, &[Fault::Retry, Fault::Crashed]),
-    (Operation::Offsets, &[Fault::Retry, Fault::Crashed]),
-    (Operation::Open, &[Fault::Retry, Fault::Crashed]),
-    (Operation::Read, &[Fault::Retry, Fault::Crashed]),
-];
-
 pub struct World {
     random: Pcg64Mcg,
     cluster: MemoryCluster,
@@ -385,7 +369,7 @@ impl World {
 
     fn inject(&mut self, place: usize) {
         let Some(replica) = &self.replicas[place] else { return };
-        let (operation, faults) = *FAULTS.choose(&mut self.random).unwrap();
+        let (operation, faults) = *scenario::FAULTS.choose(&mut self.random).unwrap();
         let fault = *faults.choose(&mut self.random).unwrap();
         let plan = replica.process.faults();
         plan.at(operation, plan.calls(operation) + self.random.random_range(1..6), fault);
@@ -394,7 +378,7 @@ impl World {
     /// Runs a poll iteration that may pause. The slot is then free for another replica.
     fn poll_and_pause(&mut self, place: usize) {
         let Some(replica) = self.replicas[place].take() else { return };
-        let (operation, _) = *FAULTS.choose(&mut self.random).unwrap();
+        let (operation, _) = *scenario::FAULTS.choose(&mut self.random).unwrap();
         match replica.poll_and_pause(operation, self.random.random_range(1..4)) {
             PauseAttempt::Finished(replica, outcome) => {
                 self.after_poll(place, *replica, outcome);
