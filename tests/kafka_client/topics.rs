@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[test]
-fn a_record_that_is_too_large_is_rejected_and_the_member_continues() {
+fn a_record_that_is_too_large_is_refused_and_the_member_continues() {
     let kafka = kafka();
     let (source, sink) = (kafka.topic("in", 1), kafka.topic("out", 1));
     let broker = kafka.broker();
@@ -28,7 +28,7 @@ fn a_record_that_is_too_large_is_rejected_and_the_member_continues() {
         member.begin().unwrap();
         let sent = member.send(out(&sink, &noise[..bytes]));
         let error = sent.and_then(|()| member.commit(&[])).unwrap_err();
-        assert!(matches!(error, BrokerError::Rejected(_)), "{error:?}");
+        assert!(matches!(error, BrokerError::Refused { too_large: true, .. }), "{error:?}");
         let text = error.to_string();
         assert!(text.contains(&sink) && text.contains(&format!("{} bytes", bytes + 3)), "{text}");
         member.abort().unwrap();
@@ -62,7 +62,10 @@ fn a_missing_topic_is_rejected_by_name() {
     member.begin().unwrap();
     let sent = member.send(out("no-such-topic", b"x")).and_then(|()| member.commit(&[]));
     let error = sent.unwrap_err();
-    assert!(matches!(&error, BrokerError::Rejected(text) if text.contains("no-such-topic")), "{error:?}");
+    assert!(
+        matches!(&error, BrokerError::Refused { topic, why, .. } if topic == "no-such-topic" && why.contains("create")),
+        "{error:?}"
+    );
     member.abort().unwrap();
     // Creating an existing topic changes nothing and is no error.
     broker.create(&TopicSpec { name: source.clone(), partitions: 9, compacted: true, max_record_bytes: 1 }).unwrap();

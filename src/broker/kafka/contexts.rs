@@ -123,11 +123,15 @@ impl DeliveryFailure {
             (code, RecoveryAction::CorrectRequest) => {
                 let too_large =
                     matches!(code, Some(C::MessageSizeTooLarge | C::InvalidMessageSize | C::MessageBatchTooLarge));
-                let why = if too_large {
-                    format!("{text}; raise the topic's max.message.bytes, or lower kafka.properties \"batch.size\"")
+                let missing = matches!(code, Some(C::UnknownTopic | C::UnknownTopicOrPartition | C::UnknownPartition));
+                let advice = if too_large {
+                    "raise the topic's max.message.bytes, or lower kafka.properties \"batch.size\"".to_owned()
+                } else if missing {
+                    format!("create topic {topic}")
                 } else {
-                    format!("{text}; check the settings of topic {topic} and the clocks of broker and client")
+                    format!("check the settings of topic {topic} and the clocks of broker and client")
                 };
+                let why = format!("{text}; {advice}");
                 Self::Refused { topic: topic.to_owned(), too_large, why }
             }
             (_, action) => Self::Other(action, text),
