@@ -1,6 +1,6 @@
 //! A broker client that writes without transactions, like an at-least-once daemon. Only for the benchmark.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use foretide::broker::{
     Broker, BrokerError, Isolation, Member, MemberEvent, OffsetRange, Partition, ProducerRecord, Publisher, Reader,
@@ -81,6 +81,14 @@ impl Broker for Plain {
 
     fn create(&self, spec: &TopicSpec) -> Result<(), BrokerError> {
         self.inner.create(spec)
+    }
+
+    fn max_batch_bytes(&self, topics: &[&str]) -> Result<BTreeMap<String, usize>, BrokerError> {
+        self.inner.max_batch_bytes(topics)
+    }
+
+    fn limit_batches(&self, bytes: usize) {
+        self.inner.limit_batches(bytes);
     }
 }
 

@@ -94,9 +94,9 @@ fn wait_for_topics(context: &Context, create: bool) -> Result<Option<Plan>, Stri
             // Access may be granted, a missing topic created, and a policy changed, while this waits.
             Err(error) => {
                 let delay = next_delay(&mut delays);
-                if let Some(LeftOut(left_out)) = admit(context, &error, delay) {
-                    let retry_in = ShortDuration(delay);
-                    tracing::error!(%error, %retry_in, left_out, "topics cannot be used; serving begins once they can");
+                let event = "topics cannot be used; serving begins once they can";
+                if let Some(LeftOut(left_out)) = admit(context, event, &error, delay) {
+                    tracing::error!(%error, retry_in = %ShortDuration(delay), left_out, "{event}");
                 }
                 context.health.set("topics", Condition::Waiting(error.to_string()));
                 context.pause(delay);
@@ -127,14 +127,14 @@ fn run_shard(context: &Context, name: &str, transactional_id: &str) -> Result<()
     Ok(())
 }
 
-/// Whether this error, which is tried again after `delay`, may be logged. All workers lose a cluster at once, so that
-/// one line stands for them. What is denied has lines of its own, which show that the pauses grow.
-fn admit(context: &Context, error: &BrokerError, delay: Duration) -> Option<LeftOut> {
+/// Whether this error, which means `event` and is tried again after `delay`, may be logged. All workers lose a cluster
+/// at once, so that one line stands for them. What is denied has lines of its own, which show that the pauses grow.
+fn admit(context: &Context, event: &str, error: &BrokerError, delay: Duration) -> Option<LeftOut> {
     let text = error.to_string();
     let kind = match error {
         BrokerError::Authorization(_) => format!("{text} {}", ShortDuration(delay)),
         BrokerError::Authentication(_) => format!("{} {}", kind_of(&text), ShortDuration(delay)),
-        _ => kind_of(&text).to_owned(),
+        _ => format!("{event}: {}", kind_of(&text)),
     };
     LIMIT.admit(&kind, context.clock.monotonic_micros())
 }
@@ -179,8 +179,8 @@ fn wait_to_rejoin(context: &Context, name: &str, id: &str, error: &BrokerError, 
         BrokerError::Aborted(_) | BrokerError::Fatal(_) => true,
         _ => false,
     };
-    if let Some(LeftOut(left_out)) = admit(context, error, delay) {
-        let (event, retry_in) = (membership_event(error, conflict), ShortDuration(delay));
+    let (event, retry_in) = (membership_event(error, conflict), ShortDuration(delay));
+    if let Some(LeftOut(left_out)) = admit(context, event, error, delay) {
         if transient {
             tracing::warn!(part = name, error = reason, %retry_in, left_out, "{event}");
         } else {
