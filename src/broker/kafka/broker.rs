@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::topic_partition_list::Offset;
@@ -30,6 +30,8 @@ pub struct KafkaBroker {
     options: KafkaOptions,
     metadata: Mutex<Arc<MetadataClient>>,
     readers: Arc<ReaderPool>,
+    /// The client that asks for offsets, one question at a time: more at once would need more clients.
+    queries: Mutex<ReaderPool>,
     /// The largest batch of a new producer, in bytes.
     batch_bytes: AtomicUsize,
 }
@@ -42,7 +44,12 @@ impl KafkaBroker {
     pub fn new(options: KafkaOptions) -> Result<Self> {
         options.check()?;
         let metadata = Mutex::new(Arc::new(MetadataClient::new(&options)?));
-        Ok(Self { options, metadata, readers: Arc::default(), batch_bytes: AtomicUsize::new(usize::MAX) })
+        let (readers, queries) = (Arc::default(), Mutex::default());
+        Ok(Self { options, metadata, readers, queries, batch_bytes: AtomicUsize::new(usize::MAX) })
+    }
+
+    fn queries(&self) -> MutexGuard<'_, ReaderPool> {
+        self.queries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The metadata client. After an authentication failure this creates a new one, which reads the files of passwords,
@@ -96,7 +103,7 @@ impl Broker for KafkaBroker {
             _ if partitions.is_empty() => Ok(Vec::new()),
             Isolation::Uncommitted => self.metadata().high_watermarks(partitions),
             Isolation::Committed => {
-                self.readers.ask(&self.options, "asking for last stable offsets", |client, left| {
+                self.queries().ask(&self.options, "asking for last stable offsets", |client, left| {
                     offset_query::ends(client, partitions, left)
                 })
             }
@@ -105,7 +112,7 @@ impl Broker for KafkaBroker {
 
     fn offset_at(&self, partition: &Partition, millis: i64) -> Result<i64> {
         let operation = format!("looking for the offset of a time in {partition}");
-        self.readers.ask(&self.options, &operation, |client, left| {
+        self.queries().ask(&self.options, &operation, |client, left| {
             let partitions = std::slice::from_ref(partition);
             let found = offset_query::offsets_at(client, partitions, Offset::Offset(millis.max(0)), left)?;
             match found.first() {

@@ -306,7 +306,10 @@ impl AssignedPartition {
     /// All snapshots are loaded: decides where serving begins, and from where the input must be replayed for that.
     fn snapshots_loaded(&mut self, inputs: &mut RestoreInputs<'_>) -> Result<SliceOutcome, BrokerError> {
         self.copy = None;
-        self.unusable.log(&self.partition);
+        // A restore that starts over finds the same again.
+        if !self.incomplete {
+            self.unusable.log(&self.partition);
+        }
         let evidence = Evidence {
             committed: self.committed,
             restored: self.tasks.iter().filter_map(|task| task.restored_position(inputs.engine)).max(),
