@@ -34,6 +34,16 @@ impl Input {
         self.partition = Some(partition);
         self
     }
+
+    /// The record as a producer sends it to `topic`.
+    fn to<'a>(&'a self, topic: &'a str) -> BaseRecord<'a, [u8], [u8]> {
+        let mut record = BaseRecord::to(topic);
+        record.partition = self.partition;
+        record.key = self.key.as_deref();
+        record.payload = self.payload.as_deref();
+        record.timestamp = self.timestamp;
+        record
+    }
 }
 
 /// Produces records in order with an idempotent producer, and waits until the broker has all of them.
@@ -47,11 +57,7 @@ pub fn produce(kafka: &Kafka, topic: &str, records: impl IntoIterator<Item = Inp
         .create()
         .expect("a producer");
     for record in records {
-        let mut rest = BaseRecord::<[u8], [u8]>::to(topic);
-        rest.partition = record.partition;
-        rest.key = record.key.as_deref();
-        rest.payload = record.payload.as_deref();
-        rest.timestamp = record.timestamp;
+        let mut rest = record.to(topic);
         while let Err((error, same)) = producer.send(rest) {
             let full = error.rdkafka_error_code() == Some(rdkafka::types::RDKafkaErrorCode::QueueFull);
             assert!(full, "writing to {topic}: {error}");
@@ -83,12 +89,7 @@ impl TransactionalProducer {
     pub fn begin(&self, topic: &str, records: impl IntoIterator<Item = Input>) {
         self.0.begin_transaction().expect("no transaction is open");
         for record in records {
-            let mut rest = BaseRecord::<[u8], [u8]>::to(topic);
-            rest.partition = record.partition;
-            rest.key = record.key.as_deref();
-            rest.payload = record.payload.as_deref();
-            rest.timestamp = record.timestamp;
-            self.0.send(rest).map_err(|(error, _)| error).expect("the queue has room");
+            self.0.send(record.to(topic)).map_err(|(error, _)| error).expect("the queue has room");
         }
         self.0.flush(Duration::from_secs(30)).expect("the broker takes the records");
     }

@@ -4,24 +4,21 @@ use std::collections::BTreeMap;
 
 use crate::broker::{Broker, BrokerError, Member, ProducerRecord};
 use crate::daemon::plan::Plan;
-use crate::telemetry::metrics;
+use crate::telemetry::{LeftOut, LogLimit, metrics};
 
 /// Room for the header of a record batch, in bytes, so that a full batch stays below the limit of its topic.
 const BATCH_MARGIN: usize = 512;
 /// The most characters of a key in a log line.
 const KEY_CHARS: usize = 100;
-/// Microseconds between two warnings about the same topic.
-const WARN_EVERY: u64 = 60_000_000;
 
 /// The largest record batch that each output topic of a shard accepts.
-#[derive(Debug)]
 pub struct RecordLimits {
     /// `max.message.bytes` by topic; topics whose limit the cluster does not say are absent.
     bytes: BTreeMap<String, usize>,
     /// The smallest of them: smaller records fit everywhere.
     least: usize,
-    /// When a dropped record of a topic was last logged, in microseconds of the monotonic clock.
-    warned: BTreeMap<String, u64>,
+    /// Dropped records are logged by topic.
+    warnings: LogLimit,
 }
 
 /// A record that its topic does not accept, and that was left out of its transaction.
@@ -70,7 +67,7 @@ impl RecordLimits {
         let bytes = broker.max_batch_bytes(&topics)?;
         let least = bytes.values().copied().min().unwrap_or(usize::MAX);
         broker.limit_batches(least.saturating_sub(BATCH_MARGIN));
-        Ok(Self { bytes, least, warned: BTreeMap::new() })
+        Ok(Self { bytes, least, warnings: LogLimit::per_minute() })
     }
 
     /// The most bytes of a record for `topic`, before compression.
@@ -85,19 +82,18 @@ impl RecordLimits {
     }
 
     /// Counts records that a committed transaction has left out, and logs one for each topic and minute.
-    pub fn report(&mut self, plan: &Plan, dropped: &[OversizedRecord], now: u64) {
+    pub fn report(&self, plan: &Plan, dropped: &[OversizedRecord], now: u64) {
         for OversizedRecord { stream, topic, key, bytes } in dropped {
             let stream: &str = &plan.streams[*stream].engine.name;
             metrics::OVERSIZED.counter(&[("stream", stream), ("topic", topic)]).increment(1);
-            let warned = self.warned.get(topic).is_some_and(|at| now.saturating_sub(*at) < WARN_EVERY);
-            if !warned {
-                self.warned.insert(topic.clone(), now);
+            if let Some(LeftOut(left_out)) = self.warnings.admit(topic, now) {
                 tracing::warn!(
                     stream,
                     topic,
                     key,
                     bytes,
                     limit = self.of(topic),
+                    left_out,
                     "a record is larger than its topic accepts and is left out; raise the topic's max.message.bytes, \
                      or lower the stream's horizon, quantiles, season or model.hidden (more of them within a minute \
                      are only counted, in foretide_oversized_records_total)"
@@ -114,7 +110,7 @@ mod tests {
     #[test]
     fn a_record_must_fit_with_its_headers_and_an_unknown_limit_lets_all_pass() {
         let bytes = BTreeMap::from([("small".into(), 1_000), ("tiny".into(), 100)]);
-        let limits = RecordLimits { bytes, least: 100, warned: BTreeMap::new() };
+        let limits = RecordLimits { bytes, least: 100, warnings: LogLimit::per_minute() };
         let payload = vec![0; 900];
         let record = |topic, headers| ProducerRecord {
             topic,
