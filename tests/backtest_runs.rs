@@ -63,6 +63,8 @@ fn spec(table: &Table, horizon: usize, season: usize, score_rows: Range<usize>) 
             },
             forecast,
             max_series: table.series.len(),
+            when_full: WhenFull::Refuse,
+            series_ttl: None,
         },
         topic: Arc::from("test"),
         partition: 0,

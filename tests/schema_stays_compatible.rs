@@ -248,13 +248,15 @@ fn the_check_finds_missing_and_wrong_fields() {
 }
 
 /// The checkpoint of a task as this layout writes it.
-const TASK: &[u8] = b"FTST\x04\x00\x02\xd2\x04\x00\x00\x00\x00\x00\x00\xd0\x0f\x02\x00\x00\x88\x0e\x01\x01\xd0\
-    \x0f\x06\x18\xef\x1b\xcd\xd7\x02\x01\xa2\x13\x80\xa0\xab\xfe\xf9bj\xadx\xe8";
+const TASK: &[u8] = b"FTST\x05\x00\x02\xd2\x04\x00\x00\x00\x00\x00\x00\xd0\x0f\xb0\x90\xab\xfe\xf9b\x00\x02\x00\x00\
+    \x88\x0e\x01\x01\xd0\x0f\x06\x18\xef\x1b\xcd\xd7\x02\x01\xa2\x13\x80\xa0\xab\xfe\xf9b\xf9\x836\xe3";
 
 fn checkpoint() -> TaskCheckpoint {
     TaskCheckpoint {
         progress: TaskProgress {
             replay_from: 1000,
+            event_time: 1_699_999_999_000,
+            rebuilt_to: 0,
             activations: [(0, 0), (900, 1)].map(|(position, version)| WeightsActivation { position, version }).into(),
             watermarks: vec![CovariateWatermark { position: 1000, oldest: 3, next: 12, digest: 0xDEF }],
         },
@@ -265,7 +267,7 @@ fn checkpoint() -> TaskCheckpoint {
 }
 
 #[test]
-fn state_of_layout_4_keeps_its_bytes() {
+fn state_of_layout_5_keeps_its_bytes() {
     let body = checkpoint().to_bytes().expect("a task checkpoint can be written");
     let mut bytes = Vec::new();
     Envelope::new(StateKind::Task, 1234, &body).encode(&mut bytes);

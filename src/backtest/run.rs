@@ -11,7 +11,9 @@ use super::report::{HorizonTarget, ReadingCounts, Report};
 use super::scorer::{ScoredForecast, Scorer};
 use super::table::{FutureCovariateRow, Table};
 use super::training::{self, PlannedTraining, TrainingPlan, TrainingRound};
-use crate::engine::{Acceptance, Engine, Observation, ServedWeights, StreamSpec, TaskHandle, TaskId, Transaction};
+use crate::engine::{
+    Acceptance, Engine, Observation, ServedWeights, StreamSpec, TaskHandle, TaskId, Transaction, WhenFull,
+};
 use crate::nn::{Network, Weights};
 use crate::series::FutureValues;
 use crate::train::Progress;
@@ -134,7 +136,9 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(spec: &'a BacktestSpec, table: &'a Table) -> Result<Self, BacktestError> {
         let stream = &spec.stream;
-        let mut engine = Engine::new(vec![stream.clone()])?;
+        // A file has an end: its series do not.
+        let spec_of_file = StreamSpec { series_ttl: None, when_full: WhenFull::Refuse, ..stream.clone() };
+        let mut engine = Engine::new(vec![spec_of_file])?;
         let id = TaskId { stream: Arc::clone(&stream.name), topic: Arc::clone(&spec.topic), partition: spec.partition };
         let unknown = || BacktestError::InvalidSpec(format!("there is no stream {}", stream.name));
         let task = engine.open(id, 0).ok_or_else(unknown)?;
@@ -189,6 +193,7 @@ impl<'a> Run<'a> {
                 offset: i64::from(reading.position),
                 series: &self.table.series[reading.series as usize],
                 time: reading.time,
+                timestamp: None,
                 value: reading.value,
                 covariates: self.table.past_covariates_of(reading),
             };

@@ -2,6 +2,7 @@
 //! over a counter that appears with its first event misses that event.
 
 use super::plan::{Plan, StreamPlan};
+use crate::engine::EndReason;
 use crate::forecast::Expert;
 use crate::telemetry::metrics::{self, Metric};
 use crate::train::RejectionReason as Refusal;
@@ -46,6 +47,9 @@ fn create_stream(plan: &StreamPlan) {
     metrics::DEGRADED.gauge(&[stream]).set(0.0);
     for (_, reason) in RejectionReason::ALL {
         metrics::DEAD_LETTERS.counter(&[stream, ("reason", reason)]).increment(0);
+    }
+    for reason in EndReason::ALL {
+        metrics::SERIES_ENDED.counter(&[stream, ("reason", reason.label())]).increment(0);
     }
     let spec = &plan.engine.forecast;
     for last_lead in &spec.buckets {

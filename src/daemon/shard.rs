@@ -4,6 +4,7 @@
 
 mod commit;
 mod commit_metrics;
+mod ended_series;
 mod intake;
 mod membership;
 mod record_limits;

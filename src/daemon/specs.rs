@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use jiff::tz::TimeZone;
 
 use super::plan::{FutureCovariatesPlan, Plan, StreamPlan, TrainingPlan};
-use crate::engine::StreamSpec;
+use crate::engine::{StreamSpec, WhenFull};
 use crate::forecast::{AnomalyThresholds, ForecastSpec, ForecastSpecError};
 use crate::nn::{self, NetworkSpec};
 use crate::series::{self, Calendar, ExtraFeatures, FEATURES, Holidays, SeriesSpec};
@@ -156,6 +156,11 @@ pub fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, St
         },
         network,
         forecast,
+        when_full: match stream.limits.when_full {
+            settings::WhenFull::Evict => WhenFull::Evict,
+            settings::WhenFull::Refuse => WhenFull::Refuse,
+        },
+        series_ttl: stream.series_ttl_millis(),
         max_series: usize::try_from(stream.limits.series).unwrap_or(usize::MAX).min(u32::MAX as usize),
     })
 }

@@ -1,14 +1,19 @@
 //! Acceptance of observations: what an observation does to its series in the open transaction.
 
+use std::sync::Arc;
+
 use super::micro_batch::PendingStep;
 use super::rollback::UndoLog;
-use super::series_table::Series;
+use super::series::{LastObservation, Series};
 use super::stream::Stream;
-use super::stream_spec::StreamSpec;
+use super::stream_spec::{StreamSpec, WhenFull};
 use super::task::{Task, TaskHandle};
-use super::transaction::ForecastRow;
+use super::transaction::{EndReason, EndedSeries, ForecastRow};
 use crate::series::{ClosedSlot, Placement};
 use crate::time::EventTime;
+
+/// An estimate of the bytes that the snapshot of a new series takes.
+const NEW_SERIES_BYTES: usize = 1_024;
 
 /// One observation of one series.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +24,8 @@ pub struct Observation<'a> {
     pub series: &'a str,
     /// The event time.
     pub time: EventTime,
+    /// The timestamp of the record, in milliseconds since the Unix epoch; none where there is none.
+    pub timestamp: Option<i64>,
     /// The value.
     pub value: f64,
     /// The past covariates that came with the value, in the order of the configuration, NaN where one is missing; or
@@ -31,7 +38,7 @@ pub struct Observation<'a> {
 pub enum Acceptance {
     /// It is on the grid.
     Accepted,
-    /// The series' state contains it already: the replay began before the series' snapshot.
+    /// The series' state contains it already, or the series has ended since: the replay began before.
     AlreadyApplied,
     /// It came after its slot had closed.
     Late {
@@ -40,7 +47,7 @@ pub enum Acceptance {
     },
     /// Its slot has closed and holds a reading of the same time already.
     Duplicate,
-    /// Its series is new, and the task holds `max_series` already.
+    /// Its series is new, and the task holds `max_series` already, which do not make room.
     SeriesLimit,
 }
 
@@ -55,6 +62,8 @@ pub(super) struct OpenTransaction {
     /// Accepted observations, by the stream's index.
     pub observations: Vec<u64>,
     pub undo: UndoLog,
+    /// The series that have ended.
+    pub ended: Vec<EndedSeries>,
     /// The slots that one observation has closed.
     closed: Vec<ClosedSlot>,
 }
@@ -68,11 +77,13 @@ impl OpenTransaction {
             forecast_bytes: 0,
             observations: vec![0; streams],
             undo: UndoLog::default(),
+            ended: Vec::new(),
             closed: Vec::new(),
         }
     }
 
-    /// Puts an observation on the grid of its series, which is created if need be.
+    /// Puts an observation on the grid of its series, which is created if need be. Before that, the series end that
+    /// have been silent for too long by then.
     pub fn accept(
         &mut self,
         stream: &Stream,
@@ -80,32 +91,39 @@ impl OpenTransaction {
         task: &mut Task,
         observation: &Observation<'_>,
     ) -> Acceptance {
-        let Observation { offset, series: key, time, value, covariates } = *observation;
+        let Observation { offset, series: key, time, timestamp, value, covariates } = *observation;
         let spec = &stream.spec;
+        let begin = task.set_rollback_point();
+        task.observe_time(time, timestamp);
+        let begins_and_ends = self.begins_and_ends(task, offset);
+        if begins_and_ends {
+            self.end_silent(spec, handle, task, offset);
+        }
         let series = match task.series.find(key) {
             Some(series) => series,
-            None if task.series.len() >= spec.max_series => return Acceptance::SeriesLimit,
-            None => {
-                task.set_rollback_point();
-                let prior = stream.weights(task.version).and_then(|served| served.prior.as_deref());
-                task.series.put(Series::cold_start(key, spec, prior, value))
-            }
+            // It ended after this observation, or was refused: if it lived, its snapshot would be there.
+            None if !begins_and_ends => return Acceptance::AlreadyApplied,
+            None => match self.begin_series(stream, handle, task, observation) {
+                Some(series) => series,
+                None => return Acceptance::SeriesLimit,
+            },
         };
         if offset < task.series.get(series).position {
             return Acceptance::AlreadyApplied;
         }
-        task.set_rollback_point();
+        let last = LastObservation { offset, event_time: task.event_time };
         if self.emit {
-            self.undo.copy(handle, task, series);
+            self.undo.copy(handle, &mut task.series, series);
         }
-        task.series.mark_dirty(series, offset);
+        if begins_and_ends {
+            task.series.observed(series, last)
+        } else {
+            task.series.replayed(series, last)
+        }
+        task.series.mark_dirty(series, begin);
         let state = task.series.get_mut(series);
         let placement = state.input.observe(&spec.series, time, value, covariates, &mut self.closed);
-        for slot in self.closed.drain(..) {
-            self.forecast_bytes += slot.value.map_or(0, |_| forecast_bytes(spec));
-            self.pending.push(PendingStep { micro_batch: state.queued, task: handle, series, offset, slot });
-            state.queued += 1;
-        }
+        self.queue_closed(spec, handle, (series, state), offset);
         match placement {
             Placement::Accepted => {
                 self.observations[task.stream] += 1;
@@ -113,6 +131,88 @@ impl OpenTransaction {
             }
             Placement::Late { by } => Acceptance::Late { by },
             Placement::Duplicate => Acceptance::Duplicate,
+        }
+    }
+
+    /// Ends the series of a key, if there is one, as the record at `offset` says.
+    pub fn delete(&mut self, spec: &StreamSpec, handle: TaskHandle, task: &mut Task, offset: i64, key: &str) {
+        task.set_rollback_point();
+        if self.begins_and_ends(task, offset)
+            && let Some(series) = task.series.find(key)
+            && task.series.get(series).position <= offset
+        {
+            self.end(spec, handle, task, (series, offset), EndReason::Deleted);
+        }
+    }
+
+    /// Whether series begin and end at `offset`. A replay repeats neither: the state topic says which series there are.
+    /// Where it may not, the replay of a rebuild repeats both.
+    fn begins_and_ends(&self, task: &mut Task, offset: i64) -> bool {
+        if self.emit {
+            // From here on every series is in the state topic.
+            task.rebuilt_to = task.rebuilt_to.min(task.position);
+            task.series.order(task.event_time);
+        }
+        self.emit || offset < task.rebuilt_to
+    }
+
+    /// Ends every series that has been silent for too long.
+    fn end_silent(&mut self, spec: &StreamSpec, handle: TaskHandle, task: &mut Task, offset: i64) {
+        let Some(ttl) = spec.series_ttl else { return };
+        while let Some(series) = task.series.longest_silent() {
+            if task.event_time.saturating_sub(task.series.get(series).last.event_time) < ttl {
+                return;
+            }
+            self.end(spec, handle, task, (series, offset), EndReason::Silent);
+        }
+    }
+
+    /// Begins the series of an observation. `None` where the task holds as many as it may.
+    fn begin_series(
+        &mut self,
+        stream: &Stream,
+        handle: TaskHandle,
+        task: &mut Task,
+        observation: &Observation<'_>,
+    ) -> Option<u32> {
+        let spec = &stream.spec;
+        while task.series.len() >= spec.max_series {
+            let longest_silent = task.series.longest_silent().filter(|_| spec.when_full == WhenFull::Evict)?;
+            self.end(spec, handle, task, (longest_silent, observation.offset), EndReason::Evicted);
+        }
+        let prior = stream.weights(task.version).and_then(|served| served.prior.as_deref());
+        let series = Series::cold_start(observation.series, spec, prior, observation.value);
+        self.forecast_bytes += NEW_SERIES_BYTES;
+        Some(task.series.begin(series, self.emit))
+    }
+
+    /// Ends a series: its open slots close as they are, and are forecast from.
+    fn end(
+        &mut self,
+        spec: &StreamSpec,
+        handle: TaskHandle,
+        task: &mut Task,
+        (series, offset): (u32, i64),
+        reason: EndReason,
+    ) {
+        if !self.emit {
+            task.series.end(series);
+            return;
+        }
+        self.undo.copy(handle, &mut task.series, series);
+        let state = task.series.get_mut(series);
+        state.input.close_open(&spec.series, &mut self.closed);
+        self.queue_closed(spec, handle, (series, state), offset);
+        self.ended.push(EndedSeries { task: handle, series: Arc::clone(&state.key), reason });
+        task.series.end(series);
+    }
+
+    /// Queues the steps of the slots that have just closed.
+    fn queue_closed(&mut self, spec: &StreamSpec, task: TaskHandle, (series, state): (u32, &mut Series), offset: i64) {
+        for slot in self.closed.drain(..) {
+            self.forecast_bytes += slot.value.map_or(0, |_| forecast_bytes(spec));
+            self.pending.push(PendingStep { micro_batch: state.queued, task, series, offset, slot });
+            state.queued += 1;
         }
     }
 

@@ -146,6 +146,8 @@ impl Engine {
     pub fn resume(&mut self, task: TaskHandle, progress: &TaskProgress) {
         let task = self.tasks.get_mut(task);
         task.position = progress.replay_from;
+        task.event_time = progress.event_time;
+        task.rebuilt_to = progress.rebuilt_to;
         task.activations.clone_from(&progress.activations);
         task.covariates.resume(&progress.watermarks);
         let recorded = task.recorded_version(progress.replay_from);
@@ -198,6 +200,13 @@ impl Engine {
     /// [`Engine::roll_back`] is not possible.
     pub fn begin(&mut self, emit: bool) {
         self.open.emit = emit;
+        self.tasks.iter_mut().for_each(|(_, task)| task.series.free_ended());
+    }
+
+    /// Ends the series of a key, if there is one: a record at `offset` without a value deletes it. Its open slots close.
+    pub fn delete(&mut self, task: TaskHandle, offset: i64, series: &str) {
+        let open = self.tasks.get_mut(task);
+        self.open.delete(&self.streams[open.stream].spec, task, open, offset, series);
     }
 
     /// Puts an observation on the grid of its series.
@@ -228,17 +237,23 @@ impl Engine {
         self.open.clear_counts();
         let emit = self.open.emit;
         self.stepper.run(&mut self.open.pending, &self.streams, &mut self.tasks, emit, &mut transaction);
+        transaction.ended.append(&mut self.open.ended);
         for (handle, task) in self.tasks.iter_mut() {
             let Some(before) = &task.rollback_point else { continue };
-            let from = before.position;
+            let from = before.input.position;
             let each = task.snapshots_each_transaction;
-            let checkpoint_due = each || before.activations != task.activations.len() || task.covariates.is_dirty();
+            // The checkpoint counts the series.
+            let checkpoint_due = each
+                || task.series.has_ended()
+                || before.activations != task.activations.len()
+                || task.covariates.is_dirty();
             let share = if each { 1.0 } else { snapshot_share };
             let due = if emit { task.series.due(share) } else { 0 };
             let shapes = &self.streams[task.stream].shapes;
             // Snapshots of one stream are about as long as each other.
             let mut capacity = 0;
-            transaction.snapshots.extend(task.series.oldest_dirty(due).map(|series| {
+            task.series.stepped();
+            transaction.snapshots.extend(task.series.to_snapshot(due).map(|series| {
                 let body = snapshot::encode(shapes, series, capacity);
                 capacity = body.len() + body.len() / 32;
                 Snapshot { task: handle, series: Arc::clone(&series.key), position: task.position, body }
@@ -247,6 +262,7 @@ impl Engine {
             transaction.tasks.push(TaskAdvance { task: handle, from, to, snapshots: due, checkpoint_due, progress });
             if !emit {
                 task.rollback_point = None;
+                task.series.free_ended();
             }
         }
         transaction
@@ -271,6 +287,8 @@ impl Engine {
     pub fn roll_back(&mut self) {
         self.open.pending.clear();
         self.open.clear_counts();
+        self.open.ended.clear();
+        self.tasks.iter_mut().for_each(|(_, task)| task.series.roll_back());
         self.open.undo.roll_back(&mut self.tasks);
         self.tasks.iter_mut().for_each(|(_, task)| task.roll_back());
     }

@@ -43,6 +43,7 @@ pub(super) fn part_shapes(spec: &StreamSpec) -> PartShapes {
         (Part::ANOMALY_DETECTOR, &levels),
         (Part::PENDING_FORECASTS, &levels),
         (Part::NETWORK_STATE, &network),
+        (Part::LAST_OBSERVATION, &Fingerprint::default()),
     ] {
         shapes.set(part, fingerprint.value());
     }

@@ -3,7 +3,7 @@
 //! the same weights serve.
 
 use super::recursive::RecursiveForecaster;
-use super::series_table::Series;
+use super::series::Series;
 use super::stream::{ServedWeights, Stream};
 use super::stream_spec::StreamSpec;
 use super::task::{Task, TaskHandle, Tasks};

@@ -5,13 +5,16 @@
 //! everything to be written. The caller then calls [`Engine::commit`] or [`Engine::roll_back`].
 
 mod acceptance;
+mod dirty_queue;
 #[expect(clippy::module_inception, reason = "the room is named after its one public type")]
 mod engine;
 mod fingerprint;
 mod future_covariates;
 mod micro_batch;
+mod recency;
 mod recursive;
 mod rollback;
+mod series;
 mod series_table;
 mod snapshot;
 mod stream;
@@ -22,6 +25,8 @@ mod transaction;
 #[cfg(test)]
 mod future_covariates_tests;
 #[cfg(test)]
+mod series_end_tests;
+#[cfg(test)]
 mod snapshot_tests;
 #[cfg(test)]
 mod tests;
@@ -30,6 +35,6 @@ pub use acceptance::{Acceptance, Observation};
 pub use engine::Engine;
 pub use snapshot::{EncodedSnapshot, SnapshotError};
 pub use stream::ServedWeights;
-pub use stream_spec::StreamSpec;
+pub use stream_spec::{StreamSpec, WhenFull};
 pub use task::{TaskHandle, TaskId};
-pub use transaction::{ForecastRow, Snapshot, StreamSums, TaskAdvance, Transaction};
+pub use transaction::{EndReason, EndedSeries, ForecastRow, Snapshot, StreamSums, TaskAdvance, Transaction};

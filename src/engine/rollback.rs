@@ -1,7 +1,8 @@
 //! Undo copies: the states of the series that the open transaction touches, as they were before it.
 
-use super::series_table::Series;
-use super::task::{Task, TaskHandle, Tasks};
+use super::series::Series;
+use super::series_table::SeriesTable;
+use super::task::{TaskHandle, Tasks};
 
 /// The most undo copies that are kept for reuse: about 25 MB with default settings.
 const MAX_SPARE_COPIES: usize = 8_192;
@@ -19,6 +20,8 @@ struct UndoCopy {
     /// The index of the series in its task.
     series: u32,
     state: Series,
+    /// The series before it in the order of silence.
+    before: Option<u32>,
 }
 
 impl UndoLog {
@@ -26,12 +29,12 @@ impl UndoLog {
         self.copies.is_empty()
     }
 
-    /// Copies a series of `task`, once a transaction, before it changes. A series that the transaction itself has
-    /// created needs no copy.
-    pub fn copy(&mut self, handle: TaskHandle, task: &mut Task, series: u32) {
-        let is_new = task.rollback_point.as_ref().is_none_or(|before| series as usize >= before.series);
-        let state = task.series.get_mut(series);
-        if is_new || state.has_undo_copy {
+    /// Copies a series of a task, once a transaction, before it changes, moves or ends. A series that the transaction
+    /// itself has begun needs no copy.
+    pub fn copy(&mut self, task: TaskHandle, table: &mut SeriesTable, series: u32) {
+        let before = table.before(series);
+        let state = table.get_mut(series);
+        if state.has_undo_copy {
             return;
         }
         let copy = match self.spare.pop() {
@@ -41,13 +44,13 @@ impl UndoLog {
             }
             None => state.clone(),
         };
-        self.copies.push(UndoCopy { task: handle, series, state: copy });
+        self.copies.push(UndoCopy { task, series, state: copy, before });
         state.has_undo_copy = true;
     }
 
     /// Drops the copies: the transaction is final.
     pub fn commit(&mut self, tasks: &mut Tasks) {
-        for UndoCopy { task, series, state } in self.copies.drain(..) {
+        for UndoCopy { task, series, state, .. } in self.copies.drain(..) {
             tasks.get_mut(task).series.get_mut(series).has_undo_copy = false;
             if self.spare.len() < MAX_SPARE_COPIES {
                 self.spare.push(state);
@@ -55,10 +58,10 @@ impl UndoLog {
         }
     }
 
-    /// Puts the copies back, the newest first.
+    /// Puts the copies back, the newest first. Each then finds the series before it where that was.
     pub fn roll_back(&mut self, tasks: &mut Tasks) {
-        while let Some(UndoCopy { task, series, state }) = self.copies.pop() {
-            *tasks.get_mut(task).series.get_mut(series) = state;
+        while let Some(UndoCopy { task, series, state, before }) = self.copies.pop() {
+            tasks.get_mut(task).series.put_back(series, state, before);
         }
     }
 }

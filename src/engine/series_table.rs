@@ -1,137 +1,164 @@
-//! The series of one task.
+//! The series of one task, by key and by index.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::hash::BuildHasher;
 
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::stream_spec::StreamSpec;
-use crate::forecast::{ForecastState, StreamPrior};
-use crate::series::{SeriesState, clone_in_place};
+use super::dirty_queue::{DirtyQueue, InputPoint};
+use super::recency::Recency;
+use super::series::{LastObservation, Series};
 
-/// The state of one series.
-#[derive(Debug)]
-pub(super) struct Series {
-    pub key: Arc<str>,
-    /// The state contains the input before this offset.
-    pub position: i64,
-    /// The weights that made `hidden`. Where other weights serve, recent steps run again first.
-    pub version: u64,
-    pub input: SeriesState,
-    pub forecast: ForecastState,
-    /// The hidden state of the network, `[NetworkSpec::state_len]`.
-    pub hidden: Box<[f32]>,
-    /// Steps that wait in the open transaction.
-    pub queued: u32,
-    /// Whether the open transaction has an undo copy of it.
-    pub has_undo_copy: bool,
-    is_dirty: bool,
-}
+/// So many free places are kept for new series. With more of them than series, the table moves together.
+const MIN_FREE_PLACES: usize = 1_024;
 
-clone_in_place!(Series { key, position, version, input, forecast, hidden, queued, has_undo_copy, is_dirty });
-
-/// The version of a hidden state that no weights have made. Recent steps build the state before the next step.
-pub(super) const NO_VERSION: u64 = u64::MAX;
-
-impl Series {
-    /// A series whose first value is `value`.
-    pub fn cold_start(key: &str, spec: &StreamSpec, prior: Option<&StreamPrior>, value: f64) -> Self {
-        let (input, forecast) = match prior {
-            Some(prior) => {
-                (SeriesState::with_scale_prior(&prior.scale, value), ForecastState::cold_start(&spec.forecast, prior))
-            }
-            None => (SeriesState::new(), ForecastState::new(&spec.forecast)),
-        };
-        Self::new(key, i64::MIN, NO_VERSION, input, forecast, Box::default())
-    }
-
-    /// A series at rest: nothing waits for it, and nothing of it has changed.
-    pub fn new(
-        key: &str,
-        position: i64,
-        version: u64,
-        input: SeriesState,
-        forecast: ForecastState,
-        hidden: Box<[f32]>,
-    ) -> Self {
-        let key = key.into();
-        Self { key, position, version, input, forecast, hidden, queued: 0, has_undo_copy: false, is_dirty: false }
-    }
-
-    fn bytes(&self) -> usize {
-        // The text of the key is shared by table and index; its `Arc` adds two counters.
-        let text = self.key.len() + 2 * size_of::<usize>();
-        let inline = size_of::<Self>() - size_of::<SeriesState>() - size_of::<ForecastState>();
-        inline + text + self.input.bytes() + self.forecast.bytes() + size_of_val(&*self.hidden)
-    }
-}
-
-/// The series of a task, by key and by index, and which of them have changed since their last snapshot.
+/// The series of a task: where they are, in which order they fell silent, and which of them have changed since their
+/// last snapshot. An index stays valid until the transaction after the one that ends its series.
 #[derive(Default)]
 pub(super) struct SeriesTable {
-    index: HashMap<Arc<str>, u32>,
-    series: Vec<Series>,
-    /// The changed series, the oldest change first.
-    dirty: VecDeque<DirtySeries>,
-}
-
-/// A series that has changed since its last snapshot.
-#[derive(Clone, Copy)]
-struct DirtySeries {
-    /// The index of the series.
-    series: u32,
-    /// The input position of the first change.
-    since: i64,
+    hasher: DefaultHashBuilder,
+    /// Indices by key. The index of a series that has ended in the open transaction stays until another one of its key
+    /// begins, or the transaction is done with.
+    index: HashTable<u32>,
+    /// `None` where a series has ended.
+    series: Vec<Option<Series>>,
+    /// Indices that new series take.
+    free: Vec<u32>,
+    /// How many series have not ended.
+    live: usize,
+    recency: Recency,
+    /// Whether `recency` contains all series. A restore leaves that to the first observation that is served.
+    is_ordered: bool,
+    dirty: DirtyQueue,
+    /// Series that the open transaction began.
+    begun: Vec<u32>,
+    /// Series that the open transaction ended.
+    ended: Vec<u32>,
 }
 
 impl SeriesTable {
+    /// The index of a series that has not ended.
     pub fn find(&self, key: &str) -> Option<u32> {
-        self.index.get(key).copied()
+        self.find_any(key).filter(|series| !self.get(*series).has_ended)
+    }
+
+    /// The index of a series, also of one that the open transaction has ended.
+    pub fn find_any(&self, key: &str) -> Option<u32> {
+        self.index.find(self.hasher.hash_one(key), |series| *self.get(*series).key == *key).copied()
     }
 
     pub fn len(&self) -> usize {
-        self.series.len()
+        self.live
     }
 
     pub fn get(&self, series: u32) -> &Series {
-        &self.series[series as usize]
+        self.series[series as usize].as_ref().unwrap_or_else(|| unreachable!("the series of this index has ended"))
     }
 
     pub fn get_mut(&mut self, series: u32) -> &mut Series {
-        &mut self.series[series as usize]
+        self.series[series as usize].as_mut().unwrap_or_else(|| unreachable!("the series of this index has ended"))
     }
 
+    /// The series that have not ended.
     pub fn iter(&self) -> impl Iterator<Item = &Series> {
-        self.series.iter()
+        self.series.iter().flatten().filter(|series| !series.has_ended)
     }
 
-    /// Adds a series, or replaces the one of the same key.
-    pub fn put(&mut self, series: Series) -> u32 {
-        if let Some(index) = self.find(&series.key) {
-            self.series[index as usize] = series;
-            return index;
+    /// Adds a restored series, or replaces the one of the same key.
+    pub fn put(&mut self, series: Series) {
+        self.is_ordered = false;
+        match self.find_any(&series.key) {
+            Some(index) => self.series[index as usize] = Some(series),
+            None => {
+                self.insert(series);
+            }
         }
-        let index = u32::try_from(self.series.len()).unwrap_or_else(|_| unreachable!("max_series fits u32"));
-        self.index.insert(Arc::clone(&series.key), index);
-        self.series.push(series);
+    }
+
+    /// Removes a restored series: its snapshot was deleted.
+    pub fn remove(&mut self, key: &str) {
+        debug_assert!(self.dirty.len() == 0, "the dirty series are held by index");
+        if let Some(series) = self.find(key) {
+            self.end(series);
+            self.free_ended();
+        }
+    }
+
+    /// Adds a series that begins now. Only a transaction that can be rolled back keeps it apart.
+    pub fn begin(&mut self, series: Series, can_roll_back: bool) -> u32 {
+        // Its steps come after those of a series of the same key that has ended in this transaction.
+        let before = self.find_any(&series.key).filter(|_| can_roll_back);
+        let queued = before.map_or(0, |before| self.get(before).queued);
+        let index = self.insert(Series { queued, is_new: can_roll_back, has_undo_copy: can_roll_back, ..series });
+        if can_roll_back {
+            self.begun.push(index);
+        }
         index
     }
 
-    /// Removes a series. Another one takes its index, so nothing may hold one: no series has changed yet.
-    pub fn remove(&mut self, key: &str) {
-        debug_assert!(self.dirty.is_empty(), "the dirty series are held by index");
-        let Some(index) = self.index.remove(key) else { return };
-        self.series.swap_remove(index as usize);
-        if let Some(moved) = self.series.get(index as usize) {
-            self.index.insert(Arc::clone(&moved.key), index);
-        }
+    /// Ends a series. Its state stays until [`Self::free_ended`].
+    pub fn end(&mut self, series: u32) {
+        self.recency.remove(series);
+        self.get_mut(series).has_ended = true;
+        self.live -= 1;
+        self.ended.push(series);
     }
 
-    /// Records that input at `position` changes a series.
-    pub fn mark_dirty(&mut self, series: u32, position: i64) {
-        let state = &mut self.series[series as usize];
-        if !state.is_dirty {
+    /// Makes a series the one that was observed last. Series of the same record are in the order of their keys.
+    pub fn observed(&mut self, series: u32, last: LastObservation) {
+        self.get_mut(series).last = last;
+        self.recency.remove(series);
+        let mut previous = self.recency.last();
+        while let Some(before) =
+            previous.map(|previous| self.get(previous)).filter(|series| series.last.offset == last.offset)
+            && before.key > self.get(series).key
+        {
+            previous = previous.and_then(|previous| self.recency.previous(previous));
+        }
+        self.recency.insert_after(previous, series);
+    }
+
+    /// Records the last observation of a series in a replay, which leaves the order for later.
+    pub fn replayed(&mut self, series: u32, last: LastObservation) {
+        self.get_mut(series).last = last;
+        self.is_ordered = false;
+    }
+
+    /// The longest silent of the series in the order.
+    pub fn longest_silent(&self) -> Option<u32> {
+        self.recency.first()
+    }
+
+    /// The series that was longer silent than this one, or as long.
+    pub fn before(&self, series: u32) -> Option<u32> {
+        self.recency.contains(series).then(|| self.recency.previous(series)).flatten()
+    }
+
+    /// Orders all series. Those whose last event time is unknown count as observed at `event_time`.
+    pub fn order(&mut self, event_time: i64) {
+        if self.is_ordered {
+            return;
+        }
+        self.is_ordered = true;
+        self.recency.clear();
+        let mut order: Vec<(i64, u32)> = Vec::with_capacity(self.live);
+        for (index, series) in (0..).zip(&mut self.series) {
+            let Some(series) = series.as_mut().filter(|series| !series.has_ended) else { continue };
+            series.last.event_time = series.last.event_time.min(event_time);
+            order.push((series.last.offset, index));
+        }
+        order.sort_unstable_by(|(one, first), (other, second)| {
+            one.cmp(other).then_with(|| self.get(*first).key.cmp(&self.get(*second).key))
+        });
+        order.into_iter().for_each(|(_, series)| self.recency.insert_after(self.recency.last(), series));
+    }
+
+    /// Records that a transaction which began at `since` changes a series.
+    pub fn mark_dirty(&mut self, series: u32, since: InputPoint) {
+        let state = self.get_mut(series);
+        // The snapshot of a new series is due in any case.
+        if !state.is_dirty && !state.is_new {
             state.is_dirty = true;
-            self.dirty.push_back(DirtySeries { series, since: position });
+            self.dirty.push(series, since);
         }
     }
 
@@ -139,45 +166,168 @@ impl SeriesTable {
         self.dirty.len()
     }
 
-    /// The position of the oldest change that remains after `snapshots` snapshots.
-    pub fn dirty_from(&self, snapshots: usize) -> Option<i64> {
-        self.dirty.get(snapshots).map(|dirty| dirty.since)
+    /// The point of the oldest change that remains after `snapshots` snapshots.
+    pub fn dirty_since(&self, snapshots: usize) -> Option<InputPoint> {
+        self.dirty.since(snapshots)
     }
 
-    /// How many series are due for a snapshot when `share` of the changed ones are.
+    /// How many changed series are due when `share` of them are.
     pub fn due(&self, share: f64) -> usize {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the length")]
         let due = (self.dirty.len() as f64 * share.clamp(0.0, 1.0)).ceil() as usize;
         due.min(self.dirty.len())
     }
 
-    /// The `count` series that have been dirty longest.
-    pub fn oldest_dirty(&self, count: usize) -> impl Iterator<Item = &Series> {
-        self.dirty.iter().take(count).map(|dirty| self.get(dirty.series))
+    /// The series to snapshot when the `count` that have been dirty longest are due: those that have not ended, and the
+    /// new ones.
+    pub fn to_snapshot(&self, count: usize) -> impl Iterator<Item = &Series> {
+        let due = self.dirty.first(count).chain(self.begun.iter().copied());
+        due.filter_map(|series| self.series[series as usize].as_ref()).filter(|series| !series.has_ended)
     }
 
-    /// The snapshots of the `count` series that have been dirty longest are final.
-    pub fn mark_clean(&mut self, count: usize) {
-        for dirty in self.dirty.drain(..count) {
-            self.series[dirty.series as usize].is_dirty = false;
+    /// Whether series have ended in the open transaction.
+    pub fn has_ended(&self) -> bool {
+        !self.ended.is_empty()
+    }
+
+    /// All steps of the open transaction are done.
+    pub fn stepped(&mut self) {
+        for &series in &self.begun {
+            if let Some(series) = &mut self.series[series as usize] {
+                series.queued = 0;
+            }
         }
     }
 
-    /// Undoes a transaction: drops the series and the dirty marks beyond these counts.
-    pub fn truncate(&mut self, series: usize, dirty: usize) {
-        for mark in self.dirty.drain(dirty..) {
-            self.series[mark.series as usize].is_dirty = false;
+    /// The transaction that snapshotted the `count` series that were dirty longest is final.
+    pub fn commit(&mut self, count: usize) {
+        let Self { dirty, series, free, begun, .. } = self;
+        dirty.remove_first(count, |index| match &mut series[index as usize] {
+            Some(series) => series.is_dirty = false,
+            None => free.push(index),
+        });
+        for index in begun.drain(..) {
+            if let Some(series) = &mut series[index as usize] {
+                (series.is_new, series.has_undo_copy) = (false, false);
+            }
         }
-        for dropped in self.series.drain(series..) {
-            self.index.remove(&dropped.key);
+    }
+
+    /// Undoes what the open transaction began. The undo copies bring back what it changed and ended.
+    pub fn roll_back(&mut self) {
+        self.ended.clear();
+        while let Some(index) = self.begun.pop() {
+            self.recency.remove(index);
+            self.remove_from_index(index);
+            let dropped = self.series[index as usize].take();
+            self.live -= usize::from(dropped.is_some_and(|series| !series.has_ended));
+            self.free.push(index);
+        }
+    }
+
+    /// Puts an undo copy back, to its place in the order after `before`.
+    pub fn put_back(&mut self, index: u32, copy: Series, before: Option<u32>) {
+        self.recency.remove(index);
+        let current = std::mem::replace(self.get_mut(index), copy);
+        if current.has_ended {
+            self.live += 1;
+            if self.find_any(&current.key).is_none() {
+                self.insert_into_index(index);
+            }
+        }
+        self.recency.insert_after(before, index);
+    }
+
+    /// Undoes the dirty marks after the first `dirty`.
+    pub fn truncate_dirty(&mut self, dirty: usize) {
+        let Self { dirty: queue, series, .. } = self;
+        queue.truncate(dirty, |index| {
+            if let Some(series) = &mut series[index as usize] {
+                series.is_dirty = false;
+            }
+        });
+    }
+
+    /// Drops the states of series that ended, once nothing refers to them any more.
+    pub fn free_ended(&mut self) {
+        if self.ended.is_empty() {
+            return;
+        }
+        for index in std::mem::take(&mut self.ended) {
+            self.remove_from_index(index);
+            // The dirty queue still has its index. It is free once that has left the queue.
+            if self.series[index as usize].take().is_some_and(|series| !series.is_dirty) {
+                self.free.push(index);
+            }
+        }
+        if self.free.len() > self.live.max(MIN_FREE_PLACES) {
+            self.move_together();
         }
     }
 
     /// Memory in bytes, inline and on the heap.
     pub fn bytes(&self) -> usize {
-        let index = self.index.allocation_size();
-        let unused = (self.series.capacity() - self.series.len()) * size_of::<Series>();
-        let queue = self.dirty.capacity() * size_of::<DirtySeries>();
-        self.series.iter().map(Series::bytes).sum::<usize>() + index + unused + queue
+        let places = self.series.capacity() * size_of::<Option<Series>>();
+        let series: usize = self.series.iter().flatten().map(|series| series.bytes() - size_of::<Series>()).sum();
+        let lists = (self.free.capacity() + self.begun.capacity() + self.ended.capacity()) * size_of::<u32>();
+        self.index.allocation_size() + places + series + lists + self.recency.heap_bytes() + self.dirty.heap_bytes()
+    }
+
+    fn insert(&mut self, series: Series) -> u32 {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.series.push(None);
+            u32::try_from(self.series.len() - 1).unwrap_or_else(|_| unreachable!("max_series fits u32"))
+        });
+        let replaced = self.find_any(&series.key);
+        self.series[index as usize] = Some(series);
+        match replaced {
+            Some(ended) => {
+                let hash = self.hasher.hash_one(&*self.get(ended).key);
+                if let Some(entry) = self.index.find_mut(hash, |entry| *entry == ended) {
+                    *entry = index;
+                }
+            }
+            None => self.insert_into_index(index),
+        }
+        self.live += 1;
+        index
+    }
+
+    fn insert_into_index(&mut self, series: u32) {
+        let Self { index, series: all, hasher, .. } = self;
+        let hash = |series: &u32| all[*series as usize].as_ref().map_or(0, |series| hasher.hash_one(&*series.key));
+        index.insert_unique(hash(&series), series, hash);
+    }
+
+    fn remove_from_index(&mut self, series: u32) {
+        let hash = self.hasher.hash_one(&*self.get(series).key);
+        if let Ok(entry) = self.index.find_entry(hash, |entry| *entry == series) {
+            entry.remove();
+        }
+    }
+
+    /// Gives memory back: moves all series to the beginning.
+    fn move_together(&mut self) {
+        let mut numbers = vec![None; self.series.len()];
+        let mut moved: Vec<Option<Series>> = Vec::with_capacity(self.live);
+        for (number, series) in numbers.iter_mut().zip(std::mem::take(&mut self.series)) {
+            if series.is_some() {
+                *number = u32::try_from(moved.len()).ok();
+                moved.push(series);
+            }
+        }
+        self.series = moved;
+        let number = |series: u32| numbers[series as usize];
+        let mut order: Vec<u32> =
+            std::iter::successors(self.recency.last(), |series| self.recency.previous(*series)).collect();
+        order.reverse();
+        self.recency.clear();
+        for series in order.into_iter().filter_map(number) {
+            self.recency.insert_after(self.recency.last(), series);
+        }
+        self.dirty.renumber(number);
+        self.free = Vec::new();
+        self.index = HashTable::new();
+        (0..).take(self.series.len()).for_each(|series| self.insert_into_index(series));
     }
 }

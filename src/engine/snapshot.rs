@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::series_table::{NO_VERSION, Series};
+use super::series::{LastObservation, NO_VERSION, Series};
 use super::stream_spec::StreamSpec;
 use crate::forecast::ForecastState;
 use crate::series::SeriesState;
@@ -36,6 +36,7 @@ pub(super) fn encode(shapes: &PartShapes, series: &Series, capacity: usize) -> V
     series.input.write_parts(&mut parts);
     series.forecast.write_parts(&mut parts);
     parts.put(Part::NETWORK_STATE, &(series.version, &series.hidden));
+    parts.put(Part::LAST_OBSERVATION, &series.last);
     parts.finish()
 }
 
@@ -64,8 +65,12 @@ pub(super) fn decode(
     };
     // The hidden state of another network means nothing to this one: the next step builds it from recent values.
     let (version, hidden) = parts.take(Part::NETWORK_STATE, is_sound).unwrap_or((NO_VERSION, Box::default()));
+    // Without it the series counts as observed now.
+    let last = parts.take(Part::LAST_OBSERVATION, |_: &LastObservation| true);
     let mut discarded = parts.finish();
     // Another network is a change of the configuration that costs nothing: not worth a warning.
     discarded.retain(|lost| lost.part != Part::NETWORK_STATE || lost.reason != DiscardReason::Shape);
-    Ok((Series::new(key, *position, version, input, forecast, hidden), discarded))
+    let mut series = Series::new(key, *position, version, input, forecast, hidden);
+    series.last = last.unwrap_or(series.last);
+    Ok((series, discarded))
 }

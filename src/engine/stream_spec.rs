@@ -15,6 +15,20 @@ pub struct StreamSpec {
     pub forecast: ForecastSpec,
     /// The network that all series of the stream share.
     pub network: NetworkSpec,
-    /// The most series that a task of this stream holds. Observations of further series are rejected.
+    /// The most series that a task of this stream holds.
     pub max_series: usize,
+    /// What happens where a series begins beyond them.
+    pub when_full: WhenFull,
+    /// A series ends once the event time of its task is so many milliseconds beyond that of its last observation; none:
+    /// never.
+    pub series_ttl: Option<i64>,
+}
+
+/// What a task does that holds as many series as it may, where another one begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It ends the series that has been silent longest.
+    Evict,
+    /// It rejects the observations of the other one.
+    Refuse,
 }

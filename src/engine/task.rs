@@ -2,8 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{future_covariates::TaskCovariates, series_table::SeriesTable};
+use super::{dirty_queue::InputPoint, future_covariates::TaskCovariates, series_table::SeriesTable};
 use crate::snapshot::{TaskProgress, WeightsActivation};
+use crate::time::EventTime;
 
 /// The unit of assignment and of state: the series of one stream in one partition of one input topic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +36,12 @@ pub(super) struct Task {
     pub version: u64,
     /// The next offset to be read, the open transaction included.
     pub position: i64,
+    /// The newest event time of the observations so far, none of them counted later than the timestamp of its record, in
+    /// milliseconds; [`i64::MIN`] before the first one.
+    pub event_time: i64,
+    /// A replay begins and ends series before this offset: their snapshots may be missing. Any other series is in the
+    /// state topic from the transaction that begins it until the one that ends it.
+    pub rebuilt_to: i64,
     /// Which weights served from where on, oldest first.
     pub activations: Vec<WeightsActivation>,
     pub covariates: TaskCovariates,
@@ -45,12 +52,11 @@ pub(super) struct Task {
     pub rollback_point: Option<RollbackPoint>,
 }
 
-/// A task as it was before the open transaction: its version and position, and how long its lists were.
+/// A task as it was before the open transaction: its version and place in the input, and how long its lists were.
 pub(super) struct RollbackPoint {
     pub version: u64,
-    pub position: i64,
+    pub input: InputPoint,
     pub activations: usize,
-    pub series: usize,
     pub dirty: usize,
 }
 
@@ -62,6 +68,8 @@ impl Task {
             stream,
             version: 0,
             position,
+            event_time: i64::MIN,
+            rebuilt_to: i64::MAX,
             activations: Vec::new(),
             covariates: TaskCovariates::default(),
             series: SeriesTable::default(),
@@ -75,17 +83,22 @@ impl Task {
         self.activations.iter().rev().find(|made| made.position <= position).map_or(0, |made| made.version)
     }
 
-    /// Records, once a transaction, what a rollback returns to.
-    pub fn set_rollback_point(&mut self) {
-        if self.rollback_point.is_none() {
-            self.rollback_point = Some(RollbackPoint {
-                version: self.version,
-                position: self.position,
-                activations: self.activations.len(),
-                series: self.series.len(),
-                dirty: self.series.dirty_len(),
-            });
-        }
+    /// Records, once a transaction, what a rollback returns to. Returns where the transaction began.
+    pub fn set_rollback_point(&mut self) -> InputPoint {
+        let Self { version, position, event_time, activations, series, .. } = self;
+        let point = self.rollback_point.get_or_insert_with(|| RollbackPoint {
+            version: *version,
+            input: InputPoint { position: *position, event_time: *event_time },
+            activations: activations.len(),
+            dirty: series.dirty_len(),
+        });
+        point.input
+    }
+
+    /// Moves the event time of the task on. No observation counts as later than the timestamp of its record, so that a
+    /// single wild time ends no series.
+    pub fn observe_time(&mut self, time: EventTime, timestamp: Option<i64>) {
+        self.event_time = self.event_time.max(timestamp.map_or(time.0, |timestamp| timestamp.min(time.0)));
     }
 
     /// Serves with `version` from the present position on.
@@ -101,15 +114,15 @@ impl Task {
     pub fn roll_back(&mut self) {
         let Some(before) = self.rollback_point.take() else { return };
         self.version = before.version;
-        self.position = before.position;
+        InputPoint { position: self.position, event_time: self.event_time } = before.input;
         self.activations.truncate(before.activations);
-        self.series.truncate(before.series, before.dirty);
+        self.series.truncate_dirty(before.dirty);
     }
 
     /// Makes a transaction final that snapshotted the `snapshots` series that were dirty longest.
     pub fn commit(&mut self, snapshots: usize, progress: &TaskProgress) {
         self.rollback_point = None;
-        self.series.mark_clean(snapshots);
+        self.series.commit(snapshots);
         let keep_from = progress.activations.first().map_or(0, |made| made.position);
         self.activations.retain(|made| made.position >= keep_from);
         self.covariates.commit(progress.replay_from);
@@ -117,10 +130,14 @@ impl Task {
 
     /// The progress once the `snapshots` series that were dirty longest are snapshotted.
     pub fn progress(&self, snapshots: usize) -> TaskProgress {
-        let replay_from = self.series.dirty_from(snapshots).unwrap_or(self.position);
+        let now = InputPoint { position: self.position, event_time: self.event_time };
+        let InputPoint { position: replay_from, event_time } = self.series.dirty_since(snapshots).unwrap_or(now);
         let first = self.activations.iter().rposition(|made| made.position <= replay_from).unwrap_or(0);
         let watermarks = self.covariates.watermarks_from(replay_from).to_vec();
-        TaskProgress { replay_from, activations: self.activations[first..].to_vec(), watermarks }
+        let activations = self.activations[first..].to_vec();
+        // Beyond the end of what was rebuilt it says nothing.
+        let rebuilt_to = if self.rebuilt_to > replay_from { self.rebuilt_to } else { 0 };
+        TaskProgress { replay_from, event_time, rebuilt_to, activations, watermarks }
     }
 }
 

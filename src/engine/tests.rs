@@ -38,6 +38,8 @@ pub(super) fn spec(grid: Grid) -> StreamSpec {
         },
         forecast,
         max_series: 100,
+        when_full: WhenFull::Refuse,
+        series_ttl: None,
     }
 }
 
@@ -49,6 +51,11 @@ pub(super) fn loud(spec: &StreamSpec, seed: u64) -> Arc<Network> {
         tensor.values.iter_mut().for_each(|value| *value += random.random_range(-0.4..0.4));
     }
     Arc::new(Network::new(&spec.network, &Weights::from_tensors(tensors)).unwrap())
+}
+
+/// The same stream, whose series end after twenty minutes of silence, and where a fifth one begins.
+pub(super) fn with_ends(spec: StreamSpec) -> StreamSpec {
+    StreamSpec { series_ttl: Some(20 * MINUTE), max_series: 4, when_full: WhenFull::Evict, ..spec }
 }
 
 fn engine() -> (Engine, TaskHandle) {
@@ -140,9 +147,15 @@ pub(super) fn accept_all(engine: &mut Engine, task: TaskHandle, from: usize, inp
         let offset = (from + place) as i64;
         let covariates = &past_covariates(engine.stream(task), time, value);
         let (series, time) = (&format!("s{series}"), EventTime(time));
-        engine.accept(task, &Observation { offset, series, time, value, covariates });
+        engine.accept(task, &Observation { offset, series, time, timestamp: None, value, covariates });
         engine.advance(task, offset + 1);
     }
+}
+
+fn sorted_keys(engine: &Engine, task: TaskHandle) -> Vec<String> {
+    let mut keys = engine.keys(task);
+    keys.sort();
+    keys
 }
 
 pub(super) fn collect(engine: &Engine, transaction: &Transaction, bits: &mut Bits) {
@@ -220,7 +233,10 @@ fn a_series_over_the_limit_is_rejected_and_the_others_go_on() {
     let task = engine.open(TaskId { stream: "stream".into(), topic: "in".into(), partition: 0 }, 0).unwrap();
     engine.begin(true);
     let mut accept = |series: &str, time| {
-        engine.accept(task, &Observation { offset: 0, series, time: EventTime(time), value: 1.0, covariates: &[] })
+        engine.accept(
+            task,
+            &Observation { offset: 0, series, time: EventTime(time), timestamp: None, value: 1.0, covariates: &[] },
+        )
     };
     assert_eq!(accept("a", 0), Acceptance::Accepted);
     assert_eq!(accept("b", 0), Acceptance::Accepted);
@@ -251,7 +267,7 @@ proptest! {
         seed in 0..1000_u64, sizes in prop::collection::vec(1..200_usize, 1..6),
     ) {
         let input = input(seed, 500);
-        for spec in streams() {
+        for spec in streams().into_iter().chain(streams().map(with_ends)) {
             prop_assert_eq!(run_of(&spec, &input, &sizes, 170), run_of(&spec, &input, &[1], 170));
         }
     }
@@ -277,8 +293,11 @@ proptest! {
 
     /// A transaction that is rolled back and repeated gives the forecasts that it would have given at once.
     #[test]
-    fn a_rollback_leaves_no_trace(seed in 0..1000_u64, first in 1..300_usize, second in 1..200_usize) {
+    fn a_rollback_leaves_no_trace(
+        seed in 0..1000_u64, first in 1..300_usize, second in 1..200_usize, ends in any::<bool>(),
+    ) {
         let (input, spec) = (input(seed, 500), with_covariates(spec(Grid::Regular { interval: MINUTE })));
+        let spec = if ends { with_ends(spec) } else { spec };
         let (mut engine, task) = engine_of(spec.clone());
         let mut bits = Bits::new();
         let (first, second) = (first, first + second);
@@ -310,10 +329,11 @@ proptest! {
 
     #[test]
     fn snapshots_and_a_replay_restore_the_state_to_the_last_bit(
-        seed in 0..1000_u64, cut in 250..450_usize, share in 0.0..1.0_f64, plain in any::<bool>(),
+        seed in 0..1000_u64, cut in 250..450_usize, share in 0.0..1.0_f64, plain in any::<bool>(), ends in any::<bool>(),
     ) {
         let (input, spec) = (input(seed, 500), spec(Grid::Regular { interval: MINUTE }));
         let spec = if plain { spec } else { with_covariates(spec) };
+        let spec = if ends { with_ends(spec) } else { spec };
         let (mut engine, task) = engine_of(spec.clone());
         let mut newest = BTreeMap::new();
         let mut progress = engine.progress(task);
@@ -324,6 +344,7 @@ proptest! {
             }
             accept_all(&mut engine, task, from, &input[from..(from + 10).min(cut)]);
             let transaction = engine.finish(share);
+            transaction.ended.iter().for_each(|ended| drop(newest.remove(&ended.series)));
             for snapshot in &transaction.snapshots {
                 newest.insert(snapshot.series.clone(), snapshot.clone());
             }
@@ -348,12 +369,15 @@ proptest! {
             other.activate(restored, version);
             from = to;
         }
+        prop_assert_eq!(sorted_keys(&engine, task), sorted_keys(&other, restored));
         let mut bits = [Bits::new(), Bits::new()];
         for ((engine, task), bits) in [(&mut engine, task), (&mut other, restored)].into_iter().zip(&mut bits) {
             engine.begin(true);
             accept_all(engine, task, cut, &input[cut..]);
             let transaction = engine.finish(1.0);
             collect(engine, &transaction, bits);
+            let ended = transaction.ended.iter().map(|ended| ended.series.to_string()).collect::<Vec<_>>().join(" ");
+            bits.insert(format!("ended: {ended}"), Vec::new());
         }
         let [uninterrupted, restored] = bits;
         prop_assert!(!uninterrupted.is_empty());
@@ -366,11 +390,7 @@ fn a_task_whose_recorded_weights_are_gone_goes_on_with_the_next_older_ones() {
     let (mut engine, task) = engine();
     engine.resume(
         task,
-        &TaskProgress {
-            replay_from: 0,
-            activations: vec![WeightsActivation { position: 0, version: 7 }],
-            watermarks: Vec::new(),
-        },
+        &TaskProgress { activations: vec![WeightsActivation { position: 0, version: 7 }], ..TaskProgress::default() },
     );
     assert_eq!((engine.recorded_version(task, 0), engine.version(task)), (7, 1));
     engine.begin(true);

@@ -18,6 +18,8 @@ pub struct Transaction {
     pub quantiles: Vec<f64>,
     /// The snapshots of changed series that are due.
     pub snapshots: Vec<Snapshot>,
+    /// The series that have ended. A snapshot of the same key in this transaction is of the series that began after it.
+    pub ended: Vec<EndedSeries>,
     /// The tasks whose input moved on.
     pub tasks: Vec<TaskAdvance>,
     /// Sums by the stream's index.
@@ -66,6 +68,42 @@ pub struct Snapshot {
     pub body: Vec<u8>,
 }
 
+/// A series that has ended: its state is gone, and its snapshot must go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedSeries {
+    /// The task.
+    pub task: TaskHandle,
+    /// The series' key.
+    pub series: Arc<str>,
+    /// Why it ended.
+    pub reason: EndReason,
+}
+
+/// Why a series has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EndReason {
+    /// It had no observation for `series_ttl`.
+    Silent,
+    /// It was silent longest when another one began, and the task held as many as it may.
+    Evicted,
+    /// A record without a value deleted it.
+    Deleted,
+}
+
+impl EndReason {
+    /// All reasons.
+    pub const ALL: [Self; 3] = [Self::Silent, Self::Evicted, Self::Deleted];
+
+    /// The name in metrics and logs.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Silent => "silent",
+            Self::Evicted => "evicted",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
 /// What a transaction did to one task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskAdvance {
@@ -75,10 +113,11 @@ pub struct TaskAdvance {
     pub from: i64,
     /// The offset after the last one.
     pub to: i64,
-    /// How many of the task's series are in [`Transaction::snapshots`].
+    /// How many of the task's series that were dirty longest are not any more: they are in [`Transaction::snapshots`],
+    /// or have ended.
     pub snapshots: usize,
-    /// Whether the transaction must write the task's checkpoint: other weights began to serve, or more of the future
-    /// covariates became visible.
+    /// Whether the transaction must write the task's checkpoint: other weights began to serve, more of the future
+    /// covariates became visible, or series have ended.
     pub checkpoint_due: bool,
     /// The progress once the transaction is committed.
     pub progress: TaskProgress,
@@ -121,6 +160,7 @@ impl Transaction {
             points: Vec::new(),
             quantiles: Vec::new(),
             snapshots: Vec::new(),
+            ended: Vec::new(),
             tasks: Vec::new(),
             streams: streams.iter().map(sums).collect(),
         }
@@ -137,6 +177,7 @@ impl Transaction {
         self.points.clear();
         self.quantiles.clear();
         self.snapshots.clear();
+        self.ended.clear();
         self.tasks.clear();
         self.streams.iter_mut().for_each(StreamSums::clear);
     }

@@ -83,6 +83,11 @@ impl SeriesState {
         placement
     }
 
+    /// Closes all open slots, because no more readings are awaited, and appends them to `closed`, in order.
+    pub fn close_open(&mut self, spec: &SeriesSpec, closed: &mut Vec<ClosedSlot>) {
+        self.slots.close_open(spec, closed);
+    }
+
     /// Looks up the future covariates of `slot`, which the next [`Self::update`] takes, and of the horizon after it.
     /// Does nothing where the spec has none. Values that arrive later are seen at the next look-up.
     pub fn look_up_future_covariates(&mut self, spec: &SeriesSpec, slot: i64, table: Option<&FutureCovariateTable>) {

@@ -123,7 +123,19 @@ impl Slots {
     fn close(&mut self, spec: &SeriesSpec, full: usize, closed: &mut Vec<ClosedSlot>) {
         let watermark = self.watermark(spec);
         let passed = self.open.iter().take_while(|open| spec.grid.closes_at(open.slot).0 <= watermark).count();
-        let due = passed.max(full).max(self.open.len().saturating_sub(MAX_OPEN_SLOTS));
+        self.close_first(spec, passed.max(full).max(self.open.len().saturating_sub(MAX_OPEN_SLOTS)), closed);
+        if let Grid::Regular { interval } = spec.grid {
+            self.bridge(spec, watermark.div_euclid(interval), closed);
+        }
+    }
+
+    /// Closes all open slots, whatever the watermark.
+    pub fn close_open(&mut self, spec: &SeriesSpec, closed: &mut Vec<ClosedSlot>) {
+        self.close_first(spec, self.open.len(), closed);
+    }
+
+    /// Closes the first `due` open slots, and the empty ones before each.
+    fn close_first(&mut self, spec: &SeriesSpec, due: usize, closed: &mut Vec<ClosedSlot>) {
         for index in 0..due {
             let slot = self.open[index].slot;
             self.bridge(spec, slot, closed);
@@ -138,9 +150,6 @@ impl Slots {
             self.reset_due = false;
         }
         self.open.drain(..due);
-        if let Grid::Regular { interval } = spec.grid {
-            self.bridge(spec, watermark.div_euclid(interval), closed);
-        }
     }
 
     /// Closes the empty slots between the last closed slot and `slot` (exclusive). As soon as their run is longer than

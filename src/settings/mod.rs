@@ -28,14 +28,14 @@ mod values;
 mod variables;
 
 pub use cluster::{Compression, Http, Kafka, Limits, Log, LogFormat, Role, SaslMechanism, SecurityProtocol, Topics};
-pub use grid::{Aggregation, Interval, Season};
+pub use grid::{Aggregation, Interval, Season, SeriesTtl};
 pub use load::{load, parse};
 pub use problem::{Problem, Problems};
 pub use record::{Format, Key, Time, TimeFormat};
 pub use root::Settings;
 pub use secret::Secret;
 pub use stream::{
-    Anomaly, Cell, Device, FutureCovariates, Model, Outputs, Strategy, Stream, StreamLimits, Target, Training,
+    Anomaly, Cell, Device, FutureCovariates, Model, Outputs, Strategy, Stream, StreamLimits, Target, Training, WhenFull,
 };
 pub use summary::{Footprint, summary};
 pub use values::{Auto, Date, Millis, Size};

@@ -1,7 +1,7 @@
 //! `[[stream]]`: what is read, how it becomes series, and how they are forecast.
 
 use super::declare::{table, words};
-use super::grid::{Aggregation, Interval, Season};
+use super::grid::{Aggregation, Interval, Season, SeriesTtl};
 use super::record::{Format, Key, Time};
 use super::values::{Auto, Date, Millis, Size};
 use crate::time::EventTime;
@@ -65,6 +65,16 @@ words! {
 }
 
 words! {
+    /// What happens where a series begins in a partition that has as many as it may.
+    pub enum WhenFull {
+        /// The series that has been silent longest ends.
+        Evict = "evict",
+        /// The observations of the new series become dead letters.
+        Refuse = "refuse",
+    }
+}
+
+words! {
     /// Where training runs.
     pub enum Device {
         /// On a GPU where there is one, else on the CPU.
@@ -107,6 +117,8 @@ table! {
         pub allowed_lateness: Millis = Millis::seconds(0),
         /// Gap after which a series is reset; `auto`: see [`Stream::max_gap_millis`].
         pub max_gap: Auto<Millis> = Auto::Auto,
+        /// Time without an observation after which a series ends; `auto`: see [`Stream::series_ttl_millis`].
+        pub series_ttl: SeriesTtl = SeriesTtl::Auto,
         /// Period after which the pattern repeats.
         pub season: Season = Season::Auto,
         /// Time zone (IANA name) of the calendar features.
@@ -280,6 +292,8 @@ table! {
     pub struct StreamLimits {
         /// Most series of the stream in one partition.
         pub series: u64 = 1_000_000,
+        /// What happens where another series begins in such a partition.
+        pub when_full: WhenFull = WhenFull::Evict,
         /// Largest value of a record.
         pub record_bytes: Size = Size::mebibytes(1),
         /// Longest series key.
@@ -313,6 +327,16 @@ impl Stream {
             (Auto::Auto, Interval::Every(interval)) => {
                 interval.0.saturating_mul(i64::from(self.season_steps().saturating_mul(2).max(64)))
             }
+        }
+    }
+
+    /// Time without an observation, in milliseconds of the event time of its partition, after which a series ends; none
+    /// where it never does. `auto` is four times [`Self::max_gap_millis`], at least seven days.
+    pub fn series_ttl_millis(&self) -> Option<i64> {
+        match self.series_ttl {
+            SeriesTtl::None => None,
+            SeriesTtl::After(ttl) => Some(ttl.0),
+            SeriesTtl::Auto => Some(self.max_gap_millis().saturating_mul(4).max(Millis::days(7).0)),
         }
     }
 

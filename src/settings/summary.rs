@@ -100,7 +100,13 @@ fn grid(stream: &Stream) -> String {
         steps => format!("season {} ({steps} steps)", Millis(interval.0.saturating_mul(i64::from(steps)))),
     };
     let (aggregation, lateness) = (stream.aggregation, stream.allowed_lateness);
-    format!("every {interval}, {aggregation}, allowed lateness {lateness}, {season}, reset after a gap of {gap}")
+    let life = match stream.series_ttl_millis() {
+        Some(ttl) => format!("ends after {} of silence", Millis(ttl)),
+        None => "never ends".into(),
+    };
+    format!(
+        "every {interval}, {aggregation}, allowed lateness {lateness}, {season}, reset after a gap of {gap}, {life}"
+    )
 }
 
 fn training(stream: &Stream, role: Role) -> String {

@@ -20,7 +20,7 @@ pub struct Part {
 
 impl Part {
     /// Ids lie below this bound; the reader keeps one place for each.
-    const IDS: usize = 14;
+    const IDS: usize = 15;
 
     /// Open slots of the grid. Without it the series is rebuilt from the input.
     pub const SLOTS: Self = Self::new(1, "slots", 1);
@@ -48,6 +48,8 @@ impl Part {
     pub const PENDING_FORECASTS: Self = Self::new(12, "pending forecasts", 1);
     /// The network's hidden state, and the weights that made it.
     pub const NETWORK_STATE: Self = Self::new(13, "network state", 1);
+    /// When the series was observed last.
+    pub const LAST_OBSERVATION: Self = Self::new(14, "last observation", 1);
 
     const fn new(id: u8, name: &'static str, version: u8) -> Self {
         Self { id, name, version }

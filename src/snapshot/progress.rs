@@ -3,15 +3,27 @@
 use serde::{Deserialize, Serialize};
 
 /// How far a task's input is covered by snapshots, and what a replay of the rest must repeat.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskProgress {
     /// Every change made by input before this position is in the series' snapshots.
     pub replay_from: i64,
+    /// The event time of the task at `replay_from`, in milliseconds; [`i64::MIN`] before the first observation.
+    pub event_time: i64,
+    /// Series that began before this position may lack a snapshot, and a replay begins them: their state was missing
+    /// and was rebuilt. 0 where there are none.
+    pub rebuilt_to: i64,
     /// Which weights served, oldest first. The first one covers `replay_from`.
     pub activations: Vec<WeightsActivation>,
     /// How far the future covariates were read, oldest first. The first one covers `replay_from`, unless nothing had
     /// been read by then.
     pub watermarks: Vec<CovariateWatermark>,
+}
+
+impl Default for TaskProgress {
+    /// The progress of a task that has read nothing.
+    fn default() -> Self {
+        Self { replay_from: 0, event_time: i64::MIN, rebuilt_to: 0, activations: Vec::new(), watermarks: Vec::new() }
+    }
 }
 
 /// From an input position on, the task was served with one version of the weights.

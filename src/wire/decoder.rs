@@ -149,11 +149,32 @@ impl Decoder {
         }
     }
 
+    /// Passes the name of each series that a record without a value deletes, as a compacted topic means it: those of the
+    /// record's key.
+    ///
+    /// # Errors
+    /// A [`Rejection`] where the record has no key that names series: `stream.key` names fields of the value, or the key
+    /// cannot be used.
+    pub fn decode_tombstone(&mut self, key: Option<&[u8]>, deliver: &mut impl FnMut(&str)) -> Result<(), Rejection> {
+        if self.spec.key != KeySource::Record {
+            self.payload(None)?;
+        }
+        self.name_series(key, "")?;
+        let key_length = self.series.len();
+        for suffix in &self.suffixes {
+            self.series.truncate(key_length);
+            self.series.push_str(suffix);
+            deliver(&self.series);
+        }
+        Ok(())
+    }
+
     fn payload<'a>(&self, payload: Option<&'a [u8]>) -> Result<&'a str, Rejection> {
         let bytes = payload.ok_or_else(|| {
             Rejection::new(
                 RejectionReason::Tombstone,
-                "expected a value, found none (a tombstone of a compacted topic)",
+                "expected a value, found none (a tombstone, which deletes a series only where stream.key is the record's \
+                 key)",
             )
         })?;
         let limit = self.spec.max_record_bytes;

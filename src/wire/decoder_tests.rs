@@ -188,6 +188,24 @@ fn the_timestamp_of_the_record_can_be_the_time() {
 }
 
 #[test]
+fn a_record_without_a_value_deletes_the_series_of_its_key() {
+    let deleted = |spec: DecodeSpec, key: Option<&[u8]>| {
+        let mut names = Vec::new();
+        let result = Decoder::new(spec).unwrap().decode_tombstone(key, &mut |series| names.push(series.to_owned()));
+        result.map(|()| names).map_err(|rejection| rejection.reason)
+    };
+    assert_eq!(deleted(spec(), Some(b"k")), Ok(vec!["k".into()]));
+    let two = DecodeSpec { values: vec!["a".into(), "b".into()], ..spec() };
+    assert_eq!(deleted(two, Some(b"k")), Ok(vec!["k:a".into(), "k:b".into()]));
+    assert_eq!(deleted(spec(), None), Err(RejectionReason::MissingKey));
+    assert_eq!(deleted(spec(), Some(b"\xff")), Err(RejectionReason::NotUtf8));
+    for fields in [vec![], vec!["host".to_owned()]] {
+        let keyed = DecodeSpec { key: KeySource::Fields(fields), ..spec() };
+        assert_eq!(deleted(keyed, Some(b"k")), Err(RejectionReason::Tombstone), "its key is none of a series");
+    }
+}
+
+#[test]
 fn every_kind_of_bad_record_has_its_reason() {
     let small = DecodeSpec { max_record_bytes: 29, ..spec() };
     let huge = vec![b' '; 10_000_000];

@@ -13,7 +13,7 @@ const MAX_EXCERPT_CHARS: usize = 48;
 pub enum RejectionReason {
     /// The value is empty or white space.
     EmptyRecord,
-    /// The record has no value: it deletes a key of a compacted topic.
+    /// The record has no value, and its key names no series that it could delete.
     Tombstone,
     /// The value or the series key is longer than the limit.
     TooLarge,
@@ -147,7 +147,10 @@ impl Rejection {
         let series = excerpt(series);
         Self::new(
             RejectionReason::SeriesLimit,
-            format!("series {series} is new and there are {limit} already; raise stream.limits.series"),
+            format!(
+                "series {series} is new and there are {limit} already; raise stream.limits.series, or set \
+                 stream.limits.when_full = \"evict\""
+            ),
         )
     }
 }

@@ -71,6 +71,8 @@ mod tests {
     fn a_task_checkpoint_is_read_back_and_nothing_else_is() {
         let progress = TaskProgress {
             replay_from: 5,
+            event_time: -70_000,
+            rebuilt_to: 900,
             activations: [(0, 0), (900, 1)].map(|(position, version)| WeightsActivation { position, version }).into(),
             watermarks: vec![
                 CovariateWatermark { position: 5, oldest: 0, next: 7, digest: 1 },

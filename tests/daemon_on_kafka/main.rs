@@ -5,6 +5,7 @@ mod generated;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod offsets;
+mod series_end;
 mod support;
 mod topics;
 
@@ -189,7 +190,7 @@ fn bad_records_go_to_the_dead_letters_and_good_ones_are_forecast() {
     let plan = TopicSpec { name: topic.clone(), partitions: 1, compacted: false, max_record_bytes: 16 << 20 };
     kafka().broker().create(&plan).unwrap();
     let app = unique("bad");
-    let extra = "allowed_lateness = \"0s\"\nlimits = { series = 2, record_bytes = \"1MiB\" }";
+    let extra = "allowed_lateness = \"0s\"\nlimits = { series = 2, when_full = \"refuse\", record_bytes = \"1MiB\" }";
     let stream = Stream { topic: &topic, values: vec!["value"], key: "\"record\"", interval: "1m", extra };
     let mut daemon = Daemon::new(&app, &[stream]);
     daemon.start("only");
@@ -211,7 +212,7 @@ fn bad_records_go_to_the_dead_letters_and_good_ones_are_forecast() {
         ("wrong_type", Input::new("a", "{\"time\":\"soon\",\"value\":1}")),
         ("series_limit", good("c", 1)),
         ("empty_record", Input::new("a", "")),
-        ("tombstone", Input { payload: None, ..Input::new("a", "") }),
+        ("missing_key", Input { payload: None, key: None, ..Input::new("a", "") }),
         ("missing_key", Input { key: None, ..good("a", 1) }),
         ("not_utf8", Input::new("a", vec![b'{', 0xff, b'}'])),
         ("too_large", Input::new("a", format!("{{\"pad\":\"{}\"}}", "x".repeat(10 << 20)))),
@@ -249,7 +250,7 @@ fn bad_records_go_to_the_dead_letters_and_good_ones_are_forecast() {
     assert!(!forecasts.contains_key("c"));
     let (status, metrics) = http_get(daemon.port("only"), "/metrics").expect("metrics");
     assert_eq!(status, 200);
-    for reason in ["broken_json", "wrong_type", "not_finite", "series_limit", "too_large", "tombstone", "late"] {
+    for reason in ["broken_json", "wrong_type", "not_finite", "series_limit", "too_large", "missing_key", "late"] {
         let count = expected.iter().filter(|known| **known == reason).count();
         let line = metrics
             .lines()

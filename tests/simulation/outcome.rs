@@ -1,9 +1,12 @@
 //! What a run commits, and what one engine commits for the same input without faults.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use super::scenario::{self, COVARIATES, DEAD, FORECAST_PARTITIONS, FORECASTS, INPUT, STREAM};
-use crate::memory::MemoryCluster;
+use super::scenario::{self, COVARIATES, DEAD, FORECAST_PARTITIONS, FORECASTS, INPUT, STATE, STREAM};
+use crate::memory::{MemoryCluster, StoredRecord};
 use foretide::{
     broker::{Broker, Record},
     daemon::{
@@ -11,9 +14,9 @@ use foretide::{
         future_covariates::{FutureCovariateDecoder, KeyedFutureValues},
         plan::StreamPlan,
     },
-    engine::{Acceptance, Engine, Observation, ServedWeights, TaskHandle, TaskId},
+    engine::{Acceptance, EndReason, Engine, Observation, ServedWeights, TaskHandle, TaskId},
     nn::{Network, Weights},
-    wire::{Decoder, Rejection, dead_letter},
+    wire::{Decoder, Envelope, Rejection, StateKey, dead_letter},
 };
 
 /// What changed in each partition, by the input position from which on.
@@ -31,6 +34,14 @@ pub struct Changes {
 pub struct Output {
     pub forecasts: BTreeMap<(i32, String), Vec<String>>,
     pub rejected: BTreeMap<(String, i32, i64), String>,
+    /// The series that have a state, by input partition.
+    pub series: BTreeSet<(i32, String)>,
+}
+
+/// What one engine made of the input, and how many series ended for each reason.
+pub struct Reference {
+    pub output: Output,
+    pub ended: BTreeMap<EndReason, u64>,
 }
 
 impl Output {
@@ -55,6 +66,23 @@ impl Output {
             let duplicate = output.rejected.insert(place.clone(), header(dead_letter::REASON));
             assert_eq!(duplicate, None, "a duplicate dead letter for {place:?}");
         }
+        for partition in 0..cluster.partitions(STATE).unwrap().unwrap() {
+            for record in cluster.committed_records(STATE, partition) {
+                // Some tests write foreign records.
+                let Ok(StateKey::Series { stream, topic, partition, series }) = StateKey::parse(&record.key.unwrap())
+                else {
+                    continue;
+                };
+                if (&*stream, &*topic) != (STREAM, INPUT) {
+                    continue;
+                }
+                match record.payload.map(|payload| Envelope::decode(&payload).is_ok()) {
+                    Some(true) => drop(output.series.insert((partition, series))),
+                    Some(false) => {}
+                    None => drop(output.series.remove(&(partition, series))),
+                }
+            }
+        }
         output
     }
 
@@ -64,8 +92,8 @@ impl Output {
         stream: &StreamPlan,
         published: &BTreeMap<u64, Weights>,
         changes: &Changes,
-    ) -> Self {
-        let mut output = Self::default();
+    ) -> Reference {
+        let (mut output, mut ended) = (Self::default(), BTreeMap::new());
         let versions: Vec<_> = published
             .iter()
             .map(|(&version, weights)| (version, Arc::new(Network::new(&stream.engine.network, weights).unwrap())))
@@ -76,9 +104,9 @@ impl Output {
                 let prior = scenario::prior(&stream.engine.forecast, *version);
                 engine.install(STREAM, *version, ServedWeights { network: Arc::clone(network), prior });
             }
-            output.run_partition(&mut engine, cluster, stream, partition, changes);
+            output.run_partition(&mut engine, cluster, stream, (partition, &mut ended), changes);
         }
-        output
+        Reference { output, ended }
     }
 
     fn run_partition(
@@ -86,7 +114,7 @@ impl Output {
         engine: &mut Engine,
         cluster: &MemoryCluster,
         stream: &StreamPlan,
-        partition: i32,
+        (partition, ended): (i32, &mut BTreeMap<EndReason, u64>),
         changes: &Changes,
     ) {
         let id = TaskId { stream: STREAM.into(), topic: INPUT.into(), partition };
@@ -101,20 +129,7 @@ impl Output {
             if let Some(&version) = changes.activations.get(&partition).and_then(|at| at.get(&record.offset)) {
                 engine.activate(task, version);
             }
-            let mut rejection = None;
-            let decoded = decoder.decode(
-                record.key.as_deref(),
-                Some(record.timestamp),
-                record.payload.as_deref(),
-                &mut |series: &str, time, value, covariates| match engine
-                    .accept(task, &Observation { offset: record.offset, series, time, value, covariates })
-                {
-                    Acceptance::Late { by } => rejection = Some(Rejection::late(series, by)),
-                    Acceptance::Duplicate => rejection = Some(Rejection::duplicate(series)),
-                    other => assert_eq!(other, Acceptance::Accepted),
-                },
-            );
-            if let Some(rejection) = decoded.err().or(rejection) {
+            if let Some(rejection) = accept(engine, task, stream, &mut decoder, &record) {
                 let place = (INPUT.to_owned(), partition, record.offset);
                 self.rejected.insert(place, rejection.reason.label().to_owned());
             }
@@ -127,8 +142,12 @@ impl Output {
                 let payload = String::from_utf8(payload.clone()).unwrap();
                 self.forecasts.entry((partition, series)).or_default().push(payload);
             }
+            for series in &output.ended {
+                *ended.entry(series.reason).or_default() += 1;
+            }
             engine.commit(&output);
         }
+        self.series.extend(engine.keys(task).into_iter().map(|key| (partition, key)));
     }
 
     /// Shows the engine the future covariates before the offset `until`.
@@ -160,7 +179,7 @@ impl Output {
         engine.advance_watermark(task, until);
     }
 
-    /// Panics at the first difference.
+    /// Panics at the first difference of what consumers see.
     pub fn assert_is(&self, expected: &Self) {
         for (series, expected) in &expected.forecasts {
             let found = self.forecasts.get(series).map_or(&[][..], Vec::as_slice);
@@ -169,8 +188,33 @@ impl Output {
             }
             assert_eq!(found.len(), expected.len(), "{series:?} has lost or duplicate forecasts");
         }
-        assert_eq!(self, expected);
+        assert_eq!(self.forecasts, expected.forecasts);
+        assert_eq!(self.rejected, expected.rejected);
     }
+}
+
+/// Passes one record to an engine. Returns why it is rejected.
+fn accept(
+    engine: &mut Engine,
+    task: TaskHandle,
+    stream: &StreamPlan,
+    decoder: &mut Decoder,
+    record: &StoredRecord,
+) -> Option<Rejection> {
+    let (offset, timestamp, key) = (record.offset, Some(record.timestamp), record.key.as_deref());
+    let Some(payload) = &record.payload else {
+        return decoder.decode_tombstone(key, &mut |series| engine.delete(task, offset, series)).err();
+    };
+    let mut rejection = None;
+    let mut deliver = |series: &str, time, value, covariates: &[f64]| match engine
+        .accept(task, &Observation { offset, series, time, timestamp, value, covariates })
+    {
+        Acceptance::Late { by } => rejection = Some(Rejection::late(series, by)),
+        Acceptance::Duplicate => rejection = Some(Rejection::duplicate(series)),
+        Acceptance::SeriesLimit => rejection = Some(Rejection::series_limit(series, stream.engine.max_series)),
+        other => assert_eq!(other, Acceptance::Accepted),
+    };
+    decoder.decode(key, timestamp, Some(payload), &mut deliver).err().or(rejection)
 }
 
 /// The input partition that a forecast record names.

@@ -22,14 +22,14 @@ use foretide::{
     wire::{Envelope, StateKey, StateKind},
 };
 
-struct Fixture {
-    cluster: MemoryCluster,
-    plan: Arc<Plan>,
-    clock: Arc<ManualClock>,
+pub struct Fixture {
+    pub cluster: MemoryCluster,
+    pub plan: Arc<Plan>,
+    pub clock: Arc<ManualClock>,
 }
 
 impl Fixture {
-    fn new(change: impl Fn(&mut Plan)) -> Self {
+    pub fn new(change: impl Fn(&mut Plan)) -> Self {
         let mut random = Pcg64Mcg::seed_from_u64(5);
         let cluster = scenario::cluster(&mut random);
         let mut plan = scenario::plan(&mut random, cluster.partitions(STATE).unwrap().unwrap());
@@ -43,12 +43,12 @@ impl Fixture {
     }
 
     /// A reading of each of six series in each of some minutes.
-    fn append(&self, minutes: std::ops::Range<i64>) {
+    pub fn append(&self, minutes: std::ops::Range<i64>) {
         self.append_of(minutes, 0..6);
     }
 
     /// A reading of each of some series in each of some minutes.
-    fn append_of(&self, minutes: std::ops::Range<i64>, series: std::ops::Range<i64>) {
+    pub fn append_of(&self, minutes: std::ops::Range<i64>, series: std::ops::Range<i64>) {
         for minute in minutes {
             for series in series.clone() {
                 let payload = format!("{{\"time\":{},\"value\":{}}}", minute * MINUTE, minute * 3 + series);
@@ -59,7 +59,7 @@ impl Fixture {
         }
     }
 
-    fn join(&self, id: &str) -> (Shard, MemoryCluster) {
+    pub fn join(&self, id: &str) -> (Shard, MemoryCluster) {
         let process = self.cluster.process();
         let clock: Arc<dyn Clock> = self.clock.clone();
         let (broker, status) = (Arc::new(process.clone()), Arc::new(Status::default()));
@@ -67,7 +67,7 @@ impl Fixture {
     }
 
     /// Polls until nothing is left to do.
-    fn settle(&self, shards: &mut [&mut Shard]) {
+    pub fn settle(&self, shards: &mut [&mut Shard]) {
         let mut quiet = 0;
         for _ in 0..2_000 {
             self.clock.advance_millis(500);
@@ -80,13 +80,13 @@ impl Fixture {
         panic!("the shards never come to rest");
     }
 
-    fn reference(&self) -> Output {
+    pub fn reference(&self) -> Output {
         let stream = &self.plan.streams[0];
-        Output::reference(&self.cluster, stream, &Default::default(), &Changes::default())
+        Output::reference(&self.cluster, stream, &Default::default(), &Changes::default()).output
     }
 
     /// Keys and positions of the newest snapshots of series in the state topic.
-    fn stored(&self) -> BTreeMap<String, i64> {
+    pub fn stored(&self) -> BTreeMap<String, i64> {
         let records = (0..self.plan.state_partitions).flat_map(|number| self.cluster.committed_records(STATE, number));
         let mut found = BTreeMap::new();
         for record in records {
@@ -113,7 +113,7 @@ impl Fixture {
     }
 
     /// A shard that joins, does what there is to do, and leaves or is killed.
-    fn run_once(&self, id: &str, killed: bool) {
+    pub fn run_once(&self, id: &str, killed: bool) {
         let (mut shard, process) = self.join(id);
         self.settle(&mut [&mut shard]);
         if killed {

@@ -9,7 +9,7 @@ use crate::memory::{Fault, MemoryCluster, Operation};
 use foretide::{
     broker::{Broker, TopicSpec},
     daemon::plan::{FutureCovariatesPlan, Plan, StreamPlan},
-    engine::StreamSpec,
+    engine::{StreamSpec, WhenFull},
     forecast::{ForecastSpec, StreamPrior},
     nn::{CellKind, NetworkSpec, Strategy},
     series::{Aggregation, Calendar, ExtraFeatures, FEATURES, FutureCovariateSpec, ScaleEstimate, SeriesSpec, Target},
@@ -119,7 +119,10 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
             target,
             ..NetworkSpec::default()
         },
-        max_series: 1_000,
+        // Keys of future covariates are limited by the same number, and are no series that end.
+        max_series: if keyed { 1_000 } else { *[1_000, 1_000, 3, 1].choose(random).unwrap() },
+        when_full: *[WhenFull::Evict, WhenFull::Evict, WhenFull::Refuse].choose(random).unwrap(),
+        series_ttl: *[None, Some(3 * MINUTE), Some(30 * MINUTE), Some(100 * MINUTE)].choose(random).unwrap(),
     };
     let decode = DecodeSpec {
         format: Format::Json,

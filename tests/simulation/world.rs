@@ -8,7 +8,7 @@ use rand_pcg::Pcg64Mcg;
 
 use super::{
     Totals,
-    outcome::{Changes, Output},
+    outcome::{Changes, Output, Reference},
     replica::{PauseAttempt, PausedReplica, Replica},
     scenario::{self, COVARIATES, DEAD, FORECASTS, GROUP, INPUT, MINUTE, MODELS, MOST_PARTITIONS, STATE, STREAM},
 };
@@ -20,6 +20,7 @@ use foretide::{
         shard::{PollOutcome, Shard, ShardError, TransactionLimit},
         status::Status,
     },
+    engine::EndReason,
     env::{Clock, ManualClock},
     nn::Weights,
     wire::{Envelope, Manifest, PublishReason, Release, StateKey, TaskCheckpoint},
@@ -98,7 +99,13 @@ impl World {
         self.settle();
         let committed = Output::committed(&self.cluster);
         let stream = &self.plan.streams[0];
-        committed.assert_is(&Output::reference(&self.cluster, stream, &self.published, &self.changes));
+        let Reference { output, ended } = Output::reference(&self.cluster, stream, &self.published, &self.changes);
+        committed.assert_is(&output);
+        assert_eq!(committed.series, output.series, "the series in the state topic");
+        let of = |reason| ended.get(&reason).copied().unwrap_or(0);
+        self.totals.silent += of(EndReason::Silent);
+        self.totals.evicted += of(EndReason::Evicted);
+        self.totals.deleted += of(EndReason::Deleted);
         self.totals.forecasts += committed.forecasts.values().map(Vec::len).sum::<usize>() as u64;
         self.totals.rejected += committed.rejected.len() as u64;
         self.totals.activations += self.changes.activations.values().map(BTreeMap::len).sum::<usize>() as u64;
@@ -288,6 +295,9 @@ impl World {
             Ok(outcome) => {
                 self.totals.commits += u64::from(outcome == PollOutcome::Committed);
                 self.totals.aborts += u64::from(outcome == PollOutcome::RolledBack);
+                for stats in replica.shard.restore_stats() {
+                    assert_eq!((stats.rebuilt, stats.lost_series), (0, 0), "state is missing");
+                }
                 self.replicas[place] = Some(replica);
                 Some(outcome)
             }

@@ -363,7 +363,10 @@ impl AssignedPartition {
                     // Series that were restored skip what they contain.
                     let spec = &stream.engine.series;
                     let rebuild = Rebuild::find(inputs.broker, &self.partition, spec, self.serve_from)?;
-                    progress.replay_from = progress.replay_from.min(rebuild.from);
+                    if rebuild.from < progress.replay_from {
+                        (progress.replay_from, progress.event_time) = (rebuild.from, i64::MIN);
+                    }
+                    progress.rebuilt_to = self.serve_from;
                     self.stats.rebuilt += 1;
                 }
                 engine.resume(task.handle, &progress);

@@ -66,7 +66,8 @@ impl Rebuild {
     /// Puts a task that is to be served from `position` where its replay begins. The replay runs with the newest
     /// weights.
     pub fn begin(&self, engine: &mut Engine, task: TaskHandle, position: i64) {
-        engine.resume(task, &TaskProgress { replay_from: self.from, ..TaskProgress::default() });
+        let progress = TaskProgress { replay_from: self.from, rebuilt_to: position, ..TaskProgress::default() };
+        engine.resume(task, &progress);
         if self.from < position {
             let newest = engine.newest_version(&engine.id(task).stream);
             engine.begin(false);

@@ -1,6 +1,6 @@
 //! Replay: reads input again from the snapshots to the committed position, and writes nothing.
 
-use crate::broker::{Batch, BrokerError};
+use crate::broker::{Batch, BrokerError, Record};
 use crate::daemon::partition_task::PartitionTask;
 use crate::engine::{Engine, Observation, TaskHandle};
 use crate::wire::Decoder;
@@ -34,16 +34,7 @@ pub fn replay_batch(
                 show_recorded_covariates(engine, task, at);
                 change = next_change(engine, handle, at);
             }
-            let decoder = &mut decoders[task.stream];
-            // Rejected records went to the dead-letter topic when they were first read.
-            let _rejected = decoder.decode(
-                record.key,
-                record.timestamp,
-                record.payload,
-                &mut |series: &str, time, value, covariates| {
-                    engine.accept(handle, &Observation { offset: record.offset, series, time, value, covariates });
-                },
-            );
+            replay_record(engine, handle, &mut decoders[task.stream], record);
             replayed += 1;
         }
         if let Some(next) = batch.next_offset() {
@@ -52,6 +43,18 @@ pub fn replay_batch(
         engine.finish(0.0);
     }
     Ok(replayed)
+}
+
+/// Applies a record to the series that do not contain it yet.
+fn replay_record(engine: &mut Engine, task: TaskHandle, decoder: &mut Decoder, record: Record<'_>) {
+    let Record { offset, timestamp, key, payload } = record;
+    // Rejected records went to the dead-letter topic when they were first read.
+    let _rejected = match payload {
+        None => decoder.decode_tombstone(key, &mut |series| engine.delete(task, offset, series)),
+        Some(_) => decoder.decode(key, timestamp, payload, &mut |series: &str, time, value, covariates| {
+            engine.accept(task, &Observation { offset, series, time, timestamp, value, covariates });
+        }),
+    };
 }
 
 /// Shows a task without a checkpoint the future covariates that had arrived when the batch was written.

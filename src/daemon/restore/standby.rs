@@ -28,11 +28,11 @@ pub fn standby_copy_bytes(body: &[u8], key_length: usize) -> usize {
     body.len() + key_length + KEY_PREFIX_BYTES + RECORD_OVERHEAD
 }
 
-/// A key and its newest value; `None` after a tombstone.
+/// A key and its newest value.
 #[derive(Debug)]
 struct Entry {
     key: Arc<[u8]>,
-    value: Option<Box<[u8]>>,
+    value: Box<[u8]>,
 }
 
 /// The newest record of each key of one partition of the state topic.
@@ -47,32 +47,45 @@ pub struct StandbyCopy {
 }
 
 impl StandbyCopy {
-    /// Keys and values of up to `count` entries from `start` on, without deleted ones. `None` past the last entry.
+    /// Keys and values of up to `count` entries from `start` on. `None` past the last entry.
     pub fn records(&self, start: usize, count: usize) -> Option<impl Iterator<Item = (&[u8], &[u8])>> {
         let slice =
             self.entries.get(start..(start + count).min(self.entries.len())).filter(|slice| !slice.is_empty())?;
-        Some(slice.iter().filter_map(|entry| Some((&*entry.key, entry.value.as_deref()?))))
+        Some(slice.iter().map(|entry| (&*entry.key, &*entry.value)))
     }
 
     fn update(&mut self, batch: &Batch) {
         for record in batch.iter() {
             let Some(key) = record.key else { continue };
-            let value = record.payload.map(Box::from);
-            self.bytes += record.payload.map_or(0, <[u8]>::len);
+            let Some(value) = record.payload else {
+                self.remove(key);
+                continue;
+            };
+            self.bytes += value.len();
             match self.indices.get(key) {
                 Some(&index) => {
-                    let replaced = std::mem::replace(&mut self.entries[index].value, value);
-                    self.bytes -= replaced.map_or(0, |value| value.len());
+                    let replaced = std::mem::replace(&mut self.entries[index].value, value.into());
+                    self.bytes -= replaced.len();
                 }
                 None => {
                     let key: Arc<[u8]> = key.into();
                     self.bytes += key.len() + RECORD_OVERHEAD;
                     self.indices.insert(Arc::clone(&key), self.entries.len());
-                    self.entries.push(Entry { key, value });
+                    self.entries.push(Entry { key, value: value.into() });
                 }
             }
         }
         self.next_offset = batch.next_offset().unwrap_or(self.next_offset);
+    }
+
+    /// Forgets a key after its tombstone. The last entry takes its place.
+    fn remove(&mut self, key: &[u8]) {
+        let Some(index) = self.indices.remove(key) else { return };
+        let removed = self.entries.swap_remove(index);
+        self.bytes -= removed.key.len() + removed.value.len() + RECORD_OVERHEAD;
+        if let Some(moved) = self.entries.get(index) {
+            self.indices.insert(Arc::clone(&moved.key), index);
+        }
     }
 }
 

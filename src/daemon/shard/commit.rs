@@ -48,6 +48,7 @@ pub fn commit(mut inputs: CommitInputs<'_>) -> Result<Written, BrokerError> {
     let forecast_bytes = inputs.send_forecasts()?;
     inputs.send_dead_letters()?;
     inputs.delete_stale_snapshots()?;
+    inputs.delete_ended_series()?;
     inputs.send_snapshots()?;
     let checkpoints = inputs.send_checkpoints()?;
     // Every task of a partition has advanced to the same offset.
@@ -154,7 +155,19 @@ impl CommitInputs<'_> {
         Ok(())
     }
 
-    /// Sends the checkpoints that are due: those of tasks with new weights or watermarks, and old ones.
+    /// Deletes the snapshots of series that have ended, before those of series of the same keys that have begun since.
+    fn delete_ended_series(&mut self) -> Result<(), BrokerError> {
+        let mut key = String::new();
+        for ended in &self.output.ended {
+            let id = self.engine.id(ended.task);
+            key.clear();
+            StateKey::write_series(&mut key, &id.stream, &id.topic, id.partition, &ended.series);
+            self.outbox.member.send(state_record(self.plan, id.partition, &key, None))?;
+        }
+        Ok(())
+    }
+
+    /// Sends the checkpoints that are due: those of tasks with new weights or watermarks or fewer series, and old ones.
     fn send_checkpoints(&mut self) -> Result<Vec<(TaskHandle, TaskCheckpoint)>, BrokerError> {
         let mut sent = Vec::new();
         for advance in &self.output.tasks {

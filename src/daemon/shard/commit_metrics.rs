@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::ended_series;
 use super::transaction::OpenTransaction;
 use crate::broker::{Partition, Record};
 use crate::daemon::forecasts::ForecastTimes;
@@ -53,6 +54,7 @@ impl CommittedTransaction<'_> {
         }
         self.record_streams(status);
         self.record_snapshots();
+        ended_series::report(self.engine, &self.output.ended, times.committed);
         self.record_forecasts(status);
     }
 

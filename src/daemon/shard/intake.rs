@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::broker::{Batch, Partition};
+use crate::broker::{Batch, Partition, Record};
 use crate::daemon::plan::{Plan, StreamPlan};
 use crate::daemon::restore::AssignedPartition;
 use crate::engine::{Acceptance, Engine, Observation, TaskHandle};
@@ -94,18 +94,20 @@ fn accept_record(
     batch: &Batch,
     index: usize,
 ) -> Option<Rejection> {
-    let record = batch.get(index)?;
+    let Record { offset, timestamp, key, payload } = batch.get(index)?;
+    if payload.is_none() {
+        return decoder.decode_tombstone(key, &mut |series| engine.delete(task, offset, series)).err();
+    }
     let mut rejection = None;
-    let decoded =
-        decoder.decode(record.key, record.timestamp, record.payload, &mut |series: &str, time, value, covariates| {
-            match engine.accept(task, &Observation { offset: record.offset, series, time, value, covariates }) {
-                Acceptance::Accepted | Acceptance::AlreadyApplied => {}
-                Acceptance::Late { by } => rejection = Some(Rejection::late(series, by)),
-                Acceptance::Duplicate => rejection = Some(Rejection::duplicate(series)),
-                Acceptance::SeriesLimit => {
-                    rejection = Some(Rejection::series_limit(series, stream.engine.max_series));
-                }
-            }
-        });
+    let decoded = decoder.decode(key, timestamp, payload, &mut |series: &str, time, value, covariates| match engine
+        .accept(task, &Observation { offset, series, time, timestamp, value, covariates })
+    {
+        Acceptance::Accepted | Acceptance::AlreadyApplied => {}
+        Acceptance::Late { by } => rejection = Some(Rejection::late(series, by)),
+        Acceptance::Duplicate => rejection = Some(Rejection::duplicate(series)),
+        Acceptance::SeriesLimit => {
+            rejection = Some(Rejection::series_limit(series, stream.engine.max_series));
+        }
+    });
     decoded.err().or(rejection)
 }

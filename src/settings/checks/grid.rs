@@ -1,6 +1,6 @@
 //! Checks of the interval, the season and the longest gap.
 
-use super::super::grid::{Interval, Season};
+use super::super::grid::{Interval, Season, SeriesTtl};
 use super::super::stream::Stream;
 use super::super::values::{Auto, Millis};
 use super::checker::Checker;
@@ -57,8 +57,9 @@ pub fn check(stream: &Stream, table: &mut Checker<'_>) {
     }
 }
 
-/// Checks the season and the longest gap against the interval.
+/// Checks the season, the longest gap and the life of a silent series against the interval.
 pub fn check_season_and_gap(stream: &Stream, table: &mut Checker<'_>) {
+    series_ttl(stream, table);
     let Interval::Every(interval) = stream.interval else {
         if let Auto::Set(gap) = stream.max_gap {
             table.range("max_gap", gap, Millis(1)..=Millis::days(3_660), "");
@@ -101,4 +102,21 @@ pub fn check_season_and_gap(stream: &Stream, table: &mut Checker<'_>) {
             "each empty step costs as much time as a full one",
         );
     }
+}
+
+/// A series must not end between two regular observations, or while late ones are awaited.
+fn series_ttl(stream: &Stream, table: &mut Checker<'_>) {
+    let SeriesTtl::After(ttl) = stream.series_ttl else { return };
+    let regular = match stream.interval {
+        Interval::Every(interval) => interval.0.saturating_mul(2),
+        Interval::Irregular => 1,
+    };
+    let least = Millis(regular.max(stream.allowed_lateness.0));
+    table.contradicts(
+        ttl < least,
+        &["series_ttl", "interval", "allowed_lateness"],
+        format!("at least two intervals and allowed_lateness, {least}"),
+        ttl,
+        "write \"auto\" for at least seven days, or \"none\" for series that never end",
+    );
 }

@@ -284,3 +284,44 @@ fn a_threshold_needs_a_strategy_with_one_value() {
         assert!(problems.to_string().contains("threshold"), "{problems}");
     }
 }
+
+#[test]
+fn a_series_lives_longer_than_two_intervals_and_the_allowed_lateness() {
+    let text = r#"[[stream]]
+name = "a"
+topics = ["in"]
+values = ["load"]
+interval = "1m"
+series_ttl = "119s"
+[[stream]]
+name = "b"
+topics = ["in"]
+values = ["load"]
+interval = "1m"
+allowed_lateness = "1h"
+series_ttl = "30m"
+[[stream]]
+name = "c"
+topics = ["in"]
+values = ["load"]
+interval = "1m"
+series_ttl = "2m"
+limits = { when_full = "drop" }"#;
+    let report = r#"6:14 conflicting values: stream[0].series_ttl "119s"
+  expected: at least two intervals and allowed_lateness, 2m
+  found: 119s
+  see: stream[0].interval at f.toml:5:12
+  see: stream[0].allowed_lateness by default
+  hint: write "auto" for at least seven days, or "none" for series that never end
+13:14 conflicting values: stream[1].series_ttl "30m"
+  expected: at least two intervals and allowed_lateness, 1h
+  found: 30m
+  see: stream[1].interval at f.toml:11:12
+  see: stream[1].allowed_lateness at f.toml:12:20
+  hint: write "auto" for at least seven days, or "none" for series that never end
+20:24 wrong value: stream[2].limits.when_full "drop"
+  expected: one of "evict", "refuse"
+  found: the text "drop"
+"#;
+    assert_problems(text, report);
+}

@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use super::super::units::{DURATION, SIZE};
-use super::super::{Auto, Footprint, Interval, Limits, Millis, Season, Settings, Size, Stream, parse, summary};
+use super::super::{
+    Auto, Footprint, Interval, Limits, Millis, Season, SeriesTtl, Settings, Size, Stream, parse, summary,
+};
 use super::{STREAM, assert_report};
 
 #[test]
@@ -92,6 +94,24 @@ fn the_automatic_gap_and_history_follow_from_the_interval() {
 }
 
 #[test]
+fn the_automatic_life_of_a_silent_series_follows_from_the_longest_gap() {
+    let every = |seconds| Stream { interval: Interval::Every(Millis::seconds(seconds)), ..Stream::default() };
+    assert_eq!(every(1).series_ttl_millis(), Some(Millis::days(7).0), "four gaps of 64 s are less");
+    assert_eq!(every(60).series_ttl_millis(), Some(Millis::days(8).0));
+    assert_eq!(every(86_400).series_ttl_millis(), Some(Millis::days(256).0));
+    let set = |series_ttl| Stream { series_ttl, ..every(60) }.series_ttl_millis();
+    assert_eq!((set(SeriesTtl::None), set(SeriesTtl::After(Millis::hours(1)))), (None, Some(3_600_000)));
+    for text in ["auto", "none", "90m"] {
+        let file = format!(
+            "[[stream]]\nname = \"s\"\ntopics = [\"t\"]\nvalues = [\"v\"]\ninterval = \"1m\"\n\
+             series_ttl = {text:?}\n"
+        );
+        let settings = parse("f.toml", &file, []).unwrap();
+        assert_eq!(settings.stream[0].series_ttl.to_string(), text);
+    }
+}
+
+#[test]
 fn topics_are_named_after_the_application_and_the_stream() {
     let text = format!("app = \"edge\"\n[topics]\nmodels = \"shared.models\"\n{STREAM}");
     let settings = parse("f.toml", &text, []).unwrap();
@@ -111,7 +131,7 @@ topics   foretide.state, foretide.models, foretide.dead-letters
 http     127.0.0.1:9464 (no TLS, no token)
 stream   meters
   in     in (json), a series per record key and value field (load)
-  grid   every 1m, mean, allowed lateness 0s, season 1d (1440 steps), reset after a gap of 2d
+  grid   every 1m, mean, allowed lateness 0s, season 1d (1440 steps), reset after a gap of 2d, ends after 8d of silence
   out    foretide.meters.forecasts: 24 steps ahead, quantiles 0.05 0.1 0.5 0.9 0.95
   model  gru 1 × 64, trained every 1h on 20000m of history (auto)
   memory 2500 B per series, 2.33 GiB per million; 4.77 MiB at the limit of 2000 series";
