@@ -83,12 +83,15 @@ impl OpenTransaction {
         let Observation { offset, series: key, time, value, covariates } = *observation;
         let spec = &stream.spec;
         let series = match task.series.find(key) {
+            // In a replay that rebuilds such series.
+            Some(series) if task.series.get(series).is_partial => {
+                task.series.put(cold_start(stream, task, observation))
+            }
             Some(series) => series,
             None if task.series.len() >= spec.max_series => return Acceptance::SeriesLimit,
             None => {
                 task.set_rollback_point();
-                let prior = stream.weights(task.version).and_then(|served| served.prior.as_deref());
-                task.series.put(Series::cold_start(key, spec, prior, value))
+                task.series.put(cold_start(stream, task, observation))
             }
         };
         if offset < task.series.get(series).position {
@@ -126,6 +129,12 @@ impl OpenTransaction {
         self.forecast_bytes = 0;
         self.observations.fill(0);
     }
+}
+
+/// A series that begins with this observation.
+fn cold_start(stream: &Stream, task: &Task, observation: &Observation<'_>) -> Series {
+    let prior = stream.weights(task.version).and_then(|served| served.prior.as_deref());
+    Series::cold_start(observation.series, &stream.spec, prior, observation.value)
 }
 
 /// An estimate of the bytes of one forecast: its row and values in a transaction, and its record, in which a value

@@ -24,10 +24,23 @@ pub(super) struct Series {
     pub queued: u32,
     /// Whether the open transaction has an undo copy of it.
     pub has_undo_copy: bool,
+    /// Whether parts of its snapshot could not be used. A replay starts it anew at its first observation.
+    pub is_partial: bool,
     is_dirty: bool,
 }
 
-clone_in_place!(Series { key, position, version, input, forecast, hidden, queued, has_undo_copy, is_dirty });
+clone_in_place!(Series {
+    key,
+    position,
+    version,
+    input,
+    forecast,
+    hidden,
+    queued,
+    has_undo_copy,
+    is_partial,
+    is_dirty
+});
 
 /// The version of a hidden state that no weights have made. Recent steps build the state before the next step.
 pub(super) const NO_VERSION: u64 = u64::MAX;
@@ -54,7 +67,8 @@ impl Series {
         hidden: Box<[f32]>,
     ) -> Self {
         let key = key.into();
-        Self { key, position, version, input, forecast, hidden, queued: 0, has_undo_copy: false, is_dirty: false }
+        let (has_undo_copy, is_partial, is_dirty) = (false, false, false);
+        Self { key, position, version, input, forecast, hidden, queued: 0, has_undo_copy, is_partial, is_dirty }
     }
 
     fn bytes(&self) -> usize {
@@ -104,6 +118,11 @@ impl SeriesTable {
         self.series.iter()
     }
 
+    /// The series whose snapshots had parts that could not be used.
+    pub fn partial(&mut self) -> impl Iterator<Item = &mut Series> {
+        self.series.iter_mut().filter(|series| series.is_partial)
+    }
+
     /// Adds a series, or replaces the one of the same key.
     pub fn put(&mut self, series: Series) -> u32 {
         if let Some(index) = self.find(&series.key) {
@@ -142,13 +161,6 @@ impl SeriesTable {
     /// The position of the oldest change that remains after `snapshots` snapshots.
     pub fn dirty_from(&self, snapshots: usize) -> Option<i64> {
         self.dirty.get(snapshots).map(|dirty| dirty.since)
-    }
-
-    /// How many series are due for a snapshot when `share` of the changed ones are.
-    pub fn due(&self, share: f64) -> usize {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the length")]
-        let due = (self.dirty.len() as f64 * share.clamp(0.0, 1.0)).ceil() as usize;
-        due.min(self.dirty.len())
     }
 
     /// The `count` series that have been dirty longest.

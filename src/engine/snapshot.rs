@@ -65,7 +65,9 @@ pub(super) fn decode(
     // The hidden state of another network means nothing to this one: the next step builds it from recent values.
     let (version, hidden) = parts.take(Part::NETWORK_STATE, is_sound).unwrap_or((NO_VERSION, Box::default()));
     let mut discarded = parts.finish();
-    // Another network is a change of the configuration that costs nothing: not worth a warning.
+    let mut series = Series::new(key, *position, version, input, forecast, hidden);
+    series.is_partial = !discarded.is_empty();
+    // Another network is a change of the configuration that costs little: not worth a warning.
     discarded.retain(|lost| lost.part != Part::NETWORK_STATE || lost.reason != DiscardReason::Shape);
-    Ok((Series::new(key, *position, version, input, forecast, hidden), discarded))
+    Ok((series, discarded))
 }

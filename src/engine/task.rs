@@ -41,6 +41,8 @@ pub(super) struct Task {
     pub series: SeriesTable,
     /// Whether every transaction snapshots all series that it changed, and writes the checkpoint.
     pub snapshots_each_transaction: bool,
+    /// The fraction of a snapshot, below 1, that earlier transactions have left due.
+    pub snapshots_owed: f64,
     /// Where a rollback of the open transaction returns to; none while the transaction has not touched the task.
     pub rollback_point: Option<RollbackPoint>,
 }
@@ -52,6 +54,7 @@ pub(super) struct RollbackPoint {
     pub activations: usize,
     pub series: usize,
     pub dirty: usize,
+    pub snapshots_owed: f64,
 }
 
 impl Task {
@@ -66,6 +69,7 @@ impl Task {
             covariates: TaskCovariates::default(),
             series: SeriesTable::default(),
             snapshots_each_transaction: false,
+            snapshots_owed: 0.0,
             rollback_point: None,
         }
     }
@@ -84,6 +88,7 @@ impl Task {
                 activations: self.activations.len(),
                 series: self.series.len(),
                 dirty: self.series.dirty_len(),
+                snapshots_owed: self.snapshots_owed,
             });
         }
     }
@@ -104,6 +109,16 @@ impl Task {
         self.position = before.position;
         self.activations.truncate(before.activations);
         self.series.truncate(before.series, before.dirty);
+        self.snapshots_owed = before.snapshots_owed;
+    }
+
+    /// How many series are due for a snapshot when `share` (0 to 1) of the changed ones are.
+    pub fn due_snapshots(&mut self, share: f64) -> usize {
+        let changed = self.series.dirty_len();
+        let owed = self.snapshots_owed + changed as f64 * share.clamp(0.0, 1.0);
+        let due = (owed as usize).min(changed);
+        self.snapshots_owed = owed.fract();
+        due
     }
 
     /// Makes a transaction final that snapshotted the `snapshots` series that were dirty longest.

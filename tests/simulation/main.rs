@@ -10,11 +10,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
+mod fixture;
 mod memory;
 mod outcome;
 mod replica;
 mod restore_tests;
 mod scenario;
+mod settings_tests;
 mod world;
 
 use std::any::Any;
