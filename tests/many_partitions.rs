@@ -52,6 +52,7 @@ fn many_partitions_are_served_and_restored_exactly_once() {
     let port = free_port();
     let config = format!(
         "app = {app:?}\ninstance = \"one\"\nrole = \"score\"\nshards = 1\ncheckpoint_interval = \"2s\"\n\
+         checkpoint_records = 0\n\
          [kafka]\nbrokers = [{:?}]\nsession_timeout = \"6s\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n\
          [log]\nlevel = \"warn\"\n\
          [[stream]]\nname = \"stream\"\ntopics = [{topic:?}]\nvalues = [\"value\"]\ninterval = \"1m\"\n\

@@ -35,6 +35,8 @@ pub struct Arguments {
     copies: i64,
     partitions: i32,
     season: String,
+    /// Of the part `share`, in milliseconds.
+    interval: i64,
     json: bool,
     parts: Vec<String>,
 }
@@ -53,6 +55,7 @@ fn main() {
         steps: number("--steps", 12),
         copies: number("--copies", 1),
         partitions: i32::try_from(number("--partitions", 4)).expect("it is small"),
+        interval: number("--interval", 5) * 1000,
         season: value("--season").unwrap_or_else(|| "none".into()),
         json: words.iter().any(|word| word == "--json"),
         parts: if parts.is_empty() { known.map(str::to_owned).to_vec() } else { parts },

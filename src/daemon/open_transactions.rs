@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 
 use super::context::Context;
 use crate::broker::{Isolation, Partition};
+use crate::dashboard::http::Condition;
 use crate::telemetry::metrics;
 
+/// The part of [`Health`](crate::dashboard::http::Health) that says so.
+const PART: &str = "input";
 /// Microseconds between two checks.
 const CHECK_EVERY: u64 = 10_000_000;
 
@@ -27,7 +30,8 @@ struct WaitingInput {
 
 impl OpenTransactions {
     /// Checks `partitions`, if it is time to. Logs a partition whose last stable offset stands still behind an open
-    /// transaction from one check to the next, once, and when that ends. A check without an answer changes nothing.
+    /// transaction from one check to the next, once, and when that ends; `/readyz` names it meanwhile. A check without
+    /// an answer changes nothing.
     pub fn check(&mut self, context: &Context, partitions: &[Partition]) {
         let now = context.clock.monotonic_micros();
         if self.checked_at.is_some_and(|checked_at| now.saturating_sub(checked_at) < CHECK_EVERY) {
@@ -38,6 +42,7 @@ impl OpenTransactions {
         let Ok(ends) = context.broker.end_offsets(partitions, Isolation::Uncommitted) else { return };
         let Ok(stable) = context.broker.end_offsets(partitions, Isolation::Committed) else { return };
         let mut previous = std::mem::take(&mut self.waiting_input);
+        let mut reported = Vec::new();
         for (partition, (stable, end)) in partitions.iter().zip(stable.into_iter().zip(ends)) {
             let (topic, number) = (&*partition.topic, partition.number);
             let waiting = u64::try_from(end - stable).unwrap_or(0);
@@ -62,7 +67,16 @@ impl OpenTransactions {
                      kafka-transactions.sh abort"
                 );
             }
+            if before.is_some() {
+                reported.push(format!("{partition} from offset {stable} on ({waiting} records)"));
+            }
             self.waiting_input.insert(partition.clone(), WaitingInput { stable, logged: before.is_some() });
+        }
+        if reported.is_empty() {
+            context.health.forget(PART);
+        } else {
+            let reason = format!("an open transaction of its producer holds back {}", reported.join(", "));
+            context.health.set(PART, Condition::Degraded(reason));
         }
         // Another instance reads these now.
         for Partition { topic, number } in previous.into_keys() {

@@ -25,6 +25,8 @@ pub struct Plan {
     pub commit_interval: u64,
     /// The longest time until a changed series is snapshotted, in microseconds; 0: at every commit.
     pub checkpoint_interval: u64,
+    /// Records over which a shard spreads the snapshots where fewer come within the interval; 0: it does not.
+    pub checkpoint_records: u64,
     /// The most records of one transaction.
     pub max_transaction_records: usize,
     /// The most bytes of one transaction: of its input, and of its slots and forecasts.

@@ -79,6 +79,7 @@ pub fn plan(settings: &Settings) -> Result<Plan, SpecError> {
         dead_letter_topic: settings.dead_letters_topic(),
         commit_interval: micros(settings.commit_interval),
         checkpoint_interval: micros(settings.checkpoint_interval),
+        checkpoint_records: settings.checkpoint_records,
         max_transaction_records: settings.limits.transaction_records as usize,
         max_transaction_bytes: bytes(settings.limits.transaction_bytes.0),
         max_poll_records: settings.limits.poll_records as usize,

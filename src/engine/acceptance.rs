@@ -100,6 +100,10 @@ impl OpenTransaction {
             self.end_silent(spec, handle, task, offset);
         }
         let series = match task.series.find(key) {
+            // In a replay that rebuilds such series.
+            Some(series) if task.series.get(series).is_partial => {
+                task.series.put(cold_start(stream, task, observation))
+            }
             Some(series) => series,
             // It ended after this observation, or was refused: if it lived, its snapshot would be there.
             None if !begins_and_ends => return Acceptance::AlreadyApplied,
@@ -180,10 +184,8 @@ impl OpenTransaction {
             let longest_silent = task.series.longest_silent().filter(|_| spec.when_full == WhenFull::Evict)?;
             self.end(spec, handle, task, (longest_silent, observation.offset), EndReason::Evicted);
         }
-        let prior = stream.weights(task.version).and_then(|served| served.prior.as_deref());
-        let series = Series::cold_start(observation.series, spec, prior, observation.value);
         self.forecast_bytes += NEW_SERIES_BYTES;
-        Some(task.series.begin(series, self.emit))
+        Some(task.series.begin(cold_start(stream, task, observation), self.emit))
     }
 
     /// Ends a series: its open slots close as they are, and are forecast from.
@@ -226,6 +228,12 @@ impl OpenTransaction {
         self.forecast_bytes = 0;
         self.observations.fill(0);
     }
+}
+
+/// A series that begins with this observation.
+fn cold_start(stream: &Stream, task: &Task, observation: &Observation<'_>) -> Series {
+    let prior = stream.weights(task.version).and_then(|served| served.prior.as_deref());
+    Series::cold_start(observation.series, &stream.spec, prior, observation.value)
 }
 
 /// An estimate of the bytes of one forecast: its row and values in a transaction, and its record, in which a value

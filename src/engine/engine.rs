@@ -106,7 +106,7 @@ impl Engine {
     }
 
     /// Restores series from snapshots, of which later ones replace or delete earlier ones of the same series. Returns
-    /// for each, in order, the parts that could not be used and begin afresh, or an error where the series is rebuilt
+    /// for each, in order, the parts that could not be used and begin empty, or an error where the series is rebuilt
     /// from the input. Nothing else may have happened to the task yet.
     pub fn restore(
         &mut self,
@@ -134,6 +134,17 @@ impl Engine {
             }));
         }
         outcomes
+    }
+
+    /// How many restored series lack parts that could not be used. Until [`Self::keep_partial_series`], a replay starts
+    /// each of them anew at its first observation.
+    pub fn partial_series(&mut self, task: TaskHandle) -> usize {
+        self.tasks.get_mut(task).series.partial().count()
+    }
+
+    /// Series that lack parts go on with these empty.
+    pub fn keep_partial_series(&mut self, task: TaskHandle) {
+        self.tasks.get_mut(task).series.partial().for_each(|series| series.is_partial = false);
     }
 
     /// The highest input position of a restored series.
@@ -248,7 +259,7 @@ impl Engine {
                 || before.activations != task.activations.len()
                 || task.covariates.is_dirty();
             let share = if each { 1.0 } else { snapshot_share };
-            let due = if emit { task.series.due(share) } else { 0 };
+            let due = if emit { task.due_snapshots(share) } else { 0 };
             let shapes = &self.streams[task.stream].shapes;
             // Snapshots of one stream are about as long as each other.
             let mut capacity = 0;

@@ -1,6 +1,6 @@
 //! Undo copies: the states of the series that the open transaction touches, as they were before it.
 
-use super::series::Series;
+use super::series::{Series, Undo};
 use super::series_table::SeriesTable;
 use super::task::{TaskHandle, Tasks};
 
@@ -34,7 +34,7 @@ impl UndoLog {
     pub fn copy(&mut self, task: TaskHandle, table: &mut SeriesTable, series: u32) {
         let before = table.before(series);
         let state = table.get_mut(series);
-        if state.has_undo_copy {
+        if state.undo != Undo::Untouched {
             return;
         }
         let copy = match self.spare.pop() {
@@ -45,13 +45,13 @@ impl UndoLog {
             None => state.clone(),
         };
         self.copies.push(UndoCopy { task, series, state: copy, before });
-        state.has_undo_copy = true;
+        state.undo = Undo::Copied;
     }
 
     /// Drops the copies: the transaction is final.
     pub fn commit(&mut self, tasks: &mut Tasks) {
         for UndoCopy { task, series, state, .. } in self.copies.drain(..) {
-            tasks.get_mut(task).series.get_mut(series).has_undo_copy = false;
+            tasks.get_mut(task).series.get_mut(series).undo = Undo::Untouched;
             if self.spare.len() < MAX_SPARE_COPIES {
                 self.spare.push(state);
             }

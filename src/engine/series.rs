@@ -23,10 +23,10 @@ pub(super) struct Series {
     pub hidden: Box<[f32]>,
     /// Steps that wait in the open transaction.
     pub queued: u32,
-    /// Whether the open transaction has an undo copy of it.
-    pub has_undo_copy: bool,
-    /// Whether the open transaction began it: it has no undo copy, and its snapshot is due.
-    pub is_new: bool,
+    /// How the open transaction is undone.
+    pub undo: Undo,
+    /// Whether parts of its snapshot could not be used. A replay starts it anew at its first observation.
+    pub is_partial: bool,
     /// Whether the open transaction ended it.
     pub has_ended: bool,
     /// Whether it waits for a snapshot.
@@ -42,11 +42,22 @@ clone_in_place!(Series {
     forecast,
     hidden,
     queued,
-    has_undo_copy,
-    is_new,
+    undo,
+    is_partial,
     has_ended,
     is_dirty
 });
+
+/// How a rollback of the open transaction treats a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Undo {
+    /// The transaction has not touched it.
+    Untouched,
+    /// Its undo copy is put back.
+    Copied,
+    /// The transaction began it: it is dropped. Its snapshot is due in any case.
+    Begun,
+}
 
 /// The last observation of a series, an accepted one or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,8 +102,8 @@ impl Series {
             forecast,
             hidden,
             queued: 0,
-            has_undo_copy: false,
-            is_new: false,
+            undo: Undo::Untouched,
+            is_partial: false,
             has_ended: false,
             is_dirty: false,
         }

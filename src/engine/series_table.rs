@@ -6,7 +6,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::dirty_queue::{DirtyQueue, InputPoint};
 use super::recency::Recency;
-use super::series::{LastObservation, Series};
+use super::series::{LastObservation, Series, Undo};
 
 /// So many free places are kept for new series. With more of them than series, the table moves together.
 const MIN_FREE_PLACES: usize = 1_024;
@@ -63,14 +63,20 @@ impl SeriesTable {
         self.series.iter().flatten().filter(|series| !series.has_ended)
     }
 
+    /// The series whose snapshots had parts that could not be used.
+    pub fn partial(&mut self) -> impl Iterator<Item = &mut Series> {
+        self.series.iter_mut().flatten().filter(|series| series.is_partial)
+    }
+
     /// Adds a restored series, or replaces the one of the same key.
-    pub fn put(&mut self, series: Series) {
+    pub fn put(&mut self, series: Series) -> u32 {
         self.is_ordered = false;
-        match self.find_any(&series.key) {
-            Some(index) => self.series[index as usize] = Some(series),
-            None => {
-                self.insert(series);
+        match self.find(&series.key) {
+            Some(index) => {
+                self.series[index as usize] = Some(series);
+                index
             }
+            None => self.insert(series),
         }
     }
 
@@ -88,8 +94,9 @@ impl SeriesTable {
         // Its steps come after those of a series of the same key that has ended in this transaction.
         let before = self.find_any(&series.key).filter(|_| can_roll_back);
         let queued = before.map_or(0, |before| self.get(before).queued);
-        let index = self.insert(Series { queued, is_new: can_roll_back, has_undo_copy: can_roll_back, ..series });
+        let index = self.insert(Series { queued, ..series });
         if can_roll_back {
+            self.get_mut(index).undo = Undo::Begun;
             self.begun.push(index);
         }
         index
@@ -156,7 +163,7 @@ impl SeriesTable {
     pub fn mark_dirty(&mut self, series: u32, since: InputPoint) {
         let state = self.get_mut(series);
         // The snapshot of a new series is due in any case.
-        if !state.is_dirty && !state.is_new {
+        if !state.is_dirty && state.undo != Undo::Begun {
             state.is_dirty = true;
             self.dirty.push(series, since);
         }
@@ -169,13 +176,6 @@ impl SeriesTable {
     /// The point of the oldest change that remains after `snapshots` snapshots.
     pub fn dirty_since(&self, snapshots: usize) -> Option<InputPoint> {
         self.dirty.since(snapshots)
-    }
-
-    /// How many changed series are due when `share` of them are.
-    pub fn due(&self, share: f64) -> usize {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the length")]
-        let due = (self.dirty.len() as f64 * share.clamp(0.0, 1.0)).ceil() as usize;
-        due.min(self.dirty.len())
     }
 
     /// The series to snapshot when the `count` that have been dirty longest are due: those that have not ended, and the
@@ -208,7 +208,7 @@ impl SeriesTable {
         });
         for index in begun.drain(..) {
             if let Some(series) = &mut series[index as usize] {
-                (series.is_new, series.has_undo_copy) = (false, false);
+                series.undo = Undo::Untouched;
             }
         }
     }

@@ -68,9 +68,10 @@ pub(super) fn decode(
     // Without it the series counts as observed now.
     let last = parts.take(Part::LAST_OBSERVATION, |_: &LastObservation| true);
     let mut discarded = parts.finish();
-    // Another network is a change of the configuration that costs nothing: not worth a warning.
-    discarded.retain(|lost| lost.part != Part::NETWORK_STATE || lost.reason != DiscardReason::Shape);
     let mut series = Series::new(key, *position, version, input, forecast, hidden);
+    series.is_partial = !discarded.is_empty();
+    // Another network is a change of the configuration that costs little: not worth a warning.
+    discarded.retain(|lost| lost.part != Part::NETWORK_STATE || lost.reason != DiscardReason::Shape);
     series.last = last.unwrap_or(series.last);
     Ok((series, discarded))
 }

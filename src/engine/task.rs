@@ -48,6 +48,8 @@ pub(super) struct Task {
     pub series: SeriesTable,
     /// Whether every transaction snapshots all series that it changed, and writes the checkpoint.
     pub snapshots_each_transaction: bool,
+    /// The fraction of a snapshot, below 1, that earlier transactions have left due.
+    pub snapshots_owed: f64,
     /// Where a rollback of the open transaction returns to; none while the transaction has not touched the task.
     pub rollback_point: Option<RollbackPoint>,
 }
@@ -58,6 +60,7 @@ pub(super) struct RollbackPoint {
     pub input: InputPoint,
     pub activations: usize,
     pub dirty: usize,
+    pub snapshots_owed: f64,
 }
 
 impl Task {
@@ -74,6 +77,7 @@ impl Task {
             covariates: TaskCovariates::default(),
             series: SeriesTable::default(),
             snapshots_each_transaction: false,
+            snapshots_owed: 0.0,
             rollback_point: None,
         }
     }
@@ -85,12 +89,13 @@ impl Task {
 
     /// Records, once a transaction, what a rollback returns to. Returns where the transaction began.
     pub fn set_rollback_point(&mut self) -> InputPoint {
-        let Self { version, position, event_time, activations, series, .. } = self;
+        let Self { version, position, event_time, activations, series, snapshots_owed, .. } = self;
         let point = self.rollback_point.get_or_insert_with(|| RollbackPoint {
             version: *version,
             input: InputPoint { position: *position, event_time: *event_time },
             activations: activations.len(),
             dirty: series.dirty_len(),
+            snapshots_owed: *snapshots_owed,
         });
         point.input
     }
@@ -117,6 +122,16 @@ impl Task {
         InputPoint { position: self.position, event_time: self.event_time } = before.input;
         self.activations.truncate(before.activations);
         self.series.truncate_dirty(before.dirty);
+        self.snapshots_owed = before.snapshots_owed;
+    }
+
+    /// How many series are due for a snapshot when `share` (0 to 1) of the changed ones are.
+    pub fn due_snapshots(&mut self, share: f64) -> usize {
+        let changed = self.series.dirty_len();
+        let owed = self.snapshots_owed + changed as f64 * share.clamp(0.0, 1.0);
+        let due = (owed as usize).min(changed);
+        self.snapshots_owed = owed.fract();
+        due
     }
 
     /// Makes a transaction final that snapshotted the `snapshots` series that were dirty longest.

@@ -21,6 +21,9 @@ table! {
         pub commit_interval: Millis = Millis(100),
         /// Time over which the snapshots of all changed series are spread; zero snapshots them in each transaction.
         pub checkpoint_interval: Millis = Millis::seconds(60),
+        /// Where fewer records come to a shard within `checkpoint_interval`, the snapshots are spread over as many
+        /// records, and over ten intervals at most; zero: over one interval always.
+        pub checkpoint_records: u64 = 250_000,
         /// Longest time that an orderly shutdown may take.
         pub shutdown_deadline: Millis = Millis::seconds(30),
         /// Connection to the cluster.

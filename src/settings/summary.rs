@@ -22,7 +22,7 @@ pub fn summary(settings: &Settings, footprint: impl Fn(&Stream) -> Option<Footpr
     let mut lines = vec![
         format!("app      {}: role {}, {}", settings.app, settings.role, shards(settings)),
         format!("brokers  {} ({})", settings.kafka.brokers.join(", "), settings.kafka.security_protocol),
-        format!("commits  every {}, snapshots {}", settings.commit_interval, snapshots(settings.checkpoint_interval)),
+        format!("commits  every {}, snapshots {}", settings.commit_interval, snapshots(settings)),
         format!("topics   {}, {}, {}", settings.state_topic(), settings.models_topic(), settings.dead_letters_topic()),
         format!("http     {} ({})", settings.http.listen, protection(&settings.http)),
     ];
@@ -79,8 +79,12 @@ fn protection(http: &Http) -> &'static str {
     }
 }
 
-fn snapshots(interval: Millis) -> String {
-    if interval == Millis(0) { "in each commit".into() } else { format!("spread over {interval}") }
+fn snapshots(settings: &Settings) -> String {
+    match (settings.checkpoint_interval, settings.checkpoint_records) {
+        (Millis(0), _) => "in each commit".into(),
+        (interval, 0) => format!("spread over {interval}"),
+        (interval, records) => format!("spread over {interval} or {records} records, whichever takes longer"),
+    }
 }
 
 fn series(stream: &Stream) -> String {

@@ -26,6 +26,21 @@ impl Default for TaskProgress {
     }
 }
 
+impl TaskProgress {
+    /// Lets the replay begin at `from`, where that is earlier, with the weights and the covariates of where it began.
+    pub fn extend_back(&mut self, from: i64) {
+        if from >= self.replay_from {
+            return;
+        }
+        let first_activation = self.activations.first_mut().map(|first| &mut first.position);
+        let first_watermark = self.watermarks.first_mut().map(|first| &mut first.position);
+        for position in first_activation.into_iter().chain(first_watermark).filter(|at| **at <= self.replay_from) {
+            *position = from.min(*position);
+        }
+        (self.replay_from, self.event_time) = (from, i64::MIN);
+    }
+}
+
 /// From an input position on, the task was served with one version of the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WeightsActivation {

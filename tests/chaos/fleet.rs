@@ -47,6 +47,7 @@ impl Fleet {
 role = "score"
 commit_interval = "50ms"
 checkpoint_interval = "5s"
+checkpoint_records = 0
 shards = 1
 
 [kafka]

@@ -9,6 +9,7 @@ use crate::{
     LIMIT,
     harness::{
         client::{ConsumerRecord, TransactionalProducer, produce},
+        http_get,
         kafka::kafka,
         metric, unique, wait_for,
     },
@@ -72,6 +73,10 @@ fn an_open_transaction_in_the_input_holds_up_neither_check_nor_training() {
         daemon.log("only").contains("input waits for an open transaction").then_some(())
     });
     let port = daemon.port("only");
+    wait_for("/readyz to name it", LIMIT, || {
+        let (status, ready) = http_get(port, "/readyz")?;
+        (status == 200 && ready.contains("[0] from offset 60 on (21 records)")).then_some(())
+    });
     assert_eq!(metric(port, "foretide_uncommitted_records"), Some(21.0));
     assert_eq!(metric(port, "foretide_consumer_lag_records"), Some(0.0), "there is nothing that could be read");
 
@@ -79,6 +84,9 @@ fn an_open_transaction_in_the_input_holds_up_neither_check_nor_training() {
     wait_for_position(&app, &topic, 0, 81);
     wait_for("the log to name its end", LIMIT, || {
         daemon.log("only").contains("the open transaction has ended").then_some(())
+    });
+    wait_for("/readyz to forget it", LIMIT, || {
+        http_get(port, "/readyz").is_some_and(|(_, ready)| !ready.contains("open transaction")).then_some(())
     });
     assert!(daemon.stop("only").success());
 }

@@ -114,7 +114,7 @@ impl Daemon {
         let port = free_port();
         let config = format!(
             "app = {:?}\ninstance = {name:?}\nrole = {:?}\ncommit_interval = \"50ms\"\n\
-             checkpoint_interval = {:?}\nshards = 1\n[kafka]\n\
+             checkpoint_interval = {:?}\ncheckpoint_records = 0\nshards = 1\n[kafka]\n\
              brokers = [{:?}]\nsession_timeout = \"6s\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n{}",
             self.app,
             if self.trained { "all" } else { "score" },

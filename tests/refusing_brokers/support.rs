@@ -44,7 +44,7 @@ impl<'a> Daemon<'a> {
         let brokers: Vec<&str> = kafka.servers.split(',').collect();
         let text = format!(
             "app = {app:?}\ninstance = {instance:?}\nrole = \"score\"\nshards = 1\ncommit_interval = \"50ms\"\n\
-             checkpoint_interval = \"5s\"\n\
+             checkpoint_interval = \"5s\"\ncheckpoint_records = 0\n\
              [kafka]\nbrokers = {brokers:?}\nsession_timeout = \"6s\"\ntransaction_timeout = \"10s\"\n\
              [http]\nlisten = \"127.0.0.1:{port}\"\n{streams}"
         );

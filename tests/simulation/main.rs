@@ -10,12 +10,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
+mod fixture;
 mod memory;
 mod outcome;
 mod replica;
 mod restore_tests;
 mod scenario;
 mod series_end_tests;
+mod settings_tests;
 mod world;
 
 use std::any::Any;

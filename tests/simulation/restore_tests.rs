@@ -3,14 +3,11 @@
 
 use std::{cell::Cell, collections::BTreeMap, sync::Arc};
 
-use rand::SeedableRng;
-use rand_pcg::Pcg64Mcg;
-
 use super::{
-    outcome::{Changes, Output},
-    scenario::{self, COVARIATES, DEAD, FORECASTS, GROUP, INPUT, MINUTE, MODELS, STATE, STREAM},
+    fixture::Fixture,
+    outcome::Output,
+    scenario::{COVARIATES, GROUP, INPUT, MINUTE, MODELS, STATE, STREAM},
 };
-use crate::memory::MemoryCluster;
 use foretide::{
     broker::{Broker, Partition, ProducerRecord},
     daemon::{
@@ -18,114 +15,9 @@ use foretide::{
         shard::{PollOutcome, Shard, ShardError},
         status::Status,
     },
-    env::{Clock, ManualClock},
-    wire::{Envelope, StateKey, StateKind},
+    env::Clock,
+    wire::{Envelope, StateKind},
 };
-
-pub struct Fixture {
-    pub cluster: MemoryCluster,
-    pub plan: Arc<Plan>,
-    pub clock: Arc<ManualClock>,
-}
-
-impl Fixture {
-    pub fn new(change: impl Fn(&mut Plan)) -> Self {
-        let mut random = Pcg64Mcg::seed_from_u64(5);
-        let cluster = scenario::cluster(&mut random);
-        let mut plan = scenario::plan(&mut random, cluster.partitions(STATE).unwrap().unwrap());
-        plan.standby_bytes = 0;
-        change(&mut plan);
-        Self { cluster, plan: Arc::new(plan), clock: Arc::default() }
-    }
-
-    fn partitions(&self) -> i32 {
-        self.cluster.partitions(INPUT).unwrap().unwrap()
-    }
-
-    /// A reading of each of six series in each of some minutes.
-    pub fn append(&self, minutes: std::ops::Range<i64>) {
-        self.append_of(minutes, 0..6);
-    }
-
-    /// A reading of each of some series in each of some minutes.
-    pub fn append_of(&self, minutes: std::ops::Range<i64>, series: std::ops::Range<i64>) {
-        for minute in minutes {
-            for series in series.clone() {
-                let payload = format!("{{\"time\":{},\"value\":{}}}", minute * MINUTE, minute * 3 + series);
-                let (key, partition) = (format!("s{series}"), series as i32 % self.partitions());
-                let (key, payload) = (Some(key.as_bytes()), Some(payload.as_bytes()));
-                self.cluster.append(INPUT, partition, key, payload, minute * MINUTE).unwrap();
-            }
-        }
-    }
-
-    pub fn join(&self, id: &str) -> (Shard, MemoryCluster) {
-        let process = self.cluster.process();
-        let clock: Arc<dyn Clock> = self.clock.clone();
-        let (broker, status) = (Arc::new(process.clone()), Arc::new(Status::default()));
-        (Shard::join(Arc::clone(&self.plan), broker, clock, status, id, &|| false).unwrap(), process)
-    }
-
-    /// Polls until nothing is left to do.
-    pub fn settle(&self, shards: &mut [&mut Shard]) {
-        let mut quiet = 0;
-        for _ in 0..2_000 {
-            self.clock.advance_millis(500);
-            let outcomes: Vec<PollOutcome> = shards.iter_mut().map(|shard| shard.poll().unwrap()).collect();
-            quiet = if outcomes.iter().all(|outcome| *outcome == PollOutcome::Idle) { quiet + 1 } else { 0 };
-            if quiet == 20 {
-                return;
-            }
-        }
-        panic!("the shards never come to rest");
-    }
-
-    pub fn reference(&self) -> Output {
-        let stream = &self.plan.streams[0];
-        Output::reference(&self.cluster, stream, &Default::default(), &Changes::default()).output
-    }
-
-    /// Keys and positions of the newest snapshots of series in the state topic.
-    pub fn stored(&self) -> BTreeMap<String, i64> {
-        let records = (0..self.plan.state_partitions).flat_map(|number| self.cluster.committed_records(STATE, number));
-        let mut found = BTreeMap::new();
-        for record in records {
-            let StateKey::Series { series, .. } = StateKey::parse(&record.key.unwrap()).unwrap() else { continue };
-            match record.payload {
-                Some(payload) => found.insert(series, Envelope::decode(&payload).unwrap().position),
-                None => found.remove(&series),
-            };
-        }
-        found
-    }
-
-    /// The highest offset at which a partition of the input ends.
-    fn input_end(&self) -> i64 {
-        let end = |number| self.cluster.offsets(&Partition { topic: INPUT.into(), number }).unwrap().end;
-        (0..self.partitions()).map(end).max().unwrap()
-    }
-
-    /// Deletes the topics of input and output and creates them again. The state topic stays.
-    fn recreate_topics(&self, forget_offsets: bool) {
-        self.cluster.recreate_topic(INPUT, forget_offsets).unwrap();
-        self.cluster.recreate_topic(FORECASTS, true).unwrap();
-        self.cluster.recreate_topic(DEAD, true).unwrap();
-    }
-
-    /// A shard that joins, does what there is to do, and leaves or is killed.
-    pub fn run_once(&self, id: &str, killed: bool) {
-        let (mut shard, process) = self.join(id);
-        self.settle(&mut [&mut shard]);
-        if killed {
-            process.faults().crash();
-            drop(shard);
-            self.cluster.expire(id);
-        } else {
-            shard.leave().unwrap();
-        }
-        Output::committed(&self.cluster).assert_is(&self.reference());
-    }
-}
 
 /// A transaction hardly exceeds its limit. Records beyond it are read again, and none is lost or duplicated.
 #[test]
@@ -237,7 +129,7 @@ fn retention_in_the_replay_range_is_counted_and_stops_nothing() {
         let end = fixture.cluster.offsets(&partition).unwrap().end;
         fixture.cluster.truncate_before(&partition, end / 2).unwrap();
     }
-    let before = forecasts(&fixture);
+    let before = fixture.forecasts();
     let (mut shard, _) = fixture.join("second");
     fixture.settle(&mut [&mut shard]);
     assert!(
@@ -247,18 +139,14 @@ fn retention_in_the_replay_range_is_counted_and_stops_nothing() {
     );
     fixture.append(40..45);
     fixture.settle(&mut [&mut shard]);
-    assert!(forecasts(&fixture) > before);
-}
-
-fn forecasts(fixture: &Fixture) -> usize {
-    Output::committed(&fixture.cluster).forecasts.values().map(Vec::len).sum()
+    assert!(fixture.forecasts() > before);
 }
 
 /// Tombstones, and records of removed streams, of other partitions, of foreign origin or damaged ones are skipped.
 /// Damaged state is rebuilt from the input.
 #[test]
 fn unusable_records_of_the_state_topic_are_skipped() {
-    let fixture = Fixture::new(|plan| plan.checkpoint_interval = 1_000_000);
+    let fixture = Fixture::new(|plan| (plan.checkpoint_interval, plan.checkpoint_records) = (1_000_000, 0));
     let (mut shard, _) = fixture.join("first");
     fixture.append(0..40);
     fixture.settle(&mut [&mut shard]);
@@ -382,15 +270,15 @@ fn what_cannot_be_rebuilt_is_counted() {
     for number in 0..fixture.partitions() {
         fixture.cluster.truncate_before(&Partition { topic: INPUT.into(), number }, 30).unwrap();
     }
-    let before = forecasts(&fixture);
+    let before = fixture.forecasts();
     let (mut shard, _) = fixture.join("second");
     fixture.settle(&mut [&mut shard]);
     let stats = shard.restore_stats();
     assert!(stats.iter().all(|stats| (stats.rebuilt, stats.lost) == (1, 30)), "{stats:?}");
-    assert_eq!(forecasts(&fixture), before, "a replay writes nothing");
+    assert_eq!(fixture.forecasts(), before, "a replay writes nothing");
     fixture.append(40..45);
     fixture.settle(&mut [&mut shard]);
-    assert!(forecasts(&fixture) > before);
+    assert!(fixture.forecasts() > before);
 }
 
 /// Compaction deletes most of the input that was read. Where the topic is known to be compacted, no restore needs it.

@@ -156,6 +156,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
         max_transaction_bytes: random.random_range(1_000..200_000),
         max_poll_records: random.random_range(1..20),
         standby_bytes: *[0, 2_000, 1 << 30].choose(random).unwrap(),
+        checkpoint_records: *[0, 100, 1_000].choose(random).unwrap(),
     }
 }
 

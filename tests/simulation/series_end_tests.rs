@@ -1,8 +1,8 @@
 //! Series that end, and the restores that follow.
 
 use super::{
+    fixture::Fixture,
     outcome::Output,
-    restore_tests::Fixture,
     scenario::{INPUT, MINUTE, STATE},
 };
 use foretide::engine::WhenFull;

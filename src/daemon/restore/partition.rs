@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::rebuild::{self, Rebuild};
+use super::rebuild::{self, CHANGED_SETTINGS, MISSING_STATE, Rebuild};
 use super::replay::{activate_recorded_weights, finish_replay, holes, replay_batch, show_recorded_covariates};
 use super::serving_position::{Evidence, ServingPosition};
 use super::snapshots::SnapshotLoader;
@@ -359,22 +359,32 @@ impl AssignedPartition {
                 task.feed = Some(FutureCovariateFeed::open(inputs.broker, stream, plan, &self.partition, watermarks)?);
             }
             if task.checkpoint.is_some() {
-                if self.incomplete {
-                    // Series that were restored skip what they contain.
+                let partial = engine.partial_series(task.handle);
+                if self.incomplete || partial > 0 {
+                    let reach = if self.incomplete { MISSING_STATE } else { CHANGED_SETTINGS };
                     let spec = &stream.engine.series;
-                    let rebuild = Rebuild::find(inputs.broker, &self.partition, spec, self.serve_from)?;
-                    if rebuild.from < progress.replay_from {
-                        (progress.replay_from, progress.event_time) = (rebuild.from, i64::MIN);
+                    let rebuild = Rebuild::find(inputs.broker, &self.partition, spec, self.serve_from, reach)?;
+                    if partial > 0 {
+                        rebuild::report_partial(engine.id(task.handle), partial, &rebuild, self.serve_from);
                     }
-                    progress.rebuilt_to = self.serve_from;
-                    self.stats.rebuilt += 1;
+                    if !rebuild.is_enough {
+                        engine.keep_partial_series(task.handle);
+                    }
+                    if self.incomplete || rebuild.is_enough {
+                        // Series that were restored skip what they contain.
+                        progress.extend_back(rebuild.from);
+                        if self.incomplete {
+                            progress.rebuilt_to = self.serve_from;
+                        }
+                        self.stats.rebuilt += 1;
+                    }
                 }
                 engine.resume(task.handle, &progress);
                 activate_recorded_weights(engine, task.handle, progress.replay_from);
                 replay_from = replay_from.min(progress.replay_from);
             } else {
                 let spec = &stream.engine.series;
-                let rebuild = Rebuild::find(inputs.broker, &self.partition, spec, self.serve_from)?;
+                let rebuild = Rebuild::find(inputs.broker, &self.partition, spec, self.serve_from, MISSING_STATE)?;
                 rebuild.begin(engine, task.handle, self.serve_from);
                 if rebuild.report(inputs.plan, engine.id(task.handle), self.serve_from, missing) {
                     self.stats.rebuilt += 1;

@@ -1,9 +1,10 @@
-//! A task without a checkpoint although its input was read: the state topic was emptied, or deleted with age, or got
-//! other partitions. Its state is rebuilt from the input. A stream that is new on a topic begins like this, too.
+//! State that is rebuilt from the input, because it is not in the state topic, or was written under other settings.
 //!
-//! The rule: the newest [`MAX_RECORDS`] records of the partition, and of these the ones of the last [`STEPS`] slots or
-//! [`SEASONS`] seasons, whichever is longer, by the records' timestamps; on an irregular grid of the last 30 days. The
-//! longest memory of a state, that of the linear experts, is half as long.
+//! A task without a checkpoint although its input was read: the state topic was emptied, or deleted with age, or got
+//! other partitions. A stream that is new on a topic begins like this, too. [`MISSING_STATE`] says how much is read.
+//!
+//! Series whose snapshots have parts of other settings: [`CHANGED_SETTINGS`] says how much is read. Where the input
+//! holds much less, they go on with these parts empty.
 
 use std::time::Duration;
 
@@ -14,14 +15,25 @@ use crate::series::SeriesSpec;
 use crate::snapshot::TaskProgress;
 use crate::time::Grid;
 
-/// The most records of a partition that are read again.
-const MAX_RECORDS: i64 = 10_000_000;
-/// Slots that are read again.
-const STEPS: i64 = 10_000;
-/// Seasons that are read again.
-const SEASONS: i64 = 4;
-/// What is read again on an irregular grid, in milliseconds: 30 days.
-const IRREGULAR_SPAN: i64 = 30 * 24 * 3_600_000;
+/// How much input of a partition a state is rebuilt from: its newest records, and of these the ones of the last slots
+/// or seasons, whichever are longer, by the records' timestamps.
+#[derive(Debug, Clone, Copy)]
+pub struct Reach {
+    records: i64,
+    slots: i64,
+    seasons: i64,
+    /// On an irregular grid, in milliseconds.
+    span: i64,
+}
+
+/// The longest memory of a state, that of the linear experts, is half as long.
+pub const MISSING_STATE: Reach = Reach { records: 10_000_000, slots: 10_000, seasons: 4, span: 30 * DAY };
+/// Less: the state that is there serves until it is rebuilt only in part.
+pub const CHANGED_SETTINGS: Reach = Reach { records: 5_000_000, slots: 2_000, seasons: 4, span: 10 * DAY };
+/// With less input than this, state that lacks parts is better than state that is rebuilt.
+const ENOUGH: Reach = Reach { records: i64::MAX, slots: 500, seasons: 2, span: DAY };
+/// In milliseconds.
+const DAY: i64 = 24 * 3_600_000;
 /// How many offsets before the position are searched for a record with a timestamp, in turn. Markers and aborted
 /// records take offsets as well.
 const SEARCHED_OFFSETS: [i64; 4] = [1, 16, 256, 4_096];
@@ -36,12 +48,26 @@ pub struct Rebuild {
     pub from: i64,
     /// The oldest offset that the input holds.
     pub oldest: i64,
-    /// Offsets that the rule asks for and retention has deleted.
+    /// Offsets that are wanted and that retention has deleted.
     pub lost: u64,
+    /// Whether it is enough for the most important parts of a state.
+    pub is_enough: bool,
+}
+
+impl Reach {
+    /// In milliseconds.
+    fn span(&self, spec: &SeriesSpec) -> i64 {
+        match spec.grid {
+            Grid::Regular { interval } => {
+                interval.saturating_mul(self.slots.max(self.seasons * i64::from(spec.season)))
+            }
+            Grid::Irregular => self.span,
+        }
+    }
 }
 
 impl Rebuild {
-    /// Applies the rule to a partition whose input was read up to `position`.
+    /// How a partition whose input was read up to `position` is rebuilt.
     ///
     /// # Errors
     /// The broker's, or [`BrokerError::Retriable`] where records do not arrive in time.
@@ -50,17 +76,21 @@ impl Rebuild {
         partition: &Partition,
         spec: &SeriesSpec,
         position: i64,
+        reach: Reach,
     ) -> Result<Self, BrokerError> {
         let oldest = broker.offsets(partition)?.start;
-        let by_count = (position - MAX_RECORDS).max(0);
-        let by_time = match newest_timestamp(broker, partition, oldest, position)? {
-            Some(newest) if newest > span(spec) => broker.offset_at(partition, newest - span(spec))?,
-            _ => oldest,
+        let by_count = position.saturating_sub(reach.records).max(0);
+        let newest = newest_timestamp(broker, partition, oldest, position)?;
+        let since = |span: i64| match newest {
+            Some(newest) if newest > span => broker.offset_at(partition, newest - span),
+            _ => Ok(oldest),
         };
+        let by_time = since(reach.span(spec))?;
         // Where an older record exists than the time asks for, the time and not retention is the limit.
         let lost = if by_time > oldest { 0 } else { oldest.min(position) - by_count };
         let from = by_count.max(by_time).max(oldest).min(position);
-        Ok(Self { from, oldest, lost: u64::try_from(lost).unwrap_or(0) })
+        let is_enough = from == 0 || (from == by_time && by_time > oldest) || since(ENOUGH.span(spec))? > from;
+        Ok(Self { from, oldest, lost: u64::try_from(lost).unwrap_or(0), is_enough })
     }
 
     /// Puts a task that is to be served from `position` where its replay begins. The replay runs with the newest
@@ -80,7 +110,7 @@ impl Rebuild {
     /// be in the state topic: where other tasks of the partition have state, the stream is new there, or its own
     /// checkpoint was unusable. Returns whether state was lost.
     pub fn report(&self, plan: &Plan, task: &TaskId, position: i64, missing: bool) -> bool {
-        let Self { from, oldest, lost } = *self;
+        let Self { from, oldest, lost, .. } = *self;
         let TaskId { stream, topic, partition } = task;
         if !missing && from < position {
             tracing::info!(
@@ -102,6 +132,25 @@ impl Rebuild {
     }
 }
 
+/// Logs what becomes of series whose snapshots lack parts.
+pub fn report_partial(task: &TaskId, series: usize, rebuild: &Rebuild, position: i64) {
+    let TaskId { stream, topic, partition } = task;
+    let Rebuild { from, oldest, is_enough, .. } = *rebuild;
+    if is_enough {
+        tracing::info!(
+            %stream, %topic, partition, series, offset = position, from, records = position - from,
+            "rebuilding series whose snapshots were written under other settings from the input; the partition is \
+             served when it is read"
+        );
+    } else {
+        tracing::warn!(
+            %stream, %topic, partition, series, offset = position, oldest,
+            "the input does not reach back far enough to rebuild these series; they go on with the parts of their \
+             state that fit the settings"
+        );
+    }
+}
+
 /// How many series the tasks' checkpoints count more than there are.
 pub fn missing_series(engine: &Engine, tasks: &[PartitionTask]) -> u64 {
     let missing = |task: &PartitionTask| {
@@ -118,14 +167,6 @@ pub fn report_missing(partition: &Partition, series: u64, what: &str) {
         "{what}; what the input holds of them is read again, the others begin anew. Snapshots are missing where the \
          state topic was emptied or has not cleanup.policy=compact, or are refused after a change of the configuration"
     );
-}
-
-/// The milliseconds of input from which a state is rebuilt.
-fn span(spec: &SeriesSpec) -> i64 {
-    match spec.grid {
-        Grid::Regular { interval } => interval.saturating_mul(STEPS.max(SEASONS * i64::from(spec.season))),
-        Grid::Irregular => IRREGULAR_SPAN,
-    }
 }
 
 /// The newest timestamp of the records just below `position`. `None` where there is none.

@@ -90,6 +90,7 @@ pub fn finish_replay(engine: &mut Engine, tasks: &mut [PartitionTask], end: i64)
         }
         engine.advance(handle, end.max(engine.position(handle)));
         engine.finish(0.0);
+        engine.keep_partial_series(handle);
     }
 }
 

@@ -29,7 +29,7 @@ impl UnusableState {
         counts.error.get_or_insert_with(|| error.to_string());
     }
 
-    /// A series of `stream` is restored without this part.
+    /// A snapshot of `stream` has this part, which cannot be used.
     pub fn discard(&mut self, stream: &str, part: &impl std::fmt::Display) {
         *self.counts(stream).parts.entry(part.to_string()).or_default() += 1;
     }
@@ -47,8 +47,8 @@ impl UnusableState {
                 stream, topic = %partition.topic, partition = partition.number, unusable_records = counts.records,
                 error = counts.error.map(tracing::field::display),
                 discarded_parts = (!parts.is_empty()).then(|| tracing::field::display(parts.join(", "))),
-                "snapshots cannot be used as they are, perhaps since the settings changed: series of unusable records \
-                 are rebuilt from the input, discarded parts (with their number of series) begin empty"
+                "snapshots, or parts of them (with their number of series), cannot be used, perhaps since the settings \
+                 changed: the series are rebuilt from the input as far as it reaches back"
             );
         }
     }

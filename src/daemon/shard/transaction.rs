@@ -10,6 +10,10 @@ use crate::daemon::restore::AssignedPartition;
 use crate::engine::Engine;
 use crate::wire::Decoder;
 
+/// Snapshots of a stream with few records are spread over at most so many checkpoint intervals: the input must keep its
+/// records for as long.
+const MOST_INTERVALS: f64 = 10.0;
+
 /// Input of the open transaction, and measures of the last one.
 pub struct OpenTransaction {
     /// Polled records, in the order of their arrival.
@@ -18,6 +22,8 @@ pub struct OpenTransaction {
     pub rejected: Vec<RejectedRecord>,
     /// Partitions with records that did not fit into the transaction. They are read again.
     unread: BTreeSet<Partition>,
+    /// Records of the last transaction.
+    records: usize,
     /// Bytes of slots and forecasts per record of the last transaction.
     bytes_per_record: f64,
     /// Bytes of slots and forecasts of the last transaction.
@@ -35,6 +41,7 @@ impl OpenTransaction {
             inbox: Vec::new(),
             rejected: Vec::new(),
             unread: BTreeSet::new(),
+            records: 0,
             bytes_per_record: 0.0,
             bytes: 0,
             limit,
@@ -92,18 +99,15 @@ impl OpenTransaction {
             assigned.tasks.iter().for_each(|task| engine.advance(task.handle, engine.position(task.handle)));
         }
         self.unread = accepted.unread;
+        self.records = accepted.records;
         self.bytes = engine.open_bytes();
         self.bytes_per_record = self.bytes as f64 / accepted.records.max(1) as f64;
     }
 
-    /// The share of the changed series whose snapshots are due, so that each is written within the checkpoint interval.
-    /// It shrinks with the transaction: snapshots are a part of it.
+    /// The share of the changed series whose snapshots are due at a commit at `now`. It shrinks with the transaction:
+    /// snapshots are a part of it.
     pub fn snapshot_share(&self, plan: &Plan, now: u64) -> f64 {
-        let share: f64 = match plan.checkpoint_interval {
-            0 => 1.0,
-            interval => now.saturating_sub(self.last_commit) as f64 / interval as f64,
-        };
-        share.min(1.0) * self.limit.share()
+        due_share(plan, now.saturating_sub(self.last_commit), self.records) * self.limit.share()
     }
 
     /// The transaction was not committed within so many microseconds: the next one is smaller.
@@ -127,5 +131,51 @@ impl OpenTransaction {
         let mut touched = std::mem::take(&mut self.unread);
         touched.extend(self.inbox.drain(..).map(|batch| batch.partition));
         touched
+    }
+}
+
+/// The share of the changed series that a transaction of so many microseconds and records snapshots.
+///
+/// A restore replays the records since the oldest snapshot. All snapshots are written once in a checkpoint interval,
+/// or, where few records come, once in as many records as are quickly replayed.
+fn due_share(plan: &Plan, micros: u64, records: usize) -> f64 {
+    let Plan { checkpoint_interval, checkpoint_records, .. } = *plan;
+    let of_interval = if checkpoint_interval == 0 { 1.0 } else { micros as f64 / checkpoint_interval as f64 }.min(1.0);
+    if checkpoint_interval == 0 || checkpoint_records == 0 {
+        return of_interval;
+    }
+    (records as f64 / checkpoint_records as f64).clamp(of_interval / MOST_INTERVALS, of_interval)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::specs;
+    use crate::settings::{self, Millis};
+
+    fn plan(checkpoint_interval: Millis, checkpoint_records: u64) -> Plan {
+        let stream = "[[stream]]\nname = \"s\"\ntopics = [\"in\"]\nvalues = [\"v\"]\ninterval = \"1m\"";
+        let mut settings = settings::parse("f.toml", stream, []).unwrap();
+        (settings.checkpoint_interval, settings.checkpoint_records) = (checkpoint_interval, checkpoint_records);
+        specs::plan(&settings).unwrap()
+    }
+
+    #[test]
+    fn all_snapshots_are_written_once_in_an_interval_or_in_so_many_records() {
+        let plan = |records| plan(Millis::seconds(60), records);
+        let second = 1_000_000;
+        // Many records: a second is a sixtieth of the interval.
+        assert_eq!(due_share(&plan(1_000), second, 20), 1.0 / 60.0);
+        // Fewer: the records count.
+        assert_eq!(due_share(&plan(1_000), second, 10), 0.01);
+        // Hardly any: after ten intervals all are written.
+        assert_eq!(due_share(&plan(1_000), second, 0), 1.0 / 600.0);
+        assert_eq!(due_share(&plan(0), second, 0), 1.0 / 60.0);
+        assert_eq!(due_share(&plan(1_000), 6_000 * second, 5_000), 1.0);
+    }
+
+    #[test]
+    fn without_an_interval_each_transaction_writes_all() {
+        assert_eq!(due_share(&plan(Millis(0), 1_000), 0, 0), 1.0);
     }
 }

@@ -40,6 +40,7 @@ fn process(settings: &Settings, root: &mut Checker<'_>) {
     root.range("commit_interval", settings.commit_interval, commit_intervals, "a transaction takes about 10 ms");
     let note = "a restart replays the input since the snapshots";
     root.range("checkpoint_interval", settings.checkpoint_interval, Millis(0)..=Millis::days(1), note);
+    root.range("checkpoint_records", settings.checkpoint_records, 0..=100_000_000, note);
     root.range("shutdown_deadline", settings.shutdown_deadline, Millis::seconds(1)..=Millis::hours(1), "");
 }
 

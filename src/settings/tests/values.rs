@@ -126,7 +126,7 @@ fn the_summary_shows_all_streams_and_their_memory() {
     let expected = "\
 app      foretide: role all, one serving thread fewer than cores
 brokers  127.0.0.1:9092 (plaintext)
-commits  every 100ms, snapshots spread over 1m
+commits  every 100ms, snapshots spread over 1m or 250000 records, whichever takes longer
 topics   foretide.state, foretide.models, foretide.dead-letters
 http     127.0.0.1:9464 (no TLS, no token)
 stream   meters
