@@ -11,7 +11,7 @@ use foretide::{
         TimeColumn, TrainingPlan,
     },
     daemon::forecasts::ForecastWriter,
-    engine::{Engine, StreamSpec, Transaction},
+    engine::{Engine, StreamSpec, Transaction, WhenFull},
     forecast::ForecastSpec,
     nn::{CellKind, NetworkSpec, Strategy},
     series::{Aggregation, Calendar, ExtraFeatures, FEATURES, SeriesSpec, Target},

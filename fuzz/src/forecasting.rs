@@ -1,7 +1,7 @@
 //! A small engine for fuzzed state, and the properties of its forecasts.
 
 use foretide::{
-    engine::{EncodedSnapshot, Engine, Observation, StreamSpec, TaskHandle, TaskId, Transaction},
+    engine::{EncodedSnapshot, Engine, Observation, StreamSpec, TaskHandle, TaskId, Transaction, WhenFull},
     forecast::ForecastSpec,
     nn::{CellKind, NetworkSpec, Strategy, Weights},
     series::{Calendar, ExtraFeatures, FEATURES, FutureCovariateSpec, Holidays, SeriesSpec, Target},

@@ -1,12 +1,12 @@
 //! Single restores: from a standby copy, of a recreated topic, after retention or compaction, past unusable records,
 //! without a state.
 
-use std::{cell::Cell, collections::BTreeMap, sync::Arc};
+use std::{cell::Cell, sync::Arc};
 
 use super::{
     fixture::Fixture,
     outcome::Output,
-    scenario::{COVARIATES, GROUP, INPUT, MINUTE, MODELS, STATE, STREAM},
+    scenario::{COVARIATES, GROUP, INPUT, MODELS, STATE, STREAM},
 };
 use foretide::{
     broker::{Broker, Partition, ProducerRecord},
