@@ -189,6 +189,7 @@ impl<'a> Run<'a> {
                 offset: i64::from(reading.position),
                 series: &self.table.series[reading.series as usize],
                 time: reading.time,
+                timestamp: None,
                 value: reading.value,
                 covariates: self.table.past_covariates_of(reading),
             };
@@ -197,7 +198,7 @@ impl<'a> Run<'a> {
                     self.accepted.push(index);
                     self.counts.accepted += 1;
                 }
-                Acceptance::Late { .. } => self.counts.late += 1,
+                Acceptance::Late { .. } | Acceptance::Ahead(_) => self.counts.late += 1,
                 Acceptance::Duplicate => self.counts.duplicate += 1,
                 Acceptance::AlreadyApplied => {}
                 Acceptance::SeriesLimit => {

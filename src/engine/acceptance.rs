@@ -7,7 +7,7 @@ use super::stream::Stream;
 use super::stream_spec::StreamSpec;
 use super::task::{Task, TaskHandle};
 use super::transaction::ForecastRow;
-use crate::series::{ClosedSlot, Placement};
+use crate::series::{Ahead, ClosedSlot, Placement, Reading};
 use crate::time::EventTime;
 
 /// One observation of one series.
@@ -19,6 +19,8 @@ pub struct Observation<'a> {
     pub series: &'a str,
     /// The event time.
     pub time: EventTime,
+    /// The timestamp of its record, in milliseconds since the Unix epoch, where it has one.
+    pub timestamp: Option<i64>,
     /// The value.
     pub value: f64,
     /// The past covariates that came with the value, in the order of the configuration, NaN where one is missing; or
@@ -40,6 +42,8 @@ pub enum Acceptance {
     },
     /// Its slot has closed and holds a reading of the same time already.
     Duplicate,
+    /// Its time is too far ahead to be believed.
+    Ahead(Ahead),
     /// Its series is new, and the task holds `max_series` already.
     SeriesLimit,
 }
@@ -80,7 +84,7 @@ impl OpenTransaction {
         task: &mut Task,
         observation: &Observation<'_>,
     ) -> Acceptance {
-        let Observation { offset, series: key, time, value, covariates } = *observation;
+        let Observation { offset, series: key, time, timestamp, value, covariates } = *observation;
         let spec = &stream.spec;
         let series = match task.series.find(key) {
             // In a replay that rebuilds such series.
@@ -103,7 +107,8 @@ impl OpenTransaction {
         }
         task.series.mark_dirty(series, offset);
         let state = task.series.get_mut(series);
-        let placement = state.input.observe(&spec.series, time, value, covariates, &mut self.closed);
+        let reading = Reading { time, timestamp, value, past_covariates: covariates };
+        let placement = state.input.observe(&spec.series, &reading, &mut self.closed);
         for slot in self.closed.drain(..) {
             self.forecast_bytes += slot.value.map_or(0, |_| forecast_bytes(spec));
             self.pending.push(PendingStep { micro_batch: state.queued, task: handle, series, offset, slot });
@@ -116,6 +121,7 @@ impl OpenTransaction {
             }
             Placement::Late { by } => Acceptance::Late { by },
             Placement::Duplicate => Acceptance::Duplicate,
+            Placement::Ahead(ahead) => Acceptance::Ahead(ahead),
         }
     }
 

@@ -38,7 +38,7 @@ pub use stream::{
     Anomaly, Cell, Device, FutureCovariates, Model, Outputs, Strategy, Stream, StreamLimits, Target, Training,
 };
 pub use summary::{Footprint, summary};
-pub use values::{Auto, Date, Millis, Size};
+pub use values::{Auto, Date, Limit, Millis, Size};
 pub use variables::{IgnoredVariable, ignored_variables};
 
 #[cfg(test)]

@@ -106,12 +106,14 @@ impl Output {
                 record.key.as_deref(),
                 Some(record.timestamp),
                 record.payload.as_deref(),
-                &mut |series: &str, time, value, covariates| match engine
-                    .accept(task, &Observation { offset: record.offset, series, time, value, covariates })
-                {
-                    Acceptance::Late { by } => rejection = Some(Rejection::late(series, by)),
-                    Acceptance::Duplicate => rejection = Some(Rejection::duplicate(series)),
-                    other => assert_eq!(other, Acceptance::Accepted),
+                &mut |series: &str, time, value, covariates| {
+                    let (offset, timestamp) = (record.offset, Some(record.timestamp));
+                    match engine.accept(task, &Observation { offset, series, time, timestamp, value, covariates }) {
+                        Acceptance::Late { by } => rejection = Some(Rejection::late(series, by)),
+                        Acceptance::Duplicate => rejection = Some(Rejection::duplicate(series)),
+                        Acceptance::Ahead(ahead) => rejection = Some(Rejection::ahead(series, time, timestamp, &ahead)),
+                        other => assert_eq!(other, Acceptance::Accepted),
+                    }
                 },
             );
             if let Some(rejection) = decoded.err().or(rejection) {

@@ -41,7 +41,8 @@ pub fn replay_batch(
                 record.timestamp,
                 record.payload,
                 &mut |series: &str, time, value, covariates| {
-                    engine.accept(handle, &Observation { offset: record.offset, series, time, value, covariates });
+                    let (offset, timestamp) = (record.offset, record.timestamp);
+                    engine.accept(handle, &Observation { offset, series, time, timestamp, value, covariates });
                 },
             );
             replayed += 1;

@@ -98,10 +98,12 @@ fn accept_record(
     let mut rejection = None;
     let decoded =
         decoder.decode(record.key, record.timestamp, record.payload, &mut |series: &str, time, value, covariates| {
-            match engine.accept(task, &Observation { offset: record.offset, series, time, value, covariates }) {
+            let (offset, timestamp) = (record.offset, record.timestamp);
+            match engine.accept(task, &Observation { offset, series, time, timestamp, value, covariates }) {
                 Acceptance::Accepted | Acceptance::AlreadyApplied => {}
                 Acceptance::Late { by } => rejection = Some(Rejection::late(series, by)),
                 Acceptance::Duplicate => rejection = Some(Rejection::duplicate(series)),
+                Acceptance::Ahead(ahead) => rejection = Some(Rejection::ahead(series, time, timestamp, &ahead)),
                 Acceptance::SeriesLimit => {
                     rejection = Some(Rejection::series_limit(series, stream.engine.max_series));
                 }

@@ -2,7 +2,7 @@
 
 use super::super::grid::{Interval, Season};
 use super::super::stream::Stream;
-use super::super::values::{Auto, Millis};
+use super::super::values::{Auto, Limit, Millis};
 use super::checker::Checker;
 
 /// Most open slots of a series: it bounds the memory that late readings cost.
@@ -51,6 +51,9 @@ pub fn check(stream: &Stream, table: &mut Checker<'_>) {
                 "remove season, or set an interval",
             );
         }
+    }
+    if let Limit::Set(ahead) = stream.max_ahead {
+        table.range("max_ahead", ahead, Millis(1)..=Millis::days(36_600), "write \"none\" for any time");
     }
     if let Some(readings) = stream.readings_per_slot {
         table.range("readings_per_slot", readings, 1..=1_000_000, "");
