@@ -41,7 +41,7 @@ fn series(bench: &mut Criterion) {
     group.bench_function("observe, update, features", |bencher| {
         bencher.iter(|| {
             slot += 1;
-            state.observe(&spec, EventTime(slot * HOUR), value(slot), &[], &mut closed);
+            state.observe(&spec, &Reading::new(EventTime(slot * HOUR), value(slot)), &mut closed);
             for slot in closed.drain(..) {
                 state.update(&spec, &slot);
                 state.features(&spec, &mut features);

@@ -11,6 +11,11 @@ impl EventTime {
     pub const MIN: Self = Self(-62_135_596_800_000);
     /// The latest valid time of a record: 9999-12-31T23:59:59.999Z.
     pub const MAX: Self = Self(253_402_300_799_999);
+
+    /// Whether it lies within [`Self::MIN`] and [`Self::MAX`].
+    pub fn is_valid(self) -> bool {
+        (Self::MIN..=Self::MAX).contains(&self)
+    }
 }
 
 /// How event time is divided into slots.

@@ -43,6 +43,8 @@ fn spec(table: &Table, horizon: usize, season: usize, score_rows: Range<usize>) 
                 aggregation: Aggregation::Last,
                 readings_per_slot: Some(1),
                 allowed_lateness: 0,
+                max_ahead: i64::MAX,
+                max_step: i64::MAX,
                 max_gap: 64,
                 max_gap_millis: 64 * table.interval,
                 season: season as u32,

@@ -13,7 +13,7 @@ use crate::series::Target;
 pub struct ReadingCounts {
     /// Accepted.
     pub accepted: u64,
-    /// Rejected because their slot had passed.
+    /// Rejected because their slot had passed, or because their time was too far ahead.
     pub late: u64,
     /// Rejected because their slot already had a reading.
     pub duplicate: u64,

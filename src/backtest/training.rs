@@ -6,7 +6,7 @@ use super::{error::BacktestError, table::Table};
 use crate::engine::StreamSpec;
 use crate::forecast::StreamPrior;
 use crate::nn::Weights;
-use crate::series::ScaleEstimate;
+use crate::series::{Reading, ScaleEstimate};
 use crate::train::{self, Progress, SequenceBuilder, TrainError, TrainSpec, TrainingSequence, Verdict};
 
 /// When and how the network is trained.
@@ -137,8 +137,10 @@ impl History {
         let mut builders = vec![builder; table.series.len()];
         let future = table.future_covariate_table(stream.series.grid);
         for reading in &table.readings[..readings] {
-            let past = table.past_covariates_of(reading);
-            builders[reading.series as usize].observe(reading.time, reading.value, past, Some(&future));
+            let builder = &mut builders[reading.series as usize];
+            let past_covariates = table.past_covariates_of(reading);
+            let reading = Reading { past_covariates, ..Reading::new(reading.time, reading.value) };
+            builder.observe(&reading, Some(&future));
         }
         let with_data = || builders.iter().filter(|builder| !builder.is_empty());
         Self {

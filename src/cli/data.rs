@@ -173,6 +173,7 @@ impl ForecastArguments {
             interval: Interval::Every(Millis(interval)),
             aggregation: Aggregation::Last,
             readings_per_slot: Some(1),
+            max_ahead: settings::Limit::None,
             season,
             horizon: self.horizon,
             quantiles: self.quantiles.clone(),

@@ -283,7 +283,7 @@ impl Shard {
         let progress = self.restores.advance(&mut inputs, &mut *self.membership.member)?;
         if progress.ready || progress.advanced && self.telemetry.is_due(now) {
             self.telemetry.report(&self.restores, &self.engine, self.clock.monotonic_micros());
-            self.restores.log_progress(&self.engine);
+            self.restores.log_progress(&self.engine, now);
         }
         Ok(progress.advanced)
     }

@@ -47,10 +47,8 @@ pub fn footprint(settings: &Settings, stream: &Stream) -> Result<Footprint, Spec
         let time = EventTime(i64::try_from(step).unwrap_or(0) * interval);
         for key in &keys {
             let value = step as f64;
-            engine.accept(
-                task,
-                &Observation { offset: 0, series: key, time, timestamp: None, value, covariates: &covariates },
-            );
+            let covariates = &covariates;
+            engine.accept(task, &Observation { offset: 0, series: key, time, timestamp: None, value, covariates });
         }
         engine.advance(task, i64::try_from(step).unwrap_or(0));
         let output = engine.finish(1.0);
@@ -93,10 +91,8 @@ mod tests {
             engine.begin(false);
             for series in 0..1_000 {
                 let (series, time) = (&format!("plant-{series:08}"), EventTime(step * 60_000));
-                engine.accept(
-                    task,
-                    &Observation { offset: 0, series, time, timestamp: None, value: 1.0, covariates: &[] },
-                );
+                let (timestamp, value, covariates) = (None, 1.0, &[][..]);
+                engine.accept(task, &Observation { offset: 0, series, time, timestamp, value, covariates });
             }
             engine.advance(task, step);
             engine.finish(0.0);

@@ -147,6 +147,8 @@ pub fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, St
             },
             readings_per_slot: stream.readings_per_slot,
             allowed_lateness: stream.allowed_lateness.0,
+            max_ahead: stream.max_ahead_millis().unwrap_or(i64::MAX),
+            max_step: stream.max_step_millis().unwrap_or(i64::MAX),
             max_gap,
             max_gap_millis,
             season,

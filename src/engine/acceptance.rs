@@ -9,7 +9,7 @@ use super::stream::Stream;
 use super::stream_spec::{StreamSpec, WhenFull};
 use super::task::{Task, TaskHandle};
 use super::transaction::{EndReason, EndedSeries, ForecastRow};
-use crate::series::{ClosedSlot, Placement};
+use crate::series::{Ahead, ClosedSlot, Placement, Reading};
 use crate::time::EventTime;
 
 /// An estimate of the bytes that the snapshot of a new series takes.
@@ -24,7 +24,7 @@ pub struct Observation<'a> {
     pub series: &'a str,
     /// The event time.
     pub time: EventTime,
-    /// The timestamp of the record, in milliseconds since the Unix epoch; none where there is none.
+    /// The timestamp of its record, in milliseconds since the Unix epoch, where it has one.
     pub timestamp: Option<i64>,
     /// The value.
     pub value: f64,
@@ -47,6 +47,8 @@ pub enum Acceptance {
     },
     /// Its slot has closed and holds a reading of the same time already.
     Duplicate,
+    /// Its time is too far ahead to be believed.
+    Ahead(Ahead),
     /// Its series is new, and the task holds `max_series` already, which do not make room.
     SeriesLimit,
 }
@@ -126,7 +128,8 @@ impl OpenTransaction {
         }
         task.series.mark_dirty(series, begin);
         let state = task.series.get_mut(series);
-        let placement = state.input.observe(&spec.series, time, value, covariates, &mut self.closed);
+        let reading = Reading { time, timestamp, value, past_covariates: covariates };
+        let placement = state.input.observe(&spec.series, &reading, &mut self.closed);
         self.queue_closed(spec, handle, (series, state), offset);
         match placement {
             Placement::Accepted => {
@@ -135,6 +138,7 @@ impl OpenTransaction {
             }
             Placement::Late { by } => Acceptance::Late { by },
             Placement::Duplicate => Acceptance::Duplicate,
+            Placement::Ahead(ahead) => Acceptance::Ahead(ahead),
         }
     }
 

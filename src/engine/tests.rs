@@ -233,10 +233,8 @@ fn a_series_over_the_limit_is_rejected_and_the_others_go_on() {
     let task = engine.open(TaskId { stream: "stream".into(), topic: "in".into(), partition: 0 }, 0).unwrap();
     engine.begin(true);
     let mut accept = |series: &str, time| {
-        engine.accept(
-            task,
-            &Observation { offset: 0, series, time: EventTime(time), timestamp: None, value: 1.0, covariates: &[] },
-        )
+        let (time, timestamp, value, covariates) = (EventTime(time), None, 1.0, &[][..]);
+        engine.accept(task, &Observation { offset: 0, series, time, timestamp, value, covariates })
     };
     assert_eq!(accept("a", 0), Acceptance::Accepted);
     assert_eq!(accept("b", 0), Acceptance::Accepted);

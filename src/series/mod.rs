@@ -21,6 +21,7 @@ mod season_detection;
 mod spec;
 mod state;
 mod target;
+mod time_doubt;
 mod value_limit;
 mod watermark;
 
@@ -42,4 +43,4 @@ pub use state::SeriesState;
 pub use target::Target;
 pub use value_limit::VALUE_LIMIT;
 pub(crate) use value_limit::is_within_limit;
-pub use watermark::{ClosedSlot, Placement};
+pub use watermark::{Ahead, ClosedSlot, Placement, Reading};

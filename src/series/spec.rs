@@ -9,7 +9,7 @@ use super::feature_layout::{
 };
 use super::future_covariates::FutureCovariateSpec;
 use super::holidays::Holidays;
-use crate::time::Grid;
+use crate::time::{EventTime, Grid};
 
 /// The most past covariates of a series: bounds the features and regressors of one step.
 pub const MAX_PAST_COVARIATES: usize = 8;
@@ -49,6 +49,11 @@ pub struct SeriesSpec {
     pub readings_per_slot: Option<u32>,
     /// How far a reading may lag behind the newest event time of its series, in milliseconds.
     pub allowed_lateness: i64,
+    /// How far a reading may be ahead both of its record's timestamp and of the newest reading of its series, in
+    /// milliseconds; `i64::MAX` for any time.
+    pub max_ahead: i64,
+    /// How far a reading may be ahead of the newest reading of its series, in milliseconds; `i64::MAX` for any time.
+    pub max_step: i64,
     /// Regular grid: the longest run of empty slots that is bridged. After a longer one the series resets.
     pub max_gap: u32,
     /// Irregular grid: the longest time between two readings that is bridged, in milliseconds; 0 for any.
@@ -73,6 +78,8 @@ impl SeriesSpec {
             aggregation: Aggregation::Mean,
             readings_per_slot: None,
             allowed_lateness: 0,
+            max_ahead: i64::MAX,
+            max_step: i64::MAX,
             max_gap: 10,
             max_gap_millis: 0,
             season: 0,
@@ -80,6 +87,14 @@ impl SeriesSpec {
             burn_in: 4,
             calendar: Calendar::utc(),
             extra: ExtraFeatures::default(),
+        }
+    }
+
+    /// Whether the gap between two readings resets the series.
+    pub(super) fn resets(&self, before: EventTime, after: EventTime) -> bool {
+        match self.grid {
+            Grid::Regular { .. } => self.grid.slot(after) - self.grid.slot(before) > i64::from(self.max_gap) + 1,
+            Grid::Irregular => self.max_gap_millis > 0 && after.0 - before.0 > self.max_gap_millis,
         }
     }
 

@@ -11,9 +11,9 @@ use super::robust_scale::RobustScale;
 use super::scale_prior::{ScaleEstimate, ScalePrior};
 use super::spec::SeriesSpec;
 use super::value_limit::is_within_limit;
-use super::watermark::{ClosedSlot, Placement, Slots};
+use super::watermark::{ClosedSlot, Placement, Reading, Slots};
 use crate::snapshot::{Part, PartReader, PartWriter};
-use crate::time::{EventTime, Grid};
+use crate::time::Grid;
 
 /// The state of one series: open slots, recent values, scale, covariates. A function of the series' own observations,
 /// and of the future covariates at each step.
@@ -63,22 +63,17 @@ impl SeriesState {
 
     /// Assigns a reading to its slot and appends the slots that close to `closed`, in order; at most `max_gap` empty
     /// ones in a row.
-    ///
-    /// `time` lies within [`EventTime::MIN`] and [`EventTime::MAX`]. `value` is finite and is clamped to
-    /// [`VALUE_LIMIT`](super::VALUE_LIMIT). `past_covariates` arrived with it, in the order of the spec, NaN where one
-    /// is missing; empty where the stream has none.
-    pub fn observe(
-        &mut self,
-        spec: &SeriesSpec,
-        time: EventTime,
-        value: f64,
-        past_covariates: &[f64],
-        closed: &mut Vec<ClosedSlot>,
-    ) -> Placement {
-        debug_assert!(value.is_finite(), "a reading must be finite");
-        let placement = self.slots.place(spec, time, value, closed);
-        if placement == Placement::Accepted && !past_covariates.is_empty() {
-            self.past_covariates.get_or_insert_default().observe(spec.grid.slot(time), past_covariates);
+    pub fn observe(&mut self, spec: &SeriesSpec, reading: &Reading<'_>, closed: &mut Vec<ClosedSlot>) -> Placement {
+        debug_assert!(reading.value.is_finite(), "a reading must be finite");
+        let before = self.slots.newest();
+        let placement = self.slots.place(spec, reading, closed);
+        if self.slots.newest() < before {
+            // The series has returned from a jump: its open slots were dropped.
+            self.discard_open_covariates();
+        }
+        if placement == Placement::Accepted && !reading.past_covariates.is_empty() {
+            let slot = spec.grid.slot(reading.time);
+            self.past_covariates.get_or_insert_default().observe(slot, reading.past_covariates);
         }
         placement
     }
@@ -137,7 +132,8 @@ impl SeriesState {
         self.values.last_value = self.value_back(1).unwrap_or(self.values.last_value);
     }
 
-    /// Discards the covariates of open slots, so that a copy of the series that runs ahead does not use them.
+    /// Discards the covariates of open slots: of a copy of the series that runs ahead and must not use them, or with
+    /// the slots.
     pub(crate) fn discard_open_covariates(&mut self) {
         if let Some(covariates) = &mut self.past_covariates {
             covariates.discard_open();

@@ -48,45 +48,6 @@ pub enum Season {
     Every(Millis),
 }
 
-/// How long a series lives without an observation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SeriesTtl {
-    /// Four times the longest gap that does not reset a series, at least seven days.
-    Auto,
-    /// For ever.
-    None,
-    /// So long.
-    After(Millis),
-}
-
-impl fmt::Display for SeriesTtl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::None => f.write_str("none"),
-            Self::After(length) => length.fmt(f),
-        }
-    }
-}
-
-impl Serialize for SeriesTtl {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl Setting for SeriesTtl {
-    fn read(entry: Entry, reader: &mut Reader) -> Option<Self> {
-        if entry.is("auto") {
-            return Some(Self::Auto);
-        }
-        if entry.is("none") {
-            return Some(Self::None);
-        }
-        reader.or_words(&["auto", "none"], |reader| Millis::read(entry, reader)).map(Self::After)
-    }
-}
-
 impl fmt::Display for Interval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -28,7 +28,7 @@ mod values;
 mod variables;
 
 pub use cluster::{Compression, Http, Kafka, Limits, Log, LogFormat, Role, SaslMechanism, SecurityProtocol, Topics};
-pub use grid::{Aggregation, Interval, Season, SeriesTtl};
+pub use grid::{Aggregation, Interval, Season};
 pub use load::{load, parse};
 pub use problem::{Problem, Problems};
 pub use record::{Format, Key, Time, TimeFormat};
@@ -38,7 +38,7 @@ pub use stream::{
     Anomaly, Cell, Device, FutureCovariates, Model, Outputs, Strategy, Stream, StreamLimits, Target, Training, WhenFull,
 };
 pub use summary::{Footprint, summary};
-pub use values::{Auto, Date, Millis, Size};
+pub use values::{Auto, Date, Limit, Millis, Size};
 pub use variables::{IgnoredVariable, ignored_variables};
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! `[[stream]]`: what is read, how it becomes series, and how they are forecast.
 
 use super::declare::{table, words};
-use super::grid::{Aggregation, Interval, Season, SeriesTtl};
+use super::grid::{Aggregation, Interval, Season};
 use super::record::{Format, Key, Time};
-use super::values::{Auto, Date, Millis, Size};
+use super::values::{Auto, Date, Limit, Millis, Size};
 use crate::time::EventTime;
 
 words! {
@@ -115,10 +115,13 @@ table! {
         pub readings_per_slot: Option<u32> = None,
         /// How far an observation may lie behind the newest one of its series.
         pub allowed_lateness: Millis = Millis::seconds(0),
+        /// How far a reading may be ahead of its record's timestamp and of its series; `auto`: see
+        /// [`Stream::max_ahead_millis`].
+        pub max_ahead: Limit<Millis> = Limit::Auto,
         /// Gap after which a series is reset; `auto`: see [`Stream::max_gap_millis`].
         pub max_gap: Auto<Millis> = Auto::Auto,
         /// Time without an observation after which a series ends; `auto`: see [`Stream::series_ttl_millis`].
-        pub series_ttl: SeriesTtl = SeriesTtl::Auto,
+        pub series_ttl: Limit<Millis> = Limit::Auto,
         /// Period after which the pattern repeats.
         pub season: Season = Season::Auto,
         /// Time zone (IANA name) of the calendar features.
@@ -334,10 +337,33 @@ impl Stream {
     /// where it never does. `auto` is four times [`Self::max_gap_millis`], at least seven days.
     pub fn series_ttl_millis(&self) -> Option<i64> {
         match self.series_ttl {
-            SeriesTtl::None => None,
-            SeriesTtl::After(ttl) => Some(ttl.0),
-            SeriesTtl::Auto => Some(self.max_gap_millis().saturating_mul(4).max(Millis::days(7).0)),
+            Limit::None => None,
+            Limit::Set(ttl) => Some(ttl.0),
+            Limit::Auto => Some(self.max_gap_millis().saturating_mul(4).max(Millis::days(7).0)),
         }
+    }
+
+    /// How far a reading may be ahead of both its record's timestamp and the newest reading of its series, in
+    /// milliseconds; `None` for any time. `auto` is four intervals, at least five minutes; on an irregular grid one
+    /// hour.
+    pub fn max_ahead_millis(&self) -> Option<i64> {
+        match (self.max_ahead, self.interval) {
+            (Limit::None, _) => None,
+            (Limit::Set(ahead), _) => Some(ahead.0),
+            (Limit::Auto, Interval::Irregular) => Some(Millis::hours(1).0),
+            (Limit::Auto, Interval::Every(interval)) => Some(interval.0.saturating_mul(4).max(Millis::seconds(300).0)),
+        }
+    }
+
+    /// How far a reading may be ahead of the newest reading of its series, whatever its record's timestamp, in
+    /// milliseconds; `None` for any time. It is 1,000 intervals, at least one day, `max_gap` and `max_ahead`; on an
+    /// irregular grid 30 days instead.
+    pub fn max_step_millis(&self) -> Option<i64> {
+        let steps = match self.interval {
+            Interval::Irregular => Millis::days(30).0,
+            Interval::Every(interval) => interval.0.saturating_mul(1_000).max(Millis::days(1).0),
+        };
+        Some(steps.max(self.max_gap_millis()).max(self.max_ahead_millis()?))
     }
 
     /// How far back training reads, in milliseconds. `auto` is `max_steps_per_series` intervals; on an irregular grid

@@ -96,6 +96,17 @@ impl<T> Auto<T> {
     }
 }
 
+/// A limit, `"auto"` where Foretide chooses it, or `"none"` where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit<T> {
+    /// Foretide chooses the limit.
+    Auto,
+    /// No limit.
+    None,
+    /// The configured limit.
+    Set(T),
+}
+
 /// Implements `Serialize` by `Display`, whose form is the one of the configuration.
 macro_rules! serialize_as_displayed {
     ($($kind:ty),+) => { $(
@@ -114,6 +125,16 @@ impl<T: Serialize> Serialize for Auto<T> {
         match self {
             Self::Auto => serializer.serialize_str("auto"),
             Self::Set(value) => value.serialize(serializer),
+        }
+    }
+}
+
+impl<T: Serialize> Serialize for Limit<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::None => serializer.serialize_str("none"),
+            Self::Set(limit) => limit.serialize(serializer),
         }
     }
 }
@@ -244,5 +265,17 @@ impl<T: Setting> Setting for Auto<T> {
             return Some(Self::Auto);
         }
         reader.or_words(&["auto"], |reader| T::read(entry, reader)).map(Self::Set)
+    }
+}
+
+impl<T: Setting> Setting for Limit<T> {
+    fn read(entry: Entry, reader: &mut Reader) -> Option<Self> {
+        if entry.is("auto") {
+            return Some(Self::Auto);
+        }
+        if entry.is("none") {
+            return Some(Self::None);
+        }
+        reader.or_words(&["auto", "none"], |reader| T::read(entry, reader)).map(Self::Set)
     }
 }

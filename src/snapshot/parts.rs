@@ -23,7 +23,7 @@ impl Part {
     const IDS: usize = 15;
 
     /// Open slots of the grid. Without it the series is rebuilt from the input.
-    pub const SLOTS: Self = Self::new(1, "slots", 1);
+    pub const SLOTS: Self = Self::new(1, "slots", 2);
     /// Recent values and their scale. Without it the series is rebuilt from the input.
     pub const VALUES: Self = Self::new(2, "values", 1);
     /// Recent past covariates and their scales.

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use crate::forecast::{ForecastSpec, LastValueObserver, SeriesStep, StreamPrior};
 use crate::nn::{NetworkSpec, Strategy};
-use crate::series::{ClosedSlot, FutureCovariateTable, Placement, ScaleEstimate, SeriesSpec, SeriesState, Target};
-use crate::time::EventTime;
+use crate::series::{
+    ClosedSlot, FutureCovariateTable, Placement, Reading, ScaleEstimate, SeriesSpec, SeriesState, Target,
+};
 
 /// The prior for new series of a stream, pooled over training sequences and the scales of their series; `None` where
 /// they are too few.
@@ -86,16 +87,10 @@ impl SequenceBuilder {
         Self { spec, state, observer, leads, aggregate, max_steps: max_steps.max(1), steps, features, closed }
     }
 
-    /// Adds a reading, with the past covariates that arrived with it and the future covariates known at that time.
-    pub fn observe(
-        &mut self,
-        time: EventTime,
-        value: f64,
-        past_covariates: &[f64],
-        future_covariates: Option<&FutureCovariateTable>,
-    ) -> Placement {
+    /// Adds a reading, with the future covariates known at that time.
+    pub fn observe(&mut self, reading: &Reading<'_>, future_covariates: Option<&FutureCovariateTable>) -> Placement {
         let mut closed = std::mem::take(&mut self.closed);
-        let placement = self.state.observe(&self.spec, time, value, past_covariates, &mut closed);
+        let placement = self.state.observe(&self.spec, reading, &mut closed);
         for slot in closed.drain(..) {
             self.update(&slot, future_covariates);
         }
@@ -169,11 +164,15 @@ impl SequenceBuilder {
 mod tests {
     use super::*;
     use crate::series::{Aggregation, FEATURES};
-    use crate::time::Grid;
+    use crate::time::{EventTime, Grid};
 
     fn spec() -> SeriesSpec {
         let spec = SeriesSpec::new(Grid::Regular { interval: 1000 });
         SeriesSpec { aggregation: Aggregation::Last, max_gap: 3, horizon: 2, ..spec }
+    }
+
+    fn reading(time: i64, value: f64) -> Reading<'static> {
+        Reading::new(EventTime(time), value)
     }
 
     fn builder(max_steps: usize, readings: &[(i64, f64)]) -> SequenceBuilder {
@@ -183,7 +182,7 @@ mod tests {
     fn builder_for(network: &NetworkSpec, max_steps: usize, readings: &[(i64, f64)]) -> SequenceBuilder {
         let mut builder = SequenceBuilder::new(spec(), network, max_steps);
         for (second, value) in readings {
-            assert_eq!(builder.observe(EventTime(second * 1000), *value, &[], None), Placement::Accepted);
+            assert_eq!(builder.observe(&reading(second * 1000, *value), None), Placement::Accepted);
         }
         builder
     }
@@ -276,6 +275,6 @@ mod tests {
     #[test]
     fn late_readings_are_rejected() {
         let mut builder = builder(10, &[(0, 1.0), (5, 2.0)]);
-        assert!(matches!(builder.observe(EventTime(0), 1.0, &[], None), Placement::Late { .. }));
+        assert!(matches!(builder.observe(&reading(0, 1.0), None), Placement::Late { .. }));
     }
 }

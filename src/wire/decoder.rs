@@ -7,6 +7,7 @@ use super::framing;
 use super::json::Paths;
 use super::number;
 use super::rejection::{Rejection, RejectionReason};
+use super::timestamp::format_time;
 use crate::time::EventTime;
 
 /// Decodes records as a [`DecodeSpec`] says. Between records it keeps buffers only.
@@ -376,11 +377,6 @@ fn unreadable(reason: RejectionReason, payload: &str, explain: impl FnOnce() -> 
 fn not_utf8(what: &str, error: std::str::Utf8Error) -> Rejection {
     let detail = format!("expected a {what} in UTF-8, found something else at byte {}", error.valid_up_to());
     Rejection::new(RejectionReason::NotUtf8, detail)
-}
-
-/// A time as RFC 3339 text, or in milliseconds where it lies outside the calendar.
-fn format_time(time: EventTime) -> String {
-    jiff::Timestamp::from_millisecond(time.0).map_or_else(|_| format!("{} ms", time.0), |stamp| stamp.to_string())
 }
 
 #[cfg(test)]

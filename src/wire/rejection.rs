@@ -2,6 +2,12 @@
 
 use std::fmt;
 
+use jiff::SignedDuration;
+
+use super::timestamp::format_time;
+use crate::series::Ahead;
+use crate::time::EventTime;
+
 /// The longest detail of a rejection in bytes. A longer one is truncated, so that headers stay small.
 pub const MAX_DETAIL_BYTES: usize = 400;
 
@@ -39,6 +45,8 @@ pub enum RejectionReason {
     OutOfRange,
     /// The series is new, and the stream has as many series as its limit allows.
     SeriesLimit,
+    /// The time is too far ahead of the record and of the series to be believed.
+    Ahead,
     /// The observation came later than the allowed lateness.
     Late,
     /// The slot has closed and contains the same observation already.
@@ -47,7 +55,7 @@ pub enum RejectionReason {
 
 impl RejectionReason {
     /// All reasons, in the order of their declaration, with their stable names in metrics and headers.
-    pub const ALL: [(Self, &'static str); 16] = [
+    pub const ALL: [(Self, &'static str); 17] = [
         (Self::EmptyRecord, "empty_record"),
         (Self::Tombstone, "tombstone"),
         (Self::TooLarge, "too_large"),
@@ -62,6 +70,7 @@ impl RejectionReason {
         (Self::NotFinite, "not_finite"),
         (Self::OutOfRange, "out_of_range"),
         (Self::SeriesLimit, "series_limit"),
+        (Self::Ahead, "ahead"),
         (Self::Late, "late"),
         (Self::Duplicate, "duplicate"),
     ];
@@ -93,6 +102,7 @@ impl RejectionReason {
             Self::AbsurdTime => "check the format in stream.time, stream.earliest and latest, and the producer's clock",
             Self::NotFinite | Self::OutOfRange => "check the producer: this is no measurement",
             Self::SeriesLimit => "raise stream.limits.series, or check that stream.key names series and not records",
+            Self::Ahead => "check the producer's clock and time zone, or raise stream.max_ahead",
             Self::Late => "raise stream.allowed_lateness, or check the producer's clock",
         }
     }
@@ -133,6 +143,25 @@ impl Rejection {
         Self::new(
             RejectionReason::Late,
             format!("series {series}: {by} ms behind the series' watermark; raise allowed_lateness to accept it"),
+        )
+    }
+
+    /// The rejection of an observation of `series` at `time`, too far ahead to be believed, from a record with this
+    /// timestamp.
+    pub fn ahead(series: &str, time: EventTime, timestamp: Option<i64>, ahead: &Ahead) -> Self {
+        let Ahead { newest, limit, of_record } = *ahead;
+        let (series, time) = (excerpt(series), format_time(time));
+        let record = timestamp.filter(|_| of_record);
+        let record = record.map(|stamp| format!("the record's timestamp {}", format_time(EventTime(stamp))));
+        let newest = newest.map(|newest| format!("the series' newest reading {}", format_time(newest)));
+        let found = record.into_iter().chain(newest).collect::<Vec<_>>().join(" and of ");
+        let limit = SignedDuration::from_millis(limit);
+        Self::new(
+            RejectionReason::Ahead,
+            format!(
+                "series {series}: {time} is ahead of {found}; expected at most {limit:#}. The third such reading in a \
+                 row is accepted. Check the producer's clock, or raise max_ahead"
+            ),
         )
     }
 
@@ -183,7 +212,7 @@ mod tests {
         assert_eq!(
             labels,
             "empty_record tombstone too_large not_utf8 broken_json broken_csv wrong_type missing_field missing_key \
-             bad_time absurd_time not_finite out_of_range series_limit late duplicate"
+             bad_time absurd_time not_finite out_of_range series_limit ahead late duplicate"
         );
     }
 

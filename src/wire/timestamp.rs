@@ -63,6 +63,11 @@ impl TimeFormat {
     }
 }
 
+/// A time as RFC 3339 text, or in milliseconds where it lies outside the calendar.
+pub(super) fn format_time(time: EventTime) -> String {
+    jiff::Timestamp::from_millisecond(time.0).map_or_else(|_| format!("{} ms", time.0), |stamp| stamp.to_string())
+}
+
 /// The millisecond that contains an instant.
 fn from_timestamp(timestamp: jiff::Timestamp) -> EventTime {
     let within = timestamp.subsec_nanosecond().div_euclid(1_000_000);

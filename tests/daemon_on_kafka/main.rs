@@ -8,6 +8,7 @@ mod offsets;
 mod series_end;
 mod support;
 mod topics;
+mod wild_times;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -216,9 +217,10 @@ fn bad_records_go_to_the_dead_letters_and_good_ones_are_forecast() {
         ("missing_key", Input { key: None, ..good("a", 1) }),
         ("not_utf8", Input::new("a", vec![b'{', 0xff, b'}'])),
         ("too_large", Input::new("a", format!("{{\"pad\":\"{}\"}}", "x".repeat(10 << 20)))),
+        ("ahead", Input::new("a", "{\"time\":4070908800000,\"value\":1}")),
         ("late", good("a", -10)),
         // The last slot of `a` that has closed by then.
-        ("duplicate", good("a", 18)),
+        ("duplicate", good("a", 19)),
     ];
     let mut records = vec![good("a", 0), good("b", 0)];
     for (number, (_, input)) in (1..).zip(&bad) {
@@ -250,7 +252,9 @@ fn bad_records_go_to_the_dead_letters_and_good_ones_are_forecast() {
     assert!(!forecasts.contains_key("c"));
     let (status, metrics) = http_get(daemon.port("only"), "/metrics").expect("metrics");
     assert_eq!(status, 200);
-    for reason in ["broken_json", "wrong_type", "not_finite", "series_limit", "too_large", "missing_key", "late"] {
+    for reason in
+        ["broken_json", "wrong_type", "not_finite", "series_limit", "too_large", "missing_key", "ahead", "late"]
+    {
         let count = expected.iter().filter(|known| **known == reason).count();
         let line = metrics
             .lines()

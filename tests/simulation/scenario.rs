@@ -90,6 +90,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
     let extra = ExtraFeatures { future_covariates: future_covariates(random, irregular), ..ExtraFeatures::default() };
     let (inputs, keyed) = (FEATURES + extra.features(), extra.future_covariates.keyed);
     let has_covariates = !extra.future_covariates.names.is_empty();
+    let max_ahead = *[4 * MINUTE, 4 * MINUTE, 4 * MINUTE, i64::MAX].choose(random).unwrap();
     let engine = StreamSpec {
         name: STREAM.into(),
         series: SeriesSpec {
@@ -97,6 +98,8 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
             aggregation: Aggregation::Mean,
             readings_per_slot: (!irregular && random.random_bool(0.3)).then_some(2),
             allowed_lateness: *[0, MINUTE, 3 * MINUTE].choose(random).unwrap(),
+            max_ahead,
+            max_step: if max_ahead == i64::MAX { max_ahead } else { random.random_range(30..200) * MINUTE },
             max_gap: 20,
             max_gap_millis: 20 * MINUTE,
             season: if irregular { 0 } else { season },

@@ -26,6 +26,8 @@ use foretide::{
     wire::{Envelope, Manifest, PublishReason, Release, StateKey, TaskCheckpoint},
 };
 
+/// Series of the input.
+const SERIES: usize = 7;
 /// Replicas that run side by side. One that resumes after another has taken its slot comes on top.
 const REPLICAS: usize = 3;
 
@@ -49,6 +51,8 @@ pub struct World {
     /// Whether the state topic is ever compacted. Its active segment never is.
     compacts: bool,
     event_time: i64,
+    /// By how much the clock of each series is wrong.
+    clock_errors: [i64; SERIES],
     input_left: u32,
     totals: Totals,
 }
@@ -77,6 +81,7 @@ impl World {
             state_begins: vec![0; state_partitions as usize],
             compacts,
             event_time: 0,
+            clock_errors: [0; SERIES],
             input_left,
             totals: Totals { seeds: 1, ..Totals::default() },
         }
@@ -169,28 +174,40 @@ impl World {
         self.cluster.partitions(INPUT).unwrap().unwrap()
     }
 
-    /// Appends a few input records, some of them malformed, late, duplicate or after a gap.
+    /// Appends a few input records, some of them malformed, late, duplicate, after a gap or of a wild time.
     fn append(&mut self) {
         for _ in 0..self.random.random_range(1..12_u32).min(self.input_left) {
             self.input_left -= 1;
-            let series = self.random.random_range(0..7);
-            let partition = series % self.partitions();
+            let series = self.random.random_range(0..SERIES);
+            let partition = i32::try_from(series).unwrap() % self.partitions();
             self.event_time += match self.random.random_range(0..40) {
                 0 => 90 * MINUTE,
                 1..=8 => MINUTE,
                 _ => self.random.random_range(0..20_000),
             };
-            let late = if self.random.random_bool(0.1) { self.random.random_range(0..5 * MINUTE) } else { 0 };
+            match self.random.random_range(0..60) {
+                0 => self.clock_errors[series] = self.random.random_range(-500..500) * MINUTE,
+                1..=3 => self.clock_errors[series] = 0,
+                _ => {}
+            }
+            let clock = self.event_time + self.clock_errors[series];
+            let time = match self.random.random_range(0..40) {
+                0..=3 => clock - self.random.random_range(0..5 * MINUTE),
+                4 => clock + self.random.random_range(0..20 * MINUTE),
+                5 => clock + self.random.random_range(0..1_000_000 * MINUTE),
+                _ => clock,
+            };
+            let stamp = if self.random.random_bool(0.3) { time } else { self.event_time };
             let value = f64::from(self.random.random_range(-1000..1000)) / 16.0;
             let payload = match self.random.random_range(0..25) {
                 0 => Some("{\"time\":".to_owned()),
                 1 => None,
-                2 => Some(format!("{{\"time\":{},\"value\":\"x\"}}", self.event_time)),
-                _ => Some(format!("{{\"time\":{},\"value\":{value}}}", self.event_time - late)),
+                2 => Some(format!("{{\"time\":{time},\"value\":\"x\"}}")),
+                _ => Some(format!("{{\"time\":{time},\"value\":{value}}}")),
             };
             let key = format!("s{series}");
             let payload = payload.as_deref().map(str::as_bytes);
-            self.cluster.append(INPUT, partition, Some(key.as_bytes()), payload, self.event_time).unwrap();
+            self.cluster.append(INPUT, partition, Some(key.as_bytes()), payload, stamp).unwrap();
         }
     }
 

@@ -83,6 +83,8 @@ enum Phase {
         reader: Box<dyn Reader>,
         /// The offset after the newest record that was read.
         next: i64,
+        /// Where and when the replay began, in microseconds of the monotonic clock.
+        began: (i64, u64),
     },
     Running,
     /// Waits for its next attempt, until this time of the monotonic clock.
@@ -174,6 +176,14 @@ impl AssignedPartition {
         u64::try_from(remaining).unwrap_or(0)
     }
 
+    /// Seconds until the replay of a task at `position` ends, at its speed so far. `None` before anything is replayed.
+    pub fn seconds_left(&self, position: i64, now: u64) -> Option<u64> {
+        let Phase::Replaying { began: (from, since), .. } = self.phase else { return None };
+        let done = u64::try_from(position - from).ok().filter(|done| *done > 0)?;
+        let micros = u128::from(now.saturating_sub(since)) * u128::from(self.remaining(position)) / u128::from(done);
+        u64::try_from(micros / 1_000_000).ok()
+    }
+
     /// Postpones a restore after an error. It starts over at `until` (microseconds of the monotonic clock).
     pub fn suspend(&mut self, engine: &mut Engine, until: u64) {
         self.serve_from = self.committed.unwrap_or(0);
@@ -260,7 +270,7 @@ impl AssignedPartition {
                 }
                 self.begin_replay(inputs, replay_from)
             }
-            Phase::Replaying { reader, next } => {
+            Phase::Replaying { reader, next, .. } => {
                 let batch = reader.read(wait, SLICE_RECORDS)?;
                 let done = match &batch {
                     Some(batch) => batch.next_offset().is_some_and(|next| next >= self.serve_from),
@@ -432,7 +442,8 @@ impl AssignedPartition {
             return Ok(self.ready(inputs));
         }
         let reader = inputs.broker.reader(&self.partition, StartPosition::Offset(replay_from))?;
-        self.phase = Phase::Replaying { reader, next: replay_from.max(oldest) };
+        let next = replay_from.max(oldest);
+        self.phase = Phase::Replaying { reader, next, began: (next, inputs.now) };
         Ok(SliceOutcome::More)
     }
 

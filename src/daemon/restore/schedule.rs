@@ -179,13 +179,14 @@ impl RestoreSchedule {
     }
 
     /// Logs how far every restore is.
-    pub fn log_progress(&self, engine: &Engine) {
+    pub fn log_progress(&self, engine: &Engine, now: u64) {
         for (partition, assigned) in self.partitions.iter().filter(|(_, assigned)| assigned.restoring()) {
             let position = assigned.tasks.first().map_or(0, |task| engine.position(task.handle));
             let RestoreStats { snapshots, replayed, .. } = assigned.stats;
             tracing::info!(
                 topic = %partition.topic, partition = partition.number, snapshots, replayed,
-                remaining = assigned.remaining(position), "restore in progress"
+                remaining = assigned.remaining(position), seconds_left = assigned.seconds_left(position, now),
+                "restore in progress"
             );
         }
     }

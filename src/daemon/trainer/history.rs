@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::broker::{Broker, BrokerError, Partition, Record, StartPosition, stable_end};
 use crate::daemon::future_covariates::FutureCovariateHistory;
 use crate::daemon::plan::{StreamPlan, TrainingPlan};
-use crate::series::{ScaleEstimate, values_on_grid};
+use crate::series::{Reading, ScaleEstimate, values_on_grid};
 use crate::time::EventTime;
 use crate::train::{SequenceBuilder, TrainingSequence};
 use crate::wire::{Decoder, Rejection, sample};
@@ -56,13 +56,14 @@ pub fn read(
             let scan = Scan { broker, stream, partition: &partition, stopped };
             scan.run(start, &mut |timestamp, series, time, value, past_covariates| {
                 let future_covariates = covariates.as_of(timestamp, series);
+                let reading = Reading { time, timestamp, value, past_covariates };
                 history.newest = history.newest.max(Some(time.0));
                 if let Some(builder) = builders.get_mut(series) {
-                    builder.observe(time, value, past_covariates, future_covariates);
+                    builder.observe(&reading, future_covariates);
                 } else if builders.len() < room {
                     let (spec, network) = (stream.engine.series.clone(), &stream.engine.network);
                     let mut builder = SequenceBuilder::new(spec, network, training.max_steps_per_series);
-                    builder.observe(time, value, past_covariates, future_covariates);
+                    builder.observe(&reading, future_covariates);
                     builders.insert(series.to_owned(), builder);
                 } else {
                     history.left_out += 1;

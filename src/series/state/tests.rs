@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::series::{Aggregation, ExtraFeatures, FEATURE_NAMES, FEATURES, Holidays};
 use crate::snapshot::PartShapes;
+use crate::time::EventTime;
 
 const HOUR: i64 = 3_600_000;
 
@@ -98,7 +99,7 @@ fn steps_of_an_irregular_grid_keep_their_own_times() {
     let (spec, mut state) = (spec(Grid::Irregular), SeriesState::new());
     let mut closed = Vec::new();
     for (time, value) in [(0, 1.0), (1_000, 2.0), (61_000, 5.0)] {
-        state.observe(&spec, EventTime(time), value, &[], &mut closed);
+        state.observe(&spec, &Reading::new(EventTime(time), value), &mut closed);
     }
     closed.iter().for_each(|slot| state.update(&spec, slot));
     let mut features = [0.0; FEATURES];
@@ -110,7 +111,7 @@ fn steps_of_an_irregular_grid_keep_their_own_times() {
 fn the_state_is_small_and_is_read_back_from_its_parts() {
     let (spec, mut state, mut closed) = (hourly(), SeriesState::new(), Vec::new());
     for slot in 0..200 {
-        state.observe(&spec, EventTime(slot * HOUR), daily(slot), &[], &mut closed);
+        state.observe(&spec, &Reading::new(EventTime(slot * HOUR), daily(slot)), &mut closed);
         closed.drain(..).for_each(|slot| state.update(&spec, &slot));
     }
     let shapes = PartShapes::default();
@@ -152,7 +153,7 @@ proptest! {
         let mut features = [0.0; FEATURES];
         for (value, step) in readings {
             time += step;
-            state.observe(&spec, EventTime(time), value, &[], &mut closed);
+            state.observe(&spec, &Reading::new(EventTime(time), value), &mut closed);
             for slot in closed.drain(..) {
                 state.update(&spec, &slot);
                 prop_assert!(state.scale().is_finite() && state.scale() > 0.0);

@@ -10,8 +10,10 @@ fn spec(interval: i64) -> SeriesSpec {
 /// Places readings `(time, value)` in order; returns the closed slots and the placements.
 fn run(spec: &SeriesSpec, readings: &[(i64, f64)]) -> (Vec<ClosedSlot>, Vec<Placement>) {
     let (mut slots, mut closed) = (Slots::default(), Vec::new());
-    let placements =
-        readings.iter().map(|(time, value)| slots.place(spec, EventTime(*time), *value, &mut closed)).collect();
+    let placements = readings
+        .iter()
+        .map(|(time, value)| slots.place(spec, &Reading::new(EventTime(*time), *value), &mut closed))
+        .collect();
     (closed, placements)
 }
 

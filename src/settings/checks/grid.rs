@@ -1,8 +1,8 @@
 //! Checks of the interval, the season and the longest gap.
 
-use super::super::grid::{Interval, Season, SeriesTtl};
+use super::super::grid::{Interval, Season};
 use super::super::stream::Stream;
-use super::super::values::{Auto, Millis};
+use super::super::values::{Auto, Limit, Millis};
 use super::checker::Checker;
 
 /// Most open slots of a series: it bounds the memory that late readings cost.
@@ -51,6 +51,9 @@ pub fn check(stream: &Stream, table: &mut Checker<'_>) {
                 "remove season, or set an interval",
             );
         }
+    }
+    if let Limit::Set(ahead) = stream.max_ahead {
+        table.range("max_ahead", ahead, Millis(1)..=Millis::days(36_600), "write \"none\" for any time");
     }
     if let Some(readings) = stream.readings_per_slot {
         table.range("readings_per_slot", readings, 1..=1_000_000, "");
@@ -106,7 +109,7 @@ pub fn check_season_and_gap(stream: &Stream, table: &mut Checker<'_>) {
 
 /// A series must not end between two regular observations, or while late ones are awaited.
 fn series_ttl(stream: &Stream, table: &mut Checker<'_>) {
-    let SeriesTtl::After(ttl) = stream.series_ttl else { return };
+    let Limit::Set(ttl) = stream.series_ttl else { return };
     let regular = match stream.interval {
         Interval::Every(interval) => interval.0.saturating_mul(2),
         Interval::Irregular => 1,

@@ -3,9 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::units::{DURATION, SIZE};
-use super::super::{
-    Auto, Footprint, Interval, Limits, Millis, Season, SeriesTtl, Settings, Size, Stream, parse, summary,
-};
+use super::super::{Auto, Footprint, Interval, Limit, Limits, Millis, Season, Settings, Size, Stream, parse, summary};
 use super::{STREAM, assert_report};
 
 #[test]
@@ -100,14 +98,15 @@ fn the_automatic_life_of_a_silent_series_follows_from_the_longest_gap() {
     assert_eq!(every(60).series_ttl_millis(), Some(Millis::days(8).0));
     assert_eq!(every(86_400).series_ttl_millis(), Some(Millis::days(256).0));
     let set = |series_ttl| Stream { series_ttl, ..every(60) }.series_ttl_millis();
-    assert_eq!((set(SeriesTtl::None), set(SeriesTtl::After(Millis::hours(1)))), (None, Some(3_600_000)));
-    for text in ["auto", "none", "90m"] {
+    assert_eq!((set(Limit::None), set(Limit::Set(Millis::hours(1)))), (None, Some(3_600_000)));
+    let read = [("auto", Limit::Auto), ("none", Limit::None), ("90m", Limit::Set(Millis::seconds(5_400)))];
+    for (text, expected) in read {
         let file = format!(
             "[[stream]]\nname = \"s\"\ntopics = [\"t\"]\nvalues = [\"v\"]\ninterval = \"1m\"\n\
              series_ttl = {text:?}\n"
         );
         let settings = parse("f.toml", &file, []).unwrap();
-        assert_eq!(settings.stream[0].series_ttl.to_string(), text);
+        assert_eq!(settings.stream[0].series_ttl, expected);
     }
 }
 

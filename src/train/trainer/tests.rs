@@ -7,7 +7,7 @@ use super::super::device::DeviceChoice;
 use super::super::training_sequence::SequenceBuilder;
 use super::*;
 use crate::nn::{CellKind, Strategy};
-use crate::series::{Aggregation, FEATURES, SeriesSpec};
+use crate::series::{Aggregation, FEATURES, Reading, SeriesSpec};
 use crate::time::{EventTime, Grid};
 
 const HORIZON: usize = 4;
@@ -71,7 +71,8 @@ fn sequences_for(
         let mut builder = SequenceBuilder::new(series.clone(), network, 10_000);
         let mut noise = noise(seed + 1);
         for step in 0..steps {
-            builder.observe(EventTime(step * 60_000), value(step + seed as i64, noise()), &[], None);
+            let value = value(step + seed as i64, noise());
+            builder.observe(&Reading::new(EventTime(step * 60_000), value), None);
         }
         builder.to_sequence()
     };
