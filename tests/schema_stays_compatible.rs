@@ -257,6 +257,7 @@ fn checkpoint() -> TaskCheckpoint {
             replay_from: 1000,
             activations: [(0, 0), (900, 1)].map(|(position, version)| WeightsActivation { position, version }).into(),
             watermarks: vec![CovariateWatermark { position: 1000, oldest: 3, next: 12, digest: 0xDEF }],
+            emit_from: 500,
         },
         fingerprint: 0xABCD,
         topic_fingerprint: Some(TopicFingerprint { offset: 1233, timestamp: 1_700_000_000_000 }),
@@ -265,7 +266,7 @@ fn checkpoint() -> TaskCheckpoint {
 }
 
 #[test]
-fn state_of_layout_4_keeps_its_bytes() {
+fn state_of_layout_5_keeps_its_bytes() {
     let body = checkpoint().to_bytes().expect("a task checkpoint can be written");
     let mut bytes = Vec::new();
     Envelope::new(StateKind::Task, 1234, &body).encode(&mut bytes);

@@ -23,6 +23,7 @@ pub fn samples() -> Vec<Vec<u8>> {
             replay_from: 5,
             activations: [(0, 0), (900, 1)].map(|(position, version)| WeightsActivation { position, version }).into(),
             watermarks: vec![CovariateWatermark { position: 5, oldest: 0, next: 7, digest: u64::MAX }],
+            emit_from: 3,
         },
         fingerprint: u64::MAX,
         topic_fingerprint: Some(TopicFingerprint { offset: 899, timestamp: -5 }),

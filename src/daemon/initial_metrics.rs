@@ -37,6 +37,11 @@ pub fn create(plan: &Plan) {
         metrics::HTTP_REFUSED.counter(&[("reason", reason)]).increment(0);
     }
     metrics::REBALANCES.counter(&[]).increment(0);
+    for topic in plan.topics() {
+        for direction in ["back", "forward"] {
+            metrics::POSITION_JUMPS.counter(&[("topic", &topic), ("direction", direction)]).increment(0);
+        }
+    }
     plan.streams.iter().for_each(create_stream);
 }
 

@@ -99,10 +99,11 @@ impl OpenTransaction {
             self.undo.copy(handle, task, series);
         }
         task.series.mark_dirty(series, offset);
+        let forecasts = offset >= task.emit_from;
         let state = task.series.get_mut(series);
         let placement = state.input.observe(&spec.series, time, value, covariates, &mut self.closed);
         for slot in self.closed.drain(..) {
-            self.forecast_bytes += slot.value.map_or(0, |_| forecast_bytes(spec));
+            self.forecast_bytes += slot.value.filter(|_| forecasts).map_or(0, |_| forecast_bytes(spec));
             self.pending.push(PendingStep { micro_batch: state.queued, task: handle, series, offset, slot });
             state.queued += 1;
         }

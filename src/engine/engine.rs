@@ -146,6 +146,7 @@ impl Engine {
     pub fn resume(&mut self, task: TaskHandle, progress: &TaskProgress) {
         let task = self.tasks.get_mut(task);
         task.position = progress.replay_from;
+        task.emit_from = progress.emit_from;
         task.activations.clone_from(&progress.activations);
         task.covariates.resume(&progress.watermarks);
         let recorded = task.recorded_version(progress.replay_from);
@@ -283,6 +284,11 @@ impl Engine {
     /// The next offset to be read for the task.
     pub fn position(&self, task: TaskHandle) -> i64 {
         self.tasks.get(task).position
+    }
+
+    /// Where the forecasts of the task begin. Input before this offset changes states, and has no other effect.
+    pub fn emit_from(&self, task: TaskHandle) -> i64 {
+        self.tasks.get(task).emit_from
     }
 
     /// The version of the weights that serve the task.

@@ -35,6 +35,8 @@ pub(super) struct Task {
     pub version: u64,
     /// The next offset to be read, the open transaction included.
     pub position: i64,
+    /// Input before this offset is learnt from and not forecast.
+    pub emit_from: i64,
     /// Which weights served from where on, oldest first.
     pub activations: Vec<WeightsActivation>,
     pub covariates: TaskCovariates,
@@ -62,6 +64,7 @@ impl Task {
             stream,
             version: 0,
             position,
+            emit_from: 0,
             activations: Vec::new(),
             covariates: TaskCovariates::default(),
             series: SeriesTable::default(),
@@ -120,7 +123,8 @@ impl Task {
         let replay_from = self.series.dirty_from(snapshots).unwrap_or(self.position);
         let first = self.activations.iter().rposition(|made| made.position <= replay_from).unwrap_or(0);
         let watermarks = self.covariates.watermarks_from(replay_from).to_vec();
-        TaskProgress { replay_from, activations: self.activations[first..].to_vec(), watermarks }
+        let (activations, emit_from) = (self.activations[first..].to_vec(), self.emit_from);
+        TaskProgress { replay_from, activations, watermarks, emit_from }
     }
 }
 

@@ -369,7 +369,7 @@ fn a_task_whose_recorded_weights_are_gone_goes_on_with_the_next_older_ones() {
         &TaskProgress {
             replay_from: 0,
             activations: vec![WeightsActivation { position: 0, version: 7 }],
-            watermarks: Vec::new(),
+            ..TaskProgress::default()
         },
     );
     assert_eq!((engine.recorded_version(task, 0), engine.version(task)), (7, 1));

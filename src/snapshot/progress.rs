@@ -12,6 +12,8 @@ pub struct TaskProgress {
     /// How far the future covariates were read, oldest first. The first one covers `replay_from`, unless nothing had
     /// been read by then.
     pub watermarks: Vec<CovariateWatermark>,
+    /// Where the forecasts begin. Input before this offset is learnt from only: no output follows from it.
+    pub emit_from: i64,
 }
 
 /// From an input position on, the task was served with one version of the weights.

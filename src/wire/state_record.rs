@@ -6,7 +6,7 @@ use super::state_error::StateError;
 const MAGIC: [u8; 4] = *b"FTST";
 /// The layout of envelopes and of task checkpoints. Any change of it increases the number; the parts of a snapshot
 /// count their versions themselves.
-pub const STATE_LAYOUT: u16 = 4;
+pub const STATE_LAYOUT: u16 = 5;
 
 /// Magic, layout, kind, position.
 const HEAD_BYTES: usize = 4 + 2 + 1 + 8;
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn an_envelope_has_the_documented_bytes() {
         let bytes = encoded(StateKind::Series, 0x0102, b"body");
-        assert_eq!(&bytes[..15], b"FTST\x04\x00\x01\x02\x01\0\0\0\0\0\0");
+        assert_eq!(&bytes[..15], b"FTST\x05\x00\x01\x02\x01\0\0\0\0\0\0");
         assert_eq!(&bytes[15..19], b"body");
         assert_eq!(bytes.len(), 23);
         assert_eq!(Envelope::decode(&bytes).unwrap(), Envelope::new(StateKind::Series, 0x0102, b"body"));
@@ -120,7 +120,7 @@ mod tests {
     fn an_unusable_record_is_rejected_with_its_reason() {
         let good = encoded(StateKind::Task, -1, b"");
         assert!(matches!(Envelope::decode(b""), Err(StateError::Short { found: 0, expected: 19 })));
-        assert!(matches!(Envelope::decode(b"FTST\x04\0"), Err(StateError::Short { found: 6, .. })));
+        assert!(matches!(Envelope::decode(b"FTST\x05\0"), Err(StateError::Short { found: 6, .. })));
         assert!(matches!(Envelope::decode(b"{\"some\":\"json\"}......."), Err(StateError::Magic)));
         let mut newer = good.clone();
         newer[4] = 9;

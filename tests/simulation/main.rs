@@ -15,6 +15,7 @@ mod outcome;
 mod replica;
 mod restore_tests;
 mod scenario;
+mod start_tests;
 mod world;
 
 use std::any::Any;
@@ -65,6 +66,8 @@ totals! {
     activations: "weight activations",
     /// Positions from which on more future covariates were seen.
     watermarks: "covariate watermarks",
+    /// Partitions whose older input was learnt from and not forecast.
+    warm_ups: "warm-ups",
     commits: "commits",
     forecasts: "forecasts",
     rejected: "rejected records",
@@ -127,7 +130,8 @@ fn the_simulation_commits_what_a_run_without_faults_commits() {
     match simulate(first, seeds, setting("FORETIDE_SIMULATION_THREADS", cores)) {
         Ok(totals) => {
             println!("simulation: {totals}; {:.1} s", clock.monotonic_micros() as f64 / 1e6);
-            assert!(totals.forecasts > 0 && totals.watermarks > 0, "the simulation exercises nothing");
+            let exercised = [totals.forecasts, totals.watermarks, totals.warm_ups];
+            assert!(exercised.iter().all(|count| *count > 0), "the simulation exercises nothing");
         }
         Err((seed, difference)) => {
             println!("simulation: seed {seed} differs: {difference}");

@@ -13,6 +13,7 @@ use foretide::{
     },
     engine::{Acceptance, Engine, Observation, ServedWeights, TaskHandle, TaskId},
     nn::{Network, Weights},
+    snapshot::TaskProgress,
     wire::{Decoder, Rejection, dead_letter},
 };
 
@@ -23,6 +24,8 @@ pub struct Changes {
     pub activations: BTreeMap<i32, BTreeMap<i64, u64>>,
     /// The next offset of the future-covariate topic that was not seen yet.
     pub watermarks: BTreeMap<i32, BTreeMap<i64, i64>>,
+    /// The input position at which the forecasts begin.
+    pub starts: BTreeMap<i32, i64>,
 }
 
 /// What a run commits: the forecasts in order, by input partition and series, and the rejected records. When the topic
@@ -91,6 +94,8 @@ impl Output {
     ) {
         let id = TaskId { stream: STREAM.into(), topic: INPUT.into(), partition };
         let task = engine.open(id, 0).unwrap();
+        let start = changes.starts.get(&partition).copied().unwrap_or(0);
+        engine.resume(task, &TaskProgress { emit_from: start, ..TaskProgress::default() });
         let mut decoder = Decoder::new(stream.decode.clone()).unwrap();
         let mut writer = ForecastWriter::default();
         for record in cluster.committed_records(INPUT, partition) {
@@ -114,7 +119,7 @@ impl Output {
                     other => assert_eq!(other, Acceptance::Accepted),
                 },
             );
-            if let Some(rejection) = decoded.err().or(rejection) {
+            if let Some(rejection) = decoded.err().or(rejection).filter(|_| record.offset >= start) {
                 let place = (INPUT.to_owned(), partition, record.offset);
                 self.rejected.insert(place, rejection.reason.label().to_owned());
             }

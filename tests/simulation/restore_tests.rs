@@ -19,31 +19,33 @@ use foretide::{
         status::Status,
     },
     env::{Clock, ManualClock},
-    wire::{Envelope, StateKey, StateKind},
+    settings::Start,
+    wire::{Envelope, StateKey, StateKind, TaskCheckpoint},
 };
 
-struct Fixture {
-    cluster: MemoryCluster,
-    plan: Arc<Plan>,
-    clock: Arc<ManualClock>,
+pub struct Fixture {
+    pub cluster: MemoryCluster,
+    pub plan: Arc<Plan>,
+    pub clock: Arc<ManualClock>,
 }
 
 impl Fixture {
-    fn new(change: impl Fn(&mut Plan)) -> Self {
+    pub fn new(change: impl Fn(&mut Plan)) -> Self {
         let mut random = Pcg64Mcg::seed_from_u64(5);
         let cluster = scenario::cluster(&mut random);
         let mut plan = scenario::plan(&mut random, cluster.partitions(STATE).unwrap().unwrap());
         plan.standby_bytes = 0;
+        plan.streams[0].start = Start::Earliest;
         change(&mut plan);
         Self { cluster, plan: Arc::new(plan), clock: Arc::default() }
     }
 
-    fn partitions(&self) -> i32 {
+    pub fn partitions(&self) -> i32 {
         self.cluster.partitions(INPUT).unwrap().unwrap()
     }
 
     /// A reading of each of six series in each of some minutes.
-    fn append(&self, minutes: std::ops::Range<i64>) {
+    pub fn append(&self, minutes: std::ops::Range<i64>) {
         self.append_of(minutes, 0..6);
     }
 
@@ -59,7 +61,7 @@ impl Fixture {
         }
     }
 
-    fn join(&self, id: &str) -> (Shard, MemoryCluster) {
+    pub fn join(&self, id: &str) -> (Shard, MemoryCluster) {
         let process = self.cluster.process();
         let clock: Arc<dyn Clock> = self.clock.clone();
         let (broker, status) = (Arc::new(process.clone()), Arc::new(Status::default()));
@@ -67,7 +69,7 @@ impl Fixture {
     }
 
     /// Polls until nothing is left to do.
-    fn settle(&self, shards: &mut [&mut Shard]) {
+    pub fn settle(&self, shards: &mut [&mut Shard]) {
         let mut quiet = 0;
         for _ in 0..2_000 {
             self.clock.advance_millis(500);
@@ -80,7 +82,7 @@ impl Fixture {
         panic!("the shards never come to rest");
     }
 
-    fn reference(&self) -> Output {
+    pub fn reference(&self) -> Output {
         let stream = &self.plan.streams[0];
         Output::reference(&self.cluster, stream, &Default::default(), &Changes::default())
     }
@@ -99,6 +101,18 @@ impl Fixture {
         found
     }
 
+    /// The recorded starts of the partitions.
+    pub fn starts(&self) -> BTreeMap<i32, i64> {
+        let records = (0..self.plan.state_partitions).flat_map(|number| self.cluster.committed_records(STATE, number));
+        let start = |record: crate::memory::StoredRecord| {
+            let StateKey::Task { partition, .. } = StateKey::parse(&record.key?).ok()? else { return None };
+            let payload = record.payload?;
+            let envelope = Envelope::decode(&payload).ok()?;
+            Some((partition, TaskCheckpoint::from_bytes(envelope.body).ok()?.progress.emit_from))
+        };
+        records.filter_map(start).collect()
+    }
+
     /// The highest offset at which a partition of the input ends.
     fn input_end(&self) -> i64 {
         let end = |number| self.cluster.offsets(&Partition { topic: INPUT.into(), number }).unwrap().end;
@@ -113,7 +127,7 @@ impl Fixture {
     }
 
     /// A shard that joins, does what there is to do, and leaves or is killed.
-    fn run_once(&self, id: &str, killed: bool) {
+    pub fn run_once(&self, id: &str, killed: bool) {
         let (mut shard, process) = self.join(id);
         self.settle(&mut [&mut shard]);
         if killed {

@@ -5,18 +5,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rdkafka::consumer::Consumer;
 use rdkafka::topic_partition_list::Offset;
 
+use super::contexts::ConsumerCallbacks;
 use super::deadline::monotonic_micros;
+use super::error_recovery;
 use super::member::KafkaMember;
 use super::metadata::MetadataClient;
 use super::offset_query;
 use super::options::KafkaOptions;
 use super::producer::{KafkaPublisher, TransactionalProducer};
 use super::reader::KafkaReader;
-use super::reader_pool::ReaderPool;
+use super::reader_pool::{ReaderClient, ReaderPool};
 use crate::broker::client::{
-    Broker, Isolation, Member, OffsetRange, Publisher, Reader, StartPosition, TopicSettings, TopicSpec,
+    Broker, CommittedOffset, Isolation, Member, OffsetRange, Publisher, Reader, StartPosition, TopicSettings, TopicSpec,
 };
 use crate::broker::errors::Result;
 use crate::broker::records::Partition;
@@ -120,6 +123,17 @@ impl Broker for KafkaBroker {
                 _ => Ok(offset_query::ends(client, partitions, left)?.first().copied().unwrap_or(0)),
             }
         })
+    }
+
+    fn group_offsets(&self, group: &str, partitions: &[Partition]) -> Result<Vec<Option<CommittedOffset>>> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let operation = format!("reading the offsets of group {group}");
+        let created = self.options.group_query(group).create_with_context(ConsumerCallbacks::default());
+        let client: ReaderClient = created.map_err(|error| error_recovery::broker_error(&operation, &error))?;
+        offset_query::committed(&client, partitions, self.options.request_timeout)
+            .map_err(|error| client.context().last_error.explain(&operation, &error))
     }
 
     fn topic_settings(&self, topics: &[String]) -> Result<Vec<Option<TopicSettings>>> {

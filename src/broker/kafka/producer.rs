@@ -7,16 +7,15 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::contexts::ProducerCallbacks;
-use super::convert::partition_list;
 use super::deadline::Deadline;
 use super::error_recovery::{self, RecoveryAction};
 use super::options::KafkaOptions;
 use crate::broker::client::Publisher;
 use crate::broker::errors::{BrokerError, Result};
-use crate::broker::records::{Partition, ProducerRecord};
+use crate::broker::records::ProducerRecord;
 use crate::broker::transaction_state::TransactionState;
 
 /// Pause between two looks at the producer. librdkafka's own waits beside a polling thread take 100 ms each.
@@ -204,7 +203,7 @@ impl TransactionalProducer {
     /// Commits the transaction together with `offsets`, under the group generation in `metadata`.
     pub(super) fn commit(
         &mut self,
-        offsets: &[(Partition, i64)],
+        offsets: TopicPartitionList,
         metadata: Option<&Arc<ConsumerGroupMetadata>>,
     ) -> Result<()> {
         self.state.require_open()?;
@@ -217,14 +216,13 @@ impl TransactionalProducer {
         result
     }
 
-    fn try_commit(&self, offsets: &[(Partition, i64)], metadata: Option<&Arc<ConsumerGroupMetadata>>) -> Result<()> {
-        if !offsets.is_empty() {
+    fn try_commit(&self, offsets: TopicPartitionList, metadata: Option<&Arc<ConsumerGroupMetadata>>) -> Result<()> {
+        if offsets.count() > 0 {
             let Some(metadata) = metadata else {
                 return Err(BrokerError::Aborted("committing offsets without a group membership".into()));
             };
             // The brokers receive the records meanwhile.
-            let offsets = offsets.iter().map(|(partition, offset)| (partition, Offset::Offset(*offset)));
-            let list = Arc::new(partition_list(offsets)?);
+            let list = Arc::new(offsets);
             self.retry("committing offsets", &self.acknowledged, |left| self.send_offsets(&list, metadata, left))?;
         }
         let callbacks = self.callbacks();
@@ -293,7 +291,7 @@ impl Publisher for KafkaPublisher {
     fn publish(&mut self, records: &[ProducerRecord<'_>]) -> Result<()> {
         self.producer.begin()?;
         let sent = records.iter().try_for_each(|record| self.producer.send(*record));
-        let committed = sent.and_then(|()| self.producer.commit(&[], None));
+        let committed = sent.and_then(|()| self.producer.commit(TopicPartitionList::new(), None));
         if let Err(error) = committed {
             // The first error says what failed; an error of the abort would only repeat it.
             if let Err(second) = self.producer.abort() {

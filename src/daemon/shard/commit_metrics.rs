@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::transaction::OpenTransaction;
-use crate::broker::{Partition, Record};
 use crate::daemon::forecasts::ForecastTimes;
 use crate::daemon::initial_metrics::{METHODS, interval_label};
 use crate::daemon::partition_task::PartitionTask;
@@ -99,7 +98,7 @@ impl CommittedTransaction<'_> {
             let name: &str = &self.plan.streams[rejected.stream].engine.name;
             let batch = &self.input.inbox[rejected.batch];
             if let Some(record) = batch.get(rejected.record) {
-                record_dead_letter(name, &rejected.rejection, &batch.partition, record, self.times.committed);
+                refusals::warn(name, &rejected.rejection, &batch.partition, record, self.times.committed);
             }
             let (records, refused, last) = &mut newest[rejected.stream];
             if rejected.rejection.reason.is_refusal() {
@@ -107,6 +106,10 @@ impl CommittedTransaction<'_> {
             } else {
                 *records = records.saturating_sub(1);
             }
+            if rejected.warm_up {
+                continue;
+            }
+            count_dead_letter(name, &rejected.rejection);
             works[rejected.stream].dead_letters += 1;
             match rejected.rejection.reason {
                 RejectionReason::Late => {
@@ -166,14 +169,14 @@ pub fn clear_covariate_dead_letters(plan: &Plan, tasks: &mut [PartitionTask], ou
         let stream: &str = &plan.streams[task.stream].engine.name;
         if let Some(feed) = task.feed.as_mut().filter(|_| output.moved(task.handle)) {
             for rejected in feed.dead_letters.drain(..) {
-                record_dead_letter(stream, &rejected.rejection, &feed.partition, rejected.record(), now);
+                refusals::warn(stream, &rejected.rejection, &feed.partition, rejected.record(), now);
+                count_dead_letter(stream, &rejected.rejection);
             }
         }
     }
 }
 
-fn record_dead_letter(stream: &str, rejection: &Rejection, partition: &Partition, record: Record<'_>, now: u64) {
-    refusals::warn(stream, rejection, partition, record, now);
+fn count_dead_letter(stream: &str, rejection: &Rejection) {
     metrics::DEAD_LETTERS.counter(&[("stream", stream), ("reason", rejection.reason.label())]).increment(1);
 }
 

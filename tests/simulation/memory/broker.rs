@@ -9,7 +9,7 @@ use super::{
 use foretide::broker::Partition;
 use foretide::broker::Result;
 use foretide::broker::{
-    Broker, Isolation, Member, OffsetRange, Publisher, Reader, StartPosition, TopicSettings, TopicSpec,
+    Broker, CommittedOffset, Isolation, Member, OffsetRange, Publisher, Reader, StartPosition, TopicSettings, TopicSpec,
 };
 
 impl Broker for MemoryCluster {
@@ -51,6 +51,13 @@ impl Broker for MemoryCluster {
     fn offset_at(&self, partition: &Partition, millis: i64) -> Result<i64> {
         self.faults().strike(Operation::Offsets)?;
         Ok(self.lock().log(&partition.topic, partition.number)?.offset_at(millis))
+    }
+
+    fn group_offsets(&self, group: &str, partitions: &[Partition]) -> Result<Vec<Option<CommittedOffset>>> {
+        self.faults().strike(Operation::Offsets)?;
+        let state = self.lock();
+        let group = state.groups.get(group);
+        Ok(partitions.iter().map(|partition| group.and_then(|group| group.committed(partition))).collect())
     }
 
     fn topic_settings(&self, topics: &[String]) -> Result<Vec<Option<TopicSettings>>> {

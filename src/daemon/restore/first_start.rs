@@ -1,0 +1,59 @@
+//! Where reading and forecasting begin in a partition that the group has never read.
+//!
+//! Forecasts begin where the stream's `start` says. Reading begins before that, by the rule of [`Rebuild`]: what is
+//! older is learnt from and has no other effect (a warm-up). The first commit records both, the position of the group
+//! and `emit_from` in the task checkpoint, so that no later start decides again.
+
+use super::rebuild::Rebuild;
+use crate::broker::{Broker, BrokerError, Partition, stable_end};
+use crate::daemon::plan::StreamPlan;
+use crate::daemon::sizing;
+use crate::settings::Start;
+
+/// Bytes of the forecasts that `start = "auto"` writes of a topic's past, about.
+const AUTO_BYTES: u64 = 32 << 20;
+
+/// Where a stream begins in a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FirstStart {
+    /// The first offset that is read.
+    pub read_from: i64,
+    /// The first offset that is forecast.
+    pub emit_from: i64,
+}
+
+impl FirstStart {
+    /// Applies `start` to a partition. `wall` is the present time in milliseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// The broker's.
+    pub fn find(
+        broker: &dyn Broker,
+        stream: &StreamPlan,
+        start: Start,
+        partition: &Partition,
+        wall: i64,
+    ) -> Result<Self, BrokerError> {
+        let oldest = broker.offsets(partition)?.start;
+        let emit_from = match start {
+            Start::Earliest => oldest,
+            Start::Latest => stable_end(broker, partition)?,
+            Start::At(time) => broker.offset_at(partition, time.0)?,
+            Start::Back(duration) => broker.offset_at(partition, wall.saturating_sub(duration.0))?,
+            Start::Auto => {
+                let partitions = broker.partitions(&partition.topic)?.unwrap_or(1);
+                stable_end(broker, partition)? - auto_records(stream, partitions)
+            }
+        };
+        let emit_from = emit_from.max(oldest);
+        let read_from = Rebuild::find(broker, partition, &stream.engine.series, emit_from)?.from;
+        Ok(Self { read_from, emit_from })
+    }
+}
+
+/// Records of each of so many partitions whose forecasts take [`AUTO_BYTES`] together.
+fn auto_records(stream: &StreamPlan, partitions: i32) -> i64 {
+    let record = sizing::forecast_bytes(&stream.engine) * stream.decode.values.len().max(1) as u64;
+    let records = AUTO_BYTES / record.max(1) / u64::from(partitions.unsigned_abs().max(1));
+    i64::try_from(records.max(1)).unwrap_or(i64::MAX)
+}
