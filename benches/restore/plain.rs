@@ -79,6 +79,10 @@ impl Broker for Plain {
         self.inner.group_offsets(group, partitions)
     }
 
+    fn group_members(&self, group: &str) -> Result<usize, BrokerError> {
+        self.inner.group_members(group)
+    }
+
     fn topic_settings(&self, topics: &[String]) -> Result<Vec<Option<TopicSettings>>, BrokerError> {
         self.inner.topic_settings(topics)
     }

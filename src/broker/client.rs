@@ -91,7 +91,16 @@ pub trait Reader: Send {
 pub trait Publisher: Send {
     /// Writes all records in one transaction. `BrokerError::Fenced` if a newer publisher has the same transactional
     /// id.
-    fn publish(&mut self, records: &[ProducerRecord<'_>]) -> Result<()>;
+    fn publish(&mut self, records: &[ProducerRecord<'_>]) -> Result<()> {
+        self.publish_with_offsets(records, "", &[])
+    }
+    /// Writes all records in one transaction that also sets positions of a group, which must have no members.
+    fn publish_with_offsets(
+        &mut self,
+        records: &[ProducerRecord<'_>],
+        group: &str,
+        positions: &[(Partition, CommittedOffset)],
+    ) -> Result<()>;
 }
 
 /// The position at which a reader starts.
@@ -165,6 +174,8 @@ pub trait Broker: Send + Sync {
     /// The committed position of a group in each partition, in order, for those who are no member of it. Transactions
     /// that are open may still change them.
     fn group_offsets(&self, group: &str, partitions: &[Partition]) -> Result<Vec<Option<CommittedOffset>>>;
+    /// How many live members a group has.
+    fn group_members(&self, group: &str) -> Result<usize>;
     /// The settings of each topic, in order; `None` where the topic does not exist or the cluster does not let us see
     /// its settings.
     fn topic_settings(&self, topics: &[String]) -> Result<Vec<Option<TopicSettings>>>;

@@ -47,6 +47,9 @@ pub fn create(plan: &Plan) {
 
 fn create_stream(plan: &StreamPlan) {
     let stream = ("stream", &*plan.engine.name);
+    for topic in &plan.topics {
+        metrics::SPLIT_SERIES.counter(&[stream, ("topic", topic)]).increment(0);
+    }
     COUNTERS.iter().for_each(|counter| counter.counter(&[stream]).increment(0));
     metrics::DEGRADED.gauge(&[stream]).set(0.0);
     for (_, reason) in RejectionReason::ALL {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use crate::{engine::StreamSpec, settings::Start, train::TrainSpec, wire::DecodeSpec};
+use crate::{engine::StreamSpec, settings::ForecastStart, train::TrainSpec, wire::DecodeSpec};
 
 /// What shards, trainer and lag monitor need of the configuration.
 #[derive(Debug, Clone)]
@@ -47,7 +47,7 @@ pub struct StreamPlan {
     /// The input topics.
     pub topics: Vec<String>,
     /// Where forecasts begin in a partition that the group has never read.
-    pub start: Start,
+    pub start: ForecastStart,
     /// Where its future covariates come from, if it has some.
     pub future_covariates: Option<FutureCovariatesPlan>,
     /// The topic of the forecasts.

@@ -24,6 +24,7 @@ use super::{
     model_subscription::ModelSubscription,
     plan::Plan,
     restore::{RestoreInputs, RestoreSchedule, RestoreStats, commit_metadata, group_positions},
+    split_series::WATCHED_SERIES,
     status::Status,
     topics,
 };
@@ -305,7 +306,14 @@ impl Shard {
             wall: self.clock.wall_millis(),
         };
         let progress = self.restores.advance(&mut inputs, &mut *self.membership.member)?;
-        if progress.ready || progress.advanced && self.telemetry.is_due(now) {
+        for partition in &progress.ready {
+            let assigned = self.restores.partitions.get(partition);
+            for task in assigned.into_iter().flat_map(|assigned| &assigned.tasks) {
+                let series = self.engine.keys_from(task.handle, 0).take(WATCHED_SERIES);
+                self.telemetry.status.split_series.observe(&self.plan.streams[task.stream], partition, series, now);
+            }
+        }
+        if !progress.ready.is_empty() || progress.advanced && self.telemetry.is_due(now) {
             self.telemetry.report(&self.restores, &self.engine, self.clock.monotonic_micros());
             self.restores.log_progress(&self.engine);
         }

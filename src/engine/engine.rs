@@ -231,7 +231,7 @@ impl Engine {
         self.stepper.run(&mut self.open.pending, &self.streams, &mut self.tasks, emit, &mut transaction);
         for (handle, task) in self.tasks.iter_mut() {
             let Some(before) = &task.rollback_point else { continue };
-            let from = before.position;
+            let (from, series_before) = (before.position, before.series);
             let each = task.snapshots_each_transaction;
             let checkpoint_due = each || before.activations != task.activations.len() || task.covariates.is_dirty();
             let share = if each { 1.0 } else { snapshot_share };
@@ -245,7 +245,9 @@ impl Engine {
                 Snapshot { task: handle, series: Arc::clone(&series.key), position: task.position, body }
             }));
             let (to, progress) = (task.position, task.progress(due));
-            transaction.tasks.push(TaskAdvance { task: handle, from, to, snapshots: due, checkpoint_due, progress });
+            let snapshots = due;
+            let advance = TaskAdvance { task: handle, from, to, series_before, snapshots, checkpoint_due, progress };
+            transaction.tasks.push(advance);
             if !emit {
                 task.rollback_point = None;
             }
@@ -309,6 +311,11 @@ impl Engine {
     /// The key of a series of a task.
     pub fn key(&self, task: TaskHandle, series: u32) -> &str {
         &self.tasks.get(task).series.get(series).key
+    }
+
+    /// The keys of the series of a task from an index on, in the order of their creation or restore.
+    pub fn keys_from(&self, task: TaskHandle, first: usize) -> impl Iterator<Item = &str> {
+        self.tasks.get(task).series.iter().skip(first).map(|series| &*series.key)
     }
 
     /// The keys of all series of a task.

@@ -75,6 +75,8 @@ pub struct TaskAdvance {
     pub from: i64,
     /// The offset after the last one.
     pub to: i64,
+    /// How many series the task had before. Those it has created follow them.
+    pub series_before: usize,
     /// How many of the task's series are in [`Transaction::snapshots`].
     pub snapshots: usize,
     /// Whether the transaction must write the task's checkpoint: other weights began to serve, or more of the future

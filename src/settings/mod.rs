@@ -35,7 +35,7 @@ pub use problem::{Problem, Problems};
 pub use record::{Format, Key, Time, TimeFormat};
 pub use root::Settings;
 pub use secret::Secret;
-pub use start::Start;
+pub use start::ForecastStart;
 pub use stream::{
     Anomaly, Cell, Device, FutureCovariates, Model, Outputs, Strategy, Stream, StreamLimits, Target, Training,
 };

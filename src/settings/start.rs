@@ -12,7 +12,7 @@ use crate::time::EventTime;
 /// Where the forecasts of a stream begin in a partition that its application has never read. Older records are learnt
 /// from without being forecast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
+pub enum ForecastStart {
     /// Near the end: with the newest records, bounded by the bytes of their forecasts.
     Auto,
     /// With the oldest record.
@@ -25,7 +25,7 @@ pub enum Start {
     Back(Millis),
 }
 
-impl Start {
+impl ForecastStart {
     const WORDS: [(&'static str, Self); 3] =
         [("auto", Self::Auto), ("earliest", Self::Earliest), ("latest", Self::Latest)];
 
@@ -37,7 +37,7 @@ impl Start {
     }
 }
 
-impl fmt::Display for Start {
+impl fmt::Display for ForecastStart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Auto => f.write_str("auto"),
@@ -52,13 +52,13 @@ impl fmt::Display for Start {
     }
 }
 
-impl Serialize for Start {
+impl Serialize for ForecastStart {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl Setting for Start {
+impl Setting for ForecastStart {
     fn read(entry: Entry, reader: &mut Reader) -> Option<Self> {
         let expected = "\"auto\", \"earliest\", \"latest\", a time in RFC 3339, or a duration back from now";
         let text = reader.text(&entry, expected)?;

@@ -3,7 +3,7 @@
 use super::declare::{table, words};
 use super::grid::{Aggregation, Interval, Season};
 use super::record::{Format, Key, Time};
-use super::start::Start;
+use super::start::ForecastStart;
 use super::values::{Auto, Date, Millis, Size};
 use crate::time::EventTime;
 
@@ -85,7 +85,7 @@ table! {
         /// Input topics.
         pub topics: Vec<String> = Vec::new(),
         /// Where forecasts begin in a partition that the application has never read.
-        pub start: Start = Start::Auto,
+        pub start: ForecastStart = ForecastStart::Auto,
         /// Encoding of the value of a record.
         pub format: Format = Format::Json,
         /// CSV: names of the columns, in order.

@@ -5,6 +5,7 @@ mod generated;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod offsets;
+mod start;
 mod support;
 mod topics;
 

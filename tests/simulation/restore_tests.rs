@@ -19,7 +19,7 @@ use foretide::{
         status::Status,
     },
     env::{Clock, ManualClock},
-    settings::Start,
+    settings::ForecastStart,
     wire::{Envelope, StateKey, StateKind, TaskCheckpoint},
 };
 
@@ -35,7 +35,7 @@ impl Fixture {
         let cluster = scenario::cluster(&mut random);
         let mut plan = scenario::plan(&mut random, cluster.partitions(STATE).unwrap().unwrap());
         plan.standby_bytes = 0;
-        plan.streams[0].start = Start::Earliest;
+        plan.streams[0].start = ForecastStart::Earliest;
         change(&mut plan);
         Self { cluster, plan: Arc::new(plan), clock: Arc::default() }
     }
@@ -88,7 +88,7 @@ impl Fixture {
     }
 
     /// Keys and positions of the newest snapshots of series in the state topic.
-    fn stored(&self) -> BTreeMap<String, i64> {
+    pub fn stored(&self) -> BTreeMap<String, i64> {
         let records = (0..self.plan.state_partitions).flat_map(|number| self.cluster.committed_records(STATE, number));
         let mut found = BTreeMap::new();
         for record in records {

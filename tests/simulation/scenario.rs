@@ -13,7 +13,7 @@ use foretide::{
     forecast::{ForecastSpec, StreamPrior},
     nn::{CellKind, NetworkSpec, Strategy},
     series::{Aggregation, Calendar, ExtraFeatures, FEATURES, FutureCovariateSpec, ScaleEstimate, SeriesSpec, Target},
-    settings::{Millis, Start},
+    settings::{ForecastStart, Millis},
     time::{EventTime, Grid},
     wire::{DecodeSpec, Format, KeySource, TimeFormat, TimeSource},
 };
@@ -140,7 +140,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
             future_covariates: has_covariates.then(|| future_covariates_plan(&decode, keyed)),
             decode,
             topics: vec![INPUT.into()],
-            start: Start::Earliest,
+            start: ForecastStart::Earliest,
             forecasts_topic: FORECASTS.into(),
             training: None,
         }],
@@ -162,12 +162,12 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
 }
 
 /// Half of the runs forecast all input. The others begin in its middle, and learn from what is older.
-fn start(random: &mut Pcg64Mcg) -> Start {
+fn start(random: &mut Pcg64Mcg) -> ForecastStart {
     match random.random_range(0..8) {
-        0..4 => Start::Earliest,
-        4 | 5 => Start::Latest,
-        6 => Start::At(EventTime(random.random_range(0..60) * MINUTE)),
-        _ => Start::Back(Millis(random.random_range(0..5) * MINUTE)),
+        0..4 => ForecastStart::Earliest,
+        4 | 5 => ForecastStart::Latest,
+        6 => ForecastStart::At(EventTime(random.random_range(0..60) * MINUTE)),
+        _ => ForecastStart::Back(Millis(random.random_range(0..5) * MINUTE)),
     }
 }
 

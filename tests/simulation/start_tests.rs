@@ -1,9 +1,15 @@
 //! Where forecasts begin: at a first start, on added partitions, and after somebody has set a position by hand.
 
+use std::sync::Arc;
+
 use foretide::{
-    broker::{Broker, Partition},
-    daemon::shard::PollOutcome,
-    settings::{Millis, Start},
+    broker::{Broker, Partition, TopicSpec},
+    daemon::{
+        plan::Plan,
+        reset::{Reset, ResetError},
+        shard::PollOutcome,
+    },
+    settings::{ForecastStart, Millis},
     time::EventTime,
 };
 
@@ -26,13 +32,13 @@ fn reference(fixture: &Fixture) -> (Output, Changes) {
 /// What is older than the start is learnt from, through a kill in the middle of it, and never forecast.
 #[test]
 fn a_first_start_learns_from_older_input_and_forecasts_from_its_start() {
-    let all = 40 * MINUTE;
+    let advance = |fixture: &Fixture, minutes: u64| fixture.clock.advance_millis(minutes * MINUTE as u64);
     for (start, first_minute) in [
-        (Start::Earliest, 0),
-        (Start::Auto, 0),
-        (Start::Latest, 40),
-        (Start::At(EventTime(25 * MINUTE)), 25),
-        (Start::Back(Millis(10 * MINUTE)), 30),
+        (ForecastStart::Earliest, 0),
+        (ForecastStart::Auto, 0),
+        (ForecastStart::Latest, 40),
+        (ForecastStart::At(EventTime(25 * MINUTE)), 25),
+        (ForecastStart::Back(Millis(10 * MINUTE + 1_000)), 30),
     ] {
         for polls in [0, 3, 6, 9, 100] {
             let fixture = Fixture::new(|plan| {
@@ -40,16 +46,18 @@ fn a_first_start_learns_from_older_input_and_forecasts_from_its_start() {
                 (plan.max_transaction_records, plan.max_poll_records) = (20, 20);
             });
             fixture.append(0..40);
-            fixture.clock.advance_millis(all);
+            advance(&fixture, 40);
             let (mut shard, process) = fixture.join("first");
-            (0..polls).for_each(|_| drop(shard.poll().unwrap()));
+            for _ in 0..polls {
+                shard.poll().unwrap();
+            }
             process.faults().crash();
             drop(shard);
             fixture.cluster.expire("first");
             if polls > 0 {
                 // Neither what comes now nor the time that passes moves the recorded start.
                 fixture.append(40..45);
-                fixture.clock.advance_millis(20 * MINUTE);
+                advance(&fixture, 20);
             }
             let (mut shard, _) = fixture.join("second");
             fixture.settle(&mut [&mut shard]);
@@ -69,7 +77,7 @@ fn a_first_start_learns_from_older_input_and_forecasts_from_its_start() {
 /// A start is recorded although no record has come since: what comes while nobody runs is forecast.
 #[test]
 fn a_start_is_recorded_before_any_input_comes() {
-    let fixture = Fixture::new(|plan| plan.streams[0].start = Start::Latest);
+    let fixture = Fixture::new(|plan| plan.streams[0].start = ForecastStart::Latest);
     let (mut shard, process) = fixture.join("first");
     for _ in 0..20 {
         fixture.clock.advance_millis(500);
@@ -87,7 +95,7 @@ fn a_start_is_recorded_before_any_input_comes() {
 /// start is the latest one and nobody ran when it was added.
 #[test]
 fn an_added_partition_is_forecast_from_its_oldest_record() {
-    let fixture = Fixture::new(|plan| plan.streams[0].start = Start::Latest);
+    let fixture = Fixture::new(|plan| plan.streams[0].start = ForecastStart::Latest);
     let before = fixture.partitions();
     fixture.append(0..20);
     let (mut shard, _) = fixture.join("first");
@@ -160,5 +168,85 @@ fn a_position_that_is_set_forward_by_hand_skips_and_learns() {
         let written = &written.forecasts[series];
         assert!(written.len() < all.len());
         assert!(written.iter().all(|forecast| all.contains(forecast)), "the state is that of all input");
+    }
+}
+
+/// `foretide reset`: forecasts begin again from a time, as those of an engine that begins there, through a kill and a
+/// cold restart; nothing of the former states comes back. It refuses while an instance runs.
+#[test]
+fn a_reset_forecasts_again_from_a_time_and_refuses_while_an_instance_runs() {
+    for (from, minute) in
+        [(ForecastStart::Earliest, 0), (ForecastStart::At(EventTime(20 * MINUTE)), 20), (ForecastStart::Latest, 40)]
+    {
+        let fixture = Fixture::new(|plan| plan.checkpoint_interval = 1_000_000);
+        fixture.append(0..40);
+        let (mut shard, _) = fixture.join("first");
+        fixture.settle(&mut [&mut shard]);
+        let (streams, cluster) = ([0].into(), &fixture.cluster);
+        let refused = Reset::find(cluster, &fixture.plan, &streams, from, 0).unwrap_err();
+        assert!(matches!(refused, ResetError::Running { members: 1, .. }), "{refused}");
+        shard.leave().unwrap();
+        let before = Output::committed(cluster);
+
+        let reset = Reset::find(cluster, &fixture.plan, &streams, from, 0).unwrap();
+        assert_eq!((reset.partitions.len(), reset.deleted()), (fixture.partitions() as usize, 6));
+        assert_eq!(Output::committed(cluster), before, "finding out changes nothing");
+        reset.apply(cluster, &fixture.plan).unwrap();
+        assert!(fixture.stored().is_empty());
+        for (id, killed) in [("second", true), ("third", false)] {
+            let (mut shard, process) = fixture.join(id);
+            if killed {
+                for _ in 0..4 {
+                    shard.poll().unwrap();
+                }
+                process.faults().crash();
+                cluster.expire(id);
+            } else {
+                fixture.settle(&mut [&mut shard]);
+                shard.leave().unwrap();
+            }
+        }
+        let (again, changes) = reference(&fixture);
+        let each = 6 / i64::from(fixture.partitions());
+        assert!(changes.starts.values().all(|start| *start / each == minute), "{changes:?}");
+        for (series, written) in Output::committed(cluster).forecasts {
+            let again = again.forecasts.get(&series).map_or(&[][..], Vec::as_slice);
+            assert_eq!(written, [&before.forecasts[&series][..], again].concat(), "{series:?} from {from}");
+        }
+    }
+}
+
+/// A stream is removed, others read its topic on, and it is added again: it learns from what it missed and does not
+/// forecast that. Alone on its topic, it goes on where it stopped.
+#[test]
+fn a_stream_that_is_added_again_learns_from_what_it_missed() {
+    const OTHER: &str = "other-out";
+    for alone in [false, true] {
+        let mut fixture = Fixture::new(|plan| plan.checkpoint_interval = 0);
+        let spec = TopicSpec { name: OTHER.into(), partitions: 1, compacted: false, max_record_bytes: 1 << 20 };
+        fixture.cluster.create(&spec).unwrap();
+        let mut other = fixture.plan.streams[0].clone();
+        (other.engine.name, other.forecasts_topic) = ("other".into(), OTHER.into());
+        let without = Arc::clone(&fixture.plan);
+        let streams = if alone { vec![other] } else { vec![without.streams[0].clone(), other] };
+        let with = Arc::new(Plan { streams, ..(*without).clone() });
+        for (plan, minutes) in [(&with, 0..40), (&without, 40..60), (&with, 60..80)] {
+            fixture.append(minutes);
+            if alone && Arc::ptr_eq(plan, &without) {
+                continue;
+            }
+            fixture.plan = Arc::clone(plan);
+            let (mut shard, _) = fixture.join("only");
+            fixture.settle(&mut [&mut shard]);
+            shard.leave().unwrap();
+        }
+        let whole = Output::reference(&fixture.cluster, &without.streams[0], &Default::default(), &Changes::default());
+        let whole: Vec<String> = whole.forecasts.into_values().flatten().collect();
+        let written = fixture.cluster.committed_records(OTHER, 0).into_iter();
+        let written: Vec<String> = written.map(|record| String::from_utf8(record.payload.unwrap()).unwrap()).collect();
+        let renamed = |forecast: &String| forecast.replace("\"stream\":\"other\"", "\"stream\":\"load\"");
+        assert!(written.iter().all(|forecast| whole.contains(&renamed(forecast))), "the state is that of all input");
+        assert_eq!(written.len() == whole.len(), alone, "{} of {}", written.len(), whole.len());
+        assert!(written.len() > whole.len() / 2);
     }
 }

@@ -93,8 +93,9 @@ impl Broker for KafkaBroker {
     }
 
     fn publisher(&self, transactional_id: &str) -> Result<Box<dyn Publisher>> {
-        let producer = TransactionalProducer::start(&self.options(), transactional_id)?;
-        Ok(Box::new(KafkaPublisher::new(producer)))
+        let options = self.options();
+        let producer = TransactionalProducer::start(&options, transactional_id)?;
+        Ok(Box::new(KafkaPublisher::new(producer, options)))
     }
 
     fn offsets(&self, partition: &Partition) -> Result<OffsetRange> {
@@ -134,6 +135,10 @@ impl Broker for KafkaBroker {
         let client: ReaderClient = created.map_err(|error| error_recovery::broker_error(&operation, &error))?;
         offset_query::committed(&client, partitions, self.options.request_timeout)
             .map_err(|error| client.context().last_error.explain(&operation, &error))
+    }
+
+    fn group_members(&self, group: &str) -> Result<usize> {
+        self.metadata().group_members(group)
     }
 
     fn topic_settings(&self, topics: &[String]) -> Result<Vec<Option<TopicSettings>>> {

@@ -6,9 +6,9 @@
 
 use super::rebuild::Rebuild;
 use crate::broker::{Broker, BrokerError, Partition, stable_end};
+use crate::daemon::forecasts::forecast_bytes;
 use crate::daemon::plan::StreamPlan;
-use crate::daemon::sizing;
-use crate::settings::Start;
+use crate::settings::ForecastStart;
 
 /// Bytes of the forecasts that `start = "auto"` writes of a topic's past, about.
 const AUTO_BYTES: u64 = 32 << 20;
@@ -30,17 +30,17 @@ impl FirstStart {
     pub fn find(
         broker: &dyn Broker,
         stream: &StreamPlan,
-        start: Start,
+        start: ForecastStart,
         partition: &Partition,
         wall: i64,
     ) -> Result<Self, BrokerError> {
         let oldest = broker.offsets(partition)?.start;
         let emit_from = match start {
-            Start::Earliest => oldest,
-            Start::Latest => stable_end(broker, partition)?,
-            Start::At(time) => broker.offset_at(partition, time.0)?,
-            Start::Back(duration) => broker.offset_at(partition, wall.saturating_sub(duration.0))?,
-            Start::Auto => {
+            ForecastStart::Earliest => oldest,
+            ForecastStart::Latest => stable_end(broker, partition)?,
+            ForecastStart::At(time) => broker.offset_at(partition, time.0)?,
+            ForecastStart::Back(duration) => broker.offset_at(partition, wall.saturating_sub(duration.0))?,
+            ForecastStart::Auto => {
                 let partitions = broker.partitions(&partition.topic)?.unwrap_or(1);
                 stable_end(broker, partition)? - auto_records(stream, partitions)
             }
@@ -53,7 +53,7 @@ impl FirstStart {
 
 /// Records of each of so many partitions whose forecasts take [`AUTO_BYTES`] together.
 fn auto_records(stream: &StreamPlan, partitions: i32) -> i64 {
-    let record = sizing::forecast_bytes(&stream.engine) * stream.decode.values.len().max(1) as u64;
+    let record = forecast_bytes(&stream.engine) * stream.decode.values.len().max(1) as u64;
     let records = AUTO_BYTES / record.max(1) / u64::from(partitions.unsigned_abs().max(1));
     i64::try_from(records.max(1)).unwrap_or(i64::MAX)
 }

@@ -18,11 +18,13 @@
 //! - [`group_position`] says what the group knows of a partition, and [`first_start`] where one begins that it has
 //!   never read.
 //! - [`serving_position`] decides where serving begins, and whether the input topic was deleted and recreated.
+//! - [`absence`] reports streams that were removed and added again.
 //! - [`rebuild`] decides how much input is read again where the state is missing.
 //! - [`replay`] reads the input between the snapshots and that position again, without writing.
 //! - [`unusable`] counts what cannot be used, for one log line a stream.
 //! - [`standby`] keeps copies of other shards' snapshots, so that a takeover reads only what is new.
 
+mod absence;
 mod first_start;
 mod group_position;
 mod partition;

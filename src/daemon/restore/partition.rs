@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::absence;
 use super::first_start::FirstStart;
 use super::group_position::GroupPosition;
 use super::rebuild::{self, Rebuild};
@@ -381,6 +382,7 @@ impl AssignedPartition {
     /// Sets every task to where its checkpoint says. Returns the offset from which the input must be replayed.
     fn resume_tasks(&mut self, inputs: &mut RestoreInputs<'_>) -> Result<i64, BrokerError> {
         let engine = &mut *inputs.engine;
+        absence::report(engine, &self.tasks, self.serve_from);
         let mut replay_from = self.serve_from;
         // Without a committed position, or where state was discarded, there is no state to miss.
         let discarded = self.tasks.iter().any(|task| task.stale_series.is_some());

@@ -21,12 +21,12 @@ const RETRY_DELAY: Duration = Duration::from_millis(200);
 const MAX_CONCURRENT_RESTORES: usize = 8;
 
 /// The outcome of advancing all restores.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RestoreProgress {
     /// Whether any restore advanced.
     pub advanced: bool,
-    /// Whether a partition became ready to be served.
-    pub ready: bool,
+    /// The partitions that became ready to be served.
+    pub ready: Vec<Partition>,
 }
 
 /// The assigned partitions, and the standby copies of the others.
@@ -159,7 +159,7 @@ impl RestoreSchedule {
                         stats.record(&inputs.plan.streams[task.stream].engine.name, micros);
                     }
                     member.start(partition, offset)?;
-                    progress.ready = true;
+                    progress.ready.push(partition.clone());
                 }
                 // A rejected request may be for a topic that is just being recreated.
                 Err(BrokerError::Retriable(error) | BrokerError::Rejected(error)) => {

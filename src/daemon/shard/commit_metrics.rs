@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::transaction::OpenTransaction;
 use crate::daemon::forecasts::ForecastTimes;
 use crate::daemon::initial_metrics::{METHODS, interval_label};
-use crate::daemon::partition_task::PartitionTask;
+use crate::daemon::partition_task::{PartitionTask, input_partition};
 use crate::daemon::plan::Plan;
 use crate::daemon::refusals;
 use crate::daemon::status::Status;
@@ -52,6 +52,7 @@ impl CommittedTransaction<'_> {
         }
         self.record_streams(status);
         self.record_snapshots();
+        self.record_new_series(status);
         self.record_forecasts(status);
     }
 
@@ -122,6 +123,19 @@ impl CommittedTransaction<'_> {
         }
         for (stream, (records, refused, last)) in self.plan.streams.iter().zip(newest) {
             status.refusals.record(&stream.engine.name, records, refused, last);
+        }
+    }
+
+    /// Looks whether new series are read from another partition, too.
+    fn record_new_series(&self, status: &Status) {
+        for advance in &self.output.tasks {
+            let (engine, id) = (self.engine, self.engine.id(advance.task));
+            if engine.series_count(advance.task) > advance.series_before
+                && let Some(stream) = self.plan.streams.iter().find(|stream| stream.engine.name == id.stream)
+            {
+                let series = engine.keys_from(advance.task, advance.series_before);
+                status.split_series.observe(stream, &input_partition(id), series, self.times.committed);
+            }
         }
     }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    cluster::MemoryCluster, faults::Operation, member::MemoryMember, publisher::MemoryPublisher, reader::MemoryReader,
-    state::Topic,
+    cluster::MemoryCluster, faults::Operation, group::Group, member::MemoryMember, publisher::MemoryPublisher,
+    reader::MemoryReader, state::Topic,
 };
 use foretide::broker::Partition;
 use foretide::broker::Result;
@@ -58,6 +58,11 @@ impl Broker for MemoryCluster {
         let state = self.lock();
         let group = state.groups.get(group);
         Ok(partitions.iter().map(|partition| group.and_then(|group| group.committed(partition))).collect())
+    }
+
+    fn group_members(&self, group: &str) -> Result<usize> {
+        self.faults().check_alive()?;
+        Ok(self.lock().groups.get(group).map_or(0, Group::members))
     }
 
     fn topic_settings(&self, topics: &[String]) -> Result<Vec<Option<TopicSettings>>> {

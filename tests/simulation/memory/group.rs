@@ -77,6 +77,10 @@ impl Group {
         }
     }
 
+    pub(super) fn members(&self) -> usize {
+        self.members.len()
+    }
+
     /// The committed position of a partition.
     pub(super) fn committed(&self, partition: &Partition) -> Option<CommittedOffset> {
         self.offsets.get(partition).cloned()

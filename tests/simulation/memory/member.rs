@@ -84,9 +84,9 @@ impl MemoryMember {
             let (ours, theirs) = (self.generation, group.generation);
             return Err(BrokerError::Aborted(format!("group {} is at generation {theirs}, not {ours}", self.group)));
         }
-        let metadata = |partition| self.metadata.get(partition).cloned().unwrap_or_default();
         let committed = |(partition, offset): &(Partition, i64)| {
-            (partition.clone(), CommittedOffset { offset: *offset, metadata: metadata(partition) })
+            let metadata = self.metadata.get(partition).cloned().unwrap_or_default();
+            (partition.clone(), CommittedOffset { offset: *offset, metadata })
         };
         let positions = positions.iter().map(committed).collect();
         state.commit(&self.transactional_id, &self.group, positions);
