@@ -1,8 +1,8 @@
 //! What the group knows of an assigned partition: its committed position, who has set it, and whether the partition
 //! was there when the group first read the topic.
 //!
-//! Each commit of a partition carries a text that names the partitions which its topic had then. A partition beyond them
-//! was added later: nobody has passed over its records. A position without the text was set by hand.
+//! Each commit of a partition carries a text that names the partitions which its topic had then. A partition beyond
+//! them was added later: nobody has passed over its records. A position without the text was set by hand.
 
 use std::collections::BTreeMap;
 
