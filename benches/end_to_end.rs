@@ -111,6 +111,7 @@ level = "warn"
 [[stream]]
 name = "stream"
 topics = [{topic:?}]
+start = "earliest"
 time = {{ field = "time", format = "milliseconds" }}
 values = ["value"]
 interval = "1m"

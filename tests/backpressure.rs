@@ -71,7 +71,8 @@ impl Daemon {
             "app = {app:?}\ninstance = \"one\"\nrole = {role:?}\nshards = 1\ncheckpoint_interval = \"5s\"\n\
              [kafka]\nbrokers = [{broker:?}]\ntransaction_timeout = \"10s\"\n\
              [http]\nlisten = \"127.0.0.1:{port}\"\n{http}\n{LIMITS}\
-             [[stream]]\nname = \"stream\"\ntopics = [{topic:?}]\nvalues = [\"value\"]\ninterval = \"1m\"\n\
+             [[stream]]\nname = \"stream\"\ntopics = [{topic:?}]\nstart = \"earliest\"\n\
+             values = [\"value\"]\ninterval = \"1m\"\n\
              readings_per_slot = 1\nseason = \"none\"\nhorizon = 4\nmodel = {{ hidden = 8 }}\n\
              time = {{ field = \"time\", format = \"milliseconds\" }}\ntraining = {{ {training} }}\n"
         );

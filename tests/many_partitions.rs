@@ -55,7 +55,8 @@ fn many_partitions_are_served_and_restored_exactly_once() {
          checkpoint_records = 0\n\
          [kafka]\nbrokers = [{:?}]\nsession_timeout = \"6s\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n\
          [log]\nlevel = \"warn\"\n\
-         [[stream]]\nname = \"stream\"\ntopics = [{topic:?}]\nvalues = [\"value\"]\ninterval = \"1m\"\n\
+         [[stream]]\nname = \"stream\"\ntopics = [{topic:?}]\nstart = \"earliest\"\n\
+         values = [\"value\"]\ninterval = \"1m\"\n\
          readings_per_slot = 1\nseason = \"none\"\nhorizon = 4\nmodel = {{ hidden = 8 }}\n\
          time = {{ field = \"time\", format = \"milliseconds\" }}\ntraining = {{ enabled = false }}\n",
         kafka().servers

@@ -249,7 +249,7 @@ fn the_check_finds_missing_and_wrong_fields() {
 
 /// The checkpoint of a task as this layout writes it.
 const TASK: &[u8] = b"FTST\x05\x00\x02\xd2\x04\x00\x00\x00\x00\x00\x00\xd0\x0f\xb0\x90\xab\xfe\xf9b\x00\x02\x00\x00\
-    \x88\x0e\x01\x01\xd0\x0f\x06\x18\xef\x1b\xcd\xd7\x02\x01\xa2\x13\x80\xa0\xab\xfe\xf9b\xf9\x836\xe3";
+    \x88\x0e\x01\x01\xd0\x0f\x06\x18\xef\x1b\xe8\x07\xcd\xd7\x02\x01\xa2\x13\x80\xa0\xab\xfe\xf9b\xbf\x10\xccM";
 
 fn checkpoint() -> TaskCheckpoint {
     TaskCheckpoint {
@@ -259,6 +259,7 @@ fn checkpoint() -> TaskCheckpoint {
             rebuilt_to: 0,
             activations: [(0, 0), (900, 1)].map(|(position, version)| WeightsActivation { position, version }).into(),
             watermarks: vec![CovariateWatermark { position: 1000, oldest: 3, next: 12, digest: 0xDEF }],
+            emit_from: 500,
         },
         fingerprint: 0xABCD,
         topic_fingerprint: Some(TopicFingerprint { offset: 1233, timestamp: 1_700_000_000_000 }),

@@ -93,6 +93,7 @@ session_timeout = "6s"
 [[stream]]
 name = "stream"
 topics = [{topic:?}]
+start = "earliest"
 time = {{ field = "time", format = "milliseconds" }}
 values = ["value"]
 readings_per_slot = 1

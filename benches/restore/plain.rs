@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use foretide::broker::{
-    Broker, BrokerError, Isolation, Member, MemberEvent, OffsetRange, Partition, ProducerRecord, Publisher, Reader,
-    StartPosition, TopicSettings, TopicSpec, kafka::KafkaBroker,
+    Broker, BrokerError, CommittedOffset, Isolation, Member, MemberEvent, OffsetRange, Partition, ProducerRecord,
+    Publisher, Reader, StartPosition, TopicSettings, TopicSpec, kafka::KafkaBroker,
 };
 use rdkafka::{
     ClientConfig, TopicPartitionList,
@@ -71,6 +71,18 @@ impl Broker for Plain {
         self.inner.offset_at(partition, millis)
     }
 
+    fn group_offsets(
+        &self,
+        group: &str,
+        partitions: &[Partition],
+    ) -> Result<Vec<Option<CommittedOffset>>, BrokerError> {
+        self.inner.group_offsets(group, partitions)
+    }
+
+    fn group_members(&self, group: &str) -> Result<usize, BrokerError> {
+        self.inner.group_members(group)
+    }
+
     fn topic_settings(&self, topics: &[String]) -> Result<Vec<Option<TopicSettings>>, BrokerError> {
         self.inner.topic_settings(topics)
     }
@@ -103,9 +115,11 @@ impl Member for PlainMember {
         self.inner.poll(timeout, max_records)
     }
 
-    fn committed_offsets(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>, BrokerError> {
-        self.inner.committed_offsets(partitions)
+    fn committed(&mut self, partitions: &[Partition]) -> Result<Vec<Option<CommittedOffset>>, BrokerError> {
+        self.inner.committed(partitions)
     }
+
+    fn set_commit_metadata(&mut self, _partition: &Partition, _metadata: &str) {}
 
     fn start(&mut self, partition: &Partition, offset: i64) -> Result<(), BrokerError> {
         self.inner.start(partition, offset)

@@ -21,8 +21,11 @@ pub fn samples() -> Vec<Vec<u8>> {
     let checkpoint = TaskCheckpoint {
         progress: TaskProgress {
             replay_from: 5,
+            event_time: 1_699_999_999_000,
+            rebuilt_to: 4,
             activations: [(0, 0), (900, 1)].map(|(position, version)| WeightsActivation { position, version }).into(),
             watermarks: vec![CovariateWatermark { position: 5, oldest: 0, next: 7, digest: u64::MAX }],
+            emit_from: 3,
         },
         fingerprint: u64::MAX,
         topic_fingerprint: Some(TopicFingerprint { offset: 899, timestamp: -5 }),

@@ -19,6 +19,15 @@ pub enum MemberEvent {
     Records(Batch),
 }
 
+/// A position that a group has committed in a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommittedOffset {
+    /// The next offset to read.
+    pub offset: i64,
+    /// The text that was committed with it. Tools that set offsets leave it empty.
+    pub metadata: String,
+}
+
 /// A member of a consumer group with its own transactional producer. Each shard has one and uses it from one thread.
 ///
 /// After an error of [`Member::send`] or [`Member::commit`], both return `BrokerError::Aborted` until
@@ -29,9 +38,16 @@ pub trait Member: Send {
     /// Waits up to `timeout` for the next event; `None` if none came. A batch has at most `max_records` records of one
     /// partition.
     fn poll(&mut self, timeout: Duration, max_records: usize) -> Result<Option<MemberEvent>>;
-    /// The committed offset (the next one to read) of each partition; `None` if the group has not committed any. Waits
-    /// until no open transaction can still change them.
-    fn committed_offsets(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>>;
+    /// The committed position of each partition; `None` if the group has not committed any. Waits until no open
+    /// transaction can still change them.
+    fn committed(&mut self, partitions: &[Partition]) -> Result<Vec<Option<CommittedOffset>>>;
+    /// The offsets of [`Member::committed`].
+    fn committed_offsets(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>> {
+        let committed = self.committed(partitions)?;
+        Ok(committed.into_iter().map(|committed| committed.map(|committed| committed.offset)).collect())
+    }
+    /// Sets the text that each commit of a partition carries from now on.
+    fn set_commit_metadata(&mut self, partition: &Partition, metadata: &str);
     /// Starts delivery of an assigned partition at `offset`; also rewinds it after a rollback. If retention has deleted
     /// `offset`, delivery starts at the oldest record.
     ///
@@ -75,7 +91,16 @@ pub trait Reader: Send {
 pub trait Publisher: Send {
     /// Writes all records in one transaction. `BrokerError::Fenced` if a newer publisher has the same transactional
     /// id.
-    fn publish(&mut self, records: &[ProducerRecord<'_>]) -> Result<()>;
+    fn publish(&mut self, records: &[ProducerRecord<'_>]) -> Result<()> {
+        self.publish_with_offsets(records, "", &[])
+    }
+    /// Writes all records in one transaction that also sets positions of a group, which must have no members.
+    fn publish_with_offsets(
+        &mut self,
+        records: &[ProducerRecord<'_>],
+        group: &str,
+        positions: &[(Partition, CommittedOffset)],
+    ) -> Result<()>;
 }
 
 /// The position at which a reader starts.
@@ -146,6 +171,11 @@ pub trait Broker: Send + Sync {
     /// The offset of the first committed record with timestamp `millis` (since the Unix epoch) or later; the last
     /// stable offset if there is none.
     fn offset_at(&self, partition: &Partition, millis: i64) -> Result<i64>;
+    /// The committed position of a group in each partition, in order, for those who are no member of it. Transactions
+    /// that are open may still change them.
+    fn group_offsets(&self, group: &str, partitions: &[Partition]) -> Result<Vec<Option<CommittedOffset>>>;
+    /// How many live members a group has.
+    fn group_members(&self, group: &str) -> Result<usize>;
     /// The settings of each topic, in order; `None` where the topic does not exist or the cluster does not let us see
     /// its settings.
     fn topic_settings(&self, topics: &[String]) -> Result<Vec<Option<TopicSettings>>>;

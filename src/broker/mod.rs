@@ -12,8 +12,8 @@ mod records;
 mod transaction_state;
 
 pub use client::{
-    Broker, Isolation, Member, MemberEvent, OffsetRange, Publisher, Reader, StartPosition, TopicSettings, TopicSpec,
-    stable_end,
+    Broker, CommittedOffset, Isolation, Member, MemberEvent, OffsetRange, Publisher, Reader, StartPosition,
+    TopicSettings, TopicSpec, stable_end,
 };
 pub use errors::{BrokerError, Result};
 pub use records::{Batch, Partition, ProducerRecord, Record};

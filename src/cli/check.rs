@@ -7,11 +7,11 @@ use super::failure::{UNAVAILABLE, WRONG_CONFIGURATION};
 use crate::{
     broker::{Broker, BrokerError, Isolation, Partition, StartPosition, kafka::KafkaBroker},
     daemon::{
-        cleanup_policies,
+        cleanup_policies, forecasts,
         history::{self, NewestRecords},
         permissions,
         plan::{Plan, StreamPlan},
-        refusals, sizing, specs, topics,
+        refusals, sizing, specs, split_series, topics,
     },
     dashboard::http::ListenerSpec,
     env,
@@ -155,6 +155,15 @@ fn newest_records(stream: &StreamPlan, broker: &KafkaBroker) -> Result<bool, Bro
         let (records, series) = if index == 0 { (NEWEST_RECORDS, SAMPLE) } else { (JUDGED_RECORDS, 0) };
         let newest = history::newest_records(broker, stream, topic, (records, JUDGED_RECORDS), series)?;
         println!("  read   {name}: {}", readable_text(topic, &newest));
+        if let Some((series, [low, high])) = &newest.split_example {
+            println!(
+                "  keys   {name}: {topic}: {} of {} series are in several partitions, such as {series:?} in {low} and \
+                 {high}: {}",
+                newest.split,
+                newest.series,
+                split_series::advice(&stream.decode.key)
+            );
+        }
         good &= !refusals::too_many(newest.records - newest.readable, newest.records);
         if index == 0 {
             values = newest.values;
@@ -246,7 +255,7 @@ fn sizes(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> Result<bool,
         println!("  size   {topic}: {what} of about {bytes} B; max.message.bytes is {limit}{advice}");
     };
     for (stream, configured) in plan.streams.iter().zip(&settings.stream) {
-        compare(&stream.forecasts_topic, "forecasts", sizing::forecast_bytes(&stream.engine));
+        compare(&stream.forecasts_topic, "forecasts", forecasts::forecast_bytes(&stream.engine));
         let snapshot = sizing::footprint(settings, configured).map_or(0, |footprint| footprint.copy);
         compare(&plan.state_topic, "snapshots", snapshot);
     }

@@ -10,6 +10,7 @@ mod instance;
 mod interrupt;
 mod network;
 mod output;
+mod reset;
 mod run;
 mod runtime;
 mod train;
@@ -35,6 +36,8 @@ enum Command {
     Run(run::Arguments),
     /// Check a configuration and summarise it; starts nothing
     Check(check::Arguments),
+    /// Forecast streams again from a time: sets positions and states anew while no instance runs
+    Reset(reset::Arguments),
     /// Run a CSV file through the engine and report how well it was forecast
     Backtest(Box<backtest::Arguments>),
     /// Train offline, from a file or from a stream's topics, or show how far a network's gradients reach
@@ -47,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Reset(arguments) => reset::run(&arguments),
         Command::Backtest(arguments) => backtest::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
     }

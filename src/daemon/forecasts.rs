@@ -1,8 +1,20 @@
 //! Encodes the forecasts of a transaction as records.
 
-use crate::engine::{Engine, ForecastRow, TaskHandle, Transaction};
+use crate::engine::{Engine, ForecastRow, StreamSpec, TaskHandle, Transaction};
 use crate::time::{EventTime, Grid};
 use crate::wire::{ForecastEncoder, ForecastRecord, HorizonAggregate, ThresholdCrossing};
+
+/// Typical bytes of the time, and of each number, of one step of a forecast record.
+const STEP_BYTES: [u64; 2] = [14, 10];
+/// Typical bytes of a forecast record beyond its steps.
+const RECORD_BYTES: u64 = 500;
+
+/// About how many bytes a forecast record of `stream` has: a time, a mean and the quantiles for each output.
+pub fn forecast_bytes(stream: &StreamSpec) -> u64 {
+    let [time, number] = STEP_BYTES;
+    let numbers = stream.forecast.levels.len() as u64 + 1;
+    RECORD_BYTES + stream.forecast.outputs() as u64 * (time + numbers * number)
+}
 
 /// The times that a forecast is for. Many rows of a transaction share them.
 #[derive(Debug, Default)]

@@ -38,11 +38,19 @@ pub fn create(plan: &Plan) {
         metrics::HTTP_REFUSED.counter(&[("reason", reason)]).increment(0);
     }
     metrics::REBALANCES.counter(&[]).increment(0);
+    for topic in plan.topics() {
+        for direction in ["back", "forward"] {
+            metrics::POSITION_JUMPS.counter(&[("topic", &topic), ("direction", direction)]).increment(0);
+        }
+    }
     plan.streams.iter().for_each(create_stream);
 }
 
 fn create_stream(plan: &StreamPlan) {
     let stream = ("stream", &*plan.engine.name);
+    for topic in &plan.topics {
+        metrics::SPLIT_SERIES.counter(&[stream, ("topic", topic)]).increment(0);
+    }
     COUNTERS.iter().for_each(|counter| counter.counter(&[stream]).increment(0));
     metrics::DEGRADED.gauge(&[stream]).set(0.0);
     for (_, reason) in RejectionReason::ALL {

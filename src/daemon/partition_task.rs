@@ -19,6 +19,8 @@ pub struct PartitionTask {
     pub checkpoint_at: u64,
     /// The input position of the checkpoint that was restored.
     pub checkpoint_position: Option<i64>,
+    /// Where its forecasts begin on a partition that the group has never read, until a commit has recorded it.
+    pub first_emit: Option<i64>,
     /// Where the topic was deleted and recreated: the series of the earlier topic. The next commit deletes their
     /// snapshots and replaces the checkpoint.
     pub stale_series: Option<Vec<String>>,
@@ -35,6 +37,7 @@ impl PartitionTask {
             checkpoint: None,
             checkpoint_at: 0,
             checkpoint_position: None,
+            first_emit: None,
             stale_series: None,
             feed: None,
         }

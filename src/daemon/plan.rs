@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use crate::{engine::StreamSpec, train::TrainSpec, wire::DecodeSpec};
+use crate::{engine::StreamSpec, settings::ForecastStart, train::TrainSpec, wire::DecodeSpec};
 
 /// What shards, trainer and lag monitor need of the configuration.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct Plan {
     pub state_partitions: i32,
     /// The input topics that are compacted: a restore cannot rely on reading their records again.
     pub compacted_inputs: BTreeSet<String>,
+    /// The input topics that cannot be read yet.
+    pub missing_inputs: BTreeSet<String>,
     /// The compacted topic of the weights.
     pub models_topic: String,
     /// The topic of records that cannot be used.
@@ -46,6 +48,8 @@ pub struct StreamPlan {
     pub decode: DecodeSpec,
     /// The input topics.
     pub topics: Vec<String>,
+    /// Where forecasts begin in a partition that the group has never read.
+    pub start: ForecastStart,
     /// Where its future covariates come from, if it has some.
     pub future_covariates: Option<FutureCovariatesPlan>,
     /// The topic of the forecasts.
@@ -89,9 +93,10 @@ pub struct TrainingPlan {
 }
 
 impl Plan {
-    /// The input topics of all streams, each once.
+    /// The input topics of all streams, each once, without the missing ones.
     pub fn topics(&self) -> Vec<String> {
         let mut topics: Vec<String> = self.streams.iter().flat_map(|stream| stream.topics.clone()).collect();
+        topics.retain(|topic| !self.missing_inputs.contains(topic));
         topics.sort();
         topics.dedup();
         topics

@@ -7,19 +7,25 @@ mod commit_metrics;
 mod ended_series;
 mod intake;
 mod membership;
+mod missing_inputs;
 mod record_limits;
 mod refusals;
 mod telemetry;
 mod transaction;
 mod transaction_limit;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     forecasts::ForecastWriter,
     model_subscription::ModelSubscription,
     plan::Plan,
-    restore::{RestoreInputs, RestoreSchedule, RestoreStats},
+    restore::{RestoreInputs, RestoreSchedule, RestoreStats, commit_metadata, group_positions},
+    split_series::WATCHED_SERIES,
     status::Status,
     topics,
 };
@@ -34,6 +40,7 @@ use crate::{
 use commit::{CommitInputs, Written, commit};
 use commit_metrics::{CommittedTransaction, TransactionTimes, clear_covariate_dead_letters};
 use membership::{GroupMembership, Membership};
+use missing_inputs::MissingInputs;
 use record_limits::{Outbox, RecordLimits};
 use refusals::{Refusals, affected_partitions};
 use telemetry::ShardTelemetry;
@@ -86,6 +93,7 @@ pub struct Shard {
     models: ModelSubscription,
     decoders: Vec<Decoder>,
     membership: GroupMembership,
+    missing_inputs: MissingInputs,
     restores: RestoreSchedule,
     transaction: OpenTransaction,
     forecasts: ForecastWriter,
@@ -97,7 +105,8 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Reads the published weights, then joins the group. `stopped` says whether to give up meanwhile.
+    /// Reads the published weights, then joins the group as a reader of the input topics that exist. `stopped` says
+    /// whether to give up meanwhile.
     ///
     /// # Errors
     /// The broker's, an impossible network or decoding, or [`ShardError::Stopped`].
@@ -113,15 +122,16 @@ impl Shard {
         let mut models = ModelSubscription::open(&plan.models_topic, &*broker)?;
         let published = models.catch_up(&*broker, stopped)?.ok_or(ShardError::Stopped)?;
         models.install(&plan, &mut engine, &status, &published);
-        for topic in plan.topics() {
-            topics::input_partitions(&*broker, &topic)?;
-        }
+        let missing = topics::inputs(&*broker, &plan)?.missing;
+        let plan = Arc::new(Plan { missing_inputs: missing.keys().cloned().collect(), ..(*plan).clone() });
         let limits = RecordLimits::ask(&plan, &*broker)?;
         let membership = GroupMembership::new(broker.join(&plan.app, transactional_id, &plan.topics())?);
         let decoders =
             plan.streams.iter().map(|stream| Decoder::new(stream.decode.clone())).collect::<Result<_, _>>()?;
         let now = clock.monotonic_micros();
         let limit = TransactionLimit::new(plan.max_transaction_bytes);
+        let missing_inputs = MissingInputs::new(missing, now);
+        missing_inputs.report(now);
         Ok(Self {
             plan,
             broker,
@@ -131,6 +141,7 @@ impl Shard {
             models,
             decoders,
             membership,
+            missing_inputs,
             restores: RestoreSchedule::new(now),
             transaction: OpenTransaction::new(limit, now),
             forecasts: ForecastWriter::default(),
@@ -165,13 +176,23 @@ impl Shard {
         let restored = self.advance_restores()?;
         let now = self.clock.monotonic_micros();
         let copied = self.restores.poll_standby(&self.plan, &*self.broker, &self.transactional_id, now)?;
-        if self.transaction.inbox.is_empty() && !self.restores.has_stale_state() {
+        if self.transaction.inbox.is_empty() && !self.restores.awaits_commit() {
             self.telemetry.report_if_due(&self.restores, &self.engine, now);
             let member = &mut *self.membership.member;
             self.telemetry.report_passed_if_due(&self.restores, &self.engine, member, now);
             return Ok(if rebalanced || restored || copied { PollOutcome::Progress } else { PollOutcome::Idle });
         }
         self.run_transaction()
+    }
+
+    /// The input topics that it does not read since they are missing, and why.
+    pub fn missing_inputs(&self) -> &BTreeMap<String, String> {
+        &self.missing_inputs.reasons
+    }
+
+    /// Whether a missing input topic has appeared. A new shard reads it.
+    pub fn input_appeared(&mut self) -> bool {
+        self.missing_inputs.appeared(&*self.broker, &self.plan, self.clock.monotonic_micros())
     }
 
     /// Leaves the group. Without it the partitions are only reassigned after the session timeout.
@@ -249,9 +270,13 @@ impl Shard {
 
     fn assign(&mut self, partitions: &[Partition]) -> Result<(), BrokerError> {
         metrics::REBALANCES.counter(&[]).increment(1);
-        let committed = self.membership.member.committed_offsets(partitions)?;
+        let committed = self.membership.member.committed(partitions)?;
+        let positions = group_positions(&self.plan, &*self.broker, partitions, &committed)?;
+        for (partition, position) in partitions.iter().zip(&positions) {
+            self.membership.member.set_commit_metadata(partition, &commit_metadata(position.first_partitions));
+        }
         let now = self.clock.monotonic_micros();
-        self.restores.assign(&self.plan, &mut self.engine, partitions, &committed, now);
+        self.restores.assign(&self.plan, &mut self.engine, partitions, &positions, now);
         self.membership.assigned(partitions);
         Ok(())
     }
@@ -279,9 +304,17 @@ impl Shard {
             engine: &mut self.engine,
             decoders: &mut self.decoders,
             now,
+            wall: self.clock.wall_millis(),
         };
         let progress = self.restores.advance(&mut inputs, &mut *self.membership.member)?;
-        if progress.ready || progress.advanced && self.telemetry.is_due(now) {
+        for partition in &progress.ready {
+            let assigned = self.restores.partitions.get(partition);
+            for task in assigned.into_iter().flat_map(|assigned| &assigned.tasks) {
+                let series = self.engine.keys(task.handle).take(WATCHED_SERIES);
+                self.telemetry.status.split_series.observe(&self.plan.streams[task.stream], partition, series, now);
+            }
+        }
+        if !progress.ready.is_empty() || progress.advanced && self.telemetry.is_due(now) {
             self.telemetry.report(&self.restores, &self.engine, self.clock.monotonic_micros());
             self.restores.log_progress(&self.engine, now);
         }

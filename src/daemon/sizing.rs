@@ -2,7 +2,7 @@
 
 use super::restore::standby_copy_bytes;
 use super::specs::{self, SpecError};
-use crate::engine::{Engine, Observation, StreamSpec, TaskId};
+use crate::engine::{Engine, Observation, TaskId};
 use crate::series::FutureValues;
 use crate::settings::{Footprint, Settings, Stream};
 use crate::time::{EventTime, Grid};
@@ -57,18 +57,6 @@ pub fn footprint(settings: &Settings, stream: &Stream) -> Result<Footprint, Spec
     }
     let each = |bytes: usize| (bytes / SERIES * (100 + ALLOCATOR_OVERHEAD) / 100) as u64;
     Ok(Footprint { state: each(engine.state_bytes(task)), copy: each(copied) })
-}
-
-/// Typical bytes of the time, and of each number, of one step of a forecast record.
-const STEP_BYTES: [u64; 2] = [14, 10];
-/// Typical bytes of a forecast record beyond its steps.
-const RECORD_BYTES: u64 = 500;
-
-/// About how many bytes a forecast record of `stream` has: a time, a mean and the quantiles for each output.
-pub fn forecast_bytes(stream: &StreamSpec) -> u64 {
-    let [time, number] = STEP_BYTES;
-    let numbers = stream.forecast.levels.len() as u64 + 1;
-    RECORD_BYTES + stream.forecast.outputs() as u64 * (time + numbers * number)
 }
 
 #[cfg(test)]

@@ -75,6 +75,7 @@ pub fn plan(settings: &Settings) -> Result<Plan, SpecError> {
         state_topic: settings.state_topic(),
         state_partitions: 1,
         compacted_inputs: BTreeSet::new(),
+        missing_inputs: BTreeSet::new(),
         models_topic: settings.models_topic(),
         dead_letter_topic: settings.dead_letters_topic(),
         commit_interval: micros(settings.commit_interval),
@@ -109,6 +110,7 @@ fn stream_plan(settings: &Settings, stream: &Stream) -> Result<StreamPlan, SpecE
         decode,
         future_covariates: known,
         topics: stream.topics.clone(),
+        start: stream.start,
         forecasts_topic: settings.forecasts_topic(stream),
         training: stream.training.enabled.then(|| training_plan(stream)),
     })

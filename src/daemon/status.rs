@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::refusals::Refusals;
+use super::split_series::SplitSeries;
 use crate::dashboard::state::{DashboardState, PartitionState};
 use crate::engine::TaskId;
 use crate::forecast::{AccuracySums, DriftDetector};
@@ -41,6 +42,8 @@ pub struct Status {
     pub dashboard: Arc<DashboardState>,
     /// What the streams refuse.
     pub refusals: Refusals,
+    /// Series that are read from several partitions.
+    pub split_series: SplitSeries,
     tasks: Mutex<BTreeMap<TaskId, TaskStatus>>,
     drifts: Mutex<BTreeMap<String, StreamDrift>>,
 }

@@ -108,18 +108,28 @@ fn wait_for_topics(context: &Context, create: bool) -> Result<Option<Plan>, Stri
 
 /// Runs a shard: joins the group, serves, and joins again whenever the membership is lost.
 fn run_shard(context: &Context, name: &str, transactional_id: &str) -> Result<(), String> {
+    let mut context = context.clone();
     let mut rejoin = RejoinState::default();
     context.health.expect_beats(name, MAX_POLL_ITERATION);
     while !context.stopping() {
         let why = rejoin.obstacle.clone().unwrap_or_else(|| "joining the consumer group".into());
         context.health.set(name, Condition::Waiting(why));
-        match serve(context, name, transactional_id, &mut rejoin) {
-            Ok(()) | Err(ShardError::Stopped) => return Ok(()),
+        match serve(&context, name, transactional_id, &mut rejoin) {
+            Ok(Ended::Stopped) | Err(ShardError::Stopped) => return Ok(()),
+            Ok(Ended::InputAppeared) => {
+                tracing::info!(part = name, "a missing input topic can be read now; rejoining to serve it");
+                match topics::prepare(&*context.broker, &context.plan, false) {
+                    Ok(topics::Topics { compacted_inputs, .. }) => {
+                        context.plan = Arc::new(Plan { compacted_inputs, ..(*context.plan).clone() });
+                    }
+                    Err(error) => tracing::debug!(%error, "cannot look at the cleanup policies again"),
+                }
+            }
             Err(ShardError::Broker(error)) => {
                 if let BrokerError::Fenced(_) | BrokerError::MembershipLost(_) = error {
                     metrics::TRANSACTIONS.counter(&[("outcome", "fenced")]).increment(1);
                 }
-                wait_to_rejoin(context, name, transactional_id, &error, &mut rejoin);
+                wait_to_rejoin(&context, name, transactional_id, &error, &mut rejoin);
             }
             Err(error) => return Err(error.to_string()),
         }
@@ -194,7 +204,16 @@ fn wait_to_rejoin(context: &Context, name: &str, id: &str, error: &BrokerError, 
     context.pause(delay);
 }
 
-fn serve(context: &Context, name: &str, transactional_id: &str, rejoin: &mut RejoinState) -> Result<(), ShardError> {
+/// Why a shard has left the group.
+enum Ended {
+    /// The process stops.
+    Stopped,
+    /// An input topic that was missing can be read now.
+    InputAppeared,
+}
+
+/// Serves until the process stops, or until a new shard can serve more.
+fn serve(context: &Context, name: &str, transactional_id: &str, rejoin: &mut RejoinState) -> Result<Ended, ShardError> {
     let mut shard = Shard::join(
         Arc::clone(&context.plan),
         Arc::clone(&context.broker),
@@ -206,8 +225,13 @@ fn serve(context: &Context, name: &str, transactional_id: &str, rejoin: &mut Rej
     if let Some(limit) = rejoin.limit {
         shard.set_transaction_limit(limit);
     }
+    report_missing_inputs(context, &shard);
     let mut serving_since = None;
     while !context.stopping() {
+        if shard.input_appeared() {
+            shard.leave()?;
+            return Ok(Ended::InputAppeared);
+        }
         let outcome = shard.poll();
         rejoin.limit = Some(shard.transaction_limit());
         let outcome = outcome?;
@@ -229,7 +253,19 @@ fn serve(context: &Context, name: &str, transactional_id: &str, rejoin: &mut Rej
             context.pause(ROLLED_BACK_WAIT);
         }
     }
-    Ok(shard.leave()?)
+    shard.leave()?;
+    Ok(Ended::Stopped)
+}
+
+/// Reports to `/readyz` and the page which input topics a shard does not serve.
+fn report_missing_inputs(context: &Context, shard: &Shard) {
+    for topic in context.plan.topics() {
+        let part = format!("topic {topic}");
+        match shard.missing_inputs().get(&topic) {
+            Some(reason) => context.health.set(&part, Condition::Degraded(reason.clone())),
+            None => context.health.forget(&part),
+        }
+    }
 }
 
 /// Runs the trainer: joins the trainers' group, trains while it leads, and joins again whenever the membership is lost.

@@ -12,39 +12,89 @@ const MAX_RECORD_BYTES: usize = 1 << 20;
 /// The topics of a plan that exist in the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topics {
-    /// Input topics and their partitions.
-    pub inputs: BTreeMap<String, i32>,
+    /// The input topics.
+    pub inputs: Inputs,
     /// Partitions of the state topic.
     pub state_partitions: i32,
     /// Input topics that are compacted.
     pub compacted_inputs: BTreeSet<String>,
 }
 
-/// Checks all topics, creates missing output topics where `create` allows it, and logs what endangers the state.
+/// The input topics of a plan: which can be read, and why the others cannot.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// Partitions of the topics that can be read.
+    pub readable: BTreeMap<String, i32>,
+    /// Why the others cannot be read yet.
+    pub missing: BTreeMap<String, String>,
+}
+
+/// Looks for the input topics. A topic can be read if it exists, and if the future-covariate topics of all streams that
+/// read it exist and have as many partitions.
 ///
-/// # Errors [`BrokerError::Retriable`] while an input topic does not exist, [`BrokerError::Rejected`] with the command
-/// to run where an output topic is missing and may not be created, or the broker's.
-pub fn prepare(broker: &dyn Broker, plan: &Plan, create: bool) -> Result<Topics, BrokerError> {
-    let mut inputs = BTreeMap::new();
+/// # Errors
+/// Where none can be read: [`BrokerError::Retriable`] while topics do not exist, [`BrokerError::Rejected`] where their
+/// partitions do not fit. Else the broker's.
+pub fn inputs(broker: &dyn Broker, plan: &Plan) -> Result<Inputs, BrokerError> {
+    let mut inputs = Inputs::default();
+    let (mut reason, mut mismatched) = (None, false);
     for topic in plan.topics() {
-        let partitions = input_partitions(broker, &topic)?;
-        inputs.insert(topic, partitions);
-    }
-    for (stream, covariates) in
-        plan.streams.iter().filter_map(|stream| Some((stream, stream.future_covariates.as_ref()?)))
-    {
-        let partitions = broker.partitions(&covariates.topic)?.ok_or_else(|| {
-            let topic = &covariates.topic;
-            BrokerError::Retriable(format!(
-                "the future-covariate topic {topic:?} does not exist; create it, or correct its name"
-            ))
-        })?;
-        let counts = stream.topics.iter().map(|topic| (topic, inputs[topic]));
-        if let Some(mismatch) = partition_count_mismatch(&covariates.topic, partitions, counts) {
-            return Err(BrokerError::Rejected(mismatch));
+        let found = match broker.partitions(&topic)? {
+            None => Err(format!("the input topic {topic:?} does not exist; create it, or correct its name")),
+            Some(partitions) => match covariate_problem(broker, plan, &topic, partitions)? {
+                Some((problem, mismatch)) => {
+                    mismatched |= mismatch;
+                    Err(problem)
+                }
+                None => Ok(partitions),
+            },
+        };
+        match found {
+            Ok(partitions) => drop(inputs.readable.insert(topic, partitions)),
+            Err(problem) => {
+                reason.get_or_insert_with(|| problem.clone());
+                inputs.missing.insert(topic, problem);
+            }
         }
     }
-    let widest = inputs.values().copied().max().unwrap_or(1);
+    match reason {
+        Some(reason) if inputs.readable.is_empty() && mismatched => Err(BrokerError::Rejected(reason)),
+        Some(reason) if inputs.readable.is_empty() => Err(BrokerError::Retriable(reason)),
+        _ => Ok(inputs),
+    }
+}
+
+/// Why the future covariates of the streams that read a topic cannot be read, and whether partitions do not fit.
+fn covariate_problem(
+    broker: &dyn Broker,
+    plan: &Plan,
+    topic: &String,
+    partitions: i32,
+) -> Result<Option<(String, bool)>, BrokerError> {
+    for (stream, _) in plan.streams_of(topic) {
+        let Some(covariates) = &plan.streams[stream].future_covariates else { continue };
+        let Some(found) = broker.partitions(&covariates.topic)? else {
+            let problem = format!(
+                "the future-covariate topic {:?} does not exist; create it, or correct its name",
+                covariates.topic
+            );
+            return Ok(Some((problem, false)));
+        };
+        if let Some(mismatch) = partition_count_mismatch(&covariates.topic, found, [(topic, partitions)]) {
+            return Ok(Some((mismatch, true)));
+        }
+    }
+    Ok(None)
+}
+
+/// Checks all topics, creates missing output topics where `create` allows it, and logs what endangers the state.
+///
+/// # Errors
+/// Those of [`inputs`], [`BrokerError::Rejected`] with the command to run where an output topic is missing and may not
+/// be created, or the broker's.
+pub fn prepare(broker: &dyn Broker, plan: &Plan, create: bool) -> Result<Topics, BrokerError> {
+    let inputs = inputs(broker, plan)?;
+    let widest = inputs.readable.values().copied().max().unwrap_or(1);
     for output in output_topics(plan, widest) {
         if broker.partitions(&output.name)?.is_some() {
             continue;
@@ -60,16 +110,6 @@ pub fn prepare(broker: &dyn Broker, plan: &Plan, create: bool) -> Result<Topics,
     let state_partitions = broker.partitions(&plan.state_topic)?.unwrap_or(1);
     let compacted_inputs = cleanup_policies::report(broker, plan, state_partitions, widest)?;
     Ok(Topics { inputs, state_partitions, compacted_inputs })
-}
-
-/// The partitions of an input topic.
-///
-/// # Errors
-/// [`BrokerError::Retriable`] while it does not exist: it may be created, or recreated, at this moment.
-pub fn input_partitions(broker: &dyn Broker, topic: &str) -> Result<i32, BrokerError> {
-    broker.partitions(topic)?.ok_or_else(|| {
-        BrokerError::Retriable(format!("the input topic {topic:?} does not exist; create it, or correct its name"))
-    })
 }
 
 /// Why a future-covariate topic does not fit its input topics: both need the same number of partitions.

@@ -127,10 +127,11 @@ impl OpenTransaction {
             task.series.replayed(series, last)
         }
         task.series.mark_dirty(series, begin);
+        let forecasts = offset >= task.emit_from;
         let state = task.series.get_mut(series);
         let reading = Reading { time, timestamp, value, past_covariates: covariates };
         let placement = state.input.observe(&spec.series, &reading, &mut self.closed);
-        self.queue_closed(spec, handle, (series, state), offset);
+        self.queue_closed(spec, handle, (series, state), offset, forecasts);
         match placement {
             Placement::Accepted => {
                 self.observations[task.stream] += 1;
@@ -206,17 +207,25 @@ impl OpenTransaction {
             return;
         }
         self.undo.copy(handle, &mut task.series, series);
+        let forecasts = offset >= task.emit_from;
         let state = task.series.get_mut(series);
         state.input.close_open(&spec.series, &mut self.closed);
-        self.queue_closed(spec, handle, (series, state), offset);
+        self.queue_closed(spec, handle, (series, state), offset, forecasts);
         self.ended.push(EndedSeries { task: handle, series: Arc::clone(&state.key), reason });
         task.series.end(series);
     }
 
-    /// Queues the steps of the slots that have just closed.
-    fn queue_closed(&mut self, spec: &StreamSpec, task: TaskHandle, (series, state): (u32, &mut Series), offset: i64) {
+    /// Queues the steps of the slots that have just closed. `forecasts` says whether they are forecast from.
+    fn queue_closed(
+        &mut self,
+        spec: &StreamSpec,
+        task: TaskHandle,
+        (series, state): (u32, &mut Series),
+        offset: i64,
+        forecasts: bool,
+    ) {
         for slot in self.closed.drain(..) {
-            self.forecast_bytes += slot.value.map_or(0, |_| forecast_bytes(spec));
+            self.forecast_bytes += slot.value.filter(|_| forecasts).map_or(0, |_| forecast_bytes(spec));
             self.pending.push(PendingStep { micro_batch: state.queued, task, series, offset, slot });
             state.queued += 1;
         }

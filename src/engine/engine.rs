@@ -159,6 +159,7 @@ impl Engine {
         task.position = progress.replay_from;
         task.event_time = progress.event_time;
         task.rebuilt_to = progress.rebuilt_to;
+        task.emit_from = progress.emit_from;
         task.activations.clone_from(&progress.activations);
         task.covariates.resume(&progress.watermarks);
         let recorded = task.recorded_version(progress.replay_from);
@@ -270,6 +271,7 @@ impl Engine {
                 Snapshot { task: handle, series: Arc::clone(&series.key), position: task.position, body }
             }));
             let (to, progress) = (task.position, task.progress(due));
+            transaction.begun.extend(task.series.begun().map(|key| (handle, Arc::clone(key))));
             transaction.tasks.push(TaskAdvance { task: handle, from, to, snapshots: due, checkpoint_due, progress });
             if !emit {
                 task.rollback_point = None;
@@ -314,6 +316,11 @@ impl Engine {
         self.tasks.get(task).position
     }
 
+    /// Where the forecasts of the task begin. Input before this offset changes states, and has no other effect.
+    pub fn emit_from(&self, task: TaskHandle) -> i64 {
+        self.tasks.get(task).emit_from
+    }
+
     /// The version of the weights that serve the task.
     pub fn version(&self, task: TaskHandle) -> u64 {
         self.tasks.get(task).version
@@ -335,8 +342,8 @@ impl Engine {
     }
 
     /// The keys of all series of a task.
-    pub fn keys(&self, task: TaskHandle) -> Vec<String> {
-        self.tasks.get(task).series.iter().map(|series| series.key.to_string()).collect()
+    pub fn keys(&self, task: TaskHandle) -> impl Iterator<Item = &str> {
+        self.tasks.get(task).series.iter().map(|series| &*series.key)
     }
 
     /// Bytes of a task's state, inline and on the heap: its series and its future covariates.

@@ -130,6 +130,7 @@ impl Stepper {
         }
         let outputs = spec.forecast.outputs() * spec.forecast.levels.len();
         for (row, step) in steps.iter().enumerate() {
+            let emit = emit && step.offset >= tasks.get(step.task).emit_from;
             let series = series_of(tasks, step);
             series.hidden.copy_from_slice(&self.hidden[row * width..(row + 1) * width]);
             let Some(value) = step.slot.value else { continue };

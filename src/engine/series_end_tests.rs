@@ -60,7 +60,7 @@ impl Fixture {
     }
 
     fn keys(&self) -> BTreeSet<String> {
-        self.engine.keys(self.task).into_iter().collect()
+        self.engine.keys(self.task).map(str::to_owned).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The series of one task, by key and by index.
 
-use std::hash::BuildHasher;
+use std::{hash::BuildHasher, sync::Arc};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
@@ -183,6 +183,11 @@ impl SeriesTable {
     pub fn to_snapshot(&self, count: usize) -> impl Iterator<Item = &Series> {
         let due = self.dirty.first(count).chain(self.begun.iter().copied());
         due.filter_map(|series| self.series[series as usize].as_ref()).filter(|series| !series.has_ended)
+    }
+
+    /// The keys of the series that have begun in the open transaction.
+    pub fn begun(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.begun.iter().filter_map(|series| self.series[*series as usize].as_ref()).map(|series| &series.key)
     }
 
     /// Whether series have ended in the open transaction.

@@ -42,6 +42,8 @@ pub(super) struct Task {
     /// A replay begins and ends series before this offset: their snapshots may be missing. Any other series is in the
     /// state topic from the transaction that begins it until the one that ends it.
     pub rebuilt_to: i64,
+    /// Input before this offset is learnt from and not forecast.
+    pub emit_from: i64,
     /// Which weights served from where on, oldest first.
     pub activations: Vec<WeightsActivation>,
     pub covariates: TaskCovariates,
@@ -73,6 +75,7 @@ impl Task {
             position,
             event_time: i64::MIN,
             rebuilt_to: i64::MAX,
+            emit_from: 0,
             activations: Vec::new(),
             covariates: TaskCovariates::default(),
             series: SeriesTable::default(),
@@ -149,10 +152,10 @@ impl Task {
         let InputPoint { position: replay_from, event_time } = self.series.dirty_since(snapshots).unwrap_or(now);
         let first = self.activations.iter().rposition(|made| made.position <= replay_from).unwrap_or(0);
         let watermarks = self.covariates.watermarks_from(replay_from).to_vec();
-        let activations = self.activations[first..].to_vec();
+        let (activations, emit_from) = (self.activations[first..].to_vec(), self.emit_from);
         // Beyond the end of what was rebuilt it says nothing.
         let rebuilt_to = if self.rebuilt_to > replay_from { self.rebuilt_to } else { 0 };
-        TaskProgress { replay_from, event_time, rebuilt_to, activations, watermarks }
+        TaskProgress { replay_from, event_time, rebuilt_to, activations, watermarks, emit_from }
     }
 }
 

@@ -153,7 +153,7 @@ pub(super) fn accept_all(engine: &mut Engine, task: TaskHandle, from: usize, inp
 }
 
 fn sorted_keys(engine: &Engine, task: TaskHandle) -> Vec<String> {
-    let mut keys = engine.keys(task);
+    let mut keys: Vec<String> = engine.keys(task).map(str::to_owned).collect();
     keys.sort();
     keys
 }

@@ -18,6 +18,8 @@ pub struct Transaction {
     pub quantiles: Vec<f64>,
     /// The snapshots of changed series that are due.
     pub snapshots: Vec<Snapshot>,
+    /// The keys of the series that have begun.
+    pub begun: Vec<(TaskHandle, Arc<str>)>,
     /// The series that have ended. A snapshot of the same key in this transaction is of the series that began after it.
     pub ended: Vec<EndedSeries>,
     /// The tasks whose input moved on.
@@ -160,6 +162,7 @@ impl Transaction {
             points: Vec::new(),
             quantiles: Vec::new(),
             snapshots: Vec::new(),
+            begun: Vec::new(),
             ended: Vec::new(),
             tasks: Vec::new(),
             streams: streams.iter().map(sums).collect(),
@@ -177,6 +180,7 @@ impl Transaction {
         self.points.clear();
         self.quantiles.clear();
         self.snapshots.clear();
+        self.begun.clear();
         self.ended.clear();
         self.tasks.clear();
         self.streams.iter_mut().for_each(StreamSums::clear);

@@ -20,6 +20,7 @@ mod renamed;
 mod report;
 mod root;
 mod secret;
+mod start;
 pub mod stream;
 mod suggestion;
 mod summary;
@@ -34,6 +35,7 @@ pub use problem::{Problem, Problems};
 pub use record::{Format, Key, Time, TimeFormat};
 pub use root::Settings;
 pub use secret::Secret;
+pub use start::ForecastStart;
 pub use stream::{
     Anomaly, Cell, Device, FutureCovariates, Model, Outputs, Strategy, Stream, StreamLimits, Target, Training, WhenFull,
 };

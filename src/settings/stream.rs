@@ -3,6 +3,7 @@
 use super::declare::{table, words};
 use super::grid::{Aggregation, Interval, Season};
 use super::record::{Format, Key, Time};
+use super::start::ForecastStart;
 use super::values::{Auto, Date, Limit, Millis, Size};
 use crate::time::EventTime;
 
@@ -93,6 +94,8 @@ table! {
         pub name: String = String::new(),
         /// Input topics.
         pub topics: Vec<String> = Vec::new(),
+        /// Where forecasts begin in a partition that the application has never read.
+        pub start: ForecastStart = ForecastStart::Auto,
         /// Encoding of the value of a record.
         pub format: Format = Format::Json,
         /// CSV: names of the columns, in order.

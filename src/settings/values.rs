@@ -139,6 +139,12 @@ impl<T: Serialize> Serialize for Limit<T> {
     }
 }
 
+/// A time in RFC 3339, from year 1 to 9999.
+pub(super) fn parse_time(text: &str) -> Option<EventTime> {
+    let time = text.parse::<jiff::Timestamp>().ok().map(|time| EventTime(time.as_millisecond()));
+    time.filter(|time| (EventTime::MIN..=EventTime::MAX).contains(time))
+}
+
 impl Setting for String {
     fn read(entry: Entry, reader: &mut Reader) -> Option<Self> {
         reader.text(&entry, "a text")
@@ -231,9 +237,7 @@ impl Setting for EventTime {
     fn read(entry: Entry, reader: &mut Reader) -> Option<Self> {
         let expected = "a time in RFC 3339, from year 1 to 9999";
         let text = reader.text(&entry, expected)?;
-        let time = text.parse::<jiff::Timestamp>().ok().map(|time| Self(time.as_millisecond()));
-        time.filter(|time| (Self::MIN..=Self::MAX).contains(time))
-            .or_else(|| reader.refuse(&entry, expected, Some("such as \"2026-11-01T00:00:00Z\"".into())))
+        parse_time(&text).or_else(|| reader.refuse(&entry, expected, Some("such as \"2026-11-01T00:00:00Z\"".into())))
     }
 }
 

@@ -17,12 +17,21 @@ pub struct TaskProgress {
     /// How far the future covariates were read, oldest first. The first one covers `replay_from`, unless nothing had
     /// been read by then.
     pub watermarks: Vec<CovariateWatermark>,
+    /// Where the forecasts begin. Input before this offset is learnt from only: no output follows from it.
+    pub emit_from: i64,
 }
 
 impl Default for TaskProgress {
     /// The progress of a task that has read nothing.
     fn default() -> Self {
-        Self { replay_from: 0, event_time: i64::MIN, rebuilt_to: 0, activations: Vec::new(), watermarks: Vec::new() }
+        Self {
+            replay_from: 0,
+            event_time: i64::MIN,
+            rebuilt_to: 0,
+            activations: Vec::new(),
+            watermarks: Vec::new(),
+            emit_from: 0,
+        }
     }
 }
 

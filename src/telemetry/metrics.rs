@@ -157,8 +157,13 @@ metrics! {
     RESTORE_SNAPSHOTS = "foretide_restore_snapshots_total", C, Count, ["stream"],
         "Snapshots of series loaded from the state topic.";
     RESTORE_REMAINING = "foretide_restore_remaining_records", G, Count, ["stream", "topic", "partition"],
-        "Records that a restoring partition still has to read: first of the state topic, then of the input; 0 once it \
-         runs.";
+        "Records that a restoring partition still has to read: first of the state topic, then of the input. Once it \
+         runs: records before the first one to be forecast, where it learns from older input; else 0.";
+    SPLIT_SERIES = "foretide_split_series_total", C, Count, ["stream", "topic"],
+        "Series that were found in more than one partition of a topic, so that each partition forecasts a part of the \
+         readings. At most 4,096 series of a stream and topic are watched.";
+    POSITION_JUMPS = "foretide_position_jumps_total", C, Count, ["topic", "direction"],
+        "Partitions whose position somebody else than Foretide has set, by direction: back or forward.";
     RESTORE_LOST = "foretide_restore_lost_records_total", C, Count, ["stream"],
         "Input records that a restore needed and that retention or compaction had deleted; of a compacted topic at \
          most so many.";

@@ -78,6 +78,7 @@ mod tests {
                 CovariateWatermark { position: 5, oldest: 0, next: 7, digest: 1 },
                 CovariateWatermark { position: 9, oldest: 3, next: 12, digest: u64::MAX },
             ],
+            emit_from: 700,
         };
         let topic_fingerprint = Some(TopicFingerprint { offset: 899, timestamp: -5 });
         let first = TaskCheckpoint { progress, fingerprint: u64::MAX, topic_fingerprint, series: None };

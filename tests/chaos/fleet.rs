@@ -58,6 +58,7 @@ transaction_timeout = "10s"
 [[stream]]
 name = "stream"
 topics = [{topic:?}]
+start = "earliest"
 key = "record"
 values = ["value"]
 interval = "1m"

@@ -6,6 +6,7 @@ mod generated;
 mod harness;
 mod offsets;
 mod series_end;
+mod start;
 mod support;
 mod topics;
 mod wild_times;

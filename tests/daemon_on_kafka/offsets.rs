@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// All forecasts of an application.
-fn made(app: &str) -> Forecasts {
+pub fn made(app: &str) -> Forecasts {
     let (topic, broker) = (format!("{app}.stream.forecasts"), kafka().broker());
     let mut seen = Vec::new();
     for number in 0..broker.partitions(&topic).unwrap().unwrap() {
@@ -43,7 +43,7 @@ fn made(app: &str) -> Forecasts {
 }
 
 /// The forecasts that an undisturbed application makes of the same input, up to a position.
-fn undisturbed(topic: &str, position: i64) -> Forecasts {
+pub fn undisturbed(topic: &str, position: i64) -> Forecasts {
     let app = unique("undisturbed");
     let mut daemon = Daemon::new(&app, &[stream(topic)]);
     daemon.start("only");

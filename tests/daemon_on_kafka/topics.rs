@@ -122,6 +122,8 @@ fn partitions_that_are_added_later_are_served() {
     topics(&["--alter", "--topic", &topic, "--partitions", "3"]);
     produce(kafka(), &topic, readings("b", 2, 0..20));
     wait_for_position(&app, &topic, 2, 20);
+    let added = daemon.log("only").matches("the partition was added to a topic that is read already").count();
+    assert_eq!(added, 2, "{}", daemon.log("only"));
     daemon.kill("only");
     // Its state lies beside that of the first partition: the state topic has not grown.
     daemon.start("again");

@@ -9,7 +9,7 @@ use super::{
     outcome::{Changes, Output},
     scenario::{self, DEAD, FORECASTS, INPUT, MINUTE, STATE},
 };
-use crate::memory::MemoryCluster;
+use crate::memory::{MemoryCluster, StoredRecord};
 use foretide::{
     broker::{Broker, Partition},
     daemon::{
@@ -18,7 +18,8 @@ use foretide::{
         status::Status,
     },
     env::{Clock, ManualClock},
-    wire::{Envelope, StateKey},
+    settings::ForecastStart,
+    wire::{Envelope, StateKey, TaskCheckpoint},
 };
 
 pub struct Fixture {
@@ -98,6 +99,18 @@ impl Fixture {
             };
         }
         found
+    }
+
+    /// The recorded starts of the partitions.
+    pub fn starts(&self) -> BTreeMap<i32, i64> {
+        let records = (0..self.plan.state_partitions).flat_map(|number| self.cluster.committed_records(STATE, number));
+        let start = |record: StoredRecord| {
+            let StateKey::Task { partition, .. } = StateKey::parse(&record.key?).ok()? else { return None };
+            let payload = record.payload?;
+            let envelope = Envelope::decode(&payload).ok()?;
+            Some((partition, TaskCheckpoint::from_bytes(envelope.body).ok()?.progress.emit_from))
+        };
+        records.filter_map(start).collect()
     }
 
     /// The highest offset at which a partition of the input ends.

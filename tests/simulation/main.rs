@@ -18,6 +18,7 @@ mod restore_tests;
 mod scenario;
 mod series_end_tests;
 mod settings_tests;
+mod start_tests;
 mod world;
 
 use std::any::Any;
@@ -71,6 +72,8 @@ totals! {
     silent: "series ended by silence",
     evicted: "evicted series",
     deleted: "deleted series",
+    /// Partitions whose older input was learnt from and not forecast.
+    warm_ups: "warm-ups",
     commits: "commits",
     forecasts: "forecasts",
     rejected: "rejected records",
@@ -133,7 +136,8 @@ fn the_simulation_commits_what_a_run_without_faults_commits() {
     match simulate(first, seeds, setting("FORETIDE_SIMULATION_THREADS", cores)) {
         Ok(totals) => {
             println!("simulation: {totals}; {:.1} s", clock.monotonic_micros() as f64 / 1e6);
-            let exercised = [totals.forecasts, totals.watermarks, totals.silent, totals.evicted, totals.deleted];
+            let exercised =
+                [totals.forecasts, totals.watermarks, totals.warm_ups, totals.silent, totals.evicted, totals.deleted];
             assert!(seeds < 100 || !exercised.contains(&0), "the simulation leaves something out: {exercised:?}");
         }
         Err((seed, difference)) => {

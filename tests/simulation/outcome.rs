@@ -16,6 +16,7 @@ use foretide::{
     },
     engine::{Acceptance, EndReason, Engine, Observation, ServedWeights, TaskHandle, TaskId},
     nn::{Network, Weights},
+    snapshot::TaskProgress,
     wire::{Decoder, Envelope, Rejection, StateKey, dead_letter},
 };
 
@@ -26,6 +27,8 @@ pub struct Changes {
     pub activations: BTreeMap<i32, BTreeMap<i64, u64>>,
     /// The next offset of the future-covariate topic that was not seen yet.
     pub watermarks: BTreeMap<i32, BTreeMap<i64, i64>>,
+    /// The input position at which the forecasts begin.
+    pub starts: BTreeMap<i32, i64>,
 }
 
 /// What a run commits: the forecasts in order, by input partition and series, and the rejected records. When the topic
@@ -119,6 +122,8 @@ impl Output {
     ) {
         let id = TaskId { stream: STREAM.into(), topic: INPUT.into(), partition };
         let task = engine.open(id, 0).unwrap();
+        let start = changes.starts.get(&partition).copied().unwrap_or(0);
+        engine.resume(task, &TaskProgress { emit_from: start, ..TaskProgress::default() });
         let mut decoder = Decoder::new(stream.decode.clone()).unwrap();
         let mut writer = ForecastWriter::default();
         for record in cluster.committed_records(INPUT, partition) {
@@ -129,7 +134,8 @@ impl Output {
             if let Some(&version) = changes.activations.get(&partition).and_then(|at| at.get(&record.offset)) {
                 engine.activate(task, version);
             }
-            if let Some(rejection) = accept(engine, task, stream, &mut decoder, &record) {
+            let rejection = accept(engine, task, stream, &mut decoder, &record);
+            if let Some(rejection) = rejection.filter(|_| record.offset >= start) {
                 let place = (INPUT.to_owned(), partition, record.offset);
                 self.rejected.insert(place, rejection.reason.label().to_owned());
             }
@@ -147,7 +153,7 @@ impl Output {
             }
             engine.commit(&output);
         }
-        self.series.extend(engine.keys(task).into_iter().map(|key| (partition, key)));
+        self.series.extend(engine.keys(task).map(|key| (partition, key.to_owned())));
     }
 
     /// Shows the engine the future covariates before the offset `until`.

@@ -13,6 +13,7 @@ use foretide::{
     forecast::{ForecastSpec, StreamPrior},
     nn::{CellKind, NetworkSpec, Strategy},
     series::{Aggregation, Calendar, ExtraFeatures, FEATURES, FutureCovariateSpec, ScaleEstimate, SeriesSpec, Target},
+    settings::{ForecastStart, Millis},
     time::{EventTime, Grid},
     wire::{DecodeSpec, Format, KeySource, TimeFormat, TimeSource},
 };
@@ -138,19 +139,21 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
         earliest: EventTime(-1_000 * MINUTE),
         latest: EventTime::MAX,
     };
-    Plan {
+    let mut plan = Plan {
         app: GROUP.into(),
         streams: vec![StreamPlan {
             engine,
             future_covariates: has_covariates.then(|| future_covariates_plan(&decode, keyed)),
             decode,
             topics: vec![INPUT.into()],
+            start: ForecastStart::Earliest,
             forecasts_topic: FORECASTS.into(),
             training: None,
         }],
         state_topic: STATE.into(),
         state_partitions,
         compacted_inputs: BTreeSet::new(),
+        missing_inputs: BTreeSet::new(),
         models_topic: MODELS.into(),
         dead_letter_topic: DEAD.into(),
         commit_interval: 10_000,
@@ -160,6 +163,18 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
         max_poll_records: random.random_range(1..20),
         standby_bytes: *[0, 2_000, 1 << 30].choose(random).unwrap(),
         checkpoint_records: *[0, 100, 1_000].choose(random).unwrap(),
+    };
+    plan.streams[0].start = start(random);
+    plan
+}
+
+/// Half of the runs forecast all input. The others begin in its middle, and learn from what is older.
+fn start(random: &mut Pcg64Mcg) -> ForecastStart {
+    match random.random_range(0..8) {
+        0..4 => ForecastStart::Earliest,
+        4 | 5 => ForecastStart::Latest,
+        6 => ForecastStart::At(EventTime(random.random_range(0..60) * MINUTE)),
+        _ => ForecastStart::Back(Millis(random.random_range(0..5) * MINUTE)),
     }
 }
 

@@ -114,6 +114,7 @@ impl World {
         self.totals.forecasts += committed.forecasts.values().map(Vec::len).sum::<usize>() as u64;
         self.totals.rejected += committed.rejected.len() as u64;
         self.totals.activations += self.changes.activations.values().map(BTreeMap::len).sum::<usize>() as u64;
+        self.totals.warm_ups += self.changes.starts.values().filter(|start| **start > 0).count() as u64;
         self.totals.watermarks += self.changes.watermarks.values().map(BTreeMap::len).sum::<usize>() as u64;
     }
 
@@ -465,6 +466,8 @@ impl World {
                 if let StateKey::Task { partition, .. } = StateKey::parse(key).unwrap() {
                     let envelope = Envelope::decode(payload).unwrap();
                     let task = TaskCheckpoint::from_bytes(envelope.body).unwrap().progress;
+                    let known = self.changes.starts.insert(partition, task.emit_from);
+                    assert!(known.is_none_or(|known| known == task.emit_from), "a start is decided once");
                     let activations = task.activations.into_iter().map(|made| (made.position, made.version));
                     self.changes.activations.entry(partition).or_default().extend(activations);
                     let watermarks = task.watermarks.into_iter().map(|seen| (seen.position, seen.next));

@@ -60,6 +60,7 @@ listen = "127.0.0.1:{port}"
 [[stream]]
 name = "stream"
 topics = [{INPUT:?}]
+start = "earliest"
 time = {{ field = "time", format = "milliseconds" }}
 values = ["value"]
 interval = "100ms"

@@ -7,6 +7,7 @@ mod support;
 
 use std::time::Duration;
 
+use foretide::broker::TopicSpec;
 use foretide::env::{Clock, SystemClock};
 use foretide::wire::RejectionReason;
 use harness::{
@@ -82,6 +83,43 @@ fn a_stream_that_cannot_be_read_is_degraded_and_everybody_says_why() {
     assert_eq!(replica.metric(gauge), Some(format!("{gauge} 0")));
     let checked = replica.check(&[]);
     assert_eq!(checked.status.code(), Some(0), "{}", String::from_utf8_lossy(&checked.stdout));
+    assert!(replica.process.stop(LIMIT).success());
+}
+
+/// One of two input topics does not exist yet: the other one is served, and everybody says which is missing. A producer
+/// that spreads a series over two partitions is named, too.
+#[test]
+fn a_missing_topic_stops_only_itself_and_a_series_in_two_partitions_is_named() {
+    let (here, missing) = (kafka().topic("here", 2), unique("missing"));
+    let (app, folder) = (unique("missing"), tempfile::tempdir().unwrap());
+    let minutes = "interval = \"1m\"\nhorizon = 3";
+    let streams = stream("here", &here, minutes) + &stream("there", &missing, minutes);
+    let mut replica = Replica::start(folder.path(), "only", &app, &kafka().servers, &streams);
+    let body = replica.wait_for_status(200, LIMIT);
+    assert!(body.contains(&format!("topic {missing} is degraded: the input topic")), "{body}");
+    replica.process.wait_for_log("an input topic cannot be read; the others are served", LIMIT);
+    produce(kafka(), &here, (0..40).map(|minute| reading("m", minute).at((minute % 2) as i32)));
+    replica.process.wait_for_log("series \"m\" is read from partitions 0 and 1", LIMIT);
+    for partition in [0, 1] {
+        wait_for("the records to be read", LIMIT, || {
+            group_offset(kafka(), &app, &here, partition).filter(|offset| *offset == 20)
+        });
+    }
+    let counter = format!("foretide_split_series_total{{stream=\"here\",topic=\"{here}\"}}");
+    assert_eq!(replica.metric(&counter), Some(format!("{counter} 1")));
+
+    let plan = TopicSpec { name: missing.clone(), partitions: 1, compacted: false, max_record_bytes: 1 << 20 };
+    foretide::broker::Broker::create(&kafka().broker(), &plan).unwrap();
+    produce(kafka(), &missing, (0..10).map(|minute| reading("m", minute)));
+    wait_for("the other topic to be served", LIMIT, || {
+        group_offset(kafka(), &app, &missing, 0).filter(|offset| *offset == 10)
+    });
+    wait_for("readiness without a reservation", LIMIT, || {
+        http_get(replica.port, "/readyz").filter(|(status, body)| *status == 200 && !body.contains("degraded"))
+    });
+    let checked = replica.check(&[]);
+    let said = String::from_utf8(checked.stdout).unwrap();
+    assert!(said.contains("1 of 1 series are in several partitions, such as \"m\" in 0 and 1"), "{said}");
     assert!(replica.process.stop(LIMIT).success());
 }
 

@@ -5,18 +5,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rdkafka::consumer::Consumer;
 use rdkafka::topic_partition_list::Offset;
 
+use super::contexts::ConsumerCallbacks;
 use super::deadline::monotonic_micros;
+use super::error_recovery;
 use super::member::KafkaMember;
 use super::metadata::MetadataClient;
 use super::offset_query;
 use super::options::KafkaOptions;
 use super::producer::{KafkaPublisher, TransactionalProducer};
 use super::reader::KafkaReader;
-use super::reader_pool::ReaderPool;
+use super::reader_pool::{ReaderClient, ReaderPool};
 use crate::broker::client::{
-    Broker, Isolation, Member, OffsetRange, Publisher, Reader, StartPosition, TopicSettings, TopicSpec,
+    Broker, CommittedOffset, Isolation, Member, OffsetRange, Publisher, Reader, StartPosition, TopicSettings, TopicSpec,
 };
 use crate::broker::errors::Result;
 use crate::broker::records::Partition;
@@ -90,8 +93,9 @@ impl Broker for KafkaBroker {
     }
 
     fn publisher(&self, transactional_id: &str) -> Result<Box<dyn Publisher>> {
-        let producer = TransactionalProducer::start(&self.options(), transactional_id)?;
-        Ok(Box::new(KafkaPublisher::new(producer)))
+        let options = self.options();
+        let producer = TransactionalProducer::start(&options, transactional_id)?;
+        Ok(Box::new(KafkaPublisher::new(producer, options)))
     }
 
     fn offsets(&self, partition: &Partition) -> Result<OffsetRange> {
@@ -120,6 +124,21 @@ impl Broker for KafkaBroker {
                 _ => Ok(offset_query::ends(client, partitions, left)?.first().copied().unwrap_or(0)),
             }
         })
+    }
+
+    fn group_offsets(&self, group: &str, partitions: &[Partition]) -> Result<Vec<Option<CommittedOffset>>> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let operation = format!("reading the offsets of group {group}");
+        let created = self.options.group_query(group).create_with_context(ConsumerCallbacks::default());
+        let client: ReaderClient = created.map_err(|error| error_recovery::broker_error(&operation, &error))?;
+        offset_query::committed(&client, partitions, self.options.request_timeout)
+            .map_err(|error| client.context().last_error.explain(&operation, &error))
+    }
+
+    fn group_members(&self, group: &str) -> Result<usize> {
+        self.metadata().group_members(group)
     }
 
     fn topic_settings(&self, topics: &[String]) -> Result<Vec<Option<TopicSettings>>> {

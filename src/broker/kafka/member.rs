@@ -9,14 +9,15 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 
 use super::contexts::{Change, ConsumerCallbacks, Rebalance};
-use super::convert::{partition_list, push};
+use super::convert::{offset_list, partition_list, push};
 use super::deadline::Deadline;
 use super::error_recovery;
 use super::last_error::LastClientError;
 use super::metadata::MetadataClient;
+use super::offset_query;
 use super::options::KafkaOptions;
 use super::producer::TransactionalProducer;
-use crate::broker::client::{Member, MemberEvent};
+use crate::broker::client::{CommittedOffset, Member, MemberEvent};
 use crate::broker::errors::{BrokerError, Result};
 use crate::broker::records::{Batch, Partition, ProducerRecord};
 
@@ -51,6 +52,8 @@ pub(super) struct KafkaMember {
     /// after a rebalance that the caller does not know yet, it would let the member commit offsets of partitions that
     /// it has lost.
     generation: Option<Arc<ConsumerGroupMetadata>>,
+    /// The text that the commits of a partition carry.
+    commit_metadata: BTreeMap<Partition, String>,
     /// The topics that it has written to, the newest last.
     written: Vec<String>,
 }
@@ -87,6 +90,7 @@ impl KafkaMember {
             released: Vec::new(),
             prefetched: None,
             generation: None,
+            commit_metadata: BTreeMap::new(),
             written: Vec::new(),
         })
     }
@@ -262,28 +266,19 @@ impl Member for KafkaMember {
         }
     }
 
-    fn committed_offsets(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>> {
+    fn committed(&mut self, partitions: &[Partition]) -> Result<Vec<Option<CommittedOffset>>> {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
-        let request = partition_list(partitions.iter().map(|partition| (partition, Offset::Invalid)))?;
-        let answer = error_recovery::retry(self.request_timeout, |left| {
-            let answer = self.consumer.committed_offsets(request.clone(), left)?;
-            answer.elements().iter().try_for_each(|element| element.error())?;
-            Ok(answer)
-        });
-        let answer = answer.map_err(|error| {
+        let answer = offset_query::committed(&self.consumer, partitions, self.request_timeout).map_err(|error| {
             let last_error = self.last_error().suffix();
             self.explain(&format!("reading committed offsets{last_error}"), &error)
         })?;
-        let offset = |partition: &Partition| match answer
-            .find_partition(&partition.topic, partition.number)
-            .map(|element| element.offset())
-        {
-            Some(Offset::Offset(offset)) => Some(offset),
-            _ => None,
-        };
-        Ok(partitions.iter().map(offset).collect())
+        Ok(answer)
+    }
+
+    fn set_commit_metadata(&mut self, partition: &Partition, metadata: &str) {
+        self.commit_metadata.insert(partition.clone(), metadata.to_owned());
     }
 
     fn start(&mut self, partition: &Partition, offset: i64) -> Result<()> {
@@ -358,7 +353,10 @@ impl Member for KafkaMember {
     }
 
     fn commit(&mut self, positions: &[(Partition, i64)]) -> Result<()> {
-        let committed = self.producer.commit(positions, self.generation.as_ref());
+        let metadata = |partition| self.commit_metadata.get(partition).map_or("", String::as_str);
+        let offsets =
+            offset_list(positions.iter().map(|(partition, offset)| (partition, *offset, metadata(partition))))?;
+        let committed = self.producer.commit(offsets, self.generation.as_ref());
         committed.map_err(|error| self.with_replica_problem(error))
     }
 

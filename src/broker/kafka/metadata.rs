@@ -266,6 +266,15 @@ impl MetadataClient {
         })
     }
 
+    /// How many live members a group has.
+    pub(super) fn group_members(&self, group: &str) -> Result<usize> {
+        let request = |left| self.consumer.fetch_group_list(Some(group), left);
+        let groups = self
+            .retry(self.timeout, request)
+            .map_err(|error| self.explain(&format!("looking for the members of group {group}"), &error))?;
+        Ok(groups.groups().iter().map(|group| group.members().len()).sum())
+    }
+
     pub(super) fn create(&self, spec: &TopicSpec) -> Result<()> {
         let operation = format!("creating topic {}", spec.name);
         let explain = |error: &KafkaError| self.explain(&operation, error);

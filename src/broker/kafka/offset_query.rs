@@ -6,11 +6,15 @@
 
 use std::time::Duration;
 
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 
+use super::contexts::ConsumerCallbacks;
+use super::convert;
+use super::error_recovery;
 use super::reader_pool::ReaderClient;
+use crate::broker::client::CommittedOffset;
 use crate::broker::records::Partition;
 
 /// Offsets of partitions, in order; `None` where no record is as young as the timestamp `at`.
@@ -44,4 +48,23 @@ pub(super) fn ends(client: &ReaderClient, partitions: &[Partition], timeout: Dur
     // A partition without an answer has no leader at this moment.
     let missing = KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable);
     offsets.into_iter().collect::<Option<Vec<i64>>>().ok_or(missing)
+}
+
+/// The committed positions of the group of `client`, in order. A client that reads committed records waits for
+/// transactions that may still change them.
+pub(super) fn committed(
+    client: &BaseConsumer<ConsumerCallbacks>,
+    partitions: &[Partition],
+    timeout: Duration,
+) -> Result<Vec<Option<CommittedOffset>>, KafkaError> {
+    let mut request = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        request.add_partition(&partition.topic, partition.number);
+    }
+    let answer = error_recovery::retry(timeout, |left| {
+        let answer = client.committed_offsets(request.clone(), left)?;
+        answer.elements().iter().try_for_each(|element| element.error())?;
+        Ok(answer)
+    })?;
+    Ok(convert::committed(&answer, partitions))
 }

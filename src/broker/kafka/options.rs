@@ -136,6 +136,12 @@ impl KafkaOptions {
         self.with(&[("isolation.level", "read_uncommitted".into())])
     }
 
+    /// For a client that asks for the offsets of a group, and is no member of it.
+    pub(super) fn group_query(&self, group: &str) -> ClientConfig {
+        let uncommitted = ("isolation.level", "read_uncommitted".into());
+        self.with(&[("group.id", group.into()), ("enable.auto.commit", "false".into()), uncommitted])
+    }
+
     fn consumer(&self, group: &str, ahead_bytes: usize) -> Vec<(&'static str, String)> {
         vec![
             ("group.id", group.into()),

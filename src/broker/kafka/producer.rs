@@ -3,18 +3,18 @@
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::contexts::ProducerCallbacks;
-use super::convert::partition_list;
+use super::contexts::{ConsumerCallbacks, ProducerCallbacks};
+use super::convert::offset_list;
 use super::deadline::Deadline;
 use super::error_recovery::{self, RecoveryAction};
 use super::options::KafkaOptions;
-use crate::broker::client::Publisher;
+use crate::broker::client::{CommittedOffset, Publisher};
 use crate::broker::errors::{BrokerError, Result};
 use crate::broker::records::{Partition, ProducerRecord};
 use crate::broker::transaction_state::TransactionState;
@@ -204,7 +204,7 @@ impl TransactionalProducer {
     /// Commits the transaction together with `offsets`, under the group generation in `metadata`.
     pub(super) fn commit(
         &mut self,
-        offsets: &[(Partition, i64)],
+        offsets: TopicPartitionList,
         metadata: Option<&Arc<ConsumerGroupMetadata>>,
     ) -> Result<()> {
         self.state.require_open()?;
@@ -217,14 +217,13 @@ impl TransactionalProducer {
         result
     }
 
-    fn try_commit(&self, offsets: &[(Partition, i64)], metadata: Option<&Arc<ConsumerGroupMetadata>>) -> Result<()> {
-        if !offsets.is_empty() {
+    fn try_commit(&self, offsets: TopicPartitionList, metadata: Option<&Arc<ConsumerGroupMetadata>>) -> Result<()> {
+        if offsets.count() > 0 {
             let Some(metadata) = metadata else {
                 return Err(BrokerError::Aborted("committing offsets without a group membership".into()));
             };
             // The brokers receive the records meanwhile.
-            let offsets = offsets.iter().map(|(partition, offset)| (partition, Offset::Offset(*offset)));
-            let list = Arc::new(partition_list(offsets)?);
+            let list = Arc::new(offsets);
             self.retry("committing offsets", &self.acknowledged, |left| self.send_offsets(&list, metadata, left))?;
         }
         let callbacks = self.callbacks();
@@ -281,19 +280,38 @@ impl TransactionalProducer {
 /// Writes each list of records in a transaction.
 pub(super) struct KafkaPublisher {
     producer: TransactionalProducer,
+    options: KafkaOptions,
 }
 
 impl KafkaPublisher {
-    pub(super) fn new(producer: TransactionalProducer) -> Self {
-        Self { producer }
+    pub(super) fn new(producer: TransactionalProducer, options: KafkaOptions) -> Self {
+        Self { producer, options }
+    }
+
+    /// How somebody who is no member commits positions of a group.
+    fn outsider(&self, group: &str) -> Result<Arc<ConsumerGroupMetadata>> {
+        let operation = format!("setting positions of group {group}");
+        let created = self.options.group_query(group).create_with_context(ConsumerCallbacks::default());
+        let consumer: BaseConsumer<ConsumerCallbacks> =
+            created.map_err(|error| error_recovery::broker_error(&operation, &error))?;
+        let metadata = consumer.group_metadata().map(Arc::new);
+        metadata.ok_or_else(|| BrokerError::Fatal(format!("{operation}: the client has no group metadata")))
     }
 }
 
 impl Publisher for KafkaPublisher {
-    fn publish(&mut self, records: &[ProducerRecord<'_>]) -> Result<()> {
+    fn publish_with_offsets(
+        &mut self,
+        records: &[ProducerRecord<'_>],
+        group: &str,
+        positions: &[(Partition, CommittedOffset)],
+    ) -> Result<()> {
+        let metadata = if positions.is_empty() { None } else { Some(self.outsider(group)?) };
+        let offsets = positions.iter().map(|(partition, at)| (partition, at.offset, at.metadata.as_str()));
+        let offsets = offset_list(offsets)?;
         self.producer.begin()?;
         let sent = records.iter().try_for_each(|record| self.producer.send(*record));
-        let committed = sent.and_then(|()| self.producer.commit(&[], None));
+        let committed = sent.and_then(|()| self.producer.commit(offsets, metadata.as_ref()));
         if let Err(error) = committed {
             // The first error says what failed; an error of the abort would only repeat it.
             if let Err(second) = self.producer.abort() {

@@ -15,12 +15,18 @@
 //! - [`schedule`] decides which partition advances when, and retries a postponed restore.
 //! - [`partition`] holds the phases of one partition and advances it by a bounded slice.
 //! - [`snapshots`] puts records of the state topic into the engine.
+//! - [`group_position`] says what the group knows of a partition, and [`first_start`] where one begins that it has
+//!   never read.
 //! - [`serving_position`] decides where serving begins, and whether the input topic was deleted and recreated.
+//! - [`absence`] reports streams that were removed and added again.
 //! - [`rebuild`] decides how much input is read again where the state is missing.
 //! - [`replay`] reads the input between the snapshots and that position again, without writing.
 //! - [`unusable`] counts what cannot be used, for one log line a stream.
 //! - [`standby`] keeps copies of other shards' snapshots, so that a takeover reads only what is new.
 
+mod absence;
+mod first_start;
+mod group_position;
 mod partition;
 mod rebuild;
 mod replay;
@@ -31,6 +37,8 @@ mod standby;
 mod stats;
 mod unusable;
 
+pub use first_start::FirstStart;
+pub use group_position::{commit_metadata, group_positions};
 pub use partition::{AssignedPartition, RestoreInputs};
 pub use schedule::RestoreSchedule;
 pub use standby::standby_copy_bytes;

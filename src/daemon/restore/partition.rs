@@ -2,6 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::absence;
+use super::first_start;
+use super::group_position::GroupPosition;
 use super::rebuild::{self, CHANGED_SETTINGS, MISSING_STATE, Rebuild};
 use super::replay::{activate_recorded_weights, finish_replay, holes, replay_batch, show_recorded_covariates};
 use super::serving_position::{Evidence, ServingPosition};
@@ -34,6 +37,8 @@ pub struct RestoreInputs<'a> {
     pub decoders: &'a mut [Decoder],
     /// Microseconds of the monotonic clock.
     pub now: u64,
+    /// Milliseconds since the Unix epoch.
+    pub wall: i64,
 }
 
 /// A partition that the group has assigned to this shard.
@@ -42,8 +47,8 @@ pub struct AssignedPartition {
     /// The streams that read it.
     pub tasks: Vec<PartitionTask>,
     phase: Phase,
-    /// The offset that the group has committed.
-    committed: Option<i64>,
+    /// The position of the group.
+    group: GroupPosition,
     /// Where serving begins.
     serve_from: i64,
     /// A standby copy of its part of the state topic, until that is loaded.
@@ -110,11 +115,11 @@ impl AssignedPartition {
         plan: &Plan,
         engine: &mut Engine,
         partition: &Partition,
-        committed: Option<i64>,
+        group: GroupPosition,
         copy: Option<Arc<StandbyCopy>>,
         now: u64,
     ) -> Self {
-        let serve_from = committed.unwrap_or(0);
+        let serve_from = group.committed.unwrap_or(0);
         let compacted = plan.compacted_inputs.contains(&*partition.topic);
         let tasks = plan
             .streams_of(&partition.topic)
@@ -127,7 +132,7 @@ impl AssignedPartition {
             partition: partition.clone(),
             tasks,
             phase: Phase::Assigned,
-            committed,
+            group,
             serve_from,
             copy,
             assigned_at: now,
@@ -144,9 +149,10 @@ impl AssignedPartition {
         matches!(self.phase, Phase::Running)
     }
 
-    /// Whether state of an earlier topic of the same name is still in the state topic.
-    pub fn has_stale_state(&self) -> bool {
-        self.running() && self.tasks.iter().any(|task| task.stale_series.is_some())
+    /// Whether a commit is due even without input: it deletes state that must not come back, or records where forecasts
+    /// begin.
+    pub fn awaits_commit(&self) -> bool {
+        self.running() && self.tasks.iter().any(|task| task.stale_series.is_some() || task.first_emit.is_some())
     }
 
     /// Whether its restore has begun and is not done.
@@ -186,14 +192,18 @@ impl AssignedPartition {
 
     /// Postpones a restore after an error. It starts over at `until` (microseconds of the monotonic clock).
     pub fn suspend(&mut self, engine: &mut Engine, until: u64) {
-        self.serve_from = self.committed.unwrap_or(0);
+        self.serve_from = self.group.committed.unwrap_or(0);
         self.reset(engine);
         self.phase = Phase::Suspended { until };
     }
 
     /// Suspends a partition that is served, between two transactions. It is restored to where it stands.
     pub fn suspend_serving(&mut self, engine: &mut Engine, until: u64) {
-        self.committed = self.tasks.first().map(|task| engine.position(task.handle)).or(self.committed);
+        // A start that no commit has recorded is decided again.
+        if let Some(task) = self.tasks.first().filter(|task| task.first_emit.is_none()) {
+            self.group.committed = Some(engine.position(task.handle));
+            self.group.set_by_hand = false;
+        }
         self.seen_shorter = false;
         self.suspend(engine, until);
     }
@@ -209,7 +219,7 @@ impl AssignedPartition {
             task.checkpoint = None;
             task.checkpoint_position = None;
             task.feed = None;
-            task.stale_series = None;
+            (task.stale_series, task.first_emit) = (None, None);
         }
         (self.stats, self.holes) = (RestoreStats::default(), 0);
         self.unusable.clear();
@@ -321,13 +331,15 @@ impl AssignedPartition {
             self.unusable.log(&self.partition);
         }
         let evidence = Evidence {
-            committed: self.committed,
+            group: self.group,
             restored: self.tasks.iter().filter_map(|task| task.restored_position(inputs.engine)).max(),
             fingerprint: self.tasks.iter().find_map(|task| task.checkpoint.as_ref()?.topic_fingerprint),
             seen_shorter: self.seen_shorter,
         };
         match ServingPosition::find(inputs.broker, &self.partition, evidence)? {
             ServingPosition::At(offset) => self.serve_from = offset,
+            ServingPosition::First => self.serve_from = first_start::begin(inputs, &self.partition, &mut self.tasks)?,
+            ServingPosition::SetBack(offset) => self.discard_stale_state(inputs.engine, offset),
             ServingPosition::Recreated(oldest) => self.discard_stale_state(inputs.engine, oldest),
             ServingPosition::Unsure => {
                 self.seen_shorter = true;
@@ -343,10 +355,12 @@ impl AssignedPartition {
         self.begin_replay(inputs, replay_from)
     }
 
-    /// The topic was recreated: empties the tasks, and notes the series whose snapshots the next commit deletes.
-    fn discard_stale_state(&mut self, engine: &mut Engine, oldest: i64) {
-        let stale: Vec<Vec<String>> = self.tasks.iter().map(|task| engine.keys(task.handle)).collect();
-        self.serve_from = oldest;
+    /// The state is of an earlier topic or of a later position: empties the tasks, and notes the series whose snapshots
+    /// the next commit deletes. Serving begins at `offset`.
+    fn discard_stale_state(&mut self, engine: &mut Engine, offset: i64) {
+        let stale: Vec<Vec<String>> =
+            self.tasks.iter().map(|task| engine.keys(task.handle).map(str::to_owned).collect()).collect();
+        self.serve_from = offset;
         self.reset(engine);
         for (task, stale) in self.tasks.iter_mut().zip(stale) {
             task.stale_series = Some(stale);
@@ -356,10 +370,13 @@ impl AssignedPartition {
     /// Sets every task to where its checkpoint says. Returns the offset from which the input must be replayed.
     fn resume_tasks(&mut self, inputs: &mut RestoreInputs<'_>) -> Result<i64, BrokerError> {
         let engine = &mut *inputs.engine;
+        absence::report(engine, &self.tasks, self.serve_from);
         let mut replay_from = self.serve_from;
-        // Without a committed position, or on a recreated topic, there is no state to miss.
-        let missing =
-            self.committed == Some(self.serve_from) && self.tasks.iter().all(|task| task.checkpoint.is_none());
+        // Without a committed position, or where state was discarded, there is no state to miss.
+        let discarded = self.tasks.iter().any(|task| task.stale_series.is_some());
+        let missing = self.group.committed == Some(self.serve_from)
+            && self.tasks.iter().all(|task| task.checkpoint.is_none())
+            && !discarded;
         for task in &mut self.tasks {
             let recorded = task.checkpoint.as_ref().map(|checkpoint| &checkpoint.progress);
             let mut progress = recorded.cloned().unwrap_or_default();
@@ -368,7 +385,10 @@ impl AssignedPartition {
                 let watermarks = &mut progress.watermarks;
                 task.feed = Some(FutureCovariateFeed::open(inputs.broker, stream, plan, &self.partition, watermarks)?);
             }
-            if task.checkpoint.is_some() {
+            if let Some(emit_from) = task.first_emit {
+                (progress.replay_from, progress.emit_from) = (self.serve_from, emit_from);
+                engine.resume(task.handle, &progress);
+            } else if task.checkpoint.is_some() {
                 let partial = engine.partial_series(task.handle);
                 if self.incomplete || partial > 0 {
                     let reach = if self.incomplete { MISSING_STATE } else { CHANGED_SETTINGS };
@@ -396,7 +416,7 @@ impl AssignedPartition {
                 let spec = &stream.engine.series;
                 let rebuild = Rebuild::find(inputs.broker, &self.partition, spec, self.serve_from, MISSING_STATE)?;
                 rebuild.begin(engine, task.handle, self.serve_from);
-                if rebuild.report(inputs.plan, engine.id(task.handle), self.serve_from, missing) {
+                if !discarded && rebuild.report(inputs.plan, engine.id(task.handle), self.serve_from, missing) {
                     self.stats.rebuilt += 1;
                     // Streams of the same partition lack the same records.
                     self.stats.lost = self.stats.lost.max(rebuild.lost);

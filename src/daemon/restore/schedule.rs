@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use super::group_position::GroupPosition;
 use super::partition::{AssignedPartition, RestoreInputs, SLICE_WAIT, SliceOutcome};
 use super::standby::Standby;
 use super::stats::RestoreStats;
@@ -20,12 +21,12 @@ const RETRY_DELAY: Duration = Duration::from_millis(200);
 const MAX_CONCURRENT_RESTORES: usize = 8;
 
 /// The outcome of advancing all restores.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RestoreProgress {
     /// Whether any restore advanced.
     pub advanced: bool,
-    /// Whether a partition became ready to be served.
-    pub ready: bool,
+    /// The partitions that became ready to be served.
+    pub ready: Vec<Partition>,
 }
 
 /// The assigned partitions, and the standby copies of the others.
@@ -46,25 +47,25 @@ impl RestoreSchedule {
         Self { partitions: BTreeMap::new(), standby, standby_lagging: false }
     }
 
-    /// Adds partitions that the group has just assigned, with the offsets that it has committed of each.
+    /// Adds partitions that the group has just assigned, with its position in each.
     pub fn assign(
         &mut self,
         plan: &Plan,
         engine: &mut Engine,
         partitions: &[Partition],
-        committed: &[Option<i64>],
+        positions: &[GroupPosition],
         now: u64,
     ) {
         let state = |partition: &Partition| partition.number % plan.state_partitions;
         let copies = self.standby.take(partitions.iter().map(state));
-        for (partition, &committed) in partitions.iter().zip(committed) {
+        for (partition, &position) in partitions.iter().zip(positions) {
             let copy = copies.get(&state(partition)).cloned();
             tracing::info!(
-                topic = %partition.topic, partition = partition.number, offset = committed,
+                topic = %partition.topic, partition = partition.number, offset = position.committed,
                 standby_copy = copy.is_some(),
                 "partition assigned; restoring"
             );
-            let assigned = AssignedPartition::open(plan, engine, partition, committed, copy, now);
+            let assigned = AssignedPartition::open(plan, engine, partition, position, copy, now);
             self.partitions.insert(partition.clone(), assigned);
         }
         self.standby.rebalanced(now);
@@ -95,9 +96,9 @@ impl RestoreSchedule {
         self.partitions.values().all(AssignedPartition::running)
     }
 
-    /// Whether a commit has to delete state of a recreated topic, even without input.
-    pub fn has_stale_state(&self) -> bool {
-        self.partitions.values().any(AssignedPartition::has_stale_state)
+    /// Whether a commit is due for any partition, even without input.
+    pub fn awaits_commit(&self) -> bool {
+        self.partitions.values().any(AssignedPartition::awaits_commit)
     }
 
     /// Whether there is work that must not wait for input: a restore, or standby copies that lag.
@@ -158,7 +159,7 @@ impl RestoreSchedule {
                         stats.record(&inputs.plan.streams[task.stream].engine.name, micros);
                     }
                     member.start(partition, offset)?;
-                    progress.ready = true;
+                    progress.ready.push(partition.clone());
                 }
                 // A rejected request may be for a topic that is just being recreated.
                 Err(BrokerError::Retriable(error) | BrokerError::Rejected(error)) => {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::group_position::GroupPosition;
 use crate::broker::{Broker, BrokerError, Partition, StartPosition};
+use crate::telemetry::metrics;
 use crate::wire::TopicFingerprint;
 
 /// How long one read for the fingerprint's record waits.
@@ -13,8 +15,8 @@ const MAX_READS: usize = 250;
 /// What is known of a partition's earlier owners, once its snapshots are loaded.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence {
-    /// The offset that the group has committed.
-    pub committed: Option<i64>,
+    /// The position of the group.
+    pub group: GroupPosition,
     /// The highest input position of the restored state.
     pub restored: Option<i64>,
     /// The newest input record that a task checkpoint names.
@@ -28,6 +30,10 @@ pub struct Evidence {
 pub enum ServingPosition {
     /// At this offset.
     At(i64),
+    /// Nowhere yet: the group has never read the partition.
+    First,
+    /// At this offset, with empty series: the position was set back by hand, before what is in the state.
+    SetBack(i64),
     /// The topic was deleted and recreated: serving begins at its oldest record, with empty series.
     Recreated(i64),
     /// The topic ends before the input that was read from it. A lagging broker looks the same: check once more.
@@ -39,10 +45,11 @@ impl ServingPosition {
     pub fn find(broker: &dyn Broker, partition: &Partition, evidence: Evidence) -> Result<Self, BrokerError> {
         let (topic, number) = (&*partition.topic, partition.number);
         let range = broker.offsets(partition)?;
-        let furthest = evidence.restored.max(evidence.committed);
+        let GroupPosition { committed, set_by_hand, added, .. } = evidence.group;
+        let furthest = evidence.restored.max(committed);
         let recreated = || {
             tracing::warn!(
-                %topic, partition = number, committed = evidence.committed, end = range.end, oldest = range.start,
+                %topic, partition = number, committed, end = range.end, oldest = range.start,
                 "the topic was deleted and recreated; its series start empty at its oldest record"
             );
             Self::Recreated(range.start)
@@ -57,9 +64,37 @@ impl ServingPosition {
             );
             return Ok(Self::Unsure);
         }
-        match (evidence.committed, furthest) {
-            (Some(committed), _) => Ok(Self::At(committed)),
-            (None, None) => Ok(Self::At(range.start)),
+        match (committed, furthest) {
+            (Some(committed), Some(_)) if evidence.restored.is_some_and(|restored| committed < restored) => {
+                tracing::warn!(
+                    %topic, partition = number, offset = committed, state = evidence.restored,
+                    "the group's position was set back by hand: series begin anew, learn from older input, and all \
+                     input from here on is forecast again; `foretide reset` does this in good order"
+                );
+                metrics::POSITION_JUMPS.counter(&[("topic", topic), ("direction", "back")]).increment(1);
+                Ok(Self::SetBack(committed))
+            }
+            (Some(committed), _) => {
+                if let Some(restored) = evidence.restored.filter(|restored| set_by_hand && *restored < committed) {
+                    tracing::warn!(
+                        %topic, partition = number, offset = committed, state = restored,
+                        "the group's position was set forward by hand: the input in between is learnt from and not \
+                         forecast; `foretide reset` does this in good order"
+                    );
+                    metrics::POSITION_JUMPS.counter(&[("topic", topic), ("direction", "forward")]).increment(1);
+                }
+                Ok(Self::At(committed))
+            }
+            (None, None) if added => {
+                tracing::info!(
+                    %topic, partition = number, offset = range.start,
+                    "the partition was added to a topic that is read already; it is served from its oldest record. \
+                     Series whose keys have moved here begin anew, and their last open slot in the old partition is \
+                     not forecast"
+                );
+                Ok(Self::At(range.start))
+            }
+            (None, None) => Ok(Self::First),
             (None, Some(offset)) => {
                 let fingerprint = evidence.fingerprint.filter(|fingerprint| fingerprint.offset >= range.start);
                 if let Some(fingerprint) = fingerprint

@@ -61,7 +61,7 @@ pub fn commit(mut inputs: CommitInputs<'_>) -> Result<Written, BrokerError> {
         if let Some(task) = assigned.and_then(|assigned| assigned.tasks.iter_mut().find(|task| task.handle == handle)) {
             task.checkpoint = Some(checkpoint);
             task.checkpoint_at = inputs.now;
-            task.stale_series = None;
+            (task.stale_series, task.first_emit) = (None, None);
         }
     }
     Ok(Written { forecast_bytes, oversized: inputs.outbox.oversized })
@@ -98,7 +98,7 @@ impl CommitInputs<'_> {
 
     fn send_dead_letters(&mut self) -> Result<(), BrokerError> {
         self.send_covariate_dead_letters()?;
-        for rejected in &self.input.rejected {
+        for rejected in self.input.rejected.iter().filter(|rejected| !rejected.warm_up) {
             let batch = &self.input.inbox[rejected.batch];
             let Some(record) = batch.get(rejected.record) else { continue };
             let letter = dead_letter(self.plan, rejected.stream, &batch.partition, record, &rejected.rejection);

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use super::ended_series;
 use super::transaction::OpenTransaction;
-use crate::broker::{Partition, Record};
 use crate::daemon::forecasts::ForecastTimes;
 use crate::daemon::initial_metrics::{METHODS, interval_label};
-use crate::daemon::partition_task::PartitionTask;
+use crate::daemon::partition_task::{PartitionTask, input_partition};
 use crate::daemon::plan::Plan;
 use crate::daemon::refusals;
 use crate::daemon::status::Status;
@@ -55,6 +54,7 @@ impl CommittedTransaction<'_> {
         self.record_streams(status);
         self.record_snapshots();
         ended_series::report(self.engine, &self.output.ended, times.committed);
+        self.record_new_series(status);
         self.record_forecasts(status);
     }
 
@@ -101,7 +101,7 @@ impl CommittedTransaction<'_> {
             let name: &str = &self.plan.streams[rejected.stream].engine.name;
             let batch = &self.input.inbox[rejected.batch];
             if let Some(record) = batch.get(rejected.record) {
-                record_dead_letter(name, &rejected.rejection, &batch.partition, record, self.times.committed);
+                refusals::warn(name, &rejected.rejection, &batch.partition, record, self.times.committed);
             }
             let (records, refused, last) = &mut newest[rejected.stream];
             if rejected.rejection.reason.is_refusal() {
@@ -109,6 +109,10 @@ impl CommittedTransaction<'_> {
             } else {
                 *records = records.saturating_sub(1);
             }
+            if rejected.warm_up {
+                continue;
+            }
+            count_dead_letter(name, &rejected.rejection);
             works[rejected.stream].dead_letters += 1;
             match rejected.rejection.reason {
                 RejectionReason::Late => {
@@ -121,6 +125,18 @@ impl CommittedTransaction<'_> {
         }
         for (stream, (records, refused, last)) in self.plan.streams.iter().zip(newest) {
             status.refusals.record(&stream.engine.name, records, refused, last);
+        }
+    }
+
+    /// Looks whether new series are read from another partition, too.
+    /// Notes where the series that have begun are read.
+    fn record_new_series(&self, status: &Status) {
+        for begun in self.output.begun.chunk_by(|(one, _), (other, _)| one == other) {
+            let id = self.engine.id(begun[0].0);
+            if let Some(stream) = self.plan.streams.iter().find(|stream| stream.engine.name == id.stream) {
+                let series = begun.iter().map(|(_, key)| &**key);
+                status.split_series.observe(stream, &input_partition(id), series, self.times.committed);
+            }
         }
     }
 
@@ -168,14 +184,14 @@ pub fn clear_covariate_dead_letters(plan: &Plan, tasks: &mut [PartitionTask], ou
         let stream: &str = &plan.streams[task.stream].engine.name;
         if let Some(feed) = task.feed.as_mut().filter(|_| output.moved(task.handle)) {
             for rejected in feed.dead_letters.drain(..) {
-                record_dead_letter(stream, &rejected.rejection, &feed.partition, rejected.record(), now);
+                refusals::warn(stream, &rejected.rejection, &feed.partition, rejected.record(), now);
+                count_dead_letter(stream, &rejected.rejection);
             }
         }
     }
 }
 
-fn record_dead_letter(stream: &str, rejection: &Rejection, partition: &Partition, record: Record<'_>, now: u64) {
-    refusals::warn(stream, rejection, partition, record, now);
+fn count_dead_letter(stream: &str, rejection: &Rejection) {
     metrics::DEAD_LETTERS.counter(&[("stream", stream), ("reason", rejection.reason.label())]).increment(1);
 }
 

@@ -21,6 +21,8 @@ pub struct RejectedRecord {
     /// The index in the plan of the stream that rejected it.
     pub stream: usize,
     pub rejection: Rejection,
+    /// Whether it lies before the start of the stream, so that no dead letter is written.
+    pub warm_up: bool,
 }
 
 /// What [`Intake::accept`] has accepted.
@@ -70,7 +72,10 @@ impl Intake<'_> {
                     let (stream, decoder) = (&plan.streams[task.stream], &mut decoders[task.stream]);
                     for record in chunk.clone() {
                         if let Some(rejection) = accept_record(engine, task.handle, stream, decoder, batch, record) {
-                            rejected.push(RejectedRecord { batch: index, record, stream: task.stream, rejection });
+                            let offset = batch.get(record).map_or(i64::MAX, |record| record.offset);
+                            let warm_up = offset < engine.emit_from(task.handle);
+                            let stream = task.stream;
+                            rejected.push(RejectedRecord { batch: index, record, stream, rejection, warm_up });
                         }
                     }
                     if let Some(last) = batch.get(chunk.end - 1) {

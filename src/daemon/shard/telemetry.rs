@@ -6,7 +6,7 @@ use super::transaction_limit::TransactionLimit;
 use crate::broker::Member;
 use crate::daemon::restore::RestoreSchedule;
 use crate::daemon::status::{Status, TaskStatus};
-use crate::engine::{Engine, Transaction};
+use crate::engine::{Engine, TaskHandle, Transaction};
 use crate::telemetry::metrics;
 
 /// Microseconds between two reports of the tasks' sizes. Adding up the memory of the states visits every series: 20 ms
@@ -95,7 +95,7 @@ impl ShardTelemetry {
                     passed: position,
                     series: engine.series_count(task.handle) as u64,
                     state_bytes: engine.state_bytes(task.handle) as u64,
-                    remaining: assigned.remaining(position),
+                    remaining: assigned.remaining(position).max(warm_up_records(engine, task.handle)),
                 };
                 self.status.set(engine.id(task.handle), status);
             }
@@ -104,7 +104,21 @@ impl ShardTelemetry {
 
     /// A transaction was committed: its tasks have new positions.
     pub fn committed(&mut self, output: &Transaction, engine: &Engine) {
-        output.tasks.iter().for_each(|advance| self.status.advanced(engine.id(advance.task), advance.to));
+        for advance in &output.tasks {
+            let (id, emit_from) = (engine.id(advance.task), engine.emit_from(advance.task));
+            self.status.advanced(id, advance.to);
+            if advance.from < emit_from && advance.to >= emit_from {
+                tracing::info!(
+                    stream = %id.stream, topic = %id.topic, partition = id.partition, offset = emit_from,
+                    series = engine.series_count(advance.task), "learnt from the older input; forecasts begin"
+                );
+            }
+        }
         self.dirty = true;
     }
+}
+
+/// Records that a task reads before its forecasts begin.
+fn warm_up_records(engine: &Engine, task: TaskHandle) -> u64 {
+    u64::try_from(engine.emit_from(task) - engine.position(task)).unwrap_or(0)
 }

@@ -94,8 +94,8 @@ impl OpenTransaction {
     ) {
         let mut intake = Intake { plan, max_bytes: self.limit.bytes(), engine, decoders, partitions };
         let accepted = intake.accept(&mut self.inbox, &mut self.rejected);
-        for assigned in partitions.values().filter(|assigned| assigned.has_stale_state()) {
-            // Without input the task advances to where it is, so that the commit replaces its state.
+        for assigned in partitions.values().filter(|assigned| assigned.awaits_commit()) {
+            // Without input the task advances to where it is, so that the commit writes its checkpoint.
             assigned.tasks.iter().for_each(|task| engine.advance(task.handle, engine.position(task.handle)));
         }
         self.unread = accepted.unread;

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::broker::{Broker, BrokerError, Partition, Record, StartPosition, stable_end};
 use crate::daemon::future_covariates::FutureCovariateHistory;
 use crate::daemon::plan::{StreamPlan, TrainingPlan};
+use crate::daemon::split_series::WATCHED_SERIES;
 use crate::series::{Reading, ScaleEstimate, values_on_grid};
 use crate::time::EventTime;
 use crate::train::{SequenceBuilder, TrainingSequence};
@@ -91,6 +92,19 @@ pub struct NewestRecords {
     pub readable: u64,
     /// The newest of those that cannot be read.
     pub refused: Option<RefusedRecord>,
+    /// Series that were found: the first [`WATCHED_SERIES`] of them.
+    pub series: usize,
+    /// How many of these are in more than one partition.
+    pub split: usize,
+    /// One of those, and two of its partitions.
+    pub split_example: Option<(String, [i32; 2])>,
+}
+
+/// Where a series was first found.
+struct Place {
+    partition: i32,
+    /// Whether it was found in another partition, too.
+    is_split: bool,
 }
 
 /// A record that cannot be read.
@@ -117,6 +131,7 @@ pub fn newest_records(
 ) -> Result<NewestRecords, BrokerError> {
     let mut found: BTreeMap<String, Vec<(i64, f64)>> = BTreeMap::new();
     let mut newest = NewestRecords::default();
+    let mut places: BTreeMap<String, Place> = BTreeMap::new();
     for number in 0..broker.partitions(topic)?.unwrap_or(0) {
         let partition = Partition { topic: topic.into(), number };
         let (oldest, end) = (broker.offsets(&partition)?.start, stable_end(broker, &partition)?);
@@ -126,6 +141,20 @@ pub fn newest_records(
         scan.run_records(
             start,
             &mut |_, name, time, value, _| {
+                let room = places.len() < WATCHED_SERIES;
+                match places.get_mut(name) {
+                    Some(place) if place.partition != number && !place.is_split => {
+                        place.is_split = true;
+                        newest.split += 1;
+                        let example = || (name.to_owned(), [place.partition, number]);
+                        newest.split_example.get_or_insert_with(example);
+                    }
+                    Some(_) => {}
+                    None if room => {
+                        places.insert(name.to_owned(), Place { partition: number, is_split: false });
+                    }
+                    None => {}
+                }
                 if found.contains_key(name) || found.len() < series {
                     found.entry(name.to_owned()).or_default().push((stream.engine.series.grid.slot(time), value));
                 }
@@ -147,6 +176,7 @@ pub fn newest_records(
         )?;
         newest.refused = newest.refused.or(refused);
     }
+    newest.series = places.len();
     newest.values = found.into_values().map(values_on_grid).collect();
     Ok(newest)
 }

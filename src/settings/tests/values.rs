@@ -3,8 +3,11 @@
 use proptest::prelude::*;
 
 use super::super::units::{DURATION, SIZE};
-use super::super::{Auto, Footprint, Interval, Limit, Limits, Millis, Season, Settings, Size, Stream, parse, summary};
+use super::super::{
+    Auto, Footprint, ForecastStart, Interval, Limit, Limits, Millis, Season, Settings, Size, Stream, parse, summary,
+};
 use super::{STREAM, assert_report};
+use crate::time::EventTime;
 
 #[test]
 fn durations_and_sizes_are_parsed_strictly() {
@@ -163,4 +166,27 @@ f.toml: 1 problem; nothing was started"#;
     assert_report(&text, &[], report);
     let elsewhere = parse("f.toml", &format!("role = \"score\"\n{text}"), []);
     assert!(elsewhere.is_ok(), "a process that does not train needs no GPU");
+}
+
+#[test]
+fn a_start_is_a_word_a_time_or_a_duration() {
+    let start = |text: &str| ForecastStart::parse(text);
+    assert_eq!(
+        ["auto", "earliest", "latest"].map(start),
+        [ForecastStart::Auto, ForecastStart::Earliest, ForecastStart::Latest].map(Some)
+    );
+    assert_eq!(start("7d"), Some(ForecastStart::Back(Millis::days(7))));
+    assert_eq!(start("1970-01-01T00:01:00Z"), Some(ForecastStart::At(EventTime(60_000))));
+    for wrong in ["", "newest", "7", "2026-11-01", "-7d", "Latest"] {
+        assert_eq!(start(wrong), None, "{wrong:?}");
+    }
+    for text in ["auto", "earliest", "latest", "7d", "2026-11-01T00:00:00Z"] {
+        assert_eq!(start(text).map(|start| start.to_string()).as_deref(), Some(text));
+    }
+    let report = r#"f.toml:6:9: wrong value: stream[0].start "soon"
+  expected: "auto", "earliest", "latest", a time in RFC 3339, or a duration back from now
+  found: the text "soon"
+  hint: such as "2026-11-01T00:00:00Z" or "7d""#;
+    let found = parse("f.toml", &format!("{STREAM}\nstart = \"soon\""), []).unwrap_err().to_string();
+    assert!(found.contains(report.split_once('\n').unwrap().1), "{found}");
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::{
-    cluster::MemoryCluster, faults::Operation, member::MemoryMember, publisher::MemoryPublisher, reader::MemoryReader,
-    state::Topic,
+    cluster::MemoryCluster, faults::Operation, group::Group, member::MemoryMember, publisher::MemoryPublisher,
+    reader::MemoryReader, state::Topic,
 };
 use foretide::broker::Partition;
 use foretide::broker::Result;
 use foretide::broker::{
-    Broker, Isolation, Member, OffsetRange, Publisher, Reader, StartPosition, TopicSettings, TopicSpec,
+    Broker, CommittedOffset, Isolation, Member, OffsetRange, Publisher, Reader, StartPosition, TopicSettings, TopicSpec,
 };
 
 impl Broker for MemoryCluster {
@@ -51,6 +51,18 @@ impl Broker for MemoryCluster {
     fn offset_at(&self, partition: &Partition, millis: i64) -> Result<i64> {
         self.faults().strike(Operation::Offsets)?;
         Ok(self.lock().log(&partition.topic, partition.number)?.offset_at(millis))
+    }
+
+    fn group_offsets(&self, group: &str, partitions: &[Partition]) -> Result<Vec<Option<CommittedOffset>>> {
+        self.faults().strike(Operation::Offsets)?;
+        let state = self.lock();
+        let group = state.groups.get(group);
+        Ok(partitions.iter().map(|partition| group.and_then(|group| group.committed(partition))).collect())
+    }
+
+    fn group_members(&self, group: &str) -> Result<usize> {
+        self.faults().check_alive()?;
+        Ok(self.lock().groups.get(group).map_or(0, Group::members))
     }
 
     fn topic_settings(&self, topics: &[String]) -> Result<Vec<Option<TopicSettings>>> {

@@ -7,7 +7,7 @@ use super::faults::Faults;
 use super::group::Group;
 use super::log::{Log, StoredRecord};
 use super::state::ClusterState;
-use foretide::broker::{Partition, Result};
+use foretide::broker::{CommittedOffset, Partition, Result};
 
 /// A process' handle on an in-memory cluster; cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -66,7 +66,23 @@ impl MemoryCluster {
 
     /// The committed offsets of `group`.
     pub fn group_offsets(&self, group: &str) -> BTreeMap<Partition, i64> {
-        self.lock().groups.get(group).map(|group| group.offsets.clone()).unwrap_or_default()
+        let state = self.lock();
+        let offsets = state.groups.get(group).into_iter().flat_map(|group| &group.offsets);
+        offsets.map(|(partition, committed)| (partition.clone(), committed.offset)).collect()
+    }
+
+    /// Sets the committed offset of a group as tools do: without a text. `None` deletes it.
+    pub fn set_group_offset(&self, group: &str, partition: &Partition, offset: Option<i64>) {
+        let mut state = self.lock();
+        let offsets = &mut state.groups.entry(group.to_owned()).or_default().offsets;
+        match offset {
+            Some(offset) => {
+                offsets.insert(partition.clone(), CommittedOffset { offset, metadata: String::new() });
+            }
+            None => {
+                offsets.remove(partition);
+            }
+        }
     }
 
     /// The transactional id of the member that owns each partition of `group`.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use foretide::broker::Partition;
+use foretide::broker::{CommittedOffset, Partition};
 
 /// Number of a membership. It grows with every join, so the smallest is the oldest.
 pub(super) type MemberId = u64;
@@ -49,7 +49,7 @@ impl Membership {
 #[derive(Debug, Default)]
 pub(super) struct Group {
     pub(super) generation: u64,
-    pub(super) offsets: BTreeMap<Partition, i64>,
+    pub(super) offsets: BTreeMap<Partition, CommittedOffset>,
     members: BTreeMap<MemberId, Membership>,
 }
 
@@ -75,6 +75,15 @@ impl Group {
             self.generation += 1;
             self.rebalance(all);
         }
+    }
+
+    pub(super) fn members(&self) -> usize {
+        self.members.len()
+    }
+
+    /// The committed position of a partition.
+    pub(super) fn committed(&self, partition: &Partition) -> Option<CommittedOffset> {
+        self.offsets.get(partition).cloned()
     }
 
     pub(super) fn has_member(&self, member: MemberId) -> bool {

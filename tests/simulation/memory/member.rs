@@ -8,7 +8,7 @@ use super::faults::{Delivery, Fault, Operation};
 use super::group::{MemberId, Notice};
 use foretide::broker::TransactionState;
 use foretide::broker::{BrokerError, Result};
-use foretide::broker::{Member, MemberEvent};
+use foretide::broker::{CommittedOffset, Member, MemberEvent};
 use foretide::broker::{Partition, ProducerRecord};
 
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(super) struct MemoryMember {
     transaction: TransactionState,
     /// Partitions that the member has reported as assigned.
     assigned: BTreeSet<Partition>,
+    /// The text that the commits of a partition carry.
+    metadata: BTreeMap<Partition, String>,
     /// The next offset of each partition that delivers.
     positions: BTreeMap<Partition, i64>,
     /// The partition of the last batch. The one after it comes first in the next poll.
@@ -47,6 +49,7 @@ impl MemoryMember {
             generation: 0,
             transaction: TransactionState::None,
             assigned: BTreeSet::new(),
+            metadata: BTreeMap::new(),
             positions: BTreeMap::new(),
             last: None,
         })
@@ -81,6 +84,11 @@ impl MemoryMember {
             let (ours, theirs) = (self.generation, group.generation);
             return Err(BrokerError::Aborted(format!("group {} is at generation {theirs}, not {ours}", self.group)));
         }
+        let committed = |(partition, offset): &(Partition, i64)| {
+            let metadata = self.metadata.get(partition).cloned().unwrap_or_default();
+            (partition.clone(), CommittedOffset { offset: *offset, metadata })
+        };
+        let positions = positions.iter().map(committed).collect();
         state.commit(&self.transactional_id, &self.group, positions);
         Ok(())
     }
@@ -142,7 +150,7 @@ impl Member for MemoryMember {
         self.records(max_records)
     }
 
-    fn committed_offsets(&mut self, partitions: &[Partition]) -> Result<Vec<Option<i64>>> {
+    fn committed(&mut self, partitions: &[Partition]) -> Result<Vec<Option<CommittedOffset>>> {
         self.strike(Operation::Committed)?;
         let state = self.cluster.lock();
         if let Some(partition) = partitions.iter().find(|partition| state.is_pending(&self.group, partition)) {
@@ -151,8 +159,11 @@ impl Member for MemoryMember {
             )));
         }
         let group = state.groups.get(&self.group);
-        let offset = |partition: &Partition| group.and_then(|group| group.offsets.get(partition)).copied();
-        Ok(partitions.iter().map(offset).collect())
+        Ok(partitions.iter().map(|partition| group.and_then(|group| group.committed(partition))).collect())
+    }
+
+    fn set_commit_metadata(&mut self, partition: &Partition, metadata: &str) {
+        self.metadata.insert(partition.clone(), metadata.to_owned());
     }
 
     fn start(&mut self, partition: &Partition, offset: i64) -> Result<()> {

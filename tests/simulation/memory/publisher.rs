@@ -2,7 +2,7 @@
 
 use super::cluster::MemoryCluster;
 use super::faults::{Fault, Operation};
-use foretide::broker::{ProducerRecord, Publisher, Result};
+use foretide::broker::{CommittedOffset, Partition, ProducerRecord, Publisher, Result};
 
 #[derive(Debug)]
 pub(super) struct MemoryPublisher {
@@ -19,7 +19,12 @@ impl MemoryPublisher {
 }
 
 impl Publisher for MemoryPublisher {
-    fn publish(&mut self, records: &[ProducerRecord<'_>]) -> Result<()> {
+    fn publish_with_offsets(
+        &mut self,
+        records: &[ProducerRecord<'_>],
+        group: &str,
+        positions: &[(Partition, CommittedOffset)],
+    ) -> Result<()> {
         if let Some(fault) = self.cluster.faults().count(Operation::Publish) {
             if fault == Fault::Fenced {
                 self.cluster.lock().fence(&self.transactional_id);
@@ -35,7 +40,7 @@ impl Publisher for MemoryPublisher {
         for record in records {
             state.send(&self.transactional_id, self.epoch, record)?;
         }
-        state.end(&self.transactional_id, true);
+        state.commit(&self.transactional_id, group, positions.to_vec());
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use super::group::{Group, MemberId};
 use super::log::{Log, StoredRecord};
 use super::partitioner::partition_of;
 use foretide::broker::{BrokerError, Result};
-use foretide::broker::{Partition, ProducerRecord};
+use foretide::broker::{CommittedOffset, Partition, ProducerRecord};
 use foretide::broker::{TopicSettings, TopicSpec};
 
 #[derive(Debug)]
@@ -50,7 +50,7 @@ struct Transaction {
 #[derive(Debug)]
 struct GroupOffsets {
     group: String,
-    positions: Vec<(Partition, i64)>,
+    positions: Vec<(Partition, CommittedOffset)>,
 }
 
 /// A committed or aborted transaction with outstanding markers.
@@ -245,9 +245,9 @@ impl ClusterState {
     }
 
     /// Commits the open transaction together with the group's offsets.
-    pub(super) fn commit(&mut self, transactional_id: &str, group: &str, positions: &[(Partition, i64)]) {
-        let offsets = || GroupOffsets { group: group.to_owned(), positions: positions.to_vec() };
-        self.end_with_offsets(transactional_id, true, (!positions.is_empty()).then(offsets));
+    pub(super) fn commit(&mut self, transactional_id: &str, group: &str, positions: Vec<(Partition, CommittedOffset)>) {
+        let offsets = GroupOffsets { group: group.to_owned(), positions };
+        self.end_with_offsets(transactional_id, true, Some(offsets).filter(|offsets| !offsets.positions.is_empty()));
     }
 
     /// Ends the open transaction, if there is one: every partition that it touched gets a marker.
