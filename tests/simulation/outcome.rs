@@ -247,6 +247,7 @@ fn accept(
     {
         Acceptance::Late { by } => rejection = Some(Rejection::late(series, by)),
         Acceptance::Duplicate => rejection = Some(Rejection::duplicate(series)),
+        Acceptance::Ahead(ahead) => rejection = Some(Rejection::ahead(series, time, timestamp, &ahead)),
         Acceptance::SeriesLimit => rejection = Some(Rejection::series_limit(series, stream.engine.max_series)),
         other => assert_eq!(other, Acceptance::Accepted),
     };
