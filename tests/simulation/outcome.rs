@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use super::Totals;
 use super::scenario::{self, COVARIATES, DEAD, FORECAST_PARTITIONS, FORECASTS, INPUT, STATE, STREAM};
 use crate::memory::{MemoryCluster, StoredRecord};
 use foretide::{
@@ -17,7 +18,7 @@ use foretide::{
     engine::{Acceptance, EndReason, Engine, Observation, ServedWeights, TaskHandle, TaskId},
     nn::{Network, Weights},
     snapshot::TaskProgress,
-    wire::{Decoder, Envelope, Rejection, StateKey, dead_letter},
+    wire::{Decoder, Envelope, Rejection, StateKey, TaskCheckpoint, dead_letter},
 };
 
 /// What changed in each partition, by the input position from which on.
@@ -199,6 +200,44 @@ impl Output {
     }
 }
 
+impl Changes {
+    /// Adds the activations and watermarks in the state topic, before compaction removes them. `begins` are the offsets
+    /// of its partitions at which the present life of the input topic began.
+    pub fn record(&mut self, cluster: &MemoryCluster, begins: &[i64]) {
+        for (partition, begin) in (0..).zip(begins) {
+            let records = cluster.committed_records(STATE, partition);
+            for record in records.iter().filter(|record| record.offset >= *begin) {
+                let (Some(key), Some(payload)) = (&record.key, &record.payload) else { continue };
+                if let StateKey::Task { partition, .. } = StateKey::parse(key).unwrap() {
+                    let envelope = Envelope::decode(payload).unwrap();
+                    let task = TaskCheckpoint::from_bytes(envelope.body).unwrap().progress;
+                    let known = self.starts.insert(partition, task.emit_from);
+                    assert!(known.is_none_or(|known| known == task.emit_from), "a start is decided once");
+                    let activations = task.activations.into_iter().map(|made| (made.position, made.version));
+                    self.activations.entry(partition).or_default().extend(activations);
+                    let watermarks = task.watermarks.into_iter().map(|seen| (seen.position, seen.next));
+                    self.watermarks.entry(partition).or_default().extend(watermarks);
+                }
+            }
+        }
+    }
+}
+
+impl Totals {
+    /// Adds the output of a run that is as expected, and what changed and ended in it.
+    pub fn compared(&mut self, output: &Output, ended: &BTreeMap<EndReason, u64>, changes: &Changes) {
+        let of = |reason| ended.get(&reason).copied().unwrap_or(0);
+        self.silent += of(EndReason::Silent);
+        self.evicted += of(EndReason::Evicted);
+        self.deleted += of(EndReason::Deleted);
+        self.forecasts += output.forecasts.values().map(Vec::len).sum::<usize>() as u64;
+        self.rejected += output.rejected.len() as u64;
+        self.activations += changes.activations.values().map(BTreeMap::len).sum::<usize>() as u64;
+        self.warm_ups += changes.starts.values().filter(|start| **start > 0).count() as u64;
+        self.watermarks += changes.watermarks.values().map(BTreeMap::len).sum::<usize>() as u64;
+    }
+}
+
 /// Passes one record to an engine. Returns why it is rejected.
 fn accept(
     engine: &mut Engine,
@@ -217,6 +256,7 @@ fn accept(
     {
         Acceptance::Late { by } => rejection = Some(Rejection::late(series, by)),
         Acceptance::Duplicate => rejection = Some(Rejection::duplicate(series)),
+        Acceptance::Ahead(ahead) => rejection = Some(Rejection::ahead(series, time, timestamp, &ahead)),
         Acceptance::SeriesLimit => rejection = Some(Rejection::series_limit(series, stream.engine.max_series)),
         other => assert_eq!(other, Acceptance::Accepted),
     };

@@ -20,10 +20,9 @@ use foretide::{
         shard::{PollOutcome, Shard, ShardError, TransactionLimit},
         status::Status,
     },
-    engine::EndReason,
     env::{Clock, ManualClock},
     nn::Weights,
-    wire::{Envelope, Manifest, PublishReason, Release, StateKey, TaskCheckpoint},
+    wire::{Manifest, PublishReason, Release},
 };
 
 /// Series of the input.
@@ -107,15 +106,7 @@ impl World {
         let Reference { output, ended } = Output::reference(&self.cluster, stream, &self.published, &self.changes);
         committed.assert_is(&output);
         assert_eq!(committed.series, output.series, "the series in the state topic");
-        let of = |reason| ended.get(&reason).copied().unwrap_or(0);
-        self.totals.silent += of(EndReason::Silent);
-        self.totals.evicted += of(EndReason::Evicted);
-        self.totals.deleted += of(EndReason::Deleted);
-        self.totals.forecasts += committed.forecasts.values().map(Vec::len).sum::<usize>() as u64;
-        self.totals.rejected += committed.rejected.len() as u64;
-        self.totals.activations += self.changes.activations.values().map(BTreeMap::len).sum::<usize>() as u64;
-        self.totals.warm_ups += self.changes.starts.values().filter(|start| **start > 0).count() as u64;
-        self.totals.watermarks += self.changes.watermarks.values().map(BTreeMap::len).sum::<usize>() as u64;
+        self.totals.compared(&committed, &ended, &self.changes);
     }
 
     /// Deletes the topics of input and output while no replica runs, and creates them again. The state topic stays.
@@ -149,7 +140,7 @@ impl World {
             45 => self.grow(),
             164 if self.random.random_bool(0.3) => self.recreate(),
             46 => {
-                self.record_changes();
+                self.changes.record(&self.cluster, &self.state_begins);
                 if self.compacts {
                     self.cluster.compact(STATE).unwrap();
                 }
@@ -456,27 +447,6 @@ impl World {
         self.after_poll(free, replica, outcome);
     }
 
-    /// Records the activations and watermarks in the state topic, before compaction removes them.
-    fn record_changes(&mut self) {
-        for partition in 0..self.plan.state_partitions {
-            let begin = self.state_begins[partition as usize];
-            let records = self.cluster.committed_records(STATE, partition);
-            for record in records.iter().filter(|record| record.offset >= begin) {
-                let (Some(key), Some(payload)) = (&record.key, &record.payload) else { continue };
-                if let StateKey::Task { partition, .. } = StateKey::parse(key).unwrap() {
-                    let envelope = Envelope::decode(payload).unwrap();
-                    let task = TaskCheckpoint::from_bytes(envelope.body).unwrap().progress;
-                    let known = self.changes.starts.insert(partition, task.emit_from);
-                    assert!(known.is_none_or(|known| known == task.emit_from), "a start is decided once");
-                    let activations = task.activations.into_iter().map(|made| (made.position, made.version));
-                    self.changes.activations.entry(partition).or_default().extend(activations);
-                    let watermarks = task.watermarks.into_iter().map(|seen| (seen.position, seen.next));
-                    self.changes.watermarks.entry(partition).or_default().extend(watermarks);
-                }
-            }
-        }
-    }
-
     /// Expires every session. Running replicas then join again.
     fn expire_all(&mut self) {
         self.unnoticed.clear();
@@ -509,7 +479,7 @@ impl World {
             }
             quiet = if outcome == Some(PollOutcome::Idle) { quiet + 1 } else { 0 };
         }
-        self.record_changes();
+        self.changes.record(&self.cluster, &self.state_begins);
         let offsets = self.cluster.group_offsets(GROUP);
         for number in 0..self.partitions() {
             let partition = Partition { topic: INPUT.into(), number };

@@ -90,7 +90,7 @@ impl MemoryCluster {
         self.lock().groups.get(group).map(Group::owners).unwrap_or_default()
     }
 
-    /// Compacts a topic: keeps only the newest stable record of each key, and no tombstones.
+    /// Compacts a topic: keeps only the newest stable record of each key, which may be a tombstone.
     pub fn compact(&self, topic: &str) -> Result<()> {
         self.lock().topic_mut(topic)?.logs.iter_mut().for_each(Log::compact);
         Ok(())

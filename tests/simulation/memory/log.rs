@@ -117,14 +117,14 @@ impl Log {
         self.records.retain(|record| record.offset >= start);
     }
 
+    /// Keeps the newest stable record of each key. Tombstones stay, as they do in Kafka for `delete.retention.ms` (a day
+    /// by default): a reader that has seen what they delete must see them, too.
     pub(super) fn compact(&mut self) {
         let stable = self.last_stable();
         let newest: BTreeMap<Option<Vec<u8>>, i64> =
             self.stable().iter().map(|record| (record.key.clone(), record.offset)).collect();
         self.records.retain(|record| {
-            record.offset >= stable
-                || record.key.is_none()
-                || (record.payload.is_some() && newest.get(&record.key) == Some(&record.offset))
+            record.offset >= stable || record.key.is_none() || newest.get(&record.key) == Some(&record.offset)
         });
     }
 }
