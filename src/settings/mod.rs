@@ -35,7 +35,7 @@ pub use record::{Format, Key, Time, TimeFormat};
 pub use root::Settings;
 pub use secret::Secret;
 pub use stream::{
-    Anomaly, Cell, Device, FutureCovariates, Model, Outputs, Strategy, Stream, StreamLimits, Target, Training,
+    Anomaly, Cell, Device, FutureCovariates, Late, Model, Outputs, Strategy, Stream, StreamLimits, Target, Training,
 };
 pub use summary::{Footprint, summary};
 pub use values::{Auto, Date, Limit, Millis, Size};

@@ -68,6 +68,8 @@ totals! {
     commits: "commits",
     forecasts: "forecasts",
     rejected: "rejected records",
+    ahead: "of them ahead of their time",
+    duplicates: "of them duplicates",
 }
 
 /// Runs the seeds on `threads` threads. The error is the lowest failing seed that was found, and its difference.
@@ -128,6 +130,7 @@ fn the_simulation_commits_what_a_run_without_faults_commits() {
         Ok(totals) => {
             println!("simulation: {totals}; {:.1} s", clock.monotonic_micros() as f64 / 1e6);
             assert!(totals.forecasts > 0 && totals.watermarks > 0, "the simulation exercises nothing");
+            assert!(totals.ahead > 0 && totals.duplicates > 0, "the simulation exercises no wild times");
         }
         Err((seed, difference)) => {
             println!("simulation: seed {seed} differs: {difference}");

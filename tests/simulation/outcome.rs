@@ -9,7 +9,7 @@ use foretide::{
     daemon::{
         forecasts::ForecastWriter,
         future_covariates::{FutureCovariateDecoder, KeyedFutureValues},
-        plan::StreamPlan,
+        plan::{LatePolicy, StreamPlan},
     },
     engine::{Acceptance, Engine, Observation, ServedWeights, TaskHandle, TaskId},
     nn::{Network, Weights},
@@ -109,9 +109,15 @@ impl Output {
                 &mut |series: &str, time, value, covariates| {
                     let (offset, timestamp) = (record.offset, Some(record.timestamp));
                     match engine.accept(task, &Observation { offset, series, time, timestamp, value, covariates }) {
-                        Acceptance::Late { by } => rejection = Some(Rejection::late(series, by)),
-                        Acceptance::Duplicate => rejection = Some(Rejection::duplicate(series)),
-                        Acceptance::Ahead(ahead) => rejection = Some(Rejection::ahead(series, time, timestamp, &ahead)),
+                        Acceptance::Late { by } if stream.late == LatePolicy::DeadLetter => {
+                            rejection = Some(Rejection::late(series, by));
+                        }
+                        Acceptance::Late { .. } => {}
+                        Acceptance::Duplicate { is_first: true } => rejection = Some(Rejection::duplicate(series)),
+                        Acceptance::Duplicate { is_first: false } => {}
+                        Acceptance::TimeAhead(ahead) => {
+                            rejection = Some(Rejection::ahead(series, time, timestamp, &ahead))
+                        }
                         other => assert_eq!(other, Acceptance::Accepted),
                     }
                 },

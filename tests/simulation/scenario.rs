@@ -8,7 +8,7 @@ use rand_pcg::Pcg64Mcg;
 use crate::memory::{Fault, MemoryCluster, Operation};
 use foretide::{
     broker::{Broker, TopicSpec},
-    daemon::plan::{FutureCovariatesPlan, Plan, StreamPlan},
+    daemon::plan::{FutureCovariatesPlan, LatePolicy, Plan, StreamPlan},
     engine::StreamSpec,
     forecast::{ForecastSpec, StreamPrior},
     nn::{CellKind, NetworkSpec, Strategy},
@@ -143,6 +143,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
             decode,
             topics: vec![INPUT.into()],
             forecasts_topic: FORECASTS.into(),
+            late: *[LatePolicy::DeadLetter, LatePolicy::DeadLetter, LatePolicy::Drop].choose(random).unwrap(),
             training: None,
         }],
         state_topic: STATE.into(),

@@ -97,7 +97,7 @@ impl CommitInputs<'_> {
 
     fn send_dead_letters(&mut self) -> Result<(), BrokerError> {
         self.send_covariate_dead_letters()?;
-        for rejected in &self.input.rejected {
+        for rejected in &self.input.rejected.records {
             let batch = &self.input.inbox[rejected.batch];
             let Some(record) = batch.get(rejected.record) else { continue };
             let letter = dead_letter(self.plan, rejected.stream, &batch.partition, record, &rejected.rejection);

@@ -59,7 +59,7 @@ error: unknown key `zzz`
    | ^^^
    = key: stream[0].zzz
    = expected: one of name, topics, format, columns, delimiter, key, time, values, past_covariates, interval,
-               aggregation, readings_per_slot, allowed_lateness, max_ahead, max_gap, season, time_zone,
+               aggregation, readings_per_slot, allowed_lateness, late, max_ahead, max_gap, season, time_zone,
                year_phase, holidays, horizon, quantiles, earliest, latest, model, training, anomaly,
                future_covariates, outputs, limits
 
