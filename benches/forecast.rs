@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use foretide::forecast::{AccuracySums, Forecast, ForecastSpec, ForecastState, SeriesStep};
-use foretide::series::{Aggregation, Calendar, ClosedSlot, ExtraFeatures, FEATURES, SeriesSpec, SeriesState};
+use foretide::series::{Aggregation, Calendar, ClosedSlot, ExtraFeatures, FEATURES, Reading, SeriesSpec, SeriesState};
 use foretide::time::{EventTime, Grid};
 
 const HOUR: i64 = 3_600_000;
@@ -19,6 +19,8 @@ fn series_spec() -> SeriesSpec {
         aggregation: Aggregation::Mean,
         readings_per_slot: None,
         allowed_lateness: 0,
+        max_ahead: i64::MAX,
+        max_step: i64::MAX,
         max_gap: 10,
         max_gap_millis: 0,
         season: 24,

@@ -52,6 +52,8 @@ pub fn streams() -> Vec<StreamSpec> {
         },
         forecast: forecast.expect("the spec is sound").with_extra(&extra),
         series: SeriesSpec {
+            max_ahead: 5 * MINUTE,
+            max_step: 1_000 * MINUTE,
             max_gap_millis: 10 * MINUTE,
             season: SEASON,
             horizon: HORIZON as u32,

@@ -202,8 +202,8 @@ impl<'a> Run<'a> {
                     self.accepted.push(index);
                     self.counts.accepted += 1;
                 }
-                Acceptance::Late { .. } | Acceptance::Ahead(_) => self.counts.late += 1,
-                Acceptance::Duplicate => self.counts.duplicate += 1,
+                Acceptance::Late { .. } | Acceptance::TimeAhead(_) => self.counts.late += 1,
+                Acceptance::Duplicate { .. } => self.counts.duplicate += 1,
                 Acceptance::AlreadyApplied => {}
                 Acceptance::SeriesLimit => {
                     let limit = self.spec.stream.max_series;

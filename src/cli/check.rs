@@ -11,6 +11,7 @@ use crate::{
         history::{self, NewestRecords},
         permissions,
         plan::{Plan, StreamPlan},
+        reading_order::ReadingOrder,
         refusals, sizing, specs, split_series, topics,
     },
     dashboard::http::ListenerSpec,
@@ -19,7 +20,7 @@ use crate::{
     wire::dead_letter,
 };
 
-/// Newest records of each partition in which seasons are searched for.
+/// Newest records of each partition in which seasons are searched for, and whose order is judged.
 const NEWEST_RECORDS: i64 = 20_000;
 /// Newest records of each partition that say whether a stream can be read.
 const JUDGED_RECORDS: i64 = refusals::NEWEST_RECORDS as i64;
@@ -145,16 +146,18 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
     Ok(good)
 }
 
-/// Prints whether the newest records of a stream can be read, and which seasons they have. Returns whether the stream
-/// would not be degraded at once.
+/// Prints whether the newest records of a stream can be read, how late they come, and which seasons they have. Returns
+/// whether the stream would not be degraded at once.
 fn newest_records(stream: &StreamPlan, broker: &KafkaBroker) -> Result<bool, BrokerError> {
     let name = &stream.engine.name;
     let (mut good, mut values) = (true, Vec::new());
     for (index, topic) in stream.topics.iter().enumerate() {
         // Seasons are searched for in the first topic.
-        let (records, series) = if index == 0 { (NEWEST_RECORDS, SAMPLE) } else { (JUDGED_RECORDS, 0) };
-        let newest = history::newest_records(broker, stream, topic, (records, JUDGED_RECORDS), series)?;
+        let series = if index == 0 { SAMPLE } else { 0 };
+        let (records, mut order) = ((NEWEST_RECORDS, JUDGED_RECORDS), ReadingOrder::new(&stream.engine.series));
+        let newest = history::newest_records(broker, stream, topic, records, series, &mut order)?;
         println!("  read   {name}: {}", readable_text(topic, &newest));
+        println!("  order  {name}: {topic}: {}", order.describe());
         if let Some((series, [low, high])) = &newest.split_example {
             println!(
                 "  keys   {name}: {topic}: {} of {} series are in several partitions, such as {series:?} in {low} and \

@@ -13,6 +13,7 @@ pub mod permissions;
 pub mod plan;
 mod process;
 mod reachability;
+pub mod reading_order;
 pub mod refusals;
 mod rejoin;
 pub mod reset;

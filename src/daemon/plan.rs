@@ -54,8 +54,19 @@ pub struct StreamPlan {
     pub future_covariates: Option<FutureCovariatesPlan>,
     /// The topic of the forecasts.
     pub forecasts_topic: String,
+    /// What becomes of late readings.
+    pub late: LatePolicy,
     /// How its network is trained, if it is.
     pub training: Option<TrainingPlan>,
+}
+
+/// What becomes of readings whose slot has closed. They are counted in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LatePolicy {
+    /// Their records are dead letters.
+    DeadLetter,
+    /// Nothing.
+    Drop,
 }
 
 /// Where the future covariates of a stream come from.

@@ -9,7 +9,7 @@ use super::stream::Stream;
 use super::stream_spec::{StreamSpec, WhenFull};
 use super::task::{Task, TaskHandle};
 use super::transaction::{EndReason, EndedSeries, ForecastRow};
-use crate::series::{Ahead, ClosedSlot, Placement, Reading};
+use crate::series::{ClosedSlot, Placement, Reading, TimeAhead};
 use crate::time::EventTime;
 
 /// An estimate of the bytes that the snapshot of a new series takes.
@@ -45,10 +45,13 @@ pub enum Acceptance {
         /// How far behind the series' watermark, in milliseconds.
         by: i64,
     },
-    /// Its slot has closed and holds a reading of the same time already.
-    Duplicate,
+    /// Its series has this reading already.
+    Duplicate {
+        /// Whether it is the first one of its series in an hour of event time.
+        is_first: bool,
+    },
     /// Its time is too far ahead to be believed.
-    Ahead(Ahead),
+    TimeAhead(TimeAhead),
     /// Its series is new, and the task holds `max_series` already, which do not make room.
     SeriesLimit,
 }
@@ -138,8 +141,8 @@ impl OpenTransaction {
                 Acceptance::Accepted
             }
             Placement::Late { by } => Acceptance::Late { by },
-            Placement::Duplicate => Acceptance::Duplicate,
-            Placement::Ahead(ahead) => Acceptance::Ahead(ahead),
+            Placement::Duplicate { is_first } => Acceptance::Duplicate { is_first },
+            Placement::TimeAhead(ahead) => Acceptance::TimeAhead(ahead),
         }
     }
 

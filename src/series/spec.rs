@@ -14,6 +14,9 @@ use crate::time::{EventTime, Grid};
 /// The most past covariates of a series: bounds the features and regressors of one step.
 pub const MAX_PAST_COVARIATES: usize = 8;
 
+/// Over more empty slots than this a series jumps, and may return (see `time_doubt`).
+const JUMP_SLOTS: u32 = 64;
+
 /// Optional features of a step, beside its own value, time of day and time of week. None by default.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ExtraFeatures {
@@ -90,11 +93,14 @@ impl SeriesSpec {
         }
     }
 
-    /// Whether the gap between two readings resets the series.
-    pub(super) fn resets(&self, before: EventTime, after: EventTime) -> bool {
+    /// Whether a series jumps between two event times: over [`JUMP_SLOTS`] empty slots, or a gap that resets it.
+    pub(super) fn jumps(&self, before: EventTime, after: EventTime) -> bool {
         match self.grid {
-            Grid::Regular { .. } => self.grid.slot(after) - self.grid.slot(before) > i64::from(self.max_gap) + 1,
-            Grid::Irregular => self.max_gap_millis > 0 && after.0 - before.0 > self.max_gap_millis,
+            Grid::Regular { .. } => {
+                let empty = self.grid.slot(after).saturating_sub(self.grid.slot(before)).saturating_sub(1);
+                empty > i64::from(self.max_gap.min(JUMP_SLOTS))
+            }
+            Grid::Irregular => self.max_gap_millis > 0 && after.0.saturating_sub(before.0) > self.max_gap_millis,
         }
     }
 

@@ -6,10 +6,10 @@
 //! It is rejected. As soon as [`CONFIRMING_READINGS`] such readings came in a row, each later than the one before by at
 //! most `max_step`, the clock has changed: the last of them is accepted, and the series goes on there.
 //!
-//! A series *jumps* with its first reading, and with one after a gap that resets it. It returns from a jump by the same
-//! rule: after as many readings in a row that are late, by more than `max_ahead`, but later than the one before the
-//! jump. A return is possible until as many readings have followed the jump, and always where the jump was a change of
-//! the clock.
+//! A series *jumps* with its first reading, and with one after 64 empty slots or a gap that resets it. It returns from
+//! a jump by the same rule: after as many readings in a row that are late, by more than `max_ahead`, but later than the
+//! one before the jump. A return is possible until as many readings have followed the jump, and always where the jump
+//! was a change of the clock.
 //!
 //! [`SeriesSpec::max_ahead`]: super::SeriesSpec::max_ahead
 //! [`SeriesSpec::max_step`]: super::SeriesSpec::max_step
@@ -57,7 +57,7 @@ pub(super) struct Advance {
     pub before: Option<i64>,
     /// Whether it is later than that.
     pub is_later: bool,
-    /// Whether it is the first reading, or comes after a gap that resets the series.
+    /// Whether the series jumps: with its first reading, or over a long gap.
     pub jumps: bool,
     /// Whether a run of readings has confirmed it.
     pub is_confirmed: bool,
@@ -87,8 +87,8 @@ impl TimeDoubt {
         }
     }
 
-    /// A reading is accepted. Returns whether anything remains in doubt.
-    pub fn accept(&mut self, advance: Advance) -> bool {
+    /// A reading is accepted.
+    pub fn accept(&mut self, advance: Advance) {
         let Advance { before, is_later, jumps, is_confirmed } = advance;
         self.run = Run::default();
         let jump = |readings, clock_changed| Jump { before, has_closed: false, readings, clock_changed };
@@ -99,7 +99,11 @@ impl TimeDoubt {
             unchanged => unchanged,
         };
         self.jump = self.jump.filter(|jump| jump.clock_changed || jump.readings < CONFIRMING_READINGS);
-        self.jump.is_some()
+    }
+
+    /// Whether there is nothing to remember.
+    pub fn is_settled(&self) -> bool {
+        self.jump.is_none() && self.run.readings == 0
     }
 
     /// Whether a decoded one has possible times.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::aggregation::{Aggregation, OpenSlot};
 use super::clone_in_place::clone_in_place;
+use super::recent_readings::RecentReadings;
 use super::spec::SeriesSpec;
 use super::time_doubt::{Advance, TimeDoubt};
 use super::value_limit::{VALUE_LIMIT, is_within_limit};
@@ -48,7 +49,7 @@ impl Reading<'_> {
 
 /// Why the time of a reading is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ahead {
+pub struct TimeAhead {
     /// The newest event time of its series, if it has any.
     pub newest: Option<EventTime>,
     /// How far ahead it may be, in milliseconds.
@@ -67,10 +68,15 @@ pub enum Placement {
         /// How far it lags behind the closed slots, in milliseconds.
         by: i64,
     },
-    /// Its slot has closed with all its readings: by count, or at exactly that time on an irregular grid.
-    Duplicate,
+    /// It is there already: its slot has closed with all its readings (by count, or at exactly that time on an
+    /// irregular grid), or it is late and one of the newest accepted readings of its series has the same time and
+    /// value.
+    Duplicate {
+        /// Whether it is the first one of its series in an hour of event time.
+        is_first: bool,
+    },
     /// Its time is too far ahead to be believed.
-    Ahead(Ahead),
+    TimeAhead(TimeAhead),
 }
 
 /// The open slots of one series and its watermark: the newest event time less the allowed lateness.
@@ -80,15 +86,22 @@ pub(super) struct Slots {
     open: Vec<OpenSlot>,
     /// `None` before the first reading.
     progress: Option<Progress>,
-    /// `None` while nothing about the series' time is in doubt.
-    doubt: Option<Box<TimeDoubt>>,
+    exceptions: Option<Box<Exceptions>>,
     /// Empty slots since the last one with a value.
     empty_run: u32,
     /// Whether the gap is too long to bridge: the next slot resets the series.
     reset_due: bool,
 }
 
-clone_in_place!(Slots { open, progress, doubt, empty_run, reset_due });
+clone_in_place!(Slots { open, progress, exceptions, empty_run, reset_due });
+
+/// What is remembered of few series, or for a short time.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+struct Exceptions {
+    doubt: TimeDoubt,
+    /// `None` before the first late reading.
+    recent: Option<Box<RecentReadings>>,
+}
 
 /// How far a series has come.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -106,23 +119,28 @@ impl Slots {
         let slot = spec.grid.slot(time);
         if let Some(ahead) = self.ahead(spec, reading) {
             if !self.confirms(spec, time) {
-                return Placement::Ahead(ahead);
+                return Placement::TimeAhead(ahead);
             }
             self.advance(spec, time, true);
         } else if let Some(rejected) = self.reject(spec, slot, time) {
             if !(self.continues_before_jump(spec, time) && self.confirms(spec, time)) {
-                return rejected;
+                return self.recognise(rejected, reading);
             }
             self.return_from_jump(spec.grid);
             self.advance(spec, time, true);
         } else {
             self.advance(spec, time, false);
         }
-        let full = self.insert(spec, slot, time.0, reading.value.clamp(-VALUE_LIMIT, VALUE_LIMIT));
+        self.insert(spec, slot, time.0, reading.value.clamp(-VALUE_LIMIT, VALUE_LIMIT));
         let already_closed = closed.len();
-        self.close(spec, full, closed);
-        if let (Some(doubt), Some(last)) = (&mut self.doubt, closed[already_closed..].last()) {
-            doubt.close(spec.grid.start(last.slot));
+        self.close(spec, closed);
+        if let Some(exceptions) = &mut self.exceptions {
+            if let Some(last) = closed[already_closed..].last() {
+                exceptions.doubt.close(spec.grid.start(last.slot));
+            }
+            if let Some(recent) = &mut exceptions.recent {
+                recent.push(time.0, reading.value);
+            }
         }
         Placement::Accepted
     }
@@ -140,10 +158,13 @@ impl Slots {
             && self.progress.is_none_or(|Progress { newest, closed_to }| {
                 EventTime(newest).is_valid() && closed_to.is_none_or(|slot| grid.contains(slot))
             })
-            && self.doubt.as_ref().is_none_or(|doubt| doubt.is_sound())
+            && self.exceptions.as_ref().is_none_or(|exceptions| exceptions.doubt.is_sound())
     }
     pub fn heap_bytes(&self) -> usize {
-        self.open.capacity() * size_of::<OpenSlot>() + self.doubt.as_ref().map_or(0, |doubt| size_of_val(&**doubt))
+        let exceptions = self.exceptions.as_deref().map_or(0, |exceptions| {
+            size_of::<Exceptions>() + exceptions.recent.as_ref().map_or(0, |_| size_of::<RecentReadings>())
+        });
+        self.open.capacity() * size_of::<OpenSlot>() + exceptions
     }
 
     fn watermark(&self, spec: &SeriesSpec) -> i64 {
@@ -151,7 +172,7 @@ impl Slots {
     }
 
     /// Why the time of a reading is not believed; `None` where it is.
-    fn ahead(&self, spec: &SeriesSpec, reading: &Reading<'_>) -> Option<Ahead> {
+    fn ahead(&self, spec: &SeriesSpec, reading: &Reading<'_>) -> Option<TimeAhead> {
         let Reading { time, timestamp, .. } = *reading;
         let newest = self.newest();
         let of_series = newest.map(|newest| time.0 - newest.0);
@@ -161,20 +182,20 @@ impl Slots {
         // A series that is ahead of its records already has another clock than they.
         let is_ahead = |time: EventTime| timestamp.is_some_and(|stamp| time.0.saturating_sub(stamp) > spec.max_ahead);
         if is_ahead(time) && !newest.is_some_and(is_ahead) {
-            return Some(Ahead { newest, limit: spec.max_ahead, of_record: true });
+            return Some(TimeAhead { newest, limit: spec.max_ahead, of_record: true });
         }
-        (of_series? > spec.max_step).then_some(Ahead { newest, limit: spec.max_step, of_record: false })
+        (of_series? > spec.max_step).then_some(TimeAhead { newest, limit: spec.max_step, of_record: false })
     }
 
     /// Whether a reading is the last of a run that confirms another time than the series has.
     fn confirms(&mut self, spec: &SeriesSpec, time: EventTime) -> bool {
-        self.doubt.get_or_insert_default().confirms(time, spec.max_step)
+        self.exceptions.get_or_insert_default().doubt.confirms(time, spec.max_step)
     }
 
     /// Whether a late reading may be one from before the jump of its series.
     fn continues_before_jump(&self, spec: &SeriesSpec, time: EventTime) -> bool {
         let is_far = self.newest().is_some_and(|newest| newest.0 - time.0 > spec.max_ahead);
-        let jump = self.doubt.as_ref().filter(|_| is_far).and_then(|doubt| doubt.jump());
+        let jump = self.exceptions.as_ref().filter(|_| is_far).and_then(|exceptions| exceptions.doubt.jump());
         let slot = |time| spec.grid.slot(time);
         jump.is_some_and(|jump| jump.before.is_none_or(|before| slot(time) > slot(EventTime(before))))
     }
@@ -182,7 +203,8 @@ impl Slots {
     /// Takes the series back to where it was before its jump. Slots that are open since then are dropped. Where one has
     /// closed, the next slot resets the series.
     fn return_from_jump(&mut self, grid: Grid) {
-        let Some(jump) = self.doubt.take().and_then(|doubt| doubt.jump()) else { return };
+        let Some(exceptions) = &mut self.exceptions else { return };
+        let Some(jump) = std::mem::take(&mut exceptions.doubt).jump() else { return };
         let progress = |newest| Progress { newest, closed_to: Some(grid.slot(EventTime(newest))) };
         self.progress = jump.before.map(progress);
         self.open.clear();
@@ -193,12 +215,15 @@ impl Slots {
     /// Moves the newest event time on.
     fn advance(&mut self, spec: &SeriesSpec, time: EventTime, is_confirmed: bool) {
         let before = self.progress.map(|progress| progress.newest);
-        let jumps = before.is_none_or(|before| spec.resets(EventTime(before), time));
+        // Where the watermark has not passed the gap, slots before it are still open.
+        let watermark = EventTime(time.0.saturating_sub(spec.allowed_lateness));
+        let jumps = before.is_none_or(|before| spec.jumps(EventTime(before), watermark));
         let is_later = before.is_none_or(|before| time.0 > before);
-        if spec.max_ahead < i64::MAX && (jumps || self.doubt.is_some()) {
-            let doubt = self.doubt.get_or_insert_default();
-            if !doubt.accept(Advance { before, is_later, jumps, is_confirmed }) {
-                self.doubt = None;
+        if spec.max_ahead < i64::MAX && (jumps || self.exceptions.is_some()) {
+            let Exceptions { doubt, recent } = &mut **self.exceptions.get_or_insert_default();
+            doubt.accept(Advance { before, is_later, jumps, is_confirmed });
+            if doubt.is_settled() && recent.is_none() {
+                self.exceptions = None;
             }
         }
         let progress = self.progress.get_or_insert(Progress { newest: time.0, closed_to: None });
@@ -216,46 +241,71 @@ impl Slots {
         }
     }
 
+    /// Whether an open slot has all its readings and waits for an earlier one.
+    fn is_full(&self, spec: &SeriesSpec, slot: i64) -> bool {
+        let full = |full| self.open.iter().any(|open| open.slot == slot && open.readings >= full);
+        spec.readings_per_slot.is_some_and(full)
+    }
+
     /// Why a reading is rejected; `None` where its slot is still open.
     fn reject(&self, spec: &SeriesSpec, slot: i64, time: EventTime) -> Option<Placement> {
         let watermark = self.watermark(spec);
         let passed = self.progress.is_some() && spec.grid.closes_at(slot).0 <= watermark;
         let last = self.closed_to().filter(|closed_to| slot <= *closed_to);
         if last.is_none() && !passed {
-            return None;
+            return self.is_full(spec, slot).then_some(Placement::Duplicate { is_first: false });
         }
         let duplicate = last == Some(slot) && (spec.grid == Grid::Irregular || !passed);
         let end = last.map_or(i64::MIN, |slot| spec.grid.closes_at(slot).0).max(watermark);
-        Some(if duplicate { Placement::Duplicate } else { Placement::Late { by: end.saturating_sub(time.0) } })
+        Some(if duplicate {
+            Placement::Duplicate { is_first: false }
+        } else {
+            Placement::Late { by: end.saturating_sub(time.0) }
+        })
     }
 
-    /// Adds the reading to its open slot. Returns how many open slots are due because that slot is full.
-    fn insert(&mut self, spec: &SeriesSpec, slot: i64, time: i64, value: f64) -> usize {
+    /// Turns a late reading into a duplicate where it was accepted before, and says whether it is the first one.
+    fn recognise(&mut self, rejected: Placement, reading: &Reading<'_>) -> Placement {
+        let Some(Progress { newest, .. }) = self.progress else { return rejected };
+        let recent = self.exceptions.get_or_insert_default().recent.get_or_insert_default();
+        match rejected {
+            Placement::Late { .. } if !recent.contains(reading.time.0, reading.value) => rejected,
+            _ => Placement::Duplicate { is_first: recent.report(newest) },
+        }
+    }
+
+    /// Adds the reading to its open slot.
+    fn insert(&mut self, spec: &SeriesSpec, slot: i64, time: i64, value: f64) {
         let before = self.open.iter().rposition(|open| open.slot <= slot);
-        let at = match before {
-            Some(at) if self.open[at].slot == slot => {
-                self.open[at].add(spec.aggregation, time, value);
-                at
-            }
+        match before {
+            Some(at) if self.open[at].slot == slot => self.open[at].add(spec.aggregation, time, value),
             _ => {
                 // Most series hold one open slot; doubling the capacity would waste memory in all of them.
                 if self.open.len() < 4 {
                     self.open.reserve_exact(1);
                 }
-                let at = before.map_or(0, |before| before + 1);
-                self.open.insert(at, OpenSlot::new(slot, time, value));
-                at
+                self.open.insert(before.map_or(0, |before| before + 1), OpenSlot::new(slot, time, value));
             }
-        };
-        let full = spec.readings_per_slot.is_some_and(|full| self.open[at].readings >= full);
-        if full { at + 1 } else { 0 }
+        }
     }
 
-    /// Closes the first `full` open slots, those that the watermark has passed, and those beyond [`MAX_OPEN_SLOTS`].
-    fn close(&mut self, spec: &SeriesSpec, full: usize, closed: &mut Vec<ClosedSlot>) {
+    /// How many open slots are due: those that the watermark has passed, those beyond [`MAX_OPEN_SLOTS`], and full ones
+    /// with no slot before them that may still get readings.
+    fn due(&self, spec: &SeriesSpec, watermark: i64) -> usize {
+        let excess = self.open.len().saturating_sub(MAX_OPEN_SLOTS);
+        let mut next = self.closed_to().map(|slot| slot + 1);
+        let due = |(index, open): &(usize, &OpenSlot)| {
+            let is_next = next.is_none_or(|next| open.slot <= next) || spec.grid.start(open.slot).0 <= watermark;
+            let is_full = spec.readings_per_slot.is_some_and(|full| open.readings >= full);
+            next = Some(open.slot + 1);
+            *index < excess || spec.grid.closes_at(open.slot).0 <= watermark || is_next && is_full
+        };
+        self.open.iter().enumerate().take_while(due).count()
+    }
+
+    fn close(&mut self, spec: &SeriesSpec, closed: &mut Vec<ClosedSlot>) {
         let watermark = self.watermark(spec);
-        let passed = self.open.iter().take_while(|open| spec.grid.closes_at(open.slot).0 <= watermark).count();
-        self.close_first(spec, passed.max(full).max(self.open.len().saturating_sub(MAX_OPEN_SLOTS)), closed);
+        self.close_first(spec, self.due(spec, watermark), closed);
         if let Grid::Regular { interval } = spec.grid {
             self.bridge(spec, watermark.div_euclid(interval), closed);
         }

@@ -76,6 +76,16 @@ words! {
 }
 
 words! {
+    /// What becomes of readings that come too late.
+    pub enum Late {
+        /// Their records become dead letters.
+        DeadLetter = "dead_letter",
+        /// They are only counted.
+        Drop = "drop",
+    }
+}
+
+words! {
     /// Where training runs.
     pub enum Device {
         /// On a GPU where there is one, else on the CPU.
@@ -118,6 +128,8 @@ table! {
         pub readings_per_slot: Option<u32> = None,
         /// How far an observation may lie behind the newest one of its series.
         pub allowed_lateness: Millis = Millis::seconds(0),
+        /// What becomes of observations that come too late.
+        pub late: Late = Late::DeadLetter,
         /// How far a reading may be ahead of its record's timestamp and of its series; `auto`: see
         /// [`Stream::max_ahead_millis`].
         pub max_ahead: Limit<Millis> = Limit::Auto,

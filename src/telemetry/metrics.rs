@@ -102,6 +102,8 @@ const AGES: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0,
     3600.0,
 ];
+/// Bucket bounds for how late readings are, in seconds: from a tenth of a second to a week.
+const LATENESSES: &[f64] = &[0.1, 1.0, 10.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0, 604_800.0];
 /// Bucket bounds for the number of series in a micro-batch.
 const BATCH_SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0, 16384.0];
 
@@ -128,9 +130,11 @@ metrics! {
     OBSERVATIONS = "foretide_observations_total", C, Count, ["stream"],
         "Values accepted from records. One record may have several.";
     LATE = "foretide_late_observations_total", C, Count, ["stream"],
-        "Values refused because their slot was already closed.";
+        "Values refused because their slot was already closed, dead letters or not (stream.late).";
+    LATENESS_SECONDS = "foretide_lateness_seconds", H(LATENESSES), Seconds, ["stream"],
+        "How far behind the watermark of their series late values were, in event time.";
     DUPLICATES = "foretide_duplicate_observations_total", C, Count, ["stream"],
-        "Values refused because their slot was closed with a value of the same time.";
+        "Values refused because their series has them already. One in an hour of a series becomes a dead letter.";
     DEAD_LETTERS = "foretide_dead_letters_total", C, Count, ["stream", "reason"],
         "Records sent to the dead-letter topic, by reason.";
     DEGRADED = "foretide_stream_degraded", G, Count, ["stream"],

@@ -1,13 +1,14 @@
-//! Readings of a wrong clock.
+//! Readings of a wrong clock, and readings that come late or again.
 
 use crate::{
     IDLE,
     harness::{
         client::{Input, consume, produce},
+        http_get,
         kafka::kafka,
         unique,
     },
-    support::{Daemon, forecasts, of_input},
+    support::{Daemon, Stream, forecasts, of_input},
     topics::{MINUTE, START, readings, stream},
     wait_until_read,
 };
@@ -63,4 +64,42 @@ fn one_wild_time_costs_one_record_also_after_a_restart() {
     let (good, bad) = (plain("good"), plain("bad"));
     assert_eq!((good.len(), bad.len()), (65, 63), "the third reading of the new time is accepted");
     assert_eq!(good[..60], bad[..60]);
+}
+
+/// One application writes late readings to the dead letters, the other drops them; both count them.
+#[test]
+fn late_readings_follow_the_policy_and_duplicates_write_one_letter_an_hour() {
+    let topic = kafka().topic("late", 1);
+    let at = |minute: i64| readings("a", 0, minute..minute + 1);
+    // Minute 5 is missing and comes late; then a producer sends its last ten readings four times again.
+    produce(kafka(), &topic, (0..20).filter(|minute| *minute != 5).flat_map(at));
+    produce(kafka(), &topic, at(5));
+    produce(kafka(), &topic, (20..40).flat_map(at));
+    produce(kafka(), &topic, (0..4).flat_map(|_| readings("a", 0, 30..40)));
+    for (late, letters_of_late) in [("dead_letter", 1), ("drop", 0)] {
+        let app = unique(late);
+        let extra = &format!("season = \"none\"\nlate = {late:?}");
+        let mut daemon = Daemon::new(&app, &[Stream { extra, ..stream(&topic) }]);
+        daemon.start("only");
+        wait_until_read(&app, &topic, &[80]);
+
+        let letters = letters(&app);
+        let count = |label: &str| letters.iter().filter(|(reason, _)| reason == label).count();
+        assert_eq!((count("late"), count("duplicate")), (letters_of_late, 1), "{letters:?}");
+        let (_, metrics) = http_get(daemon.port("only"), "/metrics").expect("metrics");
+        for (name, expected) in [
+            ("late_observations_total", 1),
+            ("duplicate_observations_total", 40),
+            ("lateness_seconds_count", 1),
+            ("dead_letters_total{stream=\"stream\",reason=\"duplicate\"", 1),
+        ] {
+            let found = metrics.lines().find(|line| line.starts_with(&format!("foretide_{name}")));
+            assert!(found.is_some_and(|line| line.ends_with(&format!(" {expected}"))), "{name}: {found:?}");
+        }
+        let checked = daemon.check("only");
+        let line = checked.lines().find(|line| line.starts_with("  order")).unwrap_or_else(|| panic!("{checked}"));
+        assert!(line.contains("1.25 % of its 80 newest readings are late"), "{line}");
+        assert!(line.contains("allowed_lateness = \"14m\" accepts 99 % of them"), "{line}");
+        assert!(line.ends_with("40 are delivered again"), "{line}");
+    }
 }

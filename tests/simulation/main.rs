@@ -77,6 +77,8 @@ totals! {
     commits: "commits",
     forecasts: "forecasts",
     rejected: "rejected records",
+    ahead: "of them ahead of their time",
+    duplicates: "of them duplicates",
 }
 
 /// Runs the seeds on `threads` threads. The error is the lowest failing seed that was found, and its difference.
@@ -136,8 +138,16 @@ fn the_simulation_commits_what_a_run_without_faults_commits() {
     match simulate(first, seeds, setting("FORETIDE_SIMULATION_THREADS", cores)) {
         Ok(totals) => {
             println!("simulation: {totals}; {:.1} s", clock.monotonic_micros() as f64 / 1e6);
-            let exercised =
-                [totals.forecasts, totals.watermarks, totals.warm_ups, totals.silent, totals.evicted, totals.deleted];
+            let exercised = [
+                totals.forecasts,
+                totals.watermarks,
+                totals.warm_ups,
+                totals.silent,
+                totals.evicted,
+                totals.deleted,
+                totals.ahead,
+                totals.duplicates,
+            ];
             assert!(seeds < 100 || !exercised.contains(&0), "the simulation leaves something out: {exercised:?}");
         }
         Err((seed, difference)) => {

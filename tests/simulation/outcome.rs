@@ -13,7 +13,7 @@ use foretide::{
     daemon::{
         forecasts::ForecastWriter,
         future_covariates::{FutureCovariateDecoder, KeyedFutureValues},
-        plan::StreamPlan,
+        plan::{LatePolicy, StreamPlan},
     },
     engine::{Acceptance, EndReason, Engine, Observation, ServedWeights, TaskHandle, TaskId},
     nn::{Network, Weights},
@@ -232,6 +232,9 @@ impl Totals {
         self.deleted += of(EndReason::Deleted);
         self.forecasts += output.forecasts.values().map(Vec::len).sum::<usize>() as u64;
         self.rejected += output.rejected.len() as u64;
+        let count = |label: &str| output.rejected.values().filter(|reason| *reason == label).count() as u64;
+        self.ahead += count("ahead");
+        self.duplicates += count("duplicate");
         self.activations += changes.activations.values().map(BTreeMap::len).sum::<usize>() as u64;
         self.warm_ups += changes.starts.values().filter(|start| **start > 0).count() as u64;
         self.watermarks += changes.watermarks.values().map(BTreeMap::len).sum::<usize>() as u64;
@@ -254,9 +257,12 @@ fn accept(
     let mut deliver = |series: &str, time, value, covariates: &[f64]| match engine
         .accept(task, &Observation { offset, series, time, timestamp, value, covariates })
     {
-        Acceptance::Late { by } => rejection = Some(Rejection::late(series, by)),
-        Acceptance::Duplicate => rejection = Some(Rejection::duplicate(series)),
-        Acceptance::Ahead(ahead) => rejection = Some(Rejection::ahead(series, time, timestamp, &ahead)),
+        Acceptance::Late { by } if stream.late == LatePolicy::DeadLetter => {
+            rejection = Some(Rejection::late(series, by));
+        }
+        Acceptance::Duplicate { is_first: true } => rejection = Some(Rejection::duplicate(series)),
+        Acceptance::Late { .. } | Acceptance::Duplicate { is_first: false } => {}
+        Acceptance::TimeAhead(ahead) => rejection = Some(Rejection::ahead(series, time, timestamp, &ahead)),
         Acceptance::SeriesLimit => rejection = Some(Rejection::series_limit(series, stream.engine.max_series)),
         other => assert_eq!(other, Acceptance::Accepted),
     };

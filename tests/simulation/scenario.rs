@@ -8,7 +8,7 @@ use rand_pcg::Pcg64Mcg;
 use crate::memory::{Fault, MemoryCluster, Operation};
 use foretide::{
     broker::{Broker, TopicSpec},
-    daemon::plan::{FutureCovariatesPlan, Plan, StreamPlan},
+    daemon::plan::{FutureCovariatesPlan, LatePolicy, Plan, StreamPlan},
     engine::{StreamSpec, WhenFull},
     forecast::{ForecastSpec, StreamPrior},
     nn::{CellKind, NetworkSpec, Strategy},
@@ -148,6 +148,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
             topics: vec![INPUT.into()],
             start: ForecastStart::Earliest,
             forecasts_topic: FORECASTS.into(),
+            late: *[LatePolicy::DeadLetter, LatePolicy::DeadLetter, LatePolicy::Drop].choose(random).unwrap(),
             training: None,
         }],
         state_topic: STATE.into(),

@@ -1,5 +1,7 @@
 //! One seed: which events happen, in which order, to which replica.
 
+mod input;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -52,6 +54,8 @@ pub struct World {
     event_time: i64,
     /// By how much the clock of each series is wrong.
     clock_errors: [i64; SERIES],
+    /// The newest values that were sent, by series.
+    sent: [Vec<String>; SERIES],
     input_left: u32,
     totals: Totals,
 }
@@ -81,6 +85,7 @@ impl World {
             compacts,
             event_time: 0,
             clock_errors: [0; SERIES],
+            sent: Default::default(),
             input_left,
             totals: Totals { seeds: 1, ..Totals::default() },
         }
@@ -164,60 +169,6 @@ impl World {
 
     fn partitions(&self) -> i32 {
         self.cluster.partitions(INPUT).unwrap().unwrap()
-    }
-
-    /// Appends a few input records, some of them malformed, late, duplicate, after a gap or of a wild time.
-    fn append(&mut self) {
-        for _ in 0..self.random.random_range(1..12_u32).min(self.input_left) {
-            self.input_left -= 1;
-            let series = self.random.random_range(0..SERIES);
-            let partition = i32::try_from(series).unwrap() % self.partitions();
-            self.event_time += match self.random.random_range(0..40) {
-                0 => 90 * MINUTE,
-                1..=8 => MINUTE,
-                _ => self.random.random_range(0..20_000),
-            };
-            match self.random.random_range(0..60) {
-                0 => self.clock_errors[series] = self.random.random_range(-500..500) * MINUTE,
-                1..=3 => self.clock_errors[series] = 0,
-                _ => {}
-            }
-            let clock = self.event_time + self.clock_errors[series];
-            let time = match self.random.random_range(0..40) {
-                0..=3 => clock - self.random.random_range(0..5 * MINUTE),
-                4 => clock + self.random.random_range(0..20 * MINUTE),
-                5 => clock + self.random.random_range(0..1_000_000 * MINUTE),
-                _ => clock,
-            };
-            let stamp = if self.random.random_bool(0.3) { time } else { self.event_time };
-            let value = f64::from(self.random.random_range(-1000..1000)) / 16.0;
-            let payload = match self.random.random_range(0..25) {
-                0 => Some("{\"time\":".to_owned()),
-                1 => None,
-                2 => Some(format!("{{\"time\":{time},\"value\":\"x\"}}")),
-                _ => Some(format!("{{\"time\":{time},\"value\":{value}}}")),
-            };
-            let key = format!("s{series}");
-            let payload = payload.as_deref().map(str::as_bytes);
-            self.cluster.append(INPUT, partition, Some(key.as_bytes()), payload, stamp).unwrap();
-        }
-    }
-
-    /// Appends future covariates for a few slots, some of them again. A record may be malformed.
-    fn append_covariates(&mut self) {
-        for _ in 0..self.random.random_range(1..6) {
-            let series = self.random.random_range(0..7);
-            let time = self.event_time + self.random.random_range(-2..12) * MINUTE;
-            let [warm, price] = [0; 2].map(|_| f64::from(self.random.random_range(-100..100)) / 8.0);
-            let payload = match self.random.random_range(0..12) {
-                0 => "{\"time\":".to_owned(),
-                1 => format!("{{\"time\":{time},\"price\":{price}}}"),
-                _ => format!("{{\"time\":{time},\"warm\":{warm},\"price\":{price}}}"),
-            };
-            let (key, partition) = (format!("s{series}"), series % self.partitions());
-            let stamp = self.event_time + self.random.random_range(-1..2) * MINUTE;
-            self.cluster.append(COVARIATES, partition, Some(key.as_bytes()), Some(payload.as_bytes()), stamp).unwrap();
-        }
     }
 
     /// Publishes weights as a trainer does. They are random, and differ enough to change every forecast.

@@ -98,7 +98,7 @@ impl CommitInputs<'_> {
 
     fn send_dead_letters(&mut self) -> Result<(), BrokerError> {
         self.send_covariate_dead_letters()?;
-        for rejected in self.input.rejected.iter().filter(|rejected| !rejected.warm_up) {
+        for rejected in self.input.rejected.records.iter().filter(|rejected| !rejected.warm_up) {
             let batch = &self.input.inbox[rejected.batch];
             let Some(record) = batch.get(rejected.record) else { continue };
             let letter = dead_letter(self.plan, rejected.stream, &batch.partition, record, &rejected.rejection);

@@ -14,7 +14,7 @@ use crate::dashboard::state::{HorizonAccuracy, IntervalCoverage, SeriesUpdate, W
 use crate::engine::{Engine, StreamSpec, Transaction};
 use crate::forecast::{AccuracySums, Expert};
 use crate::telemetry::metrics;
-use crate::wire::{Rejection, RejectionReason};
+use crate::wire::Rejection;
 
 /// Record ages measured per batch and transaction, evenly spread. More would cost time and not change the histogram.
 const AGES_PER_BATCH: usize = 64;
@@ -62,6 +62,7 @@ impl CommittedTransaction<'_> {
         let mut works: Vec<WorkCounts> = vec![WorkCounts::default(); self.plan.streams.len()];
         self.record_input(&mut works);
         self.record_rejections(&mut works, status);
+        self.record_late(&mut works);
         let output = self.output;
         for (index, (stream, work)) in self.plan.streams.iter().zip(&mut works).enumerate() {
             let name: &str = &stream.engine.name;
@@ -97,7 +98,7 @@ impl CommittedTransaction<'_> {
 
     fn record_rejections(&self, works: &mut [WorkCounts], status: &Status) {
         let mut newest: Vec<_> = works.iter().map(|work| (work.records, 0, None)).collect();
-        for rejected in &self.input.rejected {
+        for rejected in &self.input.rejected.records {
             let name: &str = &self.plan.streams[rejected.stream].engine.name;
             let batch = &self.input.inbox[rejected.batch];
             if let Some(record) = batch.get(rejected.record) {
@@ -114,21 +115,12 @@ impl CommittedTransaction<'_> {
             }
             count_dead_letter(name, &rejected.rejection);
             works[rejected.stream].dead_letters += 1;
-            match rejected.rejection.reason {
-                RejectionReason::Late => {
-                    metrics::LATE.counter(&[("stream", name)]).increment(1);
-                    works[rejected.stream].late += 1;
-                }
-                RejectionReason::Duplicate => metrics::DUPLICATES.counter(&[("stream", name)]).increment(1),
-                _ => {}
-            }
         }
         for (stream, (records, refused, last)) in self.plan.streams.iter().zip(newest) {
             status.refusals.record(&stream.engine.name, records, refused, last);
         }
     }
 
-    /// Looks whether new series are read from another partition, too.
     /// Notes where the series that have begun are read.
     fn record_new_series(&self, status: &Status) {
         for begun in self.output.begun.chunk_by(|(one, _), (other, _)| one == other) {
@@ -136,6 +128,19 @@ impl CommittedTransaction<'_> {
             if let Some(stream) = self.plan.streams.iter().find(|stream| stream.engine.name == id.stream) {
                 let series = begun.iter().map(|(_, key)| &**key);
                 status.split_series.observe(stream, &input_partition(id), series, self.times.committed);
+            }
+        }
+    }
+
+    fn record_late(&self, works: &mut [WorkCounts]) {
+        for (index, late) in self.input.rejected.late.iter().enumerate() {
+            let stream = [("stream", &*self.plan.streams[index].engine.name)];
+            works[index].late += late.by.len() as u64;
+            metrics::LATE.counter(&stream).increment(late.by.len() as u64);
+            metrics::DUPLICATES.counter(&stream).increment(late.duplicates);
+            if !late.by.is_empty() {
+                let lateness = metrics::LATENESS_SECONDS.histogram(&stream);
+                late.by.iter().for_each(|&by| lateness.record(by as f64 / 1_000.0));
             }
         }
     }

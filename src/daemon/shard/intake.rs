@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::broker::{Batch, Partition, Record};
-use crate::daemon::plan::{Plan, StreamPlan};
+use crate::daemon::plan::{LatePolicy, Plan, StreamPlan};
 use crate::daemon::restore::AssignedPartition;
 use crate::engine::{Acceptance, Engine, Observation, TaskHandle};
 use crate::wire::{Decoder, Rejection};
@@ -23,6 +23,32 @@ pub struct RejectedRecord {
     pub rejection: Rejection,
     /// Whether it lies before the start of the stream, so that no dead letter is written.
     pub warm_up: bool,
+}
+
+/// What came late, or again, of one stream.
+#[derive(Debug, Clone, Default)]
+pub struct LateReadings {
+    /// How far behind the watermark of its series each late one was, in milliseconds.
+    pub by: Vec<i64>,
+    /// How many readings were there already.
+    pub duplicates: u64,
+}
+
+/// Records that the engine did not accept, or only in part, and readings that came late.
+#[derive(Debug, Default)]
+pub struct Rejected {
+    /// Those that become dead letters.
+    pub records: Vec<RejectedRecord>,
+    /// By the stream's index in the plan; streams without any may be missing.
+    pub late: Vec<LateReadings>,
+}
+
+impl Rejected {
+    /// Forgets everything, and keeps the memory.
+    pub fn clear(&mut self) {
+        self.records.clear();
+        self.late.clear();
+    }
 }
 
 /// What [`Intake::accept`] has accepted.
@@ -47,9 +73,10 @@ pub struct Intake<'a> {
 
 impl Intake<'_> {
     /// Opens a transaction of the engine and passes it as much of the inbox as it may hold. The rest leaves the inbox.
-    pub fn accept(&mut self, inbox: &mut Vec<Batch>, rejected: &mut Vec<RejectedRecord>) -> Accepted {
+    pub fn accept(&mut self, inbox: &mut Vec<Batch>, rejected: &mut Rejected) -> Accepted {
         let Self { plan, max_bytes, engine, decoders, partitions } = self;
         let mut accepted = Accepted::default();
+        rejected.late.resize(plan.streams.len(), LateReadings::default());
         engine.begin(true);
         for index in 0..inbox.len() {
             let batch = &mut inbox[index];
@@ -69,13 +96,17 @@ impl Intake<'_> {
                 }
                 let chunk = next..(next + CHUNK_RECORDS).min(batch.len());
                 for task in &assigned.tasks {
-                    let (stream, decoder) = (&plan.streams[task.stream], &mut decoders[task.stream]);
+                    let mut reader = RecordReader {
+                        engine: &mut **engine,
+                        task: task.handle,
+                        stream: &plan.streams[task.stream],
+                        decoder: &mut decoders[task.stream],
+                        late: &mut rejected.late[task.stream],
+                    };
                     for record in chunk.clone() {
-                        if let Some(rejection) = accept_record(engine, task.handle, stream, decoder, batch, record) {
-                            let offset = batch.get(record).map_or(i64::MAX, |record| record.offset);
-                            let warm_up = offset < engine.emit_from(task.handle);
+                        if let Some((rejection, warm_up)) = batch.get(record).and_then(|record| reader.read(record)) {
                             let stream = task.stream;
-                            rejected.push(RejectedRecord { batch: index, record, stream, rejection, warm_up });
+                            rejected.records.push(RejectedRecord { batch: index, record, stream, rejection, warm_up });
                         }
                     }
                     if let Some(last) = batch.get(chunk.end - 1) {
@@ -90,30 +121,50 @@ impl Intake<'_> {
     }
 }
 
-/// Passes one record to the engine. Returns why it could not be used, or only in part.
-fn accept_record(
-    engine: &mut Engine,
+/// Passes the records of one task to the engine.
+struct RecordReader<'a> {
+    engine: &'a mut Engine,
     task: TaskHandle,
-    stream: &StreamPlan,
-    decoder: &mut Decoder,
-    batch: &Batch,
-    index: usize,
-) -> Option<Rejection> {
-    let Record { offset, timestamp, key, payload } = batch.get(index)?;
-    if payload.is_none() {
-        return decoder.decode_tombstone(key, &mut |series| engine.delete(task, offset, series)).err();
-    }
-    let mut rejection = None;
-    let decoded = decoder.decode(key, timestamp, payload, &mut |series: &str, time, value, covariates| match engine
-        .accept(task, &Observation { offset, series, time, timestamp, value, covariates })
-    {
-        Acceptance::Accepted | Acceptance::AlreadyApplied => {}
-        Acceptance::Late { by } => rejection = Some(Rejection::late(series, by)),
-        Acceptance::Duplicate => rejection = Some(Rejection::duplicate(series)),
-        Acceptance::Ahead(ahead) => rejection = Some(Rejection::ahead(series, time, timestamp, &ahead)),
-        Acceptance::SeriesLimit => {
-            rejection = Some(Rejection::series_limit(series, stream.engine.max_series));
+    stream: &'a StreamPlan,
+    decoder: &'a mut Decoder,
+    late: &'a mut LateReadings,
+}
+
+impl RecordReader<'_> {
+    /// Passes one record to the engine. Returns why it is rejected, if it is, and whether it lies before the start of
+    /// the stream.
+    fn read(&mut self, record: Record<'_>) -> Option<(Rejection, bool)> {
+        let Self { engine, task, stream, decoder, late } = self;
+        let Record { offset, timestamp, key, payload } = record;
+        let warm_up = offset < engine.emit_from(*task);
+        if payload.is_none() {
+            let deleted = decoder.decode_tombstone(key, &mut |series| engine.delete(*task, offset, series));
+            return deleted.err().map(|rejection| (rejection, warm_up));
         }
-    });
-    decoded.err().or(rejection)
+        let mut rejection = None;
+        let mut accept = |series: &str, time, value, covariates: &[f64]| match engine
+            .accept(*task, &Observation { offset, series, time, timestamp, value, covariates })
+        {
+            Acceptance::Accepted | Acceptance::AlreadyApplied => {}
+            Acceptance::Late { .. } | Acceptance::Duplicate { .. } if warm_up => {}
+            Acceptance::Late { by } => {
+                late.by.push(by);
+                if stream.late == LatePolicy::DeadLetter {
+                    rejection = Some(Rejection::late(series, by));
+                }
+            }
+            Acceptance::Duplicate { is_first } => {
+                late.duplicates += 1;
+                if is_first {
+                    rejection = Some(Rejection::duplicate(series));
+                }
+            }
+            Acceptance::TimeAhead(ahead) => rejection = Some(Rejection::ahead(series, time, timestamp, &ahead)),
+            Acceptance::SeriesLimit => {
+                rejection = Some(Rejection::series_limit(series, stream.engine.max_series));
+            }
+        };
+        let decoded = decoder.decode(key, timestamp, payload, &mut accept);
+        decoded.err().or(rejection).map(|rejection| (rejection, warm_up))
+    }
 }

@@ -60,7 +60,7 @@ pub fn affected_partitions(
     let running = || partitions.iter().filter(|(_, assigned)| assigned.running());
     let mut affected: BTreeSet<Partition> = BTreeSet::new();
     if topic == plan.dead_letter_topic {
-        let rejected = transaction.rejected.iter().filter_map(|rejected| transaction.inbox.get(rejected.batch));
+        let rejected = transaction.rejected.records.iter().filter_map(|rejected| transaction.inbox.get(rejected.batch));
         affected.extend(rejected.map(|batch| batch.partition.clone()));
         let covariates = running().filter(|(_, assigned)| {
             assigned.tasks.iter().filter_map(|task| task.feed.as_ref()).any(|feed| !feed.dead_letters.is_empty())

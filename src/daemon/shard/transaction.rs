@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::intake::{Intake, RejectedRecord};
+use super::intake::{Intake, Rejected};
 use super::transaction_limit::TransactionLimit;
 use crate::broker::{Batch, BrokerError, Partition};
 use crate::daemon::plan::Plan;
@@ -18,8 +18,8 @@ const MOST_INTERVALS: f64 = 10.0;
 pub struct OpenTransaction {
     /// Polled records, in the order of their arrival.
     pub inbox: Vec<Batch>,
-    /// Which of them were rejected.
-    pub rejected: Vec<RejectedRecord>,
+    /// What was not accepted of them.
+    pub rejected: Rejected,
     /// Partitions with records that did not fit into the transaction. They are read again.
     unread: BTreeSet<Partition>,
     /// Records of the last transaction.
@@ -39,7 +39,7 @@ impl OpenTransaction {
     pub fn new(limit: TransactionLimit, now: u64) -> Self {
         Self {
             inbox: Vec::new(),
-            rejected: Vec::new(),
+            rejected: Rejected::default(),
             unread: BTreeSet::new(),
             records: 0,
             bytes_per_record: 0.0,

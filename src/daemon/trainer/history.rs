@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::broker::{Broker, BrokerError, Partition, Record, StartPosition, stable_end};
 use crate::daemon::future_covariates::FutureCovariateHistory;
 use crate::daemon::plan::{StreamPlan, TrainingPlan};
+use crate::daemon::reading_order::ReadingOrder;
 use crate::daemon::split_series::WATCHED_SERIES;
 use crate::series::{Reading, ScaleEstimate, values_on_grid};
 use crate::time::EventTime;
@@ -121,13 +122,14 @@ pub struct RefusedRecord {
 }
 
 /// The last `records` records of each partition of a topic of `stream`: values of at most `series` series, and how many
-/// of the newest `judged` records of each partition can be read.
+/// of the newest `judged` records of each partition can be read. All of them are added to `order`.
 pub fn newest_records(
     broker: &dyn Broker,
     stream: &StreamPlan,
     topic: &str,
     (records, judged): (i64, i64),
     series: usize,
+    order: &mut ReadingOrder,
 ) -> Result<NewestRecords, BrokerError> {
     let mut found: BTreeMap<String, Vec<(i64, f64)>> = BTreeMap::new();
     let mut newest = NewestRecords::default();
@@ -140,7 +142,8 @@ pub fn newest_records(
         let mut refused = None;
         scan.run_records(
             start,
-            &mut |_, name, time, value, _| {
+            &mut |timestamp, name, time, value, _| {
+                order.observe(name, &Reading { timestamp, ..Reading::new(time, value) });
                 let room = places.len() < WATCHED_SERIES;
                 match places.get_mut(name) {
                     Some(place) if place.partition != number && !place.is_split => {

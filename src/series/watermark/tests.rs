@@ -17,6 +17,9 @@ fn run(spec: &SeriesSpec, readings: &[(i64, f64)]) -> (Vec<ClosedSlot>, Vec<Plac
     (closed, placements)
 }
 
+const DUPLICATE: Placement = Placement::Duplicate { is_first: true };
+const DUPLICATE_AGAIN: Placement = Placement::Duplicate { is_first: false };
+
 fn full(slot: i64, value: f64, readings: u32) -> ClosedSlot {
     ClosedSlot { slot, value: Some(value), readings, reset: false }
 }
@@ -74,14 +77,42 @@ fn a_gap_that_grows_within_the_lateness_returns_no_more_slots_than_the_limit() {
 }
 
 #[test]
-fn a_full_slot_closes_at_once_and_all_earlier_ones_with_it() {
+fn a_full_slot_waits_only_for_earlier_ones_that_may_still_fill() {
     let mut spec = spec(10);
     spec.readings_per_slot = Some(2);
-    spec.allowed_lateness = 100;
     let readings = [(5, 1.0), (21, 2.0), (22, 4.0), (23, 9.0), (5, 9.0), (32, 1.0)];
     let (closed, placements) = run(&spec, &readings);
     assert_eq!(closed, [full(0, 1.0, 1), empty(1), full(2, 3.0, 2)]);
-    assert_eq!(placements[3..], [Placement::Duplicate, Placement::Late { by: 25 }, Placement::Accepted]);
+    assert_eq!(placements[3..], [DUPLICATE, Placement::Late { by: 25 }, Placement::Accepted]);
+    spec.allowed_lateness = 20;
+    let in_order: Vec<_> = (0..6).map(|number| (number * 5, 1.0)).collect();
+    assert_eq!(run(&spec, &in_order).0, [0, 1, 2].map(|slot| full(slot, 1.0, 2)), "nobody waits");
+    let swapped = [(0, 1.0), (5, 1.0), (20, 2.0), (25, 2.0), (10, 3.0), (15, 3.0), (30, 4.0)];
+    let (closed, placements) = run(&spec, &swapped);
+    assert_eq!(closed, [full(0, 1.0, 2), full(1, 3.0, 2), full(2, 2.0, 2)]);
+    assert_eq!(placements, [Placement::Accepted; 7]);
+    let again = [(0, 1.0), (5, 1.0), (20, 2.0), (25, 2.0), (25, 2.0), (10, 3.0), (15, 3.0)];
+    let (closed, placements) = run(&spec, &again);
+    assert_eq!((closed[2], placements[4]), (full(2, 2.0, 2), DUPLICATE), "a full slot that waits takes no more");
+    let missing = [(0, 1.0), (5, 1.0), (20, 2.0), (25, 2.0), (39, 4.0), (40, 4.0)];
+    assert_eq!(run(&spec, &missing).0, [full(0, 1.0, 2), empty(1), full(2, 2.0, 2)]);
+    assert_eq!(run(&spec, &missing[..5]).0, [full(0, 1.0, 2)], "slot 1 may still fill");
+}
+
+#[test]
+fn a_late_reading_that_was_accepted_before_is_a_duplicate() {
+    let spec = spec(10);
+    let hour = 3_600_000;
+    // The first late reading shows that this series needs its readings to be remembered.
+    let readings = [(0, 1.0), (10, 1.0), (5, 1.0), (20, 2.0), (31, 3.0), (41, 4.0), (20, 2.0), (20, 5.0), (31, 3.0)];
+    let late = |by| Placement::Late { by };
+    let placements = run(&spec, &readings).1;
+    assert_eq!(placements[..3], [Placement::Accepted, Placement::Accepted, late(5)]);
+    assert_eq!(placements[6..], [DUPLICATE, late(21), DUPLICATE_AGAIN]);
+    let next_hour = [&readings[..], &[(hour, 1.0), (hour + 10, 1.0), (41, 4.0), (41, 4.0)]].concat();
+    assert_eq!(run(&spec, &next_hour).1[11..], [DUPLICATE, DUPLICATE_AGAIN]);
+    let forgotten = [&readings[..6], &(10..45).map(|slot| (slot * 10, 0.0)).collect::<Vec<_>>(), &[(41, 4.0)]].concat();
+    assert!(matches!(run(&spec, &forgotten).1.last(), Some(Placement::Late { .. })), "only the newest are remembered");
 }
 
 #[test]
@@ -89,7 +120,7 @@ fn irregular_readings_are_sorted_within_the_lateness_and_duplicates_rejected() {
     let mut spec = spec(0);
     let (closed, placements) = run(&spec, &[(5, 1.0), (5, 2.0), (9, 3.0), (7, 4.0)]);
     assert_eq!(closed, [full(5, 1.0, 1), full(9, 3.0, 1)]);
-    assert_eq!(placements[1..], [Placement::Duplicate, Placement::Accepted, Placement::Late { by: 2 }]);
+    assert_eq!(placements[1..], [DUPLICATE, Placement::Accepted, Placement::Late { by: 2 }]);
     spec.allowed_lateness = 4;
     spec.max_gap_millis = 50;
     let (closed, placements) = run(&spec, &[(5, 1.0), (9, 3.0), (7, 4.0), (7, 6.0), (60, 5.0), (64, 1.0)]);
@@ -151,7 +182,7 @@ proptest! {
         let (closed, placements) = run(&spec, &readings);
         let accepted = placements.iter().filter(|placement| **placement == Placement::Accepted).count();
         let counted: u32 = closed.iter().map(|slot| slot.readings).sum();
-        let open = if irregular && lateness == 0 || full == Some(1) { 0 } else { 1 };
+        let open = if lateness == 0 && (irregular || full == Some(1)) { 0 } else { 1 };
         prop_assert_eq!(counted as usize + open, accepted);
         for pair in closed.windows(2) {
             prop_assert!(pair[0].slot < pair[1].slot);

@@ -49,10 +49,10 @@ fn a_reading_far_ahead_is_rejected_and_all_later_ones_are_accepted() {
         let mut readings = live(&good);
         readings.insert(26, wild);
         let (closed, placements) = run(&spec(), &readings);
-        let Placement::Ahead(ahead) = placements[26] else { panic!("{wild:?}: {placements:?}") };
+        let Placement::TimeAhead(ahead) = placements[26] else { panic!("{wild:?}: {placements:?}") };
         let of_record = wild.1 == Some(250);
         let limit = if of_record { 20 } else { 1_000 };
-        assert_eq!(ahead, Ahead { newest: Some(EventTime(250)), limit, of_record });
+        assert_eq!(ahead, TimeAhead { newest: Some(EventTime(250)), limit, of_record });
         assert_eq!(closed, run(&spec(), &live(&good)).0, "it leaves no trace");
         assert_eq!(placements.iter().filter(|placement| **placement == Placement::Accepted).count(), 50);
     }
@@ -142,11 +142,23 @@ fn a_return_resets_the_series_where_a_slot_of_the_jump_has_closed() {
 }
 
 #[test]
+fn a_jump_over_many_slots_that_resets_nothing_is_taken_back_too() {
+    let spec = SeriesSpec { max_gap: 200, readings_per_slot: Some(1), max_step: 10_000, ..spec() };
+    let series = |empty: i64| {
+        let mut times: Vec<i64> = (0..100).map(|slot| slot * 10).collect();
+        times.insert(50, 490 + 10 * (empty + 1));
+        accepted(&spec, &bare(&times)).into_iter().filter(|accepted| !accepted).count()
+    };
+    assert_eq!((series(65), series(199)), (2, 2), "two readings are late before the third takes the series back");
+    assert_eq!(series(8), 9, "a short one costs as many readings as it has slots");
+}
+
+#[test]
 fn nothing_is_remembered_of_a_series_without_doubts() {
     let mut slots = Slots::default();
     for slot in 0..5 {
         slots.place(&spec(), &Reading::new(EventTime(slot * 10), 1.0), &mut Vec::new());
-        assert_eq!(slots.doubt.is_some(), slot < 2, "slot {slot}");
+        assert_eq!(slots.exceptions.is_some(), slot < 2, "slot {slot}");
     }
     assert_eq!(size_of::<Slots>(), 64);
 }

@@ -149,6 +149,31 @@ stream   meters
 }
 
 #[test]
+fn times_ahead_are_limited_by_intervals_unless_the_limit_is_set() {
+    let both = |ahead: &str, step: &str| [ahead, step].map(|limit| Some(limit.to_owned()));
+    let limits = |interval: &str, lines: &str| {
+        let text = STREAM.replace("\"1m\"", interval) + lines;
+        let stream = parse("f.toml", &text, []).unwrap().stream.remove(0);
+        [stream.max_ahead_millis(), stream.max_step_millis()].map(|limit| limit.map(|limit| Millis(limit).to_string()))
+    };
+    assert_eq!(limits("\"1m\"", ""), both("5m", "2d"));
+    assert_eq!(limits("\"1s\"", ""), both("5m", "1d"));
+    assert_eq!(limits("\"15m\"", ""), both("1h", "250h"));
+    assert_eq!(limits("\"irregular\"", ""), both("1h", "30d"));
+    assert_eq!(limits("\"1m\"", "max_ahead = \"10d\""), both("10d", "10d"));
+    assert_eq!(limits("\"1m\"", "max_ahead = \"none\""), [None, None]);
+    let report = parse("f.toml", &format!("{STREAM}max_ahead = \"0s\""), []).unwrap_err().to_string();
+    assert!(
+        report.contains("max_ahead") && report.contains("1ms to 36600d") && report.contains("\"none\""),
+        "{report}"
+    );
+    let report = parse("f.toml", &format!("{STREAM}max_ahead = \"soon\""), []).unwrap_err().to_string();
+    assert!(report.contains("\"auto\"") && report.contains("\"none\""), "{report}");
+    let report = parse("f.toml", &format!("{STREAM}late = \"later\""), []).unwrap_err().to_string();
+    assert!(report.contains("dead_letter") && report.contains("drop"), "{report}");
+}
+
+#[test]
 #[cfg(not(feature = "cuda"))]
 fn training_on_a_gpu_needs_a_binary_with_cuda() {
     let text = format!("{STREAM}[stream.training]\ndevice = \"cuda\"");
