@@ -8,7 +8,7 @@ use crate::{
     broker::{Broker, BrokerError, Isolation, Partition, StartPosition, kafka::KafkaBroker},
     daemon::{
         cleanup_policies,
-        history::{self, NewestRecords},
+        newest_records::{self, NewestRecords},
         permissions,
         plan::{Plan, StreamPlan},
         refusals, sizing, specs, topics,
@@ -153,7 +153,7 @@ fn newest_records(stream: &StreamPlan, broker: &KafkaBroker) -> Result<bool, Bro
     for (index, topic) in stream.topics.iter().enumerate() {
         // Seasons are searched for in the first topic.
         let (records, series) = if index == 0 { (NEWEST_RECORDS, SAMPLE) } else { (JUDGED_RECORDS, 0) };
-        let newest = history::newest_records(broker, stream, topic, (records, JUDGED_RECORDS), series)?;
+        let newest = newest_records::newest_records(broker, stream, topic, (records, JUDGED_RECORDS), series)?;
         println!("  read   {name}: {}", readable_text(topic, &newest));
         good &= !refusals::too_many(newest.records - newest.readable, newest.records);
         if index == 0 {
@@ -176,7 +176,7 @@ fn readable_text(topic: &str, newest: &NewestRecords) -> String {
         return format!("{topic}: no records to judge by");
     }
     let counts = format!("{topic}: {readable} of {records} newest records are readable");
-    let Some(history::RefusedRecord { partition, offset, sample, rejection }) = refused else { return counts };
+    let Some(newest_records::RefusedRecord { partition, offset, sample, rejection }) = refused else { return counts };
     format!("{counts}: {rejection}; {} ({topic}[{partition}] at offset {offset}: {sample})", rejection.reason.advice())
 }
 

@@ -15,6 +15,7 @@ mod features;
 mod future_covariates;
 mod holidays;
 mod past_covariates;
+mod recorded_steps;
 mod robust_scale;
 mod scale_prior;
 mod season_detection;
@@ -35,6 +36,7 @@ pub use future_covariates::{
 pub(crate) use holidays::Holiday;
 pub use holidays::Holidays;
 pub(crate) use past_covariates::PAST_COVARIATE_REGRESSORS;
+pub use recorded_steps::{RecordedStep, RecordedSteps};
 pub use scale_prior::{ScaleEstimate, ScalePrior};
 pub use season_detection::{detect_seasons, values_on_grid};
 pub use spec::{ExtraFeatures, MAX_PAST_COVARIATES, SeriesSpec};

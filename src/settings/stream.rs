@@ -225,10 +225,12 @@ table! {
         pub device: Device = Device::Auto,
         /// Least steps of history of a series that takes part.
         pub min_steps: u32 = 256,
-        /// Most series of a round.
+        /// Most series of a round: a fair sample of all partitions.
         pub max_series: u32 = 1_000,
         /// Most steps of one series, the newest ones.
         pub max_steps_per_series: u32 = 20_000,
+        /// Most memory of the history that is kept for training; series beyond it are left out.
+        pub memory: Size = Size::mebibytes(512),
     }
 }
 

@@ -33,5 +33,6 @@ mod unusable;
 
 pub use partition::{AssignedPartition, RestoreInputs};
 pub use schedule::RestoreSchedule;
+pub use serving_position::holds;
 pub use standby::standby_copy_bytes;
 pub use stats::RestoreStats;
