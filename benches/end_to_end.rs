@@ -1,6 +1,7 @@
 //! Throughput of Foretide on a real broker, compared with the limit of that broker in the same run: a bare librdkafka
 //! loop that consumes, copies and produces the records of Foretide in transactions. Then the latency from a record to
-//! its committed forecast. `scripts/bench-e2e` runs it; `--json` prints one object.
+//! its committed forecast. `scripts/bench-e2e` runs it; `--json` prints one object. `--training` measures that latency
+//! alone, in turns without training and with training that never ends (`cpu_share` 0.5).
 #![allow(missing_docs, clippy::disallowed_methods)]
 
 #[path = "../tests/harness/mod.rs"]
@@ -39,7 +40,15 @@ struct Run {
     bytes: usize,
 }
 
+/// Training from the first steps on, in one round after the other.
+const TRAINING: &str = "{ every = \"1s\", refresh = \"0s\", min_steps = 5, k1 = 16, k2 = 16, cpu_share = 0.5 }";
+const NO_TRAINING: &str = "{ enabled = false }";
+
 fn main() {
+    if std::env::args().any(|argument| argument == "--training") {
+        latency_beside_training();
+        return;
+    }
     let json = std::env::args().any(|argument| argument == "--json");
     let rounds = 3;
     let topic = kafka().topic("bench", PARTITIONS);
@@ -57,7 +66,7 @@ fn main() {
         let bytes = samples.iter().map(Vec::len).sum::<usize>() / samples.len();
         runs.push(Run { ours, limit, bytes });
     }
-    let latency = latency();
+    let latency = latency(NO_TRAINING);
     let median = |of: &dyn Fn(&Run) -> f64| {
         let mut all: Vec<f64> = runs.iter().map(of).collect();
         all.sort_by(f64::total_cmp);
@@ -95,11 +104,12 @@ fn write_input(topic: &str) {
     produce(kafka(), topic, records);
 }
 
-fn configuration(app: &str, topic: &str, port: u16, commit_interval: &str, shards: u32) -> String {
+fn configuration(app: &str, topic: &str, port: u16, commit_interval: &str, shards: u32, training: &str) -> String {
+    let role = if training == NO_TRAINING { "score" } else { "all" };
     format!(
         r#"app = {app:?}
 instance = "bench"
-role = "score"
+role = "{role}"
 shards = {shards}
 commit_interval = {commit_interval:?}
 [kafka]
@@ -120,7 +130,7 @@ season = "none"
 horizon = 24
 quantiles = [0.05, 0.1, 0.5, 0.9, 0.95]
 model = {{ cell = "gru", layers = 1, hidden = 64 }}
-training = {{ enabled = false }}
+training = {training}
 "#,
         kafka().servers
     )
@@ -130,7 +140,7 @@ training = {{ enabled = false }}
 fn foretide(app: &str, topic: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("foretide.toml");
-    std::fs::write(&path, configuration(app, topic, free_port(), "100ms", 2)).expect("the configuration");
+    std::fs::write(&path, configuration(app, topic, free_port(), "100ms", 2, NO_TRAINING)).expect("the configuration");
     let mut process = Process::foretide(folder.path(), "foretide", ["run", "--config", path.to_str().expect("a path")]);
     let total = SERIES * STEPS;
     wait_for("the last commit", LIMIT, || {
@@ -219,13 +229,31 @@ fn bare_loop(topic: &str, samples: &[Vec<u8>]) -> String {
     out
 }
 
+/// Prints the latency without and with training, in turns, and the ratio of the medians of the 99th percentiles.
+fn latency_beside_training() {
+    let mut p99s = [Vec::new(), Vec::new()];
+    for round in 1..=3 {
+        for (training, p99s) in [NO_TRAINING, TRAINING].into_iter().zip(&mut p99s) {
+            let latency = latency(training);
+            let (p50, p99) = (latency[latency.len() / 2], latency[latency.len() * 99 / 100]);
+            eprintln!("round {round}, training = {training}: p50 {p50:.1} ms, p99 {p99:.1} ms");
+            p99s.push(p99);
+        }
+    }
+    let [without, with] = p99s.map(|mut p99s| {
+        p99s.sort_by(f64::total_cmp);
+        p99s[p99s.len() / 2]
+    });
+    println!("p99 without training {without:.1} ms, with training {with:.1} ms, ratio {:.2}", with / without);
+}
+
 /// Milliseconds from a record's produce to its forecast at a `read_committed` client, sorted.
-fn latency() -> Vec<f64> {
+fn latency(training: &str) -> Vec<f64> {
     let (app, topic) = (unique("latency"), kafka().topic("latency", PARTITIONS));
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("foretide.toml");
     let port = free_port();
-    std::fs::write(&path, configuration(&app, &topic, port, "10ms", 1)).expect("the configuration");
+    std::fs::write(&path, configuration(&app, &topic, port, "10ms", 1, training)).expect("the configuration");
     let mut process = Process::foretide(folder.path(), "latency", ["run", "--config", path.to_str().expect("a path")]);
     wait_for("readiness", LIMIT, || http_get(port, "/readyz").filter(|(status, _)| *status == 200));
     let reader = reader(&kafka().servers, &format!("{app}.stream.forecasts"), 0..PARTITIONS);
@@ -234,7 +262,9 @@ fn latency() -> Vec<f64> {
         .set("linger.ms", "0")
         .create()
         .expect("a producer");
-    let (per_second, seconds, warm_up) = (1_000_u64, 20_u64, 3_000_usize);
+    // Training begins within the warm-up.
+    let (per_second, seconds, warm_up) =
+        if training == NO_TRAINING { (1_000_u64, 20_u64, 3_000_usize) } else { (1_000, 40, 12_000) };
     let total = per_second * seconds;
     let start = Instant::now();
     // The value is the time of its creation in microseconds; the forecast returns it as `value`.

@@ -173,7 +173,7 @@ fn trained(kind: CellKind, steps: usize, rows: usize) -> Result<f64, AnyError> {
     // Training uses four fifths of a sequence.
     let count = steps * updates * 4 / 3;
     let (features, targets) = (sine(count * INPUTS), sine(count * network.horizon));
-    let sequence = TrainingSequence { features, targets, leads_skipped: 0, resets: vec![0] };
+    let sequence = TrainingSequence::given([INPUTS, network.horizon], features, targets, vec![0]);
     let spec = TrainSpec {
         k1: steps,
         k2: steps,

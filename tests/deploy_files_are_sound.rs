@@ -170,6 +170,90 @@ fn promtool_passes_the_rules_and_their_tests() {
     }
 }
 
+/// A healthy stream whose interval is so many seconds, as Prometheus sees it every `step` seconds: readings come four
+/// times a slot, all series close their slots at once, errors and coverage differ from slot to slot, a few readings are
+/// late or refused, and a commit fails now and then.
+fn healthy_stream(interval: i64, step: i64, samples: i64) -> String {
+    const SERIES: i64 = 500;
+    let stream = format!("every-{interval}s");
+    let sum = |slots: i64, of_slot: &dyn Fn(i64) -> i64| (0..slots).map(of_slot).sum::<i64>();
+    // Sums over whole cycles of six slots are known; only the rest is added up.
+    let total = |slots: i64, of_slot: &dyn Fn(i64) -> i64| slots / 6 * sum(6, of_slot) + sum(slots % 6, of_slot);
+    let labelled = |more: &str| format!("stream=\"{stream}\"{more}");
+    let slots = |at: i64| at / interval;
+    let readings = |at: i64| (4 * at / interval) * SERIES;
+    let last = |at: i64, every: i64| at / every * every;
+    let metrics: [(&str, String, &dyn Fn(i64) -> i64); 20] = [
+        ("foretide_stream_interval_seconds", labelled(""), &|_| interval),
+        ("foretide_stream_allowed_lateness_seconds", labelled(""), &|_| interval / 2),
+        ("foretide_last_observation_timestamp_seconds", labelled(""), &|at| last(at, (interval / 4).max(1))),
+        ("foretide_last_forecast_timestamp_seconds", labelled(""), &|at| last(at, interval)),
+        ("foretide_records_total", labelled(", topic=\"t\", partition=\"0\""), &readings),
+        ("foretide_observations_total", labelled(""), &readings),
+        ("foretide_forecasts_total", labelled(""), &|at| slots(at) * SERIES),
+        ("foretide_late_observations_total", labelled(""), &|at| readings(at) / 40),
+        ("foretide_dead_letters_total", labelled(", reason=\"json\""), &|at| readings(at) / 500),
+        ("foretide_dead_letters_total", labelled(", reason=\"late\""), &|at| readings(at) / 40),
+        ("foretide_stream_degraded", labelled(""), &|_| 0),
+        // Where readings are rare, those of all series arrive at once, and are read within a sample.
+        ("foretide_consumer_lag_records", labelled(", topic=\"t\", partition=\"0\""), &|at| {
+            if interval >= 900 && at % (interval / 4) < step { 30_000 } else { 0 }
+        }),
+        ("foretide_record_to_commit_seconds_bucket", labelled(", le=\"5\""), &readings),
+        ("foretide_record_to_commit_seconds_bucket", labelled(", le=\"+Inf\""), &readings),
+        ("foretide_forecast_absolute_error_total", labelled(", horizon=\"1\", method=\"foretide\""), &|at| {
+            total(slots(at), &|slot| SERIES * [5, 14, 9, 16, 7, 9][slot as usize % 6])
+        }),
+        ("foretide_forecast_absolute_error_total", labelled(", horizon=\"1\", method=\"last_value\""), &|at| {
+            slots(at) * SERIES * 11
+        }),
+        ("foretide_interval_targets_total", labelled(", interval=\"0.80\""), &|at| slots(at) * SERIES),
+        ("foretide_interval_covered_total", labelled(", interval=\"0.80\""), &|at| {
+            total(slots(at), &|slot| SERIES * [60, 95, 75, 97, 65, 88][slot as usize % 6] / 100)
+        }),
+        ("foretide_anomalies_total", labelled(""), &|at| {
+            total(slots(at), &|slot| SERIES * [0, 0, 30, 0, 1, 0][slot as usize % 6] / 100)
+        }),
+        ("foretide_transactions_total", format!("instance=\"{stream}\", outcome=\"aborted\""), &|at| at / 43_200),
+    ];
+    let committed = |at: i64| (4 * at / interval).min(at * 10);
+    let mut text = String::new();
+    let mut series = |name: &str, labels: &str, value: &dyn Fn(i64) -> i64| {
+        let values: Vec<String> = (0..samples).map(|sample| value(sample * step).to_string()).collect();
+        text += &format!("      - {{ series: '{name}{{{labels}}}', values: \"{}\" }}\n", values.join(" "));
+    };
+    metrics.iter().for_each(|(name, labels, value)| series(name, labels, value));
+    let labels = format!("instance=\"{stream}\", outcome=\"committed\"");
+    series("foretide_transactions_total", &labels, &committed);
+    text
+}
+
+/// From its first sample on, no alert fires on a healthy stream, whatever its interval.
+#[test]
+fn no_alert_fires_on_a_healthy_stream_of_any_interval() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let rules = deploy().join("prometheus/alerts.yml");
+    // Long enough for the longest look back of the rules, twice.
+    let short = ("short", "5m", &[1, 10, 60, 300][..], 60, 960);
+    let long = ("long", "1h", &[900, 3_600, 21_600, 86_400][..], 900, 1_400);
+    for (name, evaluate, intervals, step, samples) in [short, long] {
+        let mut text =
+            format!("rule_files: [{:?}]\nevaluation_interval: {evaluate}\ntests:\n", rules.to_string_lossy());
+        for interval in intervals {
+            text += &format!("  - name: every {interval} s\n    interval: {step}s\n    input_series:\n");
+            text += &healthy_stream(*interval, step, samples);
+            text += &format!(
+                "    promql_expr_test:\n      - expr: count by (alertname) (count_over_time(\
+                 ALERTS{{alertstate=\"firing\"}}[20d]))\n        eval_time: {}s\n        exp_samples: []\n",
+                step * (samples - 1)
+            );
+        }
+        let path = folder.path().join(format!("{name}.test.yml"));
+        fs::write(&path, text).expect("a writable folder");
+        promtool(&["test", "rules", &path.to_string_lossy()]);
+    }
+}
+
 #[test]
 fn the_systemd_unit_is_valid_and_hardened() {
     // `verify` requires that the program exists: the binary of this build takes the place of the installed one.

@@ -8,7 +8,7 @@ use crate::{
     broker::{Broker, BrokerError, Isolation, Partition, StartPosition, kafka::KafkaBroker},
     daemon::{
         cleanup_policies, forecasts,
-        history::{self, NewestRecords},
+        newest_records::{self, NewestRecords},
         permissions,
         plan::{Plan, StreamPlan},
         reading_order::ReadingOrder,
@@ -155,7 +155,7 @@ fn newest_records(stream: &StreamPlan, broker: &KafkaBroker) -> Result<bool, Bro
         // Seasons are searched for in the first topic.
         let series = if index == 0 { SAMPLE } else { 0 };
         let (records, mut order) = ((NEWEST_RECORDS, JUDGED_RECORDS), ReadingOrder::new(&stream.engine.series));
-        let newest = history::newest_records(broker, stream, topic, records, series, &mut order)?;
+        let newest = newest_records::newest_records(broker, stream, topic, records, series, &mut order)?;
         println!("  read   {name}: {}", readable_text(topic, &newest));
         println!("  order  {name}: {topic}: {}", order.describe());
         if let Some((series, [low, high])) = &newest.split_example {
@@ -188,7 +188,7 @@ fn readable_text(topic: &str, newest: &NewestRecords) -> String {
         return format!("{topic}: no records to judge by");
     }
     let counts = format!("{topic}: {readable} of {records} newest records are readable");
-    let Some(history::RefusedRecord { partition, offset, sample, rejection }) = refused else { return counts };
+    let Some(newest_records::RefusedRecord { partition, offset, sample, rejection }) = refused else { return counts };
     format!("{counts}: {rejection}; {} ({topic}[{partition}] at offset {offset}: {sample})", rejection.reason.advice())
 }
 

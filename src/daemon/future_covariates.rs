@@ -5,13 +5,13 @@
 //! transaction of the first forecasts that could use it. A replay shows the same records at the same positions.
 //! Training joins both topics by the timestamps of their records ([`FutureCovariateHistory`]).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::plan::{FutureCovariatesPlan, StreamPlan};
 use crate::broker::{Batch, Broker, BrokerError, Partition, Reader, Record, StartPosition, stable_end};
 use crate::engine::{Engine, TaskHandle};
-use crate::series::{FutureCovariateSpec, FutureCovariateTable, FutureValues};
+use crate::series::FutureValues;
 use crate::snapshot::CovariateWatermark;
 use crate::telemetry::{LeftOut, LogLimit};
 use crate::time::Grid;
@@ -269,76 +269,67 @@ fn is_later(record: &CovariateRecord, now: Option<i64>) -> bool {
     record.timestamp.zip(now).is_some_and(|(timestamp, now)| timestamp > now)
 }
 
-/// The future covariates as they were known at the timestamp of each input record, for training. The topic is read
-/// along with the input, so that few of its records wait.
-pub struct FutureCovariateHistory<'a> {
-    spec: FutureCovariateSpec,
-    max_keys: usize,
-    /// `None` once the topic is read to the end that it had when the history was opened.
+/// Joins the future covariates of one input partition by the timestamps of the records, for training: what was known
+/// at an input record are those that are dated no later. The topic is read along with the input, so that few of its
+/// records wait, and only once: each round of training goes on where the last one stopped.
+#[derive(Default)]
+pub struct FutureCovariateHistory {
+    /// `None` before a round, and once the topic is read to the end that it had when the round began.
     feed: Option<FutureCovariateFeed>,
-    stopped: &'a dyn Fn() -> bool,
     waiting: VecDeque<CovariateRecord>,
-    by_key: BTreeMap<String, FutureCovariateTable>,
-    /// Why reading has ended early.
-    error: Option<BrokerError>,
+    /// The next record to be read; `None` before the first round.
+    next: Option<i64>,
 }
 
-impl<'a> FutureCovariateHistory<'a> {
-    /// Opens the future covariates of an input partition. Stays empty where the stream has none.
+impl FutureCovariateHistory {
+    /// Begins a round. Does nothing where the stream has no future covariates.
     ///
     /// # Errors
     /// The broker's, or [`BrokerError::Rejected`] where the plan contradicts itself.
-    pub fn open(
-        broker: &dyn Broker,
-        stream: &StreamPlan,
-        input: &Partition,
-        stopped: &'a dyn Fn() -> bool,
-    ) -> Result<Self, BrokerError> {
-        let plan = stream.future_covariates.as_ref();
-        let open = |plan| FutureCovariateFeed::open(broker, stream, plan, input, &mut Vec::new());
-        Ok(Self {
-            spec: stream.engine.series.extra.future_covariates.clone(),
-            max_keys: stream.engine.max_series,
-            feed: plan.map(open).transpose()?,
-            stopped,
-            waiting: VecDeque::new(),
-            by_key: BTreeMap::new(),
-            error: None,
-        })
+    pub fn begin(&mut self, broker: &dyn Broker, stream: &StreamPlan, input: &Partition) -> Result<(), BrokerError> {
+        let Some(plan) = &stream.future_covariates else { return Ok(()) };
+        let read_so_far = |next| CovariateWatermark { position: 0, oldest: next, next, digest: 0 };
+        let mut watermarks: Vec<CovariateWatermark> = self.next.map(read_so_far).into_iter().collect();
+        let feed = FutureCovariateFeed::open(broker, stream, plan, input, &mut watermarks)?;
+        self.next = Some(feed.next);
+        self.feed = Some(feed);
+        Ok(())
     }
 
-    /// What was known of a series at the timestamp of an input record.
-    pub fn as_of(&mut self, timestamp: Option<i64>, series: &str) -> Option<&FutureCovariateTable> {
+    /// Passes on the values that were known at the timestamp of an input record, and were not passed on before.
+    ///
+    /// # Errors
+    /// The broker's. The next round continues after the records that were read.
+    pub fn advance(
+        &mut self,
+        timestamp: Option<i64>,
+        insert: &mut dyn FnMut(KeyedFutureValues),
+    ) -> Result<(), BrokerError> {
         while self.waiting.front().map_or_else(|| self.feed.is_some(), |record| !is_later(record, timestamp)) {
-            let Some(record) = self.waiting.pop_front() else {
-                self.read_more();
-                continue;
-            };
-            let Ok(KeyedFutureValues { key, values }) = record.content else { continue };
-            if self.by_key.len() < self.max_keys || self.by_key.contains_key(&key) {
-                self.by_key.entry(key).or_default().insert(values, self.spec.max_slots);
+            match self.waiting.pop_front() {
+                None => self.read_more()?,
+                Some(CovariateRecord { content: Ok(values), .. }) => insert(values),
+                Some(_) => {}
             }
         }
-        self.by_key.get(self.spec.key_of(series))
+        Ok(())
     }
 
-    fn read_more(&mut self) {
-        let Some(feed) = self.feed.as_mut().filter(|_| !(self.stopped)()) else {
-            self.feed = None;
-            return;
-        };
+    fn read_more(&mut self) -> Result<(), BrokerError> {
+        let Some(feed) = &mut self.feed else { return Ok(()) };
         let done = feed.fill(HISTORY_WAIT);
         let end = feed.end;
         self.waiting.extend(feed.waiting.drain(..).filter(|record| record.offset < end));
-        match done {
-            Ok(false) => {}
-            Ok(true) => self.feed = None,
-            Err(error) => (self.feed, self.error) = (None, Some(error)),
+        self.next = Some(feed.next.min(end).max(self.next.unwrap_or(0)));
+        if !matches!(done, Ok(false)) {
+            self.feed = None;
         }
+        done.map(drop)
     }
 
-    /// Returns why reading has ended early, if it has.
-    pub fn finish(self) -> Result<(), BrokerError> {
-        self.error.map_or(Ok(()), Err)
+    /// Bytes of the records that wait.
+    pub fn bytes(&self) -> usize {
+        let values = |record: &CovariateRecord| record.content.as_ref().map_or(0, |values| values.key.len() + 64);
+        self.waiting.iter().map(|record| size_of::<CovariateRecord>() + values(record)).sum()
     }
 }

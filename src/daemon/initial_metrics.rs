@@ -5,6 +5,7 @@ use super::plan::{Plan, StreamPlan};
 use crate::engine::EndReason;
 use crate::forecast::Expert;
 use crate::telemetry::metrics::{self, Metric};
+use crate::time::Grid;
 use crate::train::RejectionReason as Refusal;
 use crate::wire::RejectionReason;
 
@@ -29,8 +30,8 @@ const COUNTERS: [Metric; 14] = [
     metrics::ANOMALIES,
 ];
 
-/// Creates them at 0.
-pub fn create(plan: &Plan) {
+/// Creates them at 0. `started` is when the process started, in milliseconds since the Unix epoch.
+pub fn create(plan: &Plan, started: i64) {
     for outcome in ["committed", "aborted", "fenced"] {
         metrics::TRANSACTIONS.counter(&[("outcome", outcome)]).increment(0);
     }
@@ -43,13 +44,26 @@ pub fn create(plan: &Plan) {
             metrics::POSITION_JUMPS.counter(&[("topic", &topic), ("direction", direction)]).increment(0);
         }
     }
-    plan.streams.iter().for_each(create_stream);
+    plan.streams.iter().for_each(|stream| create_stream(stream, started));
 }
 
-fn create_stream(plan: &StreamPlan) {
+fn create_stream(plan: &StreamPlan, started: i64) {
     let stream = ("stream", &*plan.engine.name);
     for topic in &plan.topics {
         metrics::SPLIT_SERIES.counter(&[stream, ("topic", topic)]).increment(0);
+    }
+    let series = &plan.engine.series;
+    let interval = match series.grid {
+        Grid::Regular { interval } => interval,
+        Grid::Irregular => 0,
+    };
+    for (gauge, millis) in [
+        (metrics::STREAM_INTERVAL, interval),
+        (metrics::STREAM_LATENESS, series.allowed_lateness),
+        (metrics::LAST_OBSERVATION, started),
+        (metrics::LAST_FORECAST, started),
+    ] {
+        gauge.gauge(&[stream]).set(millis as f64 / 1000.0);
     }
     COUNTERS.iter().for_each(|counter| counter.counter(&[stream]).increment(0));
     metrics::DEGRADED.gauge(&[stream]).set(0.0);
@@ -85,7 +99,7 @@ fn create_stream(plan: &StreamPlan) {
 
 fn create_training(plan: &StreamPlan) {
     let stream = ("stream", &*plan.engine.name);
-    for outcome in ["promoted", "refused", "failed", "skipped"] {
+    for outcome in ["promoted", "refused", "rolled_back", "failed", "skipped", "abandoned"] {
         metrics::TRAINING_ROUNDS.counter(&[stream, ("outcome", outcome)]).increment(0);
     }
     for reason in Refusal::NAMES {

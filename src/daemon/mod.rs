@@ -7,6 +7,8 @@ pub mod future_covariates;
 mod initial_metrics;
 mod lag_monitor;
 mod model_subscription;
+pub mod newest_records;
+mod observation_scan;
 mod open_transactions;
 mod partition_task;
 pub mod permissions;
@@ -30,4 +32,4 @@ mod worker;
 
 pub use process::{Daemon, DaemonError};
 pub use restore::RestoreStats;
-pub use trainer::history;
+pub use trainer::{RoundError, StreamHistory};

@@ -1,12 +1,12 @@
 //! Subscription to the models topic: every complete version that is published can then serve.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{plan::Plan, status::Status};
-use crate::broker::{Broker, BrokerError, Partition, Reader, StartPosition};
+use crate::broker::{Broker, BrokerError, Partition, Reader, StartPosition, stable_end};
 use crate::engine::{Engine, ServedWeights};
 use crate::nn::{Network, NetworkSpec, Weights};
-use crate::wire::ModelRegistry;
+use crate::wire::{ModelKey, ModelRegistry};
 
 /// The most records of one read.
 const READ_RECORDS: usize = 64;
@@ -16,11 +16,14 @@ const CATCH_UP_WAIT: Duration = Duration::from_millis(100);
 /// Reads without a record after which the log says what is waited for: 3 s.
 const READS_BEFORE_NOTICE: u32 = 30;
 
-/// Versions of each stream that are kept: enough for a replay over one checkpoint interval, and for a rollback.
+/// Versions of each stream that are kept in memory: enough for most replays, and for a rollback. A replay that needs
+/// older ones reads them again.
 pub const VERSIONS_KEPT: u64 = 8;
+/// Reads without a record after which a restore that needs older weights is postponed: 5 s.
+const READS_BEFORE_POSTPONING: u32 = 50;
 
 /// A version of which every record was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PublishedVersion {
     pub stream: String,
     pub version: u64,
@@ -86,8 +89,7 @@ impl ModelSubscription {
     /// # Errors
     /// What is wrong with them: a missing or damaged chunk, or another architecture.
     pub fn weights(&self, stream: &str, version: u64, spec: &NetworkSpec) -> Result<Weights, String> {
-        let bytes = self.registry.weights(stream, version).map_err(|error| error.to_string())?;
-        Weights::from_bytes(spec, &bytes).map_err(|error| error.to_string())
+        weights_of(&self.registry, stream, version, spec)
     }
 
     fn read(&mut self, wait: Duration, published: &mut Vec<PublishedVersion>) -> Result<bool, BrokerError> {
@@ -96,6 +98,7 @@ impl ModelSubscription {
             match self.registry.apply(record.key.unwrap_or_default(), record.payload) {
                 Ok(Some(manifest)) => {
                     let (stream, version) = (manifest.release.stream.clone(), manifest.release.version);
+                    self.registry.keep_newest_weights(&stream, VERSIONS_KEPT as usize);
                     published.push(PublishedVersion { stream, version });
                 }
                 Ok(None) => {}
@@ -111,38 +114,106 @@ impl ModelSubscription {
         Ok(true)
     }
 
-    /// Installs versions in the engine, where they fit the configured network, and drops their bytes.
+    /// Installs versions in the engine, where they fit the configured network, and drops their bytes. Those that newer
+    /// ones have already made old are passed over.
     pub fn install(&mut self, plan: &Plan, engine: &mut Engine, status: &Status, published: &[PublishedVersion]) {
         for PublishedVersion { stream, version } in published {
             let (stream, version) = (stream.as_str(), *version);
-            let Some(spec) = plan.streams.iter().map(|plan| &plan.engine).find(|spec| *spec.name == *stream) else {
-                continue;
-            };
-            let Some(release) = self
-                .registry
-                .versions(stream)
-                .map(|manifest| &manifest.release)
-                .find(|release| release.version == version)
-            else {
-                continue;
-            };
-            if release.fingerprint != spec.network.fingerprint() {
-                tracing::info!(stream, version, "ignoring weights of a network other than the configured one");
-                continue;
-            }
-            let network = self
-                .weights(stream, version, &spec.network)
-                .and_then(|weights| Network::new(&spec.network, &weights).map_err(|error| error.to_string()));
-            match network {
-                Ok(network) => {
-                    let prior = release.prior.clone();
-                    engine.install(stream, version, ServedWeights { network: Arc::new(network), prior });
-                    engine.drop_weights_below(stream, version.saturating_sub(VERSIONS_KEPT));
-                    status.set_weights(stream, version, release.created);
-                }
-                Err(error) => tracing::error!(stream, version, error, "published weights are unusable; ignoring them"),
+            if self.registry.holds_weights(stream, version)
+                && let Some(created) = install(&self.registry, plan, engine, (stream, version))
+            {
+                engine.drop_weights_below(stream, version.saturating_sub(VERSIONS_KEPT));
+                status.set_weights(stream, version, created);
             }
             self.registry.drop_weights_below(stream, version + 1);
         }
     }
+}
+
+/// Installs a version in the engine, where it fits the configured network. Returns when it was published.
+fn install(registry: &ModelRegistry, plan: &Plan, engine: &mut Engine, (stream, version): (&str, u64)) -> Option<i64> {
+    let spec = plan.streams.iter().map(|plan| &plan.engine).find(|spec| *spec.name == *stream)?;
+    let release =
+        registry.versions(stream).map(|manifest| &manifest.release).find(|release| release.version == version)?;
+    if release.fingerprint != spec.network.fingerprint() {
+        tracing::info!(stream, version, "ignoring weights of a network other than the configured one");
+        return None;
+    }
+    let network = weights_of(registry, stream, version, &spec.network)
+        .and_then(|weights| Network::new(&spec.network, &weights).map_err(|error| error.to_string()));
+    match network {
+        Ok(network) => {
+            engine.install(stream, version, ServedWeights { network: Arc::new(network), prior: release.prior.clone() });
+            Some(release.created)
+        }
+        Err(error) => {
+            tracing::error!(stream, version, error, "published weights are unusable; ignoring them");
+            None
+        }
+    }
+}
+
+fn weights_of(registry: &ModelRegistry, stream: &str, version: u64, spec: &NetworkSpec) -> Result<Weights, String> {
+    let bytes = registry.weights(stream, version).map_err(|error| error.to_string())?;
+    Weights::from_bytes(spec, &bytes).map_err(|error| error.to_string())
+}
+
+/// Reads some versions from the models topic again, as far as it still holds them.
+///
+/// # Errors
+/// The broker's, or [`BrokerError::Retriable`] where the topic is not delivered in time.
+pub fn read_versions(
+    broker: &dyn Broker,
+    models_topic: &str,
+    wanted: &BTreeSet<PublishedVersion>,
+) -> Result<ModelRegistry, BrokerError> {
+    let partition = Partition { topic: models_topic.into(), number: 0 };
+    let end = stable_end(broker, &partition)?;
+    let mut reader = broker.reader(&partition, StartPosition::Earliest)?;
+    let (mut registry, mut empty_reads) = (ModelRegistry::new(), 0);
+    while !reader.has_reached(end)? {
+        let Some(batch) = reader.read(CATCH_UP_WAIT, READ_RECORDS)? else {
+            empty_reads += 1;
+            if empty_reads == READS_BEFORE_POSTPONING {
+                return Err(BrokerError::Retriable(format!("{partition}: older weights were not delivered in time")));
+            }
+            continue;
+        };
+        empty_reads = 0;
+        for record in batch.iter() {
+            let key = record.key.unwrap_or_default();
+            let is_wanted = |key: &ModelKey| {
+                wanted.contains(&PublishedVersion { stream: key.stream.clone(), version: key.version })
+            };
+            if ModelKey::parse(key).is_ok_and(|key| is_wanted(&key)) {
+                // What is wrong with a record was said when it was first read.
+                let _applied = registry.apply(key, record.payload);
+            }
+        }
+    }
+    Ok(registry)
+}
+
+/// Installs the weights that a replay of the tasks needs, as their checkpoints say, and that the engine does not hold.
+///
+/// # Errors
+/// As [`read_versions`].
+pub fn install_recorded(
+    broker: &dyn Broker,
+    plan: &Plan,
+    engine: &mut Engine,
+    needed: impl Iterator<Item = PublishedVersion>,
+) -> Result<(), BrokerError> {
+    let is_missing = |wanted: &PublishedVersion| !engine.has_weights(&wanted.stream, wanted.version);
+    let missing: BTreeSet<PublishedVersion> = needed.filter(is_missing).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let registry = read_versions(broker, &plan.models_topic, &missing)?;
+    for PublishedVersion { stream, version } in &missing {
+        if registry.holds_weights(stream, *version) {
+            install(&registry, plan, engine, (stream, *version));
+        }
+    }
+    Ok(())
 }

@@ -95,10 +95,12 @@ pub struct TrainingPlan {
     pub cpu_share: f64,
     /// Steps of history that a series needs to be trained on.
     pub min_steps: usize,
-    /// The most series that are trained on.
+    /// The most series that are trained on; others are left out.
     pub max_series: usize,
     /// The most steps of each series: the newest ones.
     pub max_steps_per_series: usize,
+    /// The most bytes of the history of all series; series beyond it are left out.
+    pub memory: usize,
     /// How the optimiser works.
     pub spec: TrainSpec,
 }

@@ -76,8 +76,8 @@ impl Daemon {
         title: &str,
     ) -> Result<Self, DaemonError> {
         let plan = specs::plan(settings)?;
-        initial_metrics::create(&plan);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        initial_metrics::create(&plan, clock.wall_millis());
         let health = Arc::new(Health::new(Arc::clone(&clock)));
         let status = Arc::new(Status::default());
         let (close_http, closed) = tokio::sync::oneshot::channel();
@@ -149,6 +149,7 @@ fn worker_plan(settings: &Settings, context: &Context, instance: &str) -> Worker
         shards: if settings.role == Role::Train { 0 } else { specs::shards(settings, cores) },
         trainer: settings.role != Role::Score && context.plan.streams.iter().any(|stream| stream.training.is_some()),
         create_topics: settings.kafka.create_topics,
+        shard_patience: specs::shard_patience(settings),
         id_prefix: format!("{}.{instance}", settings.app),
     }
 }

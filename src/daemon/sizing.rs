@@ -1,16 +1,24 @@
 //! How much memory a series takes: runs an engine with a few series and counts.
 
+use super::plan::{StreamPlan, TrainingPlan};
 use super::restore::standby_copy_bytes;
 use super::specs::{self, SpecError};
-use crate::engine::{Engine, Observation, TaskId};
-use crate::series::FutureValues;
+use crate::engine::{Engine, Observation, StreamSpec, TaskId};
+use crate::nn::NetworkSpec;
+use crate::series::{FutureValues, Reading, RecordedSteps};
 use crate::settings::{Footprint, Settings, Stream};
 use crate::time::{EventTime, Grid};
+use crate::train::{SequenceBuilder, TrainSpec};
 
 /// Series of the engine that is measured.
 const SERIES: usize = 64;
 /// What the allocator adds, in percent (a million series: 3,008 bytes each are resident, 2,752 are counted).
 const ALLOCATOR_OVERHEAD: usize = 8;
+/// Numbers that training keeps for each unit and step of a chunk, and for each output.
+const VALUES_PER_UNIT: usize = 10;
+const VALUES_PER_OUTPUT: usize = 3;
+/// A day in milliseconds.
+const DAY: i64 = 86_400_000;
 /// Length of their keys, in characters.
 const KEY_LENGTH: usize = 20;
 
@@ -19,10 +27,12 @@ const KEY_LENGTH: usize = 20;
 /// # Errors
 /// What is impossible in the settings.
 pub fn footprint(settings: &Settings, stream: &Stream) -> Result<Footprint, SpecError> {
-    let nothing = Footprint { state: 0, copy: 0 };
+    let nothing = Footprint { state: 0, copy: 0, history: 0, update: 0 };
     let alone = Settings { stream: vec![stream.clone()], ..settings.clone() };
     let mut plan = specs::plan(&alone)?;
-    let spec = plan.streams.remove(0).engine;
+    let StreamPlan { engine: spec, training, .. } = plan.streams.remove(0);
+    let history = training.as_ref().map_or(0, |training| history_bytes(&spec, training));
+    let update = training.as_ref().map_or(0, |training| update_bytes(&spec.network, &training.spec));
     let (interval, steps) = match spec.series.grid {
         Grid::Regular { interval } => (interval, spec.series.context_len()),
         Grid::Irregular => (1_000, spec.series.context_len()),
@@ -56,7 +66,27 @@ pub fn footprint(settings: &Settings, stream: &Stream) -> Result<Footprint, Spec
         copied = output.snapshots.iter().map(|snapshot| standby_copy_bytes(&snapshot.body, KEY_LENGTH)).sum();
     }
     let each = |bytes: usize| (bytes / SERIES * (100 + ALLOCATOR_OVERHEAD) / 100) as u64;
-    Ok(Footprint { state: each(engine.state_bytes(task)), copy: each(copied) })
+    Ok(Footprint { state: each(engine.state_bytes(task)), copy: each(copied), history, update })
+}
+
+/// Bytes of the history of one series that training keeps, at its most steps.
+fn history_bytes(spec: &StreamSpec, training: &TrainingPlan) -> u64 {
+    let mut builder = SequenceBuilder::new(spec.series.clone(), &spec.network, 1);
+    let covariates = vec![0.0; spec.series.extra.past_covariates.len()];
+    (0..2).for_each(|step| {
+        _ = builder.observe(&Reading { past_covariates: &covariates, ..Reading::new(EventTime(step * DAY), 1.0) }, None)
+    });
+    let state = builder.bytes() - RecordedSteps::predicted_bytes(&spec.series, 1).min(builder.bytes());
+    let steps = RecordedSteps::predicted_bytes(&spec.series, training.max_steps_per_series);
+    ((state + KEY_LENGTH + steps) * (100 + ALLOCATOR_OVERHEAD) / 100) as u64
+}
+
+/// About how many bytes an update of the weights takes: the values of all layers over a chunk, their gradients, and
+/// the outputs.
+fn update_bytes(network: &NetworkSpec, spec: &TrainSpec) -> u64 {
+    let values =
+        network.inputs + network.layers * network.hidden * VALUES_PER_UNIT + VALUES_PER_OUTPUT * network.outputs();
+    ((spec.k1 + spec.k2) * spec.batch_size * values * size_of::<f32>()) as u64
 }
 
 #[cfg(test)]
@@ -70,7 +100,7 @@ mod tests {
         let text = "[[stream]]\nname = \"s\"\ntopics = [\"t\"]\nvalues = [\"v\"]\ninterval = \"1m\"\n\
                     readings_per_slot = 1\nseason = \"none\"\nhorizon = 6\nmodel = { hidden = 8, burn_in = 8 }\n";
         let settings = settings::parse("test.toml", text, Vec::new()).unwrap();
-        let Footprint { state: predicted, copy } = footprint(&settings, &settings.stream[0]).unwrap();
+        let Footprint { state: predicted, copy, .. } = footprint(&settings, &settings.stream[0]).unwrap();
         let spec = specs::plan(&settings).unwrap().streams.remove(0).engine;
         let id = TaskId { stream: spec.name.clone(), topic: "t".into(), partition: 0 };
         let mut engine = Engine::new(vec![spec]).unwrap();

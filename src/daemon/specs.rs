@@ -19,7 +19,7 @@ use crate::time::Grid;
 use crate::train::{DeviceChoice, TrainSpec};
 use crate::wire::{self, DecodeSpec, DecodeSpecError, Decoder, KeySource, TimeSource};
 
-pub use kafka::kafka_options;
+pub use kafka::{kafka_options, shard_patience};
 
 /// What is impossible in the settings, found only when the specifications are made.
 #[derive(Debug, thiserror::Error)]
@@ -326,6 +326,7 @@ fn training_plan(stream: &Stream) -> TrainingPlan {
         min_steps: training.min_steps as usize,
         max_series: training.max_series as usize,
         max_steps_per_series: training.max_steps_per_series as usize,
+        memory: bytes(training.memory.0),
         spec: train_spec(training, stream.model.seed, levels(stream)),
     }
 }

@@ -28,15 +28,14 @@ const TOPICS_WAIT: Duration = Duration::from_secs(2);
 const ROLLED_BACK_WAIT: Duration = Duration::from_millis(200);
 /// A shard that serves for so many microseconds without an error, and has nothing to write, counts as permitted again.
 const PERMITTED_AFTER: u64 = 10_000_000;
-/// The longest that one poll iteration of a shard takes while all is well: a poll, a commit interval, and a
-/// transaction with its timeouts. A shard that is silent for longer counts as dead.
-const MAX_POLL_ITERATION: Duration = Duration::from_secs(120);
 
 /// How many threads to start, and under which names.
 pub struct WorkerPlan {
     pub shards: usize,
     pub trainer: bool,
     pub create_topics: bool,
+    /// A shard that is silent for longer counts as dead.
+    pub shard_patience: Duration,
     /// `<app>.<instance>`: the prefix of the transactional ids, one for each worker.
     pub id_prefix: String,
 }
@@ -55,7 +54,9 @@ pub fn run(context: &Context, workers: &WorkerPlan) -> Result<(), String> {
     for shard in 0..workers.shards {
         let (name, id) = (format!("shard-{shard}"), format!("{}.{shard}", workers.id_prefix));
         let part = name.clone();
-        let shard = Worker::start(&name, STACK_BYTES, &context, move |context| run_shard(context, &part, &id));
+        let patience = workers.shard_patience;
+        let run = move |context: &Context| run_shard(context, &part, &id, patience);
+        let shard = Worker::start(&name, STACK_BYTES, &context, run);
         running.push(shard.map_err(|error| failed(&name, error))?);
     }
     if workers.trainer {
@@ -107,10 +108,10 @@ fn wait_for_topics(context: &Context, create: bool) -> Result<Option<Plan>, Stri
 }
 
 /// Runs a shard: joins the group, serves, and joins again whenever the membership is lost.
-fn run_shard(context: &Context, name: &str, transactional_id: &str) -> Result<(), String> {
+fn run_shard(context: &Context, name: &str, transactional_id: &str, patience: Duration) -> Result<(), String> {
     let mut context = context.clone();
     let mut rejoin = RejoinState::default();
-    context.health.expect_beats(name, MAX_POLL_ITERATION);
+    context.health.expect_beats(name, patience);
     while !context.stopping() {
         let why = rejoin.obstacle.clone().unwrap_or_else(|| "joining the consumer group".into());
         context.health.set(name, Condition::Waiting(why));

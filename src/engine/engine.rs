@@ -53,12 +53,19 @@ impl Engine {
         }
     }
 
-    /// Drops weights that no task serves and no replay will need: versions below `oldest`, except the initial one.
+    /// Drops weights that no task serves and no replay under way needs: versions below `oldest`, except the initial
+    /// one.
     pub fn drop_weights_below(&mut self, stream: &str, oldest: u64) {
         let Some(index) = self.stream_index(stream) else { return };
         let of_stream = self.tasks.iter().filter(|(_, task)| task.stream == index);
-        let serving: Vec<u64> = of_stream.map(|(_, task)| task.version).collect();
-        self.streams[index].drop_weights_below(oldest, &serving);
+        let versions = |task: &Task| task.activations.iter().map(|made| made.version).chain([task.version]).collect();
+        let needed: Vec<u64> = of_stream.flat_map(|(_, task)| -> Vec<u64> { versions(task) }).collect();
+        self.streams[index].drop_weights_below(oldest, &needed);
+    }
+
+    /// Whether these weights are installed.
+    pub fn has_weights(&self, stream: &str, version: u64) -> bool {
+        self.stream_index(stream).is_some_and(|index| self.streams[index].weights(version).is_some())
     }
 
     /// The newest version installed for `stream`, or 0.
@@ -153,7 +160,7 @@ impl Engine {
     }
 
     /// Takes a task back to where its progress says that the replay begins, with the weights that served there. Where
-    /// these are not installed, the next older ones serve.
+    /// these are not installed, the next newer ones serve, which were trained from them.
     pub fn resume(&mut self, task: TaskHandle, progress: &TaskProgress) {
         let task = self.tasks.get_mut(task);
         task.position = progress.replay_from;
@@ -163,7 +170,7 @@ impl Engine {
         task.activations.clone_from(&progress.activations);
         task.covariates.resume(&progress.watermarks);
         let recorded = task.recorded_version(progress.replay_from);
-        task.version = self.streams[task.stream].installed_at_most(recorded);
+        task.version = self.streams[task.stream].installed_for(recorded);
     }
 
     /// Stores the values that a record of the second topic has for one slot. Every later step sees them: so it is

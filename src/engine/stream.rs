@@ -39,14 +39,19 @@ impl Stream {
         self.weights.insert(version, ServedWeights { prior, ..weights });
     }
 
-    /// Drops the versions below `oldest`, except the initial one and those that are `serving`.
-    pub fn drop_weights_below(&mut self, oldest: u64, serving: &[u64]) {
-        self.weights.retain(|&version, _| version == 0 || version >= oldest || serving.contains(&version));
+    /// Drops the versions below `oldest`, except the initial one and those that are `needed`.
+    pub fn drop_weights_below(&mut self, oldest: u64, needed: &[u64]) {
+        self.weights.retain(|&version, _| version == 0 || version >= oldest || needed.contains(&version));
     }
 
     /// What serves under `version`, if it is installed.
     pub fn weights(&self, version: u64) -> Option<&ServedWeights> {
         self.weights.get(&version)
+    }
+
+    /// `version` where it is installed; else the next newer version, or the newest one.
+    pub fn installed_for(&self, version: u64) -> u64 {
+        self.weights.range(version..).next().map_or_else(|| self.installed_at_most(u64::MAX), |(&version, _)| version)
     }
 
     /// The newest installed version that is not newer than `version`.

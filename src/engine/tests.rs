@@ -384,7 +384,7 @@ proptest! {
 }
 
 #[test]
-fn a_task_whose_recorded_weights_are_gone_goes_on_with_the_next_older_ones() {
+fn a_task_whose_recorded_weights_are_gone_goes_on_with_the_nearest_ones() {
     let (mut engine, task) = engine();
     engine.resume(
         task,

@@ -25,8 +25,8 @@ pub trait StepObserver {
 
 impl SeriesStep<'_> {
     /// Takes the step: decides whether the value before was a spike, lets the observer learn, updates the series, and
-    /// writes the features of the new step.
-    pub fn apply(&self, series: &mut SeriesState, observer: &mut impl StepObserver, features: &mut [f32]) {
+    /// writes the features of the new step. Returns whether the value before was a spike, and now counts as missing.
+    pub fn apply(&self, series: &mut SeriesState, observer: &mut impl StepObserver, features: &mut [f32]) -> bool {
         let values = SpikeContext { before: series.value_back(1), newest: series.value_back(0), next: self.slot.value };
         let newest_was_spike = observer.spikes().newest_was_spike(values);
         if newest_was_spike {
@@ -36,6 +36,7 @@ impl SeriesStep<'_> {
         series.look_up_future_covariates(self.spec, self.slot.slot, self.future);
         series.update(self.spec, self.slot);
         series.features(self.spec, features);
+        newest_was_spike
     }
 }
 

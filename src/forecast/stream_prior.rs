@@ -25,19 +25,31 @@ pub struct StreamPrior {
 }
 
 impl StreamPrior {
-    /// Pools series with these `scales`. `targets` holds, per series, `[steps][outputs]` deviations from the value at
-    /// the step in the series' scale, NaN where unknown. `None` where too little is known.
-    pub fn pool(spec: &ForecastSpec, scales: &[ScaleEstimate], targets: &[&[f32]]) -> Option<Self> {
+    /// Pools series with these `scales`. `visit` shows, for each of the `steps` steps of all series, the `[outputs]`
+    /// deviations from the value at the step in the series' scale, NaN where unknown. `None` where too little is known.
+    pub fn pool(
+        spec: &ForecastSpec,
+        scales: &[ScaleEstimate],
+        steps: usize,
+        visit: impl FnOnce(&mut dyn FnMut(&[f32])),
+    ) -> Option<Self> {
         let outputs = spec.outputs();
-        if targets.iter().any(|targets| targets.len() % outputs != 0) {
-            return None;
-        }
-        let steps: usize = targets.iter().map(|targets| targets.len() / outputs).sum();
         let stride = steps.div_ceil(MAX_ORIGINS).max(1);
-        let mean_absolute_deviation = |end: &usize| {
-            let rows = targets.iter().flat_map(|targets| targets.chunks_exact(outputs));
-            let known = rows.map(|row| row[spec.output_index(*end)]).filter(|target| !target.is_nan());
-            let mut deviations: Vec<f32> = known.step_by(stride).collect();
+        let ends: Vec<usize> = spec.buckets.iter().map(|end| spec.output_index(*end)).collect();
+        // Of each bucket, every so many of the known deviations at its end, and how many are known.
+        let mut sampled = vec![(Vec::new(), 0_usize); ends.len()];
+        let mut whole = true;
+        visit(&mut |targets: &[f32]| {
+            whole &= targets.len() == outputs;
+            for (end, (deviations, known)) in ends.iter().zip(&mut sampled) {
+                let Some(target) = targets.get(*end).filter(|target| !target.is_nan()) else { continue };
+                if known.is_multiple_of(stride) {
+                    deviations.push(*target);
+                }
+                *known += 1;
+            }
+        });
+        let mean_absolute_deviation = |(mut deviations, _): (Vec<f32>, usize)| {
             if deviations.len() < MIN_TARGETS {
                 return None;
             }
@@ -48,8 +60,9 @@ impl StreamPrior {
             let width = (normal[high] - normal[low]).max(MIN_WIDTH);
             Some((quantile(spec.levels[high]) - quantile(spec.levels[low])) / width)
         };
-        let mean_absolute_deviations = spec.buckets.iter().map(mean_absolute_deviation).collect::<Option<_>>()?;
-        Some(Self { scale: ScalePrior::pool(scales)?, mean_absolute_deviations })
+        let mean_absolute_deviations = sampled.into_iter().map(mean_absolute_deviation).collect::<Option<_>>()?;
+        let scale = ScalePrior::pool(scales).filter(|_| whole)?;
+        Some(Self { scale, mean_absolute_deviations })
     }
 
     /// Whether it has the shape that `spec` needs, and valid values; published weights come from outside.
@@ -76,13 +89,17 @@ mod tests {
                 [deviation, if step % 2 == 0 { 3.0 * deviation } else { f32::NAN }]
             })
             .collect();
-        let prior = StreamPrior::pool(&spec, &[scale], &[&targets, &targets]).unwrap();
+        let pool = |targets: &[&[f32]]| {
+            let rows: Vec<&[f32]> = targets.iter().flat_map(|targets| targets.chunks(2)).collect();
+            StreamPrior::pool(&spec, &[scale], rows.len(), |visit| rows.iter().for_each(|row| visit(row)))
+        };
+        let prior = pool(&[&targets, &targets]).unwrap();
         assert!(prior.fits(&spec) && !prior.fits(&ForecastSpec::new(13, &[0.1, 0.5, 0.9], 0).unwrap()));
         // The outer quantiles lie at 0.8, those of a normal distribution with mean absolute value 1 at 1.606.
         let near = |left: f32, right: f32| assert!((left - right).abs() < 0.02, "{prior:?}");
         near(prior.mean_absolute_deviations[0], 0.8 / 1.606);
         near(prior.mean_absolute_deviations[1], 2.4 / 1.606);
-        assert_eq!(StreamPrior::pool(&spec, &[scale], &[&targets[..40]]), None, "too few targets");
-        assert_eq!(StreamPrior::pool(&spec, &[scale], &[&targets[..3]]), None, "another shape");
+        assert_eq!(pool(&[&targets[..40]]), None, "too few targets");
+        assert_eq!(pool(&[&targets, &targets[..3]]), None, "another shape");
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::clone_in_place::clone_in_place;
+use super::features::RecentValues;
 use super::value_limit::is_within_limit;
 
 /// A ring buffer of the newest values; NaN for an empty slot. [`Self::push`] sets its length.
@@ -30,18 +31,6 @@ impl Context {
         if let Some(time) = time {
             self.times[next] = time;
         }
-    }
-
-    /// The value `steps_back` before the newest step (0); NaN for an empty slot and outside the ring.
-    #[inline]
-    pub fn back(&self, steps_back: usize) -> f64 {
-        self.index(steps_back).map_or(f64::NAN, |index| self.values[index])
-    }
-
-    /// The event time `steps_back` before the newest step (0), on an irregular grid.
-    #[inline]
-    pub fn time_back(&self, steps_back: usize) -> Option<i64> {
-        self.index(steps_back).and_then(|index| self.times.get(index).copied())
     }
 
     /// Copies the values from `steps_back` before the newest step on, in order of time; NaN outside the ring.
@@ -102,6 +91,18 @@ impl Context {
         };
         self.values = values;
         self.newest = (length - 1) as u32;
+    }
+}
+
+impl RecentValues for Context {
+    #[inline]
+    fn back(&self, steps_back: usize) -> f64 {
+        self.index(steps_back).map_or(f64::NAN, |index| self.values[index])
+    }
+
+    #[inline]
+    fn time_back(&self, steps_back: usize) -> Option<i64> {
+        self.index(steps_back).and_then(|index| self.times.get(index).copied())
     }
 }
 

@@ -1,38 +1,42 @@
 //! The features of one step: what the network sees of it.
 
 use super::arithmetic::logarithm;
-use super::context::Context;
-use super::feature_layout::{FEATURE_CLIP, FEATURES, PAST_COVARIATE_FEATURES};
-use super::future_covariates::FutureCovariates;
-use super::past_covariates::PastCovariates;
+use super::feature_layout::{FEATURE_CLIP, FEATURES};
 use super::robust_scale::RobustScale;
 use super::spec::{ExtraFeatures, SeriesSpec};
 use crate::time::{EventTime, Grid};
 
 /// Leads of the seasonal features, as divisors of the longest lead that one season back covers.
 const LEAD_DIVISORS: [usize; 5] = [usize::MAX, 8, 4, 2, 1];
-pub(super) struct FeatureSource<'a> {
+
+/// The newest values of a series.
+pub(super) trait RecentValues {
+    /// The value `steps_back` before the newest step (0); NaN for an empty slot and where nothing is known.
+    fn back(&self, steps_back: usize) -> f64;
+    /// The event time `steps_back` before the newest step (0), on an irregular grid.
+    fn time_back(&self, steps_back: usize) -> Option<i64>;
+}
+
+pub(super) struct FeatureSource<'a, V> {
     pub spec: &'a SeriesSpec,
-    pub context: &'a Context,
+    pub values: &'a V,
     pub scale: &'a RobustScale,
-    pub past_covariates: Option<&'a PastCovariates>,
-    pub future_covariates: Option<&'a FutureCovariates>,
     pub slot: i64,
     pub steps: u64,
 }
 
-impl FeatureSource<'_> {
-    pub fn write_features(&self, back: usize, out: &mut [f32]) {
-        let Some((out, extra)) = out.split_first_chunk_mut::<FEATURES>() else { return };
+impl<V: RecentValues> FeatureSource<'_, V> {
+    /// Writes the features of the step `back` steps before the newest one, except those of covariates. Returns the rest
+    /// of `out`, which is for these.
+    pub fn write_features<'o>(&self, back: usize, out: &'o mut [f32]) -> &'o mut [f32] {
+        let Some((out, extra)) = out.split_first_chunk_mut::<FEATURES>() else { return Default::default() };
         self.write_base(back, out);
-        if !extra.is_empty() {
-            self.write_extra(back, extra);
-        }
+        if extra.is_empty() { extra } else { self.write_extra(back, extra) }
     }
 
     fn write_base(&self, back: usize, out: &mut [f32; FEATURES]) {
         let (location, scale, difference) = (self.scale.location(), self.scale.scale(), self.scale.difference());
-        let here = self.context.back(back);
+        let here = self.values.back(back);
         let present = !here.is_nan();
         let before = self.last_before(back);
         let value = if present { here } else { before.map_or(location, |(value, _)| value) };
@@ -43,19 +47,19 @@ impl FeatureSource<'_> {
         out[4..8].copy_from_slice(&self.spec.calendar.day_and_week_phase(self.time(back)));
         out[8..14].fill(0.0);
         if let Some(season) = self.spec.seasonal() {
-            out[8] = clip_or_zero((value - self.context.back(back + season)) / scale);
+            out[8] = clip_or_zero((value - self.values.back(back + season)) / scale);
             let reach = (self.spec.horizon as usize).min(season - 1);
             for (feature, divisor) in out[9..14].iter_mut().zip(LEAD_DIVISORS) {
                 let lead = (reach / divisor).max(1);
-                *feature = clip_or_zero((self.context.back(back + season - lead) - value) / scale);
+                *feature = clip_or_zero((self.values.back(back + season - lead) - value) / scale);
             }
         }
         out[14] = clip(difference / scale);
         out[15] = 1.0 / (1.0 + self.steps.saturating_sub(back as u64) as f32).sqrt();
     }
 
-    fn write_extra(&self, back: usize, out: &mut [f32]) {
-        let ExtraFeatures { year_phase, holidays, past_covariates, .. } = &self.spec.extra;
+    fn write_extra<'o>(&self, back: usize, out: &'o mut [f32]) -> &'o mut [f32] {
+        let ExtraFeatures { year_phase, holidays, .. } = &self.spec.extra;
         let mut out = out.iter_mut();
         let mut write = |features: &[f32]| out.by_ref().zip(features).for_each(|(out, feature)| *out = *feature);
         let time = self.time(back);
@@ -71,21 +75,13 @@ impl FeatureSource<'_> {
             let shifts = [0, -holidays.slots_per_day(), holidays.slots_per_day(), ahead];
             write(&shifts.map(|shift| f32::from(u8::from(holidays.find(slot.saturating_add(shift)).is_some()))));
         }
-        let (past, future) = out.into_slice().split_at_mut(past_covariates.len() * PAST_COVARIATE_FEATURES);
-        match self.past_covariates {
-            Some(covariates) => covariates.write_features(back, past),
-            None => past.fill(0.0),
-        }
-        match self.future_covariates {
-            Some(covariates) => covariates.write_features(back, self.slot, self.spec.horizon as usize, future),
-            None => future.fill(0.0),
-        }
+        out.into_slice()
     }
 
     /// The last value before the step, and how many steps before the newest step it lies.
     fn last_before(&self, back: usize) -> Option<(f64, usize)> {
         let older = back + 1..self.spec.context_len();
-        older.map(|at| (self.context.back(at), at)).find(|(value, _)| !value.is_nan())
+        older.map(|at| (self.values.back(at), at)).find(|(value, _)| !value.is_nan())
     }
 
     fn gap(&self, back: usize, before: usize) -> f32 {
@@ -101,7 +97,7 @@ impl FeatureSource<'_> {
     fn time(&self, back: usize) -> EventTime {
         match self.spec.grid {
             Grid::Regular { .. } => self.spec.grid.start(self.slot.saturating_sub(back as i64)),
-            Grid::Irregular => EventTime(self.context.time_back(back).unwrap_or(self.slot)),
+            Grid::Irregular => EventTime(self.values.time_back(back).unwrap_or(self.slot)),
         }
     }
 }

@@ -16,6 +16,7 @@ mod future_covariates;
 mod holidays;
 mod past_covariates;
 mod recent_readings;
+mod recorded_steps;
 mod robust_scale;
 mod scale_prior;
 mod season_detection;
@@ -37,6 +38,7 @@ pub use future_covariates::{
 pub(crate) use holidays::Holiday;
 pub use holidays::Holidays;
 pub(crate) use past_covariates::PAST_COVARIATE_REGRESSORS;
+pub use recorded_steps::{RecordedStep, RecordedSteps};
 pub use scale_prior::{ScaleEstimate, ScalePrior};
 pub use season_detection::{detect_seasons, values_on_grid};
 pub use spec::{ExtraFeatures, MAX_PAST_COVARIATES, SeriesSpec};

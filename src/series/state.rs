@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::clone_in_place::clone_in_place;
 use super::context::Context;
-use super::features::FeatureSource;
+use super::feature_layout::PAST_COVARIATE_FEATURES;
+use super::features::{FeatureSource, RecentValues};
 use super::future_covariates::{FutureCovariateTable, FutureCovariates};
 use super::past_covariates::PastCovariates;
 use super::robust_scale::RobustScale;
@@ -162,7 +163,7 @@ impl SeriesState {
     /// Writes the features of the newest step, `[SeriesSpec::features]`; see [`FEATURE_NAMES`](super::FEATURE_NAMES).
     pub fn features(&self, spec: &SeriesSpec, out: &mut [f32]) {
         debug_assert_eq!(out.len(), spec.features(), "room for every feature");
-        self.feature_source(spec).write_features(0, out);
+        self.write_features(spec, 0, out);
     }
 
     /// Visits the features of the newest `spec.burn_in` steps (or of all, where there are fewer), oldest first, all in
@@ -171,7 +172,7 @@ impl SeriesState {
         let steps = usize::try_from(self.values.steps).unwrap_or(usize::MAX).min(spec.burn_in as usize);
         let mut features = vec![0.0; spec.features()];
         for back in (0..steps).rev() {
-            self.feature_source(spec).write_features(back, &mut features);
+            self.write_features(spec, back, &mut features);
             visit(&features);
         }
     }
@@ -258,15 +259,23 @@ impl SeriesState {
             + self.future_covariates.as_deref().map_or(0, future)
     }
 
-    fn feature_source<'a>(&'a self, spec: &'a SeriesSpec) -> FeatureSource<'a> {
-        FeatureSource {
-            spec,
-            context: &self.values.context,
-            scale: &self.values.scale,
-            past_covariates: self.past_covariates.as_deref(),
-            future_covariates: self.future_covariates.as_deref(),
-            slot: self.values.slot,
-            steps: self.values.steps,
+    /// The scale, from which those of later steps follow.
+    pub(super) fn robust_scale(&self) -> &RobustScale {
+        &self.values.scale
+    }
+
+    fn write_features(&self, spec: &SeriesSpec, back: usize, out: &mut [f32]) {
+        let Values { context, scale, slot, steps, .. } = &self.values;
+        let source = FeatureSource { spec, values: context, scale, slot: *slot, steps: *steps };
+        let rest = source.write_features(back, out);
+        let (past, future) = rest.split_at_mut(spec.extra.past_covariates.len() * PAST_COVARIATE_FEATURES);
+        match &self.past_covariates {
+            Some(covariates) => covariates.write_features(back, past),
+            None => past.fill(0.0),
+        }
+        match &self.future_covariates {
+            Some(covariates) => covariates.write_features(back, *slot, spec.horizon as usize, future),
+            None => future.fill(0.0),
         }
     }
 }

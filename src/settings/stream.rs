@@ -255,10 +255,12 @@ table! {
         pub device: Device = Device::Auto,
         /// Least steps of history of a series that takes part.
         pub min_steps: u32 = 256,
-        /// Most series of a round.
+        /// Most series of a round: a fair sample of all partitions.
         pub max_series: u32 = 1_000,
         /// Most steps of one series, the newest ones.
         pub max_steps_per_series: u32 = 20_000,
+        /// Most memory of the history that is kept for training; series beyond it are left out.
+        pub memory: Size = Size::mebibytes(512),
     }
 }
 
@@ -371,14 +373,13 @@ impl Stream {
     }
 
     /// How far a reading may be ahead of the newest reading of its series, whatever its record's timestamp, in
-    /// milliseconds; `None` for any time. It is 1,000 intervals, at least one day, `max_gap` and `max_ahead`; on an
-    /// irregular grid 30 days instead.
+    /// milliseconds; `None` for any time. It is 1,000 intervals, at least 30 days, `max_gap` and `max_ahead`.
     pub fn max_step_millis(&self) -> Option<i64> {
         let steps = match self.interval {
-            Interval::Irregular => Millis::days(30).0,
-            Interval::Every(interval) => interval.0.saturating_mul(1_000).max(Millis::days(1).0),
+            Interval::Irregular => 0,
+            Interval::Every(interval) => interval.0.saturating_mul(1_000),
         };
-        Some(steps.max(self.max_gap_millis()).max(self.max_ahead_millis()?))
+        Some(steps.max(Millis::days(30).0).max(self.max_gap_millis()).max(self.max_ahead_millis()?))
     }
 
     /// How far back training reads, in milliseconds. `auto` is `max_steps_per_series` intervals; on an irregular grid

@@ -4,7 +4,7 @@ use super::cluster::{Http, Role};
 use super::grid::Interval;
 use super::record::Key;
 use super::root::Settings;
-use super::stream::{Strategy, Stream};
+use super::stream::{Strategy, Stream, Training};
 use super::values::{Auto, Millis, Size};
 
 /// Memory of one series, in bytes.
@@ -14,6 +14,10 @@ pub struct Footprint {
     pub state: u64,
     /// Memory of the standby copy of its state.
     pub copy: u64,
+    /// Memory of its history for training, at its most steps.
+    pub history: u64,
+    /// Memory that one update of the weights takes, about.
+    pub update: u64,
 }
 
 /// Summarises `settings` for people. `footprint` predicts the memory of one series of a stream, where it can; the rooms
@@ -43,12 +47,32 @@ pub fn summary(settings: &Settings, footprint: impl Fn(&Stream) -> Option<Footpr
         lines.push(format!("  model  {name} {} × {}, {training}", model.layers, model.hidden));
         if let Some(footprint) = footprint(stream) {
             lines.extend(memory(stream, footprint, settings.limits.standby_bytes));
+            if stream.training.enabled && settings.role != Role::Score {
+                lines.push(training_memory(&stream.training, footprint));
+            }
         }
     }
     lines.join("\n")
 }
 
-fn memory(stream: &Stream, Footprint { state, copy }: Footprint, standby: Size) -> Vec<String> {
+/// What a training takes: its history, for as long as this instance leads, and an update.
+fn training_memory(training: &Training, Footprint { history, update, .. }: Footprint) -> String {
+    let (most, series) = (training.memory, u64::from(training.max_series));
+    let all = history.saturating_mul(series);
+    let fits = if all <= most.0 {
+        format!("{series} series take {}", binary(all))
+    } else {
+        format!("at its limit {most} that is {} of at most {series} series", most.0 / history.max(1))
+    };
+    format!(
+        "  history {} per series of {} steps, {fits}; an update takes about {}",
+        binary(history),
+        training.max_steps_per_series,
+        binary(update)
+    )
+}
+
+fn memory(stream: &Stream, Footprint { state, copy, .. }: Footprint, standby: Size) -> Vec<String> {
     let most = stream.limits.series;
     let (million, full) = (binary(state.saturating_mul(1_000_000)), binary(state.saturating_mul(most)));
     let mut lines =

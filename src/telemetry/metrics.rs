@@ -129,6 +129,8 @@ metrics! {
         "Bytes of keys and values read from the input topics.";
     OBSERVATIONS = "foretide_observations_total", C, Count, ["stream"],
         "Values accepted from records. One record may have several.";
+    LAST_OBSERVATION = "foretide_last_observation_timestamp_seconds", G, Seconds, ["stream"],
+        "When observations were last committed, since the Unix epoch; at first, when the process started.";
     LATE = "foretide_late_observations_total", C, Count, ["stream"],
         "Values refused because their slot was already closed, dead letters or not (stream.late).";
     LATENESS_SECONDS = "foretide_lateness_seconds", H(LATENESSES), Seconds, ["stream"],
@@ -209,6 +211,12 @@ metrics! {
         "Rebalances of the consumer group that assigned or revoked partitions of this instance.";
     FORECASTS = "foretide_forecasts_total", C, Count, ["stream"],
         "Forecasts written and committed.";
+    LAST_FORECAST = "foretide_last_forecast_timestamp_seconds", G, Seconds, ["stream"],
+        "When forecasts were last committed, since the Unix epoch; at first, when the process started.";
+    STREAM_INTERVAL = "foretide_stream_interval_seconds", G, Seconds, ["stream"],
+        "The configured interval of the stream; 0 on an irregular grid. Alert rules derive their patience from it.";
+    STREAM_LATENESS = "foretide_stream_allowed_lateness_seconds", G, Seconds, ["stream"],
+        "The configured allowed lateness of the stream.";
     FORECAST_BYTES = "foretide_forecast_bytes_total", C, Bytes, ["stream"],
         "Bytes of forecast records written and committed.";
 
@@ -233,9 +241,11 @@ metrics! {
 
     // Training.
     TRAINING_ROUNDS = "foretide_training_rounds_total", C, Count, ["stream", "outcome"],
-        "Training rounds by outcome: promoted, refused, failed or skipped.";
+        "Training rounds by outcome: promoted, refused, rolled_back, failed, skipped or abandoned (leadership lost).";
     TRAINING_LEFT_OUT = "foretide_training_left_out_observations_total", C, Count, ["stream"],
-        "Observations that training rounds did not read because there are more series than stream.training.max_series.";
+        "Observations of series that training leaves out: those beyond stream.training.max_series or memory.";
+    TRAINING_HISTORY_BYTES = "foretide_training_history_bytes", G, Bytes, ["stream"],
+        "Memory of the history that training keeps between its rounds.";
     TRAINING_SECONDS = "foretide_training_seconds_total", S, Seconds, ["stream"],
         "Time spent in training.";
     TRAINING_STEPS = "foretide_training_steps_total", C, Count, ["stream"],

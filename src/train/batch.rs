@@ -30,39 +30,33 @@ impl Split {
 
 /// The steps of each sequence; an error where one does not fit the network.
 pub(super) fn step_counts(sequences: &[TrainingSequence], network: &NetworkSpec) -> Result<Vec<usize>, TrainError> {
-    let (inputs, count) = (network.inputs, network.targets());
+    let expected = [network.inputs, network.targets()];
     let steps = |(at, sequence): (usize, &TrainingSequence)| {
-        let TrainingSequence { features, targets, resets, .. } = sequence;
-        let steps = features.len() / inputs;
-        let whole = steps * inputs == features.len() && steps * count == targets.len();
-        let ordered = resets.windows(2).all(|pair| pair[0] < pair[1]);
-        if whole && ordered {
-            return Ok(steps);
+        let ([inputs, targets], resets) = (sequence.shape(), sequence.resets());
+        if [inputs, targets] == expected && resets.windows(2).all(|pair| pair[0] < pair[1]) {
+            return Ok(sequence.len());
         }
         Err(TrainError::Invalid(format!(
-            "sequence {at} has {} features and {} targets, expected the same number of steps of {inputs} and {count}, \
-             and resets in ascending order",
-            features.len(),
-            targets.len()
+            "a step of sequence {at} has {inputs} features and {targets} targets, expected {} and {}, and resets in \
+             ascending order",
+            expected[0], expected[1]
         )))
     };
     sequences.iter().enumerate().map(steps).collect()
 }
 
-/// The `count` targets of a step, clamped to plus and minus `clip`; NaN for those that depend on a value at step `end`
-/// or later.
-pub(super) fn targets_before<'a>(
-    sequence: &'a TrainingSequence,
+/// Of the `targets` of a step those that do not depend on a value at step `end` or later, clamped to plus and minus
+/// `clip`; NaN for the others. `leads_skipped` is that of the sequence.
+pub(super) fn targets_before(
+    targets: &[f32],
     step: usize,
     end: usize,
-    count: usize,
+    leads_skipped: usize,
     clip: f32,
-) -> impl Iterator<Item = f32> + 'a {
-    let known = end.saturating_sub(step + 1 + sequence.leads_skipped);
-    sequence.targets[step * count..(step + 1) * count]
-        .iter()
-        .enumerate()
-        .map(move |(ahead, target)| if ahead < known { target.clamp(-clip, clip) } else { f32::NAN })
+) -> impl Iterator<Item = f32> + '_ {
+    let known = end.saturating_sub(step + 1 + leads_skipped);
+    let clamp = move |(ahead, target): (usize, &f32)| if ahead < known { target.clamp(-clip, clip) } else { f32::NAN };
+    targets.iter().enumerate().map(clamp)
 }
 
 /// The steps `from..to` of the training part of a sequence.
@@ -153,20 +147,30 @@ impl<'a> Batch<'a> {
         let mut targets = vec![f32::NAN; (to - targets_from) * rows * count];
         let mut reset_mask = vec![false; (to - from) * rows];
         for (index, row) in self.rows.iter().enumerate() {
-            for step in from..to.min(row.ends.last().copied().unwrap_or(0)) {
-                let place = row.ends.partition_point(|end| *end <= step);
-                let segment = row.segments[place];
-                let at = segment.to - (row.ends[place] - step);
-                let sequence = &self.sequences[segment.sequence];
-                let into = (step - from) * rows + index;
-                reset_mask[into] = at == segment.from || sequence.resets.binary_search(&at).is_ok();
-                features[into * inputs..][..inputs].copy_from_slice(&sequence.features[at * inputs..][..inputs]);
-                if step >= targets_from && at >= segment.from + self.burn_in {
-                    let into = ((step - targets_from) * rows + index) * count;
-                    let end = self.splits[segment.sequence].train_end;
-                    let known = targets_before(sequence, at, end, count, self.target_clip);
-                    targets[into..].iter_mut().zip(known).for_each(|(into, target)| *into = target);
+            let mut begin = 0;
+            for (segment, end) in row.segments.iter().zip(&row.ends) {
+                // The segment fills the steps `begin..end` of the row.
+                let (first, last) = (begin.max(from), (*end).min(to));
+                if first < last {
+                    let sequence = &self.sequences[segment.sequence];
+                    let at = |step: usize| segment.from + step - begin;
+                    let into = |at: usize| (begin + at - segment.from - from) * rows + index;
+                    let resets = sequence.resets();
+                    let mut resets = resets[resets.partition_point(|reset| *reset < at(first))..].iter().peekable();
+                    sequence.visit_features(at(first)..at(last), |at, values| {
+                        let reset = resets.next_if(|reset| **reset == at).is_some();
+                        reset_mask[into(at)] = reset || at == segment.from;
+                        features[into(at) * inputs..][..inputs].copy_from_slice(values);
+                    });
+                    let settled = at(first.max(targets_from)).max(segment.from + self.burn_in);
+                    let train_end = self.splits[segment.sequence].train_end;
+                    sequence.visit_targets(settled..at(last).max(settled), |at, values| {
+                        let into = (into(at) - (targets_from - from) * rows) * count;
+                        let known = targets_before(values, at, train_end, sequence.leads_skipped(), self.target_clip);
+                        targets[into..].iter_mut().zip(known).for_each(|(into, target)| *into = target);
+                    });
                 }
+                begin = *end;
             }
         }
         Chunk { features, targets, reset_mask }
@@ -217,7 +221,7 @@ mod tests {
         let features = (0..steps).map(|step| (index * 1000 + step + 1) as f32).collect();
         let known = |step: usize| if step < steps { step as f32 } else { f32::NAN };
         let targets = (0..steps).flat_map(|step| [known(step + 1), known(step + 2)]).collect();
-        TrainingSequence { features, targets, leads_skipped: 0, resets: vec![0, 3] }
+        TrainingSequence::given([1, 2], features, targets, vec![0, 3])
     }
 
     /// Sequence and step of a feature.
@@ -226,7 +230,7 @@ mod tests {
     }
 
     fn splits(sequences: &[TrainingSequence], spec: &TrainSpec) -> Vec<Split> {
-        sequences.iter().map(|sequence| Split::new(sequence.features.len(), spec)).collect()
+        sequences.iter().map(|sequence| Split::new(sequence.len(), spec)).collect()
     }
 
     #[test]
@@ -304,10 +308,10 @@ mod tests {
     fn sequences_that_do_not_fit_the_network_are_rejected() {
         let network = network();
         assert_eq!(step_counts(&[sequence(0, 5), sequence(1, 0)], &network).unwrap(), [5, 0]);
-        let short = TrainingSequence { targets: vec![0.0; 9], ..sequence(0, 5) };
-        let error = step_counts(&[sequence(0, 5), short], &network).unwrap_err().to_string();
-        assert!(error.starts_with("training: sequence 1 has 5 features and 9 targets"), "{error}");
-        let unordered = TrainingSequence { resets: vec![3, 3], ..sequence(0, 5) };
+        let other = TrainingSequence::given([1, 1], vec![0.0; 5], vec![0.0; 5], vec![0]);
+        let error = step_counts(&[sequence(0, 5), other], &network).unwrap_err().to_string();
+        assert!(error.starts_with("training: a step of sequence 1 has 1 features and 1 targets"), "{error}");
+        let unordered = TrainingSequence::given([1, 2], vec![0.0; 5], vec![0.0; 10], vec![3, 3]);
         assert!(step_counts(&[unordered], &network).is_err());
     }
 }

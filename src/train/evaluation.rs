@@ -9,6 +9,8 @@ use crate::nn::{Network, NetworkSpec, Scratch, Weights};
 
 /// Sequences that are evaluated side by side: bounds the memory of an evaluation.
 const ROWS: usize = 64;
+/// Steps of which features and targets are computed at once.
+const STEPS: usize = 64;
 
 /// Pinball losses summed over matured targets.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -121,36 +123,45 @@ pub(super) fn evaluate(
     let mut loss = LossSum::default();
     for parts in parts.chunks(ROWS) {
         let rows = parts.len();
-        let (mut x, mut y) = (vec![0.0; rows * inputs], vec![0.0; rows * outputs]);
+        let mut y = vec![0.0; rows * outputs];
         let mut state = vec![0.0; rows * width];
         let begins: Vec<usize> = parts.iter().map(|part| part.from.saturating_sub(spec.k2)).collect();
         let longest = parts.iter().zip(&begins).map(|(part, begin)| part.to - begin).max().unwrap_or(0);
-        for step in 0..longest {
+        for from in (0..longest).step_by(STEPS) {
+            let steps = STEPS.min(longest - from);
+            // `[step][row][input]` and `[step][row][target]`; zero and NaN where a part has ended or has not begun.
+            let mut x = vec![0.0; steps * rows * inputs];
+            let mut targets = vec![f32::NAN; steps * rows * horizon];
             for (row, (part, begin)) in parts.iter().zip(&begins).enumerate() {
-                let at = begin + step;
-                let x = &mut x[row * inputs..][..inputs];
-                if at >= part.to {
-                    x.fill(0.0);
-                    continue;
-                }
-                x.copy_from_slice(&part.sequence.features[at * inputs..][..inputs]);
-                if part.sequence.resets.binary_search(&at).is_ok() {
-                    state[row * width..][..width].fill(0.0);
-                }
+                let (first, last) = (begin + from, (begin + from + steps).min(part.to));
+                let into = |at: usize| (at - first) * rows + row;
+                part.sequence.visit_features(first..last.max(first), |at, values| {
+                    x[into(at) * inputs..][..inputs].copy_from_slice(values);
+                });
+                let (first_judged, skipped) = (first.max(part.from), part.sequence.leads_skipped());
+                part.sequence.visit_targets(first_judged..last.max(first_judged), |at, values| {
+                    let known = targets_before(values, at, part.to, skipped, spec.target_clip);
+                    targets[into(at) * horizon..].iter_mut().zip(known).for_each(|(into, target)| *into = target);
+                });
             }
-            network.step(&mut scratch, rows, &x, &mut state, &mut y);
-            for (row, (part, begin)) in parts.iter().zip(&begins).enumerate() {
-                let at = begin + step;
-                if at < part.from || at >= part.to {
-                    continue;
+            for step in 0..steps {
+                for (row, (part, begin)) in parts.iter().zip(&begins).enumerate() {
+                    let at = begin + from + step;
+                    if at < part.to && part.sequence.resets().binary_search(&at).is_ok() {
+                        state[row * width..][..width].fill(0.0);
+                    }
                 }
-                let quantiles = y[row * outputs..][..outputs].chunks_exact(levels);
-                let targets = targets_before(part.sequence, at, part.to, horizon, spec.target_clip);
-                for (target, quantiles) in targets.zip(quantiles).filter(|(target, _)| !target.is_nan()) {
-                    let losses = spec.levels.iter().zip(quantiles);
-                    let losses = losses.map(|(level, quantile)| f64::from(pinball_loss(*level, target - quantile)));
-                    loss.targets += 1;
-                    loss.sum += losses.sum::<f64>();
+                let x = &x[step * rows * inputs..][..rows * inputs];
+                network.step(&mut scratch, rows, x, &mut state, &mut y);
+                let targets = targets[step * rows * horizon..][..rows * horizon].chunks_exact(horizon);
+                for (targets, y) in targets.zip(y.chunks_exact(outputs)) {
+                    let targets = targets.iter().zip(y.chunks_exact(levels));
+                    for (target, quantiles) in targets.filter(|(target, _)| !target.is_nan()) {
+                        let losses = spec.levels.iter().zip(quantiles);
+                        let losses = losses.map(|(level, quantile)| f64::from(pinball_loss(*level, target - quantile)));
+                        loss.targets += 1;
+                        loss.sum += losses.sum::<f64>();
+                    }
                 }
             }
         }

@@ -125,10 +125,9 @@ fn measure(
     let inputs = network.inputs;
     let mut features = vec![0.0; steps * rows * inputs];
     for (row, (sequence, from)) in segments.into_iter().enumerate() {
-        for step in 0..steps {
-            let into = &mut features[(step * rows + row) * inputs..][..inputs];
-            into.copy_from_slice(&sequences[sequence].features[(from + step) * inputs..][..inputs]);
-        }
+        sequences[sequence].visit_features(from..from + steps, |at, values| {
+            features[((at - from) * rows + row) * inputs..][..inputs].copy_from_slice(values);
+        });
     }
     let model = Model::new(network, weights, &Device::Cpu)?;
     let x = Var::from_vec(features, (steps, rows, inputs), &Device::Cpu)?;
@@ -151,7 +150,7 @@ fn measure(
 /// At most [`MAX_SEGMENTS`] evenly sampled segments of `length` steps without a reset inside: sequence and first step.
 fn segments(sequences: &[TrainingSequence], steps: &[usize], length: usize) -> Vec<(usize, usize)> {
     let unbroken = |sequence: usize, from: usize| {
-        !sequences[sequence].resets.iter().any(|start| (from + 1..from + length).contains(start))
+        !sequences[sequence].resets().iter().any(|start| (from + 1..from + length).contains(start))
     };
     let all: Vec<(usize, usize)> = (0..sequences.len())
         .flat_map(|sequence| (0..steps[sequence] / length.max(1)).map(move |segment| (sequence, segment * length)))
@@ -175,7 +174,7 @@ pub fn long_lag_task(lag: usize, count: usize, steps: usize, seed: u64) -> Vec<T
     let mut sequence = || {
         let features: Vec<f32> = (0..steps).map(|_| (random.next_u64() >> 40) as f32 / 8_388_608.0 - 1.0).collect();
         let targets = (0..steps).map(|step| step.checked_sub(lag).map_or(f32::NAN, |then| features[then])).collect();
-        TrainingSequence { features, targets, leads_skipped: 0, resets: vec![0] }
+        TrainingSequence::given([1, 1], features, targets, vec![0])
     };
     (0..count).map(|_| sequence()).collect()
 }
@@ -194,13 +193,14 @@ mod tests {
     fn the_long_lag_task_asks_for_an_old_feature() {
         let sequences = long_lag_task(7, 3, 40, 1);
         assert_eq!(sequences.len(), 3);
-        assert_ne!(sequences[0].features, sequences[1].features);
+        assert_ne!(sequences[0].features(), sequences[1].features());
         for sequence in &sequences {
-            assert!(sequence.features.iter().all(|value| (-1.0..1.0).contains(value)));
-            assert!(sequence.targets[..7].iter().all(|target| target.is_nan()));
-            assert_eq!(sequence.targets[7..], sequence.features[..33]);
+            let (features, targets) = (sequence.features(), sequence.targets());
+            assert!(features.iter().all(|value| (-1.0..1.0).contains(value)));
+            assert!(targets[..7].iter().all(|target| target.is_nan()));
+            assert_eq!(targets[7..], features[..33]);
         }
-        assert_eq!(long_lag_task(7, 3, 40, 1)[2].features, sequences[2].features);
+        assert_eq!(long_lag_task(7, 3, 40, 1)[2].features(), sequences[2].features());
     }
 
     #[test]
@@ -214,7 +214,7 @@ mod tests {
             assert_eq!(found.norms.len(), 20);
             let model = Model::new(&network, &weights, &Device::Cpu).unwrap();
             let loss = |lag: usize, by: f32| {
-                let mut features = sequences[0].features.clone();
+                let mut features = sequences[0].features();
                 features[19 - lag] += by;
                 let x = Tensor::from_vec(features, (20, 1, 1), &Device::Cpu).unwrap();
                 let states = model.fresh(1).unwrap();
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn segments_avoid_resets_and_must_exist() {
         let mut sequences = long_lag_task(2, 2, 100, 1);
-        sequences[1].resets = vec![0, 30, 60];
+        sequences[1] = TrainingSequence::given([1, 1], vec![0.0; 100], vec![0.0; 100], vec![0, 30, 60]);
         let chosen = segments(&sequences, &[100, 100], 20);
         assert_eq!(chosen, [(0, 0), (0, 20), (0, 40), (0, 60), (0, 80), (1, 0), (1, 40), (1, 60), (1, 80)]);
         assert_eq!(segments(&sequences, &[100, 100], 1).len(), MAX_SEGMENTS);

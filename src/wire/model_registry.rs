@@ -77,6 +77,27 @@ impl ModelRegistry {
         Ok(entry.parts.range(..manifest.parts).map(|(_, bytes)| &bytes[..]).collect::<Vec<_>>().concat())
     }
 
+    /// Whether the weights of a version were read and not dropped since.
+    pub fn holds_weights(&self, stream: &str, version: u64) -> bool {
+        let entry = self.streams.get(stream).and_then(|versions| versions.get(&version));
+        entry.is_some_and(|entry| entry.complete && !entry.parts.is_empty())
+    }
+
+    /// Drops the parts of a stream's versions, except those of the newest `count` complete versions of each network.
+    /// Their manifests stay.
+    pub fn keep_newest_weights(&mut self, stream: &str, count: usize) {
+        let mut newer: BTreeMap<u64, usize> = BTreeMap::new();
+        let versions = self.streams.get_mut(stream).into_iter().flat_map(BTreeMap::values_mut).rev();
+        for entry in versions.filter(|entry| entry.complete) {
+            let Some(manifest) = &entry.manifest else { continue };
+            let newer = newer.entry(manifest.release.fingerprint).or_default();
+            if *newer >= count {
+                entry.parts.clear();
+            }
+            *newer += 1;
+        }
+    }
+
     /// Drops the parts of a stream's versions below `version` to free their memory. Their manifests stay; their weights
     /// are then missing.
     pub fn drop_weights_below(&mut self, stream: &str, version: u64) {

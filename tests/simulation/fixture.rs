@@ -36,6 +36,7 @@ impl Fixture {
         plan.standby_bytes = 0;
         let stream = &mut plan.streams[0].engine;
         (stream.series_ttl, stream.max_series) = (None, 1_000);
+        plan.streams[0].start = ForecastStart::Earliest;
         change(&mut plan);
         Self { cluster, plan: Arc::new(plan), clock: Arc::default() }
     }

@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
 mod fixture;
+mod history_tests;
 mod memory;
 mod outcome;
 mod replica;

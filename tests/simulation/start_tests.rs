@@ -26,7 +26,7 @@ fn forecasts(fixture: &Fixture) -> usize {
 /// The output of one engine that begins its forecasts where the recorded starts say.
 fn reference(fixture: &Fixture) -> (Output, Changes) {
     let changes = Changes { starts: fixture.starts(), ..Changes::default() };
-    (Output::reference(&fixture.cluster, &fixture.plan.streams[0], &Default::default(), &changes), changes)
+    (Output::reference(&fixture.cluster, &fixture.plan.streams[0], &Default::default(), &changes).output, changes)
 }
 
 /// What is older than the start is learnt from, through a kill in the middle of it, and never forecast.
@@ -132,7 +132,8 @@ fn a_position_that_is_set_back_by_hand_is_forecast_from_again() {
             }
             let starts = [(0, to)].into();
             let changes = Changes { starts, ..Changes::default() };
-            let again = Output::reference(&fixture.cluster, &fixture.plan.streams[0], &Default::default(), &changes);
+            let stream = &fixture.plan.streams[0];
+            let again = Output::reference(&fixture.cluster, stream, &Default::default(), &changes).output;
             for (series, written) in Output::committed(&fixture.cluster).forecasts {
                 let expected = match series.0 {
                     0 => [&before.forecasts[&series][..], &again.forecasts[&series][..]].concat(),
@@ -241,7 +242,7 @@ fn a_stream_that_is_added_again_learns_from_what_it_missed() {
             shard.leave().unwrap();
         }
         let whole = Output::reference(&fixture.cluster, &without.streams[0], &Default::default(), &Changes::default());
-        let whole: Vec<String> = whole.forecasts.into_values().flatten().collect();
+        let whole: Vec<String> = whole.output.forecasts.into_values().flatten().collect();
         let written = fixture.cluster.committed_records(OTHER, 0).into_iter();
         let written: Vec<String> = written.map(|record| String::from_utf8(record.payload.unwrap()).unwrap()).collect();
         let renamed = |forecast: &String| forecast.replace("\"stream\":\"other\"", "\"stream\":\"load\"");

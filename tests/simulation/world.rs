@@ -136,6 +136,8 @@ impl World {
             0..=22 => self.append(),
             165..=174 => self.append_covariates(),
             23..=25 if self.published.len() < 6 => self.publish(),
+            // More versions at once than a shard keeps: replays need some that it has dropped.
+            23 if self.published.len() < 30 => (0..10).for_each(|_| self.publish()),
             26..=39 => self.inject(place),
             40..=41 => self.kill(place),
             42 => self.leave(place),

@@ -11,7 +11,7 @@ use crate::{
         failure::{BAD_DATA, Failure, UNAVAILABLE, USAGE, WRONG_CONFIGURATION},
         interrupt::Interrupt,
     },
-    daemon::{history, specs},
+    daemon::{RoundError, StreamHistory, specs},
     env::{self, Clock, SystemClock},
     nn::NetworkSpec,
     settings::{self, Stream, Training},
@@ -82,24 +82,30 @@ fn from_topics(arguments: &Arguments, config: &Path, interrupt: &Interrupt) -> R
     let broker =
         KafkaBroker::new(specs::kafka_options(&settings, "train-off-line")).map_err(|error| unavailable(&error))?;
     let now = SystemClock::new().wall_millis();
-    let history = history::read(&broker, stream, training, now, &|| interrupt.requested())
-        .map_err(|error| unavailable(&error))?;
-    if history.sequences.is_empty() {
+    let keep_on = || if interrupt.requested() { Err(RoundError::Stopped) } else { Ok(()) };
+    let mut history = StreamHistory::new(stream, training);
+    match history.update(&broker, stream, training, now, &keep_on) {
+        // What was read before the interrupt is trained on, for as long as nothing else interrupts it.
+        Ok(()) | Err(RoundError::Stopped) => {}
+        Err(error) => return Err(unavailable(&error)),
+    }
+    let set = history.training_set();
+    if set.sequences.is_empty() {
         return Err(Failure(
             BAD_DATA,
             format!(
                 "the longest series of {} has {} steps of history; training begins at {} (stream.training.min_steps)",
                 stream.topics.join(", "),
-                history.longest,
+                set.longest,
                 training.min_steps
             ),
         ));
     }
-    let about = format!("{} series, {} steps of stream {}", history.sequences.len(), history.steps, stream.engine.name);
+    let about = format!("{} series, {} steps of stream {}", set.sequences.len(), set.steps, stream.engine.name);
     Ok(Material {
         network: stream.engine.network.clone(),
         spec: training.spec.clone(),
-        sequences: history.sequences,
+        sequences: set.sequences,
         about,
     })
 }

@@ -41,5 +41,6 @@ pub use first_start::FirstStart;
 pub use group_position::{commit_metadata, group_positions};
 pub use partition::{AssignedPartition, RestoreInputs};
 pub use schedule::RestoreSchedule;
+pub use serving_position::holds;
 pub use standby::standby_copy_bytes;
 pub use stats::RestoreStats;

@@ -14,6 +14,7 @@ use super::stats::RestoreStats;
 use super::unusable::UnusableState;
 use crate::broker::{Broker, BrokerError, Partition, Reader, StartPosition};
 use crate::daemon::future_covariates::FutureCovariateFeed;
+use crate::daemon::model_subscription::{PublishedVersion, install_recorded};
 use crate::daemon::partition_task::PartitionTask;
 use crate::daemon::plan::Plan;
 use crate::dashboard::state::PartitionState;
@@ -371,6 +372,7 @@ impl AssignedPartition {
     fn resume_tasks(&mut self, inputs: &mut RestoreInputs<'_>) -> Result<i64, BrokerError> {
         let engine = &mut *inputs.engine;
         absence::report(engine, &self.tasks, self.serve_from);
+        install_recorded(inputs.broker, inputs.plan, engine, recorded_versions(inputs.plan, &self.tasks))?;
         let mut replay_from = self.serve_from;
         // Without a committed position, or where state was discarded, there is no state to miss.
         let discarded = self.tasks.iter().any(|task| task.stale_series.is_some());
@@ -484,6 +486,15 @@ impl AssignedPartition {
         self.phase = Phase::Running;
         SliceOutcome::Ready(self.serve_from)
     }
+}
+
+/// The weights that the checkpoints of tasks name.
+fn recorded_versions<'a>(plan: &'a Plan, tasks: &'a [PartitionTask]) -> impl Iterator<Item = PublishedVersion> + 'a {
+    tasks.iter().flat_map(|task| {
+        let name = &plan.streams[task.stream].engine.name;
+        let activations = task.checkpoint.iter().flat_map(|checkpoint| &checkpoint.progress.activations);
+        activations.map(|made| PublishedVersion { stream: name.to_string(), version: made.version })
+    })
 }
 
 /// Opens a task. Where its input may not be there to be read again, no change of a series waits for its snapshot.

@@ -113,7 +113,7 @@ impl ServingPosition {
 }
 
 /// Whether the topic still holds the record that was read from it last.
-fn holds(broker: &dyn Broker, partition: &Partition, fingerprint: TopicFingerprint) -> Result<bool, BrokerError> {
+pub fn holds(broker: &dyn Broker, partition: &Partition, fingerprint: TopicFingerprint) -> Result<bool, BrokerError> {
     let mut reader = broker.reader(partition, StartPosition::Offset(fingerprint.offset))?;
     for _ in 0..MAX_READS {
         if let Some(batch) = reader.read(READ_WAIT, 1)? {

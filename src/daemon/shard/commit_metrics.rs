@@ -71,6 +71,13 @@ impl CommittedTransaction<'_> {
             (work.observations, work.forecasts) = (sums.observations, sums.forecasts);
             metrics::OBSERVATIONS.counter(&label).increment(work.observations);
             metrics::FORECASTS.counter(&label).increment(work.forecasts);
+            for (gauge, count) in
+                [(metrics::LAST_OBSERVATION, work.observations), (metrics::LAST_FORECAST, work.forecasts)]
+            {
+                if count > 0 {
+                    gauge.gauge(&label).set(self.times.wall as f64 / 1000.0);
+                }
+            }
             metrics::STEPS.counter(&label).increment(sums.steps);
             metrics::BURN_INS.counter(&label).increment(sums.burn_ins);
             let rows = metrics::MICRO_BATCH_ROWS.histogram(&label);

@@ -1,6 +1,6 @@
 //! The `[kafka]` section, turned into the options of the Kafka clients.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::broker::kafka::{KafkaOptions, PropertySource};
 use crate::settings::{Auto, Kafka, Secret, Settings};
@@ -27,6 +27,18 @@ pub fn kafka_options(settings: &Settings, instance: &str) -> KafkaOptions {
         },
         ..KafkaOptions::new(kafka.brokers.join(","))
     }
+}
+
+/// The transactions' timeouts that one turn of a shard may take: to fill a transaction, to commit it, and to abort it.
+const TRANSACTION_TIMEOUTS: u32 = 3;
+/// What else a turn of a shard may take: requests with their timeouts, and a slice of a restore.
+const REQUESTS: Duration = Duration::from_secs(60);
+
+/// How long a healthy shard may be silent: as long as its group waits for it, or longer where its transactions may
+/// take longer.
+pub fn shard_patience(settings: &Settings) -> Duration {
+    let options = kafka_options(settings, "");
+    options.poll_interval.max(TRANSACTION_TIMEOUTS * options.transaction_timeout + REQUESTS)
 }
 
 /// Reads the secrets' files for each new client, so that rotated secrets take effect. An unreadable one is skipped.
@@ -73,4 +85,29 @@ fn security(kafka: &Kafka) -> BTreeMap<String, String> {
 
 fn bytes(size: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dashboard::http::Health;
+    use crate::env::ManualClock;
+    use crate::settings::Millis;
+
+    /// However long transactions may take: one that is committed at its timeout does not make its shard dead.
+    #[test]
+    fn a_long_commit_leaves_a_shard_alive() {
+        for (timeout, patience) in [(30, 300), (60, 300), (300, 960), (900, 2_760)] {
+            let mut settings = Settings::default();
+            settings.kafka.transaction_timeout = Millis(1_000 * timeout);
+            assert_eq!(shard_patience(&settings), Duration::from_secs(patience));
+            let clock = Arc::new(ManualClock::default());
+            let health = Health::new(clock.clone());
+            health.expect_beats("shard-0", shard_patience(&settings));
+            clock.advance_millis(2 * 1_000 * timeout.unsigned_abs());
+            assert!(health.live().ok, "a commit and the abort after it may take {timeout} s each");
+            clock.advance_millis(1_000 * patience);
+            assert!(!health.live().ok);
+        }
+    }
 }

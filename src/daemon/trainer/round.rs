@@ -1,9 +1,9 @@
 //! One training round of one stream: history, rollback check, training, verdict.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{cell::RefCell, ops::ControlFlow};
 
-use super::history;
-use super::leadership::Leadership;
+use super::history::StreamHistory;
+use super::leadership::{Leader, RoundKeeper};
 use super::publication::{Challenger, Champion, count_round, finite, publish};
 use super::round_error::RoundError;
 use crate::daemon::context::Context;
@@ -11,56 +11,50 @@ use crate::daemon::plan::{StreamPlan, TrainingPlan};
 use crate::dashboard::state::{Decision, TrainingOutcome, TrainingStep};
 use crate::nn::Weights;
 use crate::telemetry::metrics;
-use crate::train::{self, Outcome, Progress, TrainError, TrainSpec, TrainingSequence, Verdict};
+use crate::train::{self, Outcome, Progress, TrainSpec, TrainingSequence, Verdict};
 use crate::wire::PublishReason;
-
-/// The longest rest between two updates of the weights: the group membership must be polled meanwhile.
-const MAX_REST: Duration = Duration::from_secs(2);
 
 /// One training round of one stream. It publishes at most one set of weights.
 pub struct TrainingRound<'a> {
     pub context: &'a Context,
-    /// Whether this trainer still leads.
-    pub leadership: &'a mut Leadership,
+    pub leader: &'a mut Leader,
+    pub keeper: RoundKeeper<'a>,
     pub stream: &'a StreamPlan,
     pub training: &'a TrainingPlan,
     /// What this round trains: a full or an incremental training.
     pub spec: &'a TrainSpec,
+    /// The history of the stream, as far as earlier rounds have read it.
+    pub history: &'a mut StreamHistory,
     /// Rounds that have trained so far, of all streams.
     pub rounds: &'a mut u64,
 }
 
 impl TrainingRound<'_> {
     /// Publishes the challenger where it wins, or the champion's parent where the champion has become worse.
+    ///
+    /// # Errors
+    /// Why there is no verdict.
     pub fn run(mut self) -> Result<(), RoundError> {
         let (context, stream) = (self.context, self.stream);
         let name: &str = &stream.engine.name;
         let started = context.clock.monotonic_micros();
-        let Some(leader) = &mut self.leadership.leader else { return Ok(()) };
-        let stopped = || context.stopping();
-        if leader.models.catch_up(&*context.broker, &stopped)?.is_none() {
-            return Ok(());
+        self.catch_up()?;
+        let champion = Champion::find(&self.leader.models, stream)?;
+        let newest = self.read_history()?;
+        let set = self.history.training_set();
+        if set.sequences.is_empty() {
+            return Err(RoundError::TooLittleHistory { steps: set.longest, min_steps: self.training.min_steps });
         }
-        let champion = Champion::find(&leader.models, stream)?;
-        let now = context.clock.wall_millis();
-        let history = history::read(&*context.broker, stream, self.training, now, &stopped)?;
-        metrics::TRAINING_LEFT_OUT.counter(&[("stream", name)]).increment(history.left_out);
-        if history.sequences.is_empty() {
-            return Err(RoundError::TooLittleHistory { steps: history.longest, min_steps: self.training.min_steps });
-        }
-        if let Some(parent) = self.better_parent(&champion, &history.sequences)? {
+        if let Some(parent) = self.better_parent(&champion, &set.sequences)? {
             return self.publish(parent);
         }
         *self.rounds += 1;
         tracing::info!(
-            stream = %name, series = history.sequences.len(), steps = history.steps, left_out = history.left_out,
-            version = champion.version, updates = self.spec.max_updates, "training round started"
+            stream = %name, series = set.sequences.len(), steps = set.steps, version = champion.version,
+            updates = self.spec.max_updates, "training round started"
         );
-        let outcome = self.train(&champion.weights, &history.sequences)?;
+        let outcome = self.train(&champion.weights, &set.sequences)?;
         self.record_outcome(&outcome, started);
-        if outcome.interrupted {
-            return Ok(());
-        }
         let (champion_loss, challenger_loss) = (outcome.champion_loss, outcome.challenger_loss);
         let reason = match outcome.verdict {
             Verdict::Promote => {
@@ -69,9 +63,9 @@ impl TrainingRound<'_> {
                     parent: champion.version,
                     champion_loss,
                     challenger_loss,
-                    trained_until: history.newest,
+                    trained_until: newest,
                     reason: PublishReason::Promotion,
-                    prior: train::stream_prior(&stream.engine.forecast, &history.sequences, &history.scales),
+                    prior: train::stream_prior(&stream.engine.forecast, &set.sequences, &set.scales),
                 });
             }
             Verdict::Reject(reason) => reason,
@@ -92,11 +86,33 @@ impl TrainingRound<'_> {
         Ok(())
     }
 
+    /// Reads all weights that are published by now. A transaction that a publisher left open holds it up.
+    fn catch_up(&mut self) -> Result<(), RoundError> {
+        let ended = RefCell::new(None);
+        let stopped = || {
+            let keep_on = self.keeper.keep_on();
+            let stops = keep_on.is_err();
+            *ended.borrow_mut() = keep_on.err();
+            stops
+        };
+        let published = self.leader.models.catch_up(&*self.context.broker, &stopped)?;
+        published.map(drop).ok_or_else(|| ended.take().unwrap_or(RoundError::Stopped))
+    }
+
+    /// Reads what has arrived since the last round. Returns the newest event time.
+    fn read_history(&mut self) -> Result<Option<i64>, RoundError> {
+        let Self { context, stream, training, history, keeper, .. } = self;
+        let label = ("stream", &*stream.engine.name);
+        let now = context.clock.wall_millis();
+        let read = history.update(&*context.broker, stream, training, now, &|| keeper.keep_on());
+        metrics::TRAINING_LEFT_OUT.counter(&[label]).increment(history.take_left_out());
+        metrics::TRAINING_HISTORY_BYTES.gauge(&[label]).set(history.bytes() as f64);
+        read.map(|()| history.newest)
+    }
+
     fn publish(&mut self, challenger: Challenger) -> Result<(), RoundError> {
-        match &mut self.leadership.leader {
-            Some(leader) => publish(self.context, leader, self.stream, challenger),
-            None => Ok(()),
-        }
+        self.keeper.keep_on()?;
+        publish(self.context, self.leader, self.stream, challenger)
     }
 
     /// The weights that the champion was trained from, where they do clearly better on the newest history.
@@ -105,11 +121,11 @@ impl TrainingRound<'_> {
         champion: &Champion,
         sequences: &[TrainingSequence],
     ) -> Result<Option<Challenger>, RoundError> {
-        let (Some(parent), Some(leader)) = (champion.promoted_from, &self.leadership.leader) else { return Ok(None) };
+        let Some(parent) = champion.promoted_from else { return Ok(None) };
         let network = &self.stream.engine.network;
         let weights = match parent {
             0 => Weights::initial(network),
-            parent => match leader.models.weights(&self.stream.engine.name, parent, network) {
+            parent => match self.leader.models.weights(&self.stream.engine.name, parent, network) {
                 Ok(weights) => weights,
                 // They were deleted since, or belong to another network: there is nothing to roll back to.
                 Err(_) => return Ok(None),
@@ -135,13 +151,12 @@ impl TrainingRound<'_> {
         }))
     }
 
-    /// Runs the optimiser. Stops early when another trainer leads, or the process stops.
-    fn train(&mut self, champion: &Weights, sequences: &[TrainingSequence]) -> Result<Outcome, TrainError> {
-        let (context, stream, cpu_share) = (self.context, self.stream, self.training.cpu_share);
-        let leadership = &mut *self.leadership;
+    /// Runs the optimiser, for as long as this instance leads.
+    fn train(&self, champion: &Weights, sequences: &[TrainingSequence]) -> Result<Outcome, RoundError> {
+        let (context, stream) = (self.context, self.stream);
         let name: &str = &stream.engine.name;
         let mut counted = [0, 0, 0];
-        let mut resumed_at = context.clock.monotonic_micros();
+        let mut ended = None;
         let mut observe = |progress: &Progress| {
             metrics::TRAINING_LOSS.gauge(&[("stream", name)]).set(progress.loss);
             metrics::GRADIENT_NORM.gauge(&[("stream", name)]).set(progress.gradient_norm);
@@ -161,14 +176,16 @@ impl TrainingRound<'_> {
                     loss: progress.loss,
                 },
             );
-            context.health.beat("trainer");
-            let worked = context.clock.monotonic_micros().saturating_sub(resumed_at);
-            context.pause(rest(worked, cpu_share));
-            resumed_at = context.clock.monotonic_micros();
-            let lost = leadership.poll(context, Duration::ZERO).is_err() || leadership.leader.is_none();
-            if context.stopping() || lost { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            match self.keeper.keep_on() {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    ended = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
         };
-        train::train(self.spec, &stream.engine.network, champion, sequences, &mut observe)
+        let outcome = train::train(self.spec, &stream.engine.network, champion, sequences, &mut observe)?;
+        ended.map_or(Ok(outcome), Err)
     }
 
     fn record_outcome(&self, outcome: &Outcome, started: u64) {
@@ -181,22 +198,5 @@ impl TrainingRound<'_> {
         for (weights, loss) in [("champion", fit.champion), ("challenger", fit.challenger), ("newest", fit.newest)] {
             metrics::FIT_LOSS.gauge(&[label, ("weights", weights)]).set(loss);
         }
-    }
-}
-
-/// How long to rest after so many microseconds of computing, so that computing takes `share` of the time.
-fn rest(worked: u64, share: f64) -> Duration {
-    Duration::from_micros((worked as f64 * (1.0 / share - 1.0)) as u64).min(MAX_REST)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rests_make_up_the_cpu_share() {
-        assert_eq!(rest(1000, 1.0), Duration::ZERO);
-        assert_eq!(rest(1000, 0.25), Duration::from_micros(3000));
-        assert_eq!(rest(60_000_000, 0.05), Duration::from_secs(2));
     }
 }

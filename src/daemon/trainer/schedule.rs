@@ -64,6 +64,7 @@ mod tests {
             min_steps: 0,
             max_series: 1,
             max_steps_per_series: 1,
+            memory: 1,
             spec: TrainSpec::default(),
         };
         let second = 1_000_000;

@@ -4,7 +4,7 @@ use super::super::cluster::Role;
 use super::super::grid::Interval;
 use super::super::root::Settings;
 use super::super::stream::{Device, Stream};
-use super::super::values::{Auto, Millis};
+use super::super::values::{Auto, Millis, Size};
 use super::checker::Checker;
 
 /// Checks `[stream.training]`.
@@ -38,6 +38,7 @@ pub fn check(stream: &Stream, settings: &Settings, table: &mut Checker<'_>) {
     table.range("min_steps", training.min_steps, 2..=1_000_000_000, "");
     table.range("max_series", training.max_series, 1..=100_000_000, "");
     table.range("max_steps_per_series", training.max_steps_per_series, 2..=100_000_000, "");
+    table.range("memory", training.memory, Size::mebibytes(16)..=Size::mebibytes(1 << 20), "about 10 B for each step");
     let expected = format!("at least min_steps, {}", training.min_steps);
     let keys = &["max_steps_per_series", "min_steps"];
     table.contradicts(

@@ -136,14 +136,19 @@ stream   meters
   grid   every 1m, mean, allowed lateness 0s, season 1d (1440 steps), reset after a gap of 2d, ends after 8d of silence
   out    foretide.meters.forecasts: 24 steps ahead, quantiles 0.05 0.1 0.5 0.9 0.95
   model  gru 1 × 64, trained every 1h on 20000m of history (auto)
-  memory 2500 B per series, 2.33 GiB per million; 4.77 MiB at the limit of 2000 series";
-    let footprint = |_: &Stream| Some(Footprint { state: 2_500, copy: 2_000 });
+  memory 2500 B per series, 2.33 GiB per million; 4.77 MiB at the limit of 2000 series
+  history 195.31 KiB per series of 20000 steps, 1000 series take 190.73 MiB; an update takes about 9.54 MiB";
+    let footprint = |_: &Stream| Some(Footprint { state: 2_500, copy: 2_000, history: 200_000, update: 10_000_000 });
     assert_eq!(summary(&settings, footprint), expected);
     let limits = Limits { standby_bytes: Size::mebibytes(64), ..settings.limits.clone() };
     let standing_by = summary(&Settings { limits, ..settings.clone() }, footprint);
     let line = "  standby 2000 B per series of another instance, 1.86 GiB per million; at most 64MiB per shard";
     assert!(standing_by.lines().any(|found| found == line), "{standing_by}");
     assert!(!summary(&settings, |_| None).contains("memory"));
+    let long = |_: &Stream| Some(Footprint { state: 2_500, copy: 2_000, history: 1 << 20, update: 1 << 20 });
+    let line = "  history 1.00 MiB per series of 20000 steps, at its limit 512MiB that is 512 of at most 1000 series; \
+                an update takes about 1.00 MiB";
+    assert!(summary(&settings, long).contains(line), "{}", summary(&settings, long));
     assert!(!summary(&Settings::default(), footprint).contains("stream"));
     assert_eq!(Size(1_536).to_string(), "1536B");
 }

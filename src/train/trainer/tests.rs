@@ -135,6 +135,23 @@ fn a_recursive_network_learns_the_next_step() {
 }
 
 #[test]
+fn computed_features_give_the_weights_of_stored_ones() {
+    for strategy in [Strategy::Direct, Strategy::ManyToOne] {
+        let network = NetworkSpec { strategy, ..network(CellKind::Gru, 2) };
+        let sequences = sequences_for(&network, 20, 400, sine);
+        let stored: Vec<TrainingSequence> = sequences.iter().map(|sequence| sequence.stored(|_, _| {})).collect();
+        let spec = TrainSpec { max_updates: 12, evaluate_every: 5, burn_in: 3, ..spec() };
+        for spec in [spec.clone(), spec.incremental(7)] {
+            let [computed, stored] =
+                [&sequences, &stored].map(|sequences| run(&spec, &network, &Weights::initial(&network), sequences));
+            assert_eq!(computed.challenger, stored.challenger);
+            let losses = |outcome: &Outcome| [outcome.champion_loss, outcome.challenger_loss].map(f64::to_bits);
+            assert_eq!(losses(&computed), losses(&stored));
+        }
+    }
+}
+
+#[test]
 fn equal_seeds_give_equal_challengers() {
     let (sequences, network) = (seasonal(), network(CellKind::Gru, 2));
     let spec = TrainSpec { max_updates: 12, evaluate_every: 5, ..spec() };
@@ -213,9 +230,11 @@ fn learned_noise_is_rejected_as_overfitting() {
     let mut sequences = sequences(2, 120, |_, noise| noise);
     let mut noise = noise(99);
     for sequence in &mut sequences {
-        for target in sequence.targets.iter_mut().filter(|target| !target.is_nan()) {
-            *target = (4.0 * noise()) as f32;
-        }
+        *sequence = sequence.stored(|_, targets| {
+            for target in targets.iter_mut().filter(|target| !target.is_nan()) {
+                *target = (4.0 * noise()) as f32;
+            }
+        });
     }
     let network = NetworkSpec { hidden: 48, ..network(CellKind::Gru, 1) };
     let spec = TrainSpec { max_updates: 150, min_judged: 20, validation_share: 0.4, ..spec() };
@@ -252,7 +271,7 @@ fn a_training_that_learns_nothing_is_rejected_as_underfitting() {
 #[test]
 fn sequences_without_a_single_target_end_after_one_epoch() {
     let (mut sequences, network) = (seasonal(), network(CellKind::Gru, 1));
-    sequences.iter_mut().for_each(|sequence| sequence.targets.fill(f32::NAN));
+    sequences.iter_mut().for_each(|sequence| *sequence = sequence.stored(|_, targets| targets.fill(f32::NAN)));
     let endless = TrainSpec { epochs: usize::MAX, ..spec() };
     let outcome = run(&endless, &network, &Weights::initial(&network), &sequences);
     assert_eq!(outcome.updates, 0);
@@ -281,7 +300,7 @@ fn a_break_ends_the_training_and_the_best_weights_are_compared() {
 #[test]
 fn updates_that_are_not_finite_are_skipped_and_counted() {
     let (mut sequences, network) = (seasonal(), network(CellKind::Gru, 1));
-    sequences[3].features[40 * FEATURES + 2] = f32::NAN;
+    sequences[3] = sequences[3].stored(|features, _| features[40 * FEATURES + 2] = f32::NAN);
     let outcome = run(&spec(), &network, &Weights::initial(&network), &sequences);
     assert!((1..60).contains(&outcome.skipped_non_finite), "{}", outcome.skipped_non_finite);
     assert_eq!(outcome.checkpoint.moments.steps, (outcome.updates - outcome.skipped_non_finite) as u64);
@@ -301,7 +320,7 @@ fn gradients_are_clipped_and_counted() {
 #[test]
 fn every_weight_gets_a_gradient() {
     let sequences = seasonal();
-    let split = |sequence: &TrainingSequence| Split::new(sequence.features.len() / FEATURES, &TrainSpec::default());
+    let split = |sequence: &TrainingSequence| Split::new(sequence.len(), &TrainSpec::default());
     let splits: Vec<Split> = sequences.iter().map(split).collect();
     for cell in CellKind::ALL {
         let network = network(cell, 2);
