@@ -15,6 +15,7 @@ mod features;
 mod future_covariates;
 mod holidays;
 mod past_covariates;
+mod recent_values;
 mod recorded_steps;
 mod robust_scale;
 mod scale_prior;
