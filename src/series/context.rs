@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::clone_in_place::clone_in_place;
-use super::features::RecentValues;
+use super::recent_values::RecentValues;
 use super::value_limit::is_within_limit;
 
 /// A ring buffer of the newest values; NaN for an empty slot. [`Self::push`] sets its length.

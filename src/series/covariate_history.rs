@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::clone_in_place::clone_in_place;
 use super::context::Context;
 use super::feature_layout::FEATURE_CLIP;
-use super::features::RecentValues;
+use super::recent_values::RecentValues;
 use super::robust_scale::RobustScale;
 use super::value_limit::is_within_limit;
 #[derive(Debug, PartialEq, Default, Serialize, Deserialize)]

@@ -2,20 +2,13 @@
 
 use super::arithmetic::logarithm;
 use super::feature_layout::{FEATURE_CLIP, FEATURES};
+use super::recent_values::RecentValues;
 use super::robust_scale::RobustScale;
 use super::spec::{ExtraFeatures, SeriesSpec};
 use crate::time::{EventTime, Grid};
 
 /// Leads of the seasonal features, as divisors of the longest lead that one season back covers.
 const LEAD_DIVISORS: [usize; 5] = [usize::MAX, 8, 4, 2, 1];
-
-/// The newest values of a series.
-pub(super) trait RecentValues {
-    /// The value `steps_back` before the newest step (0); NaN for an empty slot and where nothing is known.
-    fn back(&self, steps_back: usize) -> f64;
-    /// The event time `steps_back` before the newest step (0), on an irregular grid.
-    fn time_back(&self, steps_back: usize) -> Option<i64>;
-}
 
 pub(super) struct FeatureSource<'a, V> {
     pub spec: &'a SeriesSpec,

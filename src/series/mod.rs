@@ -16,6 +16,7 @@ mod future_covariates;
 mod holidays;
 mod past_covariates;
 mod recent_readings;
+mod recent_values;
 mod recorded_steps;
 mod robust_scale;
 mod scale_prior;

@@ -9,7 +9,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::feature_layout::{FEATURES, FUTURE_COVARIATE_FEATURES, PAST_COVARIATE_FEATURES};
-use super::features::{FeatureSource, RecentValues};
+use super::features::FeatureSource;
+use super::recent_values::RecentValues;
 use super::robust_scale::RobustScale;
 use super::spec::SeriesSpec;
 use super::state::SeriesState;

@@ -14,6 +14,7 @@ use foretide::{
 
 const PARTITIONS: i32 = 3;
 const FUTURE: &str = "weather";
+const TIME: &str = "time = { field = \"time\", format = \"milliseconds\" }\n";
 
 struct Fixture {
     cluster: MemoryCluster,
@@ -26,9 +27,9 @@ impl Fixture {
         let key = if keyed { "key = \"record\"\n" } else { "" };
         let text = format!(
             "[[stream]]\nname = \"s\"\ntopics = [\"{INPUT}\"]\nvalues = [\"v\"]\ninterval = \"1s\"\nseason = \"12s\"\n\
-             time = {{ field = \"time\", format = \"milliseconds\" }}\nhorizon = 3\nmodel = {{ hidden = 4, burn_in = 4 }}\n\
+             {TIME}horizon = 3\nmodel = {{ hidden = 4, burn_in = 4 }}\n\
              training = {{ min_steps = 20, max_updates = 6, k1 = 16, k2 = 16 }}\n\
-             [stream.future_covariates]\ntopic = \"{FUTURE}\"\n{key}time = {{ field = \"time\", format = \"milliseconds\" }}\nvalues = [\"w\"]\n"
+             [stream.future_covariates]\ntopic = \"{FUTURE}\"\n{key}{TIME}values = [\"w\"]\n"
         );
         let settings = settings::parse("test.toml", &text, Vec::new()).unwrap();
         let stream = specs::plan(&settings).unwrap().streams.remove(0);
