@@ -21,6 +21,7 @@ fn series_spec() -> SeriesSpec {
         allowed_lateness: 0,
         max_ahead: i64::MAX,
         max_step: i64::MAX,
+        max_outage: i64::MAX,
         max_gap: 10,
         max_gap_millis: 0,
         season: 24,

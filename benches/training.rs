@@ -15,8 +15,8 @@ use std::{
 };
 
 use foretide::broker::{
-    Batch, Broker, BrokerError, Isolation, Member, OffsetRange, Partition, Publisher, Reader, Record, StartPosition,
-    TopicSettings, TopicSpec,
+    Batch, Broker, BrokerError, CommittedOffset, Isolation, Member, OffsetRange, Partition, Publisher, Reader, Record,
+    StartPosition, TopicSettings, TopicSpec,
 };
 use foretide::daemon::{StreamHistory, specs};
 use foretide::nn::Weights;
@@ -110,6 +110,12 @@ impl Broker for Generated {
     }
     fn partitions(&self, _: &str) -> Answer<Option<i32>> {
         Ok(Some(PARTITIONS))
+    }
+    fn group_offsets(&self, _: &str, _: &[Partition]) -> Answer<Vec<Option<CommittedOffset>>> {
+        unused()
+    }
+    fn group_members(&self, _: &str) -> Answer<usize> {
+        unused()
     }
     fn create(&self, _: &TopicSpec) -> Answer<()> {
         unused()

@@ -206,7 +206,8 @@ fn a_slow_trainer_and_clients_that_do_not_read_block_nothing() {
     let excluded = wait_for("training to exclude series", LIMIT, || {
         daemon.metric("foretide_training_left_out_observations_total").filter(|count| *count > 0.0)
     });
-    assert!(excluded >= f64::from(100 * 100_u16), "three quarters of the series are excluded: {excluded}");
+    // From their fiftieth step on there are too many that could be trained on: then three quarters are excluded.
+    assert!(excluded >= f64::from(140 * 50_u16), "observations of excluded series: {excluded}");
     wait_for("training to start", LIMIT, || {
         daemon.metric("foretide_training_steps_total").filter(|steps| *steps > 0.0)
     });

@@ -45,6 +45,7 @@ fn spec(table: &Table, horizon: usize, season: usize, score_rows: Range<usize>) 
                 allowed_lateness: 0,
                 max_ahead: i64::MAX,
                 max_step: i64::MAX,
+                max_outage: i64::MAX,
                 max_gap: 64,
                 max_gap_millis: 64 * table.interval,
                 season: season as u32,

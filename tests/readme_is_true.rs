@@ -76,10 +76,19 @@ fn its_links_lead_somewhere() {
         let text = read(name);
         let targets: Vec<&str> = text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
         for target in targets {
-            let there = target.contains("://") || root().join(folder).join(Path::new(target)).exists();
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let path = root().join(folder).join(Path::new(file));
+            let there = target.contains("://") || path.exists() && has_heading(&path, heading);
             assert!(there, "{name} links to {target}, which is not there");
         }
     }
+}
+
+/// Whether a document has the heading with this anchor; an empty one stands for the whole document.
+fn has_heading(path: &Path, anchor: &str) -> bool {
+    let text = || fs::read_to_string(path).expect("a readable document");
+    let anchor_of = |line: &str| line.strip_prefix('#').map(|line| line.trim_matches(['#', ' ']).to_lowercase());
+    anchor.is_empty() || text().lines().filter_map(anchor_of).any(|heading| heading.replace(' ', "-") == anchor)
 }
 
 /// The text of every source file below `folder`.

@@ -54,6 +54,7 @@ pub fn streams() -> Vec<StreamSpec> {
         series: SeriesSpec {
             max_ahead: 5 * MINUTE,
             max_step: 1_000 * MINUTE,
+            max_outage: 30_000 * MINUTE,
             max_gap_millis: 10 * MINUTE,
             season: SEASON,
             horizon: HORIZON as u32,

@@ -97,7 +97,7 @@ fn selected(plan: &Plan, names: &[String]) -> Result<BTreeSet<usize>, Failure> {
 }
 
 fn describe(reset: &PartitionReset) -> String {
-    let PartitionReset { partition, before, read_from, emit_from } = reset;
+    let PartitionReset { partition, before, read_from, emit_from, .. } = reset;
     let before = before.map_or("none".to_owned(), |before| before.to_string());
     let learnt = match emit_from - read_from {
         0 => String::new(),

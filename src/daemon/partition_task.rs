@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::future_covariates::FutureCovariateFeed;
 use crate::broker::Partition;
 use crate::engine::{Engine, TaskHandle, TaskId};
-use crate::wire::TaskCheckpoint;
+use crate::wire::{TaskCheckpoint, TopicFingerprint};
 
 /// What a shard keeps of a task beside the engine's state.
 pub struct PartitionTask {
@@ -21,6 +21,8 @@ pub struct PartitionTask {
     pub checkpoint_position: Option<i64>,
     /// Where its forecasts begin on a partition that the group has never read, until a commit has recorded it.
     pub first_emit: Option<i64>,
+    /// The last record before that.
+    pub first_fingerprint: Option<TopicFingerprint>,
     /// Where the topic was deleted and recreated: the series of the earlier topic. The next commit deletes their
     /// snapshots and replaces the checkpoint.
     pub stale_series: Option<Vec<String>>,
@@ -38,6 +40,7 @@ impl PartitionTask {
             checkpoint_at: 0,
             checkpoint_position: None,
             first_emit: None,
+            first_fingerprint: None,
             stale_series: None,
             feed: None,
         }

@@ -67,7 +67,7 @@ impl ReadingOrder {
                 self.late.extend(newest.map(|newest| newest.0 - end.0 + 1));
             }
             Placement::Duplicate { .. } => self.duplicates += 1,
-            Placement::TimeAhead(_) => self.ahead += 1,
+            Placement::ImplausibleTime(_) => self.ahead += 1,
         }
     }
 
@@ -131,6 +131,7 @@ mod tests {
         let spec = SeriesSpec {
             max_ahead: 300_000,
             max_step: 86_400_000,
+            max_outage: 86_400_000,
             ..SeriesSpec::new(Grid::Regular { interval: 60_000 })
         };
         assert_eq!(describe(&spec, []), "no readings to judge by");

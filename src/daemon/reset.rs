@@ -14,7 +14,7 @@ use crate::broker::{
 };
 use crate::settings::ForecastStart;
 use crate::snapshot::TaskProgress;
-use crate::wire::{Envelope, StateKey, StateKind, TaskCheckpoint};
+use crate::wire::{Envelope, StateKey, StateKind, TaskCheckpoint, TopicFingerprint};
 
 /// The most states that one transaction deletes.
 const DELETIONS: usize = 10_000;
@@ -69,6 +69,8 @@ pub struct PartitionReset {
     pub read_from: i64,
     /// The first offset that is forecast again; those before it are learnt from.
     pub emit_from: i64,
+    /// The last record before that.
+    topic_fingerprint: Option<TopicFingerprint>,
 }
 
 /// What a reset does.
@@ -112,9 +114,9 @@ impl Reset {
                     let read_from = first.map_or(found.read_from, |first| first.read_from.min(found.read_from));
                     first = Some(FirstStart { read_from, ..found });
                 }
-                let Some(FirstStart { read_from, emit_from }) = first else { continue };
+                let Some(FirstStart { read_from, emit_from, topic_fingerprint }) = first else { continue };
                 let before = before.map(|committed| committed.offset);
-                partitions.push(PartitionReset { partition, before, read_from, emit_from });
+                partitions.push(PartitionReset { partition, before, read_from, emit_from, topic_fingerprint });
             }
         }
         let mut reset = Self { streams: streams.clone(), partitions, deleted: BTreeMap::new() };
@@ -184,7 +186,8 @@ impl Reset {
                     ..TaskProgress::default()
                 };
                 let fingerprint = plan.streams[stream].engine.network.fingerprint();
-                let checkpoint = TaskCheckpoint { progress, fingerprint, topic_fingerprint: None, series: Some(0) };
+                let topic_fingerprint = reset.topic_fingerprint;
+                let checkpoint = TaskCheckpoint { progress, fingerprint, topic_fingerprint, series: Some(0) };
                 let body = checkpoint.to_bytes().map_err(|error| ResetError::Checkpoint(error.to_string()))?;
                 let (mut key, mut payload) = (String::new(), Vec::new());
                 StateKey::write_task(&mut key, &name, topic, number);

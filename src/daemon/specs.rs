@@ -155,6 +155,7 @@ pub fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, St
             allowed_lateness: stream.allowed_lateness.0,
             max_ahead: stream.max_ahead_millis().unwrap_or(i64::MAX),
             max_step: stream.max_step_millis().unwrap_or(i64::MAX),
+            max_outage: Millis::days(30).0,
             max_gap,
             max_gap_millis,
             season,

@@ -9,7 +9,7 @@ use super::stream::Stream;
 use super::stream_spec::{StreamSpec, WhenFull};
 use super::task::{Task, TaskHandle};
 use super::transaction::{EndReason, EndedSeries, ForecastRow};
-use crate::series::{ClosedSlot, Placement, Reading, TimeAhead};
+use crate::series::{ClosedSlot, ImplausibleTime, Placement, Reading};
 use crate::time::EventTime;
 
 /// An estimate of the bytes that the snapshot of a new series takes.
@@ -51,7 +51,7 @@ pub enum Acceptance {
         is_first: bool,
     },
     /// Its time is too far ahead to be believed.
-    TimeAhead(TimeAhead),
+    ImplausibleTime(ImplausibleTime),
     /// Its series is new, and the task holds `max_series` already, which do not make room.
     SeriesLimit,
 }
@@ -142,7 +142,7 @@ impl OpenTransaction {
             }
             Placement::Late { by } => Acceptance::Late { by },
             Placement::Duplicate { is_first } => Acceptance::Duplicate { is_first },
-            Placement::TimeAhead(ahead) => Acceptance::TimeAhead(ahead),
+            Placement::ImplausibleTime(ahead) => Acceptance::ImplausibleTime(ahead),
         }
     }
 

@@ -222,7 +222,8 @@ impl Engine {
         self.tasks.iter_mut().for_each(|(_, task)| task.series.free_ended());
     }
 
-    /// Ends the series of a key, if there is one: a record at `offset` without a value deletes it. Its open slots close.
+    /// Ends the series of a key, if there is one: a record at `offset` without a value deletes it. Its open slots
+    /// close.
     pub fn delete(&mut self, task: TaskHandle, offset: i64, series: &str) {
         let open = self.tasks.get_mut(task);
         self.open.delete(&self.streams[open.stream].spec, task, open, offset, series);

@@ -89,7 +89,7 @@ impl SeriesTable {
         }
     }
 
-    /// Adds a series that begins now. Only a transaction that can be rolled back keeps it apart.
+    /// Adds a series that begins now. A transaction that can be rolled back notes it.
     pub fn begin(&mut self, series: Series, can_roll_back: bool) -> u32 {
         // Its steps come after those of a series of the same key that has ended in this transaction.
         let before = self.find_any(&series.key).filter(|_| can_roll_back);

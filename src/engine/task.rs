@@ -36,8 +36,8 @@ pub(super) struct Task {
     pub version: u64,
     /// The next offset to be read, the open transaction included.
     pub position: i64,
-    /// The newest event time of the observations so far, none of them counted later than the timestamp of its record, in
-    /// milliseconds; [`i64::MIN`] before the first one.
+    /// The newest event time of the observations so far, none of them counted later than the timestamp of its record,
+    /// in milliseconds; [`i64::MIN`] before the first one.
     pub event_time: i64,
     /// A replay begins and ends series before this offset: their snapshots may be missing. Any other series is in the
     /// state topic from the transaction that begins it until the one that ends it.

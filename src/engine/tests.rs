@@ -327,7 +327,8 @@ proptest! {
 
     #[test]
     fn snapshots_and_a_replay_restore_the_state_to_the_last_bit(
-        seed in 0..1000_u64, cut in 250..450_usize, share in 0.0..1.0_f64, plain in any::<bool>(), ends in any::<bool>(),
+        seed in 0..1000_u64, cut in 250..450_usize, share in 0.0..1.0_f64,
+        plain in any::<bool>(), ends in any::<bool>(),
     ) {
         let (input, spec) = (input(seed, 500), spec(Grid::Regular { interval: MINUTE }));
         let spec = if plain { spec } else { with_covariates(spec) };

@@ -47,4 +47,4 @@ pub use state::SeriesState;
 pub use target::Target;
 pub use value_limit::VALUE_LIMIT;
 pub(crate) use value_limit::is_within_limit;
-pub use watermark::{ClosedSlot, Placement, Reading, TimeAhead};
+pub use watermark::{ClosedSlot, ImplausibleTime, Placement, Reading};

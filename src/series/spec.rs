@@ -57,6 +57,8 @@ pub struct SeriesSpec {
     pub max_ahead: i64,
     /// How far a reading may be ahead of the newest reading of its series, in milliseconds; `i64::MAX` for any time.
     pub max_step: i64,
+    /// The same where its record's timestamp agrees with its time, as after an outage.
+    pub max_outage: i64,
     /// Regular grid: the longest run of empty slots that is bridged. After a longer one the series resets.
     pub max_gap: u32,
     /// Irregular grid: the longest time between two readings that is bridged, in milliseconds; 0 for any.
@@ -83,6 +85,7 @@ impl SeriesSpec {
             allowed_lateness: 0,
             max_ahead: i64::MAX,
             max_step: i64::MAX,
+            max_outage: i64::MAX,
             max_gap: 10,
             max_gap_millis: 0,
             season: 0,

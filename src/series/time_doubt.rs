@@ -2,7 +2,8 @@
 //!
 //! A reading is *ahead* where it is later than the newest one of its series by more than [`SeriesSpec::max_ahead`], and
 //! than its record's timestamp, too, unless the newest one is already ahead of that; or where it is later than the
-//! newest one by more than [`SeriesSpec::max_step`], whatever its record says, since one wrong clock may have set both.
+//! newest one by more than [`SeriesSpec::max_step`], whatever its record says. Where its record's timestamp agrees with
+//! it, as after an outage, that takes 30 days: beyond, one wrong clock may have set both.
 //! It is rejected. As soon as [`CONFIRMING_READINGS`] such readings came in a row, each later than the one before by at
 //! most `max_step`, the clock has changed: the last of them is accepted, and the series goes on there.
 //!

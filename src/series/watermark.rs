@@ -49,7 +49,7 @@ impl Reading<'_> {
 
 /// Why the time of a reading is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TimeAhead {
+pub struct ImplausibleTime {
     /// The newest event time of its series, if it has any.
     pub newest: Option<EventTime>,
     /// How far ahead it may be, in milliseconds.
@@ -76,7 +76,7 @@ pub enum Placement {
         is_first: bool,
     },
     /// Its time is too far ahead to be believed.
-    TimeAhead(TimeAhead),
+    ImplausibleTime(ImplausibleTime),
 }
 
 /// The open slots of one series and its watermark: the newest event time less the allowed lateness.
@@ -119,7 +119,7 @@ impl Slots {
         let slot = spec.grid.slot(time);
         if let Some(ahead) = self.ahead(spec, reading) {
             if !self.confirms(spec, time) {
-                return Placement::TimeAhead(ahead);
+                return Placement::ImplausibleTime(ahead);
             }
             self.advance(spec, time, true);
         } else if let Some(rejected) = self.reject(spec, slot, time) {
@@ -172,7 +172,7 @@ impl Slots {
     }
 
     /// Why the time of a reading is not believed; `None` where it is.
-    fn ahead(&self, spec: &SeriesSpec, reading: &Reading<'_>) -> Option<TimeAhead> {
+    fn ahead(&self, spec: &SeriesSpec, reading: &Reading<'_>) -> Option<ImplausibleTime> {
         let Reading { time, timestamp, .. } = *reading;
         let newest = self.newest();
         let of_series = newest.map(|newest| time.0 - newest.0);
@@ -182,9 +182,11 @@ impl Slots {
         // A series that is ahead of its records already has another clock than they.
         let is_ahead = |time: EventTime| timestamp.is_some_and(|stamp| time.0.saturating_sub(stamp) > spec.max_ahead);
         if is_ahead(time) && !newest.is_some_and(is_ahead) {
-            return Some(TimeAhead { newest, limit: spec.max_ahead, of_record: true });
+            return Some(ImplausibleTime { newest, limit: spec.max_ahead, of_record: true });
         }
-        (of_series? > spec.max_step).then_some(TimeAhead { newest, limit: spec.max_step, of_record: false })
+        let is_live = timestamp.is_some_and(|stamp| time.0.saturating_sub(stamp).saturating_abs() <= spec.max_ahead);
+        let limit = if is_live { spec.max_step.max(spec.max_outage) } else { spec.max_step };
+        (of_series? > limit).then_some(ImplausibleTime { newest, limit, of_record: false })
     }
 
     /// Whether a reading is the last of a run that confirms another time than the series has.

@@ -373,13 +373,14 @@ impl Stream {
     }
 
     /// How far a reading may be ahead of the newest reading of its series, whatever its record's timestamp, in
-    /// milliseconds; `None` for any time. It is 1,000 intervals, at least 30 days, `max_gap` and `max_ahead`.
+    /// milliseconds; `None` for any time. It is 1,000 intervals, at least one day, `max_gap` and `max_ahead`; on an
+    /// irregular grid 30 days instead.
     pub fn max_step_millis(&self) -> Option<i64> {
         let steps = match self.interval {
-            Interval::Irregular => 0,
-            Interval::Every(interval) => interval.0.saturating_mul(1_000),
+            Interval::Irregular => Millis::days(30).0,
+            Interval::Every(interval) => interval.0.saturating_mul(1_000).max(Millis::days(1).0),
         };
-        Some(steps.max(Millis::days(30).0).max(self.max_gap_millis()).max(self.max_ahead_millis()?))
+        Some(steps.max(self.max_gap_millis()).max(self.max_ahead_millis()?))
     }
 
     /// How far back training reads, in milliseconds. `auto` is `max_steps_per_series` intervals; on an irregular grid

@@ -142,8 +142,8 @@ metrics! {
     DEGRADED = "foretide_stream_degraded", G, Count, ["stream"],
         "1 while a stream refuses at least half of its newest records (100 or more, at least 20 of them read), else 0.";
     SERIES_ENDED = "foretide_series_ended_total", C, Count, ["stream", "reason"],
-        "Series that ended, by reason: silent (for series_ttl), evicted (the partition held limits.series), deleted (by \
-         a record without a value).";
+        "Series that ended, by reason: silent (for series_ttl), evicted (the partition held limits.series), deleted \
+         (by a record without a value).";
     LAG = "foretide_consumer_lag_records", G, Count, ["stream", "topic", "partition"],
         "Records between the committed position and the last stable offset of the partition. Transaction markers count \
          only among unread records, and records of open transactions do not count. Absent while no broker answers.";

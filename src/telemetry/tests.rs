@@ -59,6 +59,7 @@ fn labels_are_bounded_and_no_series_is_one() {
         "reason",
         "state",
         "outcome",
+        "direction",
         "horizon",
         "method",
         "expert",

@@ -150,12 +150,12 @@ impl Decoder {
         }
     }
 
-    /// Passes the name of each series that a record without a value deletes, as a compacted topic means it: those of the
-    /// record's key.
+    /// Passes the name of each series that a record without a value deletes, as a compacted topic means it: those of
+    /// the record's key.
     ///
     /// # Errors
-    /// A [`Rejection`] where the record has no key that names series: `stream.key` names fields of the value, or the key
-    /// cannot be used.
+    /// A [`Rejection`] where the record has no key that names series: `stream.key` names fields of the value, or the
+    /// key cannot be used.
     pub fn decode_tombstone(&mut self, key: Option<&[u8]>, deliver: &mut impl FnMut(&str)) -> Result<(), Rejection> {
         if self.spec.key != KeySource::Record {
             self.payload(None)?;
@@ -174,8 +174,8 @@ impl Decoder {
         let bytes = payload.ok_or_else(|| {
             Rejection::new(
                 RejectionReason::Tombstone,
-                "expected a value, found none (a tombstone, which deletes a series only where stream.key is the record's \
-                 key)",
+                "expected a value, found none (a tombstone, which deletes a series only where stream.key is the \
+                 record's key)",
             )
         })?;
         let limit = self.spec.max_record_bytes;

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::SignedDuration;
 
 use super::timestamp::format_time;
-use crate::series::TimeAhead;
+use crate::series::ImplausibleTime;
 use crate::time::EventTime;
 
 /// The longest detail of a rejection in bytes. A longer one is truncated, so that headers stay small.
@@ -46,7 +46,7 @@ pub enum RejectionReason {
     /// The series is new, and the stream has as many series as its limit allows.
     SeriesLimit,
     /// The time is too far ahead of the record and of the series to be believed.
-    TimeAhead,
+    ImplausibleTime,
     /// The observation came later than the allowed lateness.
     Late,
     /// The slot has closed and contains the same observation already.
@@ -70,7 +70,7 @@ impl RejectionReason {
         (Self::NotFinite, "not_finite"),
         (Self::OutOfRange, "out_of_range"),
         (Self::SeriesLimit, "series_limit"),
-        (Self::TimeAhead, "ahead"),
+        (Self::ImplausibleTime, "ahead"),
         (Self::Late, "late"),
         (Self::Duplicate, "duplicate"),
     ];
@@ -102,7 +102,7 @@ impl RejectionReason {
             Self::AbsurdTime => "check the format in stream.time, stream.earliest and latest, and the producer's clock",
             Self::NotFinite | Self::OutOfRange => "check the producer: this is no measurement",
             Self::SeriesLimit => "raise stream.limits.series, or check that stream.key names series and not records",
-            Self::TimeAhead => "check the producer's clock and time zone, or raise stream.max_ahead",
+            Self::ImplausibleTime => "check the producer's clock and time zone, or raise stream.max_ahead",
             Self::Late => "raise stream.allowed_lateness, or check the producer's clock",
         }
     }
@@ -148,8 +148,8 @@ impl Rejection {
 
     /// The rejection of an observation of `series` at `time`, too far ahead to be believed, from a record with this
     /// timestamp.
-    pub fn ahead(series: &str, time: EventTime, timestamp: Option<i64>, ahead: &TimeAhead) -> Self {
-        let TimeAhead { newest, limit, of_record } = *ahead;
+    pub fn ahead(series: &str, time: EventTime, timestamp: Option<i64>, ahead: &ImplausibleTime) -> Self {
+        let ImplausibleTime { newest, limit, of_record } = *ahead;
         let (series, time) = (excerpt(series), format_time(time));
         let record = timestamp.filter(|_| of_record);
         let record = record.map(|stamp| format!("the record's timestamp {}", format_time(EventTime(stamp))));
@@ -157,7 +157,7 @@ impl Rejection {
         let found = record.into_iter().chain(newest).collect::<Vec<_>>().join(" and of ");
         let limit = SignedDuration::from_millis(limit);
         Self::new(
-            RejectionReason::TimeAhead,
+            RejectionReason::ImplausibleTime,
             format!(
                 "series {series}: {time} is ahead of {found}; expected at most {limit:#}. The third such reading in a \
                  row is accepted. Check the producer's clock, or raise max_ahead"
@@ -228,16 +228,16 @@ mod tests {
     #[test]
     fn a_reading_ahead_is_reported_with_what_it_is_compared_with() {
         let (time, newest) = (EventTime(4_070_908_800_000), Some(EventTime(1_700_000_000_000)));
-        let ahead = TimeAhead { newest, limit: 3_600_000, of_record: true };
+        let ahead = ImplausibleTime { newest, limit: 3_600_000, of_record: true };
         assert_eq!(
             Rejection::ahead("m1", time, Some(1_700_000_060_500), &ahead).to_string(),
             "ahead: series \"m1\": 2099-01-01T00:00:00Z is ahead of the record's timestamp 2023-11-14T22:14:20.5Z and \
              of the series' newest reading 2023-11-14T22:13:20Z; expected at most 1h. The third such reading in a row \
              is accepted. Check the producer's clock, or raise max_ahead"
         );
-        let first = Rejection::ahead("m1", time, Some(0), &TimeAhead { newest: None, ..ahead });
+        let first = Rejection::ahead("m1", time, Some(0), &ImplausibleTime { newest: None, ..ahead });
         assert!(first.detail.contains("timestamp 1970-01-01T00:00:00Z; expected at most 1h"), "{first}");
-        let step = TimeAhead { newest, limit: 86_400_000, of_record: false };
+        let step = ImplausibleTime { newest, limit: 86_400_000, of_record: false };
         let step = Rejection::ahead(&"\n".repeat(500), time, Some(4_070_908_800_000), &step);
         assert!(step.detail.contains("ahead of the series' newest reading") && !step.detail.contains("timestamp"));
         assert!(step.detail.contains("at most 24h") && step.detail.ends_with("raise max_ahead"), "{step}");

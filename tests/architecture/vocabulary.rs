@@ -60,7 +60,7 @@ const RETIRED_IN_NAMES: &[(&str, &str)] = &[
 
 /// Type names that say when or how a thing is met, not what it is.
 const RETIRED_TYPES: &[&str] = &[
-    "TimeAhead",
+    "ImplausibleTime",
     "Aim",
     "Apart",
     "Around",

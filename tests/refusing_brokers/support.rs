@@ -21,8 +21,8 @@ const START: i64 = 1_700_000_040_000;
 /// One `[[stream]]`.
 pub fn stream(name: &str, topic: &str, horizon: u32) -> String {
     format!(
-        "[[stream]]\nname = {name:?}\ntopics = [{topic:?}]\nvalues = [\"value\"]\ninterval = \"1m\"\n\
-         readings_per_slot = 1\nseason = \"none\"\nhorizon = {horizon}\nmodel = {{ hidden = 8 }}\n\
+        "[[stream]]\nname = {name:?}\ntopics = [{topic:?}]\nstart = \"earliest\"\nvalues = [\"value\"]\n\
+         interval = \"1m\"\nreadings_per_slot = 1\nseason = \"none\"\nhorizon = {horizon}\nmodel = {{ hidden = 8 }}\n\
          time = {{ field = \"time\", format = \"milliseconds\" }}\ntraining = {{ enabled = false }}\n"
     )
 }

@@ -123,7 +123,7 @@ impl Daemon {
 pub fn feed(topic: &str, minutes: std::ops::Range<i64>) {
     let reading = |series: i64, minute: i64| {
         let value = ((minute + 3 * series) as f64 / 8.0 * std::f64::consts::TAU).sin() * 10.0;
-        let time = 1_800_000_000_000 + minute * 60_000;
+        let time = 1_700_000_040_000 + minute * 60_000;
         Input::new(format!("s{series}"), format!("{{\"time\":{time},\"value\":{value}}}")).at(0)
     };
     produce(&secured().kafka, topic, minutes.flat_map(|minute| (0..8).map(move |series| reading(series, minute))));

@@ -262,7 +262,7 @@ fn accept(
         }
         Acceptance::Duplicate { is_first: true } => rejection = Some(Rejection::duplicate(series)),
         Acceptance::Late { .. } | Acceptance::Duplicate { is_first: false } => {}
-        Acceptance::TimeAhead(ahead) => rejection = Some(Rejection::ahead(series, time, timestamp, &ahead)),
+        Acceptance::ImplausibleTime(ahead) => rejection = Some(Rejection::ahead(series, time, timestamp, &ahead)),
         Acceptance::SeriesLimit => rejection = Some(Rejection::series_limit(series, stream.engine.max_series)),
         other => assert_eq!(other, Acceptance::Accepted),
     };

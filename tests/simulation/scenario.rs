@@ -104,6 +104,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
             allowed_lateness: *[0, MINUTE, 3 * MINUTE].choose(random).unwrap(),
             max_ahead,
             max_step: if max_ahead == i64::MAX { max_ahead } else { random.random_range(30..200) * MINUTE },
+            max_outage: 200 * MINUTE,
             max_gap: 20,
             max_gap_millis: 20 * MINUTE,
             season: if irregular { 0 } else { season },

@@ -4,13 +4,14 @@
 //! older is learnt from and has no other effect (a warm-up). The first commit records both, the position of the group
 //! and `emit_from` in the task checkpoint, so that no later start decides again.
 
-use super::partition::RestoreInputs;
+use super::inputs::RestoreInputs;
 use super::rebuild::{MISSING_STATE, Rebuild};
 use crate::broker::{Broker, BrokerError, Partition, stable_end};
 use crate::daemon::forecasts::forecast_bytes;
 use crate::daemon::partition_task::PartitionTask;
 use crate::daemon::plan::StreamPlan;
 use crate::settings::ForecastStart;
+use crate::wire::TopicFingerprint;
 
 /// Bytes of the forecasts that `start = "auto"` writes of a topic's past, about.
 const AUTO_BYTES: u64 = 32 << 20;
@@ -22,6 +23,8 @@ pub struct FirstStart {
     pub read_from: i64,
     /// The first offset that is forecast.
     pub emit_from: i64,
+    /// The last record before that: by it a restart tells whether the topic was recreated, before anything is read.
+    pub topic_fingerprint: Option<TopicFingerprint>,
 }
 
 impl FirstStart {
@@ -48,8 +51,8 @@ impl FirstStart {
             }
         };
         let emit_from = emit_from.max(oldest);
-        let read_from = Rebuild::find(broker, partition, &stream.engine.series, emit_from, MISSING_STATE)?.from;
-        Ok(Self { read_from, emit_from })
+        let rebuild = Rebuild::find(broker, partition, &stream.engine.series, emit_from, MISSING_STATE)?;
+        Ok(Self { read_from: rebuild.from, emit_from, topic_fingerprint: rebuild.last })
     }
 }
 
@@ -67,7 +70,7 @@ pub fn begin(
     for task in &mut *tasks {
         let stream = &inputs.plan.streams[task.stream];
         let first = FirstStart::find(inputs.broker, stream, stream.start, partition, inputs.wall)?;
-        task.first_emit = Some(first.emit_from);
+        (task.first_emit, task.first_fingerprint) = (Some(first.emit_from), first.topic_fingerprint);
         read_from = Some(read_from.unwrap_or(i64::MAX).min(first.read_from));
     }
     let read_from = read_from.unwrap_or(0);

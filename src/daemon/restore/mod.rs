@@ -19,7 +19,7 @@
 //!   never read.
 //! - [`serving_position`] decides where serving begins, and whether the input topic was deleted and recreated.
 //! - [`absence`] reports streams that were removed and added again.
-//! - [`rebuild`] decides how much input is read again where the state is missing.
+//! - [`rebuild`] decides how much input is read again where the state is missing, or was of other settings.
 //! - [`replay`] reads the input between the snapshots and that position again, without writing.
 //! - [`unusable`] counts what cannot be used, for one log line a stream.
 //! - [`standby`] keeps copies of other shards' snapshots, so that a takeover reads only what is new.
@@ -27,6 +27,7 @@
 mod absence;
 mod first_start;
 mod group_position;
+mod inputs;
 mod partition;
 mod rebuild;
 mod replay;
@@ -39,7 +40,8 @@ mod unusable;
 
 pub use first_start::FirstStart;
 pub use group_position::{commit_metadata, group_positions};
-pub use partition::{AssignedPartition, RestoreInputs};
+pub use inputs::RestoreInputs;
+pub use partition::AssignedPartition;
 pub use schedule::RestoreSchedule;
 pub use serving_position::holds;
 pub use standby::standby_copy_bytes;

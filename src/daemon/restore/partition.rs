@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::absence;
 use super::first_start;
 use super::group_position::GroupPosition;
+use super::inputs::RestoreInputs;
 use super::rebuild::{self, CHANGED_SETTINGS, MISSING_STATE, Rebuild};
 use super::replay::{activate_recorded_weights, finish_replay, holes, replay_batch, show_recorded_covariates};
 use super::serving_position::{Evidence, ServingPosition};
@@ -12,14 +13,13 @@ use super::snapshots::SnapshotLoader;
 use super::standby::StandbyCopy;
 use super::stats::RestoreStats;
 use super::unusable::UnusableState;
-use crate::broker::{Broker, BrokerError, Partition, Reader, StartPosition};
+use crate::broker::{BrokerError, Partition, Reader, StartPosition};
 use crate::daemon::future_covariates::FutureCovariateFeed;
 use crate::daemon::model_subscription::{PublishedVersion, install_recorded};
 use crate::daemon::partition_task::PartitionTask;
 use crate::daemon::plan::Plan;
 use crate::dashboard::state::PartitionState;
 use crate::engine::{Engine, TaskHandle, TaskId};
-use crate::wire::Decoder;
 
 /// The most records of one slice, between two looks at the other partitions.
 const SLICE_RECORDS: usize = 20_000;
@@ -29,18 +29,6 @@ pub const SLICE_WAIT: Duration = Duration::from_millis(20);
 const RECHECK_MICROS: u64 = 5_000_000;
 /// After so many microseconds without a record, the log says what is waited for.
 const NOTICE_MICROS: u64 = 5_000_000;
-
-/// What a restore needs from its shard.
-pub struct RestoreInputs<'a> {
-    pub plan: &'a Plan,
-    pub broker: &'a dyn Broker,
-    pub engine: &'a mut Engine,
-    pub decoders: &'a mut [Decoder],
-    /// Microseconds of the monotonic clock.
-    pub now: u64,
-    /// Milliseconds since the Unix epoch.
-    pub wall: i64,
-}
 
 /// A partition that the group has assigned to this shard.
 pub struct AssignedPartition {
@@ -220,7 +208,7 @@ impl AssignedPartition {
             task.checkpoint = None;
             task.checkpoint_position = None;
             task.feed = None;
-            (task.stale_series, task.first_emit) = (None, None);
+            (task.stale_series, task.first_emit, task.first_fingerprint) = (None, None, None);
         }
         (self.stats, self.holes) = (RestoreStats::default(), 0);
         self.unusable.clear();

@@ -14,6 +14,7 @@ use crate::engine::{Engine, TaskHandle, TaskId};
 use crate::series::SeriesSpec;
 use crate::snapshot::TaskProgress;
 use crate::time::Grid;
+use crate::wire::TopicFingerprint;
 
 /// How much input of a partition a state is rebuilt from: its newest records, and of these the ones of the last slots
 /// or seasons, whichever are longer, by the records' timestamps.
@@ -52,6 +53,8 @@ pub struct Rebuild {
     pub lost: u64,
     /// Whether it is enough for the most important parts of a state.
     pub is_enough: bool,
+    /// The last record before the position.
+    pub last: Option<TopicFingerprint>,
 }
 
 impl Reach {
@@ -80,8 +83,8 @@ impl Rebuild {
     ) -> Result<Self, BrokerError> {
         let oldest = broker.offsets(partition)?.start;
         let by_count = position.saturating_sub(reach.records).max(0);
-        let newest = newest_timestamp(broker, partition, oldest, position)?;
-        let since = |span: i64| match newest {
+        let newest = newest_records(broker, partition, oldest, position)?;
+        let since = |span: i64| match newest.timestamp {
             Some(newest) if newest > span => broker.offset_at(partition, newest - span),
             _ => Ok(oldest),
         };
@@ -90,7 +93,7 @@ impl Rebuild {
         let lost = if by_time > oldest { 0 } else { oldest.min(position) - by_count };
         let from = by_count.max(by_time).max(oldest).min(position);
         let is_enough = from == 0 || (from == by_time && by_time > oldest) || since(ENOUGH.span(spec))? > from;
-        Ok(Self { from, oldest, lost: u64::try_from(lost).unwrap_or(0), is_enough })
+        Ok(Self { from, oldest, lost: u64::try_from(lost).unwrap_or(0), is_enough, last: newest.last })
     }
 
     /// Puts a task that is to be served from `position` where its replay begins. The replay runs with the newest
@@ -169,44 +172,57 @@ pub fn report_missing(partition: &Partition, series: u64, what: &str) {
     );
 }
 
-/// The newest timestamp of the records just below `position`. `None` where there is none.
-fn newest_timestamp(
+/// The records just below a position.
+#[derive(Debug, Clone, Copy, Default)]
+struct NewestRecords {
+    /// Their newest timestamp.
+    timestamp: Option<i64>,
+    /// The last of them that has a timestamp.
+    last: Option<TopicFingerprint>,
+}
+
+/// The records just below `position`: as many as it takes to find one with a timestamp.
+fn newest_records(
     broker: &dyn Broker,
     partition: &Partition,
     oldest: i64,
     position: i64,
-) -> Result<Option<i64>, BrokerError> {
+) -> Result<NewestRecords, BrokerError> {
+    let mut found = NewestRecords::default();
     for offsets in SEARCHED_OFFSETS {
         let from = (position - offsets).max(oldest);
         if from >= position {
-            return Ok(None);
+            break;
         }
-        let found = newest_timestamp_from(broker, partition, from, position)?;
-        if found.is_some() || from == oldest {
-            return Ok(found);
+        found = newest_records_from(broker, partition, from, position)?;
+        if found.timestamp.is_some() || from == oldest {
+            break;
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
-fn newest_timestamp_from(
+fn newest_records_from(
     broker: &dyn Broker,
     partition: &Partition,
     from: i64,
     position: i64,
-) -> Result<Option<i64>, BrokerError> {
+) -> Result<NewestRecords, BrokerError> {
     let mut reader = broker.reader(partition, StartPosition::Offset(from))?;
-    let mut newest = None;
+    let mut found = NewestRecords::default();
     for _ in 0..MAX_READS {
         match reader.read(READ_WAIT, usize::try_from(position - from).unwrap_or(usize::MAX))? {
             Some(batch) => {
-                let before = batch.iter().filter(|record| record.offset < position);
-                newest = newest.max(before.filter_map(|record| record.timestamp).max());
+                for record in batch.iter().filter(|record| record.offset < position) {
+                    let Some(timestamp) = record.timestamp else { continue };
+                    found.timestamp = found.timestamp.max(Some(timestamp));
+                    found.last = Some(TopicFingerprint { offset: record.offset, timestamp });
+                }
                 if batch.next_offset().is_some_and(|next| next >= position) {
-                    return Ok(newest);
+                    return Ok(found);
                 }
             }
-            None if reader.has_reached(position)? => return Ok(newest),
+            None if reader.has_reached(position)? => return Ok(found),
             None => {}
         }
     }

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::group_position::GroupPosition;
-use super::partition::{AssignedPartition, RestoreInputs, SLICE_WAIT, SliceOutcome};
+use super::inputs::RestoreInputs;
+use super::partition::{AssignedPartition, SLICE_WAIT, SliceOutcome};
 use super::standby::Standby;
 use super::stats::RestoreStats;
 use crate::broker::{Broker, BrokerError, Member, Partition};

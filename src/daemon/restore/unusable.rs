@@ -47,8 +47,8 @@ impl UnusableState {
                 stream, topic = %partition.topic, partition = partition.number, unusable_records = counts.records,
                 error = counts.error.map(tracing::field::display),
                 discarded_parts = (!parts.is_empty()).then(|| tracing::field::display(parts.join(", "))),
-                "snapshots, or parts of them (with their number of series), cannot be used, perhaps since the settings \
-                 changed: the series are rebuilt from the input as far as it reaches back"
+                "snapshots cannot be used as they are, perhaps since the settings changed: series without them, or \
+                 without parts of them (with their number), are rebuilt from the input as far as it reaches back"
             );
         }
     }

@@ -61,7 +61,7 @@ pub fn commit(mut inputs: CommitInputs<'_>) -> Result<Written, BrokerError> {
         if let Some(task) = assigned.and_then(|assigned| assigned.tasks.iter_mut().find(|task| task.handle == handle)) {
             task.checkpoint = Some(checkpoint);
             task.checkpoint_at = inputs.now;
-            (task.stale_series, task.first_emit) = (None, None);
+            (task.stale_series, task.first_emit, task.first_fingerprint) = (None, None, None);
         }
     }
     Ok(Written { forecast_bytes, oversized: inputs.outbox.oversized })
@@ -175,10 +175,10 @@ impl CommitInputs<'_> {
             let age = self.now.saturating_sub(task.checkpoint_at);
             let old = age >= self.plan.checkpoint_interval / CHECKPOINTS_PER_INTERVAL;
             let id = self.engine.id(advance.task);
-            let topic_fingerprint = self.topic_fingerprint(id);
+            let known = task.checkpoint.as_ref().and_then(|checkpoint| checkpoint.topic_fingerprint);
+            let topic_fingerprint = self.topic_fingerprint(id).or(known).or(task.first_fingerprint);
             // Without a fingerprint a restart cannot tell whether the topic was recreated.
-            let fingerprinted = task.checkpoint.as_ref().is_some_and(|known| known.topic_fingerprint.is_some());
-            let first = task.checkpoint.is_none() || topic_fingerprint.is_some() && !fingerprinted;
+            let first = task.checkpoint.is_none() || topic_fingerprint.is_some() && known.is_none();
             if !(advance.checkpoint_due || old || first) {
                 continue;
             }

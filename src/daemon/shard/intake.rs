@@ -159,7 +159,7 @@ impl RecordReader<'_> {
                     rejection = Some(Rejection::duplicate(series));
                 }
             }
-            Acceptance::TimeAhead(ahead) => rejection = Some(Rejection::ahead(series, time, timestamp, &ahead)),
+            Acceptance::ImplausibleTime(ahead) => rejection = Some(Rejection::ahead(series, time, timestamp, &ahead)),
             Acceptance::SeriesLimit => {
                 rejection = Some(Rejection::series_limit(series, stream.engine.max_series));
             }

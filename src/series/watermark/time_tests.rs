@@ -6,7 +6,8 @@ use super::*;
 
 /// A slot every 10 ms; a gap of more than 3 slots resets.
 fn spec() -> SeriesSpec {
-    SeriesSpec { max_gap: 3, max_ahead: 20, max_step: 1_000, ..SeriesSpec::new(Grid::Regular { interval: 10 }) }
+    let any = SeriesSpec::new(Grid::Regular { interval: 10 });
+    SeriesSpec { max_gap: 3, max_ahead: 20, max_step: 1_000, max_outage: 1_000, ..any }
 }
 
 /// Places readings `(time, timestamp)` in order; returns the slots that close with each, and the placements.
@@ -49,10 +50,10 @@ fn a_reading_far_ahead_is_rejected_and_all_later_ones_are_accepted() {
         let mut readings = live(&good);
         readings.insert(26, wild);
         let (closed, placements) = run(&spec(), &readings);
-        let Placement::TimeAhead(ahead) = placements[26] else { panic!("{wild:?}: {placements:?}") };
+        let Placement::ImplausibleTime(ahead) = placements[26] else { panic!("{wild:?}: {placements:?}") };
         let of_record = wild.1 == Some(250);
         let limit = if of_record { 20 } else { 1_000 };
-        assert_eq!(ahead, TimeAhead { newest: Some(EventTime(250)), limit, of_record });
+        assert_eq!(ahead, ImplausibleTime { newest: Some(EventTime(250)), limit, of_record });
         assert_eq!(closed, run(&spec(), &live(&good)).0, "it leaves no trace");
         assert_eq!(placements.iter().filter(|placement| **placement == Placement::Accepted).count(), 50);
     }
@@ -66,6 +67,15 @@ fn gaps_and_backfills_are_no_wild_times() {
     assert_eq!(accepted(&spec(), &live(&[0, 10, 1_011, 20])), [true, true, false, true]);
     let any = SeriesSpec { max_ahead: i64::MAX, max_step: i64::MAX, ..spec() };
     assert_eq!(accepted(&any, &[(0, Some(0)), (9_999_999, Some(0)), (10, Some(0))]), [true, true, false]);
+}
+
+#[test]
+fn an_outage_costs_no_reading_where_the_timestamps_agree() {
+    let spec = SeriesSpec { max_outage: 100_000, ..spec() };
+    assert_eq!(accepted(&spec, &live(&[0, 10, 90_000, 90_010])), [true; 4]);
+    assert_eq!(accepted(&spec, &live(&[0, 10, 900_000, 20])), [true, true, false, true]);
+    let behind = |time| (time, Some(1_000_000));
+    assert_eq!(accepted(&spec, &[behind(0), behind(10), behind(90_000), behind(20)]), [true, true, false, true]);
 }
 
 #[test]

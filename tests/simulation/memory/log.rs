@@ -117,8 +117,8 @@ impl Log {
         self.records.retain(|record| record.offset >= start);
     }
 
-    /// Keeps the newest stable record of each key. Tombstones stay, as they do in Kafka for `delete.retention.ms` (a day
-    /// by default): a reader that has seen what they delete must see them, too.
+    /// Keeps the newest stable record of each key. Tombstones stay, as they do in Kafka for `delete.retention.ms` (a
+    /// day by default): a reader that has seen what they delete must see them, too.
     pub(super) fn compact(&mut self) {
         let stable = self.last_stable();
         let newest: BTreeMap<Option<Vec<u8>>, i64> =
