@@ -6,7 +6,7 @@
 //! Series whose snapshots have parts of other settings: [`CHANGED_SETTINGS`] says how much is read. Where the input
 //! holds much less, they go on with these parts empty.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use crate::broker::{Broker, BrokerError, Partition, StartPosition};
 use crate::daemon::{partition_task::PartitionTask, plan::Plan};
@@ -35,9 +35,11 @@ pub const CHANGED_SETTINGS: Reach = Reach { records: 5_000_000, slots: 2_000, se
 const ENOUGH: Reach = Reach { records: i64::MAX, slots: 500, seasons: 2, span: DAY };
 /// In milliseconds.
 const DAY: i64 = 24 * 3_600_000;
-/// How many offsets before the position are searched for a record with a timestamp, in turn. Markers and aborted
-/// records take offsets as well.
-const SEARCHED_OFFSETS: [i64; 4] = [1, 16, 256, 4_096];
+/// How many offsets before the position are searched for records with a timestamp, in turn. Markers and aborted records
+/// take offsets as well.
+const SEARCHED_OFFSETS: [i64; 3] = [16, 256, 4_096];
+/// The most records whose timestamps count.
+const NEWEST_RECORDS: usize = 16;
 /// How long one read of the search waits, and how often it reads before the restore is postponed: 5 s in all.
 const READ_WAIT: Duration = Duration::from_millis(20);
 const MAX_READS: usize = 250;
@@ -84,7 +86,8 @@ impl Rebuild {
         let oldest = broker.offsets(partition)?.start;
         let by_count = position.saturating_sub(reach.records).max(0);
         let newest = newest_records(broker, partition, oldest, position)?;
-        let since = |span: i64| match newest.timestamp {
+        let (last, newest) = (newest.last, newest.timestamp());
+        let since = |span: i64| match newest {
             Some(newest) if newest > span => broker.offset_at(partition, newest - span),
             _ => Ok(oldest),
         };
@@ -93,7 +96,7 @@ impl Rebuild {
         let lost = if by_time > oldest { 0 } else { oldest.min(position) - by_count };
         let from = by_count.max(by_time).max(oldest).min(position);
         let is_enough = from == 0 || (from == by_time && by_time > oldest) || since(ENOUGH.span(spec))? > from;
-        Ok(Self { from, oldest, lost: u64::try_from(lost).unwrap_or(0), is_enough, last: newest.last })
+        Ok(Self { from, oldest, lost: u64::try_from(lost).unwrap_or(0), is_enough, last })
     }
 
     /// Puts a task that is to be served from `position` where its replay begins. The replay runs with the newest
@@ -173,15 +176,24 @@ pub fn report_missing(partition: &Partition, series: u64, what: &str) {
 }
 
 /// The records just below a position.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct NewestRecords {
-    /// Their newest timestamp.
-    timestamp: Option<i64>,
+    /// The timestamps of the last [`NEWEST_RECORDS`] of them, in order of their offsets.
+    timestamps: VecDeque<i64>,
     /// The last of them that has a timestamp.
     last: Option<TopicFingerprint>,
 }
 
-/// The records just below `position`: as many as it takes to find one with a timestamp.
+impl NewestRecords {
+    /// The median of the timestamps, which a wild one among them does not move.
+    fn timestamp(mut self) -> Option<i64> {
+        let timestamps = self.timestamps.make_contiguous();
+        timestamps.sort_unstable();
+        timestamps.get(timestamps.len().checked_sub(1)? / 2).copied()
+    }
+}
+
+/// The records just below `position`: as many as it takes to find some with a timestamp.
 fn newest_records(
     broker: &dyn Broker,
     partition: &Partition,
@@ -195,7 +207,7 @@ fn newest_records(
             break;
         }
         found = newest_records_from(broker, partition, from, position)?;
-        if found.timestamp.is_some() || from == oldest {
+        if found.last.is_some() || from == oldest {
             break;
         }
     }
@@ -215,7 +227,10 @@ fn newest_records_from(
             Some(batch) => {
                 for record in batch.iter().filter(|record| record.offset < position) {
                     let Some(timestamp) = record.timestamp else { continue };
-                    found.timestamp = found.timestamp.max(Some(timestamp));
+                    if found.timestamps.len() == NEWEST_RECORDS {
+                        found.timestamps.pop_front();
+                    }
+                    found.timestamps.push_back(timestamp);
                     found.last = Some(TopicFingerprint { offset: record.offset, timestamp });
                 }
                 if batch.next_offset().is_some_and(|next| next >= position) {
