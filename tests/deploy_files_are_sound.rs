@@ -170,6 +170,9 @@ fn promtool_passes_the_rules_and_their_tests() {
     }
 }
 
+/// The value of a metric at a second.
+type ValueAt<'a> = &'a dyn Fn(i64) -> i64;
+
 /// A healthy stream whose interval is so many seconds, as Prometheus sees it every `step` seconds: readings come four
 /// times a slot, all series close their slots at once, errors and coverage differ from slot to slot, a few readings are
 /// late or refused, and a commit fails now and then.
@@ -183,7 +186,7 @@ fn healthy_stream(interval: i64, step: i64, samples: i64) -> String {
     let slots = |at: i64| at / interval;
     let readings = |at: i64| (4 * at / interval) * SERIES;
     let last = |at: i64, every: i64| at / every * every;
-    let metrics: [(&str, String, &dyn Fn(i64) -> i64); 20] = [
+    let metrics: [(&str, String, ValueAt<'_>); 20] = [
         ("foretide_stream_interval_seconds", labelled(""), &|_| interval),
         ("foretide_stream_allowed_lateness_seconds", labelled(""), &|_| interval / 2),
         ("foretide_last_observation_timestamp_seconds", labelled(""), &|at| last(at, (interval / 4).max(1))),

@@ -6,6 +6,9 @@ use super::tests::{MINUTE, spec};
 use super::*;
 use crate::time::{EventTime, Grid};
 
+/// The keys of series that ended, and why.
+type Ends = Vec<(String, EndReason)>;
+
 struct Fixture {
     engine: Engine,
     task: TaskHandle,
@@ -49,7 +52,7 @@ impl Fixture {
     }
 
     /// Ends the transaction. Returns the forecasts (series and slot), and the series that ended, in order.
-    fn commit(&mut self) -> (Vec<(String, i64)>, Vec<(String, EndReason)>) {
+    fn commit(&mut self) -> (Vec<(String, i64)>, Ends) {
         let transaction = self.engine.finish(0.0);
         let key = |row: &ForecastRow| (self.engine.key(self.task, row.series).to_owned(), row.slot);
         let forecasts = transaction.forecasts.iter().map(key).collect();

@@ -100,7 +100,11 @@ fn history_is_read_once_and_kept_up_to_date() {
         assert_eq!(found.challenger, expected.challenger, "keyed: {keyed}");
         assert_eq!(found.challenger_loss.to_bits(), expected.challenger_loss.to_bits());
         let nothing_new = Cell::new(0);
-        pieces.update_while(&|| Ok(nothing_new.set(nothing_new.get() + 1))).unwrap();
+        let count = || {
+            nothing_new.set(nothing_new.get() + 1);
+            Ok(())
+        };
+        pieces.update_while(&count).unwrap();
         assert_eq!(nothing_new.get(), 0, "what was read is not read again");
     }
 }

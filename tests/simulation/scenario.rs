@@ -56,7 +56,7 @@ pub fn prior(forecast: &ForecastSpec, version: u64) -> Option<Arc<StreamPrior>> 
         (0..200 * forecast.outputs()).map(|step| ((step * 7919) % 101) as f32 / 101.0 - 0.3 * wide as f32).collect();
     let prior = {
         let rows = || targets.chunks(forecast.outputs());
-        StreamPrior::pool(forecast, &[size], rows().len(), |visit| rows().for_each(|row| visit(row))).unwrap()
+        StreamPrior::pool(forecast, &[size], rows().len(), |visit| rows().for_each(visit)).unwrap()
     };
     serde_json::from_slice(&serde_json::to_vec(&prior).unwrap()).unwrap()
 }

@@ -97,7 +97,7 @@ impl Intake<'_> {
                 let chunk = next..(next + CHUNK_RECORDS).min(batch.len());
                 for task in &assigned.tasks {
                     let mut reader = RecordReader {
-                        engine: &mut **engine,
+                        engine,
                         task: task.handle,
                         stream: &plan.streams[task.stream],
                         decoder: &mut decoders[task.stream],
