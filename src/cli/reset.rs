@@ -97,11 +97,11 @@ fn selected(plan: &Plan, names: &[String]) -> Result<BTreeSet<usize>, Failure> {
 }
 
 fn describe(reset: &PartitionReset) -> String {
-    let PartitionReset { partition, before, read_from, emit_from, .. } = reset;
+    let PartitionReset { partition, before, start } = reset;
     let before = before.map_or("none".to_owned(), |before| before.to_string());
-    let learnt = match emit_from - read_from {
+    let learnt = match start.emit_from - start.read_from {
         0 => String::new(),
         records => format!(", after learning from the {records} offsets before it"),
     };
-    format!("{partition}: position {before}; forecasts again from offset {emit_from}{learnt}")
+    format!("{partition}: position {before}; forecasts again from offset {}{learnt}", start.emit_from)
 }

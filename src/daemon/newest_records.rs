@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::observation_scan::{ObservationScan, ScanVisitor, ScannedObservation};
 use super::plan::StreamPlan;
 use super::reading_order::ReadingOrder;
-use super::split_series::WATCHED_SERIES;
+use super::split_series::WatchedSeries;
 use crate::broker::{Broker, BrokerError, Partition, Record, StartPosition, stable_end};
 use crate::series::values_on_grid;
 use crate::time::Grid;
@@ -22,19 +22,12 @@ pub struct NewestRecords {
     pub readable: u64,
     /// The newest of those that cannot be read.
     pub refused: Option<RefusedRecord>,
-    /// Series that were found: the first [`WATCHED_SERIES`] of them.
+    /// Series that were found, as far as they are watched.
     pub series: usize,
     /// How many of these are in more than one partition.
     pub split: usize,
     /// One of those, and two of its partitions.
     pub split_example: Option<(String, [i32; 2])>,
-}
-
-/// Where a series was first found.
-struct Place {
-    partition: i32,
-    /// Whether it was found in another partition, too.
-    is_split: bool,
 }
 
 /// A record that cannot be read.
@@ -61,7 +54,7 @@ pub fn newest_records(
     order: &mut ReadingOrder,
 ) -> Result<NewestRecords, BrokerError> {
     let grid = stream.engine.series.grid;
-    let (found, places, newest) = (BTreeMap::new(), BTreeMap::new(), NewestRecords::default());
+    let (found, places, newest) = (BTreeMap::new(), WatchedSeries::default(), NewestRecords::default());
     let mut looked_at =
         LookedAt { grid, number: 0, judged_from: 0, series, found, places, order, newest, refused: None };
     for number in 0..broker.partitions(topic)?.unwrap_or(0) {
@@ -75,7 +68,7 @@ pub fn newest_records(
         looked_at.newest.refused = looked_at.newest.refused.or(refused);
     }
     let LookedAt { found, places, mut newest, .. } = looked_at;
-    newest.series = places.len();
+    newest.series = places.count();
     newest.values = found.into_values().map(values_on_grid).collect();
     Ok(newest)
 }
@@ -90,36 +83,19 @@ struct LookedAt<'a> {
     series: usize,
     /// By series: slots and values.
     found: BTreeMap<String, Vec<(i64, f64)>>,
-    /// By series.
-    places: BTreeMap<String, Place>,
+    places: WatchedSeries,
     order: &'a mut ReadingOrder,
     newest: NewestRecords,
     refused: Option<RefusedRecord>,
 }
 
-impl LookedAt<'_> {
-    /// Notes that a series is in this partition.
-    fn place(&mut self, series: &str) {
-        let room = self.places.len() < WATCHED_SERIES;
-        match self.places.get_mut(series) {
-            Some(place) if place.partition != self.number && !place.is_split => {
-                place.is_split = true;
-                self.newest.split += 1;
-                let example = || (series.to_owned(), [place.partition, self.number]);
-                self.newest.split_example.get_or_insert_with(example);
-            }
-            None if room => {
-                self.places.insert(series.to_owned(), Place { partition: self.number, is_split: false });
-            }
-            _ => {}
-        }
-    }
-}
-
 impl ScanVisitor<BrokerError> for LookedAt<'_> {
     fn observation(&mut self, ScannedObservation { series, reading }: &ScannedObservation<'_>) {
         self.order.observe(series, reading);
-        self.place(series);
+        if let Some(partitions) = self.places.observe(series, self.number) {
+            self.newest.split += 1;
+            self.newest.split_example.get_or_insert_with(|| ((*series).to_owned(), partitions));
+        }
         if self.found.contains_key(*series) || self.found.len() < self.series {
             self.found.entry((*series).to_owned()).or_default().push((self.grid.slot(reading.time), reading.value));
         }

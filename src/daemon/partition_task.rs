@@ -19,10 +19,8 @@ pub struct PartitionTask {
     pub checkpoint_at: u64,
     /// The input position of the checkpoint that was restored.
     pub checkpoint_position: Option<i64>,
-    /// Where its forecasts begin on a partition that the group has never read, until a commit has recorded it.
-    pub first_emit: Option<i64>,
-    /// The last record before that.
-    pub first_fingerprint: Option<TopicFingerprint>,
+    /// Where it begins on a partition that the group has never read, until a commit has recorded it.
+    pub first_start: Option<FirstStart>,
     /// Where the topic was deleted and recreated: the series of the earlier topic. The next commit deletes their
     /// snapshots and replaces the checkpoint.
     pub stale_series: Option<Vec<String>>,
@@ -39,8 +37,7 @@ impl PartitionTask {
             checkpoint: None,
             checkpoint_at: 0,
             checkpoint_position: None,
-            first_emit: None,
-            first_fingerprint: None,
+            first_start: None,
             stale_series: None,
             feed: None,
         }
@@ -50,6 +47,17 @@ impl PartitionTask {
     pub fn restored_position(&self, engine: &Engine) -> Option<i64> {
         engine.restored_position(self.handle).max(self.checkpoint_position)
     }
+}
+
+/// Where a stream begins in a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FirstStart {
+    /// The first offset that is read.
+    pub read_from: i64,
+    /// The first offset that is forecast; those before it are learnt from.
+    pub emit_from: i64,
+    /// The last record before that: by it a restart tells whether the topic was recreated, before anything is read.
+    pub topic_fingerprint: Option<TopicFingerprint>,
 }
 
 /// The partition that a task reads.

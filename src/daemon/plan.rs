@@ -2,7 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use crate::{engine::StreamSpec, settings::ForecastStart, train::TrainSpec, wire::DecodeSpec};
+use crate::{
+    engine::StreamSpec,
+    settings::{ForecastStart, Late},
+    train::TrainSpec,
+    wire::DecodeSpec,
+};
 
 /// What shards, trainer and lag monitor need of the configuration.
 #[derive(Debug, Clone)]
@@ -54,19 +59,10 @@ pub struct StreamPlan {
     pub future_covariates: Option<FutureCovariatesPlan>,
     /// The topic of the forecasts.
     pub forecasts_topic: String,
-    /// What becomes of late readings.
-    pub late: LatePolicy,
+    /// What becomes of late readings. They are counted in any case.
+    pub late: Late,
     /// How its network is trained, if it is.
     pub training: Option<TrainingPlan>,
-}
-
-/// What becomes of readings whose slot has closed. They are counted in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LatePolicy {
-    /// Their records are dead letters.
-    DeadLetter,
-    /// Nothing.
-    Drop,
 }
 
 /// Where the future covariates of a stream come from.

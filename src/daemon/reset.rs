@@ -7,14 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::partition_task::FirstStart;
 use super::plan::Plan;
-use super::restore::{FirstStart, commit_metadata};
+use super::restore::{commit_metadata, find_first_start};
 use crate::broker::{
     Broker, BrokerError, CommittedOffset, Partition, ProducerRecord, Publisher, Reader, StartPosition, stable_end,
 };
 use crate::settings::ForecastStart;
 use crate::snapshot::TaskProgress;
-use crate::wire::{Envelope, StateKey, StateKind, TaskCheckpoint, TopicFingerprint};
+use crate::wire::{Envelope, StateKey, StateKind, TaskCheckpoint};
 
 /// The most states that one transaction deletes.
 const DELETIONS: usize = 10_000;
@@ -65,12 +66,8 @@ pub struct PartitionReset {
     pub partition: Partition,
     /// The position of the group so far.
     pub before: Option<i64>,
-    /// The first offset that is read again.
-    pub read_from: i64,
-    /// The first offset that is forecast again; those before it are learnt from.
-    pub emit_from: i64,
-    /// The last record before that.
-    topic_fingerprint: Option<TopicFingerprint>,
+    /// Where its streams begin again.
+    pub start: FirstStart,
 }
 
 /// What a reset does.
@@ -108,15 +105,14 @@ impl Reset {
             let all: Vec<Partition> = (0..count).map(|number| Partition::new(topic, number)).collect();
             let before = broker.group_offsets(&plan.app, &all)?;
             for (partition, before) in all.into_iter().zip(before) {
-                let mut first: Option<FirstStart> = None;
-                for (stream, _) in plan.streams_of(topic) {
-                    let found = FirstStart::find(broker, &plan.streams[stream], from, &partition, wall)?;
-                    let read_from = first.map_or(found.read_from, |first| first.read_from.min(found.read_from));
-                    first = Some(FirstStart { read_from, ..found });
-                }
-                let Some(FirstStart { read_from, emit_from, topic_fingerprint }) = first else { continue };
+                let streams = plan.streams_of(topic).map(|(stream, _)| &plan.streams[stream]);
+                let starts: Vec<FirstStart> = streams
+                    .map(|stream| find_first_start(broker, stream, from, &partition, wall))
+                    .collect::<Result<_, _>>()?;
+                // They differ in how far back they learn.
+                let Some(start) = starts.into_iter().min_by_key(|start| start.read_from) else { continue };
                 let before = before.map(|committed| committed.offset);
-                partitions.push(PartitionReset { partition, before, read_from, emit_from, topic_fingerprint });
+                partitions.push(PartitionReset { partition, before, start });
             }
         }
         let mut reset = Self { streams: streams.clone(), partitions, deleted: BTreeMap::new() };
@@ -177,26 +173,22 @@ impl Reset {
         }
         let mut checkpoints = Vec::new();
         let mut positions = Vec::new();
-        for reset in &self.partitions {
-            let (topic, number) = (&*reset.partition.topic, reset.partition.number);
+        for PartitionReset { partition, start, .. } in &self.partitions {
+            let FirstStart { read_from, emit_from, topic_fingerprint } = *start;
+            let (topic, number) = (&*partition.topic, partition.number);
             for (stream, name) in plan.streams_of(topic) {
-                let progress = TaskProgress {
-                    replay_from: reset.read_from,
-                    emit_from: reset.emit_from,
-                    ..TaskProgress::default()
-                };
+                let progress = TaskProgress { replay_from: read_from, emit_from, ..TaskProgress::default() };
                 let fingerprint = plan.streams[stream].engine.network.fingerprint();
-                let topic_fingerprint = reset.topic_fingerprint;
                 let checkpoint = TaskCheckpoint { progress, fingerprint, topic_fingerprint, series: Some(0) };
                 let body = checkpoint.to_bytes().map_err(|error| ResetError::Checkpoint(error.to_string()))?;
                 let (mut key, mut payload) = (String::new(), Vec::new());
                 StateKey::write_task(&mut key, &name, topic, number);
-                Envelope::new(StateKind::Task, reset.read_from, &body).encode(&mut payload);
+                Envelope::new(StateKind::Task, read_from, &body).encode(&mut payload);
                 checkpoints.push((number % plan.state_partitions, key.into_bytes(), Some(payload)));
             }
             let partitions = self.partitions.iter().filter(|other| *other.partition.topic == *topic).count();
             let metadata = commit_metadata(i32::try_from(partitions).unwrap_or(i32::MAX));
-            positions.push((reset.partition.clone(), CommittedOffset { offset: reset.read_from, metadata }));
+            positions.push((partition.clone(), CommittedOffset { offset: read_from, metadata }));
         }
         publish(&mut *publisher, plan, &checkpoints, &positions)
     }

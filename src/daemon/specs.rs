@@ -6,13 +6,13 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::tz::TimeZone;
 
-use super::plan::{FutureCovariatesPlan, LatePolicy, Plan, StreamPlan, TrainingPlan};
+use super::plan::{FutureCovariatesPlan, Plan, StreamPlan, TrainingPlan};
 use crate::engine::{StreamSpec, WhenFull};
 use crate::forecast::{AnomalyThresholds, ForecastSpec, ForecastSpecError};
 use crate::nn::{self, NetworkSpec};
 use crate::series::{self, Calendar, ExtraFeatures, FEATURES, Holidays, SeriesSpec};
 use crate::settings::{
-    self, Aggregation, Auto, Device, Format, Interval, Key, Late, Millis, Settings, Strategy, Stream, Time, TimeFormat,
+    self, Aggregation, Auto, Device, Format, Interval, Key, Millis, Settings, Strategy, Stream, Time, TimeFormat,
     Training,
 };
 use crate::time::Grid;
@@ -112,10 +112,7 @@ fn stream_plan(settings: &Settings, stream: &Stream) -> Result<StreamPlan, SpecE
         topics: stream.topics.clone(),
         start: stream.start,
         forecasts_topic: settings.forecasts_topic(stream),
-        late: match stream.late {
-            Late::DeadLetter => LatePolicy::DeadLetter,
-            Late::Drop => LatePolicy::Drop,
-        },
+        late: stream.late,
         training: stream.training.enabled.then(|| training_plan(stream)),
     })
 }

@@ -20,8 +20,12 @@ static LIMIT: LogLimit = LogLimit::growing();
 /// Where some series of each stream and topic are read. Shared by all shards.
 #[derive(Debug, Default)]
 pub struct SplitSeries {
-    watched: Mutex<BTreeMap<(String, String), HashMap<String, Place>>>,
+    watched: Mutex<BTreeMap<(String, String), WatchedSeries>>,
 }
+
+/// Where some series of one stream and topic are read: the first [`WATCHED_SERIES`] of them.
+#[derive(Debug, Default)]
+pub struct WatchedSeries(HashMap<String, Place>);
 
 /// Where a series is read.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +33,29 @@ struct Place {
     partition: i32,
     /// Whether it was seen in another partition, too.
     is_split: bool,
+}
+
+impl WatchedSeries {
+    /// How many series are watched.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Notes that a series is read from a partition. Returns the first two of its partitions, in order, when it is
+    /// first seen in another one.
+    pub fn observe(&mut self, series: &str, partition: i32) -> Option<[i32; 2]> {
+        let Some(place) = self.0.get_mut(series) else {
+            if self.count() < WATCHED_SERIES {
+                self.0.insert(series.to_owned(), Place { partition, is_split: false });
+            }
+            return None;
+        };
+        if place.partition == partition || place.is_split {
+            return None;
+        }
+        place.is_split = true;
+        Some([place.partition.min(partition), place.partition.max(partition)])
+    }
 }
 
 impl SplitSeries {
@@ -43,22 +70,11 @@ impl SplitSeries {
     ) {
         let (name, topic): (&str, &str) = (&stream.engine.name, &partition.topic);
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let places = watched.entry((name.to_owned(), topic.to_owned())).or_default();
+        let watched = watched.entry((name.to_owned(), topic.to_owned())).or_default();
         for series in series {
-            let full = places.len() >= WATCHED_SERIES;
-            let Some(place) = places.get_mut(series) else {
-                if !full {
-                    places.insert(series.to_owned(), Place { partition: partition.number, is_split: false });
-                }
-                continue;
-            };
-            if place.partition == partition.number || place.is_split {
-                continue;
-            }
-            place.is_split = true;
+            let Some([low, high]) = watched.observe(series, partition.number) else { continue };
             metrics::SPLIT_SERIES.counter(&[("stream", name), ("topic", topic)]).increment(1);
             if let Some(LeftOut(left_out)) = LIMIT.admit(&format!("{name}/{topic}"), now) {
-                let [low, high] = [place.partition.min(partition.number), place.partition.max(partition.number)];
                 tracing::warn!(
                     stream = name,
                     topic,
@@ -98,7 +114,7 @@ mod tests {
         let keys: Vec<String> = (0..10_000).map(|number| format!("s{number}")).collect();
         let splits = || {
             let watched = split.watched.lock().unwrap();
-            let places = &watched[&("s".to_owned(), "in".to_owned())];
+            let WatchedSeries(places) = &watched[&("s".to_owned(), "in".to_owned())];
             (places.len(), places.values().filter(|place| place.is_split).count())
         };
         split.observe(stream, &Partition::new("in", 0), keys.iter().map(String::as_str), 0);

@@ -13,10 +13,11 @@ use foretide::{
     daemon::{
         forecasts::ForecastWriter,
         future_covariates::{FutureCovariateDecoder, KeyedFutureValues},
-        plan::{LatePolicy, StreamPlan},
+        plan::StreamPlan,
     },
     engine::{Acceptance, EndReason, Engine, Observation, ServedWeights, TaskHandle, TaskId},
     nn::{Network, Weights},
+    settings::Late,
     snapshot::TaskProgress,
     wire::{Decoder, Envelope, Rejection, StateKey, TaskCheckpoint, dead_letter},
 };
@@ -257,7 +258,7 @@ fn accept(
     let mut deliver = |series: &str, time, value, covariates: &[f64]| match engine
         .accept(task, &Observation { offset, series, time, timestamp, value, covariates })
     {
-        Acceptance::Late { by } if stream.late == LatePolicy::DeadLetter => {
+        Acceptance::Late { by } if stream.late == Late::DeadLetter => {
             rejection = Some(Rejection::late(series, by));
         }
         Acceptance::Duplicate { is_first: true } => rejection = Some(Rejection::duplicate(series)),

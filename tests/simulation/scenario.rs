@@ -8,12 +8,12 @@ use rand_pcg::Pcg64Mcg;
 use crate::memory::{Fault, MemoryCluster, Operation};
 use foretide::{
     broker::{Broker, TopicSpec},
-    daemon::plan::{FutureCovariatesPlan, LatePolicy, Plan, StreamPlan},
+    daemon::plan::{FutureCovariatesPlan, Plan, StreamPlan},
     engine::{StreamSpec, WhenFull},
     forecast::{ForecastSpec, StreamPrior},
     nn::{CellKind, NetworkSpec, Strategy},
     series::{Aggregation, Calendar, ExtraFeatures, FEATURES, FutureCovariateSpec, ScaleEstimate, SeriesSpec, Target},
-    settings::{ForecastStart, Millis},
+    settings::{ForecastStart, Late, Millis},
     time::{EventTime, Grid},
     wire::{DecodeSpec, Format, KeySource, TimeFormat, TimeSource},
 };
@@ -152,7 +152,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
             topics: vec![INPUT.into()],
             start: ForecastStart::Earliest,
             forecasts_topic: FORECASTS.into(),
-            late: *[LatePolicy::DeadLetter, LatePolicy::DeadLetter, LatePolicy::Drop].choose(random).unwrap(),
+            late: *[Late::DeadLetter, Late::DeadLetter, Late::Drop].choose(random).unwrap(),
             training: None,
         }],
         state_topic: STATE.into(),

@@ -19,10 +19,6 @@ use super::{
     scenario::{COVARIATES, GROUP, INPUT, MINUTE},
 };
 
-fn forecasts(fixture: &Fixture) -> usize {
-    Output::committed(&fixture.cluster).forecasts.values().map(Vec::len).sum()
-}
-
 /// The output of one engine that begins its forecasts where the recorded starts say.
 fn reference(fixture: &Fixture) -> (Output, Changes) {
     let changes = Changes { starts: fixture.starts(), ..Changes::default() };
@@ -88,7 +84,7 @@ fn a_start_is_recorded_before_any_input_comes() {
     fixture.cluster.expire("first");
     fixture.append(0..20);
     fixture.run_once("second", false);
-    assert!(forecasts(&fixture) > 0);
+    assert!(fixture.forecasts() > 0);
 }
 
 /// A partition that is added to a topic is new to everybody: it is forecast from its oldest record, also where the
@@ -101,7 +97,7 @@ fn an_added_partition_is_forecast_from_its_oldest_record() {
     let (mut shard, _) = fixture.join("first");
     fixture.settle(&mut [&mut shard]);
     shard.leave().unwrap();
-    assert_eq!(forecasts(&fixture), 0);
+    assert_eq!(fixture.forecasts(), 0);
     for topic in [COVARIATES, INPUT] {
         fixture.cluster.add_partitions(topic, before + 2).unwrap();
     }
@@ -151,7 +147,7 @@ fn a_position_that_is_set_forward_by_hand_skips_and_learns() {
     let fixture = Fixture::new(|plan| plan.checkpoint_interval = 0);
     fixture.append(0..40);
     fixture.run_once("first", false);
-    let before = forecasts(&fixture);
+    let before = fixture.forecasts();
     fixture.append(40..60);
     for number in 0..fixture.partitions() {
         let partition = Partition::new(INPUT, number);
@@ -160,7 +156,7 @@ fn a_position_that_is_set_forward_by_hand_skips_and_learns() {
     }
     let (mut shard, _) = fixture.join("second");
     fixture.settle(&mut [&mut shard]);
-    assert_eq!(forecasts(&fixture), before);
+    assert_eq!(fixture.forecasts(), before);
     assert_eq!(shard.poll().unwrap(), PollOutcome::Idle);
     fixture.append(60..70);
     fixture.settle(&mut [&mut shard]);

@@ -8,16 +8,14 @@ use std::time::Duration;
 use rdkafka::consumer::Consumer;
 use rdkafka::topic_partition_list::Offset;
 
-use super::contexts::ConsumerCallbacks;
 use super::deadline::monotonic_micros;
-use super::error_recovery;
 use super::member::KafkaMember;
 use super::metadata::MetadataClient;
 use super::offset_query;
 use super::options::KafkaOptions;
 use super::producer::{KafkaPublisher, TransactionalProducer};
 use super::reader::KafkaReader;
-use super::reader_pool::{ReaderClient, ReaderPool};
+use super::reader_pool::ReaderPool;
 use crate::broker::client::{
     Broker, CommittedOffset, Isolation, Member, OffsetRange, Publisher, Reader, StartPosition, TopicSettings, TopicSpec,
 };
@@ -131,8 +129,7 @@ impl Broker for KafkaBroker {
             return Ok(Vec::new());
         }
         let operation = format!("reading the offsets of group {group}");
-        let created = self.options.group_query(group).create_with_context(ConsumerCallbacks::default());
-        let client: ReaderClient = created.map_err(|error| error_recovery::broker_error(&operation, &error))?;
+        let client = offset_query::group_client(&self.options, group, &operation)?;
         offset_query::committed(&client, partitions, self.options.request_timeout)
             .map_err(|error| client.context().last_error.explain(&operation, &error))
     }

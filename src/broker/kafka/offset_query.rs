@@ -6,15 +6,17 @@
 
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 
 use super::contexts::ConsumerCallbacks;
 use super::convert;
 use super::error_recovery;
+use super::options::KafkaOptions;
 use super::reader_pool::ReaderClient;
 use crate::broker::client::CommittedOffset;
+use crate::broker::errors::BrokerError;
 use crate::broker::records::Partition;
 
 /// Offsets of partitions, in order; `None` where no record is as young as the timestamp `at`.
@@ -50,10 +52,16 @@ pub(super) fn ends(client: &ReaderClient, partitions: &[Partition], timeout: Dur
     offsets.into_iter().collect::<Option<Vec<i64>>>().ok_or(missing)
 }
 
+/// A client that asks for the offsets of a group, or sets them, and is no member of it. `operation` is for messages.
+pub(super) fn group_client(options: &KafkaOptions, group: &str, operation: &str) -> Result<ReaderClient, BrokerError> {
+    let created = options.group_query(group).create_with_context(ConsumerCallbacks::default());
+    created.map_err(|error| error_recovery::broker_error(operation, &error))
+}
+
 /// The committed positions of the group of `client`, in order. A client that reads committed records waits for
 /// transactions that may still change them.
 pub(super) fn committed(
-    client: &BaseConsumer<ConsumerCallbacks>,
+    client: &ReaderClient,
     partitions: &[Partition],
     timeout: Duration,
 ) -> Result<Vec<Option<CommittedOffset>>, KafkaError> {

@@ -3,16 +3,17 @@
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
+use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::contexts::{ConsumerCallbacks, ProducerCallbacks};
+use super::contexts::ProducerCallbacks;
 use super::convert::offset_list;
 use super::deadline::Deadline;
 use super::error_recovery::{self, RecoveryAction};
+use super::offset_query;
 use super::options::KafkaOptions;
 use crate::broker::client::{CommittedOffset, Publisher};
 use crate::broker::errors::{BrokerError, Result};
@@ -291,10 +292,8 @@ impl KafkaPublisher {
     /// How somebody who is no member commits positions of a group.
     fn outsider(&self, group: &str) -> Result<Arc<ConsumerGroupMetadata>> {
         let operation = format!("setting positions of group {group}");
-        let created = self.options.group_query(group).create_with_context(ConsumerCallbacks::default());
-        let consumer: BaseConsumer<ConsumerCallbacks> =
-            created.map_err(|error| error_recovery::broker_error(&operation, &error))?;
-        let metadata = consumer.group_metadata().map(Arc::new);
+        let client = offset_query::group_client(&self.options, group, &operation)?;
+        let metadata = client.group_metadata().map(Arc::new);
         metadata.ok_or_else(|| BrokerError::Fatal(format!("{operation}: the client has no group metadata")))
     }
 }

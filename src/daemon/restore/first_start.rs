@@ -8,52 +8,38 @@ use super::inputs::RestoreInputs;
 use super::rebuild::{MISSING_STATE, Rebuild};
 use crate::broker::{Broker, BrokerError, Partition, stable_end};
 use crate::daemon::forecasts::forecast_bytes;
-use crate::daemon::partition_task::PartitionTask;
+use crate::daemon::partition_task::{FirstStart, PartitionTask};
 use crate::daemon::plan::StreamPlan;
 use crate::settings::ForecastStart;
-use crate::wire::TopicFingerprint;
 
 /// Bytes of the forecasts that `start = "auto"` writes of a topic's past, about.
 const AUTO_BYTES: u64 = 32 << 20;
 
-/// Where a stream begins in a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FirstStart {
-    /// The first offset that is read.
-    pub read_from: i64,
-    /// The first offset that is forecast.
-    pub emit_from: i64,
-    /// The last record before that: by it a restart tells whether the topic was recreated, before anything is read.
-    pub topic_fingerprint: Option<TopicFingerprint>,
-}
-
-impl FirstStart {
-    /// Applies `start` to a partition. `wall` is the present time in milliseconds since the Unix epoch.
-    ///
-    /// # Errors
-    /// The broker's.
-    pub fn find(
-        broker: &dyn Broker,
-        stream: &StreamPlan,
-        start: ForecastStart,
-        partition: &Partition,
-        wall: i64,
-    ) -> Result<Self, BrokerError> {
-        let oldest = broker.offsets(partition)?.start;
-        let emit_from = match start {
-            ForecastStart::Earliest => oldest,
-            ForecastStart::Latest => stable_end(broker, partition)?,
-            ForecastStart::At(time) => broker.offset_at(partition, time.0)?,
-            ForecastStart::Back(duration) => broker.offset_at(partition, wall.saturating_sub(duration.0))?,
-            ForecastStart::Auto => {
-                let partitions = broker.partitions(&partition.topic)?.unwrap_or(1);
-                stable_end(broker, partition)? - auto_records(stream, partitions)
-            }
-        };
-        let emit_from = emit_from.max(oldest);
-        let rebuild = Rebuild::find(broker, partition, &stream.engine.series, emit_from, MISSING_STATE)?;
-        Ok(Self { read_from: rebuild.from, emit_from, topic_fingerprint: rebuild.last })
-    }
+/// Applies `start` to a partition. `wall` is the present time in milliseconds since the Unix epoch.
+///
+/// # Errors
+/// The broker's.
+pub fn find(
+    broker: &dyn Broker,
+    stream: &StreamPlan,
+    start: ForecastStart,
+    partition: &Partition,
+    wall: i64,
+) -> Result<FirstStart, BrokerError> {
+    let oldest = broker.offsets(partition)?.start;
+    let emit_from = match start {
+        ForecastStart::Earliest => oldest,
+        ForecastStart::Latest => stable_end(broker, partition)?,
+        ForecastStart::At(time) => broker.offset_at(partition, time.0)?,
+        ForecastStart::Back(duration) => broker.offset_at(partition, wall.saturating_sub(duration.0))?,
+        ForecastStart::Auto => {
+            let partitions = broker.partitions(&partition.topic)?.unwrap_or(1);
+            stable_end(broker, partition)? - auto_records(stream, partitions)
+        }
+    };
+    let emit_from = emit_from.max(oldest);
+    let rebuild = Rebuild::find(broker, partition, &stream.engine.series, emit_from, MISSING_STATE)?;
+    Ok(FirstStart { read_from: rebuild.from, emit_from, topic_fingerprint: rebuild.last })
 }
 
 /// Decides where the tasks of a partition that the group has never read begin to forecast. Returns where reading
@@ -66,19 +52,18 @@ pub fn begin(
     partition: &Partition,
     tasks: &mut [PartitionTask],
 ) -> Result<i64, BrokerError> {
-    let mut read_from = None;
     for task in &mut *tasks {
         let stream = &inputs.plan.streams[task.stream];
-        let first = FirstStart::find(inputs.broker, stream, stream.start, partition, inputs.wall)?;
-        (task.first_emit, task.first_fingerprint) = (Some(first.emit_from), first.topic_fingerprint);
-        read_from = Some(read_from.unwrap_or(i64::MAX).min(first.read_from));
+        task.first_start = Some(find(inputs.broker, stream, stream.start, partition, inputs.wall)?);
     }
-    let read_from = read_from.unwrap_or(0);
+    let starts = tasks.iter().filter_map(|task| task.first_start);
+    let read_from = starts.map(|start| start.read_from).min().unwrap_or(0);
     for task in tasks {
         let stream = &inputs.plan.streams[task.stream];
         tracing::info!(
             app = inputs.plan.app, stream = %stream.engine.name, topic = %partition.topic,
-            partition = partition.number, start = %stream.start, emit_from = task.first_emit, read_from,
+            partition = partition.number, start = %stream.start,
+            emit_from = task.first_start.map(|start| start.emit_from), read_from,
             "this app has not read the partition before; what is older than emit_from is learnt from and not forecast"
         );
     }

@@ -38,7 +38,7 @@ mod standby;
 mod stats;
 mod unusable;
 
-pub use first_start::FirstStart;
+pub use first_start::find as find_first_start;
 pub use group_position::{commit_metadata, group_positions};
 pub use inputs::RestoreInputs;
 pub use partition::AssignedPartition;

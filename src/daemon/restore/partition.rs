@@ -141,7 +141,7 @@ impl AssignedPartition {
     /// Whether a commit is due even without input: it deletes state that must not come back, or records where forecasts
     /// begin.
     pub fn awaits_commit(&self) -> bool {
-        self.running() && self.tasks.iter().any(|task| task.stale_series.is_some() || task.first_emit.is_some())
+        self.running() && self.tasks.iter().any(|task| task.stale_series.is_some() || task.first_start.is_some())
     }
 
     /// Whether its restore has begun and is not done.
@@ -189,7 +189,7 @@ impl AssignedPartition {
     /// Suspends a partition that is served, between two transactions. It is restored to where it stands.
     pub fn suspend_serving(&mut self, engine: &mut Engine, until: u64) {
         // A start that no commit has recorded is decided again.
-        if let Some(task) = self.tasks.first().filter(|task| task.first_emit.is_none()) {
+        if let Some(task) = self.tasks.first().filter(|task| task.first_start.is_none()) {
             self.group.committed = Some(engine.position(task.handle));
             self.group.set_by_hand = false;
         }
@@ -208,7 +208,7 @@ impl AssignedPartition {
             task.checkpoint = None;
             task.checkpoint_position = None;
             task.feed = None;
-            (task.stale_series, task.first_emit, task.first_fingerprint) = (None, None, None);
+            (task.stale_series, task.first_start) = (None, None);
         }
         (self.stats, self.holes) = (RestoreStats::default(), 0);
         self.unusable.clear();
@@ -375,22 +375,24 @@ impl AssignedPartition {
                 let watermarks = &mut progress.watermarks;
                 task.feed = Some(FutureCovariateFeed::open(inputs.broker, stream, plan, &self.partition, watermarks)?);
             }
-            if let Some(emit_from) = task.first_emit {
-                (progress.replay_from, progress.emit_from) = (self.serve_from, emit_from);
+            if let Some(start) = task.first_start {
+                (progress.replay_from, progress.emit_from) = (self.serve_from, start.emit_from);
                 engine.resume(task.handle, &progress);
             } else if task.checkpoint.is_some() {
                 let partial = engine.partial_series(task.handle);
                 if self.incomplete || partial > 0 {
                     let reach = if self.incomplete { MISSING_STATE } else { CHANGED_SETTINGS };
-                    let spec = &stream.engine.series;
-                    let rebuild = Rebuild::find(inputs.broker, &self.partition, spec, self.serve_from, reach)?;
+                    let (broker, partition, spec) = (inputs.broker, &self.partition, &stream.engine.series);
+                    let rebuild = Rebuild::find(broker, partition, spec, self.serve_from, reach)?;
+                    let rebuilds_partial = partial > 0 && rebuild.is_enough(broker, partition, spec)?;
                     if partial > 0 {
-                        rebuild::report_partial(engine.id(task.handle), partial, &rebuild, self.serve_from);
+                        let id = engine.id(task.handle);
+                        rebuild::report_partial(id, partial, &rebuild, self.serve_from, rebuilds_partial);
                     }
-                    if !rebuild.is_enough {
+                    if !rebuilds_partial {
                         engine.keep_partial_series(task.handle);
                     }
-                    if self.incomplete || rebuild.is_enough {
+                    if self.incomplete || rebuilds_partial {
                         // Series that were restored skip what they contain.
                         progress.extend_back(rebuild.from);
                         if self.incomplete {

@@ -53,10 +53,12 @@ pub struct Rebuild {
     pub oldest: i64,
     /// Offsets that are wanted and that retention has deleted.
     pub lost: u64,
-    /// Whether it is enough for the most important parts of a state.
-    pub is_enough: bool,
     /// The last record before the position.
     pub last: Option<TopicFingerprint>,
+    /// Whether the time, and not what the input holds, is the limit.
+    is_limited_by_time: bool,
+    /// The time up to which the input was read, by the records' timestamps.
+    newest: Option<i64>,
 }
 
 impl Reach {
@@ -85,18 +87,31 @@ impl Rebuild {
     ) -> Result<Self, BrokerError> {
         let oldest = broker.offsets(partition)?.start;
         let by_count = position.saturating_sub(reach.records).max(0);
-        let newest = newest_records(broker, partition, oldest, position)?;
-        let (last, newest) = (newest.last, newest.timestamp());
-        let since = |span: i64| match newest {
-            Some(newest) if newest > span => broker.offset_at(partition, newest - span),
-            _ => Ok(oldest),
-        };
-        let by_time = since(reach.span(spec))?;
+        let records = newest_records(broker, partition, oldest, position)?;
+        let (last, newest) = (records.back().copied(), median_timestamp(&records));
+        let by_time = offset_since(broker, partition, newest, reach.span(spec))?.unwrap_or(oldest);
         // Where an older record exists than the time asks for, the time and not retention is the limit.
         let lost = if by_time > oldest { 0 } else { oldest.min(position) - by_count };
         let from = by_count.max(by_time).max(oldest).min(position);
-        let is_enough = from == 0 || (from == by_time && by_time > oldest) || since(ENOUGH.span(spec))? > from;
-        Ok(Self { from, oldest, lost: u64::try_from(lost).unwrap_or(0), is_enough, last })
+        let is_limited_by_time = from == by_time && by_time > oldest;
+        Ok(Self { from, oldest, lost: u64::try_from(lost).unwrap_or(0), last, is_limited_by_time, newest })
+    }
+
+    /// Whether it is enough for the most important parts of a state.
+    ///
+    /// # Errors
+    /// The broker's.
+    pub fn is_enough(
+        &self,
+        broker: &dyn Broker,
+        partition: &Partition,
+        spec: &SeriesSpec,
+    ) -> Result<bool, BrokerError> {
+        if self.from == 0 || self.is_limited_by_time {
+            return Ok(true);
+        }
+        let enough_from = offset_since(broker, partition, self.newest, ENOUGH.span(spec))?;
+        Ok(enough_from.unwrap_or(self.oldest) > self.from)
     }
 
     /// Puts a task that is to be served from `position` where its replay begins. The replay runs with the newest
@@ -138,11 +153,11 @@ impl Rebuild {
     }
 }
 
-/// Logs what becomes of series whose snapshots lack parts.
-pub fn report_partial(task: &TaskId, series: usize, rebuild: &Rebuild, position: i64) {
+/// Logs what becomes of series whose snapshots lack parts: whether they are rebuilt.
+pub fn report_partial(task: &TaskId, series: usize, rebuild: &Rebuild, position: i64, rebuilt: bool) {
     let TaskId { stream, topic, partition } = task;
-    let Rebuild { from, oldest, is_enough, .. } = *rebuild;
-    if is_enough {
+    let Rebuild { from, oldest, .. } = *rebuild;
+    if rebuilt {
         tracing::info!(
             %stream, %topic, partition, series, offset = position, from, records = position - from,
             "rebuilding series whose snapshots were written under other settings from the input; the partition is \
@@ -175,39 +190,40 @@ pub fn report_missing(partition: &Partition, series: u64, what: &str) {
     );
 }
 
-/// The records just below a position.
-#[derive(Debug, Default)]
-struct NewestRecords {
-    /// The timestamps of the last [`NEWEST_RECORDS`] of them, in order of their offsets.
-    timestamps: VecDeque<i64>,
-    /// The last of them that has a timestamp.
-    last: Option<TopicFingerprint>,
+/// The offset of the first record of the last `span` milliseconds before `newest`; `None` where that time is unknown,
+/// or before 1970.
+fn offset_since(
+    broker: &dyn Broker,
+    partition: &Partition,
+    newest: Option<i64>,
+    span: i64,
+) -> Result<Option<i64>, BrokerError> {
+    newest.filter(|newest| *newest > span).map(|newest| broker.offset_at(partition, newest - span)).transpose()
 }
 
-impl NewestRecords {
-    /// The median of the timestamps, which a wild one among them does not move.
-    fn timestamp(mut self) -> Option<i64> {
-        let timestamps = self.timestamps.make_contiguous();
-        timestamps.sort_unstable();
-        timestamps.get(timestamps.len().checked_sub(1)? / 2).copied()
-    }
+/// The median of the records' timestamps, which a wild one among them does not move.
+fn median_timestamp(records: &VecDeque<TopicFingerprint>) -> Option<i64> {
+    let mut timestamps: Vec<i64> = records.iter().map(|record| record.timestamp).collect();
+    timestamps.sort_unstable();
+    timestamps.get(timestamps.len().checked_sub(1)? / 2).copied()
 }
 
-/// The records just below `position`: as many as it takes to find some with a timestamp.
+/// The last [`NEWEST_RECORDS`] records with a timestamp below `position`, in order of their offsets, from as far back
+/// as it takes to find some.
 fn newest_records(
     broker: &dyn Broker,
     partition: &Partition,
     oldest: i64,
     position: i64,
-) -> Result<NewestRecords, BrokerError> {
-    let mut found = NewestRecords::default();
+) -> Result<VecDeque<TopicFingerprint>, BrokerError> {
+    let mut found = VecDeque::new();
     for offsets in SEARCHED_OFFSETS {
         let from = (position - offsets).max(oldest);
         if from >= position {
             break;
         }
         found = newest_records_from(broker, partition, from, position)?;
-        if found.last.is_some() || from == oldest {
+        if !found.is_empty() || from == oldest {
             break;
         }
     }
@@ -219,19 +235,18 @@ fn newest_records_from(
     partition: &Partition,
     from: i64,
     position: i64,
-) -> Result<NewestRecords, BrokerError> {
+) -> Result<VecDeque<TopicFingerprint>, BrokerError> {
     let mut reader = broker.reader(partition, StartPosition::Offset(from))?;
-    let mut found = NewestRecords::default();
+    let mut found = VecDeque::new();
     for _ in 0..MAX_READS {
         match reader.read(READ_WAIT, usize::try_from(position - from).unwrap_or(usize::MAX))? {
             Some(batch) => {
                 for record in batch.iter().filter(|record| record.offset < position) {
                     let Some(timestamp) = record.timestamp else { continue };
-                    if found.timestamps.len() == NEWEST_RECORDS {
-                        found.timestamps.pop_front();
+                    if found.len() == NEWEST_RECORDS {
+                        found.pop_front();
                     }
-                    found.timestamps.push_back(timestamp);
-                    found.last = Some(TopicFingerprint { offset: record.offset, timestamp });
+                    found.push_back(TopicFingerprint { offset: record.offset, timestamp });
                 }
                 if batch.next_offset().is_some_and(|next| next >= position) {
                     return Ok(found);

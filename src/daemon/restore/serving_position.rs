@@ -65,7 +65,7 @@ impl ServingPosition {
             return Ok(Self::Unsure);
         }
         match (committed, furthest) {
-            (Some(committed), Some(_)) if evidence.restored.is_some_and(|restored| committed < restored) => {
+            (Some(committed), _) if evidence.restored.is_some_and(|restored| committed < restored) => {
                 tracing::warn!(
                     %topic, partition = number, offset = committed, state = evidence.restored,
                     "the group's position was set back by hand: series begin anew, learn from older input, and all \

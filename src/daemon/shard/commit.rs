@@ -61,7 +61,7 @@ pub fn commit(mut inputs: CommitInputs<'_>) -> Result<Written, BrokerError> {
         if let Some(task) = assigned.and_then(|assigned| assigned.tasks.iter_mut().find(|task| task.handle == handle)) {
             task.checkpoint = Some(checkpoint);
             task.checkpoint_at = inputs.now;
-            (task.stale_series, task.first_emit, task.first_fingerprint) = (None, None, None);
+            (task.stale_series, task.first_start) = (None, None);
         }
     }
     Ok(Written { forecast_bytes, oversized: inputs.outbox.oversized })
@@ -142,14 +142,10 @@ impl CommitInputs<'_> {
     /// Deletes the snapshots of a topic that was deleted and recreated, before any of the new topic. The same
     /// transaction replaces the task checkpoint, which names the old topic.
     fn delete_stale_snapshots(&mut self) -> Result<(), BrokerError> {
-        let mut key = String::new();
         for advance in &self.output.tasks {
-            let id = self.engine.id(advance.task);
             let stale = self.task(advance.task).and_then(|task| task.stale_series.clone());
             for series in stale.unwrap_or_default() {
-                key.clear();
-                StateKey::write_series(&mut key, &id.stream, &id.topic, id.partition, &series);
-                self.outbox.member.send(state_record(self.plan, id.partition, &key, None))?;
+                self.delete_snapshot(advance.task, &series)?;
             }
         }
         Ok(())
@@ -157,14 +153,15 @@ impl CommitInputs<'_> {
 
     /// Deletes the snapshots of series that have ended, before those of series of the same keys that have begun since.
     fn delete_ended_series(&mut self) -> Result<(), BrokerError> {
-        let mut key = String::new();
-        for ended in &self.output.ended {
-            let id = self.engine.id(ended.task);
-            key.clear();
-            StateKey::write_series(&mut key, &id.stream, &id.topic, id.partition, &ended.series);
-            self.outbox.member.send(state_record(self.plan, id.partition, &key, None))?;
-        }
-        Ok(())
+        let output = self.output;
+        output.ended.iter().try_for_each(|ended| self.delete_snapshot(ended.task, &ended.series))
+    }
+
+    /// Deletes the snapshot of a series.
+    fn delete_snapshot(&mut self, task: TaskHandle, series: &str) -> Result<(), BrokerError> {
+        let (id, mut key) = (self.engine.id(task), String::new());
+        StateKey::write_series(&mut key, &id.stream, &id.topic, id.partition, series);
+        self.outbox.member.send(state_record(self.plan, id.partition, &key, None))
     }
 
     /// Sends the checkpoints that are due: those of tasks with new weights or watermarks or fewer series, and old ones.
@@ -176,7 +173,8 @@ impl CommitInputs<'_> {
             let old = age >= self.plan.checkpoint_interval / CHECKPOINTS_PER_INTERVAL;
             let id = self.engine.id(advance.task);
             let known = task.checkpoint.as_ref().and_then(|checkpoint| checkpoint.topic_fingerprint);
-            let topic_fingerprint = self.topic_fingerprint(id).or(known).or(task.first_fingerprint);
+            let first = task.first_start.and_then(|start| start.topic_fingerprint);
+            let topic_fingerprint = self.topic_fingerprint(id).or(known).or(first);
             // Without a fingerprint a restart cannot tell whether the topic was recreated.
             let first = task.checkpoint.is_none() || topic_fingerprint.is_some() && known.is_none();
             if !(advance.checkpoint_due || old || first) {

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::broker::{Batch, Partition, Record};
-use crate::daemon::plan::{LatePolicy, Plan, StreamPlan};
+use crate::daemon::plan::{Plan, StreamPlan};
 use crate::daemon::restore::AssignedPartition;
 use crate::engine::{Acceptance, Engine, Observation, TaskHandle};
+use crate::settings::Late;
 use crate::wire::{Decoder, Rejection};
 
 /// Records between two checks of the transaction's size. One record that ends a gap closes every slot of it.
@@ -44,7 +45,7 @@ pub struct Rejected {
 }
 
 impl Rejected {
-    /// Forgets everything, and keeps the memory.
+    /// Forgets everything.
     pub fn clear(&mut self) {
         self.records.clear();
         self.late.clear();
@@ -149,7 +150,7 @@ impl RecordReader<'_> {
             Acceptance::Late { .. } | Acceptance::Duplicate { .. } if warm_up => {}
             Acceptance::Late { by } => {
                 late.by.push(by);
-                if stream.late == LatePolicy::DeadLetter {
+                if stream.late == Late::DeadLetter {
                     rejection = Some(Rejection::late(series, by));
                 }
             }

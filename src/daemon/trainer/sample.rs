@@ -121,14 +121,12 @@ impl SeriesSample {
         let future = &self.spec.extra.future_covariates;
         let key = if future.keyed { future.key_of(name) } else { name };
         let keyed = future.keyed;
-        let (spec, network, max_steps, min_steps) =
-            (Arc::clone(&self.spec), &self.network, self.max_steps, self.min_steps);
         let Some(group) = admit(&mut self.groups, self.admitted_below, &mut self.bytes, (origin, key)) else {
             self.left_out += 1;
             return;
         };
         let at = group.series.iter().position(|series| *series.name == *name).unwrap_or_else(|| {
-            let builder = SequenceBuilder::new(spec, network, max_steps);
+            let builder = SequenceBuilder::new(Arc::clone(&self.spec), &self.network, self.max_steps);
             let series = Series { name: name.into(), builder };
             self.bytes += series.bytes();
             group.series.push(series);
@@ -137,10 +135,10 @@ impl SeriesSample {
         group.touched = group.touched.max(now);
         let table = if keyed { Some(&group.table) } else { shared };
         let builder = &mut group.series[at].builder;
-        let (bytes, was_trainable) = (builder.bytes(), builder.len() >= min_steps);
+        let (bytes, was_trainable) = (builder.bytes(), builder.len() >= self.min_steps);
         builder.observe_at(now, reading, table);
         self.bytes = self.bytes + builder.bytes() - bytes;
-        self.trainable += usize::from(!was_trainable && builder.len() >= min_steps);
+        self.trainable += usize::from(!was_trainable && builder.len() >= self.min_steps);
         self.keep_limits();
     }
 
