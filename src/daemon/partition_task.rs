@@ -21,6 +21,8 @@ pub struct PartitionTask {
     pub checkpoint_position: Option<i64>,
     /// Where it begins on a partition that the group has never read, until a commit has recorded it.
     pub first_start: Option<FirstStart>,
+    /// Whether partial series are rebuilt while the task is served.
+    pub rebuild_due: bool,
     /// Where the topic was deleted and recreated: the series of the earlier topic. The next commit deletes their
     /// snapshots and replaces the checkpoint.
     pub stale_series: Option<Vec<String>>,
@@ -38,6 +40,7 @@ impl PartitionTask {
             checkpoint_at: 0,
             checkpoint_position: None,
             first_start: None,
+            rebuild_due: false,
             stale_series: None,
             feed: None,
         }

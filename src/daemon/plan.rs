@@ -34,6 +34,9 @@ pub struct Plan {
     pub checkpoint_interval: u64,
     /// Records over which a shard spreads the snapshots where fewer come within the interval; 0: it does not.
     pub checkpoint_records: u64,
+    /// Series whose settings have changed are rebuilt before their partition is served where that takes no more than so
+    /// many records, and meanwhile otherwise.
+    pub rebuild_first: i64,
     /// The most records of one transaction.
     pub max_transaction_records: usize,
     /// The most bytes of one transaction: of its input, and of its slots and forecasts.

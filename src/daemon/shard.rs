@@ -307,6 +307,7 @@ impl Shard {
             wall: self.clock.wall_millis(),
         };
         let progress = self.restores.advance(&mut inputs, &mut *self.membership.member)?;
+        self.transaction.discard(progress.taken_over.as_slice());
         for partition in &progress.ready {
             let assigned = self.restores.partitions.get(partition);
             for task in assigned.into_iter().flat_map(|assigned| &assigned.tasks) {

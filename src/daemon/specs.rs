@@ -63,6 +63,9 @@ pub enum StreamError {
     Forecast(#[from] ForecastSpecError),
 }
 
+/// See [`Plan::rebuild_first`]: a replay takes half a second for them.
+const REBUILD_FIRST: i64 = 100_000;
+
 /// The plan of the whole process. What it says of topics in the cluster is filled in by the supervisor.
 ///
 /// # Errors
@@ -81,6 +84,7 @@ pub fn plan(settings: &Settings) -> Result<Plan, SpecError> {
         commit_interval: micros(settings.commit_interval),
         checkpoint_interval: micros(settings.checkpoint_interval),
         checkpoint_records: settings.checkpoint_records,
+        rebuild_first: REBUILD_FIRST,
         max_transaction_records: settings.limits.transaction_records as usize,
         max_transaction_bytes: bytes(settings.limits.transaction_bytes.0),
         max_poll_records: settings.limits.poll_records as usize,

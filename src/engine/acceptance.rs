@@ -105,8 +105,7 @@ impl OpenTransaction {
             self.end_silent(spec, handle, task, offset);
         }
         let series = match task.series.find(key) {
-            // In a replay that rebuilds such series.
-            Some(series) if task.series.get(series).is_partial => {
+            Some(series) if task.restarts_partial && task.series.get(series).is_partial => {
                 task.series.put(cold_start(stream, task, observation))
             }
             Some(series) => series,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::acceptance::{Acceptance, Observation, OpenTransaction};
+use super::dirty_queue::InputPoint;
 use super::micro_batch::Stepper;
 use super::snapshot::{self, EncodedSnapshot, SnapshotError};
 use super::stream::{ServedWeights, Stream};
@@ -143,15 +144,26 @@ impl Engine {
         outcomes
     }
 
-    /// How many restored series lack parts that could not be used. Until [`Self::keep_partial_series`], a replay starts
-    /// each of them anew at its first observation.
-    pub fn partial_series(&mut self, task: TaskHandle) -> usize {
-        self.tasks.get_mut(task).series.partial().count()
+    /// How many restored series are partial: they lack parts that could not be used, and go on with these empty.
+    pub fn partial_series(&self, task: TaskHandle) -> usize {
+        self.tasks.get(task).series.iter().filter(|series| series.is_partial).count()
     }
 
-    /// Series that lack parts go on with these empty.
+    /// Until [`Self::keep_partial_series`], a replay starts each partial series anew at its first observation.
+    pub fn restart_partial_series(&mut self, task: TaskHandle) {
+        self.tasks.get_mut(task).restarts_partial = true;
+    }
+
+    /// The series that are still partial stay as they are. Their snapshots say so once they are due.
     pub fn keep_partial_series(&mut self, task: TaskHandle) {
-        self.tasks.get_mut(task).series.partial().for_each(|series| series.is_partial = false);
+        let task = self.tasks.get_mut(task);
+        task.restarts_partial = false;
+        task.series.keep_partial(InputPoint { position: task.position, event_time: task.event_time });
+    }
+
+    /// From the task's position up to `end`, a replay begins and ends series.
+    pub fn begin_and_end_series_to(&mut self, task: TaskHandle, end: i64) {
+        self.tasks.get_mut(task).rebuilt_to = end;
     }
 
     /// The highest input position of a restored series.

@@ -25,7 +25,7 @@ pub(super) struct Series {
     pub queued: u32,
     /// How the open transaction is undone.
     pub undo: Undo,
-    /// Whether parts of its snapshot could not be used. A replay starts it anew at its first observation.
+    /// Whether parts of its snapshot could not be used, and it has not been rebuilt since.
     pub is_partial: bool,
     /// Whether the open transaction ended it.
     pub has_ended: bool,

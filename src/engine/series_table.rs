@@ -63,9 +63,15 @@ impl SeriesTable {
         self.series.iter().flatten().filter(|series| !series.has_ended)
     }
 
-    /// The series whose snapshots had parts that could not be used.
-    pub fn partial(&mut self) -> impl Iterator<Item = &mut Series> {
-        self.series.iter_mut().flatten().filter(|series| series.is_partial)
+    /// Partial series are so no more, and change with that at `since`.
+    pub fn keep_partial(&mut self, since: InputPoint) {
+        for index in (0..).take(self.series.len()) {
+            let Some(series) = self.series[index as usize].as_mut().filter(|series| series.is_partial) else {
+                continue;
+            };
+            series.is_partial = false;
+            self.mark_dirty(index, since);
+        }
     }
 
     /// Adds a restored series, or replaces the one of the same key.

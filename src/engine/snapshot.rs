@@ -37,6 +37,9 @@ pub(super) fn encode(shapes: &PartShapes, series: &Series, capacity: usize) -> V
     series.forecast.write_parts(&mut parts);
     parts.put(Part::NETWORK_STATE, &(series.version, &series.hidden));
     parts.put(Part::LAST_OBSERVATION, &series.last);
+    if series.is_partial {
+        parts.put(Part::REBUILD_DUE, &());
+    }
     parts.finish()
 }
 
@@ -67,9 +70,10 @@ pub(super) fn decode(
     let (version, hidden) = parts.take(Part::NETWORK_STATE, is_sound).unwrap_or((NO_VERSION, Box::default()));
     // Without it the series counts as observed now.
     let last = parts.take(Part::LAST_OBSERVATION, |_: &LastObservation| true);
+    let rebuild_due = parts.take_optional(Part::REBUILD_DUE, |(): &()| true).is_some();
     let mut discarded = parts.finish();
     let mut series = Series::new(key, *position, version, input, forecast, hidden);
-    series.is_partial = !discarded.is_empty();
+    series.is_partial = rebuild_due || !discarded.is_empty();
     // Another network is a change of the configuration that costs little: not worth a warning.
     discarded.retain(|lost| lost.part != Part::NETWORK_STATE || lost.reason != DiscardReason::Shape);
     series.last = last.unwrap_or(series.last);

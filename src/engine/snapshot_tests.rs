@@ -110,7 +110,10 @@ fn a_part_that_cannot_be_used_costs_that_part_alone_and_leaves_the_others_to_the
                 assert_eq!(found, if is_silent { vec![] } else { vec![(damaged, reason)] });
                 // A mixture weights fresh linear experts afresh.
                 let experts = Part::HISTORY.id..=Part::FUTURE_COVARIATE_EXPERTS.id;
-                for (id, bytes) in split_parts(&again) {
+                let mut again = split_parts(&again);
+                let is_partial = again.remove(&Part::REBUILD_DUE.id).is_some();
+                assert_eq!(is_partial, !(optional && reason == DiscardReason::Missing), "part {damaged}: {reason}");
+                for (id, bytes) in again {
                     let may_change = id == damaged || id == Part::MIXTURE.id && experts.contains(&damaged);
                     assert!(may_change || parts[&id] == bytes, "part {id} after {damaged} was lost");
                 }

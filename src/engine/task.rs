@@ -42,6 +42,8 @@ pub(super) struct Task {
     /// A replay begins and ends series before this offset: their snapshots may be missing. Any other series is in the
     /// state topic from the transaction that begins it until the one that ends it.
     pub rebuilt_to: i64,
+    /// Whether a replay starts partial series anew, each at its first observation.
+    pub restarts_partial: bool,
     /// Input before this offset is learnt from and not forecast.
     pub emit_from: i64,
     /// Which weights served from where on, oldest first.
@@ -75,6 +77,7 @@ impl Task {
             position,
             event_time: i64::MIN,
             rebuilt_to: i64::MAX,
+            restarts_partial: false,
             emit_from: 0,
             activations: Vec::new(),
             covariates: TaskCovariates::default(),

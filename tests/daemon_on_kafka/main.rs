@@ -6,6 +6,7 @@ mod generated;
 mod harness;
 mod offsets;
 mod series_end;
+mod settings;
 mod start;
 mod support;
 mod topics;

@@ -168,6 +168,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
         max_poll_records: random.random_range(1..20),
         standby_bytes: *[0, 2_000, 1 << 30].choose(random).unwrap(),
         checkpoint_records: *[0, 100, 1_000].choose(random).unwrap(),
+        rebuild_first: 100_000,
     };
     plan.streams[0].start = start(random);
     plan

@@ -7,9 +7,10 @@ use super::{
     outcome::Output,
     scenario::{INPUT, MINUTE},
 };
+use crate::memory::MemoryCluster;
 use foretide::{
     broker::Partition,
-    daemon::plan::Plan,
+    daemon::{plan::Plan, shard::Shard},
     engine::StreamSpec,
     forecast::ForecastSpec,
     nn::{CellKind, NetworkSpec},
@@ -56,6 +57,88 @@ fn changed_settings_do_not_cost_the_past() {
         let (found, fresh) = (forecasts_from(60, Output::committed(&fixture.cluster)), fixture.reference());
         assert_eq!(found, forecasts_from(60, fresh), "{name}");
     }
+}
+
+/// A long rebuild does not keep the partition from being served: nothing is lost or doubled meanwhile, whoever is killed
+/// or joins. Then the series forecast as a run that had the settings from the beginning, and a restart finds all of it
+/// in the state topic.
+#[test]
+fn a_changed_stream_is_served_while_it_is_rebuilt() {
+    let levels = &[0.1, 0.5, 0.9][..];
+    let (before, after) = ((3, 4, levels), (5, 6, levels));
+    for disturbance in ["none", "killed while it is rebuilt", "killed after it took over", "another joins"] {
+        let settings = |(horizon, season, levels)| (horizon, season, levels, CellKind::Gru, ExtraFeatures::default());
+        let mut fixture = Fixture::new(|plan| {
+            (plan.checkpoint_interval, plan.rebuild_first) = (10_000_000, 0);
+            set(plan, &settings(before));
+        });
+        fixture.append(0..60);
+        fixture.run_once("first", false);
+        let mut changed = (*fixture.plan).clone();
+        set(&mut changed, &settings(after));
+        fixture.plan = Arc::new(changed);
+
+        let (mut shard, process) = fixture.join("second");
+        poll_until(&fixture, &mut shard, Shard::serving);
+        // The last series is silent from now on.
+        fixture.append_of(60..62, 0..5);
+        let served = fixture.forecasts();
+        poll_until(&fixture, &mut shard, |_| fixture.forecasts() > served);
+        assert!(rebuilt(&shard) == 0, "{disturbance}: forecasts wait for no rebuild");
+        let killed = |shard: Shard, process: MemoryCluster| {
+            process.faults().crash();
+            drop(shard);
+            fixture.cluster.expire("second");
+            fixture.join("third").0
+        };
+        let (mut other, mut shards) = (None, Vec::new());
+        match disturbance {
+            "killed while it is rebuilt" => shards.push(killed(shard, process)),
+            "killed after it took over" => {
+                poll_until(&fixture, &mut shard, |shard| rebuilt(shard) > 0);
+                shards.push(killed(shard, process));
+            }
+            "another joins" => {
+                other = Some(fixture.join("other").0);
+                shards.push(shard);
+            }
+            _ => shards.push(shard),
+        }
+        shards.extend(other);
+        fixture.append_of(62..64, 0..5);
+        fixture.settle(&mut shards.iter_mut().collect::<Vec<_>>());
+        fixture.append(64..70);
+        fixture.settle(&mut shards.iter_mut().collect::<Vec<_>>());
+        let all: usize = shards.iter().map(rebuilt).sum();
+        assert_eq!(all, fixture.partitions() as usize, "{disturbance}");
+        shards.into_iter().for_each(|shard| shard.leave().unwrap());
+        let (found, fresh) = (Output::committed(&fixture.cluster), fixture.reference());
+        let slots = |output: &Output| output.forecasts.iter().map(|(key, all)| (key.clone(), all.len())).collect();
+        let (found_slots, fresh_slots): (BTreeMap<_, usize>, BTreeMap<_, usize>) = (slots(&found), slots(&fresh));
+        assert_eq!(found_slots, fresh_slots, "{disturbance}");
+        assert_eq!(forecasts_from(64, found), forecasts_from(64, fresh), "{disturbance}");
+
+        let (mut last, _) = fixture.join("last");
+        fixture.settle(&mut [&mut last]);
+        assert!(rebuilt(&last) == 0, "{disturbance}: all snapshots are of the new settings");
+    }
+}
+
+/// Polls a shard until something holds.
+fn poll_until(fixture: &Fixture, shard: &mut Shard, holds: impl Fn(&Shard) -> bool) {
+    for _ in 0..500 {
+        if holds(shard) {
+            return;
+        }
+        fixture.clock.advance_millis(500);
+        shard.poll().unwrap();
+    }
+    panic!("it never comes to that");
+}
+
+/// How many restores of a shard have rebuilt series.
+fn rebuilt(shard: &Shard) -> usize {
+    shard.restore_stats().iter().filter(|stats| stats.rebuilt > 0).count()
 }
 
 /// Where the input is gone, series keep what fits the new settings.

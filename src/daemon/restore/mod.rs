@@ -19,18 +19,22 @@
 //!   never read.
 //! - [`serving_position`] decides where serving begins, and whether the input topic was deleted and recreated.
 //! - [`absence`] reports streams that were removed and added again.
+//! - [`resume`] decides from where the input is read again.
+//! - [`background_rebuild`] rebuilds series while their partition is served.
 //! - [`rebuild`] decides how much input is read again where the state is missing, or was of other settings.
 //! - [`replay`] reads the input between the snapshots and that position again, without writing.
 //! - [`unusable`] counts what cannot be used, for one log line a stream.
 //! - [`standby`] keeps copies of other shards' snapshots, so that a takeover reads only what is new.
 
 mod absence;
+mod background_rebuild;
 mod first_start;
 mod group_position;
 mod inputs;
 mod partition;
 mod rebuild;
 mod replay;
+mod resume;
 mod schedule;
 mod serving_position;
 mod snapshots;

@@ -2,20 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::absence;
 use super::first_start;
 use super::group_position::GroupPosition;
 use super::inputs::RestoreInputs;
-use super::rebuild::{self, CHANGED_SETTINGS, MISSING_STATE, Rebuild};
-use super::replay::{activate_recorded_weights, finish_replay, holes, replay_batch, show_recorded_covariates};
+use super::rebuild;
+use super::replay::{finish_replay, holes, replay_batch, show_recorded_covariates};
 use super::serving_position::{Evidence, ServingPosition};
 use super::snapshots::SnapshotLoader;
 use super::standby::StandbyCopy;
 use super::stats::RestoreStats;
 use super::unusable::UnusableState;
 use crate::broker::{BrokerError, Partition, Reader, StartPosition};
-use crate::daemon::future_covariates::FutureCovariateFeed;
-use crate::daemon::model_subscription::{PublishedVersion, install_recorded};
 use crate::daemon::partition_task::PartitionTask;
 use crate::daemon::plan::Plan;
 use crate::dashboard::state::PartitionState;
@@ -23,6 +20,8 @@ use crate::engine::{Engine, TaskHandle, TaskId};
 
 /// The most records of one slice, between two looks at the other partitions.
 const SLICE_RECORDS: usize = 20_000;
+/// The most of a rebuild, between two transactions of its own partition.
+const REBUILD_SLICE_RECORDS: usize = 2_000;
 /// How long all slices of one poll iteration wait for records together.
 pub const SLICE_WAIT: Duration = Duration::from_millis(20);
 /// Pause, in microseconds, before a topic that ends too early is looked at again.
@@ -32,14 +31,16 @@ const NOTICE_MICROS: u64 = 5_000_000;
 
 /// A partition that the group has assigned to this shard.
 pub struct AssignedPartition {
-    partition: Partition,
+    pub(super) partition: Partition,
     /// The streams that read it.
     pub tasks: Vec<PartitionTask>,
     phase: Phase,
     /// The position of the group.
-    group: GroupPosition,
+    pub(super) group: GroupPosition,
     /// Where serving begins.
-    serve_from: i64,
+    pub(super) serve_from: i64,
+    /// Whether it is served while partial series are still to be rebuilt. Otherwise they are rebuilt first.
+    pub(super) serves_partial: bool,
     /// A standby copy of its part of the state topic, until that is loaded.
     copy: Option<Arc<StandbyCopy>>,
     /// When it was assigned, in microseconds of the monotonic clock.
@@ -47,7 +48,7 @@ pub struct AssignedPartition {
     /// Whether the topic is compacted.
     compacted: bool,
     /// Whether snapshots were found to be missing, so that the input is read again from further back.
-    incomplete: bool,
+    pub(super) incomplete: bool,
     /// Offsets without a record in what was replayed of a compacted topic.
     holes: u64,
     /// Whether the topic was seen to end before the input that was read from it.
@@ -123,6 +124,7 @@ impl AssignedPartition {
             phase: Phase::Assigned,
             group,
             serve_from,
+            serves_partial: true,
             copy,
             assigned_at: now,
             compacted,
@@ -208,7 +210,7 @@ impl AssignedPartition {
             task.checkpoint = None;
             task.checkpoint_position = None;
             task.feed = None;
-            (task.stale_series, task.first_start) = (None, None);
+            (task.stale_series, task.first_start, task.rebuild_due) = (None, None, false);
         }
         (self.stats, self.holes) = (RestoreStats::default(), 0);
         self.unusable.clear();
@@ -225,6 +227,7 @@ impl AssignedPartition {
         may_begin: bool,
         wait: Duration,
     ) -> Result<SliceOutcome, BrokerError> {
+        let slice = if self.serves_partial { SLICE_RECORDS } else { REBUILD_SLICE_RECORDS };
         match &mut self.phase {
             Phase::Running => Ok(SliceOutcome::Idle),
             Phase::Assigned if !may_begin => Ok(SliceOutcome::Idle),
@@ -239,11 +242,11 @@ impl AssignedPartition {
             Phase::LoadingSnapshots { reader, copied, next, end, quiet_since } => {
                 let (stats, unusable) = (&mut self.stats, &mut self.unusable);
                 let mut loader = SnapshotLoader::new(inputs.engine, &mut self.tasks, &self.partition, stats, unusable);
-                if let Some(copy) = self.copy.as_ref().and_then(|copy| copy.records(*copied, SLICE_RECORDS)) {
+                if let Some(copy) = self.copy.as_ref().and_then(|copy| copy.records(*copied, slice)) {
                     loader.load(copy.map(|(key, value)| (Some(key), Some(value))));
                     self.stats.from_standby = self.stats.snapshots;
-                    *copied += SLICE_RECORDS;
-                } else if let Some(batch) = reader.read(wait, SLICE_RECORDS)? {
+                    *copied += slice;
+                } else if let Some(batch) = reader.read(wait, slice)? {
                     loader.load(batch.iter().map(|record| (record.key, record.payload)));
                     (*next, *quiet_since) = (batch.next_offset().unwrap_or(*next), None);
                 } else if reader.has_reached(*end)? {
@@ -270,7 +273,7 @@ impl AssignedPartition {
                 self.begin_replay(inputs, replay_from)
             }
             Phase::Replaying { reader, next, .. } => {
-                let batch = reader.read(wait, SLICE_RECORDS)?;
+                let batch = reader.read(wait, slice)?;
                 let done = match &batch {
                     Some(batch) => batch.next_offset().is_some_and(|next| next >= self.serve_from),
                     None => reader.has_reached(self.serve_from)?,
@@ -315,8 +318,8 @@ impl AssignedPartition {
     /// All snapshots are loaded: decides where serving begins, and from where the input must be replayed for that.
     fn snapshots_loaded(&mut self, inputs: &mut RestoreInputs<'_>) -> Result<SliceOutcome, BrokerError> {
         self.copy = None;
-        // A restore that starts over finds the same again.
-        if !self.incomplete {
+        // A restore that starts over finds the same again, as does a rebuild.
+        if !self.incomplete && self.serves_partial {
             self.unusable.log(&self.partition);
         }
         let evidence = Evidence {
@@ -356,67 +359,20 @@ impl AssignedPartition {
         }
     }
 
-    /// Sets every task to where its checkpoint says. Returns the offset from which the input must be replayed.
-    fn resume_tasks(&mut self, inputs: &mut RestoreInputs<'_>) -> Result<i64, BrokerError> {
-        let engine = &mut *inputs.engine;
-        absence::report(engine, &self.tasks, self.serve_from);
-        install_recorded(inputs.broker, inputs.plan, engine, recorded_versions(inputs.plan, &self.tasks))?;
-        let mut replay_from = self.serve_from;
-        // Without a committed position, or where state was discarded, there is no state to miss.
-        let discarded = self.tasks.iter().any(|task| task.stale_series.is_some());
-        let missing = self.group.committed == Some(self.serve_from)
-            && self.tasks.iter().all(|task| task.checkpoint.is_none())
-            && !discarded;
-        for task in &mut self.tasks {
-            let recorded = task.checkpoint.as_ref().map(|checkpoint| &checkpoint.progress);
-            let mut progress = recorded.cloned().unwrap_or_default();
-            let stream = &inputs.plan.streams[task.stream];
-            if let Some(plan) = &stream.future_covariates {
-                let watermarks = &mut progress.watermarks;
-                task.feed = Some(FutureCovariateFeed::open(inputs.broker, stream, plan, &self.partition, watermarks)?);
-            }
-            if let Some(start) = task.first_start {
-                (progress.replay_from, progress.emit_from) = (self.serve_from, start.emit_from);
-                engine.resume(task.handle, &progress);
-            } else if task.checkpoint.is_some() {
-                let partial = engine.partial_series(task.handle);
-                if self.incomplete || partial > 0 {
-                    let reach = if self.incomplete { MISSING_STATE } else { CHANGED_SETTINGS };
-                    let (broker, partition, spec) = (inputs.broker, &self.partition, &stream.engine.series);
-                    let rebuild = Rebuild::find(broker, partition, spec, self.serve_from, reach)?;
-                    let rebuilds_partial = partial > 0 && rebuild.is_enough(broker, partition, spec)?;
-                    if partial > 0 {
-                        let id = engine.id(task.handle);
-                        rebuild::report_partial(id, partial, &rebuild, self.serve_from, rebuilds_partial);
-                    }
-                    if !rebuilds_partial {
-                        engine.keep_partial_series(task.handle);
-                    }
-                    if self.incomplete || rebuilds_partial {
-                        // Series that were restored skip what they contain.
-                        progress.extend_back(rebuild.from);
-                        if self.incomplete {
-                            progress.rebuilt_to = self.serve_from;
-                        }
-                        self.stats.rebuilt += 1;
-                    }
-                }
-                engine.resume(task.handle, &progress);
-                activate_recorded_weights(engine, task.handle, progress.replay_from);
-                replay_from = replay_from.min(progress.replay_from);
-            } else {
-                let spec = &stream.engine.series;
-                let rebuild = Rebuild::find(inputs.broker, &self.partition, spec, self.serve_from, MISSING_STATE)?;
-                rebuild.begin(engine, task.handle, self.serve_from);
-                if !discarded && rebuild.report(inputs.plan, engine.id(task.handle), self.serve_from, missing) {
-                    self.stats.rebuilt += 1;
-                    // Streams of the same partition lack the same records.
-                    self.stats.lost = self.stats.lost.max(rebuild.lost);
-                }
-                replay_from = replay_from.min(rebuild.from);
-            }
-        }
-        Ok(replay_from)
+    /// The input position of its tasks.
+    pub(super) fn position(&self, engine: &Engine) -> i64 {
+        self.tasks.first().map_or(self.serve_from, |task| engine.position(task.handle))
+    }
+
+    /// Whether its snapshots are loaded and the replay has begun.
+    pub(super) fn is_resumed(&self) -> bool {
+        matches!(self.phase, Phase::LoadingCovariates { .. } | Phase::Replaying { .. } | Phase::Running)
+    }
+
+    /// Replays on from where a replay has ended, to `position`.
+    pub(super) fn replay_to(&mut self, position: i64) {
+        let replay_from = std::mem::replace(&mut self.serve_from, position);
+        self.phase = Phase::LoadingCovariates { replay_from };
     }
 
     /// Counts and logs the offsets of a replayed range that held no record, `tail` of them at its end.
@@ -476,15 +432,6 @@ impl AssignedPartition {
         self.phase = Phase::Running;
         SliceOutcome::Ready(self.serve_from)
     }
-}
-
-/// The weights that the checkpoints of tasks name.
-fn recorded_versions<'a>(plan: &'a Plan, tasks: &'a [PartitionTask]) -> impl Iterator<Item = PublishedVersion> + 'a {
-    tasks.iter().flat_map(|task| {
-        let name = &plan.streams[task.stream].engine.name;
-        let activations = task.checkpoint.iter().flat_map(|checkpoint| &checkpoint.progress.activations);
-        activations.map(|made| PublishedVersion { stream: name.to_string(), version: made.version })
-    })
 }
 
 /// Opens a task. Where its input may not be there to be read again, no change of a series waits for its snapshot.

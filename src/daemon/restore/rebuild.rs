@@ -44,6 +44,17 @@ const NEWEST_RECORDS: usize = 16;
 const READ_WAIT: Duration = Duration::from_millis(20);
 const MAX_READS: usize = 250;
 
+/// What becomes of partial series: those whose snapshots have parts of other settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartialSeries {
+    /// They are rebuilt before their partition is served.
+    RebuildFirst,
+    /// They are served as they are until they are rebuilt.
+    RebuildMeanwhile,
+    /// They go on with these parts empty: the input holds too little.
+    Keep,
+}
+
 /// From where the input of a task is read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rebuild {
@@ -127,6 +138,28 @@ impl Rebuild {
         }
     }
 
+    /// Logs what becomes of so many series of a task whose snapshots were written under other settings.
+    pub fn report_partial(&self, task: &TaskId, series: usize, position: i64, partial: PartialSeries) {
+        let TaskId { stream, topic, partition } = task;
+        let Self { from, oldest, .. } = *self;
+        match partial {
+            PartialSeries::RebuildFirst => tracing::info!(
+                %stream, %topic, partition, series, offset = position, from, records = position - from,
+                "rebuilding series whose snapshots were written under other settings from the input"
+            ),
+            PartialSeries::RebuildMeanwhile => tracing::info!(
+                %stream, %topic, partition, series, offset = position, from, records = position - from,
+                "series whose snapshots were written under other settings are served with the parts of their state \
+                 that fit, until they are rebuilt from the input"
+            ),
+            PartialSeries::Keep => tracing::warn!(
+                %stream, %topic, partition, series, offset = position, oldest,
+                "the input does not reach back far enough to rebuild these series; they go on with the parts of their \
+                 state that fit the settings"
+            ),
+        }
+    }
+
     /// Logs that the state of a task is rebuilt up to `position`, where anything is. `missing` says whether it should
     /// be in the state topic: where other tasks of the partition have state, the stream is new there, or its own
     /// checkpoint was unusable. Returns whether state was lost.
@@ -150,25 +183,6 @@ impl Rebuild {
              number of partitions"
         );
         true
-    }
-}
-
-/// Logs what becomes of series whose snapshots lack parts: whether they are rebuilt.
-pub fn report_partial(task: &TaskId, series: usize, rebuild: &Rebuild, position: i64, rebuilt: bool) {
-    let TaskId { stream, topic, partition } = task;
-    let Rebuild { from, oldest, .. } = *rebuild;
-    if rebuilt {
-        tracing::info!(
-            %stream, %topic, partition, series, offset = position, from, records = position - from,
-            "rebuilding series whose snapshots were written under other settings from the input; the partition is \
-             served when it is read"
-        );
-    } else {
-        tracing::warn!(
-            %stream, %topic, partition, series, offset = position, oldest,
-            "the input does not reach back far enough to rebuild these series; they go on with the parts of their \
-             state that fit the settings"
-        );
     }
 }
 

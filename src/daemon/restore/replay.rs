@@ -90,7 +90,9 @@ pub fn finish_replay(engine: &mut Engine, tasks: &mut [PartitionTask], end: i64)
         }
         engine.advance(handle, end.max(engine.position(handle)));
         engine.finish(0.0);
-        engine.keep_partial_series(handle);
+        if !task.rebuild_due {
+            engine.keep_partial_series(handle);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use super::background_rebuild::BackgroundRebuild;
 use super::group_position::GroupPosition;
 use super::inputs::RestoreInputs;
 use super::partition::{AssignedPartition, SLICE_WAIT, SliceOutcome};
@@ -28,12 +29,15 @@ pub struct RestoreProgress {
     pub advanced: bool,
     /// The partitions that became ready to be served.
     pub ready: Vec<Partition>,
+    /// The partition whose rebuilt tasks have taken over, and that is not served until it is ready.
+    pub taken_over: Option<Partition>,
 }
 
 /// The assigned partitions, and the standby copies of the others.
 pub struct RestoreSchedule {
     /// The partitions that the group has assigned.
     pub partitions: BTreeMap<Partition, AssignedPartition>,
+    rebuild: BackgroundRebuild,
     /// Copies of other shards' snapshots.
     pub standby: Standby,
     /// Whether the last poll of the standby copies found new records.
@@ -45,7 +49,7 @@ impl RestoreSchedule {
     pub fn new(now: u64) -> Self {
         let mut standby = Standby::default();
         standby.rebalanced(now);
-        Self { partitions: BTreeMap::new(), standby, standby_lagging: false }
+        Self { partitions: BTreeMap::new(), rebuild: BackgroundRebuild::default(), standby, standby_lagging: false }
     }
 
     /// Adds partitions that the group has just assigned, with its position in each.
@@ -72,10 +76,11 @@ impl RestoreSchedule {
         self.standby.rebalanced(now);
     }
 
-    /// Removes partitions that the group has revoked, and returns those that were there.
+    /// Removes partitions that the group has revoked, and returns those that were there. One that is being rebuilt is
+    /// there twice.
     pub fn revoke(&mut self, partitions: &[Partition], now: u64) -> Vec<AssignedPartition> {
         self.standby.rebalanced(now);
-        let mut revoked = Vec::new();
+        let mut revoked = Vec::from_iter(self.rebuild.revoke(partitions));
         for partition in partitions {
             if let Some(assigned) = self.partitions.remove(partition) {
                 tracing::info!(topic = &*partition.topic, partition = partition.number, "partition revoked");
@@ -104,7 +109,7 @@ impl RestoreSchedule {
 
     /// Whether there is work that must not wait for input: a restore, or standby copies that lag.
     pub fn busy(&self) -> bool {
-        self.standby_lagging || !self.all_running()
+        self.standby_lagging || self.rebuild.is_active() || !self.all_running()
     }
 
     /// Polls the standby copies of partitions that this shard does not own. Returns whether there was anything to do.
@@ -177,13 +182,21 @@ impl RestoreSchedule {
             }
             progress.advanced = true;
         }
+        if restoring == 0 {
+            progress.taken_over = self.rebuild.advance(inputs, &mut self.partitions)?;
+            progress.advanced |= self.rebuild.is_active();
+            if let Some(partition) = &progress.taken_over {
+                member.stop(partition)?;
+            }
+        }
         Ok(progress)
     }
 
     /// Logs how far every restore is.
     pub fn log_progress(&self, engine: &Engine, now: u64) {
-        for (partition, assigned) in self.partitions.iter().filter(|(_, assigned)| assigned.restoring()) {
-            let position = assigned.tasks.first().map_or(0, |task| engine.position(task.handle));
+        let restoring = self.partitions.iter().filter(|(_, assigned)| assigned.restoring());
+        for (partition, assigned) in restoring.chain(self.rebuild.current()) {
+            let position = assigned.position(engine);
             let RestoreStats { snapshots, replayed, .. } = assigned.stats;
             tracing::info!(
                 topic = %partition.topic, partition = partition.number, snapshots, replayed,
