@@ -231,8 +231,10 @@ fn bare_loop(topic: &str, samples: &[Vec<u8>]) -> String {
 
 /// Prints the latency without and with training, in turns, and the ratio of the medians of the 99th percentiles.
 fn latency_beside_training() {
+    // The broker's first seconds are slow.
+    latency(NO_TRAINING);
     let mut p99s = [Vec::new(), Vec::new()];
-    for round in 1..=3 {
+    for round in 1..=5 {
         for (training, p99s) in [NO_TRAINING, TRAINING].into_iter().zip(&mut p99s) {
             let latency = latency(training);
             let (p50, p99) = (latency[latency.len() / 2], latency[latency.len() * 99 / 100]);

@@ -10,6 +10,24 @@ pub fn host_name() -> Option<String> {
     sysinfo::System::host_name().filter(|name| !name.is_empty())
 }
 
+/// The nice value of threads in the background: they get a ninth of what another thread gets that competes with them.
+#[cfg(target_os = "linux")]
+const BACKGROUND_NICE: i32 = 10;
+
+/// Gives the calling thread, and the threads that it starts, a processor only where no other thread wants it much: for
+/// work in the background. Elsewhere than on Linux it does nothing.
+///
+/// # Errors
+/// The system's.
+pub fn lower_thread_priority() -> std::io::Result<()> {
+    // Nice values are of a thread on Linux, and of a process elsewhere.
+    #[cfg(target_os = "linux")]
+    if rustix::process::getpriority_process(None)? < BACKGROUND_NICE {
+        rustix::process::setpriority_process(None, BACKGROUND_NICE)?;
+    }
+    Ok(())
+}
+
 /// A wall clock and a monotonic clock. A simulation replaces them.
 pub trait Clock: Send + Sync {
     /// Milliseconds since the Unix epoch.
@@ -70,5 +88,26 @@ impl Clock for ManualClock {
 
     fn monotonic_micros(&self) -> u64 {
         self.micros.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_lower_priority_is_of_one_thread_and_of_those_that_it_starts() {
+        // The 19th field; the second is a name in brackets.
+        let nice = || {
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+            stat.rsplit(')').next().unwrap().split_whitespace().nth(16).unwrap().parse::<i32>().unwrap()
+        };
+        let before = nice();
+        let lowered = std::thread::spawn(move || {
+            super::lower_thread_priority().unwrap();
+            (nice(), std::thread::spawn(nice).join().unwrap())
+        });
+        let expected = before.max(super::BACKGROUND_NICE);
+        assert_eq!(lowered.join().unwrap(), (expected, expected));
+        assert_eq!(nice(), before);
     }
 }

@@ -12,6 +12,7 @@ use super::{lag_monitor, topics};
 use crate::{
     broker::BrokerError,
     dashboard::http::Condition,
+    env::lower_thread_priority,
     telemetry::{LeftOut, LogLimit, ShortDuration, kind_of, metrics},
 };
 
@@ -271,6 +272,10 @@ fn report_missing_inputs(context: &Context, shard: &Shard) {
 
 /// Runs the trainer: joins the trainers' group, trains while it leads, and joins again whenever the membership is lost.
 fn run_trainer(context: &Context, name: &str, transactional_id: &str) -> Result<(), String> {
+    // Forecasts do not wait for training.
+    if let Err(error) = lower_thread_priority() {
+        tracing::warn!(%error, "training runs with the priority of serving");
+    }
     let mut rejoin = RejoinState::default();
     while !context.stopping() {
         match train(context, name, transactional_id) {
