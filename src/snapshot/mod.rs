@@ -3,5 +3,5 @@
 mod parts;
 mod progress;
 
-pub use parts::{DiscardReason, DiscardedPart, Part, PartReader, PartShapes, PartWriter};
+pub use parts::{DiscardReason, DiscardedPart, Part, PartReader, PartShapes, PartWriter, parts_that_fit};
 pub use progress::{CovariateWatermark, TaskProgress, WeightsActivation};

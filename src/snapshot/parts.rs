@@ -203,6 +203,33 @@ impl<'a> PartReader<'a> {
     }
 }
 
+/// What fits of a snapshot into `max_bytes`: its slots and values, without which there is no series, and of the other
+/// parts the smallest. The series is marked as to be rebuilt. `None` where not even slots and values fit.
+pub fn parts_that_fit(body: &[u8], max_bytes: usize) -> Option<Vec<u8>> {
+    let mut parts = Vec::new();
+    let mut rest = body;
+    while let Some((part, after)) = StoredPart::split_first(rest) {
+        parts.push((part.id, &rest[..rest.len() - after.len()]));
+        rest = after;
+    }
+    let shapes = PartShapes::default();
+    let mut mark = PartWriter::with_capacity(&shapes, HEADER_BYTES);
+    mark.put(Part::REBUILD_DUE, &());
+    let mark = mark.finish();
+    let is_needed = |id| id == Part::SLOTS.id || id == Part::VALUES.id;
+    parts.sort_by_key(|(id, bytes)| (!is_needed(*id), bytes.len()));
+    let mut fitting = Vec::with_capacity(max_bytes);
+    for (id, bytes) in parts {
+        if fitting.len() + bytes.len() + mark.len() <= max_bytes {
+            fitting.extend_from_slice(bytes);
+        } else if is_needed(id) {
+            return None;
+        }
+    }
+    fitting.extend(mark);
+    Some(fitting)
+}
+
 /// A part of a snapshot that could not be used; it begins afresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {reason}", part.name)]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     fixture::Fixture,
     outcome::Output,
-    scenario::{INPUT, MINUTE},
+    scenario::{INPUT, MINUTE, STATE},
 };
 use crate::memory::MemoryCluster;
 use foretide::{
@@ -16,6 +16,7 @@ use foretide::{
     nn::{CellKind, NetworkSpec},
     series::{ExtraFeatures, FEATURES, SeriesSpec},
     time::Grid,
+    wire::StateKey,
 };
 
 /// After a change of settings, series are rebuilt from the input: they forecast as a run that had these settings from
@@ -139,6 +140,49 @@ fn poll_until(fixture: &Fixture, shard: &mut Shard, holds: impl Fn(&Shard) -> bo
 /// How many restores of a shard have rebuilt series.
 fn rebuilt(shard: &Shard) -> usize {
     shard.restore_stats().iter().filter(|stats| stats.rebuilt > 0).count()
+}
+
+/// Of snapshots that are larger than the state topic accepts the parts are written that fit. A restart rebuilds the
+/// series from the input; where that is gone, they go on with these parts.
+#[test]
+fn snapshots_that_are_too_large_keep_the_parts_that_fit() {
+    for input_is_there in [true, false] {
+        let fixture = Fixture::new(|plan| plan.checkpoint_interval = 0);
+        fixture.append(0..60);
+        fixture.run_once("first", false);
+        let sizes = |fixture: &Fixture| -> BTreeMap<_, _> {
+            let records = (0..fixture.plan.state_partitions).flat_map(|n| fixture.cluster.committed_records(STATE, n));
+            let series = records
+                .filter(|record| matches!(StateKey::parse(record.key.as_ref().unwrap()), Ok(StateKey::Series { .. })));
+            series.map(|record| (record.key.unwrap(), record.payload.map_or(0, |payload| payload.len()))).collect()
+        };
+        let largest = sizes(&fixture).into_values().max().unwrap();
+        fixture.cluster.limit_records(STATE, largest / 2).unwrap();
+        let (mut shard, _) = fixture.join("second");
+        fixture.append(60..62);
+        fixture.settle(&mut [&mut shard]);
+        shard.leave().unwrap();
+        assert_eq!(sizes(&fixture).len(), 6);
+        assert!(sizes(&fixture).into_values().all(|bytes| (largest / 8..largest / 2).contains(&bytes)));
+        Output::committed(&fixture.cluster).assert_is(&fixture.reference());
+
+        let before = fixture.forecasts();
+        if !input_is_there {
+            for number in 0..fixture.partitions() {
+                let partition = Partition { topic: INPUT.into(), number };
+                fixture.cluster.truncate_before(&partition, fixture.input_end() - 6).unwrap();
+            }
+        }
+        let (mut shard, _) = fixture.join("third");
+        fixture.settle(&mut [&mut shard]);
+        assert_eq!(rebuilt(&shard) > 0, input_is_there);
+        fixture.append(62..64);
+        fixture.settle(&mut [&mut shard]);
+        assert!(fixture.forecasts() >= before + 12, "each series goes on at its next reading");
+        if input_is_there {
+            Output::committed(&fixture.cluster).assert_is(&fixture.reference());
+        }
+    }
 }
 
 /// Where the input is gone, series keep what fits the new settings.

@@ -10,6 +10,7 @@ use crate::daemon::partition_task::{PartitionTask, input_partition};
 use crate::daemon::plan::Plan;
 use crate::daemon::restore::AssignedPartition;
 use crate::engine::{Engine, TaskHandle, TaskId, Transaction};
+use crate::snapshot::parts_that_fit;
 use crate::wire::{
     DeadLetter, EncodedDeadLetter, Envelope, Rejection, StateKey, StateKind, TaskCheckpoint, TopicFingerprint,
 };
@@ -120,8 +121,8 @@ impl CommitInputs<'_> {
         Ok(())
     }
 
-    /// Sends the snapshots that are due. In the place of one that is too large, its series' older one is deleted: it
-    /// would not fit the input that a restore replays. The series then begins anew after a restart.
+    /// Sends the snapshots that are due. Of one that is too large the parts are sent that fit. Where that is not enough
+    /// for a series, its older snapshot is deleted: it would not fit the input that a restore replays.
     fn send_snapshots(&mut self) -> Result<(), BrokerError> {
         let (mut key, mut buffer) = (String::new(), Vec::new());
         for snapshot in &self.output.snapshots {
@@ -132,9 +133,18 @@ impl CommitInputs<'_> {
             Envelope::new(StateKind::Series, snapshot.position, &snapshot.body).encode(&mut buffer);
             let stream = self.task(snapshot.task).map_or(0, |task| task.stream);
             let record = state_record(self.plan, id.partition, &key, Some(&buffer));
-            if !self.outbox.send(stream, record)? {
-                self.outbox.member.send(state_record(self.plan, id.partition, &key, None))?;
+            let frame = record.batch_bytes() - snapshot.body.len();
+            if self.outbox.send(stream, record)? {
+                continue;
             }
+            let room = self.outbox.limits.of(&self.plan.state_topic).saturating_sub(frame);
+            buffer.clear();
+            let fitting = parts_that_fit(&snapshot.body, room);
+            if let Some(body) = &fitting {
+                Envelope::new(StateKind::Series, snapshot.position, body).encode(&mut buffer);
+            }
+            let payload = fitting.is_some().then_some(&*buffer);
+            self.outbox.member.send(state_record(self.plan, id.partition, &key, payload))?;
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ pub struct RecordLimits {
     warnings: LogLimit,
 }
 
-/// A record that its topic does not accept, and that was left out of its transaction.
+/// A record that its topic does not accept, and that was left out of its transaction, or shortened if it is a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OversizedRecord {
     /// The index in the plan of its stream.
@@ -94,9 +94,10 @@ impl RecordLimits {
                     bytes,
                     limit = self.of(topic),
                     left_out,
-                    "a record is larger than its topic accepts and is left out; raise the topic's max.message.bytes, \
-                     or lower the stream's horizon, quantiles, season or model.hidden (more of them within a minute \
-                     are only counted, in foretide_oversized_records_total)"
+                    "a record is larger than its topic accepts and is left out; a snapshot keeps the parts that fit, \
+                     and its series is rebuilt after a restart. Raise the topic's max.message.bytes, or lower the \
+                     stream's horizon, quantiles, season or model.hidden (more of them within a minute are only \
+                     counted, in foretide_oversized_records_total)"
                 );
             }
         }

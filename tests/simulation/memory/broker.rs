@@ -81,9 +81,11 @@ impl Broker for MemoryCluster {
         self.lock().create(spec)
     }
 
-    fn max_batch_bytes(&self, _topics: &[&str]) -> Result<BTreeMap<String, usize>> {
+    fn max_batch_bytes(&self, topics: &[&str]) -> Result<BTreeMap<String, usize>> {
         self.faults().check_alive()?;
-        Ok(BTreeMap::new())
+        let state = self.lock();
+        let limit = |topic: &&str| Some(((*topic).to_owned(), state.topics.get(*topic)?.max_record_bytes));
+        Ok(topics.iter().filter_map(limit).collect())
     }
 
     fn limit_batches(&self, _bytes: usize) {}

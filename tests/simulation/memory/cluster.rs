@@ -96,6 +96,12 @@ impl MemoryCluster {
         Ok(())
     }
 
+    /// Sets the most bytes of a record of a topic.
+    pub fn limit_records(&self, topic: &str, bytes: usize) -> Result<()> {
+        self.lock().topic_mut(topic)?.max_record_bytes = bytes;
+        Ok(())
+    }
+
     /// Deletes every record below `offset`, as retention does.
     pub fn truncate_before(&self, partition: &Partition, offset: i64) -> Result<()> {
         self.lock().log_mut(&partition.topic, partition.number)?.truncate_before(offset);

@@ -14,7 +14,7 @@ use foretide::broker::{TopicSettings, TopicSpec};
 pub(super) struct Topic {
     pub(super) logs: Vec<Log>,
     compacted: bool,
-    max_record_bytes: usize,
+    pub(super) max_record_bytes: usize,
 }
 
 impl Topic {
