@@ -13,7 +13,7 @@ use crate::daemon::plan::StreamPlan;
 use crate::settings::ForecastStart;
 
 /// Bytes of the forecasts that `start = "auto"` writes of a topic's past, about.
-const AUTO_BYTES: u64 = 32 << 20;
+const AUTO_BYTES: u64 = 64 << 20;
 
 /// Applies `start` to a partition. `wall` is the present time in milliseconds since the Unix epoch.
 ///
