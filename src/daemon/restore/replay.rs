@@ -83,6 +83,10 @@ pub fn finish_replay(engine: &mut Engine, tasks: &mut [PartitionTask], end: i64)
     engine.begin(false);
     for task in tasks {
         let handle = task.handle;
+        // What a transaction without input has recorded, at the position itself.
+        let position = engine.position(handle);
+        activate_recorded_weights(engine, handle, position);
+        show_recorded_covariates(engine, task, position);
         while let Some(at) = next_change(engine, handle, engine.position(handle)).filter(|&at| at <= end) {
             engine.advance(handle, at);
             activate_recorded_weights(engine, handle, at);
