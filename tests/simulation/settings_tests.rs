@@ -60,9 +60,9 @@ fn changed_settings_do_not_cost_the_past() {
     }
 }
 
-/// A long rebuild does not keep the partition from being served: nothing is lost or doubled meanwhile, whoever is killed
-/// or joins. Then the series forecast as a run that had the settings from the beginning, and a restart finds all of it
-/// in the state topic.
+/// A long rebuild does not keep the partition from being served: nothing is lost or doubled meanwhile, whoever is
+/// killed or joins. Then the series forecast as a run that had the settings from the beginning, and a restart finds all
+/// of it in the state topic.
 #[test]
 fn a_changed_stream_is_served_while_it_is_rebuilt() {
     let levels = &[0.1, 0.5, 0.9][..];
