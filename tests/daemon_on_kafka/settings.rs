@@ -36,7 +36,7 @@ fn a_changed_stream_is_served_while_its_series_are_rebuilt() {
     wait_for_position(&app, &topic, 0, 700 * READINGS);
     assert!(daemon.stop("first").success());
 
-    let mut daemon = Daemon::new(&app, &[after.clone()]);
+    let mut daemon = Daemon::new(&app, std::slice::from_ref(&after));
     daemon.start("second");
     produce(kafka(), &topic, readings(700..710));
     wait_for("the series to be rebuilt", LIMIT, || {
