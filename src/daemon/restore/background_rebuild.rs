@@ -16,8 +16,6 @@ use crate::engine::Engine;
 const SLICE_WAIT: Duration = Duration::from_millis(5);
 /// A partition stops being served when no more records than this are left to replay: some tens of milliseconds.
 const HANDOVER_RECORDS: i64 = 10_000;
-/// Pause before a postponed rebuild starts over, in microseconds.
-const RETRY_DELAY: u64 = 1_000_000;
 
 /// The rebuild of one partition at a time, so that the state of no other is in memory twice.
 #[derive(Default)]
@@ -75,11 +73,8 @@ impl BackgroundRebuild {
         let left = match rebuilt.advance(inputs, true, SLICE_WAIT) {
             Ok(SliceOutcome::Ready(offset)) => position - offset,
             Ok(SliceOutcome::More | SliceOutcome::Idle) => return Ok(None),
-            Err(error @ (BrokerError::Retriable(_) | BrokerError::Rejected(_))) => {
-                tracing::warn!(
-                    topic = %partition.topic, partition = partition.number, %error, "rebuild postponed; retrying"
-                );
-                rebuilt.suspend(inputs.engine, inputs.now + RETRY_DELAY);
+            Err(BrokerError::Retriable(error) | BrokerError::Rejected(error)) => {
+                rebuilt.postpone(inputs, &error);
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -94,7 +89,7 @@ impl BackgroundRebuild {
             topic = %partition.topic, partition = partition.number, offset = position, records = left,
             "series are rebuilt from the input; they are served once the newest records are replayed"
         );
-        rebuilt.take_over();
+        rebuilt.serves_partial = true;
         if let Some(replaced) = served.insert(partition.clone(), rebuilt) {
             close(inputs.engine, &replaced);
         }

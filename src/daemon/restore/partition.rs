@@ -17,6 +17,7 @@ use crate::daemon::partition_task::PartitionTask;
 use crate::daemon::plan::Plan;
 use crate::dashboard::state::PartitionState;
 use crate::engine::{Engine, TaskHandle, TaskId};
+use crate::telemetry::{LeftOut, LogLimit, ShortDuration, kind_of};
 
 /// The most records of one slice, between two looks at the other partitions.
 const SLICE_RECORDS: usize = 20_000;
@@ -26,8 +27,13 @@ const REBUILD_SLICE_RECORDS: usize = 2_000;
 pub const SLICE_WAIT: Duration = Duration::from_millis(20);
 /// Pause, in microseconds, before a topic that ends too early is looked at again.
 const RECHECK_MICROS: u64 = 5_000_000;
+/// Pause before a postponed restore starts over.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// After so many microseconds without a record, the log says what is waited for.
 const NOTICE_MICROS: u64 = 5_000_000;
+
+/// Lines about restores that are postponed: each is tried again at once, and all of them lose a cluster together.
+static POSTPONED_LIMIT: LogLimit = LogLimit::growing();
 
 /// A partition that the group has assigned to this shard.
 pub struct AssignedPartition {
@@ -186,6 +192,16 @@ impl AssignedPartition {
         self.serve_from = self.group.committed.unwrap_or(0);
         self.reset(engine);
         self.phase = Phase::Suspended { until };
+    }
+
+    /// Suspends a restore after an error that calls for another attempt, and logs that.
+    pub(super) fn postpone(&mut self, inputs: &mut RestoreInputs<'_>, error: &str) {
+        if let Some(LeftOut(left_out)) = POSTPONED_LIMIT.admit(kind_of(error), inputs.now) {
+            let Partition { topic, number } = &self.partition;
+            let retry_in = ShortDuration(RETRY_DELAY);
+            tracing::warn!(%topic, partition = number, %error, %retry_in, left_out, "restore postponed; retrying");
+        }
+        self.suspend(inputs.engine, inputs.now + RETRY_DELAY.as_micros() as u64);
     }
 
     /// Suspends a partition that is served, between two transactions. It is restored to where it stands.

@@ -27,18 +27,15 @@ pub fn replay_batch(
         engine.begin(false);
         let mut change = next_change(engine, handle, start);
         for record in batch.iter().filter(|record| record.offset >= start && record.offset < end) {
-            while let Some(at) = change.filter(|&at| record.offset >= at) {
-                engine.advance(handle, at);
-                engine.finish(0.0);
-                activate_recorded_weights(engine, handle, at);
-                show_recorded_covariates(engine, task, at);
-                change = next_change(engine, handle, at);
+            if change.is_some_and(|at| record.offset >= at) {
+                advance(engine, task, record.offset);
+                change = next_change(engine, handle, record.offset);
             }
             replay_record(engine, handle, &mut decoders[task.stream], record);
             replayed += 1;
         }
         if let Some(next) = batch.next_offset() {
-            engine.advance(handle, next.clamp(start, end.max(start)));
+            advance(engine, task, next.clamp(start, end.max(start)));
         }
         engine.finish(0.0);
     }
@@ -83,21 +80,25 @@ pub fn finish_replay(engine: &mut Engine, tasks: &mut [PartitionTask], end: i64)
     engine.begin(false);
     for task in tasks {
         let handle = task.handle;
-        // What a transaction without input has recorded, at the position itself.
-        let position = engine.position(handle);
-        activate_recorded_weights(engine, handle, position);
-        show_recorded_covariates(engine, task, position);
-        while let Some(at) = next_change(engine, handle, engine.position(handle)).filter(|&at| at <= end) {
-            engine.advance(handle, at);
-            activate_recorded_weights(engine, handle, at);
-            show_recorded_covariates(engine, task, at);
-        }
-        engine.advance(handle, end.max(engine.position(handle)));
+        advance(engine, task, end.max(engine.position(handle)));
         engine.finish(0.0);
         if !task.rebuild_due {
             engine.keep_partial_series(handle);
         }
     }
+}
+
+/// Advances a task to `position`, and repeats every change that is recorded up to there, `position` included: a
+/// transaction without input may have recorded one at the very end of what is replayed.
+fn advance(engine: &mut Engine, task: &mut PartitionTask, position: i64) {
+    let handle = task.handle;
+    while let Some(at) = next_change(engine, handle, engine.position(handle)).filter(|&at| at <= position) {
+        engine.advance(handle, at);
+        engine.finish(0.0);
+        activate_recorded_weights(engine, handle, at);
+        show_recorded_covariates(engine, task, at);
+    }
+    engine.advance(handle, position);
 }
 
 /// The next position after `position` at which weights change or more future covariates are shown.

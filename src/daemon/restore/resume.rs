@@ -135,11 +135,6 @@ impl AssignedPartition {
         self.group.committed = Some(position);
         self.replay_to(position);
     }
-
-    /// The rebuilt tasks are to be served from now on.
-    pub(super) fn take_over(&mut self) {
-        self.serves_partial = true;
-    }
 }
 
 /// The weights that the checkpoints of tasks name.

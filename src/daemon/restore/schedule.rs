@@ -1,6 +1,6 @@
 //! The partitions of a shard, and what is due when: restores that begin, go on or are retried, and standby copies.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use super::background_rebuild::BackgroundRebuild;
 use super::group_position::GroupPosition;
@@ -12,13 +12,8 @@ use crate::broker::{Broker, BrokerError, Member, Partition};
 use crate::daemon::plan::Plan;
 use crate::dashboard::state::PartitionState;
 use crate::engine::Engine;
-use crate::telemetry::{LeftOut, LogLimit, ShortDuration, kind_of, metrics};
+use crate::telemetry::metrics;
 
-/// Lines about restores that are postponed: each is tried again at once, and all of them lose a cluster together.
-static POSTPONED_LIMIT: LogLimit = LogLimit::growing();
-
-/// Pause before a postponed restore starts over.
-const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// The most restores at the same time, or begun in one poll iteration. Each has a Kafka client that fetches ahead.
 const MAX_CONCURRENT_RESTORES: usize = 8;
 
@@ -169,14 +164,7 @@ impl RestoreSchedule {
                 }
                 // A rejected request may be for a topic that is just being recreated.
                 Err(BrokerError::Retriable(error) | BrokerError::Rejected(error)) => {
-                    if let Some(LeftOut(left_out)) = POSTPONED_LIMIT.admit(kind_of(&error), inputs.now) {
-                        let retry_in = ShortDuration(RETRY_DELAY);
-                        tracing::warn!(
-                            topic, partition = number, %error, %retry_in, left_out,
-                            "restore postponed; retrying"
-                        );
-                    }
-                    assigned.suspend(inputs.engine, inputs.now + RETRY_DELAY.as_micros() as u64);
+                    assigned.postpone(inputs, &error);
                 }
                 Err(error) => return Err(error),
             }
