@@ -1,6 +1,10 @@
 //! Event time, and the grid that divides it into slots.
 
+mod partition_clock;
+
 use serde::{Deserialize, Serialize};
+
+pub use partition_clock::PartitionClock;
 
 /// A point in event time: milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -11,6 +15,11 @@ impl EventTime {
     pub const MIN: Self = Self(-62_135_596_800_000);
     /// The latest valid time of a record: 9999-12-31T23:59:59.999Z.
     pub const MAX: Self = Self(253_402_300_799_999);
+
+    /// The time, but no later than the timestamp of its record, in milliseconds since the Unix epoch, where it has one.
+    pub fn no_later_than(self, timestamp: Option<i64>) -> Self {
+        Self(timestamp.map_or(self.0, |timestamp| timestamp.min(self.0)))
+    }
 
     /// Whether it lies within [`Self::MIN`] and [`Self::MAX`].
     pub fn is_valid(self) -> bool {

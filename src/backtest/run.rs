@@ -12,7 +12,7 @@ use super::scorer::{ScoredForecast, Scorer};
 use super::table::{FutureCovariateRow, Table};
 use super::training::{self, PlannedTraining, TrainingPlan, TrainingRound};
 use crate::engine::{
-    Acceptance, Engine, Observation, ServedWeights, StreamSpec, TaskHandle, TaskId, Transaction, WhenFull,
+    Acceptance, Engine, ForecastRow, Observation, ServedWeights, StreamSpec, TaskHandle, TaskId, Transaction, WhenFull,
 };
 use crate::nn::{Network, Weights};
 use crate::series::FutureValues;
@@ -226,30 +226,41 @@ impl<'a> Run<'a> {
     }
 
     /// Scores reading by reading: first the forecasts that target the reading, then it opens the forecasts made from
-    /// it.
+    /// it. A reading that was not accepted may have closed slots of other series, by the time of their partition.
     fn score(&mut self, transaction: &Transaction) {
-        let forecast = &self.spec.stream.forecast;
-        let (grid, outputs) = (self.spec.stream.series.grid, forecast.outputs());
-        let mut rows = transaction.forecasts.iter().peekable();
-        for reading in self.accepted.iter().map(|&index| &self.table.readings[index]) {
-            let series = reading.series as usize;
-            self.scorer.observe(series, grid.slot(reading.time), reading.value);
-            let of_reading = |offset: i64, index: u32| {
-                offset == i64::from(reading.position) && self.table_series[index as usize] == series
-            };
-            while let Some(row) = rows.next_if(|row| of_reading(row.offset, row.series)) {
-                let point = &transaction.points[row.point..row.point + outputs];
-                let quantiles = &transaction.quantiles[row.quantile..row.quantile + outputs * forecast.levels.len()];
-                let (slot, value) = (row.slot, row.value);
-                let scored = ScoredForecast { slot, value, point, quantiles, crossing: row.crossing };
-                self.scorer.open(series, reading.row as usize, &scored);
-                if let Some(plot) = self.plot_series.as_mut().filter(|plot| plot.series == series) {
-                    let (point, quantiles) = (point.to_vec(), quantiles.to_vec());
-                    plot.push(PlotForecast { slot, value, point, quantiles });
-                }
+        let grid = self.spec.stream.series.grid;
+        let mut rows = transaction.forecasts.iter().filter(|row| !row.absent).peekable();
+        let table = self.table;
+        let accepted = std::mem::take(&mut self.accepted);
+        for reading in accepted.iter().map(|&index| &table.readings[index]) {
+            let position = i64::from(reading.position);
+            while let Some(row) = rows.next_if(|row| row.offset < position) {
+                self.open(transaction, row, reading.row);
+            }
+            self.scorer.observe(reading.series as usize, grid.slot(reading.time), reading.value);
+            while let Some(row) = rows.next_if(|row| row.offset == position) {
+                self.open(transaction, row, reading.row);
             }
         }
-        debug_assert!(rows.peek().is_none(), "every forecast belongs to a reading");
+        let last = accepted.last().map_or(0, |&index| table.readings[index].row);
+        rows.for_each(|row| self.open(transaction, row, last));
+        self.accepted = accepted;
+    }
+
+    /// Opens a forecast that was made when the input stood at a row of the file.
+    fn open(&mut self, transaction: &Transaction, row: &ForecastRow, at: u32) {
+        let forecast = &self.spec.stream.forecast;
+        let outputs = forecast.outputs();
+        let series = self.table_series[row.series as usize];
+        let point = &transaction.points[row.point..row.point + outputs];
+        let quantiles = &transaction.quantiles[row.quantile..row.quantile + outputs * forecast.levels.len()];
+        let (slot, value) = (row.slot, row.value);
+        let scored = ScoredForecast { slot, value, point, quantiles, crossing: row.crossing };
+        self.scorer.open(series, at as usize, &scored);
+        if let Some(plot) = self.plot_series.as_mut().filter(|plot| plot.series == series) {
+            let (point, quantiles) = (point.to_vec(), quantiles.to_vec());
+            plot.push(PlotForecast { slot, value, point, quantiles });
+        }
     }
 
     /// Trains on the readings so far.

@@ -63,6 +63,7 @@ impl ForecastWriter {
             step: row.slot,
             times: matches!(spec.series.grid, Grid::Regular { .. }).then_some(times),
             value: row.value,
+            absent: row.absent,
             point: &output.points[row.point..row.point + outputs],
             levels: &forecast.levels,
             quantiles: &output.quantiles[row.quantile..row.quantile + outputs * forecast.levels.len()],

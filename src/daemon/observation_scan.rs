@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::plan::StreamPlan;
 use crate::broker::{Broker, BrokerError, Partition, Record, StartPosition, stable_end};
-use crate::series::Reading;
+use crate::nn::fnv_1a;
+use crate::series::{CloseBy, Reading};
+use crate::time::{EventTime, PartitionClock};
 use crate::wire::{Decoder, Rejection};
 
 /// The most records of one read.
@@ -58,13 +60,21 @@ impl ObservationScan<'_> {
             return Ok(end);
         }
         let mut reader = self.broker.reader(self.partition, start)?;
+        let spec = &self.stream.engine.series;
+        let mut clock = PartitionClock::default();
         while !reader.has_reached(end)? {
             keep_on()?;
             let Some(batch) = reader.read(READ_WAIT, READ_RECORDS)? else { continue };
             for record in batch.iter().filter(|record| record.offset < end) {
                 let timestamp = record.timestamp;
-                let mut visit = |series: &str, time, value, past_covariates: &[f64]| {
-                    let reading = Reading { time, timestamp, value, past_covariates };
+                let mut is_first = true;
+                let mut visit = |series: &str, time: EventTime, value, past_covariates: &[f64]| {
+                    if spec.close_by == CloseBy::Partition && std::mem::take(&mut is_first) {
+                        let time = time.no_later_than(timestamp);
+                        clock.observe(fnv_1a(series.bytes()), time, spec.clock_tolerance());
+                    }
+                    let partition_time = clock.time();
+                    let reading = Reading { time, timestamp, value, partition_time, past_covariates };
                     visitor.observation(&ScannedObservation { series, reading });
                 };
                 let decoded = decoder.decode(record.key, timestamp, record.payload, &mut visit);

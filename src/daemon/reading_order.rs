@@ -64,6 +64,8 @@ impl ReadingOrder {
             Placement::Late { .. } => {
                 let grid = self.spec.grid;
                 let end = grid.closes_at(grid.slot(reading.time));
+                // Where slots close by the time of the partition, that may be what it is late by.
+                let newest = (*newest).max(reading.partition_time.filter(|_| newest.is_some()));
                 self.late.extend(newest.map(|newest| newest.0 - end.0 + 1));
             }
             Placement::Duplicate { .. } => self.duplicates += 1,

@@ -10,7 +10,7 @@ use super::plan::{FutureCovariatesPlan, Plan, StreamPlan, TrainingPlan};
 use crate::engine::{StreamSpec, WhenFull};
 use crate::forecast::{AnomalyThresholds, ForecastSpec, ForecastSpecError};
 use crate::nn::{self, NetworkSpec};
-use crate::series::{self, Calendar, ExtraFeatures, FEATURES, Holidays, SeriesSpec};
+use crate::series::{self, Absence, Calendar, CloseBy, ExtraFeatures, FEATURES, Holidays, SeriesSpec};
 use crate::settings::{
     self, Aggregation, Auto, Device, Format, Interval, Key, Millis, Settings, Strategy, Stream, Time, TimeFormat,
     Training,
@@ -153,6 +153,15 @@ pub fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, St
                 Aggregation::Count => series::Aggregation::Count,
             },
             readings_per_slot: stream.readings_per_slot,
+            close_by: match stream.close_by {
+                settings::CloseBy::Series => CloseBy::Series,
+                settings::CloseBy::Partition => CloseBy::Partition,
+            },
+            absence: match stream.absence {
+                settings::Absence::Gap => Absence::Gap,
+                settings::Absence::Zero => Absence::Zero,
+                settings::Absence::Anomaly => Absence::Anomaly,
+            },
             allowed_lateness: stream.allowed_lateness.0,
             max_ahead: stream.max_ahead_millis().unwrap_or(i64::MAX),
             max_step: stream.max_step_millis().unwrap_or(i64::MAX),
@@ -211,6 +220,7 @@ pub fn forecast_spec(stream: &Stream) -> Result<ForecastSpec, ForecastSpecError>
     };
     let settings::Anomaly { start, end, clear_after } = stream.anomaly;
     spec.linear_experts = model.linear_experts as usize;
+    spec.scores_absence = stream.absence == settings::Absence::Anomaly;
     spec.anomaly = AnomalyThresholds { start: start as f32, end: end as f32, clear_after };
     Ok(spec)
 }

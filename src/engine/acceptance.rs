@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use super::micro_batch::PendingStep;
+use super::dirty_queue::InputPoint;
+use super::micro_batch::{PendingStep, is_forecast_from};
 use super::rollback::UndoLog;
 use super::series::{LastObservation, Series};
 use super::stream::Stream;
 use super::stream_spec::{StreamSpec, WhenFull};
 use super::task::{Task, TaskHandle};
 use super::transaction::{EndReason, EndedSeries, ForecastRow};
-use crate::series::{ClosedSlot, ImplausibleTime, Placement, Reading};
-use crate::time::EventTime;
+use crate::series::{CloseBy, ClosedSlot, ImplausibleTime, Placement, Reading};
+use crate::time::{EventTime, Grid};
 
 /// An estimate of the bytes that the snapshot of a new series takes.
 const NEW_SERIES_BYTES: usize = 1_024;
@@ -69,8 +70,10 @@ pub(super) struct OpenTransaction {
     pub undo: UndoLog,
     /// The series that have ended.
     pub ended: Vec<EndedSeries>,
-    /// The slots that one observation has closed.
+    /// The slots of one series that one observation has closed.
     closed: Vec<ClosedSlot>,
+    /// The series of which it may have closed slots.
+    closing: Vec<u32>,
 }
 
 impl OpenTransaction {
@@ -84,11 +87,12 @@ impl OpenTransaction {
             undo: UndoLog::default(),
             ended: Vec::new(),
             closed: Vec::new(),
+            closing: Vec::new(),
         }
     }
 
-    /// Puts an observation on the grid of its series, which is created if need be. Before that, the series end that
-    /// have been silent for too long by then.
+    /// Puts an observation on the grid of its series, which is created if need be. Before that, slots close by the time
+    /// of the partition, and the series end that have been silent for too long by then.
     pub fn accept(
         &mut self,
         stream: &Stream,
@@ -99,7 +103,12 @@ impl OpenTransaction {
         let Observation { offset, series: key, time, timestamp, value, covariates } = *observation;
         let spec = &stream.spec;
         let begin = task.set_rollback_point();
-        task.observe_time(time, timestamp);
+        // A single wild time ends no series.
+        task.observe_time(&spec.series, offset, key, time.no_later_than(timestamp));
+        let partition_time = task.clock.time().filter(|_| spec.series.close_by == CloseBy::Partition);
+        if let Some(time) = partition_time {
+            self.close_by_partition(spec, handle, task, (begin, offset), time);
+        }
         let begins_and_ends = self.begins_and_ends(task, offset);
         if begins_and_ends {
             self.end_silent(spec, handle, task, offset);
@@ -131,9 +140,12 @@ impl OpenTransaction {
         task.series.mark_dirty(series, begin);
         let forecasts = offset >= task.emit_from;
         let state = task.series.get_mut(series);
-        let reading = Reading { time, timestamp, value, past_covariates: covariates };
+        let reading = Reading { time, timestamp, value, partition_time, past_covariates: covariates };
         let placement = state.input.observe(&spec.series, &reading, &mut self.closed);
         self.queue_closed(spec, handle, (series, state), offset, forecasts);
+        if partition_time.is_some() {
+            task.series.await_closing(&spec.series, series, i64::MIN);
+        }
         match placement {
             Placement::Accepted => {
                 self.observations[task.stream] += 1;
@@ -143,6 +155,38 @@ impl OpenTransaction {
             Placement::Duplicate { is_first } => Acceptance::Duplicate { is_first },
             Placement::ImplausibleTime(ahead) => Acceptance::ImplausibleTime(ahead),
         }
+    }
+
+    /// Closes the slots that the time of the partition has passed, of all series. Those of which the replay has not
+    /// reached the snapshot have closed them already.
+    fn close_by_partition(
+        &mut self,
+        spec: &StreamSpec,
+        handle: TaskHandle,
+        task: &mut Task,
+        (begin, offset): (InputPoint, i64),
+        time: EventTime,
+    ) {
+        let Grid::Regular { interval } = spec.series.grid else { return };
+        let end = time.0.saturating_sub(spec.series.allowed_lateness).div_euclid(interval);
+        let mut closing = std::mem::take(&mut self.closing);
+        task.series.take_closing(&spec.series, end, &mut closing);
+        for series in closing.drain(..) {
+            let state = task.series.get(series);
+            let is_due = state.input.next_to_close(&spec.series).is_some_and(|slot| slot < end);
+            if is_due && offset >= state.position {
+                if self.emit {
+                    self.undo.copy(handle, &mut task.series, series);
+                }
+                task.series.mark_dirty(series, begin);
+                let forecasts = offset >= task.emit_from;
+                let state = task.series.get_mut(series);
+                state.input.close_by_partition(&spec.series, time, &mut self.closed);
+                self.queue_closed(spec, handle, (series, state), offset, forecasts);
+            }
+            task.series.await_closing(&spec.series, series, end);
+        }
+        self.closing = closing;
     }
 
     /// Ends the series of a key, if there is one, as the record at `offset` says.
@@ -227,7 +271,9 @@ impl OpenTransaction {
         forecasts: bool,
     ) {
         for slot in self.closed.drain(..) {
-            self.forecast_bytes += slot.value.filter(|_| forecasts).map_or(0, |_| forecast_bytes(spec));
+            if forecasts && is_forecast_from(spec, &slot) {
+                self.forecast_bytes += forecast_bytes(spec);
+            }
             self.pending.push(PendingStep { micro_batch: state.queued, task, series, offset, slot });
             state.queued += 1;
         }

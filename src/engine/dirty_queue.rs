@@ -2,13 +2,17 @@
 
 use std::collections::VecDeque;
 
-/// A place in a task's input: how far it was read, and its event time there.
+use crate::time::PartitionClock;
+
+/// A place in a task's input: how far it was read, and the time there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct InputPoint {
     /// The next offset to be read.
     pub position: i64,
     /// The event time of the task, in milliseconds; [`i64::MIN`] before the first observation.
     pub event_time: i64,
+    /// The clock of the partition.
+    pub clock: PartitionClock,
 }
 
 /// Changed series by their index. Those of one transaction share the point at which it began.
@@ -101,7 +105,7 @@ mod tests {
     use super::*;
 
     fn point(position: i64) -> InputPoint {
-        InputPoint { position, event_time: position * 10 }
+        InputPoint { position, event_time: position * 10, clock: PartitionClock::default() }
     }
 
     #[test]

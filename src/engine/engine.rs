@@ -5,7 +5,6 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::acceptance::{Acceptance, Observation, OpenTransaction};
-use super::dirty_queue::InputPoint;
 use super::micro_batch::Stepper;
 use super::snapshot::{self, EncodedSnapshot, SnapshotError};
 use super::stream::{ServedWeights, Stream};
@@ -158,7 +157,7 @@ impl Engine {
     pub fn keep_partial_series(&mut self, task: TaskHandle) {
         let task = self.tasks.get_mut(task);
         task.restarts_partial = false;
-        task.series.keep_partial(InputPoint { position: task.position, event_time: task.event_time });
+        task.series.keep_partial(task.input_point());
     }
 
     /// From the task's position up to `end`, a replay begins and ends series.
@@ -177,6 +176,7 @@ impl Engine {
         let task = self.tasks.get_mut(task);
         task.position = progress.replay_from;
         task.event_time = progress.event_time;
+        task.clock = progress.clock;
         task.rebuilt_to = progress.rebuilt_to;
         task.emit_from = progress.emit_from;
         task.activations.clone_from(&progress.activations);

@@ -10,7 +10,7 @@ use super::task::{Task, TaskHandle, Tasks};
 use super::transaction::{ForecastRow, Transaction};
 use crate::forecast::{AnomalyScore, Forecast, SeriesStep};
 use crate::nn::{Network, Scratch, Strategy};
-use crate::series::ClosedSlot;
+use crate::series::{CloseBy, ClosedSlot};
 
 /// The most series that are stepped at once. The weights' panels stay in the first-level cache while this many states
 /// pass through; the batch's own rows (states, features, outputs: about 300 KiB with 64 hidden units, 24 steps and 5
@@ -133,7 +133,9 @@ impl Stepper {
             let emit = emit && step.offset >= tasks.get(step.task).emit_from;
             let series = series_of(tasks, step);
             series.hidden.copy_from_slice(&self.hidden[row * width..(row + 1) * width]);
-            let Some(value) = step.slot.value else { continue };
+            if !is_forecast_from(spec, &step.slot) {
+                continue;
+            }
             let output = &self.outputs[row * outputs..(row + 1) * outputs];
             series.forecast.forecast(&spec.forecast, &series.input, output, &mut forecast);
             if emit {
@@ -143,7 +145,8 @@ impl Stepper {
                     series: step.series,
                     slot: step.slot.slot,
                     origin: spec.series.grid.start(step.slot.slot),
-                    value,
+                    value: step.slot.value.unwrap_or_else(|| series.input.last_value()),
+                    absent: step.slot.value.is_none(),
                     scale: series.input.scale(),
                     anomaly: self.anomalies[row],
                     crossing: forecast.crossing,
@@ -159,12 +162,12 @@ impl Stepper {
     }
 
     /// Replaces the outputs for the next step, `[batch, levels]`, by outputs for the whole horizon,
-    /// `[batch, horizon, levels]`. Rows whose slot is empty make no forecast and stay zero.
+    /// `[batch, horizon, levels]`. Rows that make no forecast stay zero.
     fn forecast_recursively(&mut self, batch: Batch<'_>, tasks: &mut Tasks) {
         let Batch { steps, spec, network, .. } = batch;
         let (width, levels) = (network.state_len(), network.outputs());
         self.recursive.clear();
-        for (row, step) in steps.iter().enumerate().filter(|(_, step)| step.slot.value.is_some()) {
+        for (row, step) in steps.iter().enumerate().filter(|(_, step)| is_forecast_from(spec, &step.slot)) {
             let (hidden, next) = (&self.hidden[row * width..][..width], &self.outputs[row * levels..][..levels]);
             self.recursive.add(row, &series_of(tasks, step).input, hidden, next);
         }
@@ -209,6 +212,11 @@ impl Stepper {
         }
         count as u64
     }
+}
+
+/// Whether a forecast is made from a slot: from an empty one only where it closes at its time.
+pub(super) fn is_forecast_from(spec: &StreamSpec, slot: &ClosedSlot) -> bool {
+    slot.value.is_some() || spec.series.close_by == CloseBy::Partition
 }
 
 fn series_of<'a>(tasks: &'a mut Tasks, step: &PendingStep) -> &'a mut Series {

@@ -5,6 +5,7 @@
 //! everything to be written. The caller then calls [`Engine::commit`] or [`Engine::roll_back`].
 
 mod acceptance;
+mod closing_queue;
 mod dirty_queue;
 #[expect(clippy::module_inception, reason = "the room is named after its one public type")]
 mod engine;

@@ -4,9 +4,11 @@ use std::{hash::BuildHasher, sync::Arc};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use super::closing_queue::ClosingQueue;
 use super::dirty_queue::{DirtyQueue, InputPoint};
 use super::recency::Recency;
 use super::series::{LastObservation, Series, Undo};
+use crate::series::SeriesSpec;
 
 /// So many free places are kept for new series. With more of them than series, the table moves together.
 const MIN_FREE_PLACES: usize = 1_024;
@@ -28,6 +30,8 @@ pub(super) struct SeriesTable {
     recency: Recency,
     /// Whether `recency` contains all series. A restore leaves that to the first observation that is served.
     is_ordered: bool,
+    /// Which slots close by the time of the partition; empty where they do not.
+    closing: ClosingQueue,
     dirty: DirtyQueue,
     /// Series that the open transaction began.
     begun: Vec<u32>,
@@ -111,6 +115,7 @@ impl SeriesTable {
     /// Ends a series. Its state stays until [`Self::free_ended`].
     pub fn end(&mut self, series: u32) {
         self.recency.remove(series);
+        self.closing.remove(series);
         self.get_mut(series).has_ended = true;
         self.live -= 1;
         self.ended.push(series);
@@ -163,6 +168,29 @@ impl SeriesTable {
             one.cmp(other).then_with(|| self.get(*first).key.cmp(&self.get(*second).key))
         });
         order.into_iter().for_each(|(_, series)| self.recency.insert_after(self.recency.last(), series));
+    }
+
+    /// The series of which a slot before `end` may be due to close by the time of the partition are appended to `due`.
+    /// Each of them waits again from the next [`Self::await_closing`] on.
+    pub fn take_closing(&mut self, spec: &SeriesSpec, end: i64, due: &mut Vec<u32>) {
+        let Self { closing, series, .. } = self;
+        if !closing.is_complete() {
+            let live = (0..).zip(series).filter_map(|(index, series)| Some((index, series.as_ref()?)));
+            let open = live.filter(|(_, series)| !series.has_ended);
+            closing.fill(open.filter_map(|(index, series)| Some((index, series.input.next_to_close(spec)?))));
+        }
+        closing.take_before(end, due);
+    }
+
+    /// A series waits for the time of the partition to close its next slot, unless it does so already, or is silent
+    /// for too long. It is not due before the slot `from`.
+    pub fn await_closing(&mut self, spec: &SeriesSpec, series: u32, from: i64) {
+        if self.closing.is_complete()
+            && !self.closing.contains(series)
+            && let Some(slot) = self.get(series).input.next_to_close(spec)
+        {
+            self.closing.insert(series, slot.max(from));
+        }
     }
 
     /// Records that a transaction which began at `since` changes a series.
@@ -227,6 +255,7 @@ impl SeriesTable {
     /// Undoes what the open transaction began. The undo copies bring back what it changed and ended.
     pub fn roll_back(&mut self) {
         self.ended.clear();
+        self.closing.clear();
         while let Some(index) = self.begun.pop() {
             self.recency.remove(index);
             self.remove_from_index(index);
@@ -281,7 +310,13 @@ impl SeriesTable {
         let places = self.series.capacity() * size_of::<Option<Series>>();
         let series: usize = self.series.iter().flatten().map(|series| series.bytes() - size_of::<Series>()).sum();
         let lists = (self.free.capacity() + self.begun.capacity() + self.ended.capacity()) * size_of::<u32>();
-        self.index.allocation_size() + places + series + lists + self.recency.heap_bytes() + self.dirty.heap_bytes()
+        self.index.allocation_size()
+            + places
+            + series
+            + lists
+            + self.recency.heap_bytes()
+            + self.dirty.heap_bytes()
+            + self.closing.heap_bytes()
     }
 
     fn insert(&mut self, series: Series) -> u32 {
@@ -337,6 +372,7 @@ impl SeriesTable {
             self.recency.insert_after(self.recency.last(), series);
         }
         self.dirty.renumber(number);
+        self.closing.clear();
         self.free = Vec::new();
         self.index = HashTable::new();
         (0..).take(self.series.len()).for_each(|series| self.insert_into_index(series));

@@ -3,8 +3,10 @@
 use std::{fmt, sync::Arc};
 
 use super::{dirty_queue::InputPoint, future_covariates::TaskCovariates, series_table::SeriesTable};
+use crate::nn::fnv_1a;
+use crate::series::{CloseBy, SeriesSpec};
 use crate::snapshot::{TaskProgress, WeightsActivation};
-use crate::time::EventTime;
+use crate::time::{EventTime, PartitionClock};
 
 /// The unit of assignment and of state: the series of one stream in one partition of one input topic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +41,10 @@ pub(super) struct Task {
     /// The newest event time of the observations so far, none of them counted later than the timestamp of its record,
     /// in milliseconds; [`i64::MIN`] before the first one.
     pub event_time: i64,
+    /// The clock of the partition, where slots close by it.
+    pub clock: PartitionClock,
+    /// The offset of the record that it has seen last.
+    clock_offset: i64,
     /// A replay begins and ends series before this offset: their snapshots may be missing. Any other series is in the
     /// state topic from the transaction that begins it until the one that ends it.
     pub rebuilt_to: i64,
@@ -76,6 +82,8 @@ impl Task {
             version: 0,
             position,
             event_time: i64::MIN,
+            clock: PartitionClock::default(),
+            clock_offset: i64::MIN,
             rebuilt_to: i64::MAX,
             restarts_partial: false,
             emit_from: 0,
@@ -93,12 +101,18 @@ impl Task {
         self.activations.iter().rev().find(|made| made.position <= position).map_or(0, |made| made.version)
     }
 
+    /// Where its input stands.
+    pub fn input_point(&self) -> InputPoint {
+        InputPoint { position: self.position, event_time: self.event_time, clock: self.clock }
+    }
+
     /// Records, once a transaction, what a rollback returns to. Returns where the transaction began.
     pub fn set_rollback_point(&mut self) -> InputPoint {
-        let Self { version, position, event_time, activations, series, snapshots_owed, .. } = self;
+        let input = self.input_point();
+        let Self { version, activations, series, snapshots_owed, .. } = self;
         let point = self.rollback_point.get_or_insert_with(|| RollbackPoint {
             version: *version,
-            input: InputPoint { position: *position, event_time: *event_time },
+            input,
             activations: activations.len(),
             dirty: series.dirty_len(),
             snapshots_owed: *snapshots_owed,
@@ -106,10 +120,14 @@ impl Task {
         point.input
     }
 
-    /// Moves the event time of the task on. No observation counts as later than the timestamp of its record, so that a
-    /// single wild time ends no series.
-    pub fn observe_time(&mut self, time: EventTime, timestamp: Option<i64>) {
-        self.event_time = self.event_time.max(timestamp.map_or(time.0, |timestamp| timestamp.min(time.0)));
+    /// Moves the event time of the task on, and the clock of the partition, where slots close by it.
+    /// The series of one record are one clock.
+    pub fn observe_time(&mut self, spec: &SeriesSpec, offset: i64, series: &str, time: EventTime) {
+        self.event_time = self.event_time.max(time.0);
+        if spec.close_by == CloseBy::Partition && self.clock_offset != offset {
+            self.clock_offset = offset;
+            self.clock.observe(fnv_1a(series.bytes()), time, spec.clock_tolerance());
+        }
     }
 
     /// Serves with `version` from the present position on.
@@ -125,7 +143,8 @@ impl Task {
     pub fn roll_back(&mut self) {
         let Some(before) = self.rollback_point.take() else { return };
         self.version = before.version;
-        InputPoint { position: self.position, event_time: self.event_time } = before.input;
+        InputPoint { position: self.position, event_time: self.event_time, clock: self.clock } = before.input;
+        self.clock_offset = i64::MIN;
         self.activations.truncate(before.activations);
         self.series.truncate_dirty(before.dirty);
         self.snapshots_owed = before.snapshots_owed;
@@ -151,14 +170,14 @@ impl Task {
 
     /// The progress once the `snapshots` series that were dirty longest are snapshotted.
     pub fn progress(&self, snapshots: usize) -> TaskProgress {
-        let now = InputPoint { position: self.position, event_time: self.event_time };
-        let InputPoint { position: replay_from, event_time } = self.series.dirty_since(snapshots).unwrap_or(now);
+        let since = self.series.dirty_since(snapshots).unwrap_or_else(|| self.input_point());
+        let InputPoint { position: replay_from, event_time, clock } = since;
         let first = self.activations.iter().rposition(|made| made.position <= replay_from).unwrap_or(0);
         let watermarks = self.covariates.watermarks_from(replay_from).to_vec();
         let (activations, emit_from) = (self.activations[first..].to_vec(), self.emit_from);
         // Beyond the end of what was rebuilt it says nothing.
         let rebuilt_to = if self.rebuilt_to > replay_from { self.rebuilt_to } else { 0 };
-        TaskProgress { replay_from, event_time, rebuilt_to, activations, watermarks, emit_from }
+        TaskProgress { replay_from, event_time, rebuilt_to, activations, watermarks, emit_from, clock }
     }
 }
 

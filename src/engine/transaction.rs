@@ -39,8 +39,10 @@ pub struct ForecastRow {
     pub slot: i64,
     /// When that slot began.
     pub origin: EventTime,
-    /// The slot's value.
+    /// The slot's value; of an empty slot the last one before it.
     pub value: f64,
+    /// Whether the slot is empty.
+    pub absent: bool,
     /// The series' scale, in the unit of the value.
     pub scale: f64,
     /// How anomalous the value is; none where nothing had been forecast for it.

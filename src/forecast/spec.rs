@@ -58,6 +58,8 @@ pub struct ForecastSpec {
     pub threshold: Option<f64>,
     /// When a series is called anomalous.
     pub anomaly: AnomalyThresholds,
+    /// Whether an absent value has an anomaly score.
+    pub scores_absence: bool,
     /// Last lead of each bucket, ascending; the last one is `horizon`.
     pub buckets: Vec<usize>,
     /// Lead of each bucket at which points are scored.
@@ -123,6 +125,7 @@ impl ForecastSpec {
             target,
             threshold: None,
             anomaly: AnomalyThresholds::default(),
+            scores_absence: false,
             linear_experts: LINEAR_EXPERTS,
             network_alone: false,
             first,

@@ -1,6 +1,7 @@
 //! The forecasting state of one series.
 
 use super::accuracy::sums::{AccuracySums, BucketSums};
+use super::anomaly::absence::AbsenceRates;
 use super::anomaly::detector::{AnomalyDetector, ForecastErrors, far_bucket};
 use super::anomaly::forecast_tail::TailQuery;
 use super::anomaly::spike::SpikeDetector;
@@ -41,10 +42,12 @@ pub struct ForecastState {
     mixture: Mixture,
     calibration: Calibration,
     detector: AnomalyDetector,
+    /// Only where absent values have an anomaly score.
+    absence: Option<Box<AbsenceRates>>,
     pending: PendingForecasts,
 }
 
-clone_in_place!(ForecastState { bounds, history, linear, future, mixture, calibration, detector, pending });
+clone_in_place!(ForecastState { bounds, history, linear, future, mixture, calibration, detector, absence, pending });
 
 impl ForecastState {
     /// The state of a new series.
@@ -57,6 +60,7 @@ impl ForecastState {
             mixture: Mixture::new(spec),
             calibration: Calibration::new(spec),
             detector: AnomalyDetector::new(spec),
+            absence: None,
             pending: PendingForecasts::new(spec),
         }
     }
@@ -77,6 +81,7 @@ impl ForecastState {
             + self.mixture.heap_bytes()
             + self.calibration.heap_bytes()
             + self.detector.heap_bytes()
+            + self.absence.as_ref().map_or(0, |_| size_of::<AbsenceRates>())
             + self.pending.heap_bytes()
     }
 
@@ -89,6 +94,7 @@ impl ForecastState {
         parts.put(Part::MIXTURE, &self.mixture);
         parts.put(Part::CALIBRATION, &self.calibration);
         parts.put(Part::ANOMALY_DETECTOR, &self.detector);
+        self.absence.iter().for_each(|absence| parts.put(Part::ABSENCE, absence));
         parts.put(Part::PENDING_FORECASTS, &self.pending);
     }
 
@@ -117,6 +123,7 @@ impl ForecastState {
             detector: parts
                 .take(Part::ANOMALY_DETECTOR, |detector: &AnomalyDetector| detector.is_sound(spec))
                 .unwrap_or_else(|| AnomalyDetector::new(spec)),
+            absence: parts.take_optional(Part::ABSENCE, AbsenceRates::is_sound).map(Box::new),
             pending: parts
                 .take(Part::PENDING_FORECASTS, |pending: &PendingForecasts| pending.is_sound(spec))
                 .unwrap_or_else(|| PendingForecasts::new(spec)),
@@ -389,11 +396,19 @@ impl StepObserver for ForecastLearner<'_> {
     fn observe(&mut self, series: &SeriesState, slot: &ClosedSlot, newest_was_spike: bool) {
         if slot.reset {
             self.state.pending.clear();
+            self.state.absence.iter_mut().for_each(|absence| absence.reset());
         }
         if newest_was_spike {
             self.state.history.mark_newest_missing();
         }
         self.score = self.state.learn_from_matured(self.spec, series, slot, self.sums);
+        if self.spec.scores_absence {
+            let absence = self.state.absence.get_or_insert_default().update(slot.value.is_none());
+            let score = absence.map(|score| self.state.detector.judge(self.spec, score));
+            self.sums.scored += u64::from(score.is_some());
+            self.sums.anomalous += u64::from(score.is_some_and(|score| score.anomalous));
+            self.score = self.score.or(score);
+        }
     }
 }
 

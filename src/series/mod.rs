@@ -42,7 +42,7 @@ pub(crate) use past_covariates::PAST_COVARIATE_REGRESSORS;
 pub use recorded_steps::{RecordedStep, RecordedSteps};
 pub use scale_prior::{ScaleEstimate, ScalePrior};
 pub use season_detection::{detect_seasons, values_on_grid};
-pub use spec::{ExtraFeatures, MAX_PAST_COVARIATES, SeriesSpec};
+pub use spec::{Absence, CloseBy, ExtraFeatures, MAX_PAST_COVARIATES, SeriesSpec};
 pub use state::SeriesState;
 pub use target::Target;
 pub use value_limit::VALUE_LIMIT;

@@ -41,6 +41,26 @@ impl ExtraFeatures {
     }
 }
 
+/// Whose event time closes the slots of a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseBy {
+    /// Its own.
+    Series,
+    /// That of its partition, too.
+    Partition,
+}
+
+/// What an empty slot means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    /// Its value is unknown.
+    Gap,
+    /// Its value is 0.
+    Zero,
+    /// Its value is unknown, and it has an anomaly score of its own.
+    Anomaly,
+}
+
 /// What a stream's configuration says about its series: plain data, the same for all series of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SeriesSpec {
@@ -50,6 +70,10 @@ pub struct SeriesSpec {
     pub aggregation: Aggregation,
     /// A slot closes as soon as it holds this many readings, and all earlier slots with it.
     pub readings_per_slot: Option<u32>,
+    /// Whose event time closes slots.
+    pub close_by: CloseBy,
+    /// What an empty slot means.
+    pub absence: Absence,
     /// How far a reading may lag behind the newest event time of its series, in milliseconds.
     pub allowed_lateness: i64,
     /// How far a reading may be ahead both of its record's timestamp and of the newest reading of its series, in
@@ -82,6 +106,8 @@ impl SeriesSpec {
             grid,
             aggregation: Aggregation::Mean,
             readings_per_slot: None,
+            close_by: CloseBy::Series,
+            absence: Absence::Gap,
             allowed_lateness: 0,
             max_ahead: i64::MAX,
             max_step: i64::MAX,
@@ -105,6 +131,15 @@ impl SeriesSpec {
             }
             Grid::Irregular => self.max_gap_millis > 0 && after.0.saturating_sub(before.0) > self.max_gap_millis,
         }
+    }
+
+    /// Times of different series that are further apart do not belong together, in milliseconds.
+    pub fn clock_tolerance(&self) -> i64 {
+        let interval = match self.grid {
+            Grid::Regular { interval } => interval,
+            Grid::Irregular => 1,
+        };
+        interval.saturating_mul(i64::from(JUMP_SLOTS)).saturating_add(self.allowed_lateness)
     }
 
     /// Steps of a season, where there is one.

@@ -15,7 +15,7 @@ use super::spec::SeriesSpec;
 use super::value_limit::is_within_limit;
 use super::watermark::{ClosedSlot, Placement, Reading, Slots};
 use crate::snapshot::{Part, PartReader, PartWriter};
-use crate::time::Grid;
+use crate::time::{EventTime, Grid};
 
 /// The state of one series: open slots, recent values, scale, covariates. A function of the series' own observations,
 /// and of the future covariates at each step.
@@ -78,6 +78,17 @@ impl SeriesState {
             self.past_covariates.get_or_insert_default().observe(slot, reading.past_covariates);
         }
         placement
+    }
+
+    /// Closes the slots of a silent series that the time of its partition has passed, and appends them to `closed`, in
+    /// order; at most `max_gap` empty ones after the newest reading.
+    pub fn close_by_partition(&mut self, spec: &SeriesSpec, time: EventTime, closed: &mut Vec<ClosedSlot>) {
+        self.slots.close(spec, Some(time), closed);
+    }
+
+    /// The slot that closes next by the time of the partition; `None` where the series is silent for too long.
+    pub fn next_to_close(&self, spec: &SeriesSpec) -> Option<i64> {
+        self.slots.next_to_close(spec)
     }
 
     /// Closes all open slots, because no more readings are awaited, and appends them to `closed`, in order.

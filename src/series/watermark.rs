@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::aggregation::{Aggregation, OpenSlot};
 use super::clone_in_place::clone_in_place;
 use super::recent_readings::RecentReadings;
-use super::spec::SeriesSpec;
+use super::spec::{Absence, SeriesSpec};
 use super::time_doubt::{Advance, TimeDoubt};
 use super::value_limit::{VALUE_LIMIT, is_within_limit};
 use crate::time::{EventTime, Grid};
@@ -35,6 +35,8 @@ pub struct Reading<'a> {
     pub timestamp: Option<i64>,
     /// The value: finite. It is clamped to [`VALUE_LIMIT`](super::VALUE_LIMIT).
     pub value: f64,
+    /// The event time of its partition, where slots close by that.
+    pub partition_time: Option<EventTime>,
     /// The past covariates that arrived with it, in the order of the spec, NaN where one is missing; empty where the
     /// stream has none.
     pub past_covariates: &'a [f64],
@@ -43,7 +45,7 @@ pub struct Reading<'a> {
 impl Reading<'_> {
     /// A reading whose record has no timestamp, without covariates.
     pub fn new(time: EventTime, value: f64) -> Self {
-        Self { time, timestamp: None, value, past_covariates: &[] }
+        Self { time, timestamp: None, value, partition_time: None, past_covariates: &[] }
     }
 }
 
@@ -122,7 +124,7 @@ impl Slots {
                 return Placement::ImplausibleTime(ahead);
             }
             self.advance(spec, time, true);
-        } else if let Some(rejected) = self.reject(spec, slot, time) {
+        } else if let Some(rejected) = self.reject(spec, slot, reading) {
             if !(self.continues_before_jump(spec, time) && self.confirms(spec, time)) {
                 return self.recognise(rejected, reading);
             }
@@ -132,15 +134,9 @@ impl Slots {
             self.advance(spec, time, false);
         }
         self.insert(spec, slot, time.0, reading.value.clamp(-VALUE_LIMIT, VALUE_LIMIT));
-        let already_closed = closed.len();
-        self.close(spec, closed);
-        if let Some(exceptions) = &mut self.exceptions {
-            if let Some(last) = closed[already_closed..].last() {
-                exceptions.doubt.close(spec.grid.start(last.slot));
-            }
-            if let Some(recent) = &mut exceptions.recent {
-                recent.push(time.0, reading.value);
-            }
+        self.close(spec, reading.partition_time, closed);
+        if let Some(recent) = self.exceptions.as_mut().and_then(|exceptions| exceptions.recent.as_mut()) {
+            recent.push(time.0, reading.value);
         }
         Placement::Accepted
     }
@@ -167,8 +163,21 @@ impl Slots {
         self.open.capacity() * size_of::<OpenSlot>() + exceptions
     }
 
-    fn watermark(&self, spec: &SeriesSpec) -> i64 {
-        self.progress.map_or(i64::MIN, |progress| progress.newest.saturating_sub(spec.allowed_lateness))
+    /// The event time up to which slots close: that of the series or of its partition, less the allowed lateness. By
+    /// the partition's, at most `max_gap` empty slots close after the newest reading.
+    fn watermark(&self, spec: &SeriesSpec, partition_time: Option<EventTime>) -> i64 {
+        let Some(Progress { newest, .. }) = self.progress else { return i64::MIN };
+        let less_lateness = |time: i64| time.saturating_sub(spec.allowed_lateness);
+        let of_partition = partition_time
+            .map_or(i64::MIN, |time| less_lateness(time.0).min(spec.grid.closes_at(last_to_close(spec, newest)).0));
+        less_lateness(newest).max(of_partition)
+    }
+
+    /// The slot that closes next by the time of the partition; `None` where the series is silent for too long.
+    pub fn next_to_close(&self, spec: &SeriesSpec) -> Option<i64> {
+        let Progress { newest, closed_to } = self.progress?;
+        let next = closed_to.map(|slot| slot + 1).or_else(|| self.open.first().map(|open| open.slot))?;
+        (next <= last_to_close(spec, newest)).then_some(next)
     }
 
     /// Why the time of a reading is not believed; `None` where it is.
@@ -250,8 +259,8 @@ impl Slots {
     }
 
     /// Why a reading is rejected; `None` where its slot is still open.
-    fn reject(&self, spec: &SeriesSpec, slot: i64, time: EventTime) -> Option<Placement> {
-        let watermark = self.watermark(spec);
+    fn reject(&self, spec: &SeriesSpec, slot: i64, reading: &Reading<'_>) -> Option<Placement> {
+        let watermark = self.watermark(spec, reading.partition_time);
         let passed = self.progress.is_some() && spec.grid.closes_at(slot).0 <= watermark;
         let last = self.closed_to().filter(|closed_to| slot <= *closed_to);
         if last.is_none() && !passed {
@@ -262,7 +271,7 @@ impl Slots {
         Some(if duplicate {
             Placement::Duplicate { is_first: false }
         } else {
-            Placement::Late { by: end.saturating_sub(time.0) }
+            Placement::Late { by: end.saturating_sub(reading.time.0) }
         })
     }
 
@@ -305,11 +314,16 @@ impl Slots {
         self.open.iter().enumerate().take_while(due).count()
     }
 
-    fn close(&mut self, spec: &SeriesSpec, closed: &mut Vec<ClosedSlot>) {
-        let watermark = self.watermark(spec);
+    /// Closes the slots that the watermark has passed, and full ones.
+    pub fn close(&mut self, spec: &SeriesSpec, partition_time: Option<EventTime>, closed: &mut Vec<ClosedSlot>) {
+        let already_closed = closed.len();
+        let watermark = self.watermark(spec, partition_time);
         self.close_first(spec, self.due(spec, watermark), closed);
         if let Grid::Regular { interval } = spec.grid {
             self.bridge(spec, watermark.div_euclid(interval), closed);
+        }
+        if let (Some(exceptions), Some(last)) = (&mut self.exceptions, closed[already_closed..].last()) {
+            exceptions.doubt.close(spec.grid.start(last.slot));
         }
     }
 
@@ -349,7 +363,8 @@ impl Slots {
                     self.reset_due = true;
                 }
                 if !self.reset_due {
-                    let value = (spec.aggregation == Aggregation::Count).then_some(0.0);
+                    let is_zero = spec.aggregation == Aggregation::Count || spec.absence == Absence::Zero;
+                    let value = is_zero.then_some(0.0);
                     let slots = closed_to + 1..=closed_to + empty;
                     closed.extend(slots.map(|slot| ClosedSlot { slot, value, readings: 0, reset: false }));
                     self.empty_run += u32::try_from(empty).unwrap_or(u32::MAX);
@@ -361,6 +376,11 @@ impl Slots {
             }
         }
     }
+}
+
+/// The last slot that closes by the time of the partition, given the newest reading.
+fn last_to_close(spec: &SeriesSpec, newest: i64) -> i64 {
+    spec.grid.slot(EventTime(newest)).saturating_add(i64::from(spec.max_gap))
 }
 
 #[cfg(test)]

@@ -86,6 +86,28 @@ words! {
 }
 
 words! {
+    /// Whose event time closes the steps of a series.
+    pub enum CloseBy {
+        /// That of the series.
+        Series = "series",
+        /// That of its partition, too.
+        Partition = "partition",
+    }
+}
+
+words! {
+    /// What an empty step means.
+    pub enum Absence {
+        /// Its value is unknown.
+        Gap = "gap",
+        /// Its value is 0.
+        Zero = "zero",
+        /// Its value is unknown, and it has an anomaly score.
+        Anomaly = "anomaly",
+    }
+}
+
+words! {
     /// Where training runs.
     pub enum Device {
         /// On a GPU where there is one, else on the CPU.
@@ -126,6 +148,10 @@ table! {
         pub aggregation: Aggregation = Aggregation::Mean,
         /// Readings after which a slot closes before the watermark passes it; absent: a slot waits for the watermark.
         pub readings_per_slot: Option<u32> = None,
+        /// Whose event time closes a step.
+        pub close_by: CloseBy = CloseBy::Series,
+        /// What a step without readings means.
+        pub absence: Absence = Absence::Gap,
         /// How far an observation may lie behind the newest one of its series.
         pub allowed_lateness: Millis = Millis::seconds(0),
         /// What becomes of observations that come too late.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::time::PartitionClock;
+
 /// How far a task's input is covered by snapshots, and what a replay of the rest must repeat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskProgress {
@@ -19,6 +21,9 @@ pub struct TaskProgress {
     pub watermarks: Vec<CovariateWatermark>,
     /// Where the forecasts begin. Input before this offset is learnt from only: no output follows from it.
     pub emit_from: i64,
+    /// The clock of the partition at `replay_from`, where slots close by it. It is written behind the other fields.
+    #[serde(skip)]
+    pub clock: PartitionClock,
 }
 
 impl Default for TaskProgress {
@@ -31,6 +36,7 @@ impl Default for TaskProgress {
             activations: Vec::new(),
             watermarks: Vec::new(),
             emit_from: 0,
+            clock: PartitionClock::default(),
         }
     }
 }
@@ -46,7 +52,7 @@ impl TaskProgress {
         for position in first_activation.into_iter().chain(first_watermark).filter(|at| **at <= self.replay_from) {
             *position = from.min(*position);
         }
-        (self.replay_from, self.event_time) = (from, i64::MIN);
+        (self.replay_from, self.event_time, self.clock) = (from, i64::MIN, PartitionClock::default());
     }
 }
 

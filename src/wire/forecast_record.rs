@@ -43,8 +43,10 @@ pub struct ForecastRecord<'a> {
     /// The time of each step ahead in milliseconds since the Unix epoch, `[outputs]`; `None` on an irregular grid. Of
     /// an aggregate the end of the horizon.
     pub times: Option<&'a [i64]>,
-    /// The value of the newest closed slot.
+    /// The value of the newest closed slot; of an empty slot the last one before it.
     pub value: f64,
+    /// Whether that slot is empty.
+    pub absent: bool,
     /// The point forecasts, `[outputs]`: one per step ahead, or one aggregate.
     pub point: &'a [f64],
     /// The quantile levels, sorted, between 0 and 1.
@@ -113,6 +115,9 @@ impl ForecastEncoder {
         }
         out.extend_from_slice(br#","value":"#);
         write_shortest(record.value, out);
+        if record.absent {
+            out.extend_from_slice(br#","absent":true"#);
+        }
         let decimals = Decimals::for_scale(record.scale);
         out.extend_from_slice(br#","point":["#);
         write_numbers(record.point.iter(), decimals, out);
@@ -240,6 +245,7 @@ mod tests {
             step: 472_222,
             times: Some(&[1_700_003_600_000, 1_700_007_200_000]),
             value: 20.125,
+            absent: false,
             point: &[20.13, 20.245_678],
             levels: &[0.05, 0.5, 0.95],
             quantiles: &[19.0, 20.13, 21.0, 18.5, 20.245_678, 22.0],
@@ -335,7 +341,7 @@ mod tests {
             let scale = 10f64.powi(exponent) * 3.0;
             let record = ForecastRecord {
                 stream: &stream, series: &series, topic: &topic, origin: EventTime(origin), step, offset,
-                times: times.as_ref().map(|times| &times[..]), value, point: &numbers[..3], levels: &[0.1, 0.5, 0.975],
+                times: times.as_ref().map(|times| &times[..]), value, absent: anomalous == Some(true), point: &numbers[..3], levels: &[0.1, 0.5, 0.975],
                 quantiles: &numbers[3..], anomaly, anomalous, aggregate: None, weights_version: version, partition: 0,
                 scale,
             };
@@ -362,6 +368,7 @@ mod tests {
             }
             prop_assert_eq!(back["anomaly"].is_null(), anomaly.is_none());
             prop_assert_eq!(back["anomalous"].as_bool(), anomalous);
+            prop_assert_eq!(back.get("absent").is_some(), record.absent);
         }
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::state_error::StateError;
 use crate::snapshot::TaskProgress;
+use crate::time::PartitionClock;
 
 /// The checkpoint of a task: what a new owner needs besides the series' snapshots.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,10 @@ impl TaskCheckpoint {
         let mut bytes = postcard::to_stdvec(self).map_err(error)?;
         if let Some(series) = self.series {
             bytes.extend(postcard::to_stdvec(&series).map_err(error)?);
+            // Like the number of series, the clock came to this layout later.
+            if self.progress.clock != PartitionClock::default() {
+                bytes.extend(postcard::to_stdvec(&self.progress.clock).map_err(error)?);
+            }
         }
         Ok(bytes)
     }
@@ -56,6 +61,10 @@ impl TaskCheckpoint {
             (checkpoint.series, rest) = (Some(series), after);
         }
         if !rest.is_empty() {
+            (checkpoint.progress.clock, rest) =
+                postcard::take_from_bytes(rest).map_err(|error| wrong(error.to_string()))?;
+        }
+        if !rest.is_empty() {
             return Err(wrong(format!("{} bytes too many", rest.len())));
         }
         Ok(checkpoint)
@@ -66,6 +75,7 @@ impl TaskCheckpoint {
 mod tests {
     use super::*;
     use crate::snapshot::{CovariateWatermark, WeightsActivation};
+    use crate::time::EventTime;
 
     #[test]
     fn a_task_checkpoint_is_read_back_and_nothing_else_is() {
@@ -79,11 +89,16 @@ mod tests {
                 CovariateWatermark { position: 9, oldest: 3, next: 12, digest: u64::MAX },
             ],
             emit_from: 700,
+            clock: PartitionClock::default(),
         };
         let topic_fingerprint = Some(TopicFingerprint { offset: 899, timestamp: -5 });
         let first = TaskCheckpoint { progress, fingerprint: u64::MAX, topic_fingerprint, series: None };
         assert_eq!(TaskCheckpoint::from_bytes(&first.to_bytes().unwrap()).unwrap(), first);
         let checkpoint = TaskCheckpoint { series: Some(1_000), ..first };
+        assert_eq!(TaskCheckpoint::from_bytes(&checkpoint.to_bytes().unwrap()).unwrap(), checkpoint);
+        let mut checkpoint = checkpoint;
+        [(1, 5_000), (2, 5_010), (3, 9_999_999)]
+            .map(|(series, time)| checkpoint.progress.clock.observe(series, EventTime(time), 100));
         let mut bytes = checkpoint.to_bytes().unwrap();
         assert_eq!(TaskCheckpoint::from_bytes(&bytes).unwrap(), checkpoint);
         bytes.push(0);

@@ -19,7 +19,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("env", &[]),
     ("time", &[]),
     // What a snapshot is made of: shared by the rooms that have state and those that write it down.
-    ("snapshot", &[]),
+    ("snapshot", &["time"]),
     ("settings", &["time"]),
     ("telemetry", &["env", "time", "settings"]),
     ("series", &["time", "snapshot"]),

@@ -12,7 +12,10 @@ use foretide::{
     engine::{StreamSpec, WhenFull},
     forecast::{ForecastSpec, StreamPrior},
     nn::{CellKind, NetworkSpec, Strategy},
-    series::{Aggregation, Calendar, ExtraFeatures, FEATURES, FutureCovariateSpec, ScaleEstimate, SeriesSpec, Target},
+    series::{
+        Absence, Aggregation, Calendar, CloseBy, ExtraFeatures, FEATURES, FutureCovariateSpec, ScaleEstimate,
+        SeriesSpec, Target,
+    },
     settings::{ForecastStart, Late, Millis},
     time::{EventTime, Grid},
     wire::{DecodeSpec, Format, KeySource, TimeFormat, TimeSource},
@@ -79,6 +82,18 @@ pub fn cluster(random: &mut Pcg64Mcg) -> MemoryCluster {
     cluster
 }
 
+/// What closes slots, and what empty ones mean.
+fn absence(random: &mut Pcg64Mcg, irregular: bool) -> (CloseBy, Absence) {
+    match random.random_range(0..6) {
+        _ if irregular => (CloseBy::Series, Absence::Gap),
+        0 => (CloseBy::Series, Absence::Zero),
+        1 => (CloseBy::Partition, Absence::Gap),
+        2 => (CloseBy::Partition, Absence::Zero),
+        3 => (CloseBy::Partition, Absence::Anomaly),
+        _ => (CloseBy::Series, Absence::Gap),
+    }
+}
+
 /// The plan of every replica.
 pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
     let levels = [0.1, 0.5, 0.9];
@@ -95,12 +110,17 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
     let (inputs, keyed) = (FEATURES + extra.features(), extra.future_covariates.keyed);
     let has_covariates = !extra.future_covariates.names.is_empty();
     let max_ahead = *[4 * MINUTE, 4 * MINUTE, 4 * MINUTE, i64::MAX].choose(random).unwrap();
+    let (close_by, absence) = absence(random, irregular);
+    let mut forecast = forecast.unwrap().with_extra(&extra);
+    forecast.scores_absence = absence == Absence::Anomaly;
     let engine = StreamSpec {
         name: STREAM.into(),
         series: SeriesSpec {
             grid: if irregular { Grid::Irregular } else { Grid::Regular { interval: MINUTE } },
             aggregation: Aggregation::Mean,
             readings_per_slot: (!irregular && random.random_bool(0.3)).then_some(2),
+            close_by,
+            absence,
             allowed_lateness: *[0, MINUTE, 3 * MINUTE].choose(random).unwrap(),
             max_ahead,
             max_step: if max_ahead == i64::MAX { max_ahead } else { random.random_range(30..200) * MINUTE },
@@ -113,7 +133,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
             calendar: Calendar::utc(),
             extra: extra.clone(),
         },
-        forecast: forecast.unwrap().with_extra(&extra),
+        forecast,
         network: NetworkSpec {
             cell: *CellKind::ALL.choose(random).unwrap(),
             layers: random.random_range(1..=2),

@@ -108,6 +108,11 @@ impl AnomalyDetector {
         let ordinary = score_under_forecast(&mut self.tail).min(1.0 - 2.0 * outermost.min(0.5));
         let rare = 1.0 - TESTS * rarest;
         let score = if rare >= MIN_RARE_SCORE { rare } else { ordinary };
+        self.judge(spec, score)
+    }
+
+    /// Whether the series is anomalous with this score of its newest value.
+    pub fn judge(&mut self, spec: &ForecastSpec, score: f32) -> AnomalyScore {
         AnomalyScore { score, anomalous: self.update_anomalous(spec.anomaly, score), is_new: self.update_is_new(score) }
     }
 

@@ -1,5 +1,6 @@
 //! Anomaly scores: how rare a value is, given its forecasts and the errors of earlier ones.
 
+pub(super) mod absence;
 pub(super) mod detector;
 pub(super) mod error_window;
 pub(super) mod forecast_tail;

@@ -1,7 +1,7 @@
 //! Checks of the interval, the season and the longest gap.
 
-use super::super::grid::{Interval, Season};
-use super::super::stream::Stream;
+use super::super::grid::{Aggregation, Interval, Season};
+use super::super::stream::{Absence, CloseBy, Stream};
 use super::super::values::{Auto, Limit, Millis};
 use super::checker::Checker;
 
@@ -52,12 +52,47 @@ pub fn check(stream: &Stream, table: &mut Checker<'_>) {
             );
         }
     }
+    absence(stream, table);
     if let Limit::Set(ahead) = stream.max_ahead {
         table.range("max_ahead", ahead, Millis(1)..=Millis::days(36_600), "write \"none\" for any time");
     }
     if let Some(readings) = stream.readings_per_slot {
         table.range("readings_per_slot", readings, 1..=1_000_000, "");
     }
+}
+
+/// Checks what closes steps, and what empty ones mean.
+fn absence(stream: &Stream, table: &mut Checker<'_>) {
+    let irregular = stream.interval == Interval::Irregular;
+    table.contradicts(
+        irregular && stream.close_by == CloseBy::Partition,
+        &["close_by", "interval"],
+        "a regular interval",
+        "\"irregular\"",
+        "remove close_by, or set an interval",
+    );
+    table.contradicts(
+        irregular && stream.absence != Absence::Gap,
+        &["absence", "interval"],
+        "a regular interval",
+        "\"irregular\"",
+        "without an interval nothing is absent: remove absence, or set an interval",
+    );
+    let is_anomaly = stream.absence == Absence::Anomaly;
+    table.contradicts(
+        is_anomaly && !irregular && stream.close_by != CloseBy::Partition,
+        &["absence", "close_by"],
+        "close_by = \"partition\"",
+        "\"series\"",
+        "the steps of a silent series close by the time of its partition only",
+    );
+    table.contradicts(
+        is_anomaly && stream.aggregation == Aggregation::Count,
+        &["absence", "aggregation"],
+        "another aggregation",
+        "\"count\"",
+        "an empty step has the count 0, which is scored as any other: remove absence",
+    );
 }
 
 /// Checks the season, the longest gap and the life of a silent series against the interval.

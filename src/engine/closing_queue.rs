@@ -1,0 +1,105 @@
+//! The order in which the slots of silent series close by the time of their partition.
+
+use std::collections::BTreeMap;
+
+/// The series of a task by the slot that closes next, each at most once.
+#[derive(Default)]
+pub(super) struct ClosingQueue {
+    /// Indices of series by slot. An index that has moved on, or whose series has ended, is passed over.
+    slots: BTreeMap<i64, Vec<u32>>,
+    /// The slot at which a series waits, by its index; [`NOWHERE`] where it does not.
+    waits_at: Vec<i64>,
+    /// Whether it contains all series. A restore and a rollback leave that to the next observation.
+    is_complete: bool,
+}
+
+/// The slot of a series that does not wait.
+const NOWHERE: i64 = i64::MAX;
+
+impl ClosingQueue {
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// Begins anew with these series and their slots.
+    pub fn fill(&mut self, series: impl Iterator<Item = (u32, i64)>) {
+        self.clear();
+        self.is_complete = true;
+        series.for_each(|(series, slot)| self.insert(series, slot));
+    }
+
+    /// Forgets all series.
+    pub fn clear(&mut self) {
+        self.slots.clear();
+        self.waits_at.clear();
+        self.is_complete = false;
+    }
+
+    /// Whether a series waits.
+    pub fn contains(&self, series: u32) -> bool {
+        self.waits_at.get(series as usize).is_some_and(|slot| *slot != NOWHERE)
+    }
+
+    /// Adds a series, which does not wait yet.
+    pub fn insert(&mut self, series: u32, slot: i64) {
+        if self.waits_at.len() <= series as usize {
+            self.waits_at.resize(series as usize + 1, NOWHERE);
+        }
+        self.waits_at[series as usize] = slot;
+        self.slots.entry(slot).or_default().push(series);
+    }
+
+    /// Removes a series that has ended.
+    pub fn remove(&mut self, series: u32) {
+        if let Some(slot) = self.waits_at.get_mut(series as usize) {
+            *slot = NOWHERE;
+        }
+    }
+
+    /// Takes the series out that wait for a slot before `end`, and appends their indices to `due`.
+    pub fn take_before(&mut self, end: i64, due: &mut Vec<u32>) {
+        while let Some(first) = self.slots.first_entry().filter(|first| *first.key() < end) {
+            let (slot, series) = first.remove_entry();
+            for series in series {
+                let waits_at = &mut self.waits_at[series as usize];
+                if *waits_at == slot {
+                    *waits_at = NOWHERE;
+                    due.push(series);
+                }
+            }
+        }
+    }
+
+    /// Memory in bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        let waiting: usize = self.slots.values().map(|series| series.capacity() * size_of::<u32>()).sum();
+        self.waits_at.capacity() * size_of::<i64>() + waiting
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_leave_at_their_slot_and_once() {
+        let mut queue = ClosingQueue::default();
+        queue.fill([(0, 5), (1, 3), (2, 5), (3, 9)].into_iter());
+        queue.remove(2);
+        // Another series takes the index of the one that has ended.
+        queue.insert(2, 8);
+        let taken = |queue: &mut ClosingQueue, end| {
+            let mut due = Vec::new();
+            queue.take_before(end, &mut due);
+            due
+        };
+        assert_eq!(taken(&mut queue, 3), []);
+        assert_eq!(taken(&mut queue, 6), [1, 0]);
+        assert!(!queue.contains(0) && queue.contains(2) && queue.contains(3) && !queue.contains(7));
+        queue.insert(0, 8);
+        assert_eq!(taken(&mut queue, 9), [2, 0]);
+        assert_eq!(taken(&mut queue, i64::MAX), [3]);
+        queue.clear();
+        assert!(!queue.is_complete() && !queue.contains(3));
+    }
+}
