@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use foretide::forecast::{AccuracySums, Forecast, ForecastSpec, ForecastState, SeriesStep};
-use foretide::series::{Aggregation, Calendar, ClosedSlot, ExtraFeatures, FEATURES, Reading, SeriesSpec, SeriesState};
+use foretide::series::{ClosedSlot, FEATURES, Reading, SeriesSpec, SeriesState};
 use foretide::time::{EventTime, Grid};
 
 const HOUR: i64 = 3_600_000;
@@ -14,22 +14,7 @@ const LEVELS: [f32; 5] = [0.05, 0.1, 0.5, 0.9, 0.95];
 const HORIZON: usize = 24;
 
 fn series_spec() -> SeriesSpec {
-    SeriesSpec {
-        grid: Grid::Regular { interval: HOUR },
-        aggregation: Aggregation::Mean,
-        readings_per_slot: None,
-        allowed_lateness: 0,
-        max_ahead: i64::MAX,
-        max_step: i64::MAX,
-        max_outage: i64::MAX,
-        max_gap: 10,
-        max_gap_millis: 0,
-        season: 24,
-        horizon: HORIZON as u32,
-        burn_in: 32,
-        calendar: Calendar::utc(),
-        extra: ExtraFeatures::default(),
-    }
+    SeriesSpec { season: 24, horizon: HORIZON as u32, burn_in: 32, ..SeriesSpec::new(Grid::Regular { interval: HOUR }) }
 }
 
 fn value(slot: i64) -> f64 {

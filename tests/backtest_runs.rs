@@ -14,7 +14,7 @@ use foretide::{
     engine::{Engine, StreamSpec, Transaction, WhenFull},
     forecast::ForecastSpec,
     nn::{CellKind, NetworkSpec, Strategy},
-    series::{Aggregation, Calendar, ExtraFeatures, FEATURES, SeriesSpec, Target},
+    series::{Aggregation, FEATURES, SeriesSpec, Target},
     time::Grid,
     train::{DeviceChoice, TrainSpec},
     wire::TimeFormat,
@@ -39,20 +39,14 @@ fn spec(table: &Table, horizon: usize, season: usize, score_rows: Range<usize>) 
         stream: StreamSpec {
             name: Arc::from("test"),
             series: SeriesSpec {
-                grid: Grid::Regular { interval: table.interval },
                 aggregation: Aggregation::Last,
                 readings_per_slot: Some(1),
-                allowed_lateness: 0,
-                max_ahead: i64::MAX,
-                max_step: i64::MAX,
-                max_outage: i64::MAX,
                 max_gap: 64,
                 max_gap_millis: 64 * table.interval,
                 season: season as u32,
                 horizon: horizon as u32,
                 burn_in: 16,
-                calendar: Calendar::utc(),
-                extra: ExtraFeatures::default(),
+                ..SeriesSpec::new(Grid::Regular { interval: table.interval })
             },
             network: NetworkSpec {
                 cell: CellKind::Gru,

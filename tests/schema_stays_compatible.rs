@@ -3,7 +3,7 @@
 
 use foretide::{
     snapshot::{CovariateWatermark, TaskProgress, WeightsActivation},
-    time::EventTime,
+    time::{EventTime, PartitionClock},
     wire::{
         Envelope, ForecastEncoder, ForecastRecord, HorizonAggregate, StateKey, StateKind, TaskCheckpoint,
         ThresholdCrossing, TopicFingerprint,
@@ -41,6 +41,7 @@ fn regular() -> ForecastRecord<'static> {
         step: 472_222,
         times: Some(&[1_700_003_600_000, 1_700_007_200_000]),
         value: 20.125_000_000_000_004,
+        absent: false,
         point: &[20.13, -0.245_678],
         levels: &[0.05, 0.5, 0.95],
         quantiles: &[19.0, 20.13, 21.0, -18.5, -0.245_678, 22.0],
@@ -77,6 +78,7 @@ fn irregular() -> ForecastRecord<'static> {
         step: -5,
         times: None,
         value: 1e21,
+        absent: false,
         point: &[1_200_345.5],
         levels: &[0.1, 0.5],
         quantiles: &[-1e21, 1_200_345.5],
@@ -153,6 +155,7 @@ fn is_type(value: &Value, name: &Value) -> bool {
         Some("integer") => value.is_i64() || value.is_u64(),
         Some("number") => value.is_number(),
         Some("string") => value.is_string(),
+        Some("boolean") => value.is_boolean(),
         Some("array") => value.is_array(),
         Some("object") => value.is_object(),
         Some("null") => value.is_null(),
@@ -169,7 +172,9 @@ fn forecasts_of_schema_1_keep_their_bytes() {
 
 #[test]
 fn forecasts_conform_to_the_schema() {
-    for text in [encode(&regular()), encode(&irregular()), REGULAR.into(), IRREGULAR.into(), AGGREGATE.into()] {
+    let absent = encode(&ForecastRecord { absent: true, ..regular() });
+    assert_eq!(absent, REGULAR.replace(r#","point":"#, r#","absent":true,"point":"#));
+    for text in [encode(&regular()), encode(&irregular()), REGULAR.into(), IRREGULAR.into(), AGGREGATE.into(), absent] {
         let value = serde_json::from_str(&text).expect("a forecast is JSON");
         assert_eq!(check(&schema(), &value, "forecast"), Ok(()));
     }
@@ -260,6 +265,7 @@ fn checkpoint() -> TaskCheckpoint {
             activations: [(0, 0), (900, 1)].map(|(position, version)| WeightsActivation { position, version }).into(),
             watermarks: vec![CovariateWatermark { position: 1000, oldest: 3, next: 12, digest: 0xDEF }],
             emit_from: 500,
+            clock: PartitionClock::default(),
         },
         fingerprint: 0xABCD,
         topic_fingerprint: Some(TopicFingerprint { offset: 1233, timestamp: 1_700_000_000_000 }),

@@ -4,7 +4,7 @@ use foretide::{
     engine::{EncodedSnapshot, Engine, Observation, StreamSpec, TaskHandle, TaskId, Transaction, WhenFull},
     forecast::ForecastSpec,
     nn::{CellKind, NetworkSpec, Strategy, Weights},
-    series::{Calendar, ExtraFeatures, FEATURES, FutureCovariateSpec, Holidays, SeriesSpec, Target},
+    series::{Absence, Calendar, CloseBy, ExtraFeatures, FEATURES, FutureCovariateSpec, Holidays, SeriesSpec, Target},
     time::{EventTime, Grid},
 };
 
@@ -36,34 +36,44 @@ pub fn streams() -> Vec<StreamSpec> {
         ("irregular", Grid::Irregular, ExtraFeatures::default(), each(), CellKind::Attention, Strategy::Recursive),
         ("with_covariates", regular, with_covariates, each(), CellKind::Lstm, Strategy::Direct),
         ("many_to_one", regular, ExtraFeatures::default(), one, CellKind::Slstm, Strategy::ManyToOne),
+        ("with_absences", regular, ExtraFeatures::default(), each(), CellKind::Gru, Strategy::Recursive),
     ]
-    .map(|(name, grid, extra, forecast, cell, strategy)| StreamSpec {
-        name: name.into(),
-        network: NetworkSpec {
-            cell,
-            strategy,
-            layers: 1,
-            hidden: 8,
-            inputs: FEATURES + extra.features(),
-            horizon: HORIZON,
-            levels: LEVELS.len(),
-            context: 4,
-            ..NetworkSpec::default()
-        },
-        forecast: forecast.expect("the spec is sound").with_extra(&extra),
-        series: SeriesSpec {
-            max_ahead: 5 * MINUTE,
-            max_step: 1_000 * MINUTE,
-            max_outage: 30_000 * MINUTE,
-            max_gap_millis: 10 * MINUTE,
-            season: SEASON,
-            horizon: HORIZON as u32,
-            extra,
-            ..SeriesSpec::new(grid)
-        },
-        max_series: 1,
-        when_full: WhenFull::Refuse,
-        series_ttl: None,
+    .map(|(name, grid, extra, forecast, cell, strategy)| {
+        let is_absent = name == "with_absences";
+        let mut forecast = forecast.expect("the spec is sound").with_extra(&extra);
+        forecast.scores_absence = is_absent;
+        let (close_by, absence) =
+            if is_absent { (CloseBy::Partition, Absence::Anomaly) } else { (CloseBy::Series, Absence::Gap) };
+        StreamSpec {
+            name: name.into(),
+            network: NetworkSpec {
+                cell,
+                strategy,
+                layers: 1,
+                hidden: 8,
+                inputs: FEATURES + extra.features(),
+                horizon: HORIZON,
+                levels: LEVELS.len(),
+                context: 4,
+                ..NetworkSpec::default()
+            },
+            forecast,
+            series: SeriesSpec {
+                close_by,
+                absence,
+                max_ahead: 5 * MINUTE,
+                max_step: 1_000 * MINUTE,
+                max_outage: 30_000 * MINUTE,
+                max_gap_millis: 10 * MINUTE,
+                season: SEASON,
+                horizon: HORIZON as u32,
+                extra,
+                ..SeriesSpec::new(grid)
+            },
+            max_series: 1,
+            when_full: WhenFull::Refuse,
+            series_ttl: None,
+        }
     })
     .into()
 }

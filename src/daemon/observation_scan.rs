@@ -71,9 +71,9 @@ impl ObservationScan<'_> {
                 let mut visit = |series: &str, time: EventTime, value, past_covariates: &[f64]| {
                     if spec.close_by == CloseBy::Partition && std::mem::take(&mut is_first) {
                         let time = time.no_later_than(timestamp);
-                        clock.observe(fnv_1a(series.bytes()), time, spec.clock_tolerance());
+                        clock.observe(fnv_1a(series.bytes()), time.0, spec.clock_tolerance());
                     }
-                    let partition_time = clock.time();
+                    let partition_time = clock.time().map(EventTime);
                     let reading = Reading { time, timestamp, value, partition_time, past_covariates };
                     visitor.observation(&ScannedObservation { series, reading });
                 };

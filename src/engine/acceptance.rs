@@ -105,11 +105,11 @@ impl OpenTransaction {
         let begin = task.set_rollback_point();
         // A single wild time ends no series.
         task.observe_time(&spec.series, offset, key, time.no_later_than(timestamp));
-        let partition_time = task.clock.time().filter(|_| spec.series.close_by == CloseBy::Partition);
+        let begins_and_ends = self.begins_and_ends(task, offset);
+        let partition_time = task.clock.time().filter(|_| spec.series.close_by == CloseBy::Partition).map(EventTime);
         if let Some(time) = partition_time {
             self.close_by_partition(spec, handle, task, (begin, offset), time);
         }
-        let begins_and_ends = self.begins_and_ends(task, offset);
         if begins_and_ends {
             self.end_silent(spec, handle, task, offset);
         }

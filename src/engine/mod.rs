@@ -24,6 +24,8 @@ mod task;
 mod transaction;
 
 #[cfg(test)]
+mod closing_tests;
+#[cfg(test)]
 mod future_covariates_tests;
 #[cfg(test)]
 mod series_end_tests;

@@ -20,8 +20,6 @@ struct UndoCopy {
     /// The index of the series in its task.
     series: u32,
     state: Series,
-    /// The series before it in the order of silence.
-    before: Option<u32>,
 }
 
 impl UndoLog {
@@ -32,7 +30,6 @@ impl UndoLog {
     /// Copies a series of a task, once a transaction, before it changes, moves or ends. A series that the transaction
     /// itself has begun needs no copy.
     pub fn copy(&mut self, task: TaskHandle, table: &mut SeriesTable, series: u32) {
-        let before = table.before(series);
         let state = table.get_mut(series);
         if state.undo != Undo::Untouched {
             return;
@@ -44,7 +41,7 @@ impl UndoLog {
             }
             None => state.clone(),
         };
-        self.copies.push(UndoCopy { task, series, state: copy, before });
+        self.copies.push(UndoCopy { task, series, state: copy });
         state.undo = Undo::Copied;
     }
 
@@ -58,10 +55,10 @@ impl UndoLog {
         }
     }
 
-    /// Puts the copies back, the newest first. Each then finds the series before it where that was.
+    /// Puts the copies back.
     pub fn roll_back(&mut self, tasks: &mut Tasks) {
-        while let Some(UndoCopy { task, series, state, before }) = self.copies.pop() {
-            tasks.get_mut(task).series.put_back(series, state, before);
+        for UndoCopy { task, series, state } in self.copies.drain(..) {
+            tasks.get_mut(task).series.put_back(series, state);
         }
     }
 }

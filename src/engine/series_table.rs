@@ -28,7 +28,7 @@ pub(super) struct SeriesTable {
     /// How many series have not ended.
     live: usize,
     recency: Recency,
-    /// Whether `recency` contains all series. A restore leaves that to the first observation that is served.
+    /// Whether `recency` contains all series. A restore and a rollback leave that to the next served observation.
     is_ordered: bool,
     /// Which slots close by the time of the partition; empty where they do not.
     closing: ClosingQueue,
@@ -146,11 +146,6 @@ impl SeriesTable {
         self.recency.first()
     }
 
-    /// The series that was longer silent than this one, or as long.
-    pub fn before(&self, series: u32) -> Option<u32> {
-        self.recency.contains(series).then(|| self.recency.previous(series)).flatten()
-    }
-
     /// Orders all series. Those whose last event time is unknown count as observed at `event_time`.
     pub fn order(&mut self, event_time: i64) {
         if self.is_ordered {
@@ -182,11 +177,10 @@ impl SeriesTable {
         closing.take_before(end, due);
     }
 
-    /// A series waits for the time of the partition to close its next slot, unless it does so already, or is silent
-    /// for too long. It is not due before the slot `from`.
+    /// A series waits for the time of the partition to close its next slot, unless it is silent for too long. It is not
+    /// due before the slot `from`.
     pub fn await_closing(&mut self, spec: &SeriesSpec, series: u32, from: i64) {
         if self.closing.is_complete()
-            && !self.closing.contains(series)
             && let Some(slot) = self.get(series).input.next_to_close(spec)
         {
             self.closing.insert(series, slot.max(from));
@@ -256,6 +250,7 @@ impl SeriesTable {
     pub fn roll_back(&mut self) {
         self.ended.clear();
         self.closing.clear();
+        self.is_ordered = false;
         while let Some(index) = self.begun.pop() {
             self.recency.remove(index);
             self.remove_from_index(index);
@@ -265,9 +260,8 @@ impl SeriesTable {
         }
     }
 
-    /// Puts an undo copy back, to its place in the order after `before`.
-    pub fn put_back(&mut self, index: u32, copy: Series, before: Option<u32>) {
-        self.recency.remove(index);
+    /// Puts an undo copy back.
+    pub fn put_back(&mut self, index: u32, copy: Series) {
         let current = std::mem::replace(self.get_mut(index), copy);
         if current.has_ended {
             self.live += 1;
@@ -275,7 +269,6 @@ impl SeriesTable {
                 self.insert_into_index(index);
             }
         }
-        self.recency.insert_after(before, index);
     }
 
     /// Undoes the dirty marks after the first `dirty`.

@@ -126,7 +126,7 @@ impl Task {
         self.event_time = self.event_time.max(time.0);
         if spec.close_by == CloseBy::Partition && self.clock_offset != offset {
             self.clock_offset = offset;
-            self.clock.observe(fnv_1a(series.bytes()), time, spec.clock_tolerance());
+            self.clock.observe(fnv_1a(series.bytes()), time.0, spec.clock_tolerance());
         }
     }
 

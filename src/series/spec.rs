@@ -133,7 +133,7 @@ impl SeriesSpec {
         }
     }
 
-    /// Times of different series that are further apart do not belong together, in milliseconds.
+    /// Times of different series that differ by more do not belong together, in milliseconds.
     pub fn clock_tolerance(&self) -> i64 {
         let interval = match self.grid {
             Grid::Regular { interval } => interval,

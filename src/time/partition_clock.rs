@@ -7,8 +7,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::EventTime;
-
 /// So many readings of one series in a row are alone.
 const READINGS_ALONE: u8 = 3;
 
@@ -33,9 +31,9 @@ struct Witness {
 }
 
 impl PartitionClock {
-    /// A reading of a series, which is known by a hash of its key. Times at most `tolerance` milliseconds apart are
-    /// near each other.
-    pub fn observe(&mut self, series: u64, EventTime(time): EventTime, tolerance: i64) {
+    /// A reading of a series, which is known by a hash of its key, in milliseconds. Times that differ by at most
+    /// `tolerance` are near each other.
+    pub fn observe(&mut self, series: u64, time: i64, tolerance: i64) {
         let near = |other: i64| time.abs_diff(other) <= tolerance.unsigned_abs();
         match (self.time, self.doubt) {
             (Some(clock), _) if near(clock) => {
@@ -63,9 +61,9 @@ impl PartitionClock {
         }
     }
 
-    /// The time; `None` until two series agree.
-    pub fn time(&self) -> Option<EventTime> {
-        self.time.map(EventTime)
+    /// The time in milliseconds; `None` until two series agree.
+    pub fn time(&self) -> Option<i64> {
+        self.time
     }
 }
 
@@ -79,8 +77,8 @@ mod tests {
     fn times(readings: &[(u64, i64)]) -> Vec<Option<i64>> {
         let mut clock = PartitionClock::default();
         let after = |&(series, time)| {
-            clock.observe(series, EventTime(time), TOLERANCE);
-            clock.time().map(|time| time.0)
+            clock.observe(series, time, TOLERANCE);
+            clock.time()
         };
         readings.iter().map(after).collect()
     }

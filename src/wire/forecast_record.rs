@@ -341,7 +341,8 @@ mod tests {
             let scale = 10f64.powi(exponent) * 3.0;
             let record = ForecastRecord {
                 stream: &stream, series: &series, topic: &topic, origin: EventTime(origin), step, offset,
-                times: times.as_ref().map(|times| &times[..]), value, absent: anomalous == Some(true), point: &numbers[..3], levels: &[0.1, 0.5, 0.975],
+                times: times.as_ref().map(|times| &times[..]), value,
+                absent: anomalous == Some(true), point: &numbers[..3], levels: &[0.1, 0.5, 0.975],
                 quantiles: &numbers[3..], anomaly, anomalous, aggregate: None, weights_version: version, partition: 0,
                 scale,
             };

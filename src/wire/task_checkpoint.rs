@@ -75,7 +75,6 @@ impl TaskCheckpoint {
 mod tests {
     use super::*;
     use crate::snapshot::{CovariateWatermark, WeightsActivation};
-    use crate::time::EventTime;
 
     #[test]
     fn a_task_checkpoint_is_read_back_and_nothing_else_is() {
@@ -98,7 +97,7 @@ mod tests {
         assert_eq!(TaskCheckpoint::from_bytes(&checkpoint.to_bytes().unwrap()).unwrap(), checkpoint);
         let mut checkpoint = checkpoint;
         [(1, 5_000), (2, 5_010), (3, 9_999_999)]
-            .map(|(series, time)| checkpoint.progress.clock.observe(series, EventTime(time), 100));
+            .map(|(series, time)| checkpoint.progress.clock.observe(series, time, 100));
         let mut bytes = checkpoint.to_bytes().unwrap();
         assert_eq!(TaskCheckpoint::from_bytes(&bytes).unwrap(), checkpoint);
         bytes.push(0);

@@ -1,6 +1,7 @@
 //! The built binary on a real Apache Kafka: what goes in, what comes out, and what survives a kill.
 #![allow(clippy::unwrap_used)] // a panic is how a test fails, in its helpers too
 
+mod closing;
 mod generated;
 #[path = "../harness/mod.rs"]
 mod harness;

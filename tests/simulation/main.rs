@@ -10,6 +10,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
+mod closing_tests;
 mod fixture;
 mod history_tests;
 mod memory;

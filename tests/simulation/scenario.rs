@@ -82,16 +82,17 @@ pub fn cluster(random: &mut Pcg64Mcg) -> MemoryCluster {
     cluster
 }
 
-/// What closes slots, and what empty ones mean.
-fn absence(random: &mut Pcg64Mcg, irregular: bool) -> (CloseBy, Absence) {
-    match random.random_range(0..6) {
-        _ if irregular => (CloseBy::Series, Absence::Gap),
+/// Sets what closes slots, and what empty ones mean.
+fn set_absence(random: &mut Pcg64Mcg, stream: &mut StreamSpec) {
+    let (close_by, absence) = match random.random_range(0..6) {
         0 => (CloseBy::Series, Absence::Zero),
         1 => (CloseBy::Partition, Absence::Gap),
         2 => (CloseBy::Partition, Absence::Zero),
         3 => (CloseBy::Partition, Absence::Anomaly),
         _ => (CloseBy::Series, Absence::Gap),
-    }
+    };
+    (stream.series.close_by, stream.series.absence) = (close_by, absence);
+    stream.forecast.scores_absence = absence == Absence::Anomaly;
 }
 
 /// The plan of every replica.
@@ -110,17 +111,14 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
     let (inputs, keyed) = (FEATURES + extra.features(), extra.future_covariates.keyed);
     let has_covariates = !extra.future_covariates.names.is_empty();
     let max_ahead = *[4 * MINUTE, 4 * MINUTE, 4 * MINUTE, i64::MAX].choose(random).unwrap();
-    let (close_by, absence) = absence(random, irregular);
-    let mut forecast = forecast.unwrap().with_extra(&extra);
-    forecast.scores_absence = absence == Absence::Anomaly;
     let engine = StreamSpec {
         name: STREAM.into(),
         series: SeriesSpec {
             grid: if irregular { Grid::Irregular } else { Grid::Regular { interval: MINUTE } },
             aggregation: Aggregation::Mean,
             readings_per_slot: (!irregular && random.random_bool(0.3)).then_some(2),
-            close_by,
-            absence,
+            close_by: CloseBy::Series,
+            absence: Absence::Gap,
             allowed_lateness: *[0, MINUTE, 3 * MINUTE].choose(random).unwrap(),
             max_ahead,
             max_step: if max_ahead == i64::MAX { max_ahead } else { random.random_range(30..200) * MINUTE },
@@ -133,7 +131,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
             calendar: Calendar::utc(),
             extra: extra.clone(),
         },
-        forecast,
+        forecast: forecast.unwrap().with_extra(&extra),
         network: NetworkSpec {
             cell: *CellKind::ALL.choose(random).unwrap(),
             layers: random.random_range(1..=2),
@@ -191,6 +189,9 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
         rebuild_first: 100_000,
     };
     plan.streams[0].start = start(random);
+    if !irregular {
+        set_absence(random, &mut plan.streams[0].engine);
+    }
     plan
 }
 
