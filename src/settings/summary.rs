@@ -4,7 +4,7 @@ use super::cluster::{Http, Role};
 use super::grid::Interval;
 use super::record::Key;
 use super::root::Settings;
-use super::stream::{Strategy, Stream, Training};
+use super::stream::{CloseBy, Strategy, Stream, Training};
 use super::values::{Auto, Millis, Size};
 
 /// Memory of one series, in bytes.
@@ -132,8 +132,13 @@ fn grid(stream: &Stream) -> String {
         Some(ttl) => format!("ends after {} of silence", Millis(ttl)),
         None => "never ends".into(),
     };
+    let closing = match stream.close_by {
+        CloseBy::Series => String::new(),
+        CloseBy::Partition => format!(", silent series go on ({})", stream.absence),
+    };
     format!(
-        "every {interval}, {aggregation}, allowed lateness {lateness}, {season}, reset after a gap of {gap}, {life}"
+        "every {interval}, {aggregation}, allowed lateness {lateness}{closing}, {season}, reset after a gap of {gap}, \
+         {life}"
     )
 }
 

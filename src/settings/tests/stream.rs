@@ -325,3 +325,40 @@ limits = { when_full = "drop" }"#;
 "#;
     assert_problems(text, report);
 }
+
+#[test]
+fn absences_need_a_grid_and_anomalies_of_them_the_time_of_the_partition() {
+    let stream = |name: &str, rest: &str| {
+        format!("[[stream]]\nname = \"{name}\"\ntopics = [\"in\"]\nvalues = [\"load\"]\n{rest}\n")
+    };
+    let text = [
+        stream("a", "interval = \"irregular\"\nclose_by = \"partition\"\nabsence = \"zero\""),
+        stream("b", "interval = \"1m\"\nabsence = \"anomaly\""),
+        stream("c", "interval = \"1m\"\nclose_by = \"partition\"\nabsence = \"anomaly\"\naggregation = \"count\""),
+        stream("d", "interval = \"1m\"\nclose_by = \"partition\"\nabsence = \"anomaly\""),
+        stream("e", "interval = \"1m\"\nabsence = \"zero\""),
+    ]
+    .concat();
+    let report = r#"6:12 conflicting values: stream[0].close_by "partition"
+  expected: a regular interval
+  found: "irregular"
+  see: stream[0].interval at f.toml:5:12
+  hint: remove close_by, or set an interval
+7:11 conflicting values: stream[0].absence "zero"
+  expected: a regular interval
+  found: "irregular"
+  see: stream[0].interval at f.toml:5:12
+  hint: without an interval nothing is absent: remove absence, or set an interval
+13:11 conflicting values: stream[1].absence "anomaly"
+  expected: close_by = "partition"
+  found: "series"
+  see: stream[1].close_by by default
+  hint: the steps of a silent series close by the time of its partition only
+20:11 conflicting values: stream[2].absence "anomaly"
+  expected: another aggregation
+  found: "count"
+  see: stream[2].aggregation at f.toml:21:15
+  hint: an empty step has the count 0, which is scored as any other: remove absence
+"#;
+    assert_problems(&text, report);
+}
