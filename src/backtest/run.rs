@@ -202,7 +202,9 @@ impl<'a> Run<'a> {
                     self.accepted.push(index);
                     self.counts.accepted += 1;
                 }
-                Acceptance::Late { .. } | Acceptance::ImplausibleTime(_) => self.counts.late += 1,
+                Acceptance::Late { .. } | Acceptance::Corrected { .. } | Acceptance::ImplausibleTime(_) => {
+                    self.counts.late += 1
+                }
                 Acceptance::Duplicate { .. } => self.counts.duplicate += 1,
                 Acceptance::AlreadyApplied => {}
                 Acceptance::SeriesLimit => {

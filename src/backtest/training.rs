@@ -6,7 +6,7 @@ use super::{error::BacktestError, table::Table};
 use crate::engine::StreamSpec;
 use crate::forecast::StreamPrior;
 use crate::nn::Weights;
-use crate::series::{Reading, ScaleEstimate};
+use crate::series::{Reading, ScaleEstimate, SeriesSpec};
 use crate::train::{self, Progress, SequenceBuilder, TrainError, TrainSpec, TrainingSequence, Verdict};
 
 /// When and how the network is trained.
@@ -133,7 +133,8 @@ struct History {
 
 impl History {
     fn of(stream: &StreamSpec, table: &Table, readings: usize, max_history: usize) -> Self {
-        let builder = SequenceBuilder::new(stream.series.clone(), &stream.network, max_history);
+        let builder =
+            SequenceBuilder::new(SeriesSpec { correction: 0, ..stream.series.clone() }, &stream.network, max_history);
         let mut builders = vec![builder; table.series.len()];
         let future = table.future_covariate_table(stream.series.grid);
         for reading in &table.readings[..readings] {

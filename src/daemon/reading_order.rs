@@ -61,7 +61,7 @@ impl ReadingOrder {
         self.closed.clear();
         match placement {
             Placement::Accepted => *newest = Some(reading.time).max(*newest),
-            Placement::Late { .. } => {
+            Placement::Late { .. } | Placement::Corrected { .. } => {
                 let grid = self.spec.grid;
                 let end = grid.closes_at(grid.slot(reading.time));
                 // Where slots close by the time of the partition, that may be what it is late by.

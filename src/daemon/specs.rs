@@ -12,7 +12,7 @@ use crate::forecast::{AnomalyThresholds, ForecastSpec, ForecastSpecError};
 use crate::nn::{self, NetworkSpec};
 use crate::series::{self, Absence, Calendar, CloseBy, ExtraFeatures, FEATURES, Holidays, SeriesSpec};
 use crate::settings::{
-    self, Aggregation, Auto, Device, Format, Interval, Key, Millis, Settings, Strategy, Stream, Time, TimeFormat,
+    self, Aggregation, Auto, Device, Format, Interval, Key, Late, Millis, Settings, Strategy, Stream, Time, TimeFormat,
     Training,
 };
 use crate::time::Grid;
@@ -162,6 +162,7 @@ pub fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, St
                 settings::Absence::Zero => Absence::Zero,
                 settings::Absence::Anomaly => Absence::Anomaly,
             },
+            correction: if stream.late == Late::Correct { stream.correction } else { 0 },
             allowed_lateness: stream.allowed_lateness.0,
             max_ahead: stream.max_ahead_millis().unwrap_or(i64::MAX),
             max_step: stream.max_step_millis().unwrap_or(i64::MAX),

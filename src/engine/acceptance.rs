@@ -46,6 +46,11 @@ pub enum Acceptance {
         /// How far behind the series' watermark, in milliseconds.
         by: i64,
     },
+    /// It came after its slot had closed, and has corrected it.
+    Corrected {
+        /// How far behind the series' watermark, in milliseconds.
+        by: i64,
+    },
     /// Its series has this reading already.
     Duplicate {
         /// Whether it is the first one of its series in an hour of event time.
@@ -152,6 +157,7 @@ impl OpenTransaction {
                 Acceptance::Accepted
             }
             Placement::Late { by } => Acceptance::Late { by },
+            Placement::Corrected { by } => Acceptance::Corrected { by },
             Placement::Duplicate { is_first } => Acceptance::Duplicate { is_first },
             Placement::ImplausibleTime(ahead) => Acceptance::ImplausibleTime(ahead),
         }

@@ -32,6 +32,7 @@ pub(super) fn part_shapes(spec: &StreamSpec) -> PartShapes {
     for (part, fingerprint) in [
         (Part::SLOTS, &values),
         (Part::VALUES, &values),
+        (Part::CORRECTIONS, &values),
         (Part::PAST_COVARIATES, &past_covariates),
         (Part::FUTURE_COVARIATES, &future_covariates),
         (Part::OUTPUT_BOUNDS, &values),

@@ -3,7 +3,7 @@
 //! the same weights serve.
 
 use super::recursive::RecursiveForecaster;
-use super::series::Series;
+use super::series::{NO_VERSION, Series};
 use super::stream::{ServedWeights, Stream};
 use super::stream_spec::StreamSpec;
 use super::task::{Task, TaskHandle, Tasks};
@@ -109,6 +109,7 @@ impl Stepper {
         self.features.resize(steps.len() * inputs, 0.0);
         self.hidden.resize(steps.len() * width, 0.0);
         self.outputs.resize(steps.len() * network.outputs(), 0.0);
+        correct(steps, tasks);
         transaction.streams[stream].burn_ins += self.burn_in(batch, tasks);
         for (row, step) in steps.iter().enumerate() {
             let Task { series, covariates, .. } = tasks.get_mut(step.task);
@@ -211,6 +212,18 @@ impl Stepper {
             series.hidden.copy_from_slice(&self.hidden[at * width..(at + 1) * width]);
         }
         count as u64
+    }
+}
+
+/// Corrects what late readings have changed before these steps. The hidden state is then built anew from recent steps.
+fn correct(steps: &[PendingStep], tasks: &mut Tasks) {
+    for step in steps {
+        let series = series_of(tasks, step);
+        if series.input.has_corrections(step.slot.slot) {
+            let Series { input, forecast, version, .. } = series;
+            input.apply_corrections(step.slot.slot, |correction| forecast.correct(&correction));
+            *version = NO_VERSION;
+        }
     }
 }
 

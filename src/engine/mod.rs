@@ -26,6 +26,8 @@ mod transaction;
 #[cfg(test)]
 mod closing_tests;
 #[cfg(test)]
+mod correction_tests;
+#[cfg(test)]
 mod future_covariates_tests;
 #[cfg(test)]
 mod series_end_tests;

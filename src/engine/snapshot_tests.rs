@@ -102,8 +102,9 @@ fn a_part_that_cannot_be_used_costs_that_part_alone_and_leaves_the_others_to_the
                     continue;
                 }
                 let (discarded, again) = restored(&spec, &body).unwrap();
-                // Covariates may be missing, and another network costs no warning.
-                let optional = [Part::PAST_COVARIATES, Part::FUTURE_COVARIATES].map(|part| part.id).contains(&damaged);
+                // Covariates and corrections may be missing, and another network costs no warning.
+                let optional = [Part::PAST_COVARIATES, Part::FUTURE_COVARIATES, Part::CORRECTIONS];
+                let optional = optional.map(|part| part.id).contains(&damaged);
                 let is_silent = optional && reason == DiscardReason::Missing
                     || damaged == Part::NETWORK_STATE.id && reason == DiscardReason::Shape;
                 let found: Vec<_> = discarded.iter().map(|part| (part.part.id, part.reason)).collect();

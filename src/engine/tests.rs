@@ -7,7 +7,9 @@ use rand_pcg::Pcg64Mcg;
 use super::*;
 use crate::forecast::ForecastSpec;
 use crate::nn::{CellKind, Network, NetworkSpec, Strategy, Weights};
-use crate::series::{ExtraFeatures, FEATURES, FutureCovariateSpec, FutureValues, Holidays, SeriesSpec, Target};
+use crate::series::{
+    Absence, CloseBy, ExtraFeatures, FEATURES, FutureCovariateSpec, FutureValues, Holidays, SeriesSpec, Target,
+};
 use crate::snapshot::{TaskProgress, WeightsActivation};
 use crate::time::{EventTime, Grid};
 
@@ -62,8 +64,8 @@ fn engine() -> (Engine, TaskHandle) {
     engine_of(spec(Grid::Regular { interval: MINUTE }))
 }
 
-/// One stream for each forecasting strategy; some have covariates.
-pub(super) fn streams() -> [StreamSpec; 6] {
+/// One stream for each forecasting strategy; some have covariates, absences or corrections.
+pub(super) fn streams() -> [StreamSpec; 8] {
     let recursive = |grid| {
         let spec = spec(grid);
         let network = NetworkSpec { strategy: Strategy::Recursive, ..spec.network.clone() };
@@ -77,7 +79,22 @@ pub(super) fn streams() -> [StreamSpec; 6] {
         many_to_one(Target::Minimum),
         with_covariates(spec(regular)),
         with_covariates(recursive(regular)),
+        with_absences(spec(regular)),
+        with_corrections(with_absences(recursive(regular))),
     ]
+}
+
+/// The same stream, whose slots close by the time of the partition, with anomaly scores of absent values.
+fn with_absences(spec: StreamSpec) -> StreamSpec {
+    let mut forecast = spec.forecast;
+    forecast.scores_absence = true;
+    let series = SeriesSpec { close_by: CloseBy::Partition, absence: Absence::Anomaly, ..spec.series };
+    StreamSpec { series, forecast, ..spec }
+}
+
+/// The same stream, where late readings correct the newest slots.
+fn with_corrections(spec: StreamSpec) -> StreamSpec {
+    StreamSpec { series: SeriesSpec { correction: 10, ..spec.series }, ..spec }
 }
 
 /// The same stream with holidays, the time of year, past covariates and future covariates.

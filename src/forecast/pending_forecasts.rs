@@ -126,6 +126,14 @@ impl PendingForecasts {
         self.scales.fill(0);
     }
 
+    /// Discards the forecast that was made so many steps ago.
+    pub fn discard(&mut self, steps_back: usize) {
+        if steps_back < self.scales.len() {
+            let at = index_before(usize::from(self.now), steps_back, self.scales.len());
+            self.scales[at] = 0;
+        }
+    }
+
     /// The scale `lead` steps ago; `None` where no forecast was made then.
     #[inline]
     pub fn scale(&self, lead: usize) -> Option<f64> {

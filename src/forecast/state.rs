@@ -27,7 +27,7 @@ use super::pending_forecasts::{PendingForecasts, PendingPoints};
 use super::spec::ForecastSpec;
 use super::step::StepObserver;
 use super::stream_prior::StreamPrior;
-use crate::series::{ClosedSlot, SeriesState, Target, clone_in_place};
+use crate::series::{ClosedSlot, Correction, SeriesState, Target, clone_in_place};
 use crate::snapshot::{Part, PartReader, PartWriter};
 
 /// Everything that forecasts one series: the experts, their mixture, the calibration of the quantiles, the anomaly
@@ -60,7 +60,7 @@ impl ForecastState {
             mixture: Mixture::new(spec),
             calibration: Calibration::new(spec),
             detector: AnomalyDetector::new(spec),
-            absence: None,
+            absence: spec.scores_absence.then(Box::default),
             pending: PendingForecasts::new(spec),
         }
     }
@@ -123,11 +123,20 @@ impl ForecastState {
             detector: parts
                 .take(Part::ANOMALY_DETECTOR, |detector: &AnomalyDetector| detector.is_sound(spec))
                 .unwrap_or_else(|| AnomalyDetector::new(spec)),
-            absence: parts.take_optional(Part::ABSENCE, AbsenceRates::is_sound).map(Box::new),
+            absence: spec
+                .scores_absence
+                .then(|| Box::new(parts.take(Part::ABSENCE, AbsenceRates::is_sound).unwrap_or_default())),
             pending: parts
                 .take(Part::PENDING_FORECASTS, |pending: &PendingForecasts| pending.is_sound(spec))
                 .unwrap_or_else(|| PendingForecasts::new(spec)),
         }
+    }
+
+    /// A late reading has corrected a step. Forecasts from it that are still to be scored were made from another value,
+    /// and are not.
+    pub fn correct(&mut self, correction: &Correction) {
+        self.history.correct(correction);
+        self.pending.discard(correction.steps_back);
     }
 
     /// Learns from the next step of the series; see [`SeriesStep`](super::SeriesStep).
@@ -402,9 +411,9 @@ impl StepObserver for ForecastLearner<'_> {
             self.state.history.mark_newest_missing();
         }
         self.score = self.state.learn_from_matured(self.spec, series, slot, self.sums);
-        if self.spec.scores_absence {
-            let absence = self.state.absence.get_or_insert_default().update(slot.value.is_none());
-            let score = absence.map(|score| self.state.detector.judge(self.spec, score));
+        if let Some(absence) = &mut self.state.absence {
+            let score = absence.update(slot.value.is_none());
+            let score = score.map(|score| self.state.detector.judge(self.spec, score));
             self.sums.scored += u64::from(score.is_some());
             self.sums.anomalous += u64::from(score.is_some_and(|score| score.anomalous));
             self.score = self.score.or(score);

@@ -29,7 +29,7 @@ pub(super) struct OpenSlot {
     /// Number of the slot on the grid.
     pub slot: i64,
     /// Event time of the reading that `First` and `Last` keep.
-    time: i64,
+    pub time: i64,
     /// The aggregate so far.
     pub value: f64,
     pub readings: u32,

@@ -59,6 +59,12 @@ impl Context {
             && (length == 0 || (self.newest as usize) < length)
             && self.values.iter().all(|value| value.is_nan() || is_within_limit(*value))
     }
+    /// Replaces the value of a step. Returns the value before (NaN for an empty slot); `None` where the ring does not
+    /// hold the step.
+    pub fn replace(&mut self, steps_back: usize, value: f64) -> Option<f64> {
+        let index = self.index(steps_back)?;
+        Some(std::mem::replace(&mut self.values[index], value))
+    }
     pub fn mark_newest_missing(&mut self) {
         if let Some(newest) = self.values.get_mut(self.newest as usize) {
             *newest = f64::NAN;

@@ -9,6 +9,7 @@ mod arithmetic;
 mod calendar;
 mod clone_in_place;
 mod context;
+mod corrections;
 mod covariate_history;
 mod feature_layout;
 mod features;
@@ -32,6 +33,7 @@ pub use aggregation::Aggregation;
 pub(crate) use arithmetic::{exponential, logarithm, sine};
 pub use calendar::Calendar;
 pub(crate) use clone_in_place::clone_in_place;
+pub use corrections::Correction;
 pub use feature_layout::{FEATURE_NAMES, FEATURES};
 pub use future_covariates::{
     FutureCovariateSpec, FutureCovariateTable, FutureValues, Insertion, MAX_FUTURE_COVARIATES,

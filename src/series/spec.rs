@@ -74,6 +74,8 @@ pub struct SeriesSpec {
     pub close_by: CloseBy,
     /// What an empty slot means.
     pub absence: Absence,
+    /// So many of the newest closed slots are corrected by late readings; on a regular grid only.
+    pub correction: u32,
     /// How far a reading may lag behind the newest event time of its series, in milliseconds.
     pub allowed_lateness: i64,
     /// How far a reading may be ahead both of its record's timestamp and of the newest reading of its series, in
@@ -108,6 +110,7 @@ impl SeriesSpec {
             readings_per_slot: None,
             close_by: CloseBy::Series,
             absence: Absence::Gap,
+            correction: 0,
             allowed_lateness: 0,
             max_ahead: i64::MAX,
             max_step: i64::MAX,

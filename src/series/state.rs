@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clone_in_place::clone_in_place;
 use super::context::Context;
+use super::corrections::{Correction, Corrections};
 use super::feature_layout::PAST_COVARIATE_FEATURES;
 use super::features::FeatureSource;
 use super::future_covariates::{FutureCovariateTable, FutureCovariates};
@@ -94,6 +95,29 @@ impl SeriesState {
     /// Closes all open slots, because no more readings are awaited, and appends them to `closed`, in order.
     pub fn close_open(&mut self, spec: &SeriesSpec, closed: &mut Vec<ClosedSlot>) {
         self.slots.close_open(spec, closed);
+    }
+
+    /// Whether late readings have corrected steps since, which a step at `slot` must show first.
+    pub fn has_corrections(&self, slot: i64) -> bool {
+        self.slots.corrections().is_some_and(|corrections| corrections.has_due(slot))
+    }
+
+    /// Corrects the steps whose values late readings have changed before the step at `slot`, and visits them.
+    pub fn apply_corrections(&mut self, slot: i64, mut visit: impl FnMut(Correction)) {
+        let Some(corrections) = self.slots.corrections_mut() else { return };
+        let values = &mut self.values;
+        corrections.take_due(slot, |corrected, value| {
+            let Ok(steps_back) = usize::try_from(values.slot - corrected) else { return };
+            if steps_back as u64 >= values.steps {
+                return;
+            }
+            let Some(before) = values.context.replace(steps_back, value) else { return };
+            let is_last_value = (0..steps_back).all(|newer| values.context.back(newer).is_nan());
+            if is_last_value {
+                values.last_value = value;
+            }
+            visit(Correction { steps_back, before: (!before.is_nan()).then_some(before), after: value });
+        });
     }
 
     /// Looks up the future covariates of `slot`, which the next [`Self::update`] takes, and of the horizon after it.
@@ -243,6 +267,7 @@ impl SeriesState {
     pub fn write_parts(&self, parts: &mut PartWriter<'_>) {
         parts.put(Part::SLOTS, &self.slots);
         parts.put(Part::VALUES, &self.values);
+        self.slots.corrections().iter().for_each(|corrections| parts.put(Part::CORRECTIONS, corrections));
         self.past_covariates.iter().for_each(|covariates| parts.put(Part::PAST_COVARIATES, covariates));
         self.future_covariates.iter().for_each(|covariates| parts.put(Part::FUTURE_COVARIATES, covariates));
     }
@@ -252,8 +277,12 @@ impl SeriesState {
     pub fn read_parts(spec: &SeriesSpec, parts: &mut PartReader<'_>) -> Option<Self> {
         let past = |covariates: &PastCovariates| covariates.is_sound();
         let future = |covariates: &FutureCovariates| covariates.is_sound(spec.grid);
+        let is_valid = |slot, value| spec.grid.contains(slot) && is_within_limit(value);
+        let corrections = parts.take_optional(Part::CORRECTIONS, |made: &Corrections| made.is_sound(is_valid));
+        let mut slots = parts.take(Part::SLOTS, |slots: &Slots| slots.is_sound(spec.grid))?;
+        corrections.into_iter().for_each(|corrections| slots.set_corrections(corrections));
         Some(Self {
-            slots: parts.take(Part::SLOTS, |slots: &Slots| slots.is_sound(spec.grid))?,
+            slots,
             values: parts.take(Part::VALUES, |values: &Values| values.is_sound(spec.grid))?,
             past_covariates: parts.take_optional(Part::PAST_COVARIATES, past).map(Box::new),
             future_covariates: parts.take_optional(Part::FUTURE_COVARIATES, future).map(Box::new),
@@ -299,5 +328,7 @@ impl Values {
     }
 }
 
+#[cfg(test)]
+mod correction_tests;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::aggregation::{Aggregation, OpenSlot};
 use super::clone_in_place::clone_in_place;
+use super::corrections::Corrections;
 use super::recent_readings::RecentReadings;
 use super::spec::{Absence, SeriesSpec};
 use super::time_doubt::{Advance, TimeDoubt};
@@ -70,6 +71,11 @@ pub enum Placement {
         /// How far it lags behind the closed slots, in milliseconds.
         by: i64,
     },
+    /// Its slot has closed, and is corrected.
+    Corrected {
+        /// How far it lags behind the closed slots, in milliseconds.
+        by: i64,
+    },
     /// It is there already: its slot has closed with all its readings (by count, or at exactly that time on an
     /// irregular grid), or it is late and one of the newest accepted readings of its series has the same time and
     /// value.
@@ -103,6 +109,9 @@ struct Exceptions {
     doubt: TimeDoubt,
     /// `None` before the first late reading.
     recent: Option<Box<RecentReadings>>,
+    /// Only where late readings count. A part of the snapshot of its own.
+    #[serde(skip)]
+    corrections: Option<Box<Corrections>>,
 }
 
 /// How far a series has come.
@@ -126,12 +135,17 @@ impl Slots {
             self.advance(spec, time, true);
         } else if let Some(rejected) = self.reject(spec, slot, reading) {
             if !(self.continues_before_jump(spec, time) && self.confirms(spec, time)) {
-                return self.recognise(rejected, reading);
+                let rejected = self.recognise(rejected, reading);
+                return self.correct(spec, slot, rejected, reading);
             }
             self.return_from_jump(spec.grid);
             self.advance(spec, time, true);
         } else {
             self.advance(spec, time, false);
+        }
+        if spec.correction > 0 {
+            // Else a reading that comes again for the first time would count twice.
+            self.exceptions.get_or_insert_default().recent.get_or_insert_default();
         }
         self.insert(spec, slot, time.0, reading.value.clamp(-VALUE_LIMIT, VALUE_LIMIT));
         self.close(spec, reading.partition_time, closed);
@@ -160,7 +174,8 @@ impl Slots {
         let exceptions = self.exceptions.as_deref().map_or(0, |exceptions| {
             size_of::<Exceptions>() + exceptions.recent.as_ref().map_or(0, |_| size_of::<RecentReadings>())
         });
-        self.open.capacity() * size_of::<OpenSlot>() + exceptions
+        let corrections = self.corrections().map_or(0, |made| size_of::<Corrections>() + made.heap_bytes());
+        self.open.capacity() * size_of::<OpenSlot>() + exceptions + corrections
     }
 
     /// The event time up to which slots close: that of the series or of its partition, less the allowed lateness. By
@@ -231,7 +246,7 @@ impl Slots {
         let jumps = before.is_none_or(|before| spec.jumps(EventTime(before), watermark));
         let is_later = before.is_none_or(|before| time.0 > before);
         if spec.max_ahead < i64::MAX && (jumps || self.exceptions.is_some()) {
-            let Exceptions { doubt, recent } = &mut **self.exceptions.get_or_insert_default();
+            let Exceptions { doubt, recent, .. } = &mut **self.exceptions.get_or_insert_default();
             doubt.accept(Advance { before, is_later, jumps, is_confirmed });
             if doubt.is_settled() && recent.is_none() {
                 self.exceptions = None;
@@ -283,6 +298,36 @@ impl Slots {
             Placement::Late { .. } if !recent.contains(reading.time.0, reading.value) => rejected,
             _ => Placement::Duplicate { is_first: recent.report(newest) },
         }
+    }
+
+    /// Lets a late reading correct its slot, where that has closed not long ago.
+    fn correct(&mut self, spec: &SeriesSpec, slot: i64, rejected: Placement, reading: &Reading<'_>) -> Placement {
+        let (Placement::Late { by }, Some(closed_to)) = (rejected, self.closed_to()) else { return rejected };
+        let Some(exceptions) = self.exceptions.as_deref_mut().filter(|_| spec.correction > 0) else { return rejected };
+        let Some(corrections) = &mut exceptions.corrections else { return rejected };
+        let value = reading.value.clamp(-VALUE_LIMIT, VALUE_LIMIT);
+        let late = OpenSlot::new(slot, reading.time.0, value);
+        if !corrections.correct((spec.aggregation, spec.correction), closed_to, &late) {
+            return rejected;
+        }
+        if let Some(recent) = &mut exceptions.recent {
+            recent.push(reading.time.0, reading.value);
+        }
+        Placement::Corrected { by }
+    }
+
+    /// The corrections that wait, and the slots that may still be corrected.
+    pub fn corrections(&self) -> Option<&Corrections> {
+        self.exceptions.as_ref()?.corrections.as_deref()
+    }
+
+    pub fn corrections_mut(&mut self) -> Option<&mut Corrections> {
+        self.exceptions.as_mut()?.corrections.as_deref_mut()
+    }
+
+    /// Puts the corrections back that a snapshot holds.
+    pub fn set_corrections(&mut self, corrections: Corrections) {
+        self.exceptions.get_or_insert_default().corrections = Some(Box::new(corrections));
     }
 
     /// Adds the reading to its open slot.
@@ -343,6 +388,11 @@ impl Slots {
                 readings: self.open[index].readings,
                 reset: self.reset_due,
             });
+            if spec.correction > 0 {
+                let exceptions = self.exceptions.get_or_insert_default();
+                let corrections = exceptions.corrections.get_or_insert_with(|| Box::new(Corrections::from(slot)));
+                corrections.remember(&self.open[index], self.reset_due, spec.correction);
+            }
             self.set_closed_to(slot);
             self.empty_run = 0;
             self.reset_due = false;

@@ -82,6 +82,8 @@ words! {
         DeadLetter = "dead_letter",
         /// They are only counted.
         Drop = "drop",
+        /// They correct their step, where that is among the newest ones. Earlier ones become dead letters.
+        Correct = "correct",
     }
 }
 
@@ -156,6 +158,8 @@ table! {
         pub allowed_lateness: Millis = Millis::seconds(0),
         /// What becomes of observations that come too late.
         pub late: Late = Late::DeadLetter,
+        /// `late = "correct"`: so many of the newest closed steps are corrected by late readings.
+        pub correction: u32 = 8,
         /// How far a reading may be ahead of its record's timestamp and of its series; `auto`: see
         /// [`Stream::max_ahead_millis`].
         pub max_ahead: Limit<Millis> = Limit::Auto,

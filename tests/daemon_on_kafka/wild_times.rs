@@ -66,7 +66,7 @@ fn one_wild_time_costs_one_record_also_after_a_restart() {
     assert_eq!(good[..60], bad[..60]);
 }
 
-/// One application writes late readings to the dead letters, the other drops them; both count them.
+/// One application writes late readings to the dead letters, one drops them, one corrects its steps; all count them.
 #[test]
 fn late_readings_follow_the_policy_and_duplicates_write_one_letter_an_hour() {
     let topic = kafka().topic("late", 1);
@@ -76,9 +76,9 @@ fn late_readings_follow_the_policy_and_duplicates_write_one_letter_an_hour() {
     produce(kafka(), &topic, at(5));
     produce(kafka(), &topic, (20..40).flat_map(at));
     produce(kafka(), &topic, (0..4).flat_map(|_| readings("a", 0, 30..40)));
-    for (late, letters_of_late) in [("dead_letter", 1), ("drop", 0)] {
+    for (late, letters_of_late) in [("dead_letter", 1), ("drop", 0), ("correct", 0)] {
         let app = unique(late);
-        let extra = &format!("season = \"none\"\nlate = {late:?}");
+        let extra = &format!("season = \"none\"\ncorrection = 20\nlate = {late:?}");
         let mut daemon = Daemon::new(&app, &[Stream { extra, ..stream(&topic) }]);
         daemon.start("only");
         wait_until_read(&app, &topic, &[80]);

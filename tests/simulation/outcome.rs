@@ -258,11 +258,11 @@ fn accept(
     let mut deliver = |series: &str, time, value, covariates: &[f64]| match engine
         .accept(task, &Observation { offset, series, time, timestamp, value, covariates })
     {
-        Acceptance::Late { by } if stream.late == Late::DeadLetter => {
+        Acceptance::Late { by } if stream.late != Late::Drop => {
             rejection = Some(Rejection::late(series, by));
         }
         Acceptance::Duplicate { is_first: true } => rejection = Some(Rejection::duplicate(series)),
-        Acceptance::Late { .. } | Acceptance::Duplicate { is_first: false } => {}
+        Acceptance::Late { .. } | Acceptance::Corrected { .. } | Acceptance::Duplicate { is_first: false } => {}
         Acceptance::ImplausibleTime(ahead) => rejection = Some(Rejection::ahead(series, time, timestamp, &ahead)),
         Acceptance::SeriesLimit => rejection = Some(Rejection::series_limit(series, stream.engine.max_series)),
         other => assert_eq!(other, Acceptance::Accepted),

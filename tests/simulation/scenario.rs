@@ -119,6 +119,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
             readings_per_slot: (!irregular && random.random_bool(0.3)).then_some(2),
             close_by: CloseBy::Series,
             absence: Absence::Gap,
+            correction: 0,
             allowed_lateness: *[0, MINUTE, 3 * MINUTE].choose(random).unwrap(),
             max_ahead,
             max_step: if max_ahead == i64::MAX { max_ahead } else { random.random_range(30..200) * MINUTE },
@@ -189,6 +190,10 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
         rebuild_first: 100_000,
     };
     plan.streams[0].start = start(random);
+    if !irregular && random.random_bool(0.25) {
+        plan.streams[0].late = Late::Correct;
+        plan.streams[0].engine.series.correction = random.random_range(1..12);
+    }
     if !irregular {
         set_absence(random, &mut plan.streams[0].engine);
     }

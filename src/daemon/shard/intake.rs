@@ -147,10 +147,11 @@ impl RecordReader<'_> {
             .accept(*task, &Observation { offset, series, time, timestamp, value, covariates })
         {
             Acceptance::Accepted | Acceptance::AlreadyApplied => {}
-            Acceptance::Late { .. } | Acceptance::Duplicate { .. } if warm_up => {}
+            Acceptance::Late { .. } | Acceptance::Corrected { .. } | Acceptance::Duplicate { .. } if warm_up => {}
+            Acceptance::Corrected { by } => late.by.push(by),
             Acceptance::Late { by } => {
                 late.by.push(by);
-                if stream.late == Late::DeadLetter {
+                if stream.late != Late::Drop {
                     rejection = Some(Rejection::late(series, by));
                 }
             }

@@ -92,7 +92,8 @@ impl Group {
 impl SeriesSample {
     /// No series yet.
     pub fn new(stream: &StreamPlan, training: &TrainingPlan) -> Self {
-        let spec = Arc::new(stream.engine.series.clone());
+        // Recorded steps stay as they were: what is late does not take part.
+        let spec = Arc::new(SeriesSpec { correction: 0, ..stream.engine.series.clone() });
         Self {
             max_steps: max_steps(&spec, training),
             spec,

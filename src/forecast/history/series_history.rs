@@ -9,7 +9,7 @@ use crate::forecast::experts::expert::LINEAR_EXPERTS;
 use crate::forecast::numeric::{all_finite, clamp_to_f32, scaled_by};
 use crate::forecast::ring::{index_before, next_index};
 use crate::forecast::spec::ForecastSpec;
-use crate::series::{ClosedSlot, clone_in_place, is_within_limit};
+use crate::series::{ClosedSlot, Correction, clone_in_place, is_within_limit};
 
 /// Number of newest differences that a linear expert looks at.
 pub(in crate::forecast) const LAGS: usize = 11;
@@ -116,6 +116,23 @@ impl History {
         for residuals in &mut self.residuals {
             residuals.residuals[now] = residuals.residuals[last];
         }
+    }
+
+    /// Replaces the value of a step. What was learnt from the one before stays.
+    pub fn correct(&mut self, correction: &Correction) {
+        let &Correction { steps_back, before, after } = correction;
+        if self.count == 0 || steps_back >= self.values.len() {
+            return;
+        }
+        let at = index_before(usize::from(self.now), steps_back, self.values.len());
+        let value = self.relative(after);
+        for residuals in &mut self.residuals {
+            residuals.residuals[at] = match before {
+                Some(_) => residuals.residuals[at] + value - self.values[at],
+                None => value - residuals.baselines.get(at).copied().unwrap_or(0.0),
+            };
+        }
+        self.values[at] = value;
     }
 
     /// Number of values so far.

@@ -1,7 +1,7 @@
 //! Checks of the interval, the season and the longest gap.
 
 use super::super::grid::{Aggregation, Interval, Season};
-use super::super::stream::{Absence, CloseBy, Stream};
+use super::super::stream::{Absence, CloseBy, Late, Stream};
 use super::super::values::{Auto, Limit, Millis};
 use super::checker::Checker;
 
@@ -53,6 +53,14 @@ pub fn check(stream: &Stream, table: &mut Checker<'_>) {
         }
     }
     absence(stream, table);
+    table.range("correction", stream.correction, 1..=256, "each series stores so many readings");
+    table.contradicts(
+        stream.late == Late::Correct && stream.interval == Interval::Irregular,
+        &["late", "interval"],
+        "a regular interval",
+        "\"irregular\"",
+        "an irregular step has one reading: nothing to correct",
+    );
     if let Limit::Set(ahead) = stream.max_ahead {
         table.range("max_ahead", ahead, Millis(1)..=Millis::days(36_600), "write \"none\" for any time");
     }
