@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::plan::StreamPlan;
 use crate::broker::{Broker, BrokerError, Partition, Record, StartPosition, stable_end};
 use crate::series::Reading;
-use crate::wire::{Decoder, Rejection};
+use crate::wire::{Decoded, Decoder, Rejection};
 
 /// The most records of one read.
 const READ_RECORDS: usize = 10_000;
@@ -63,11 +63,18 @@ impl ObservationScan<'_> {
             let Some(batch) = reader.read(READ_WAIT, READ_RECORDS)? else { continue };
             for record in batch.iter().filter(|record| record.offset < end) {
                 let timestamp = record.timestamp;
-                let mut visit = |series: &str, time, value, past_covariates: &[f64]| {
-                    let reading = Reading { time, timestamp, value, past_covariates };
+                let mut visit = |decoded: Decoded<'_>| {
+                    let Decoded::Observation { series, time, timestamp, value, covariates, .. } = decoded else {
+                        return;
+                    };
+                    let reading = Reading { time, timestamp, value, past_covariates: covariates };
                     visitor.observation(&ScannedObservation { series, reading });
                 };
-                let decoded = decoder.decode(record.key, timestamp, record.payload, &mut visit);
+                // A record without a value has no observation.
+                let decoded = match record.payload {
+                    None => decoder.decode(record.key, timestamp, None, &mut |_, _, _, _| {}),
+                    payload => decoder.decode_record(record.key, timestamp, payload, &mut visit),
+                };
                 visitor.record(record, decoded)?;
             }
         }

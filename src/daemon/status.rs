@@ -45,6 +45,8 @@ pub struct Status {
     /// Series that are read from several partitions.
     pub split_series: SplitSeries,
     tasks: Mutex<BTreeMap<TaskId, TaskStatus>>,
+    /// Input partitions that are copied to a repartition topic: their position, and what they have passed.
+    sources: Mutex<BTreeMap<TaskId, (i64, i64)>>,
     drifts: Mutex<BTreeMap<String, StreamDrift>>,
 }
 
@@ -72,9 +74,29 @@ impl Status {
         }
     }
 
+    /// Sets where an input partition stands that is copied to a repartition topic.
+    pub fn set_source(&self, source: &TaskId, position: i64, passed: i64) {
+        lock(&self.sources).insert(source.clone(), (position, passed));
+    }
+
+    /// Removes an input partition that another shard copies now.
+    pub fn remove_source(&self, source: &TaskId) {
+        lock(&self.sources).remove(source);
+        self.forget_metrics(source);
+    }
+
+    /// The input partitions that are copied: their position, and what they have passed.
+    pub fn sources(&self) -> Vec<(TaskId, (i64, i64))> {
+        lock(&self.sources).iter().map(|(source, position)| (source.clone(), *position)).collect()
+    }
+
     /// Removes a task that another shard owns now.
     pub fn remove(&self, task: &TaskId) {
         lock(&self.tasks).remove(task);
+        self.forget_metrics(task);
+    }
+
+    fn forget_metrics(&self, task: &TaskId) {
         // A gauge keeps its last value, and an old lag would keep its alert firing: what is no number is not exposed.
         let number = task.partition.to_string();
         let labels = [("stream", &*task.stream), ("topic", &*task.topic), ("partition", &*number)];

@@ -15,11 +15,11 @@ use foretide::{
         future_covariates::{FutureCovariateDecoder, KeyedFutureValues},
         plan::StreamPlan,
     },
-    engine::{Acceptance, EndReason, Engine, Observation, ServedWeights, TaskHandle, TaskId},
+    engine::{Acceptance, Deletion, EndReason, Engine, Observation, ServedWeights, TaskHandle, TaskId},
     nn::{Network, Weights},
     settings::Late,
     snapshot::TaskProgress,
-    wire::{Decoder, Envelope, Rejection, StateKey, TaskCheckpoint, dead_letter},
+    wire::{Decoded, Decoder, Envelope, Rejection, StateKey, TaskCheckpoint, dead_letter},
 };
 
 /// What changed in each partition, by the input position from which on.
@@ -251,23 +251,29 @@ fn accept(
     record: &StoredRecord,
 ) -> Option<Rejection> {
     let (offset, timestamp, key) = (record.offset, Some(record.timestamp), record.key.as_deref());
-    let Some(payload) = &record.payload else {
-        return decoder.decode_tombstone(key, &mut |series| engine.delete(task, offset, series)).err();
-    };
     let mut rejection = None;
-    let mut deliver = |series: &str, time, value, covariates: &[f64]| match engine
-        .accept(task, &Observation { offset, series, time, timestamp, value, covariates })
-    {
-        Acceptance::Late { by } if stream.late == Late::DeadLetter => {
-            rejection = Some(Rejection::late(series, by));
+    let mut deliver = |decoded: Decoded<'_>| {
+        let (series, time, timestamp, value, covariates, warm_up) = match decoded {
+            Decoded::Observation { series, time, timestamp, value, covariates, warm_up } => {
+                (series, time, timestamp, value, covariates, warm_up)
+            }
+            Decoded::Deleted { series, warm_up } => {
+                return engine.delete(task, &Deletion { offset, series, warm_up });
+            }
+        };
+        match engine.accept(task, &Observation { offset, series, time, timestamp, value, covariates, warm_up }) {
+            Acceptance::Late { .. } | Acceptance::Duplicate { .. } if warm_up => {}
+            Acceptance::Late { by } if stream.late == Late::DeadLetter => {
+                rejection = Some(Rejection::late(series, by));
+            }
+            Acceptance::Duplicate { is_first: true } => rejection = Some(Rejection::duplicate(series)),
+            Acceptance::Late { .. } | Acceptance::Duplicate { is_first: false } => {}
+            Acceptance::ImplausibleTime(ahead) => rejection = Some(Rejection::ahead(series, time, timestamp, &ahead)),
+            Acceptance::SeriesLimit => rejection = Some(Rejection::series_limit(series, stream.engine.max_series)),
+            other => assert_eq!(other, Acceptance::Accepted),
         }
-        Acceptance::Duplicate { is_first: true } => rejection = Some(Rejection::duplicate(series)),
-        Acceptance::Late { .. } | Acceptance::Duplicate { is_first: false } => {}
-        Acceptance::ImplausibleTime(ahead) => rejection = Some(Rejection::ahead(series, time, timestamp, &ahead)),
-        Acceptance::SeriesLimit => rejection = Some(Rejection::series_limit(series, stream.engine.max_series)),
-        other => assert_eq!(other, Acceptance::Accepted),
     };
-    decoder.decode(key, timestamp, Some(payload), &mut deliver).err().or(rejection)
+    decoder.decode_record(key, timestamp, record.payload.as_deref(), &mut deliver).err().or(rejection)
 }
 
 /// The input partition that a forecast record names.

@@ -73,7 +73,8 @@ pub fn cluster(random: &mut Pcg64Mcg) -> MemoryCluster {
         (MODELS, 1, true),
         (DEAD, 1, false),
     ] {
-        let plan = TopicSpec { name: name.into(), partitions, compacted, max_record_bytes: 1 << 20 };
+        let plan =
+            TopicSpec { name: name.into(), partitions, compacted, log_append_time: false, max_record_bytes: 1 << 20 };
         cluster.create(&plan).unwrap();
     }
     cluster

@@ -8,6 +8,7 @@ use crate::broker::{Batch, BrokerError, Partition, ProducerRecord, Record};
 use crate::daemon::forecasts::ForecastWriter;
 use crate::daemon::partition_task::{PartitionTask, input_partition};
 use crate::daemon::plan::Plan;
+use crate::daemon::repartition::Repartitioners;
 use crate::daemon::restore::AssignedPartition;
 use crate::engine::{Engine, TaskHandle, TaskId, Transaction};
 use crate::snapshot::parts_that_fit;
@@ -26,6 +27,7 @@ pub struct CommitInputs<'a> {
     pub forecasts: &'a mut ForecastWriter,
     /// The assigned partitions. Their tasks' checkpoints are updated.
     pub partitions: &'a mut BTreeMap<Partition, AssignedPartition>,
+    pub repartitioners: &'a Repartitioners,
     pub input: &'a OpenTransaction,
     pub output: &'a Transaction,
     /// Microseconds of the monotonic clock.
@@ -47,6 +49,7 @@ pub struct Written {
 pub fn commit(mut inputs: CommitInputs<'_>) -> Result<Written, BrokerError> {
     inputs.outbox.member.begin()?;
     let forecast_bytes = inputs.send_forecasts()?;
+    inputs.send_copies()?;
     inputs.send_dead_letters()?;
     inputs.delete_stale_snapshots()?;
     inputs.delete_ended_series()?;
@@ -54,8 +57,10 @@ pub fn commit(mut inputs: CommitInputs<'_>) -> Result<Written, BrokerError> {
     let checkpoints = inputs.send_checkpoints()?;
     // Every task of a partition has advanced to the same offset.
     let advances = inputs.output.tasks.iter().filter(|advance| inputs.task(advance.task).is_some());
-    let positions: BTreeMap<_, _> =
+    let mut positions: BTreeMap<_, _> =
         advances.map(|advance| (input_partition(inputs.engine.id(advance.task)), advance.to)).collect();
+    positions.extend(inputs.repartitioners.positions());
+    inputs.repartitioners.set_commit_metadata(inputs.outbox.member);
     inputs.outbox.member.commit(&positions.into_iter().collect::<Vec<_>>())?;
     for (handle, checkpoint) in checkpoints {
         let assigned = inputs.partitions.get_mut(&input_partition(inputs.engine.id(handle)));
@@ -95,6 +100,20 @@ impl CommitInputs<'_> {
             }
         }
         Ok(bytes)
+    }
+
+    /// Sends what is copied to repartition topics, and the dead letters of what cannot be.
+    fn send_copies(&mut self) -> Result<(), BrokerError> {
+        for (stream, topic, key, copy) in self.repartitioners.copies() {
+            let (key, payload) = (Some(key), Some(copy));
+            let record = ProducerRecord { topic, partition: None, key, payload, headers: &[] };
+            self.outbox.send(stream, record)?;
+        }
+        for (stream, refused) in self.repartitioners.refused().filter(|(_, refused)| !refused.warm_up) {
+            let letter = dead_letter(self.plan, stream, &refused.partition, refused.record(), &refused.rejection);
+            send_dead_letter(&mut self.outbox, &self.plan.dead_letter_topic, (stream, &letter))?;
+        }
+        Ok(())
     }
 
     fn send_dead_letters(&mut self) -> Result<(), BrokerError> {
