@@ -185,7 +185,8 @@ pub fn partition_count_mismatch<'a>(
 
 /// Whether an instance in `role` reads a topic that Foretide writes.
 pub fn reads_own_topic(plan: &Plan, role: Role, topic: &str) -> bool {
-    topic == plan.models_topic || (role != Role::Train && topic == plan.state_topic)
+    let is_repartition = plan.repartition_topics().any(|repartition| repartition.topic == *topic);
+    is_repartition || topic == plan.models_topic || (role != Role::Train && topic == plan.state_topic)
 }
 
 /// The topics that Foretide writes. State and forecast topics get `partitions` partitions.

@@ -130,10 +130,12 @@ impl Output {
         let mut writer = ForecastWriter::default();
         for record in cluster.committed_records(INPUT, partition) {
             engine.begin(true);
-            if let Some(&until) = changes.watermarks.get(&partition).and_then(|at| at.get(&record.offset)) {
+            // Between records are markers, and what was aborted.
+            let passed = engine.position(task)..=record.offset;
+            for (_, &until) in changes.watermarks.get(&partition).iter().flat_map(|at| at.range(passed.clone())) {
                 self.show_covariates(engine, cluster, stream, task, until);
             }
-            if let Some(&version) = changes.activations.get(&partition).and_then(|at| at.get(&record.offset)) {
+            for (_, &version) in changes.activations.get(&partition).iter().flat_map(|at| at.range(passed.clone())) {
                 engine.activate(task, version);
             }
             let rejection = accept(engine, task, stream, &mut decoder, &record);
@@ -251,7 +253,7 @@ fn accept(
     record: &StoredRecord,
 ) -> Option<Rejection> {
     let (offset, timestamp, key) = (record.offset, Some(record.timestamp), record.key.as_deref());
-    let mut rejection = None;
+    let (mut rejection, mut before_start) = (None, false);
     let mut deliver = |decoded: Decoded<'_>| {
         let (series, time, timestamp, value, covariates, warm_up) = match decoded {
             Decoded::Observation { series, time, timestamp, value, covariates, warm_up } => {
@@ -261,6 +263,7 @@ fn accept(
                 return engine.delete(task, &Deletion { offset, series, warm_up });
             }
         };
+        before_start = warm_up;
         match engine.accept(task, &Observation { offset, series, time, timestamp, value, covariates, warm_up }) {
             Acceptance::Late { .. } | Acceptance::Duplicate { .. } if warm_up => {}
             Acceptance::Late { by } if stream.late == Late::DeadLetter => {
@@ -273,7 +276,11 @@ fn accept(
             other => assert_eq!(other, Acceptance::Accepted),
         }
     };
-    decoder.decode_record(key, timestamp, record.payload.as_deref(), &mut deliver).err().or(rejection)
+    decoder
+        .decode_record(key, timestamp, record.payload.as_deref(), &mut deliver)
+        .err()
+        .or(rejection)
+        .filter(|_| !before_start)
 }
 
 /// The input partition that a forecast record names.
