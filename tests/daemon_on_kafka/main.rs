@@ -5,6 +5,7 @@ mod generated;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod offsets;
+mod repartition;
 mod series_end;
 mod settings;
 mod start;
