@@ -125,8 +125,6 @@ metrics! {
     // Input.
     RECORDS = "foretide_records_total", C, Count, ["stream", "topic", "partition"],
         "Records read from the input topics.";
-    REPARTITIONED = "foretide_repartitioned_records_total", C, Count, ["stream", "topic", "partition"],
-        "Records of the input topics whose observations were copied to a repartition topic.";
     RECORD_BYTES = "foretide_record_bytes_total", C, Bytes, ["stream", "topic", "partition"],
         "Bytes of keys and values read from the input topics.";
     OBSERVATIONS = "foretide_observations_total", C, Count, ["stream"],

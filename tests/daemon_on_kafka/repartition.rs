@@ -98,7 +98,9 @@ fn unkeyed_readings_are_brought_together_through_kill_dash_nine() {
     let live = wait_for_minutes(&app, 270);
     check(&live, &app, 270);
     let (_, metrics) = http_get(daemon.port("third"), "/metrics").expect("metrics");
-    let lag = |line: &&str| line.starts_with("foretide_consumer_lag_records{") && line.contains(&format!("topic=\"{topic}\""));
+    let lag = |line: &&str| {
+        line.starts_with("foretide_consumer_lag_records{") && line.contains(&format!("topic=\"{topic}\""))
+    };
     assert_eq!(metrics.lines().filter(lag).count(), 3, "the lag of the input: {metrics}");
     let checked = daemon.check("third");
     assert!(checked.contains(&format!("{app}.stream.repartition: 3 partitions")), "{checked}");

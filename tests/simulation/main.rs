@@ -15,6 +15,7 @@ mod history_tests;
 mod memory;
 mod outcome;
 mod repartition;
+mod repartition_tests;
 mod replica;
 mod restore_tests;
 mod scenario;

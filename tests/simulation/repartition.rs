@@ -23,7 +23,7 @@ fn emit_from(cluster: &MemoryCluster, number: i32) -> i64 {
 }
 
 /// The copies of each input record: the partition of the repartition topic, the series, and whether it is a warm-up.
-fn copies(cluster: &MemoryCluster) -> BTreeMap<(i32, i64), Vec<(String, bool)>> {
+pub fn copies(cluster: &MemoryCluster) -> BTreeMap<(i32, i64), Vec<(String, bool)>> {
     let partitions = cluster.partitions(INPUT).unwrap().unwrap();
     let mut found: BTreeMap<(i32, i64), Vec<_>> = BTreeMap::new();
     for number in 0..partitions {

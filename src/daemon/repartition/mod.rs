@@ -17,5 +17,6 @@ mod repartitioners;
 mod source;
 mod start;
 
+pub use pending::CopiedRecords;
 pub use repartitioner::RepartitionInputs;
-pub use repartitioners::{Repartitioners, count_records};
+pub use repartitioners::Repartitioners;

@@ -78,13 +78,21 @@ impl RefusedRecord {
     }
 }
 
+/// Records of one input partition that were read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CopiedRecords {
+    pub records: u64,
+    /// Bytes of their keys and values.
+    pub bytes: u64,
+}
+
 /// What the open transaction copies of one stream.
 #[derive(Debug, Default)]
 pub struct Pending {
     pub copies: Copies,
     pub refused: Vec<RefusedRecord>,
     /// Records that were read, by their partition.
-    pub records: BTreeMap<Partition, u64>,
+    pub records: BTreeMap<Partition, CopiedRecords>,
     /// All of them.
     pub count: usize,
     /// Bytes of copies and refused records.

@@ -220,7 +220,8 @@ impl Repartitioner {
             self.pending.bytes += next.copies.bytes() + next.refused.as_ref().map_or(0, |refused| refused.bytes());
             self.pending.copies.append(&mut next.copies);
             self.pending.refused.extend(next.refused);
-            *self.pending.records.entry(partition).or_default() += 1;
+            let copied = self.pending.records.entry(partition).or_default();
+            (copied.records, copied.bytes) = (copied.records + 1, copied.bytes + next.bytes as u64);
         }
     }
 

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::pending::RefusedRecord;
+use super::pending::{CopiedRecords, RefusedRecord};
 use super::repartitioner::{RepartitionInputs, Repartitioner};
 use crate::broker::{BrokerError, Member, Partition};
 use crate::daemon::plan::Plan;
 use crate::daemon::status::Status;
 use crate::engine::TaskId;
-use crate::telemetry::metrics;
 use crate::wire::DecodeSpecError;
 
 /// How often the positions are reported without a commit, in microseconds.
@@ -96,7 +95,7 @@ impl Repartitioners {
     }
 
     /// The records that the open transaction has read, by the stream's index in the plan and partition.
-    pub fn records(&self) -> impl Iterator<Item = (usize, &Partition, u64)> {
+    pub fn records(&self) -> impl Iterator<Item = (usize, &Partition, CopiedRecords)> {
         self.running.values().flat_map(|repartitioner| {
             let stream = repartitioner.stream;
             repartitioner.pending.records.iter().map(move |(partition, records)| (stream, partition, *records))
@@ -143,13 +142,6 @@ impl Repartitioners {
             }
         }
     }
-}
-
-/// Counts the records that a committed transaction has copied.
-pub fn count_records(name: &str, partition: &Partition, records: u64) {
-    let number = partition.number.to_string();
-    let labels = [("stream", name), ("topic", &*partition.topic), ("partition", &*number)];
-    metrics::REPARTITIONED.counter(&labels).increment(records);
 }
 
 fn source_id(repartitioner: &Repartitioner, partition: &Partition) -> TaskId {

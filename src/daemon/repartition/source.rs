@@ -28,6 +28,8 @@ pub struct NextRecord {
     pub time: i64,
     pub copies: Copies,
     pub refused: Option<RefusedRecord>,
+    /// Bytes of its key and value.
+    pub bytes: usize,
     offset: i64,
 }
 
@@ -275,7 +277,8 @@ impl Source {
         let refused =
             decoded.err().map(|rejection| RefusedRecord::new(&self.partition, record, rejection, before_start));
         let time = time.unwrap_or(i64::MIN);
-        self.next = Some(NextRecord { time, copies, refused, offset: record.offset });
+        let bytes = record.key.map_or(0, <[u8]>::len) + record.payload.map_or(0, <[u8]>::len);
+        self.next = Some(NextRecord { time, copies, refused, bytes, offset: record.offset });
         true
     }
 }

@@ -9,7 +9,7 @@ use crate::daemon::initial_metrics::{METHODS, interval_label};
 use crate::daemon::partition_task::{PartitionTask, input_partition};
 use crate::daemon::plan::Plan;
 use crate::daemon::refusals;
-use crate::daemon::repartition::{Repartitioners, count_records};
+use crate::daemon::repartition::{CopiedRecords, Repartitioners};
 use crate::daemon::status::Status;
 use crate::dashboard::state::{HorizonAccuracy, IntervalCoverage, SeriesUpdate, WorkCounts};
 use crate::engine::{Engine, StreamSpec, Transaction};
@@ -94,10 +94,13 @@ impl CommittedTransaction<'_> {
         for batch in &self.input.inbox {
             let partition = batch.partition.number.to_string();
             for (index, name) in self.plan.streams_of(&batch.partition.topic) {
-                let labels = [("stream", &*name), ("topic", &*batch.partition.topic), ("partition", &*partition)];
-                metrics::RECORDS.counter(&labels).increment(batch.len() as u64);
-                metrics::RECORD_BYTES.counter(&labels).increment(batch.bytes() as u64);
-                works[index].records += batch.len() as u64;
+                // Copies were counted when they were made.
+                if self.plan.streams[index].repartition.is_none() {
+                    let labels = [("stream", &*name), ("topic", &*batch.partition.topic), ("partition", &*partition)];
+                    metrics::RECORDS.counter(&labels).increment(batch.len() as u64);
+                    metrics::RECORD_BYTES.counter(&labels).increment(batch.bytes() as u64);
+                    works[index].records += batch.len() as u64;
+                }
                 let ages = metrics::RECORD_AGE_SECONDS.histogram(&[("stream", &*name)]);
                 let stride = batch.len().div_ceil(AGES_PER_BATCH).max(1);
                 let timestamps = batch.iter().step_by(stride).filter_map(|record| record.timestamp);
@@ -138,8 +141,13 @@ impl CommittedTransaction<'_> {
     /// Counts the records that were copied to repartition topics, and those that could not be.
     fn record_repartitioned(&self, works: &mut [WorkCounts], status: &Status) {
         let mut newest: BTreeMap<usize, (u64, u64, Option<&Rejection>)> = BTreeMap::new();
-        for (stream, partition, records) in self.repartitioners.records() {
-            count_records(&self.plan.streams[stream].engine.name, partition, records);
+        for (stream, partition, CopiedRecords { records, bytes }) in self.repartitioners.records() {
+            let number = partition.number.to_string();
+            let name = &*self.plan.streams[stream].engine.name;
+            let labels = [("stream", name), ("topic", &*partition.topic), ("partition", &*number)];
+            metrics::RECORDS.counter(&labels).increment(records);
+            metrics::RECORD_BYTES.counter(&labels).increment(bytes);
+            works[stream].records += records;
             newest.entry(stream).or_default().0 += records;
         }
         for (stream, one) in self.repartitioners.refused() {
