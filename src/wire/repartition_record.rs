@@ -29,7 +29,7 @@ const WARM_UP: usize = 4;
 const DELETED: usize = 5;
 
 /// The record that a copy was made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 pub struct CopyOrigin<'a> {
     /// Its topic.
     pub topic: &'a str,
@@ -37,6 +37,18 @@ pub struct CopyOrigin<'a> {
     pub partition: i32,
     /// Its offset.
     pub offset: i64,
+}
+
+impl<'a> CopyOrigin<'a> {
+    /// The record that the copy `payload` was made of.
+    pub fn read(payload: &'a [u8]) -> Option<Self> {
+        #[derive(serde::Deserialize)]
+        struct Copy<'a> {
+            #[serde(borrow)]
+            input: CopyOrigin<'a>,
+        }
+        serde_json::from_slice(payload).ok().map(|Copy { input }| input)
+    }
 }
 
 /// Appends the copy of an observation, or of the end of a series, to `out`.
@@ -186,8 +198,7 @@ mod tests {
                 };
                 decoder(2).decode_record(None, Some(9), Some(&payload), &mut deliver).unwrap();
                 assert_eq!(found, 1);
-                let json: serde_json::Value = serde_json::from_slice(&payload).unwrap();
-                assert_eq!(json["input"], serde_json::json!({"topic": "in", "partition": 3, "offset": 17}));
+                assert_eq!(CopyOrigin::read(&payload), Some(origin));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Readings of a series that are spread over partitions, and brought together by `repartition = true`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use foretide::broker::Broker;
@@ -52,7 +52,7 @@ fn wait_for_minutes(app: &str, minutes: i64) -> Forecasts {
 }
 
 /// Each minute of each host is forecast once, in order and from all of its readings; a host is in one partition.
-fn check(all: &Forecasts, app: &str, minutes: i64) {
+fn check(all: &Forecasts, (app, topic): (&str, &str), minutes: i64) {
     assert_eq!(all.len() as i64, HOSTS, "a series for each host");
     for host in 0..HOSTS {
         let found = &all[&format!("h{host}")];
@@ -61,10 +61,13 @@ fn check(all: &Forecasts, app: &str, minutes: i64) {
             found.iter().map(|one| ((number(one, "origin") - START) / MINUTE, number(one, "value"))).collect();
         let expected: Vec<(i64, i64)> = (0..minutes).map(|minute| (minute, value(minute, host))).collect();
         assert_eq!(made, expected, "h{host}");
-        let partitions: BTreeSet<i64> = found.iter().map(|one| one["input"]["partition"].as_i64().unwrap()).collect();
-        assert_eq!(partitions.len(), 1, "h{host} is in one partition");
-        assert_eq!(found[0]["input"]["topic"], format!("{app}.stream.repartition"));
+        assert!(found.iter().all(|one| one["input"]["topic"] == topic), "h{host}: the record that closed the slot");
     }
+    let mut places: BTreeMap<Vec<u8>, BTreeSet<i32>> = BTreeMap::new();
+    for copy in consume(kafka(), &format!("{app}.stream.repartition"), IDLE) {
+        places.entry(copy.key.unwrap()).or_default().insert(copy.partition);
+    }
+    assert!(places.len() as i64 == HOSTS && places.values().all(|found| found.len() == 1), "{places:?}");
 }
 
 /// Ends of the input, where each partition has as many records.
@@ -96,7 +99,7 @@ fn unkeyed_readings_are_brought_together_through_kill_dash_nine() {
     let records = 270 * 3 * HOSTS;
     wait_until_read(&app, &topic, &ends(records, 3));
     let live = wait_for_minutes(&app, 270);
-    check(&live, &app, 270);
+    check(&live, (&app, &topic), 270);
     let (_, metrics) = http_get(daemon.port("third"), "/metrics").expect("metrics");
     let lag = |line: &&str| {
         line.starts_with("foretide_consumer_lag_records{") && line.contains(&format!("topic=\"{topic}\""))
@@ -136,7 +139,7 @@ fn a_topic_that_grows_keeps_its_series() {
     assert!(daemon.stop("first").success());
     produce(kafka(), &topic, readings(20..40, 5));
     daemon.start("second");
-    check(&wait_for_minutes(&app, 40), &app, 40);
+    check(&wait_for_minutes(&app, 40), (&app, &topic), 40);
     assert!(daemon.stop("second").success());
     assert_eq!(kafka().broker().partitions(&format!("{app}.stream.repartition")).unwrap(), Some(2));
 }

@@ -19,7 +19,7 @@ use foretide::{
     nn::{Network, Weights},
     settings::Late,
     snapshot::TaskProgress,
-    wire::{Decoded, Decoder, Envelope, Rejection, StateKey, TaskCheckpoint, dead_letter},
+    wire::{CopyOrigin, Decoded, Decoder, Envelope, Rejection, StateKey, TaskCheckpoint, dead_letter},
 };
 
 /// What changed in each partition, by the input position from which on.
@@ -147,10 +147,11 @@ impl Output {
             let output = engine.finish(0.0);
             let mut payload = Vec::new();
             for row in &output.forecasts {
-                writer.write(engine, &output, row, &mut payload);
+                let copied = stream.repartition.as_ref().and_then(|_| CopyOrigin::read(record.payload.as_deref()?));
+                writer.write(engine, &output, row, copied, &mut payload);
                 let series = engine.key(task, row.series).to_owned();
                 let payload = String::from_utf8(payload.clone()).unwrap();
-                self.forecasts.entry((partition, series)).or_default().push(payload);
+                self.forecasts.entry((input_partition(&payload), series)).or_default().push(payload);
             }
             for series in &output.ended {
                 *ended.entry(series.reason).or_default() += 1;

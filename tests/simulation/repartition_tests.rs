@@ -7,7 +7,7 @@ use super::{
     fixture::Fixture,
     outcome::{Changes, Output},
     repartition::{check_copies, copies},
-    scenario::{self, DEAD, GROUP, INPUT, MINUTE, SOURCE},
+    scenario::{self, DEAD, FORECAST_PARTITIONS, FORECASTS, GROUP, INPUT, MINUTE, SOURCE},
 };
 use crate::memory::{Fault, MemoryCluster, Operation};
 use foretide::{
@@ -72,23 +72,25 @@ fn check(fixture: &Fixture) -> Output {
     committed
 }
 
-/// The forecasts of each series in order, without where they come from.
-fn by_series(output: &Output) -> BTreeMap<String, Vec<String>> {
+/// The committed forecasts of each series in order, without where they come from.
+fn by_series(fixture: &Fixture) -> BTreeMap<String, Vec<String>> {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for ((_, series), forecasts) in &output.forecasts {
-        let without_input = forecasts.iter().map(|one| one.split_once(",\"input\":").unwrap().0.to_owned());
-        found.entry(series.clone()).or_default().extend(without_input);
+    let records = (0..FORECAST_PARTITIONS).flat_map(|number| fixture.cluster.committed_records(FORECASTS, number));
+    for record in records {
+        let (series, forecast) = (record.key.unwrap(), String::from_utf8(record.payload.unwrap()).unwrap());
+        let (without_input, _) = forecast.split_once(",\"input\":").unwrap();
+        found.entry(String::from_utf8(series).unwrap()).or_default().push(without_input.to_owned());
     }
     found
 }
 
 /// The minutes that were forecast, by series.
-fn minutes(output: &Output) -> BTreeMap<String, Vec<i64>> {
+fn minutes(fixture: &Fixture) -> BTreeMap<String, Vec<i64>> {
     let minute = |forecast: &String| {
         let json: serde_json::Value = serde_json::from_str(&format!("{forecast}}}")).unwrap();
         json["origin"].as_i64().unwrap() / MINUTE
     };
-    by_series(output).into_iter().map(|(series, all)| (series, all.iter().map(minute).collect())).collect()
+    by_series(fixture).into_iter().map(|(series, all)| (series, all.iter().map(minute).collect())).collect()
 }
 
 fn crash(fixture: &Fixture, id: &str, shard: Shard, process: &MemoryCluster) {
@@ -111,7 +113,7 @@ fn spread_readings_are_forecast_as_if_they_were_keyed() {
         append_to(&keyed.cluster, (INPUT, partition), (minute, third, series));
     }
     keyed.run_once("only", false);
-    let expected = by_series(&Output::committed(&keyed.cluster));
+    let expected = by_series(&keyed);
     for polls in [1, 2, 3, 5, 8, 13, 21, 34] {
         let fixture = repartitioned(limit);
         append(&fixture.cluster, 0..300);
@@ -127,7 +129,7 @@ fn spread_readings_are_forecast_as_if_they_were_keyed() {
         let (mut shard, _) = fixture.join("last");
         fixture.settle(&mut [&mut shard]);
         let committed = check(&fixture);
-        assert_eq!(by_series(&committed), expected, "crashes after {polls} polls");
+        assert_eq!(by_series(&fixture), expected, "crashes after {polls} polls");
         assert!(committed.rejected.is_empty());
     }
 }
@@ -184,9 +186,9 @@ fn copies_from_before_the_start_are_only_learnt_from() {
         }
         append(&fixture.cluster, 40..50);
         fixture.settle(&mut [&mut shard]);
-        let output = check(&fixture);
+        check(&fixture);
         let expected: Vec<i64> = (39..49).collect();
-        assert_eq!(minutes(&output), (0..SERIES).map(|series| (format!("s{series}"), expected.clone())).collect());
+        assert_eq!(minutes(&fixture), (0..SERIES).map(|series| (format!("s{series}"), expected.clone())).collect());
         assert!(copies(&fixture.cluster).values().flatten().any(|(_, warm_up)| *warm_up));
     }
 }
@@ -215,7 +217,7 @@ fn a_stream_that_was_read_directly_goes_on_with_copies() {
     fixture.settle(&mut [&mut shard]);
     append(&fixture.cluster, 40..60);
     fixture.settle(&mut [&mut shard]);
-    let found = minutes(&Output::committed(&fixture.cluster));
+    let found = minutes(&fixture);
     assert_eq!(found.len(), SERIES as usize);
     for (series, mut minutes) in found {
         minutes.sort_unstable();
@@ -240,7 +242,7 @@ fn a_reset_copies_the_input_again() {
     let (mut shard, _) = fixture.join("second");
     fixture.settle(&mut [&mut shard]);
     let again: Vec<i64> = (0..39).chain(24..39).collect();
-    for (series, minutes) in minutes(&Output::committed(&fixture.cluster)) {
+    for (series, minutes) in minutes(&fixture) {
         assert_eq!(minutes, again, "{series}");
     }
     assert!(fixture.cluster.committed_records(DEAD, 0).is_empty());
@@ -279,7 +281,7 @@ fn a_recreated_input_topic_is_copied_from_its_beginning() {
         fixture.cluster.recreate_topic(SOURCE, false).unwrap();
         append(&fixture.cluster, 40..60);
         fixture.settle(&mut [&mut shard]);
-        for (series, minutes) in minutes(&Output::committed(&fixture.cluster)) {
+        for (series, minutes) in minutes(&fixture) {
             assert_eq!(minutes, (0..59).collect::<Vec<_>>(), "{series}");
         }
     }

@@ -1,5 +1,6 @@
 //! Repartitioning: brings the observations of a series together that producers, or a topic that has grown, spread over
-//! partitions. As in Kafka Streams, they are copied to an internal topic that is keyed by series, and forecast from there.
+//! partitions. As in Kafka Streams, they are copied to an internal topic that is keyed by series, and forecast from
+//! there.
 //!
 //! Whoever is assigned partition 0 of a repartition topic copies, for the whole stream. It reads the input topics
 //! without the group, from the group's positions. Copies, dead letters and these positions are in the transactions of

@@ -1,8 +1,8 @@
 //! The repartitioner of one stream: merges its input partitions by time, and copies their observations.
 //!
-//! A series whose readings are in several partitions must see them in about the order of their times, or the readings of
-//! the partition that is read later come late. A partition that is known to have more records therefore holds the others
-//! back until its next one is there.
+//! A series whose readings are in several partitions must see them in about the order of their times, or the readings
+//! of the partition that is read later come late. A partition that is known to have more records therefore holds the
+//! others back until its next one is there.
 
 use std::collections::BTreeMap;
 
@@ -111,8 +111,8 @@ impl Repartitioner {
         Ok(self.pending.count > taken)
     }
 
-    /// Whether a commit is due: the open transaction is full or old enough, or the group does not know where a partition
-    /// begins, or may forget it.
+    /// Whether a commit is due: the open transaction is full or old enough, or the group does not know where a
+    /// partition begins, or may forget it.
     pub fn is_due(&self, plan: &Plan, now: u64) -> bool {
         let is_old = |since: u64| now.saturating_sub(since) >= plan.commit_interval;
         self.is_full
@@ -246,7 +246,7 @@ impl Repartitioner {
         }
         let text = error.to_string();
         if let Some(LeftOut(left_out)) = LIMIT.admit(kind_of(&text), now) {
-            tracing::warn!(stream = self.name(), %error, left_out, "input to be repartitioned cannot be read; retrying");
+            tracing::warn!(stream = self.name(), %error, left_out, "cannot read input that is repartitioned; retrying");
         }
         Ok(())
     }

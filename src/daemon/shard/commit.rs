@@ -13,7 +13,8 @@ use crate::daemon::restore::AssignedPartition;
 use crate::engine::{Engine, TaskHandle, TaskId, Transaction};
 use crate::snapshot::parts_that_fit;
 use crate::wire::{
-    DeadLetter, EncodedDeadLetter, Envelope, Rejection, StateKey, StateKind, TaskCheckpoint, TopicFingerprint,
+    CopyOrigin, DeadLetter, EncodedDeadLetter, Envelope, Rejection, StateKey, StateKind, TaskCheckpoint,
+    TopicFingerprint,
 };
 
 /// Checkpoints of a task per checkpoint interval. An older one is never wrong, but makes a successor replay more.
@@ -76,7 +77,7 @@ pub fn commit(mut inputs: CommitInputs<'_>) -> Result<Written, BrokerError> {
 impl CommitInputs<'_> {
     fn send_forecasts(&mut self) -> Result<Vec<u64>, BrokerError> {
         let mut bytes = vec![0; self.plan.streams.len()];
-        let Self { plan, engine, outbox, forecasts, partitions, output, .. } = self;
+        let Self { plan, engine, outbox, forecasts, partitions, input, output, .. } = self;
         let mut payload = Vec::new();
         let streams: BTreeMap<TaskHandle, usize> =
             partitions.values().flat_map(|assigned| &assigned.tasks).map(|task| (task.handle, task.stream)).collect();
@@ -87,7 +88,9 @@ impl CommitInputs<'_> {
                 stream = *index;
                 topic = (Some(row.task), &plan.streams[stream].forecasts_topic);
             }
-            forecasts.write(engine, output, row, &mut payload);
+            let is_copy = plan.streams[stream].repartition.is_some();
+            let copied = if is_copy { copied_from(&input.inbox, engine.id(row.task), row.offset) } else { None };
+            forecasts.write(engine, output, row, copied, &mut payload);
             let record = ProducerRecord {
                 topic: topic.1,
                 partition: None,
@@ -238,6 +241,13 @@ impl CommitInputs<'_> {
         let record = batch.get(batch.len().checked_sub(1)?)?;
         record.timestamp.map(|timestamp| TopicFingerprint { offset: record.offset, timestamp })
     }
+}
+
+/// The record that the record at `offset` of a task's input is a copy of.
+fn copied_from<'a>(inbox: &'a [Batch], task: &TaskId, offset: i64) -> Option<CopyOrigin<'a>> {
+    let of_task = |batch: &&Batch| batch.partition.number == task.partition && batch.partition.topic == task.topic;
+    let copy = inbox.iter().filter(of_task).find_map(|batch| batch.at_offset(offset))?;
+    CopyOrigin::read(copy.payload?)
 }
 
 /// A record of the state topic; without a payload, a tombstone. All states of an input partition are in one partition.
