@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{
     context::Context, open_transactions::OpenTransactions, partition_task::input_partition, reachability::Reachability,
+    status::SourceStatus,
 };
 use crate::broker::{Isolation, Partition};
 use crate::dashboard::state::{PartitionState, PartitionStatus};
@@ -78,12 +79,13 @@ fn measure(context: &Context, answers: bool, open_transactions: &mut OpenTransac
         sum.state_bytes += status.state_bytes;
         *sum.tasks.entry(label(status.state)).or_default() += 1;
     }
-    for (source, (position, passed)) in context.status.sources() {
+    for (source, SourceStatus { position, passed, remaining }) in context.status.sources() {
         let lag = ends.get(&input_partition(&source)).map(|end| lag(*end, position, passed));
         let number = source.partition.to_string();
         let labels = [("stream", &*source.stream), ("topic", &*source.topic), ("partition", &*number)];
         metrics::LAG.gauge(&labels).set(lag.map_or(f64::NAN, |lag| lag as f64));
-        let (state, series, state_bytes, remaining) = (PartitionState::Running, 0, 0, 0);
+        metrics::RESTORE_REMAINING.gauge(&labels).set(remaining as f64);
+        let (state, series, state_bytes) = (PartitionState::Running, 0, 0);
         let status = PartitionStatus { state, series, state_bytes, lag, remaining };
         context.status.dashboard.set_partition(&source.stream, &source.topic, source.partition, Some(status));
     }

@@ -168,7 +168,9 @@ impl Shard {
 
     /// What keeps transactions from being committed, or partitions from being served, if anything.
     pub fn obstacle(&mut self) -> Option<String> {
-        self.failure.clone().or_else(|| self.refusals.reason(self.clock.monotonic_micros()))
+        let now = self.clock.monotonic_micros();
+        let refused = self.failure.clone().or_else(|| self.refusals.reason(now));
+        refused.or_else(|| self.repartitioners.obstacle(now))
     }
 
     /// Runs one poll iteration: new weights, rebalances, a slice of each restore, and a transaction where records came.

@@ -27,6 +27,17 @@ pub struct TaskStatus {
     pub remaining: u64,
 }
 
+/// Where an input partition stands that is copied to a repartition topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceStatus {
+    /// The next offset to be copied.
+    pub position: i64,
+    /// No record is between `position` and this offset.
+    pub passed: i64,
+    /// Offsets before those that are forecast.
+    pub remaining: u64,
+}
+
 /// Drift detection of one stream.
 #[derive(Debug, Default)]
 struct StreamDrift {
@@ -45,8 +56,8 @@ pub struct Status {
     /// Series that are read from several partitions.
     pub split_series: SplitSeries,
     tasks: Mutex<BTreeMap<TaskId, TaskStatus>>,
-    /// Input partitions that are copied to a repartition topic: their position, and what they have passed.
-    sources: Mutex<BTreeMap<TaskId, (i64, i64)>>,
+    /// By stream and input partition.
+    sources: Mutex<BTreeMap<TaskId, SourceStatus>>,
     drifts: Mutex<BTreeMap<String, StreamDrift>>,
 }
 
@@ -75,8 +86,8 @@ impl Status {
     }
 
     /// Sets where an input partition stands that is copied to a repartition topic.
-    pub fn set_source(&self, source: &TaskId, position: i64, passed: i64) {
-        lock(&self.sources).insert(source.clone(), (position, passed));
+    pub fn set_source(&self, source: &TaskId, status: SourceStatus) {
+        lock(&self.sources).insert(source.clone(), status);
     }
 
     /// Removes an input partition that another shard copies now.
@@ -85,9 +96,9 @@ impl Status {
         self.forget_metrics(source);
     }
 
-    /// The input partitions that are copied: their position, and what they have passed.
-    pub fn sources(&self) -> Vec<(TaskId, (i64, i64))> {
-        lock(&self.sources).iter().map(|(source, position)| (source.clone(), *position)).collect()
+    /// The input partitions that this process copies.
+    pub fn sources(&self) -> Vec<(TaskId, SourceStatus)> {
+        lock(&self.sources).iter().map(|(source, status)| (source.clone(), *status)).collect()
     }
 
     /// Removes a task that another shard owns now.

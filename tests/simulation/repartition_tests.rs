@@ -11,9 +11,9 @@ use super::{
 };
 use crate::memory::{Fault, MemoryCluster, Operation};
 use foretide::{
-    broker::{Broker, Partition},
-    daemon::{plan::Plan, reset::Reset, shard::Shard},
-    settings::ForecastStart,
+    broker::{Broker, Partition, TopicSpec},
+    daemon::{StreamHistory, plan::Plan, reset::Reset, shard::Shard, specs, topics},
+    settings::{self, ForecastStart},
     time::{EventTime, Grid},
 };
 
@@ -142,7 +142,8 @@ fn a_partition_that_cannot_be_read_holds_the_others_back_for_half_a_minute() {
     fixture.settle(&mut [&mut shard]);
     // The last partition fails while it is read, and cannot be opened again.
     let faults = process.faults();
-    faults.at(Operation::Read, faults.calls(Operation::Read) + PARTITIONS as u64, Fault::Retry);
+    // Each poll first reads the models topic.
+    faults.at(Operation::Read, faults.calls(Operation::Read) + 1 + PARTITIONS as u64, Fault::Retry);
     (1..200).for_each(|call| faults.at(Operation::Open, faults.calls(Operation::Open) + call, Fault::Retry));
     for partition in 0..i64::from(PARTITIONS) {
         append_to(&fixture.cluster, (SOURCE, partition), (5 - partition, 0, partition));
@@ -156,11 +157,14 @@ fn a_partition_that_cannot_be_read_holds_the_others_back_for_half_a_minute() {
     };
     poll_for(&mut shard, 28);
     assert_eq!(copied(), 0, "the last partition has the oldest reading");
+    assert_eq!(shard.obstacle(), None);
     poll_for(&mut shard, 8);
     assert_eq!(copied(), 2, "the others go on");
+    let obstacle = shard.obstacle().unwrap_or_default();
+    assert!(obstacle.contains("source[2] does not deliver"), "{obstacle}");
     faults.clear();
     fixture.settle(&mut [&mut shard]);
-    assert_eq!(copied(), 3);
+    assert_eq!((copied(), shard.obstacle()), (3, None));
     check(&fixture);
 }
 
@@ -285,4 +289,60 @@ fn a_recreated_input_topic_is_copied_from_its_beginning() {
             assert_eq!(minutes, (0..59).collect::<Vec<_>>(), "{series}");
         }
     }
+}
+
+/// Training reads the copies: the same history as that of a topic that is keyed by series.
+#[test]
+fn training_learns_from_the_copies() {
+    let text = "[[stream]]\nname = \"s\"\ntopics = [\"in\"]\nvalues = [\"v\"]\ninterval = \"1m\"\n\
+                training = { min_steps = 20 }\n";
+    let plan = specs::plan(&settings::parse("f.toml", text, []).unwrap()).unwrap();
+    let training = plan.streams[0].training.clone().unwrap();
+    let keyed = Fixture::new(impatient);
+    for (minute, third, series) in readings(0..100) {
+        append_to(&keyed.cluster, (INPUT, series % i64::from(keyed.partitions())), (minute, third, series));
+    }
+    let spread = repartitioned(|_| {});
+    append(&spread.cluster, 0..100);
+    let (mut shard, _) = spread.join("only");
+    spread.settle(&mut [&mut shard]);
+    let history = |fixture: &Fixture| {
+        let stream = &fixture.plan.streams[0];
+        let mut history = StreamHistory::new(stream, &training);
+        history.update(&fixture.cluster, stream, &training, 100 * MINUTE, &|| Ok(())).unwrap();
+        let set = history.training_set();
+        (set.sequences.len(), set.steps, set.longest)
+    };
+    let found = history(&spread);
+    assert_eq!(found, history(&keyed));
+    assert_eq!(found, (SERIES as usize, 99 * SERIES as usize, 99));
+}
+
+/// The topic has as many partitions as the largest input topic, waits for the first of these, and does not grow.
+#[test]
+fn the_repartition_topic_is_created_once_its_input_exists() {
+    let cluster = MemoryCluster::new();
+    let mut plan = (*repartitioned(|_| {}).plan).clone();
+    let repartition = plan.streams[0].repartition.as_mut().unwrap();
+    repartition.sources = vec!["small".into(), "large".into(), "absent".into()];
+    let error = topics::prepare(&cluster, &plan, true).unwrap_err();
+    assert!(error.to_string().contains("the input topic \"small\" does not exist"), "{error}");
+    assert_eq!(cluster.partitions(INPUT).unwrap(), None);
+    for (name, partitions) in [("small", 2), ("large", 5)] {
+        let (name, compacted, log_append_time) = (name.to_owned(), false, false);
+        cluster.create(&TopicSpec { name, partitions, compacted, log_append_time, max_record_bytes: 1_000 }).unwrap();
+    }
+    let refused = {
+        let mut plan = plan.clone();
+        plan.streams[0].repartition.as_mut().unwrap().create = false;
+        topics::prepare(&cluster, &plan, false).unwrap_err().to_string()
+    };
+    let command =
+        "--topic in --partitions 5 --config cleanup.policy=delete --config message.timestamp.type=LogAppendTime";
+    assert!(refused.ends_with(command), "{refused}");
+    let found = topics::prepare(&cluster, &plan, true).unwrap();
+    assert_eq!((found.inputs.readable[INPUT], found.state_partitions), (5, 5));
+    cluster.add_partitions("large", 9).unwrap();
+    topics::prepare(&cluster, &plan, true).unwrap();
+    assert_eq!(cluster.partitions(INPUT).unwrap(), Some(5));
 }

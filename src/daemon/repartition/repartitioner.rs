@@ -12,6 +12,7 @@ use super::start;
 use crate::broker::{Broker, BrokerError, Isolation, Member, Partition};
 use crate::daemon::plan::{Plan, StreamPlan};
 use crate::daemon::restore::{copies_commit_metadata, group_positions};
+use crate::daemon::status::SourceStatus;
 use crate::telemetry::{LeftOut, LogLimit, kind_of};
 use crate::wire::{DecodeSpecError, Decoder};
 
@@ -19,8 +20,11 @@ use crate::wire::{DecodeSpecError, Decoder};
 const LOOK_EVERY: u64 = 5_000_000;
 /// Pause, in microseconds, after an error.
 const RETRY_MICROS: u64 = 500_000;
-/// How old, in microseconds, the known ends of the partitions may be.
+/// How old, in microseconds, the known ends of the partitions may be where some have records, and where none has.
 const ENDS_AGE: u64 = 250_000;
+const IDLE_ENDS_AGE: u64 = 5_000_000;
+/// What cannot be read for so many microseconds is an obstacle.
+const PATIENCE: u64 = 30_000_000;
 /// Positions are committed so often even without input, in microseconds: the cluster forgets those of topics that the
 /// group does not subscribe to after `offsets.retention.minutes`.
 const COMMIT_AGE: u64 = 3_600_000_000;
@@ -56,6 +60,8 @@ pub struct Repartitioner {
     /// When the ends of the partitions were asked for.
     ends_at: Option<u64>,
     committed_at: u64,
+    /// Since when partitions cannot be looked for, and why.
+    failing: Option<(u64, String)>,
     /// Nothing is copied before this time: a topic has refused a record.
     paused_until: u64,
 }
@@ -78,6 +84,7 @@ impl Repartitioner {
             look_at: 0,
             ends_at: None,
             committed_at: now,
+            failing: None,
             paused_until: 0,
         })
     }
@@ -87,9 +94,22 @@ impl Repartitioner {
         &self.plan.engine.name
     }
 
-    /// The input partitions, with their position and what they have passed.
-    pub fn positions(&self) -> impl Iterator<Item = (&Partition, i64, i64)> {
-        self.sources.iter().map(|(partition, source)| (partition, source.position(), source.passed()))
+    /// Where the input partitions stand.
+    pub fn sources(&self) -> impl Iterator<Item = (&Partition, SourceStatus)> {
+        self.sources.iter().map(|(partition, source)| {
+            let (position, passed, remaining) = (source.position(), source.passed(), source.remaining());
+            (partition, SourceStatus { position, passed, remaining })
+        })
+    }
+
+    /// What keeps input from being copied, if anything does for longer.
+    pub fn obstacle(&self, now: u64) -> Option<String> {
+        if let Some((since, why)) = self.failing.as_ref().filter(|(since, _)| now.saturating_sub(*since) >= PATIENCE) {
+            let seconds = now.saturating_sub(*since) / 1_000_000;
+            return Some(format!("the input of stream {} cannot be copied for {seconds} s: {why}", self.name()));
+        }
+        let (partition, _) = self.sources.iter().find(|(_, source)| source.is_given_up())?;
+        Some(format!("{partition} does not deliver the records that it has"))
     }
 
     /// Takes records into the open transaction, as many as it may hold. Returns whether it took any.
@@ -103,7 +123,13 @@ impl Repartitioner {
         }
         if now >= self.look_at {
             let found = self.find_sources(inputs);
-            self.look_at = now + if found.is_ok() { LOOK_EVERY } else { RETRY_MICROS };
+            match &found {
+                Ok(()) => (self.look_at, self.failing) = (now + LOOK_EVERY, None),
+                Err(error) => {
+                    self.look_at = now + RETRY_MICROS;
+                    self.failing.get_or_insert_with(|| (now, error.to_string()));
+                }
+            }
             self.tolerate(found, now)?;
         }
         let taken = self.pending.count;
@@ -183,25 +209,22 @@ impl Repartitioner {
     /// Takes records in the order of their times.
     fn merge(&mut self, inputs: &mut RepartitionInputs<'_>) -> Result<(), BrokerError> {
         let now = inputs.now;
+        self.sources.values_mut().for_each(Source::begin_merge);
+        self.fill(inputs)?;
         let asked = self.ask_ends(inputs);
         self.tolerate(asked, now)?;
         if self.ends_at.is_none() {
             return Ok(());
         }
-        self.sources.values_mut().for_each(Source::begin_merge);
         loop {
             self.is_full =
                 self.pending.count >= inputs.plan.max_transaction_records || self.pending.bytes >= inputs.max_bytes;
             if self.is_full {
                 return Ok(());
             }
+            self.fill(inputs)?;
             let (mut first, mut waits): (Option<(i64, &Partition)>, bool) = (None, false);
-            let mut failed = None;
             for (partition, source) in &mut self.sources {
-                if let Err(error) = source.fill(inputs.broker, &mut self.decoder, now) {
-                    source.fail(now);
-                    failed = Some(error);
-                }
                 waits |= source.holds_back(now);
                 if let Some(next) = source.next()
                     && first.is_none_or(|(time, _)| next.time < time)
@@ -210,7 +233,6 @@ impl Repartitioner {
                 }
             }
             let first = first.filter(|_| !waits).map(|(_, partition)| partition.clone());
-            self.tolerate(failed.map_or(Ok(()), Err), now)?;
             let Some(taken) = first.and_then(|first| Some((self.sources.get_mut(&first)?.take()?, first))) else {
                 return Ok(());
             };
@@ -225,10 +247,24 @@ impl Repartitioner {
         }
     }
 
+    /// Reads the next record of each partition.
+    fn fill(&mut self, inputs: &RepartitionInputs<'_>) -> Result<(), BrokerError> {
+        let mut failed = None;
+        for source in self.sources.values_mut() {
+            if let Err(error) = source.fill(inputs.broker, &mut self.decoder, inputs.now) {
+                source.fail(inputs.now);
+                failed = Some(error);
+            }
+        }
+        self.tolerate(failed.map_or(Ok(()), Err), inputs.now)
+    }
+
     /// Asks where the partitions end, where that is not known well enough.
     fn ask_ends(&mut self, inputs: &RepartitionInputs<'_>) -> Result<(), BrokerError> {
         let now = inputs.now;
-        if self.ends_at.is_some_and(|asked| now.saturating_sub(asked) < ENDS_AGE) {
+        let idle = self.sources.values().all(|source| source.next().is_none());
+        let age = if idle { IDLE_ENDS_AGE } else { ENDS_AGE };
+        if self.ends_at.is_some_and(|asked| now.saturating_sub(asked) < age) {
             return Ok(());
         }
         let partitions: Vec<Partition> = self.sources.keys().cloned().collect();

@@ -42,7 +42,7 @@ impl Repartitioners {
     pub fn revoke(&mut self, partitions: &[Partition], status: &Status) {
         for partition in partitions {
             if let Some(revoked) = self.running.remove(partition) {
-                for (source, ..) in revoked.positions() {
+                for (source, _) in revoked.sources() {
                     status.remove_source(&source_id(&revoked, source));
                 }
             }
@@ -69,6 +69,11 @@ impl Repartitioners {
         self.running.values().any(|repartitioner| repartitioner.is_due(plan, now))
     }
 
+    /// What keeps input from being copied, if anything does for longer.
+    pub fn obstacle(&self, now: u64) -> Option<String> {
+        self.running.values().find_map(|repartitioner| repartitioner.obstacle(now))
+    }
+
     /// Sets the texts that the commit carries.
     pub fn set_commit_metadata(&self, member: &mut dyn Member) {
         self.running.values().for_each(|repartitioner| repartitioner.set_commit_metadata(member));
@@ -76,8 +81,8 @@ impl Repartitioners {
 
     /// The positions that the open transaction commits.
     pub fn positions(&self) -> impl Iterator<Item = (Partition, i64)> {
-        let all = self.running.values().flat_map(Repartitioner::positions);
-        all.map(|(partition, position, _)| (partition.clone(), position))
+        let all = self.running.values().flat_map(Repartitioner::sources);
+        all.map(|(partition, status)| (partition.clone(), status.position))
     }
 
     /// The copies of the open transaction: the stream's index in the plan, the repartition topic, the key, the copy.
@@ -137,8 +142,8 @@ impl Repartitioners {
     fn report(&mut self, status: &Status, now: u64) {
         self.reported_at = now;
         for repartitioner in self.running.values() {
-            for (partition, position, passed) in repartitioner.positions() {
-                status.set_source(&source_id(repartitioner, partition), position, passed);
+            for (partition, found) in repartitioner.sources() {
+                status.set_source(&source_id(repartitioner, partition), found);
             }
         }
     }

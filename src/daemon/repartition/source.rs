@@ -108,6 +108,16 @@ impl Source {
         if self.position == self.read_to { self.position.max(self.passed) } else { self.position }
     }
 
+    /// Offsets before those that are forecast.
+    pub fn remaining(&self) -> u64 {
+        u64::try_from(self.emit_from - self.position).unwrap_or(0)
+    }
+
+    /// Whether the others go on without it: it was waited for for too long.
+    pub fn is_given_up(&self) -> bool {
+        self.given_up
+    }
+
     /// The next record, if it is there.
     pub fn next(&self) -> Option<&NextRecord> {
         self.next.as_ref()
