@@ -122,11 +122,14 @@ impl Decoder {
         self.fields.clear(self.field_count);
         match &mut self.parser {
             Parser::Copy(copies) => {
-                return copies.decode(payload, &mut |decoded| {
-                    if let Decoded::Observation { series, time, value, covariates, .. } = decoded {
+                let mut deletes = false;
+                copies.decode(payload, &mut |decoded| match decoded {
+                    Decoded::Observation { series, time, value, covariates, .. } => {
                         deliver(series, time, value, covariates);
                     }
-                });
+                    Decoded::Deleted { .. } => deletes = true,
+                })?;
+                return if deletes { self.payload(None).map(drop) } else { Ok(()) };
             }
             Parser::Json(paths) => paths
                 .read(payload, &mut self.fields)
@@ -398,7 +401,7 @@ fn check_distinct(names: &[String]) -> Result<(), DecodeSpecError> {
 fn parser(spec: &DecodeSpec, names: &[String]) -> Result<Parser, DecodeSpecError> {
     let (columns, delimiter) = match &spec.format {
         Format::Json => return Ok(Parser::Json(Paths::new(names)?)),
-        Format::Copy => return Ok(Parser::Copy(CopyDecoder::new(spec.covariates.len())?)),
+        Format::Copy => return Ok(Parser::Copy(CopyDecoder::new(spec)?)),
         Format::Csv { columns, delimiter } => (columns, delimiter),
     };
     if !delimiter.is_ascii() || matches!(delimiter, b'"' | b'\n' | b'\r' | b'\0') {

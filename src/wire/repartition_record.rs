@@ -8,7 +8,9 @@
 //! `timestamp` is that of the record in `input`. A copy with `"deleted":true` has no time and no value: it ends the
 //! series. `docs/RECORDS.md` describes them for readers in other languages.
 
-use super::decode_spec::DecodeSpecError;
+use std::ops::RangeInclusive;
+
+use super::decode_spec::{DecodeSpec, DecodeSpecError, MAX_MAGNITUDE};
 use super::decoded::Decoded;
 use super::fields::{FieldValue, Fields};
 use super::forecast_record::write_text;
@@ -106,18 +108,25 @@ pub(super) struct CopyDecoder {
     /// NaN where one is missing.
     covariates: Vec<f64>,
     count: usize,
+    /// The longest name of a series, in bytes.
+    max_series_bytes: usize,
+    times: RangeInclusive<EventTime>,
 }
 
 impl CopyDecoder {
-    /// Reads copies with so many past covariates.
-    pub fn new(covariates: usize) -> Result<Self, DecodeSpecError> {
-        let names: Vec<String> = FIELDS
-            .iter()
-            .map(|name| (*name).to_owned())
-            .chain((0..covariates).map(|index| format!("covariates.{index}")))
-            .collect();
-        let count = names.len();
-        Ok(Self { paths: Paths::new(&names)?, fields: Fields::default(), covariates: Vec::new(), count })
+    /// Reads copies of observations within the limits of `spec`, with as many past covariates.
+    pub fn new(spec: &DecodeSpec) -> Result<Self, DecodeSpecError> {
+        let covariates = (0..spec.covariates.len()).map(|index| format!("covariates.{index}"));
+        let names: Vec<String> = FIELDS.iter().map(|name| (*name).to_owned()).chain(covariates).collect();
+        let longest_suffix = spec.values.iter().map(|name| name.len() + 1).max().unwrap_or(0);
+        Ok(Self {
+            paths: Paths::new(&names)?,
+            fields: Fields::default(),
+            covariates: Vec::new(),
+            count: names.len(),
+            max_series_bytes: spec.max_key_bytes.saturating_add(longest_suffix),
+            times: spec.earliest.max(EventTime::MIN)..=spec.latest.min(EventTime::MAX),
+        })
     }
 
     /// Passes what a copy holds to `deliver`.
@@ -132,6 +141,9 @@ impl CopyDecoder {
         let Self { fields, covariates, .. } = self;
         let FieldValue::Text(series) = fields.values[SERIES] else { return Err(unusable("series", "a text")) };
         let series = fields.text(payload, series);
+        if series.is_empty() || series.len() > self.max_series_bytes {
+            return Err(unusable("series", "the name of a series, within stream.limits.key_bytes"));
+        }
         let is_true = |field: usize| fields.values[field] == FieldValue::Boolean(true);
         let warm_up = is_true(WARM_UP);
         if is_true(DELETED) {
@@ -143,10 +155,11 @@ impl CopyDecoder {
             _ => None,
         };
         let whole = |field: usize| text(field).and_then(|text| text.parse::<i64>().ok());
-        let finite = |field: usize| text(field).and_then(number::parse).filter(|number| number.is_finite());
+        let finite = |field: usize| text(field).and_then(number::parse).filter(|number| number.abs() <= MAX_MAGNITUDE);
         let (time, timestamp) = (whole(TIME).map(EventTime), whole(TIMESTAMP));
-        let time = time.filter(|time| (EventTime::MIN..=EventTime::MAX).contains(time));
-        let time = time.ok_or_else(|| unusable("time", "a time in milliseconds since 1970"))?;
+        let time = time.filter(|time| self.times.contains(time));
+        let time =
+            time.ok_or_else(|| unusable("time", "milliseconds since 1970, from stream.earliest to stream.latest"))?;
         let value = finite(VALUE).ok_or_else(|| unusable("value", "a finite number"))?;
         covariates.clear();
         covariates.extend((FIELDS.len()..self.count).map(|field| finite(field).unwrap_or(f64::NAN)));
@@ -212,13 +225,16 @@ mod tests {
             assert!(matches!(decoded, Decoded::Deleted { series: "s", warm_up: true }), "{decoded:?}");
         };
         decoder(0).decode_record(None, None, Some(&payload), &mut deliver).unwrap();
-        let damaged: [&[u8]; 6] = [
+        let damaged: [&[u8]; 9] = [
             b"",
             b"{",
             br#"{"time":1,"value":1}"#,
             br#"{"series":"s","time":1.5,"value":1}"#,
             br#"{"series":"s","time":9223372036854775807,"value":1}"#,
             br#"{"series":"s","time":1,"value":null}"#,
+            br#"{"series":"s","time":1,"value":1e300}"#,
+            br#"{"series":"s","time":-1,"value":1}"#,
+            br#"{"series":"","time":1,"value":1}"#,
         ];
         for payload in damaged {
             assert!(decoder(0).decode_record(None, None, Some(payload), &mut |_| panic!("delivered")).is_err());

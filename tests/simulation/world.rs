@@ -71,7 +71,7 @@ impl World {
         let cluster = scenario::cluster(&mut random);
         let state_partitions = cluster.partitions(STATE).unwrap().unwrap();
         let mut plan = scenario::plan(&mut random, state_partitions);
-        if seed % REPARTITIONED == 0 {
+        if seed.is_multiple_of(REPARTITIONED) {
             scenario::repartition(&mut plan, &cluster, random.random_range(1..=3));
         }
         let plan = Arc::new(plan);
