@@ -89,7 +89,7 @@ impl Observer for RecordCollector {
     fn on_transaction(&mut self, engine: &Engine, transaction: &Transaction) -> io::Result<()> {
         for row in &transaction.forecasts {
             let mut record = Vec::new();
-            self.writer.write(engine, transaction, row, &mut record);
+            self.writer.write(engine, transaction, row, None, &mut record);
             self.records.push((row.offset, record));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Bytes as a JSON record, of an input topic or of a topic of future covariates.
+//! Bytes as a JSON record: of an input topic, of a topic of future covariates, or of a repartition topic.
 
 use std::cell::RefCell;
 
@@ -19,6 +19,11 @@ pub const TOKENS: &[&str] = &[
     "\"a\":",
     "\"b\":",
     "\"c\":",
+    "\"series\":\"x\"",
+    "\"time\":17",
+    "\"value\":",
+    "\"covariates\":{\"0\":",
+    "\"deleted\":true",
     "{",
     "}",
     "[",
@@ -51,6 +56,7 @@ pub fn samples() -> Vec<Vec<u8>> {
         r#"{"id":true,"ts":1700000000.25,"a":null,"m":{"b":1e-3,"id":"ü/~","more":[1,{"a":2},"\u00e9\\"]}}"#,
         r#"{"ts":"2024-05-01T12:30:00Z","a":12.5,"b":null,"c":0}"#,
         " {\"a\": 1 , \"b\":\t-0.0}\n",
+        r#"{"series":"x","time":1700000000000,"value":0.5,"covariates":{"0":1,"1":null},"timestamp":17}"#,
     ]
     .map(Vec::from)
     .to_vec()
@@ -64,6 +70,7 @@ fn decoders() -> Vec<Decoder> {
         spec(Format::Json, fields(&["id", "m.id"]), field(TimeFormat::EpochSeconds), &["a", "m.b"], &["c"]),
         spec(Format::Json, fields(&[]), field(TimeFormat::Rfc3339), &all, &all),
         spec(Format::Json, KeySource::Record, TimeSource::Record, &["a"], &["b", "c"]),
+        spec(Format::Copy, KeySource::Record, TimeSource::Record, &["a"], &["b", "c"]),
     ]
     .map(|spec| Decoder::new(spec).expect("the spec is sound"))
     .into()

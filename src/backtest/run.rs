@@ -196,6 +196,7 @@ impl<'a> Run<'a> {
                 timestamp: None,
                 value: reading.value,
                 covariates: self.table.past_covariates_of(reading),
+                warm_up: false,
             };
             match self.engine.accept(self.task, &observation) {
                 Acceptance::Accepted => {

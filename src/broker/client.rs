@@ -151,6 +151,8 @@ pub struct TopicSpec {
     pub partitions: i32,
     /// Whether the topic is compacted; otherwise the cluster's retention applies.
     pub compacted: bool,
+    /// Whether a record has the time at which it is written, not the one that its producer gives it.
+    pub log_append_time: bool,
     /// Size of the largest record that the topic must accept, in bytes.
     pub max_record_bytes: usize,
 }

@@ -96,6 +96,12 @@ impl Batch {
         self.entries.get(index).map(|entry| self.record(entry))
     }
 
+    /// The record at `offset`.
+    pub fn at_offset(&self, offset: i64) -> Option<Record<'_>> {
+        let found = self.entries.binary_search_by_key(&offset, |entry| entry.offset);
+        found.ok().map(|index| self.record(&self.entries[index]))
+    }
+
     fn record(&self, entry: &Entry) -> Record<'_> {
         let middle = entry.start + entry.key_bytes.unwrap_or(0);
         Record {

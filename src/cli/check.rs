@@ -106,11 +106,18 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
     };
     let counted = |count: i32| format!("{count} partitions");
     let missing = || "MISSING: create it, or correct its name".to_owned();
-    for topic in plan.topics() {
+    for topic in plan.source_topics() {
         let found = permitted(partitions(broker, &topic, true))?.and_then(|count| count.ok_or_else(missing));
         let waiting = found.as_ref().map_or(Ok(None), |count| open_transactions(broker, &topic, *count))?;
         report("in", &topic, found.clone().map(|count| counted(count) + &waiting.unwrap_or_default()));
         inputs.extend(found.ok().map(|count| (topic, count)));
+    }
+    let mut copies = Vec::new();
+    for repartition in plan.repartition_topics() {
+        let wanted = permitted(topics::repartition_topic(broker, repartition))?.ok().flatten();
+        let found = permitted(partitions(broker, &repartition.topic, true))?.ok().flatten();
+        inputs.extend(found.or(wanted.as_ref().map(|topic| topic.partitions)).map(|n| (repartition.topic.clone(), n)));
+        copies.extend(wanted);
     }
     for stream in &plan.streams {
         let Some(covariates) = &stream.future_covariates else { continue };
@@ -122,7 +129,7 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
         report("future", &covariates.topic, found);
     }
     let widest = inputs.values().copied().max().unwrap_or(1);
-    for topic in topics::output_topics(plan, widest) {
+    for topic in copies.into_iter().chain(topics::output_topics(plan, widest)) {
         let read = topics::reads_own_topic(plan, settings.role, &topic.name);
         let found = permitted(partitions(broker, &topic.name, read))?.and_then(|count| match count {
             Some(count) => Ok(counted(count)),
@@ -149,7 +156,7 @@ fn connect(settings: &Settings, plan: &Plan, broker: &KafkaBroker) -> anyhow::Re
 /// Prints whether the newest records of a stream can be read, how late they come, and which seasons they have. Returns
 /// whether the stream would not be degraded at once.
 fn newest_records(stream: &StreamPlan, broker: &KafkaBroker) -> Result<bool, BrokerError> {
-    let name = &stream.engine.name;
+    let (name, is_repartitioned, stream) = (&stream.engine.name, stream.repartition.is_some(), &stream.of_sources());
     let (mut good, mut values) = (true, Vec::new());
     for (index, topic) in stream.topics.iter().enumerate() {
         // Seasons are searched for in the first topic.
@@ -164,7 +171,11 @@ fn newest_records(stream: &StreamPlan, broker: &KafkaBroker) -> Result<bool, Bro
                  {high}: {}",
                 newest.split,
                 newest.series,
-                split_series::advice(&stream.decode.key)
+                if is_repartitioned {
+                    "repartition = true brings them together".to_owned()
+                } else {
+                    split_series::advice(&stream.decode.key)
+                }
             );
         }
         good &= !refusals::too_many(newest.records - newest.readable, newest.records);

@@ -124,6 +124,7 @@ fn cluster(arguments: &Arguments, settings: &Settings) -> anyhow::Result<(Option
         name: name.to_owned(),
         partitions,
         compacted: false,
+        log_append_time: false,
         max_record_bytes: 1 << 20,
     });
     let all = inputs.into_iter().chain(topics::output_topics(&plan, PARTITIONS));

@@ -7,7 +7,7 @@ use crate::{
     broker::{Broker, kafka::KafkaBroker},
     daemon::{
         plan::Plan,
-        reset::{PartitionReset, Reset, ResetError},
+        reset::{PartitionReset, PartitionRole, Reset, ResetError},
         specs,
     },
     env::{self, Clock, SystemClock},
@@ -97,8 +97,11 @@ fn selected(plan: &Plan, names: &[String]) -> Result<BTreeSet<usize>, Failure> {
 }
 
 fn describe(reset: &PartitionReset) -> String {
-    let PartitionReset { partition, before, start } = reset;
+    let PartitionReset { partition, before, start, role } = reset;
     let before = before.map_or("none".to_owned(), |before| before.to_string());
+    if *role == PartitionRole::Copies {
+        return format!("{partition}: position {before}; copies before offset {} are passed over", start.emit_from);
+    }
     let learnt = match start.emit_from - start.read_from {
         0 => String::new(),
         records => format!(", after learning from the {records} offsets before it"),

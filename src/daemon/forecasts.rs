@@ -2,7 +2,7 @@
 
 use crate::engine::{Engine, ForecastRow, StreamSpec, TaskHandle, Transaction};
 use crate::time::{EventTime, Grid};
-use crate::wire::{ForecastEncoder, ForecastRecord, HorizonAggregate, ThresholdCrossing};
+use crate::wire::{CopyOrigin, ForecastEncoder, ForecastRecord, HorizonAggregate, ThresholdCrossing};
 
 /// Typical bytes of the time, and of each number, of one step of a forecast record.
 const STEP_BYTES: [u64; 2] = [14, 10];
@@ -49,13 +49,23 @@ pub struct ForecastWriter {
 }
 
 impl ForecastWriter {
-    /// Writes the record of `row` to `out`, which is cleared first.
-    pub fn write(&mut self, engine: &Engine, output: &Transaction, row: &ForecastRow, out: &mut Vec<u8>) {
+    /// Writes the record of `row` to `out`, which is cleared first. `copied` is the record that the input of the row is
+    /// a copy of, if it is one.
+    pub fn write(
+        &mut self,
+        engine: &Engine,
+        output: &Transaction,
+        row: &ForecastRow,
+        copied: Option<CopyOrigin<'_>>,
+        out: &mut Vec<u8>,
+    ) {
         let id = engine.id(row.task);
         let spec = engine.stream(row.task);
         let (forecast, outputs) = (&spec.forecast, spec.forecast.outputs());
         let times = self.times.of(engine, row);
         out.clear();
+        let read = CopyOrigin { topic: &id.topic, partition: id.partition, offset: row.offset };
+        let CopyOrigin { topic, partition, offset } = copied.unwrap_or(read);
         let record = ForecastRecord {
             stream: &id.stream,
             series: engine.key(row.task, row.series),
@@ -78,9 +88,9 @@ impl ForecastWriter {
                     .map(|(threshold, probability)| ThresholdCrossing { threshold, probability }),
             }),
             weights_version: row.weights_version,
-            topic: &id.topic,
-            partition: id.partition,
-            offset: row.offset,
+            topic,
+            partition,
+            offset,
             scale: row.scale,
         };
         self.encoder.encode(&record, out);

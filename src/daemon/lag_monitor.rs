@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{
     context::Context, open_transactions::OpenTransactions, partition_task::input_partition, reachability::Reachability,
+    status::SourceStatus,
 };
 use crate::broker::{Isolation, Partition};
 use crate::dashboard::state::{PartitionState, PartitionStatus};
@@ -40,8 +41,9 @@ pub fn run(context: &Context) -> Result<(), String> {
 
 /// Where the partitions end, as far as their brokers answer.
 fn ends(context: &Context, open_transactions: &mut OpenTransactions) -> BTreeMap<Partition, i64> {
-    let partitions: BTreeSet<Partition> =
-        context.status.tasks().iter().map(|(task, _)| input_partition(task)).collect();
+    let (tasks, sources) = (context.status.tasks(), context.status.sources());
+    let ids = tasks.iter().map(|(task, _)| task).chain(sources.iter().map(|(source, _)| source));
+    let partitions: BTreeSet<Partition> = ids.map(input_partition).collect();
     let partitions: Vec<Partition> = partitions.into_iter().collect();
     open_transactions.check(context, &partitions);
     // A request without an answer takes its whole timeout. It asks for all partitions of a broker at once.
@@ -76,6 +78,16 @@ fn measure(context: &Context, answers: bool, open_transactions: &mut OpenTransac
         sum.series += status.series;
         sum.state_bytes += status.state_bytes;
         *sum.tasks.entry(label(status.state)).or_default() += 1;
+    }
+    for (source, SourceStatus { position, passed, remaining }) in context.status.sources() {
+        let lag = ends.get(&input_partition(&source)).map(|end| lag(*end, position, passed));
+        let number = source.partition.to_string();
+        let labels = [("stream", &*source.stream), ("topic", &*source.topic), ("partition", &*number)];
+        metrics::LAG.gauge(&labels).set(lag.map_or(f64::NAN, |lag| lag as f64));
+        metrics::RESTORE_REMAINING.gauge(&labels).set(remaining as f64);
+        let (state, series, state_bytes) = (PartitionState::Running, 0, 0);
+        let status = PartitionStatus { state, series, state_bytes, lag, remaining };
+        context.status.dashboard.set_partition(&source.stream, &source.topic, source.partition, Some(status));
     }
     for (stream, sum) in sums {
         metrics::SERIES.gauge(&[("stream", &stream)]).set(sum.series as f64);

@@ -18,6 +18,7 @@ mod reachability;
 pub mod reading_order;
 pub mod refusals;
 mod rejoin;
+mod repartition;
 pub mod reset;
 mod restore;
 pub mod shard;

@@ -7,7 +7,7 @@ use crate::broker::{Broker, BrokerError, Partition, Record, StartPosition, stabl
 use crate::nn::fnv_1a;
 use crate::series::{CloseBy, Reading};
 use crate::time::{EventTime, PartitionClock};
-use crate::wire::{Decoder, Rejection};
+use crate::wire::{Decoded, Decoder, Rejection};
 
 /// The most records of one read.
 const READ_RECORDS: usize = 10_000;
@@ -68,16 +68,23 @@ impl ObservationScan<'_> {
             for record in batch.iter().filter(|record| record.offset < end) {
                 let timestamp = record.timestamp;
                 let mut is_first = true;
-                let mut visit = |series: &str, time: EventTime, value, past_covariates: &[f64]| {
+                let mut visit = |decoded: Decoded<'_>| {
+                    let Decoded::Observation { series, time, timestamp, value, covariates, .. } = decoded else {
+                        return;
+                    };
                     if spec.close_by == CloseBy::Partition && std::mem::take(&mut is_first) {
                         let time = time.no_later_than(timestamp);
                         clock.observe(fnv_1a(series.bytes()), time.0, spec.clock_tolerance());
                     }
                     let partition_time = clock.time().map(EventTime);
-                    let reading = Reading { time, timestamp, value, partition_time, past_covariates };
+                    let reading = Reading { time, timestamp, value, partition_time, past_covariates: covariates };
                     visitor.observation(&ScannedObservation { series, reading });
                 };
-                let decoded = decoder.decode(record.key, timestamp, record.payload, &mut visit);
+                // A record without a value has no observation.
+                let decoded = match record.payload {
+                    None => decoder.decode(record.key, timestamp, None, &mut |_, _, _, _| {}),
+                    payload => decoder.decode_record(record.key, timestamp, payload, &mut visit),
+                };
                 visitor.record(record, decoded)?;
             }
         }

@@ -66,6 +66,13 @@ pub fn required(plan: &Plan, role: Role, create: bool) -> Vec<Permission> {
         permission(Resource::Topic, topic, operations)
     };
     let mut all: Vec<Permission> = plan.all_topics().iter().map(read).collect();
+    for repartition in plan.repartition_topics() {
+        let mut operations = vec!["Read"];
+        operations.extend(serves.then_some("Write"));
+        operations.push("DescribeConfigs");
+        operations.extend(create.then_some("Create"));
+        all.push(permission(Resource::Topic, &repartition.topic, operations));
+    }
     for topic in topics::output_topics(plan, 1) {
         let mut operations = Vec::new();
         let read = topics::reads_own_topic(plan, role, &topic.name);
@@ -144,6 +151,15 @@ mod tests {
             let lines = lines_of(&format!("{CONFIGURATION}{covariates}"), role, false);
             assert_eq!(lines[..2], ["Topic in Read+DescribeConfigs", "Topic weather Read"], "{role}");
         }
+    }
+
+    #[test]
+    fn a_repartition_topic_is_read_and_written() {
+        let configuration = format!("{CONFIGURATION}repartition = true\n");
+        let scorer = lines_of(&configuration, Role::Score, true);
+        assert_eq!(scorer[..2], ["Topic in Read", "Topic foretide.s.repartition Read+Write+DescribeConfigs+Create"]);
+        let trainer = lines_of(&configuration, Role::Train, false);
+        assert_eq!(trainer[..2], ["Topic in Read", "Topic foretide.s.repartition Read+DescribeConfigs"]);
     }
 
     #[test]

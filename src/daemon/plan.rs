@@ -52,12 +52,14 @@ pub struct Plan {
 pub struct StreamPlan {
     /// What the engine computes.
     pub engine: StreamSpec,
-    /// How records become observations.
+    /// How the records of `topics` become observations.
     pub decode: DecodeSpec,
-    /// The input topics.
+    /// The topics that the engine reads: the input topics, or the repartition topic.
     pub topics: Vec<String>,
-    /// Where forecasts begin in a partition that the group has never read.
+    /// Where forecasts begin in a partition of `topics` that the group has never read.
     pub start: ForecastStart,
+    /// What is copied to its repartition topic, if it has one.
+    pub repartition: Option<RepartitionPlan>,
     /// Where its future covariates come from, if it has some.
     pub future_covariates: Option<FutureCovariatesPlan>,
     /// The topic of the forecasts.
@@ -66,6 +68,21 @@ pub struct StreamPlan {
     pub late: Late,
     /// How its network is trained, if it is.
     pub training: Option<TrainingPlan>,
+}
+
+/// What is copied to the repartition topic of a stream, which is the one of its `topics`.
+#[derive(Debug, Clone)]
+pub struct RepartitionPlan {
+    /// The repartition topic.
+    pub topic: String,
+    /// The input topics.
+    pub sources: Vec<String>,
+    /// How their records become observations.
+    pub decode: DecodeSpec,
+    /// Where forecasts begin in a partition of `sources` that the group has never read.
+    pub start: ForecastStart,
+    /// Whether the repartition topic is created where it is missing.
+    pub create: bool,
 }
 
 /// Where the future covariates of a stream come from.
@@ -104,8 +121,25 @@ pub struct TrainingPlan {
     pub spec: TrainSpec,
 }
 
+impl StreamPlan {
+    /// The input topics.
+    pub fn sources(&self) -> &[String] {
+        self.repartition.as_ref().map_or(&self.topics, |repartition| &repartition.sources)
+    }
+
+    /// The stream as it would be without a repartition topic: its topics are the input topics.
+    #[must_use]
+    pub fn of_sources(&self) -> Self {
+        let mut stream = self.clone();
+        if let Some(RepartitionPlan { sources, decode, start, .. }) = stream.repartition.take() {
+            (stream.topics, stream.decode, stream.start) = (sources, decode, start);
+        }
+        stream
+    }
+}
+
 impl Plan {
-    /// The input topics of all streams, each once, without the missing ones.
+    /// The topics that the engine reads, of all streams, each once, without the missing ones.
     pub fn topics(&self) -> Vec<String> {
         let mut topics: Vec<String> = self.streams.iter().flat_map(|stream| stream.topics.clone()).collect();
         topics.retain(|topic| !self.missing_inputs.contains(topic));
@@ -114,11 +148,25 @@ impl Plan {
         topics
     }
 
-    /// The input topics and the future-covariate topics of all streams, each once.
+    /// The repartition topics.
+    pub fn repartition_topics(&self) -> impl Iterator<Item = &RepartitionPlan> {
+        self.streams.iter().filter_map(|stream| stream.repartition.as_ref())
+    }
+
+    /// The input topics of all streams, each once, without the missing ones.
+    pub fn source_topics(&self) -> Vec<String> {
+        let mut topics: Vec<String> = self.streams.iter().flat_map(|stream| stream.sources().to_vec()).collect();
+        topics.retain(|topic| !self.missing_inputs.contains(topic));
+        topics.sort();
+        topics.dedup();
+        topics
+    }
+
+    /// The topics of others that are read: the input topics and the future-covariate topics of all streams, each once.
     pub fn all_topics(&self) -> Vec<String> {
         let covariates =
             self.streams.iter().filter_map(|stream| Some(stream.future_covariates.as_ref()?.topic.clone()));
-        let mut topics: Vec<String> = self.topics().into_iter().chain(covariates).collect();
+        let mut topics: Vec<String> = self.source_topics().into_iter().chain(covariates).collect();
         topics.sort();
         topics.dedup();
         topics

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::partition_task::FirstStart;
-use super::plan::Plan;
-use super::restore::{commit_metadata, find_first_start};
+use super::plan::{Plan, RepartitionPlan, StreamPlan};
+use super::restore::{commit_metadata, copies_commit_metadata, find_first_start};
 use crate::broker::{
     Broker, BrokerError, CommittedOffset, Partition, ProducerRecord, Publisher, Reader, StartPosition, stable_end,
 };
@@ -68,6 +68,19 @@ pub struct PartitionReset {
     pub before: Option<i64>,
     /// Where its streams begin again.
     pub start: FirstStart,
+    /// What the partition is to its streams.
+    pub role: PartitionRole,
+}
+
+/// What a partition is to the streams that are reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartitionRole {
+    /// Their input.
+    Input,
+    /// Input that is copied to a repartition topic.
+    Source,
+    /// A part of the repartition topic, whose copies so far are passed over.
+    Copies,
 }
 
 /// What a reset does.
@@ -95,24 +108,27 @@ impl Reset {
         wall: i64,
     ) -> Result<Self, ResetError> {
         require_stopped(broker, plan)?;
-        let topics: BTreeSet<&String> = streams.iter().flat_map(|stream| &plan.streams[*stream].topics).collect();
         let mut partitions = Vec::new();
+        for stream in streams.iter().map(|stream| &plan.streams[*stream]) {
+            if let Some(repartition) = &stream.repartition {
+                partitions.extend(reset_repartitioned(broker, plan, stream, repartition, (from, wall))?);
+            }
+        }
+        let direct = streams.iter().map(|stream| &plan.streams[*stream]).filter(|stream| stream.repartition.is_none());
+        let topics: BTreeSet<&String> = direct.flat_map(|stream| &stream.topics).collect();
         for topic in topics {
             if let Some((_, other)) = plan.streams_of(topic).find(|(stream, _)| !streams.contains(stream)) {
                 return Err(ResetError::SharedTopic { topic: topic.clone(), other: other.to_string() });
             }
             let count = broker.partitions(topic)?.ok_or_else(|| ResetError::MissingTopic(topic.clone()))?;
-            let all: Vec<Partition> = (0..count).map(|number| Partition::new(topic, number)).collect();
-            let before = broker.group_offsets(&plan.app, &all)?;
-            for (partition, before) in all.into_iter().zip(before) {
+            for (partition, before) in positions(broker, plan, topic, count)? {
                 let streams = plan.streams_of(topic).map(|(stream, _)| &plan.streams[stream]);
                 let starts: Vec<FirstStart> = streams
                     .map(|stream| find_first_start(broker, stream, from, &partition, wall))
                     .collect::<Result<_, _>>()?;
                 // They differ in how far back they learn.
                 let Some(start) = starts.into_iter().min_by_key(|start| start.read_from) else { continue };
-                let before = before.map(|committed| committed.offset);
-                partitions.push(PartitionReset { partition, before, start });
+                partitions.push(PartitionReset { partition, before, start, role: PartitionRole::Input });
             }
         }
         let mut reset = Self { streams: streams.clone(), partitions, deleted: BTreeMap::new() };
@@ -173,7 +189,7 @@ impl Reset {
         }
         let mut checkpoints = Vec::new();
         let mut positions = Vec::new();
-        for PartitionReset { partition, start, .. } in &self.partitions {
+        for PartitionReset { partition, start, role, .. } in &self.partitions {
             let FirstStart { read_from, emit_from, topic_fingerprint } = *start;
             let (topic, number) = (&*partition.topic, partition.number);
             for (stream, name) in plan.streams_of(topic) {
@@ -187,11 +203,55 @@ impl Reset {
                 checkpoints.push((number % plan.state_partitions, key.into_bytes(), Some(payload)));
             }
             let partitions = self.partitions.iter().filter(|other| *other.partition.topic == *topic).count();
-            let metadata = commit_metadata(i32::try_from(partitions).unwrap_or(i32::MAX));
+            let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
+            let metadata = match role {
+                PartitionRole::Source => copies_commit_metadata(partitions, emit_from),
+                PartitionRole::Input | PartitionRole::Copies => commit_metadata(partitions),
+            };
             positions.push((partition.clone(), CommittedOffset { offset: read_from, metadata }));
         }
         publish(&mut *publisher, plan, &checkpoints, &positions)
     }
+}
+
+/// What a reset does to the partitions of a stream that is repartitioned: its input is copied again from a time, `from`
+/// as seen at `wall`, and what was copied before is passed over.
+fn reset_repartitioned(
+    broker: &dyn Broker,
+    plan: &Plan,
+    stream: &StreamPlan,
+    repartition: &RepartitionPlan,
+    (from, wall): (ForecastStart, i64),
+) -> Result<Vec<PartitionReset>, ResetError> {
+    let (mut found, of_sources) = (Vec::new(), stream.of_sources());
+    for topic in &repartition.sources {
+        let count = broker.partitions(topic)?.ok_or_else(|| ResetError::MissingTopic(topic.clone()))?;
+        for (partition, before) in positions(broker, plan, topic, count)? {
+            let start = find_first_start(broker, &of_sources, from, &partition, wall)?;
+            found.push(PartitionReset { partition, before, start, role: PartitionRole::Source });
+        }
+    }
+    let copies = broker.partitions(&repartition.topic)?.unwrap_or(0);
+    for (partition, before) in positions(broker, plan, &repartition.topic, copies)? {
+        let start = find_first_start(broker, stream, ForecastStart::Latest, &partition, wall)?;
+        // Copies from before are not learnt from: those that are made again bring the same readings.
+        let start = FirstStart { read_from: start.emit_from, ..start };
+        found.push(PartitionReset { partition, before, start, role: PartitionRole::Copies });
+    }
+    Ok(found)
+}
+
+/// The partitions of a topic with the group's positions.
+fn positions(
+    broker: &dyn Broker,
+    plan: &Plan,
+    topic: &str,
+    count: i32,
+) -> Result<Vec<(Partition, Option<i64>)>, BrokerError> {
+    let all: Vec<Partition> = (0..count).map(|number| Partition::new(topic, number)).collect();
+    let before = broker.group_offsets(&plan.app, &all)?;
+    let before = before.into_iter().map(|committed| committed.map(|committed| committed.offset));
+    Ok(all.into_iter().zip(before).collect())
 }
 
 /// A record of the state topic: partition, key, and value; without one, a tombstone.

@@ -24,6 +24,7 @@ use super::{
     forecasts::ForecastWriter,
     model_subscription::ModelSubscription,
     plan::Plan,
+    repartition::{RepartitionInputs, Repartitioners},
     restore::{RestoreInputs, RestoreSchedule, RestoreStats, commit_metadata, group_positions},
     split_series::WATCHED_SERIES,
     status::Status,
@@ -95,6 +96,7 @@ pub struct Shard {
     membership: GroupMembership,
     missing_inputs: MissingInputs,
     restores: RestoreSchedule,
+    repartitioners: Repartitioners,
     transaction: OpenTransaction,
     forecasts: ForecastWriter,
     telemetry: ShardTelemetry,
@@ -143,6 +145,7 @@ impl Shard {
             membership,
             missing_inputs,
             restores: RestoreSchedule::new(now),
+            repartitioners: Repartitioners::default(),
             transaction: OpenTransaction::new(limit, now),
             forecasts: ForecastWriter::default(),
             telemetry: ShardTelemetry::new(status),
@@ -165,7 +168,9 @@ impl Shard {
 
     /// What keeps transactions from being committed, or partitions from being served, if anything.
     pub fn obstacle(&mut self) -> Option<String> {
-        self.failure.clone().or_else(|| self.refusals.reason(self.clock.monotonic_micros()))
+        let now = self.clock.monotonic_micros();
+        let refused = self.failure.clone().or_else(|| self.refusals.reason(now));
+        refused.or_else(|| self.repartitioners.obstacle(now))
     }
 
     /// Runs one poll iteration: new weights, rebalances, a slice of each restore, and a transaction where records came.
@@ -176,11 +181,17 @@ impl Shard {
         let restored = self.advance_restores()?;
         let now = self.clock.monotonic_micros();
         let copied = self.restores.poll_standby(&self.plan, &*self.broker, &self.transactional_id, now)?;
-        if self.transaction.inbox.is_empty() && !self.restores.awaits_commit() {
+        let repartitioned = self.poll_repartitioners()?;
+        let repartition_due = self.repartitioners.is_due(&self.plan, now);
+        if self.transaction.inbox.is_empty() && !self.restores.awaits_commit() && !repartition_due {
             self.telemetry.report_if_due(&self.restores, &self.engine, now);
             let member = &mut *self.membership.member;
             self.telemetry.report_passed_if_due(&self.restores, &self.engine, member, now);
-            return Ok(if rebalanced || restored || copied { PollOutcome::Progress } else { PollOutcome::Idle });
+            return Ok(if rebalanced || restored || copied || repartitioned {
+                PollOutcome::Progress
+            } else {
+                PollOutcome::Idle
+            });
         }
         self.run_transaction()
     }
@@ -268,7 +279,20 @@ impl Shard {
         Ok(rebalanced)
     }
 
-    fn assign(&mut self, partitions: &[Partition]) -> Result<(), BrokerError> {
+    /// Takes input that is to be copied to repartition topics into the open transaction.
+    fn poll_repartitioners(&mut self) -> Result<bool, BrokerError> {
+        let mut inputs = RepartitionInputs {
+            plan: &self.plan,
+            broker: &*self.broker,
+            member: &mut *self.membership.member,
+            now: self.clock.monotonic_micros(),
+            wall: self.clock.wall_millis(),
+            max_bytes: self.transaction.limit.bytes() / 2,
+        };
+        self.repartitioners.poll(&mut inputs, &self.telemetry.status)
+    }
+
+    fn assign(&mut self, partitions: &[Partition]) -> Result<(), ShardError> {
         metrics::REBALANCES.counter(&[]).increment(1);
         let committed = self.membership.member.committed(partitions)?;
         let positions = group_positions(&self.plan, &*self.broker, partitions, &committed)?;
@@ -277,6 +301,7 @@ impl Shard {
         }
         let now = self.clock.monotonic_micros();
         self.restores.assign(&self.plan, &mut self.engine, partitions, &positions, now);
+        self.repartitioners.assign(&self.plan, partitions, now)?;
         self.membership.assigned(partitions);
         Ok(())
     }
@@ -286,6 +311,7 @@ impl Shard {
     fn revoke(&mut self, partitions: &[Partition]) -> Result<(), BrokerError> {
         metrics::REBALANCES.counter(&[]).increment(1);
         self.transaction.discard(partitions);
+        self.repartitioners.revoke(partitions, &self.telemetry.status);
         for revoked in self.restores.revoke(partitions, self.clock.monotonic_micros()) {
             for task in revoked.tasks {
                 self.telemetry.status.remove(self.engine.id(task.handle));
@@ -336,6 +362,7 @@ impl Shard {
             outbox: Outbox { member: &mut *self.membership.member, limits: &self.limits, oversized: Vec::new() },
             forecasts: &mut self.forecasts,
             partitions: &mut self.restores.partitions,
+            repartitioners: &self.repartitioners,
             input: &self.transaction,
             output: &output,
             now: computed,
@@ -347,8 +374,10 @@ impl Shard {
                 self.limits.report(&self.plan, &oversized, committed);
                 let times = TransactionTimes { started, computed, committed, wall: self.clock.wall_millis() };
                 let (plan, engine, input) = (&*self.plan, &self.engine, &self.transaction);
-                let transaction = CommittedTransaction { plan, engine, input, output: &output, times };
+                let repartitioners = &self.repartitioners;
+                let transaction = CommittedTransaction { plan, engine, input, repartitioners, output: &output, times };
                 transaction.record(&self.telemetry.status, &forecast_bytes);
+                self.repartitioners.commit(&self.telemetry.status, committed);
                 self.telemetry.committed(&output, &self.engine);
                 self.telemetry.report_if_due(&self.restores, &self.engine, committed);
                 for assigned in self.restores.partitions.values_mut() {
@@ -380,8 +409,11 @@ impl Shard {
         let refusing = match &error {
             BrokerError::Retriable(_) | BrokerError::Aborted(_) | BrokerError::TimedOut(_) => None,
             BrokerError::Refused { topic, too_large: false, why } => {
-                let affected = affected_partitions(&self.plan, &self.restores.partitions, &self.transaction, topic);
-                Some((affected, self.refusals.refuse(topic, why, self.clock.monotonic_micros())))
+                let until = self.refusals.refuse(topic, why, self.clock.monotonic_micros());
+                let copied = self.repartitioners.writes_to(&self.plan, topic);
+                self.repartitioners.pause(&self.plan, topic, until);
+                let partitions = &self.restores.partitions;
+                Some((affected_partitions(&self.plan, partitions, &self.transaction, (topic, copied)), until))
             }
             _ => return Err(error.into()),
         };
@@ -395,6 +427,7 @@ impl Shard {
         self.failure = lasting.then(|| error.to_string());
         self.membership.member.abort()?;
         self.engine.roll_back();
+        self.repartitioners.roll_back();
         let unread = self.transaction.rolled_back();
         if let Some((affected, until)) = refusing {
             for partition in &affected {

@@ -6,14 +6,14 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::tz::TimeZone;
 
-use super::plan::{FutureCovariatesPlan, Plan, StreamPlan, TrainingPlan};
+use super::plan::{FutureCovariatesPlan, Plan, RepartitionPlan, StreamPlan, TrainingPlan};
 use crate::engine::{StreamSpec, WhenFull};
 use crate::forecast::{AnomalyThresholds, ForecastSpec, ForecastSpecError};
 use crate::nn::{self, NetworkSpec};
 use crate::series::{self, Absence, Calendar, CloseBy, ExtraFeatures, FEATURES, Holidays, SeriesSpec};
 use crate::settings::{
-    self, Aggregation, Auto, Device, Format, Interval, Key, Late, Millis, Settings, Strategy, Stream, Time, TimeFormat,
-    Training,
+    self, Aggregation, Auto, Device, ForecastStart, Format, Interval, Key, Late, Millis, Settings, Strategy, Stream,
+    Time, TimeFormat, Training,
 };
 use crate::time::Grid;
 use crate::train::{DeviceChoice, TrainSpec};
@@ -109,12 +109,28 @@ fn stream_plan(settings: &Settings, stream: &Stream) -> Result<StreamPlan, SpecE
     for spec in [&decode].into_iter().chain(known.as_ref().map(|known| &known.decode)) {
         Decoder::new(spec.clone()).map_err(|source| SpecError::Fields { stream: stream.name.clone(), source })?;
     }
+    let repartition = stream.repartition.then(|| RepartitionPlan {
+        topic: settings.repartition_topic(stream),
+        sources: stream.topics.clone(),
+        decode: decode.clone(),
+        start: stream.start,
+        create: settings.kafka.create_topics,
+    });
+    // Everything in the repartition topic was written for this stream.
+    let (topics, start, decode) = match &repartition {
+        Some(repartition) => {
+            let decode = DecodeSpec { format: wire::Format::Copy, max_record_bytes: usize::MAX, ..decode };
+            (vec![repartition.topic.clone()], ForecastStart::Earliest, decode)
+        }
+        None => (stream.topics.clone(), stream.start, decode),
+    };
     Ok(StreamPlan {
         engine: engine.map_err(|source| SpecError::Stream { stream: stream.name.clone(), source })?,
         decode,
         future_covariates: known,
-        topics: stream.topics.clone(),
-        start: stream.start,
+        topics,
+        start,
+        repartition,
         forecasts_topic: settings.forecasts_topic(stream),
         late: stream.late,
         training: stream.training.enabled.then(|| training_plan(stream)),

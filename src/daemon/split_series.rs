@@ -96,8 +96,9 @@ pub fn advice(key: &KeySource) -> String {
         KeySource::Record => "let the producer choose the partition by the key".to_owned(),
     };
     format!(
-        "each partition forecasts a series of its own from the readings that it has; {keyed}. After a topic got more \
-         partitions, series whose keys have moved begin anew there"
+        "each partition forecasts a series of its own from the readings that it has; {keyed}, or set repartition = \
+         true on the stream, which brings them together. After a topic got more partitions, series whose keys have \
+         moved begin anew there"
     )
 }
 

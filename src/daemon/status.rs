@@ -27,6 +27,17 @@ pub struct TaskStatus {
     pub remaining: u64,
 }
 
+/// Where an input partition stands that is copied to a repartition topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceStatus {
+    /// The next offset to be copied.
+    pub position: i64,
+    /// No record is between `position` and this offset.
+    pub passed: i64,
+    /// Offsets before those that are forecast.
+    pub remaining: u64,
+}
+
 /// Drift detection of one stream.
 #[derive(Debug, Default)]
 struct StreamDrift {
@@ -45,6 +56,8 @@ pub struct Status {
     /// Series that are read from several partitions.
     pub split_series: SplitSeries,
     tasks: Mutex<BTreeMap<TaskId, TaskStatus>>,
+    /// By stream and input partition.
+    sources: Mutex<BTreeMap<TaskId, SourceStatus>>,
     drifts: Mutex<BTreeMap<String, StreamDrift>>,
 }
 
@@ -72,9 +85,29 @@ impl Status {
         }
     }
 
+    /// Sets where an input partition stands that is copied to a repartition topic.
+    pub fn set_source(&self, source: &TaskId, status: SourceStatus) {
+        lock(&self.sources).insert(source.clone(), status);
+    }
+
+    /// Removes an input partition that another shard copies now.
+    pub fn remove_source(&self, source: &TaskId) {
+        lock(&self.sources).remove(source);
+        self.forget_metrics(source);
+    }
+
+    /// The input partitions that this process copies.
+    pub fn sources(&self) -> Vec<(TaskId, SourceStatus)> {
+        lock(&self.sources).iter().map(|(source, status)| (source.clone(), *status)).collect()
+    }
+
     /// Removes a task that another shard owns now.
     pub fn remove(&self, task: &TaskId) {
         lock(&self.tasks).remove(task);
+        self.forget_metrics(task);
+    }
+
+    fn forget_metrics(&self, task: &TaskId) {
         // A gauge keeps its last value, and an old lag would keep its alert firing: what is no number is not exposed.
         let number = task.partition.to_string();
         let labels = [("stream", &*task.stream), ("topic", &*task.topic), ("partition", &*number)];

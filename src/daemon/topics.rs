@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{cleanup_policies, plan::Plan};
+use super::cleanup_policies;
+use super::plan::{Plan, RepartitionPlan};
 use crate::broker::{Broker, BrokerError, TopicSpec};
 use crate::settings::Role;
 
@@ -40,7 +41,7 @@ pub fn inputs(broker: &dyn Broker, plan: &Plan) -> Result<Inputs, BrokerError> {
     let (mut reason, mut mismatched) = (None, false);
     for topic in plan.topics() {
         let found = match broker.partitions(&topic)? {
-            None => Err(format!("the input topic {topic:?} does not exist; create it, or correct its name")),
+            None => Err(missing_input(broker, plan, &topic)?),
             Some(partitions) => match covariate_problem(broker, plan, &topic, partitions)? {
                 Some((problem, mismatch)) => {
                     mismatched |= mismatch;
@@ -62,6 +63,22 @@ pub fn inputs(broker: &dyn Broker, plan: &Plan) -> Result<Inputs, BrokerError> {
         Some(reason) if inputs.readable.is_empty() => Err(BrokerError::Retriable(reason)),
         _ => Ok(inputs),
     }
+}
+
+/// Why a topic that does not exist cannot be read: a repartition topic waits for the input topics.
+fn missing_input(broker: &dyn Broker, plan: &Plan, topic: &String) -> Result<String, BrokerError> {
+    let mut missing = topic;
+    let repartition = plan.repartition_topics().find(|repartition| repartition.topic == *topic);
+    for source in repartition.iter().flat_map(|repartition| &repartition.sources) {
+        if broker.partitions(source)?.is_none() {
+            missing = source;
+            break;
+        }
+    }
+    Ok(match repartition {
+        Some(_) if missing == topic => format!("the repartition topic {topic:?} does not exist yet"),
+        _ => format!("the input topic {missing:?} does not exist; create it, or correct its name"),
+    })
 }
 
 /// Why the future covariates of the streams that read a topic cannot be read, and whether partitions do not fit.
@@ -93,6 +110,7 @@ fn covariate_problem(
 /// Those of [`inputs`], [`BrokerError::Rejected`] with the command to run where an output topic is missing and may not
 /// be created, or the broker's.
 pub fn prepare(broker: &dyn Broker, plan: &Plan, create: bool) -> Result<Topics, BrokerError> {
+    create_repartition_topics(broker, plan)?;
     let inputs = inputs(broker, plan)?;
     let widest = inputs.readable.values().copied().max().unwrap_or(1);
     for output in output_topics(plan, widest) {
@@ -112,6 +130,46 @@ pub fn prepare(broker: &dyn Broker, plan: &Plan, create: bool) -> Result<Topics,
     Ok(Topics { inputs, state_partitions, compacted_inputs })
 }
 
+/// Creates the repartition topics that are missing, as far as their input topics exist.
+///
+/// # Errors
+/// [`BrokerError::Rejected`] with the command to run where one may not be created, or the broker's.
+pub fn create_repartition_topics(broker: &dyn Broker, plan: &Plan) -> Result<(), BrokerError> {
+    for repartition in plan.repartition_topics() {
+        if broker.partitions(&repartition.topic)?.is_some() {
+            continue;
+        }
+        let Some(topic) = repartition_topic(broker, repartition)? else { continue };
+        if !repartition.create {
+            return Err(BrokerError::Rejected(missing_topic_message(&topic)));
+        }
+        tracing::info!(topic = %topic.name, partitions = topic.partitions, "creating repartition topic");
+        broker.create(&topic)?;
+    }
+    Ok(())
+}
+
+/// A repartition topic, with as many partitions as the largest of its input topics; `None` while none of these exists.
+///
+/// # Errors
+/// The broker's.
+pub fn repartition_topic(broker: &dyn Broker, plan: &RepartitionPlan) -> Result<Option<TopicSpec>, BrokerError> {
+    let mut partitions = None;
+    for source in &plan.sources {
+        partitions = partitions.max(broker.partitions(source)?);
+    }
+    let name = plan.topic.clone();
+    // Copies of old records would otherwise be deleted by the age of the records.
+    let topic = |partitions| TopicSpec {
+        name,
+        partitions,
+        compacted: false,
+        log_append_time: true,
+        max_record_bytes: MAX_RECORD_BYTES,
+    };
+    Ok(partitions.map(topic))
+}
+
 /// Why a future-covariate topic does not fit its input topics: both need the same number of partitions.
 pub fn partition_count_mismatch<'a>(
     topic: &str,
@@ -127,7 +185,8 @@ pub fn partition_count_mismatch<'a>(
 
 /// Whether an instance in `role` reads a topic that Foretide writes.
 pub fn reads_own_topic(plan: &Plan, role: Role, topic: &str) -> bool {
-    topic == plan.models_topic || (role != Role::Train && topic == plan.state_topic)
+    let is_repartition = plan.repartition_topics().any(|repartition| repartition.topic == *topic);
+    is_repartition || topic == plan.models_topic || (role != Role::Train && topic == plan.state_topic)
 }
 
 /// The topics that Foretide writes. State and forecast topics get `partitions` partitions.
@@ -136,6 +195,7 @@ pub fn output_topics(plan: &Plan, partitions: i32) -> Vec<TopicSpec> {
         name: name.to_owned(),
         partitions,
         compacted,
+        log_append_time: false,
         max_record_bytes: MAX_RECORD_BYTES,
     };
     let mut topics = vec![
@@ -153,7 +213,11 @@ pub fn output_topics(plan: &Plan, partitions: i32) -> Vec<TopicSpec> {
 
 /// The command that creates a topic which is missing and may not be created.
 pub fn missing_topic_message(topic: &TopicSpec) -> String {
-    let policy = if topic.compacted { "compact --config compression.type=zstd" } else { "delete" };
+    let policy = match topic {
+        TopicSpec { compacted: true, .. } => "compact --config compression.type=zstd",
+        TopicSpec { log_append_time: true, .. } => "delete --config message.timestamp.type=LogAppendTime",
+        _ => "delete",
+    };
     format!(
         "the topic {:?} does not exist and kafka.create_topics is false; run: kafka-topics.sh --create --topic {} \
          --partitions {} --config cleanup.policy={policy}",

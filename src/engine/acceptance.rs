@@ -32,6 +32,27 @@ pub struct Observation<'a> {
     /// The past covariates that came with the value, in the order of the configuration, NaN where one is missing; or
     /// none at all.
     pub covariates: &'a [f64],
+    /// Whether it is only learnt from, wherever its record lies.
+    pub warm_up: bool,
+}
+
+/// A record that ends a series.
+#[derive(Debug, Clone, Copy)]
+pub struct Deletion<'a> {
+    /// The offset of the record.
+    pub offset: i64,
+    /// The series' key.
+    pub series: &'a str,
+    /// Whether nothing is forecast from the slots that close with it.
+    pub warm_up: bool,
+}
+
+/// The record that the engine is at.
+#[derive(Debug, Clone, Copy)]
+struct Cause {
+    offset: i64,
+    /// Whether the slots that it closes are forecast from.
+    forecasts: bool,
 }
 
 /// What became of an observation.
@@ -105,18 +126,19 @@ impl OpenTransaction {
         task: &mut Task,
         observation: &Observation<'_>,
     ) -> Acceptance {
-        let Observation { offset, series: key, time, timestamp, value, covariates } = *observation;
+        let Observation { offset, series: key, time, timestamp, value, covariates, warm_up } = *observation;
         let spec = &stream.spec;
+        let cause = Cause { offset, forecasts: !warm_up && offset >= task.emit_from };
         let begin = task.set_rollback_point();
         // A single wild time ends no series.
         task.observe_time(&spec.series, offset, key, time.no_later_than(timestamp));
         let begins_and_ends = self.begins_and_ends(task, offset);
         let partition_time = task.clock.time().filter(|_| spec.series.close_by == CloseBy::Partition).map(EventTime);
         if let Some(time) = partition_time {
-            self.close_by_partition(spec, handle, task, (begin, offset), time);
+            self.close_by_partition(spec, handle, task, (begin, cause), time);
         }
         if begins_and_ends {
-            self.end_silent(spec, handle, task, offset);
+            self.end_silent(spec, handle, task, cause);
         }
         let series = match task.series.find(key) {
             Some(series) if task.restarts_partial && task.series.get(series).is_partial => {
@@ -125,7 +147,7 @@ impl OpenTransaction {
             Some(series) => series,
             // It ended after this observation, or was refused: if it lived, its snapshot would be there.
             None if !begins_and_ends => return Acceptance::AlreadyApplied,
-            None => match self.begin_series(stream, handle, task, observation) {
+            None => match self.begin_series(stream, handle, task, (observation, cause)) {
                 Some(series) => series,
                 None => return Acceptance::SeriesLimit,
             },
@@ -143,11 +165,10 @@ impl OpenTransaction {
             task.series.replayed(series, last)
         }
         task.series.mark_dirty(series, begin);
-        let forecasts = offset >= task.emit_from;
         let state = task.series.get_mut(series);
         let reading = Reading { time, timestamp, value, partition_time, past_covariates: covariates };
         let placement = state.input.observe(&spec.series, &reading, &mut self.closed);
-        self.queue_closed(spec, handle, (series, state), offset, forecasts);
+        self.queue_closed(spec, handle, (series, state), cause);
         if partition_time.is_some() {
             task.series.await_closing(&spec.series, series, i64::MIN);
         }
@@ -170,7 +191,7 @@ impl OpenTransaction {
         spec: &StreamSpec,
         handle: TaskHandle,
         task: &mut Task,
-        (begin, offset): (InputPoint, i64),
+        (begin, cause): (InputPoint, Cause),
         time: EventTime,
     ) {
         let Grid::Regular { interval } = spec.series.grid else { return };
@@ -180,15 +201,14 @@ impl OpenTransaction {
         for series in closing.drain(..) {
             let state = task.series.get(series);
             let is_due = state.input.next_to_close(&spec.series).is_some_and(|slot| slot < end);
-            if is_due && offset >= state.position {
+            if is_due && cause.offset >= state.position {
                 if self.emit {
                     self.undo.copy(handle, &mut task.series, series);
                 }
                 task.series.mark_dirty(series, begin);
-                let forecasts = offset >= task.emit_from;
                 let state = task.series.get_mut(series);
                 state.input.close_by_partition(&spec.series, time, &mut self.closed);
-                self.queue_closed(spec, handle, (series, state), offset, forecasts);
+                self.queue_closed(spec, handle, (series, state), cause);
             }
             task.series.await_closing(&spec.series, series, end);
         }
@@ -196,13 +216,15 @@ impl OpenTransaction {
     }
 
     /// Ends the series of a key, if there is one, as the record at `offset` says.
-    pub fn delete(&mut self, spec: &StreamSpec, handle: TaskHandle, task: &mut Task, offset: i64, key: &str) {
+    pub fn delete(&mut self, spec: &StreamSpec, handle: TaskHandle, task: &mut Task, deletion: &Deletion<'_>) {
+        let Deletion { offset, series: key, warm_up } = *deletion;
         task.set_rollback_point();
         if self.begins_and_ends(task, offset)
             && let Some(series) = task.series.find(key)
             && task.series.get(series).position <= offset
         {
-            self.end(spec, handle, task, (series, offset), EndReason::Deleted);
+            let cause = Cause { offset, forecasts: !warm_up && offset >= task.emit_from };
+            self.end(spec, handle, task, (series, cause), EndReason::Deleted);
         }
     }
 
@@ -218,13 +240,13 @@ impl OpenTransaction {
     }
 
     /// Ends every series that has been silent for too long.
-    fn end_silent(&mut self, spec: &StreamSpec, handle: TaskHandle, task: &mut Task, offset: i64) {
+    fn end_silent(&mut self, spec: &StreamSpec, handle: TaskHandle, task: &mut Task, cause: Cause) {
         let Some(ttl) = spec.series_ttl else { return };
         while let Some(series) = task.series.longest_silent() {
             if task.event_time.saturating_sub(task.series.get(series).last.event_time) < ttl {
                 return;
             }
-            self.end(spec, handle, task, (series, offset), EndReason::Silent);
+            self.end(spec, handle, task, (series, cause), EndReason::Silent);
         }
     }
 
@@ -234,12 +256,12 @@ impl OpenTransaction {
         stream: &Stream,
         handle: TaskHandle,
         task: &mut Task,
-        observation: &Observation<'_>,
+        (observation, cause): (&Observation<'_>, Cause),
     ) -> Option<u32> {
         let spec = &stream.spec;
         while task.series.len() >= spec.max_series {
             let longest_silent = task.series.longest_silent().filter(|_| spec.when_full == WhenFull::Evict)?;
-            self.end(spec, handle, task, (longest_silent, observation.offset), EndReason::Evicted);
+            self.end(spec, handle, task, (longest_silent, cause), EndReason::Evicted);
         }
         self.forecast_bytes += NEW_SERIES_BYTES;
         Some(task.series.begin(cold_start(stream, task, observation), self.emit))
@@ -251,7 +273,7 @@ impl OpenTransaction {
         spec: &StreamSpec,
         handle: TaskHandle,
         task: &mut Task,
-        (series, offset): (u32, i64),
+        (series, cause): (u32, Cause),
         reason: EndReason,
     ) {
         if !self.emit {
@@ -259,28 +281,26 @@ impl OpenTransaction {
             return;
         }
         self.undo.copy(handle, &mut task.series, series);
-        let forecasts = offset >= task.emit_from;
         let state = task.series.get_mut(series);
         state.input.close_open(&spec.series, &mut self.closed);
-        self.queue_closed(spec, handle, (series, state), offset, forecasts);
+        self.queue_closed(spec, handle, (series, state), cause);
         self.ended.push(EndedSeries { task: handle, series: Arc::clone(&state.key), reason });
         task.series.end(series);
     }
 
-    /// Queues the steps of the slots that have just closed. `forecasts` says whether they are forecast from.
+    /// Queues the steps of the slots that have just closed.
     fn queue_closed(
         &mut self,
         spec: &StreamSpec,
         task: TaskHandle,
         (series, state): (u32, &mut Series),
-        offset: i64,
-        forecasts: bool,
+        Cause { offset, forecasts }: Cause,
     ) {
         for slot in self.closed.drain(..) {
             if forecasts && is_forecast_from(spec, &slot) {
                 self.forecast_bytes += forecast_bytes(spec);
             }
-            self.pending.push(PendingStep { micro_batch: state.queued, task, series, offset, slot });
+            self.pending.push(PendingStep { micro_batch: state.queued, task, series, offset, forecasts, slot });
             state.queued += 1;
         }
     }

@@ -30,8 +30,15 @@ impl Fixture {
 
     fn observe_at(&mut self, series: &str, minute: i64, timestamp: i64) -> Acceptance {
         let (time, timestamp) = (EventTime(minute * MINUTE), Some(timestamp * MINUTE));
-        let observation =
-            Observation { offset: self.offset, series, time, timestamp, value: minute as f64, covariates: &[] };
+        let observation = Observation {
+            offset: self.offset,
+            series,
+            time,
+            timestamp,
+            value: minute as f64,
+            covariates: &[],
+            warm_up: false,
+        };
         let accepted = self.engine.accept(self.task, &observation);
         self.offset += 1;
         self.engine.advance(self.task, self.offset);

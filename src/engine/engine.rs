@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::acceptance::{Acceptance, Observation, OpenTransaction};
+use super::acceptance::{Acceptance, Deletion, Observation, OpenTransaction};
 use super::micro_batch::Stepper;
 use super::snapshot::{self, EncodedSnapshot, SnapshotError};
 use super::stream::{ServedWeights, Stream};
@@ -234,11 +234,10 @@ impl Engine {
         self.tasks.iter_mut().for_each(|(_, task)| task.series.free_ended());
     }
 
-    /// Ends the series of a key, if there is one: a record at `offset` without a value deletes it. Its open slots
-    /// close.
-    pub fn delete(&mut self, task: TaskHandle, offset: i64, series: &str) {
+    /// Ends the series of a key, if there is one. Its open slots close.
+    pub fn delete(&mut self, task: TaskHandle, deletion: &Deletion<'_>) {
         let open = self.tasks.get_mut(task);
-        self.open.delete(&self.streams[open.stream].spec, task, open, offset, series);
+        self.open.delete(&self.streams[open.stream].spec, task, open, deletion);
     }
 
     /// Puts an observation on the grid of its series.

@@ -27,6 +27,8 @@ pub(super) struct PendingStep {
     pub series: u32,
     /// The offset of the record that closed the slot.
     pub offset: i64,
+    /// Whether the slot is forecast from.
+    pub forecasts: bool,
     pub slot: ClosedSlot,
 }
 
@@ -131,7 +133,7 @@ impl Stepper {
         }
         let outputs = spec.forecast.outputs() * spec.forecast.levels.len();
         for (row, step) in steps.iter().enumerate() {
-            let emit = emit && step.offset >= tasks.get(step.task).emit_from;
+            let emit = emit && step.forecasts;
             let series = series_of(tasks, step);
             series.hidden.copy_from_slice(&self.hidden[row * width..(row + 1) * width]);
             if !is_forecast_from(spec, &step.slot) {

@@ -36,7 +36,7 @@ mod snapshot_tests;
 #[cfg(test)]
 mod tests;
 
-pub use acceptance::{Acceptance, Observation};
+pub use acceptance::{Acceptance, Deletion, Observation};
 pub use engine::Engine;
 pub use snapshot::{EncodedSnapshot, SnapshotError};
 pub use stream::ServedWeights;

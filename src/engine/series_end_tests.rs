@@ -42,8 +42,13 @@ impl Fixture {
     fn accept(&mut self, series: &str, minute: i64, timestamp: i64) -> Acceptance {
         let (time, timestamp) = (EventTime(minute * MINUTE), Some(timestamp * MINUTE));
         let value = minute as f64;
-        let observation = Observation { offset: self.offset, series, time, timestamp, value, covariates: &[] };
+        let (offset, covariates, warm_up) = (self.offset, &[][..], false);
+        let observation = Observation { offset, series, time, timestamp, value, covariates, warm_up };
         self.engine.accept(self.task, &observation)
+    }
+
+    fn delete(&mut self, series: &str) {
+        self.engine.delete(self.task, &Deletion { offset: self.offset, series, warm_up: false });
     }
 
     fn next(&mut self) {
@@ -166,8 +171,8 @@ fn the_longest_silent_series_makes_room_or_a_new_one_is_refused() {
 fn a_deleted_series_is_new_at_once() {
     let mut fixture = Fixture::new(|_| {});
     fixture.observe("a", 5);
-    fixture.engine.delete(fixture.task, fixture.offset, "a");
-    fixture.engine.delete(fixture.task, fixture.offset, "unknown");
+    fixture.delete("a");
+    fixture.delete("unknown");
     fixture.next();
     assert_eq!(fixture.observe("a", 1), Acceptance::Accepted, "its watermark is gone");
     fixture.observe("a", 2);

@@ -164,7 +164,7 @@ pub(super) fn accept_all(engine: &mut Engine, task: TaskHandle, from: usize, inp
         let offset = (from + place) as i64;
         let covariates = &past_covariates(engine.stream(task), time, value);
         let (series, time) = (&format!("s{series}"), EventTime(time));
-        engine.accept(task, &Observation { offset, series, time, timestamp: None, value, covariates });
+        engine.accept(task, &Observation { offset, series, time, timestamp: None, value, covariates, warm_up: false });
         engine.advance(task, offset + 1);
     }
 }
@@ -251,7 +251,7 @@ fn a_series_over_the_limit_is_rejected_and_the_others_go_on() {
     engine.begin(true);
     let mut accept = |series: &str, time| {
         let (time, timestamp, value, covariates) = (EventTime(time), None, 1.0, &[][..]);
-        engine.accept(task, &Observation { offset: 0, series, time, timestamp, value, covariates })
+        engine.accept(task, &Observation { offset: 0, series, time, timestamp, value, covariates, warm_up: false })
     };
     assert_eq!(accept("a", 0), Acceptance::Accepted);
     assert_eq!(accept("b", 0), Acceptance::Accepted);

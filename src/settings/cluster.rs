@@ -138,6 +138,9 @@ table! {
         pub models: String = "{app}.models".into(),
         /// Records that cannot be used.
         pub dead_letters: String = "{app}.dead-letters".into(),
+        /// Observations of a stream with `repartition = true`, keyed by series; the pattern must differ between
+        /// streams.
+        pub repartition: String = "{app}.{stream}.repartition".into(),
     }
 }
 

@@ -48,6 +48,11 @@ impl Settings {
         self.topic(pattern).replace("{stream}", &stream.name)
     }
 
+    /// Topic of the observations of `stream`, keyed by series, where it is repartitioned.
+    pub fn repartition_topic(&self, stream: &Stream) -> String {
+        self.topic(&self.topics.repartition).replace("{stream}", &stream.name)
+    }
+
     /// Topic of the snapshots.
     pub fn state_topic(&self) -> String {
         self.topic(&self.topics.state)

@@ -128,6 +128,9 @@ table! {
         pub name: String = String::new(),
         /// Input topics.
         pub topics: Vec<String> = Vec::new(),
+        /// Whether the observations are first copied to a topic of their own, keyed by series: for producers that
+        /// spread the records of a series over partitions, and topics that get more of them.
+        pub repartition: bool = false,
         /// Where forecasts begin in a partition that the application has never read.
         pub start: ForecastStart = ForecastStart::Auto,
         /// Encoding of the value of a record.

@@ -34,6 +34,9 @@ pub fn summary(settings: &Settings, footprint: impl Fn(&Stream) -> Option<Footpr
     for stream in &settings.stream {
         lines.push(format!("stream   {}", stream.name));
         lines.push(format!("  in     {} ({}), {}", stream.topics.join(", "), stream.format, series(stream)));
+        if stream.repartition {
+            lines.push(format!("  keyed  {}: copies of all observations", settings.repartition_topic(stream)));
+        }
         lines.push(format!("  grid   {}", grid(stream)));
         let levels = stream.quantiles.iter().map(f64::to_string).collect::<Vec<_>>().join(" ");
         let topic = settings.forecasts_topic(stream);

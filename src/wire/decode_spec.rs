@@ -18,6 +18,9 @@ pub enum Format {
         /// The byte between columns, such as `b','` or `b';'`.
         delimiter: u8,
     },
+    /// A copy of an observation, as Foretide writes it to a repartition topic. Fields, key and time are those of the
+    /// copy.
+    Copy,
 }
 
 /// Where the key of a series comes from.

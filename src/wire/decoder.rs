@@ -2,11 +2,13 @@
 
 use super::csv::Columns;
 use super::decode_spec::{DecodeSpec, DecodeSpecError, Format, KeySource, MAX_MAGNITUDE, TimeSource};
+use super::decoded::Decoded;
 use super::fields::{FieldValue, Fields};
 use super::framing;
 use super::json::Paths;
 use super::number;
 use super::rejection::{Rejection, RejectionReason};
+use super::repartition_record::CopyDecoder;
 use super::timestamp::format_time;
 use crate::time::EventTime;
 
@@ -36,6 +38,23 @@ pub struct Decoder {
 enum Parser {
     Json(Paths),
     Csv(Columns),
+    Copy(CopyDecoder),
+}
+
+/// Finds the key in the name of a series.
+#[derive(Debug, Clone)]
+pub struct RecordKeys {
+    /// What follows the key.
+    suffixes: Vec<String>,
+}
+
+impl RecordKeys {
+    /// The part of a series' name that the series of all value fields share: the key; the whole name without a key.
+    pub fn of<'a>(&self, series: &'a str) -> &'a str {
+        // A name has one of the suffixes only: a spec where two of them could fit is refused.
+        let key = self.suffixes.iter().find_map(|suffix| series.strip_suffix(suffix.as_str()));
+        key.filter(|key| !key.is_empty()).unwrap_or(series)
+    }
 }
 
 impl Decoder {
@@ -66,7 +85,7 @@ impl Decoder {
             TimeSource::Field { name, .. } => Some(index_of(name)),
         };
         Ok(Self {
-            parser: parser(&spec.format, &names)?,
+            parser: parser(&spec, &names)?,
             field_count: names.len(),
             time_field,
             key_fields,
@@ -102,6 +121,16 @@ impl Decoder {
         let payload = self.payload(payload)?;
         self.fields.clear(self.field_count);
         match &mut self.parser {
+            Parser::Copy(copies) => {
+                let mut deletes = false;
+                copies.decode(payload, &mut |decoded| match decoded {
+                    Decoded::Observation { series, time, value, covariates, .. } => {
+                        deliver(series, time, value, covariates);
+                    }
+                    Decoded::Deleted { .. } => deletes = true,
+                })?;
+                return if deletes { self.payload(None).map(drop) } else { Ok(()) };
+            }
             Parser::Json(paths) => paths
                 .read(payload, &mut self.fields)
                 .map_err(|error| unreadable(RejectionReason::BrokenJson, payload, || error.explain(payload)))?,
@@ -148,6 +177,36 @@ impl Decoder {
             None if delivered == 0 => Err(self.no_value(payload)),
             None => Ok(()),
         }
+    }
+
+    /// Decodes one record, and passes each observation and each series that it deletes to `deliver`.
+    ///
+    /// # Errors
+    /// Those of [`Self::decode`] and [`Self::decode_tombstone`].
+    pub fn decode_record(
+        &mut self,
+        key: Option<&[u8]>,
+        timestamp: Option<i64>,
+        payload: Option<&[u8]>,
+        deliver: &mut impl FnMut(Decoded<'_>),
+    ) -> Result<(), Rejection> {
+        let warm_up = false;
+        if let Parser::Copy(_) = self.parser {
+            let payload = self.payload(payload)?;
+            let Parser::Copy(copies) = &mut self.parser else { return Ok(()) };
+            return copies.decode(payload, deliver);
+        }
+        if payload.is_none() {
+            return self.decode_tombstone(key, &mut |series| deliver(Decoded::Deleted { series, warm_up }));
+        }
+        self.decode(key, timestamp, payload, &mut |series, time, value, covariates| {
+            deliver(Decoded::Observation { series, time, timestamp, value, covariates, warm_up });
+        })
+    }
+
+    /// Finds the keys in the names of series.
+    pub fn record_keys(&self) -> RecordKeys {
+        RecordKeys { suffixes: self.suffixes.clone() }
     }
 
     /// Passes the name of each series that a record without a value deletes, as a compacted topic means it: those of
@@ -339,8 +398,12 @@ fn check_distinct(names: &[String]) -> Result<(), DecodeSpecError> {
 }
 
 /// The parser that extracts the fields `names`.
-fn parser(format: &Format, names: &[String]) -> Result<Parser, DecodeSpecError> {
-    let Format::Csv { columns, delimiter } = format else { return Ok(Parser::Json(Paths::new(names)?)) };
+fn parser(spec: &DecodeSpec, names: &[String]) -> Result<Parser, DecodeSpecError> {
+    let (columns, delimiter) = match &spec.format {
+        Format::Json => return Ok(Parser::Json(Paths::new(names)?)),
+        Format::Copy => return Ok(Parser::Copy(CopyDecoder::new(spec)?)),
+        Format::Csv { columns, delimiter } => (columns, delimiter),
+    };
     if !delimiter.is_ascii() || matches!(delimiter, b'"' | b'\n' | b'\r' | b'\0') {
         return Err(DecodeSpecError::Delimiter(char::from(*delimiter)));
     }

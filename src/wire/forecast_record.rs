@@ -210,7 +210,7 @@ fn write_aggregate(aggregate: &HorizonAggregate<'_>, out: &mut Vec<u8>) {
 }
 
 /// Writes a JSON string (RFC 8259, section 7).
-fn write_text(text: &str, out: &mut Vec<u8>) {
+pub(super) fn write_text(text: &str, out: &mut Vec<u8>) {
     const DIGITS: [u8; 16] = *b"0123456789abcdef";
     out.push(b'"');
     if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {

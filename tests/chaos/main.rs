@@ -201,7 +201,13 @@ fn chaos(minutes: f64, seed: u64) -> Report {
     println!("three brokers after {} ms", clock.monotonic_micros() / 1000);
     let kafka = Kafka::at(&cluster.servers, &cluster.jars);
     let broker = kafka.broker();
-    let plan = TopicSpec { name: INPUT.into(), partitions: PARTITIONS, compacted: false, max_record_bytes: 1 << 20 };
+    let plan = TopicSpec {
+        name: INPUT.into(),
+        partitions: PARTITIONS,
+        compacted: false,
+        log_append_time: false,
+        max_record_bytes: 1 << 20,
+    };
     broker.create(&plan).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("input.csv");

@@ -6,6 +6,7 @@ mod generated;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod offsets;
+mod repartition;
 mod series_end;
 mod settings;
 mod start;
@@ -191,7 +192,13 @@ fn a_rebalance_hands_series_over_with_their_state() {
 #[test]
 fn bad_records_go_to_the_dead_letters_and_good_ones_are_forecast() {
     let topic = unique("bad");
-    let plan = TopicSpec { name: topic.clone(), partitions: 1, compacted: false, max_record_bytes: 16 << 20 };
+    let plan = TopicSpec {
+        name: topic.clone(),
+        partitions: 1,
+        compacted: false,
+        log_append_time: false,
+        max_record_bytes: 16 << 20,
+    };
     kafka().broker().create(&plan).unwrap();
     let app = unique("bad");
     let extra = "allowed_lateness = \"0s\"\nlimits = { series = 2, when_full = \"refuse\", record_bytes = \"1MiB\" }";

@@ -45,7 +45,13 @@ fn recreate(topic: &str) {
     topics(&["--delete", "--topic", topic]);
     let broker = kafka().broker();
     wait_for("the topic to be gone", LIMIT, || broker.partitions(topic).unwrap().is_none().then_some(()));
-    let plan = TopicSpec { name: topic.into(), partitions: 1, compacted: false, max_record_bytes: 1 << 20 };
+    let plan = TopicSpec {
+        name: topic.into(),
+        partitions: 1,
+        compacted: false,
+        log_append_time: false,
+        max_record_bytes: 1 << 20,
+    };
     wait_for("the topic to be made again", LIMIT, || broker.create(&plan).ok());
 }
 

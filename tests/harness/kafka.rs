@@ -96,7 +96,13 @@ impl Kafka {
     /// Creates a topic with a unique name, and returns the name.
     pub fn topic(&self, stem: &str, partitions: i32) -> String {
         let name = unique(stem);
-        let plan = TopicSpec { name: name.clone(), partitions, compacted: false, max_record_bytes: 1 << 20 };
+        let plan = TopicSpec {
+            name: name.clone(),
+            partitions,
+            compacted: false,
+            log_append_time: false,
+            max_record_bytes: 1 << 20,
+        };
         self.broker().create(&plan).expect("the topic can be created");
         name
     }

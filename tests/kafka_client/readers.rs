@@ -157,7 +157,13 @@ fn a_reader_passes_a_tail_that_compaction_deleted() {
     let broker = kafka.broker();
     let name = unique("compacted");
     broker
-        .create(&TopicSpec { name: name.clone(), partitions: 1, compacted: true, max_record_bytes: 4 << 20 })
+        .create(&TopicSpec {
+            name: name.clone(),
+            partitions: 1,
+            compacted: true,
+            log_append_time: false,
+            max_record_bytes: 4 << 20,
+        })
         .unwrap();
     let config = "segment.ms=100,min.cleanable.dirty.ratio=0.001,delete.retention.ms=0,min.compaction.lag.ms=0";
     let servers = &kafka.servers;

@@ -36,7 +36,13 @@ fn a_record_that_is_too_large_is_refused_and_the_member_continues() {
     commit(&mut *member, Some(out(&sink, b"fits")), &[]);
     let large = unique("large");
     broker
-        .create(&TopicSpec { name: large.clone(), partitions: 1, compacted: false, max_record_bytes: 10 << 20 })
+        .create(&TopicSpec {
+            name: large.clone(),
+            partitions: 1,
+            compacted: false,
+            log_append_time: false,
+            max_record_bytes: 10 << 20,
+        })
         .unwrap();
     let mut publisher = broker.publisher(&unique("id")).unwrap();
     publisher.publish(&[out(&large, &noise[..10_000_000])]).unwrap();
@@ -68,7 +74,15 @@ fn a_missing_topic_is_rejected_by_name() {
     );
     member.abort().unwrap();
     // Creating an existing topic changes nothing and is no error.
-    broker.create(&TopicSpec { name: source.clone(), partitions: 9, compacted: true, max_record_bytes: 1 }).unwrap();
+    broker
+        .create(&TopicSpec {
+            name: source.clone(),
+            partitions: 9,
+            compacted: true,
+            log_append_time: false,
+            max_record_bytes: 1,
+        })
+        .unwrap();
     assert_eq!(broker.partitions(&source).unwrap(), Some(1));
 }
 
@@ -77,7 +91,13 @@ fn a_topic_gets_the_requested_replication_factor() {
     let create = |copies| {
         let mut options = kafka().options();
         options.replication = Some(copies);
-        let plan = TopicSpec { name: unique("copies"), partitions: 1, compacted: false, max_record_bytes: 1 << 20 };
+        let plan = TopicSpec {
+            name: unique("copies"),
+            partitions: 1,
+            compacted: false,
+            log_append_time: false,
+            max_record_bytes: 1 << 20,
+        };
         KafkaBroker::new(options).unwrap().create(&plan)
     };
     create(1).unwrap();
@@ -89,7 +109,13 @@ fn a_topic_gets_the_requested_replication_factor() {
 fn the_settings_of_topics_are_seen() {
     let broker = kafka().broker();
     let names = [kafka().topic("plain", 1), unique("missing"), unique("compacted")];
-    let spec = TopicSpec { name: names[2].clone(), partitions: 1, compacted: true, max_record_bytes: 4 << 20 };
+    let spec = TopicSpec {
+        name: names[2].clone(),
+        partitions: 1,
+        compacted: true,
+        log_append_time: false,
+        max_record_bytes: 4 << 20,
+    };
     broker.create(&spec).unwrap();
     let found = broker.topic_settings(&names).unwrap();
     let policy = |index: usize| Some(found[index].as_ref()?["cleanup.policy"].as_str());
@@ -107,7 +133,15 @@ fn an_unreachable_broker_gives_a_clear_error_in_time() {
     errors.extend(broker.join("group", "id", &["any".into()]).err());
     errors.extend(broker.reader(&at("any", 0), StartPosition::Earliest).err());
     errors.extend(
-        broker.create(&TopicSpec { name: "any".into(), partitions: 1, compacted: false, max_record_bytes: 1 }).err(),
+        broker
+            .create(&TopicSpec {
+                name: "any".into(),
+                partitions: 1,
+                compacted: false,
+                log_append_time: false,
+                max_record_bytes: 1,
+            })
+            .err(),
     );
     errors.extend(broker.end_offsets(&[at("any", 0)], Isolation::Committed).err());
     errors.extend(broker.end_offsets(&[at("any", 0)], Isolation::Uncommitted).err());

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use foretide::broker::{Broker, Partition};
+
 use crate::harness::{
     http_get,
     secured::{LEARNER, LEAST, secured},
@@ -108,4 +110,28 @@ fn the_printed_permissions_are_enough_and_the_daemon_waits_for_a_missing_one() {
         assert!(output.status.success(), "{}", printed(&output));
         assert!(daemon.process.stop(LIMIT).success(), "{}", daemon.process.log());
     }
+}
+
+/// Copies, and positions in topics that the group does not subscribe to, need no more than what is printed.
+#[test]
+fn the_printed_permissions_are_enough_to_repartition() {
+    let kafka = secured();
+    let (topic, app) = (kafka.kafka.topic("least-spread", 1), unique("least-spread"));
+    feed(&topic, 0..40);
+    let scores = kafka.with_password("PLAIN", LEAST);
+    let stream = "repartition = true\nstart = \"earliest\"";
+    let mut daemon = Daemon::start(&Setup { stream, ..Setup::new(&app, &scores, &topic) });
+    let config = daemon.config.to_str().unwrap().to_owned();
+    daemon.waits_for(&["authorization failed", "check --acls"]);
+    grant(&config, &format!("User:{}", LEAST.0), "");
+    daemon.ready();
+    let forecasts = Partition { topic: format!("{app}.stream.forecasts").into(), number: 0 };
+    wait_for("all readings to be forecast", LIMIT, || {
+        assert!(daemon.process.runs(), "the daemon has ended:\n{}", daemon.process.log());
+        (kafka.kafka.broker().offsets(&forecasts).unwrap().end >= 8 * 40).then_some(())
+    });
+    let output = foretide(&["check", "--connect", "--config", &config]);
+    let text = printed(&output);
+    assert!(output.status.success() && text.contains(&format!("out    {app}.stream.repartition: 1 part")), "{text}");
+    assert!(daemon.process.stop(LIMIT).success(), "{}", daemon.process.log());
 }

@@ -38,11 +38,14 @@ pub struct Setup<'a> {
     pub http: &'a str,
     pub level: &'a str,
     pub training: &'a str,
+    /// Further keys of the stream.
+    pub stream: &'a str,
 }
 
 impl<'a> Setup<'a> {
     pub fn new(app: &'a str, kafka: &'a str, topic: &'a str) -> Self {
-        Self { app, role: "score", kafka, topic, http: "", level: "info", training: "enabled = false" }
+        let (role, http, level, training, stream) = ("score", "", "info", "enabled = false", "");
+        Self { app, role, kafka, topic, http, level, training, stream }
     }
 
     /// The configuration as TOML, with the HTTP listener on `port`.
@@ -53,8 +56,8 @@ impl<'a> Setup<'a> {
              [[stream]]\nname = \"stream\"\ntopics = [{:?}]\nkey = \"record\"\nvalues = [\"value\"]\n\
              interval = \"1m\"\nreadings_per_slot = 1\nseason = \"none\"\nhorizon = 4\n\
              time = {{ field = \"time\", format = \"milliseconds\" }}\n\
-             model = {{ hidden = 8 }}\ntraining = {{ {} }}\n",
-            self.app, self.role, self.kafka, self.http, self.level, self.topic, self.training
+             model = {{ hidden = 8 }}\ntraining = {{ {} }}\n{}\n",
+            self.app, self.role, self.kafka, self.http, self.level, self.topic, self.training, self.stream
         )
     }
 }

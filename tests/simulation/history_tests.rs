@@ -36,7 +36,15 @@ impl Fixture {
         let cluster = MemoryCluster::new();
         for name in [INPUT, FUTURE] {
             let (name, compacted, max_record_bytes) = (name.to_owned(), false, 1_000);
-            cluster.create(&TopicSpec { name, partitions: PARTITIONS, compacted, max_record_bytes }).unwrap();
+            cluster
+                .create(&TopicSpec {
+                    name,
+                    partitions: PARTITIONS,
+                    compacted,
+                    log_append_time: false,
+                    max_record_bytes,
+                })
+                .unwrap();
         }
         let history = StreamHistory::new(&stream, stream.training.as_ref().unwrap());
         Self { cluster, stream, history }

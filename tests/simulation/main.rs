@@ -15,6 +15,8 @@ mod fixture;
 mod history_tests;
 mod memory;
 mod outcome;
+mod repartition;
+mod repartition_tests;
 mod replica;
 mod restore_tests;
 mod scenario;
@@ -74,6 +76,7 @@ totals! {
     silent: "series ended by silence",
     evicted: "evicted series",
     deleted: "deleted series",
+    copies: "copies to a repartition topic",
     /// Partitions whose older input was learnt from and not forecast.
     warm_ups: "warm-ups",
     commits: "commits",
@@ -149,6 +152,7 @@ fn the_simulation_commits_what_a_run_without_faults_commits() {
                 totals.deleted,
                 totals.ahead,
                 totals.duplicates,
+                totals.copies,
             ];
             assert!(seeds < 100 || !exercised.contains(&0), "the simulation leaves something out: {exercised:?}");
         }

@@ -27,3 +27,4 @@ mod tests;
 pub use cluster::MemoryCluster;
 pub use faults::{Delivery, Fault, Operation, Pause};
 pub use log::StoredRecord;
+pub use partitioner::partition_of;

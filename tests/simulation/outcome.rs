@@ -15,11 +15,11 @@ use foretide::{
         future_covariates::{FutureCovariateDecoder, KeyedFutureValues},
         plan::StreamPlan,
     },
-    engine::{Acceptance, EndReason, Engine, Observation, ServedWeights, TaskHandle, TaskId},
+    engine::{Acceptance, Deletion, EndReason, Engine, Observation, ServedWeights, TaskHandle, TaskId},
     nn::{Network, Weights},
     settings::Late,
     snapshot::TaskProgress,
-    wire::{Decoder, Envelope, Rejection, StateKey, TaskCheckpoint, dead_letter},
+    wire::{CopyOrigin, Decoded, Decoder, Envelope, Rejection, StateKey, TaskCheckpoint, dead_letter},
 };
 
 /// What changed in each partition, by the input position from which on.
@@ -130,10 +130,12 @@ impl Output {
         let mut writer = ForecastWriter::default();
         for record in cluster.committed_records(INPUT, partition) {
             engine.begin(true);
-            if let Some(&until) = changes.watermarks.get(&partition).and_then(|at| at.get(&record.offset)) {
+            // Between records are markers, and what was aborted.
+            let passed = engine.position(task)..=record.offset;
+            for (_, &until) in changes.watermarks.get(&partition).iter().flat_map(|at| at.range(passed.clone())) {
                 self.show_covariates(engine, cluster, stream, task, until);
             }
-            if let Some(&version) = changes.activations.get(&partition).and_then(|at| at.get(&record.offset)) {
+            for (_, &version) in changes.activations.get(&partition).iter().flat_map(|at| at.range(passed.clone())) {
                 engine.activate(task, version);
             }
             let rejection = accept(engine, task, stream, &mut decoder, &record);
@@ -145,10 +147,11 @@ impl Output {
             let output = engine.finish(0.0);
             let mut payload = Vec::new();
             for row in &output.forecasts {
-                writer.write(engine, &output, row, &mut payload);
+                let copied = stream.repartition.as_ref().and_then(|_| CopyOrigin::read(record.payload.as_deref()?));
+                writer.write(engine, &output, row, copied, &mut payload);
                 let series = engine.key(task, row.series).to_owned();
                 let payload = String::from_utf8(payload.clone()).unwrap();
-                self.forecasts.entry((partition, series)).or_default().push(payload);
+                self.forecasts.entry((input_partition(&payload), series)).or_default().push(payload);
             }
             for series in &output.ended {
                 *ended.entry(series.reason).or_default() += 1;
@@ -251,23 +254,34 @@ fn accept(
     record: &StoredRecord,
 ) -> Option<Rejection> {
     let (offset, timestamp, key) = (record.offset, Some(record.timestamp), record.key.as_deref());
-    let Some(payload) = &record.payload else {
-        return decoder.decode_tombstone(key, &mut |series| engine.delete(task, offset, series)).err();
-    };
-    let mut rejection = None;
-    let mut deliver = |series: &str, time, value, covariates: &[f64]| match engine
-        .accept(task, &Observation { offset, series, time, timestamp, value, covariates })
-    {
-        Acceptance::Late { by } if stream.late != Late::Drop => {
-            rejection = Some(Rejection::late(series, by));
+    let (mut rejection, mut before_start) = (None, false);
+    let mut deliver = |decoded: Decoded<'_>| {
+        let (series, time, timestamp, value, covariates, warm_up) = match decoded {
+            Decoded::Observation { series, time, timestamp, value, covariates, warm_up } => {
+                (series, time, timestamp, value, covariates, warm_up)
+            }
+            Decoded::Deleted { series, warm_up } => {
+                return engine.delete(task, &Deletion { offset, series, warm_up });
+            }
+        };
+        before_start = warm_up;
+        match engine.accept(task, &Observation { offset, series, time, timestamp, value, covariates, warm_up }) {
+            Acceptance::Late { .. } | Acceptance::Corrected { .. } | Acceptance::Duplicate { .. } if warm_up => {}
+            Acceptance::Late { by } if stream.late != Late::Drop => {
+                rejection = Some(Rejection::late(series, by));
+            }
+            Acceptance::Duplicate { is_first: true } => rejection = Some(Rejection::duplicate(series)),
+            Acceptance::Late { .. } | Acceptance::Corrected { .. } | Acceptance::Duplicate { is_first: false } => {}
+            Acceptance::ImplausibleTime(ahead) => rejection = Some(Rejection::ahead(series, time, timestamp, &ahead)),
+            Acceptance::SeriesLimit => rejection = Some(Rejection::series_limit(series, stream.engine.max_series)),
+            other => assert_eq!(other, Acceptance::Accepted),
         }
-        Acceptance::Duplicate { is_first: true } => rejection = Some(Rejection::duplicate(series)),
-        Acceptance::Late { .. } | Acceptance::Corrected { .. } | Acceptance::Duplicate { is_first: false } => {}
-        Acceptance::ImplausibleTime(ahead) => rejection = Some(Rejection::ahead(series, time, timestamp, &ahead)),
-        Acceptance::SeriesLimit => rejection = Some(Rejection::series_limit(series, stream.engine.max_series)),
-        other => assert_eq!(other, Acceptance::Accepted),
     };
-    decoder.decode(key, timestamp, Some(payload), &mut deliver).err().or(rejection)
+    decoder
+        .decode_record(key, timestamp, record.payload.as_deref(), &mut deliver)
+        .err()
+        .or(rejection)
+        .filter(|_| !before_start)
 }
 
 /// The input partition that a forecast record names.

@@ -8,7 +8,7 @@ use rand_pcg::Pcg64Mcg;
 use crate::memory::{Fault, MemoryCluster, Operation};
 use foretide::{
     broker::{Broker, TopicSpec},
-    daemon::plan::{FutureCovariatesPlan, Plan, StreamPlan},
+    daemon::plan::{FutureCovariatesPlan, Plan, RepartitionPlan, StreamPlan},
     engine::{StreamSpec, WhenFull},
     forecast::{ForecastSpec, StreamPrior},
     nn::{CellKind, NetworkSpec, Strategy},
@@ -23,7 +23,10 @@ use foretide::{
 
 pub const GROUP: &str = "app";
 pub const STREAM: &str = "load";
+/// What the engine reads: the input topic, or the repartition topic.
 pub const INPUT: &str = "in";
+/// The input topic of a stream that is repartitioned.
+pub const SOURCE: &str = "source";
 /// The future-covariate topic, partitioned as the input.
 pub const COVARIATES: &str = "covariates";
 pub const FORECASTS: &str = "out";
@@ -76,7 +79,8 @@ pub fn cluster(random: &mut Pcg64Mcg) -> MemoryCluster {
         (MODELS, 1, true),
         (DEAD, 1, false),
     ] {
-        let plan = TopicSpec { name: name.into(), partitions, compacted, max_record_bytes: 1 << 20 };
+        let plan =
+            TopicSpec { name: name.into(), partitions, compacted, log_append_time: false, max_record_bytes: 1 << 20 };
         cluster.create(&plan).unwrap();
     }
     cluster
@@ -170,6 +174,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
             decode,
             topics: vec![INPUT.into()],
             start: ForecastStart::Earliest,
+            repartition: None,
             forecasts_topic: FORECASTS.into(),
             late: *[Late::DeadLetter, Late::DeadLetter, Late::Drop].choose(random).unwrap(),
             training: None,
@@ -198,6 +203,18 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
         set_absence(random, &mut plan.streams[0].engine);
     }
     plan
+}
+
+/// Makes [`INPUT`] the repartition topic of the stream, and [`SOURCE`] its input.
+pub fn repartition(plan: &mut Plan, cluster: &MemoryCluster, partitions: i32) {
+    let (name, compacted, log_append_time) = (SOURCE.to_owned(), false, false);
+    cluster.create(&TopicSpec { name, partitions, compacted, log_append_time, max_record_bytes: 1 << 20 }).unwrap();
+    let stream = &mut plan.streams[0];
+    let (decode, start) = (stream.decode.clone(), stream.start);
+    let (topic, sources, create) = (INPUT.to_owned(), vec![SOURCE.to_owned()], true);
+    stream.repartition = Some(RepartitionPlan { topic, sources, decode, start, create });
+    (stream.decode.format, stream.decode.max_record_bytes) = (Format::Copy, usize::MAX);
+    stream.start = ForecastStart::Earliest;
 }
 
 /// Half of the runs forecast all input. The others begin in its middle, and learn from what is older.

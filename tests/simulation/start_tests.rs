@@ -220,7 +220,13 @@ fn a_stream_that_is_added_again_learns_from_what_it_missed() {
     const OTHER: &str = "other-out";
     for alone in [false, true] {
         let mut fixture = Fixture::new(|plan| plan.checkpoint_interval = 0);
-        let spec = TopicSpec { name: OTHER.into(), partitions: 1, compacted: false, max_record_bytes: 1 << 20 };
+        let spec = TopicSpec {
+            name: OTHER.into(),
+            partitions: 1,
+            compacted: false,
+            log_append_time: false,
+            max_record_bytes: 1 << 20,
+        };
         fixture.cluster.create(&spec).unwrap();
         let mut other = fixture.plan.streams[0].clone();
         (other.engine.name, other.forecasts_topic) = ("other".into(), OTHER.into());

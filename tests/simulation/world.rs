@@ -11,8 +11,11 @@ use rand_pcg::Pcg64Mcg;
 use super::{
     Totals,
     outcome::{Changes, Output, Reference},
+    repartition,
     replica::{PauseAttempt, PausedReplica, Replica},
-    scenario::{self, COVARIATES, DEAD, FORECASTS, GROUP, INPUT, MINUTE, MODELS, MOST_PARTITIONS, STATE, STREAM},
+    scenario::{
+        self, COVARIATES, DEAD, FORECASTS, GROUP, INPUT, MINUTE, MODELS, MOST_PARTITIONS, SOURCE, STATE, STREAM,
+    },
 };
 use crate::memory::{Delivery, Fault, MemoryCluster, Operation};
 use foretide::{
@@ -29,6 +32,8 @@ use foretide::{
 
 /// Series of the input.
 const SERIES: usize = 7;
+/// Of so many seeds one repartitions its input.
+const REPARTITIONED: u64 = 4;
 /// Replicas that run side by side. One that resumes after another has taken its slot comes on top.
 const REPLICAS: usize = 3;
 
@@ -65,7 +70,11 @@ impl World {
         let mut random = Pcg64Mcg::seed_from_u64(seed);
         let cluster = scenario::cluster(&mut random);
         let state_partitions = cluster.partitions(STATE).unwrap().unwrap();
-        let plan = Arc::new(scenario::plan(&mut random, state_partitions));
+        let mut plan = scenario::plan(&mut random, state_partitions);
+        if seed.is_multiple_of(REPARTITIONED) {
+            scenario::repartition(&mut plan, &cluster, random.random_range(1..=3));
+        }
+        let plan = Arc::new(plan);
         let input_left = random.random_range(30..250);
         let compacts = random.random_bool(0.7);
         Self {
@@ -108,7 +117,12 @@ impl World {
         self.settle();
         let committed = Output::committed(&self.cluster);
         let stream = &self.plan.streams[0];
-        let Reference { output, ended } = Output::reference(&self.cluster, stream, &self.published, &self.changes);
+        let Reference { mut output, ended } = Output::reference(&self.cluster, stream, &self.published, &self.changes);
+        if let Some(repartition) = &stream.repartition {
+            let (copies, rejected) = repartition::check_copies(&self.cluster, repartition);
+            self.totals.copies += copies;
+            output.rejected.extend(rejected);
+        }
         committed.assert_is(&output);
         assert_eq!(committed.series, output.series, "the series in the state topic");
         self.totals.compared(&committed, &ended, &self.changes);
@@ -122,7 +136,8 @@ impl World {
         }
         self.expire_all();
         self.totals.recreations += 1;
-        for topic in [INPUT, FORECASTS, DEAD] {
+        let source = self.plan.streams[0].repartition.as_ref().map(|_| SOURCE);
+        for topic in [INPUT, FORECASTS, DEAD].into_iter().chain(source) {
             self.cluster.recreate_topic(topic, true).unwrap();
         }
         self.changes = Changes::default();
@@ -171,6 +186,10 @@ impl World {
 
     fn partitions(&self) -> i32 {
         self.cluster.partitions(INPUT).unwrap().unwrap()
+    }
+
+    fn is_repartitioned(&self) -> bool {
+        self.plan.streams[0].repartition.is_some()
     }
 
     /// Publishes weights as a trainer does. They are random, and differ enough to change every forecast.
@@ -321,6 +340,14 @@ impl World {
     }
 
     fn grow(&mut self) {
+        if self.is_repartitioned() {
+            let more = self.cluster.partitions(SOURCE).unwrap().unwrap() + 1;
+            if more <= MOST_PARTITIONS && self.random.random_bool(0.5) {
+                self.totals.growths += 1;
+                self.cluster.add_partitions(SOURCE, more).unwrap();
+            }
+            return;
+        }
         let more = self.partitions() + 1;
         if more <= MOST_PARTITIONS && self.random.random_bool(0.5) {
             self.totals.growths += 1;
@@ -436,7 +463,10 @@ impl World {
         let offsets = self.cluster.group_offsets(GROUP);
         for number in 0..self.partitions() {
             let partition = Partition { topic: INPUT.into(), number };
-            let end = self.cluster.offsets(&partition).unwrap().end;
+            let end = match self.is_repartitioned() {
+                true => self.cluster.committed_records(INPUT, number).last().map_or(0, |record| record.offset + 1),
+                false => self.cluster.offsets(&partition).unwrap().end,
+            };
             let committed = offsets.get(&partition).copied().unwrap_or(0);
             assert_eq!(committed, end, "{partition} is not read to its end");
         }

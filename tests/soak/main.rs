@@ -103,7 +103,13 @@ fn soak(minutes: f64, series: u64) -> Report {
         let (partitions, max_record_bytes) = (PARTITIONS, 1 << 20);
         kafka
             .broker()
-            .create(&TopicSpec { name: name.into(), partitions, compacted: false, max_record_bytes })
+            .create(&TopicSpec {
+                name: name.into(),
+                partitions,
+                compacted: false,
+                log_append_time: false,
+                max_record_bytes,
+            })
             .unwrap();
     }
     let load = Load { series };

@@ -108,7 +108,13 @@ fn a_missing_topic_stops_only_itself_and_a_series_in_two_partitions_is_named() {
     let counter = format!("foretide_split_series_total{{stream=\"here\",topic=\"{here}\"}}");
     assert_eq!(replica.metric(&counter), Some(format!("{counter} 1")));
 
-    let plan = TopicSpec { name: missing.clone(), partitions: 1, compacted: false, max_record_bytes: 1 << 20 };
+    let plan = TopicSpec {
+        name: missing.clone(),
+        partitions: 1,
+        compacted: false,
+        log_append_time: false,
+        max_record_bytes: 1 << 20,
+    };
     foretide::broker::Broker::create(&kafka().broker(), &plan).unwrap();
     produce(kafka(), &missing, (0..10).map(|minute| reading("m", minute)));
     wait_for("the other topic to be served", LIMIT, || {

@@ -291,6 +291,9 @@ impl MetadataClient {
             // compression.
             topic = topic.set("cleanup.policy", "compact").set("compression.type", "zstd");
         }
+        if spec.log_append_time {
+            topic = topic.set("message.timestamp.type", "LogAppendTime");
+        }
         let options = self.admin_options().operation_timeout(Some(self.timeout));
         let answer = block_on(admin.create_topics([&topic], &options)).map_err(|error| explain(&error))?;
         match answer.into_iter().find_map(Result::err) {

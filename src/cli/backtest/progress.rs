@@ -98,7 +98,7 @@ impl Observer for BacktestProgress {
         self.forecasts += transaction.forecasts.len() as u64;
         let Some((writer, out)) = &mut self.emit else { return Ok(()) };
         for row in &transaction.forecasts {
-            writer.write(engine, transaction, row, &mut self.record);
+            writer.write(engine, transaction, row, None, &mut self.record);
             self.record.push(b'\n');
             out.write_all(&self.record)?;
         }

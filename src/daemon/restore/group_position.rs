@@ -10,6 +10,7 @@ use crate::broker::{Broker, BrokerError, CommittedOffset, Partition};
 use crate::daemon::plan::Plan;
 
 const METADATA_PREFIX: &str = "foretide partitions=";
+const EMIT_FROM: &str = " emit_from=";
 
 /// The position of the group in a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct GroupPosition {
     pub first_partitions: i32,
     /// Whether the group has read other partitions of the topic before this one was added.
     pub added: bool,
+    /// The first offset that is forecast, where what is read is copied to a repartition topic.
+    pub copies_emit_from: Option<i64>,
 }
 
 /// What is known of a topic from all of its partitions.
@@ -38,8 +41,19 @@ pub fn commit_metadata(first_partitions: i32) -> String {
     format!("{METADATA_PREFIX}{first_partitions}")
 }
 
+/// The text that commits of a partition carry whose observations are copied to a repartition topic: it also holds the
+/// first offset that is forecast.
+pub fn copies_commit_metadata(first_partitions: i32, emit_from: i64) -> String {
+    format!("{METADATA_PREFIX}{first_partitions}{EMIT_FROM}{emit_from}")
+}
+
 fn first_partitions(committed: &CommittedOffset) -> Option<i32> {
-    committed.metadata.strip_prefix(METADATA_PREFIX)?.parse().ok()
+    let text = committed.metadata.strip_prefix(METADATA_PREFIX)?;
+    text.split_once(EMIT_FROM).map_or(text, |(partitions, _)| partitions).parse().ok()
+}
+
+fn copies_emit_from(committed: &CommittedOffset) -> Option<i64> {
+    committed.metadata.strip_prefix(METADATA_PREFIX)?.split_once(EMIT_FROM)?.1.parse().ok()
 }
 
 /// The positions of assigned partitions, in order, with what the group has `committed` of each.
@@ -68,6 +82,7 @@ pub fn group_positions(
             committed: committed.as_ref().map(|committed| committed.offset),
             set_by_hand: committed.is_some() && own.is_none(),
             first_partitions: own.unwrap_or(of_topic),
+            copies_emit_from: committed.as_ref().and_then(copies_emit_from),
             added: committed.is_none() && topic.is_some_and(|topic| topic.read_before && !was_there(topic)),
         }
     };

@@ -43,9 +43,10 @@ mod stats;
 mod unusable;
 
 pub use first_start::find as find_first_start;
-pub use group_position::{commit_metadata, group_positions};
+pub use group_position::{GroupPosition, commit_metadata, copies_commit_metadata, group_positions};
 pub use inputs::RestoreInputs;
 pub use partition::AssignedPartition;
+pub use rebuild::{MISSING_STATE, Rebuild};
 pub use schedule::RestoreSchedule;
 pub use serving_position::holds;
 pub use standby::standby_copy_bytes;

@@ -2,8 +2,8 @@
 
 use crate::broker::{Batch, BrokerError, Record};
 use crate::daemon::partition_task::PartitionTask;
-use crate::engine::{Engine, Observation, TaskHandle};
-use crate::wire::Decoder;
+use crate::engine::{Deletion, Engine, Observation, TaskHandle};
+use crate::wire::{Decoded, Decoder};
 
 /// Replays the records of `batch` below `end`. Weights change, and future covariates are shown, at the positions that
 /// the task's checkpoint names; without a checkpoint, covariates are shown as they are when input is first read.
@@ -46,12 +46,12 @@ pub fn replay_batch(
 fn replay_record(engine: &mut Engine, task: TaskHandle, decoder: &mut Decoder, record: Record<'_>) {
     let Record { offset, timestamp, key, payload } = record;
     // Rejected records went to the dead-letter topic when they were first read.
-    let _rejected = match payload {
-        None => decoder.decode_tombstone(key, &mut |series| engine.delete(task, offset, series)),
-        Some(_) => decoder.decode(key, timestamp, payload, &mut |series: &str, time, value, covariates| {
-            engine.accept(task, &Observation { offset, series, time, timestamp, value, covariates });
-        }),
-    };
+    let _rejected = decoder.decode_record(key, timestamp, payload, &mut |decoded: Decoded<'_>| match decoded {
+        Decoded::Observation { series, time, timestamp, value, covariates, warm_up } => {
+            engine.accept(task, &Observation { offset, series, time, timestamp, value, covariates, warm_up });
+        }
+        Decoded::Deleted { series, warm_up } => engine.delete(task, &Deletion { offset, series, warm_up }),
+    });
 }
 
 /// Shows a task without a checkpoint the future covariates that had arrived when the batch was written.

@@ -8,11 +8,13 @@ use crate::broker::{Batch, BrokerError, Partition, ProducerRecord, Record};
 use crate::daemon::forecasts::ForecastWriter;
 use crate::daemon::partition_task::{PartitionTask, input_partition};
 use crate::daemon::plan::Plan;
+use crate::daemon::repartition::Repartitioners;
 use crate::daemon::restore::AssignedPartition;
 use crate::engine::{Engine, TaskHandle, TaskId, Transaction};
 use crate::snapshot::parts_that_fit;
 use crate::wire::{
-    DeadLetter, EncodedDeadLetter, Envelope, Rejection, StateKey, StateKind, TaskCheckpoint, TopicFingerprint,
+    CopyOrigin, DeadLetter, EncodedDeadLetter, Envelope, Rejection, StateKey, StateKind, TaskCheckpoint,
+    TopicFingerprint,
 };
 
 /// Checkpoints of a task per checkpoint interval. An older one is never wrong, but makes a successor replay more.
@@ -26,6 +28,7 @@ pub struct CommitInputs<'a> {
     pub forecasts: &'a mut ForecastWriter,
     /// The assigned partitions. Their tasks' checkpoints are updated.
     pub partitions: &'a mut BTreeMap<Partition, AssignedPartition>,
+    pub repartitioners: &'a Repartitioners,
     pub input: &'a OpenTransaction,
     pub output: &'a Transaction,
     /// Microseconds of the monotonic clock.
@@ -47,6 +50,7 @@ pub struct Written {
 pub fn commit(mut inputs: CommitInputs<'_>) -> Result<Written, BrokerError> {
     inputs.outbox.member.begin()?;
     let forecast_bytes = inputs.send_forecasts()?;
+    inputs.send_copies()?;
     inputs.send_dead_letters()?;
     inputs.delete_stale_snapshots()?;
     inputs.delete_ended_series()?;
@@ -54,8 +58,10 @@ pub fn commit(mut inputs: CommitInputs<'_>) -> Result<Written, BrokerError> {
     let checkpoints = inputs.send_checkpoints()?;
     // Every task of a partition has advanced to the same offset.
     let advances = inputs.output.tasks.iter().filter(|advance| inputs.task(advance.task).is_some());
-    let positions: BTreeMap<_, _> =
+    let mut positions: BTreeMap<_, _> =
         advances.map(|advance| (input_partition(inputs.engine.id(advance.task)), advance.to)).collect();
+    positions.extend(inputs.repartitioners.positions());
+    inputs.repartitioners.set_commit_metadata(inputs.outbox.member);
     inputs.outbox.member.commit(&positions.into_iter().collect::<Vec<_>>())?;
     for (handle, checkpoint) in checkpoints {
         let assigned = inputs.partitions.get_mut(&input_partition(inputs.engine.id(handle)));
@@ -71,7 +77,7 @@ pub fn commit(mut inputs: CommitInputs<'_>) -> Result<Written, BrokerError> {
 impl CommitInputs<'_> {
     fn send_forecasts(&mut self) -> Result<Vec<u64>, BrokerError> {
         let mut bytes = vec![0; self.plan.streams.len()];
-        let Self { plan, engine, outbox, forecasts, partitions, output, .. } = self;
+        let Self { plan, engine, outbox, forecasts, partitions, input, output, .. } = self;
         let mut payload = Vec::new();
         let streams: BTreeMap<TaskHandle, usize> =
             partitions.values().flat_map(|assigned| &assigned.tasks).map(|task| (task.handle, task.stream)).collect();
@@ -82,7 +88,9 @@ impl CommitInputs<'_> {
                 stream = *index;
                 topic = (Some(row.task), &plan.streams[stream].forecasts_topic);
             }
-            forecasts.write(engine, output, row, &mut payload);
+            let is_copy = plan.streams[stream].repartition.is_some();
+            let copied = if is_copy { copied_from(&input.inbox, engine.id(row.task), row.offset) } else { None };
+            forecasts.write(engine, output, row, copied, &mut payload);
             let record = ProducerRecord {
                 topic: topic.1,
                 partition: None,
@@ -95,6 +103,20 @@ impl CommitInputs<'_> {
             }
         }
         Ok(bytes)
+    }
+
+    /// Sends what is copied to repartition topics, and the dead letters of what cannot be.
+    fn send_copies(&mut self) -> Result<(), BrokerError> {
+        for (stream, topic, key, copy) in self.repartitioners.copies() {
+            let (key, payload) = (Some(key), Some(copy));
+            let record = ProducerRecord { topic, partition: None, key, payload, headers: &[] };
+            self.outbox.send(stream, record)?;
+        }
+        for (stream, refused) in self.repartitioners.refused().filter(|(_, refused)| !refused.warm_up) {
+            let letter = dead_letter(self.plan, stream, &refused.partition, refused.record(), &refused.rejection);
+            send_dead_letter(&mut self.outbox, &self.plan.dead_letter_topic, (stream, &letter))?;
+        }
+        Ok(())
     }
 
     fn send_dead_letters(&mut self) -> Result<(), BrokerError> {
@@ -219,6 +241,13 @@ impl CommitInputs<'_> {
         let record = batch.get(batch.len().checked_sub(1)?)?;
         record.timestamp.map(|timestamp| TopicFingerprint { offset: record.offset, timestamp })
     }
+}
+
+/// The record that the record at `offset` of a task's input is a copy of.
+fn copied_from<'a>(inbox: &'a [Batch], task: &TaskId, offset: i64) -> Option<CopyOrigin<'a>> {
+    let of_task = |batch: &&Batch| batch.partition.number == task.partition && batch.partition.topic == task.topic;
+    let copy = inbox.iter().filter(of_task).find_map(|batch| batch.at_offset(offset))?;
+    CopyOrigin::read(copy.payload?)
 }
 
 /// A record of the state topic; without a payload, a tombstone. All states of an input partition are in one partition.

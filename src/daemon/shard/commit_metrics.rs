@@ -9,6 +9,7 @@ use crate::daemon::initial_metrics::{METHODS, interval_label};
 use crate::daemon::partition_task::{PartitionTask, input_partition};
 use crate::daemon::plan::Plan;
 use crate::daemon::refusals;
+use crate::daemon::repartition::{CopiedRecords, Repartitioners};
 use crate::daemon::status::Status;
 use crate::dashboard::state::{HorizonAccuracy, IntervalCoverage, SeriesUpdate, WorkCounts};
 use crate::engine::{Engine, StreamSpec, Transaction};
@@ -37,6 +38,7 @@ pub struct CommittedTransaction<'a> {
     pub plan: &'a Plan,
     pub engine: &'a Engine,
     pub input: &'a OpenTransaction,
+    pub repartitioners: &'a Repartitioners,
     pub output: &'a Transaction,
     pub times: TransactionTimes,
 }
@@ -62,6 +64,7 @@ impl CommittedTransaction<'_> {
         let mut works: Vec<WorkCounts> = vec![WorkCounts::default(); self.plan.streams.len()];
         self.record_input(&mut works);
         self.record_rejections(&mut works, status);
+        self.record_repartitioned(&mut works, status);
         self.record_late(&mut works);
         let output = self.output;
         for (index, (stream, work)) in self.plan.streams.iter().zip(&mut works).enumerate() {
@@ -91,10 +94,13 @@ impl CommittedTransaction<'_> {
         for batch in &self.input.inbox {
             let partition = batch.partition.number.to_string();
             for (index, name) in self.plan.streams_of(&batch.partition.topic) {
-                let labels = [("stream", &*name), ("topic", &*batch.partition.topic), ("partition", &*partition)];
-                metrics::RECORDS.counter(&labels).increment(batch.len() as u64);
-                metrics::RECORD_BYTES.counter(&labels).increment(batch.bytes() as u64);
-                works[index].records += batch.len() as u64;
+                // Copies were counted when they were made.
+                if self.plan.streams[index].repartition.is_none() {
+                    let labels = [("stream", &*name), ("topic", &*batch.partition.topic), ("partition", &*partition)];
+                    metrics::RECORDS.counter(&labels).increment(batch.len() as u64);
+                    metrics::RECORD_BYTES.counter(&labels).increment(batch.bytes() as u64);
+                    works[index].records += batch.len() as u64;
+                }
                 let ages = metrics::RECORD_AGE_SECONDS.histogram(&[("stream", &*name)]);
                 let stride = batch.len().div_ceil(AGES_PER_BATCH).max(1);
                 let timestamps = batch.iter().step_by(stride).filter_map(|record| record.timestamp);
@@ -124,7 +130,42 @@ impl CommittedTransaction<'_> {
             works[rejected.stream].dead_letters += 1;
         }
         for (stream, (records, refused, last)) in self.plan.streams.iter().zip(newest) {
+            // Its copies can always be read: what was copied of them counts.
+            if stream.repartition.is_some() {
+                continue;
+            }
             status.refusals.record(&stream.engine.name, records, refused, last);
+        }
+    }
+
+    /// Counts the records that were copied to repartition topics, and those that could not be.
+    fn record_repartitioned(&self, works: &mut [WorkCounts], status: &Status) {
+        let mut newest: BTreeMap<usize, (u64, u64, Option<&Rejection>)> = BTreeMap::new();
+        for (stream, partition, CopiedRecords { records, bytes }) in self.repartitioners.records() {
+            let number = partition.number.to_string();
+            let name = &*self.plan.streams[stream].engine.name;
+            let labels = [("stream", name), ("topic", &*partition.topic), ("partition", &*number)];
+            metrics::RECORDS.counter(&labels).increment(records);
+            metrics::RECORD_BYTES.counter(&labels).increment(bytes);
+            works[stream].records += records;
+            newest.entry(stream).or_default().0 += records;
+        }
+        for (stream, one) in self.repartitioners.refused() {
+            let name: &str = &self.plan.streams[stream].engine.name;
+            refusals::warn(name, &one.rejection, &one.partition, one.record(), self.times.committed);
+            let (records, refused, last) = newest.entry(stream).or_default();
+            if one.rejection.reason.is_refusal() {
+                (*refused, *last) = (*refused + 1, Some(&one.rejection));
+            } else {
+                *records = records.saturating_sub(1);
+            }
+            if !one.warm_up {
+                count_dead_letter(name, &one.rejection);
+                works[stream].dead_letters += 1;
+            }
+        }
+        for (stream, (records, refused, last)) in newest {
+            status.refusals.record(&self.plan.streams[stream].engine.name, records, refused, last);
         }
     }
 

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::broker::{Batch, Partition, Record};
 use crate::daemon::plan::{Plan, StreamPlan};
 use crate::daemon::restore::AssignedPartition;
-use crate::engine::{Acceptance, Engine, Observation, TaskHandle};
+use crate::engine::{Acceptance, Deletion, Engine, Observation, TaskHandle};
 use crate::settings::Late;
-use crate::wire::{Decoder, Rejection};
+use crate::wire::{Decoded, Decoder, Rejection};
 
 /// Records between two checks of the transaction's size. One record that ends a gap closes every slot of it.
 const CHUNK_RECORDS: usize = 16;
@@ -137,36 +137,44 @@ impl RecordReader<'_> {
     fn read(&mut self, record: Record<'_>) -> Option<(Rejection, bool)> {
         let Self { engine, task, stream, decoder, late } = self;
         let Record { offset, timestamp, key, payload } = record;
-        let warm_up = offset < engine.emit_from(*task);
-        if payload.is_none() {
-            let deleted = decoder.decode_tombstone(key, &mut |series| engine.delete(*task, offset, series));
-            return deleted.err().map(|rejection| (rejection, warm_up));
-        }
+        let mut warm_up = offset < engine.emit_from(*task);
         let mut rejection = None;
-        let mut accept = |series: &str, time, value, covariates: &[f64]| match engine
-            .accept(*task, &Observation { offset, series, time, timestamp, value, covariates })
-        {
-            Acceptance::Accepted | Acceptance::AlreadyApplied => {}
-            Acceptance::Late { .. } | Acceptance::Corrected { .. } | Acceptance::Duplicate { .. } if warm_up => {}
-            Acceptance::Corrected { by } => late.by.push(by),
-            Acceptance::Late { by } => {
-                late.by.push(by);
-                if stream.late != Late::Drop {
-                    rejection = Some(Rejection::late(series, by));
+        let mut accept = |decoded: Decoded<'_>| {
+            let (series, time, timestamp, value, covariates) = match decoded {
+                Decoded::Observation { series, time, timestamp, value, covariates, warm_up: before_start } => {
+                    warm_up |= before_start;
+                    (series, time, timestamp, value, covariates)
                 }
-            }
-            Acceptance::Duplicate { is_first } => {
-                late.duplicates += 1;
-                if is_first {
-                    rejection = Some(Rejection::duplicate(series));
+                Decoded::Deleted { series, warm_up: before_start } => {
+                    warm_up |= before_start;
+                    return engine.delete(*task, &Deletion { offset, series, warm_up });
                 }
-            }
-            Acceptance::ImplausibleTime(ahead) => rejection = Some(Rejection::ahead(series, time, timestamp, &ahead)),
-            Acceptance::SeriesLimit => {
-                rejection = Some(Rejection::series_limit(series, stream.engine.max_series));
+            };
+            match engine.accept(*task, &Observation { offset, series, time, timestamp, value, covariates, warm_up }) {
+                Acceptance::Accepted | Acceptance::AlreadyApplied => {}
+                Acceptance::Late { .. } | Acceptance::Corrected { .. } | Acceptance::Duplicate { .. } if warm_up => {}
+                Acceptance::Corrected { by } => late.by.push(by),
+                Acceptance::Late { by } => {
+                    late.by.push(by);
+                    if stream.late != Late::Drop {
+                        rejection = Some(Rejection::late(series, by));
+                    }
+                }
+                Acceptance::Duplicate { is_first } => {
+                    late.duplicates += 1;
+                    if is_first {
+                        rejection = Some(Rejection::duplicate(series));
+                    }
+                }
+                Acceptance::ImplausibleTime(ahead) => {
+                    rejection = Some(Rejection::ahead(series, time, timestamp, &ahead));
+                }
+                Acceptance::SeriesLimit => {
+                    rejection = Some(Rejection::series_limit(series, stream.engine.max_series));
+                }
             }
         };
-        let decoded = decoder.decode(key, timestamp, payload, &mut accept);
+        let decoded = decoder.decode_record(key, timestamp, payload, &mut accept);
         decoded.err().or(rejection).map(|rejection| (rejection, warm_up))
     }
 }

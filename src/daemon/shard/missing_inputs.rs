@@ -36,7 +36,8 @@ impl MissingInputs {
         self.report(now);
         let all = Plan { missing_inputs: BTreeSet::new(), ..plan.clone() };
         // An error only delays the next look.
-        topics::inputs(broker, &all)
+        topics::create_repartition_topics(broker, &all)
+            .and_then(|()| topics::inputs(broker, &all))
             .is_ok_and(|inputs| inputs.readable.keys().any(|topic| self.reasons.contains_key(topic)))
     }
 

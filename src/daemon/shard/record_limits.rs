@@ -61,7 +61,9 @@ impl RecordLimits {
     /// The broker's.
     pub fn ask(plan: &Plan, broker: &dyn Broker) -> Result<Self, BrokerError> {
         let forecasts = plan.streams.iter().map(|stream| &*stream.forecasts_topic);
-        let mut topics: Vec<&str> = forecasts.chain([&*plan.state_topic, &*plan.dead_letter_topic]).collect();
+        let copies = plan.repartition_topics().map(|repartition| &*repartition.topic);
+        let all = forecasts.chain(copies).chain([&*plan.state_topic, &*plan.dead_letter_topic]);
+        let mut topics: Vec<&str> = all.collect();
         topics.sort_unstable();
         topics.dedup();
         let bytes = broker.max_batch_bytes(&topics)?;

@@ -50,12 +50,13 @@ impl Refusals {
 }
 
 /// The partitions that cannot go on while `topic` refuses records: those whose streams write forecasts there, those
-/// with dead letters in the transaction, and for the state topic all.
+/// with dead letters in the transaction, and for the state topic all. `copied` says whether repartitioned input was
+/// written to it, which then may be all that is affected.
 pub fn affected_partitions(
     plan: &Plan,
     partitions: &BTreeMap<Partition, AssignedPartition>,
     transaction: &OpenTransaction,
-    topic: &str,
+    (topic, copied): (&str, bool),
 ) -> BTreeSet<Partition> {
     let running = || partitions.iter().filter(|(_, assigned)| assigned.running());
     let mut affected: BTreeSet<Partition> = BTreeSet::new();
@@ -71,7 +72,7 @@ pub fn affected_partitions(
         let writers = running().filter(|(_, assigned)| assigned.tasks.iter().any(|task| writes(task.stream)));
         affected.extend(writers.map(|(partition, _)| partition.clone()));
     }
-    if affected.is_empty() {
+    if affected.is_empty() && !copied {
         affected.extend(running().map(|(partition, _)| partition.clone()));
     }
     affected

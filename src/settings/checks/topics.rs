@@ -29,8 +29,35 @@ struct Output {
     name: String,
 }
 
+/// Checks that no other stream reads the topics of a stream that is repartitioned: the group has one position in each
+/// of them, and that is where its copies have got to.
+fn check_repartitioned(settings: &Settings, root: &mut Checker<'_>) {
+    let input = |stream: usize, item: usize| {
+        let path = Path::default().key("stream").index(stream);
+        path.key("topics").index(item)
+    };
+    for (number, stream) in settings.stream.iter().enumerate().filter(|(_, stream)| stream.repartition) {
+        for (item, topic) in stream.topics.iter().enumerate() {
+            let others = settings.stream.iter().enumerate().filter(|(index, other)| {
+                // Of two that are repartitioned, the later one is refused.
+                *index != number && !(other.repartition && *index > number)
+            });
+            let mut shared = others.filter_map(|(index, other)| {
+                Some((index, other.topics.iter().position(|candidate| candidate == topic)?, &other.name))
+            });
+            if let Some((other, place, name)) = shared.next() {
+                let expected = "a topic that no other stream reads, since repartition = true".into();
+                let found = format!("{topic:?}, which {name:?} reads, too");
+                let hint = "give one of the streams an `app` of its own, in another configuration".into();
+                root.contradiction(input(number, item), vec![input(other, place)], expected, found, hint);
+            }
+        }
+    }
+}
+
 /// Checks that the output topics have valid names, and that no output topic has a second use as output or input.
 pub fn check(settings: &Settings, root: &mut Checker<'_>) {
+    check_repartitioned(settings, root);
     let topics = Path::default().key("topics");
     let streams = Path::default().key("stream");
     // Topic names contain the names of the application and of streams: those are refused once, not for each topic.
@@ -50,10 +77,15 @@ pub fn check(settings: &Settings, root: &mut Checker<'_>) {
             let path = if stream.outputs.topic.is_some() { own } else { topics.key("forecasts") };
             let usage = format!("the forecasts of {:?}", stream.name);
             outputs.push(Output { path, usage, name: settings.forecasts_topic(stream) });
+            if stream.repartition {
+                let usage = format!("the copies of {:?}", stream.name);
+                let (path, name) = (topics.key("repartition"), settings.repartition_topic(stream));
+                outputs.push(Output { path, usage, name });
+            }
         }
     }
     for (index, Output { path, usage, name }) in outputs.iter().enumerate() {
-        let hint = "the only placeholders are {app} and, for forecasts, {stream}";
+        let hint = "the only placeholders are {app} and, for forecasts and copies, {stream}";
         let hint = if name.contains(['{', '}']) { hint } else { "" };
         root.expect_at(is_topic(name), path.clone(), TOPIC, format!("{name:?} for {usage}"), hint);
         if root.reader.is_refused(path) {

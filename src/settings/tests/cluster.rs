@@ -404,7 +404,7 @@ error: wrong value
   = key: topics.dead_letters
   = expected: the name of a topic: 1 to 249 ASCII letters, digits, dots, underscores and hyphens
   = found: "{ap}.dead" for dead letters
-  = hint: the only placeholders are {app} and, for forecasts, {stream}
+  = hint: the only placeholders are {app} and, for forecasts and copies, {stream}
 
 error: conflicting values
  --> f.toml:8:22

@@ -58,10 +58,10 @@ error: unknown key `zzz`
 12 | zzz
    | ^^^
    = key: stream[0].zzz
-   = expected: one of name, topics, start, format, columns, delimiter, key, time, values, past_covariates,
-               interval, aggregation, readings_per_slot, close_by, absence, allowed_lateness, late,
-               correction, max_ahead, max_gap, series_ttl, season, time_zone, year_phase, holidays, horizon,
-               quantiles, earliest, latest, model, training, anomaly, future_covariates, outputs, limits
+   = expected: one of name, topics, repartition, start, format, columns, delimiter, key, time, values,
+               past_covariates, interval, aggregation, readings_per_slot, close_by, absence, allowed_lateness,
+               late, correction, max_ahead, max_gap, series_ttl, season, time_zone, year_phase, holidays,
+               horizon, quantiles, earliest, latest, model, training, anomaly, future_covariates, outputs, limits
 
 error: missing key
   --> f.toml:13:8

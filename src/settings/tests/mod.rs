@@ -9,6 +9,7 @@ mod keys;
 mod layers;
 mod reference;
 mod renamed;
+mod repartition;
 mod stream;
 mod values;
 

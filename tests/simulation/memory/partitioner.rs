@@ -1,7 +1,7 @@
 //! Kafka's default partitioner for keyed records.
 
 /// The partition of a key: its murmur2 hash modulo the number of partitions; 0 without a key.
-pub(super) fn partition_of(key: Option<&[u8]>, partitions: i32) -> i32 {
+pub fn partition_of(key: Option<&[u8]>, partitions: i32) -> i32 {
     key.map_or(0, |key| murmur2(key) & i32::MAX) % partitions
 }
 

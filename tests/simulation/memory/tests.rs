@@ -15,7 +15,7 @@ use foretide::broker::{
 const NO_WAIT: Duration = Duration::ZERO;
 
 fn plan(name: &str, partitions: i32) -> TopicSpec {
-    TopicSpec { name: name.into(), partitions, compacted: false, max_record_bytes: 100 }
+    TopicSpec { name: name.into(), partitions, compacted: false, log_append_time: false, max_record_bytes: 100 }
 }
 
 fn at(topic: &str, number: i32) -> Partition {

@@ -2,7 +2,9 @@
 
 use rand::{Rng, seq::IndexedRandom};
 
-use super::{COVARIATES, INPUT, MINUTE, SERIES, World};
+use super::{COVARIATES, INPUT, MINUTE, SERIES, SOURCE, World};
+use crate::memory::partition_of;
+use foretide::broker::Broker;
 
 impl World {
     /// Appends a few input records, some of them malformed, late, duplicate, after a gap or of a wild time.
@@ -10,7 +12,12 @@ impl World {
         for _ in 0..self.random.random_range(1..12_u32).min(self.input_left) {
             self.input_left -= 1;
             let series = self.random.random_range(0..SERIES);
-            let partition = i32::try_from(series).unwrap() % self.partitions();
+            let (topic, partition) = if self.is_repartitioned() {
+                let partitions = self.cluster.partitions(SOURCE).unwrap().unwrap();
+                (SOURCE, self.random.random_range(0..partitions))
+            } else {
+                (INPUT, i32::try_from(series).unwrap() % self.partitions())
+            };
             self.event_time += match self.random.random_range(0..40) {
                 0 => 90 * MINUTE,
                 1..=8 => MINUTE,
@@ -46,7 +53,11 @@ impl World {
             }
             sent.extend(payload.clone());
             let payload = payload.as_deref().map(str::as_bytes);
-            self.cluster.append(INPUT, partition, Some(key.as_bytes()), payload, stamp).unwrap();
+            if self.is_repartitioned() {
+                // Copies have the time at which they are written.
+                self.cluster.set_time(self.event_time);
+            }
+            self.cluster.append(topic, partition, Some(key.as_bytes()), payload, stamp).unwrap();
         }
     }
 
@@ -61,7 +72,11 @@ impl World {
                 1 => format!("{{\"time\":{time},\"price\":{price}}}"),
                 _ => format!("{{\"time\":{time},\"warm\":{warm},\"price\":{price}}}"),
             };
-            let (key, partition) = (format!("s{series}"), series % self.partitions());
+            let key = format!("s{series}");
+            let partition = match self.is_repartitioned() {
+                true => partition_of(Some(key.as_bytes()), self.partitions()),
+                false => series % self.partitions(),
+            };
             let stamp = self.event_time + self.random.random_range(-1..2) * MINUTE;
             self.cluster.append(COVARIATES, partition, Some(key.as_bytes()), Some(payload.as_bytes()), stamp).unwrap();
         }
