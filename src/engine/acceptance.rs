@@ -170,7 +170,7 @@ impl OpenTransaction {
         let placement = state.input.observe(&spec.series, &reading, &mut self.closed);
         self.queue_closed(spec, handle, (series, state), cause);
         if partition_time.is_some() {
-            task.series.await_closing(&spec.series, series, i64::MIN);
+            task.series.await_closing(&spec.series, series);
         }
         match placement {
             Placement::Accepted => {
@@ -210,7 +210,7 @@ impl OpenTransaction {
                 state.input.close_by_partition(&spec.series, time, &mut self.closed);
                 self.queue_closed(spec, handle, (series, state), cause);
             }
-            task.series.await_closing(&spec.series, series, end);
+            task.series.await_closing(&spec.series, series);
         }
         self.closing = closing;
     }

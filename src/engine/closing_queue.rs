@@ -9,6 +9,8 @@ pub(super) struct ClosingQueue {
     slots: BTreeMap<i64, Vec<u32>>,
     /// The slot at which a series waits, by its index; [`NOWHERE`] where it does not.
     waits_at: Vec<i64>,
+    /// Where the last look for series that are due has ended.
+    end: i64,
     /// Whether it contains all series. A restore and a rollback leave that to the next observation.
     is_complete: bool,
 }
@@ -32,6 +34,7 @@ impl ClosingQueue {
     pub fn clear(&mut self) {
         self.slots.clear();
         self.waits_at.clear();
+        self.end = i64::MIN;
         self.is_complete = false;
     }
 
@@ -53,8 +56,13 @@ impl ClosingQueue {
         }
     }
 
-    /// Takes the series out that wait for a slot before `end`, and appends their indices to `due`.
+    /// Takes the series out that wait for a slot before `end`, and appends their indices to `due`. Where the end is that
+    /// of the last time, there is none but those that a replay has still to reach.
     pub fn take_before(&mut self, end: i64, due: &mut Vec<u32>) {
+        if end == self.end {
+            return;
+        }
+        self.end = end;
         while let Some(first) = self.slots.first_entry().filter(|first| *first.key() < end) {
             let (slot, series) = first.remove_entry();
             for series in series {

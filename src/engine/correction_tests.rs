@@ -45,6 +45,7 @@ fn the_next_forecast_is_made_from_the_corrected_steps() {
     let corrected = forecast(4, Some(2));
     assert_ne!(corrected, never);
     let (left, before) = (distance(&corrected, &in_time), distance(&never, &in_time));
-    assert!(left < before / 2.0, "{left} of {before} is left");
+    // What was learnt from the value before the correction stays.
+    assert!(left < 0.8 * before, "{left} of {before} is left");
     assert_eq!(forecast(2, Some(3)), never, "too late");
 }

@@ -177,13 +177,12 @@ impl SeriesTable {
         closing.take_before(end, due);
     }
 
-    /// A series waits for the time of the partition to close its next slot, unless it is silent for too long. It is not
-    /// due before the slot `from`.
-    pub fn await_closing(&mut self, spec: &SeriesSpec, series: u32, from: i64) {
+    /// A series waits for the time of the partition to close its next slot, unless it is silent for too long.
+    pub fn await_closing(&mut self, spec: &SeriesSpec, series: u32) {
         if self.closing.is_complete()
             && let Some(slot) = self.get(series).input.next_to_close(spec)
         {
-            self.closing.insert(series, slot.max(from));
+            self.closing.insert(series, slot);
         }
     }
 

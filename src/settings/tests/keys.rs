@@ -61,7 +61,8 @@ error: unknown key `zzz`
    = expected: one of name, topics, repartition, start, format, columns, delimiter, key, time, values,
                past_covariates, interval, aggregation, readings_per_slot, close_by, absence, allowed_lateness,
                late, correction, max_ahead, max_gap, series_ttl, season, time_zone, year_phase, holidays,
-               horizon, quantiles, earliest, latest, model, training, anomaly, future_covariates, outputs, limits
+               horizon, quantiles, earliest, latest, model, training, anomaly, future_covariates, outputs,
+               limits
 
 error: missing key
   --> f.toml:13:8
