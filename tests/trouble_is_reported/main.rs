@@ -90,13 +90,16 @@ fn a_stream_that_cannot_be_read_is_degraded_and_everybody_says_why() {
 /// that spreads a series over two partitions is named, too.
 #[test]
 fn a_missing_topic_stops_only_itself_and_a_series_in_two_partitions_is_named() {
-    let (here, missing) = (kafka().topic("here", 2), unique("missing"));
+    let (here, missing, spread) = (kafka().topic("here", 2), unique("missing"), unique("missing-spread"));
     let (app, folder) = (unique("missing"), tempfile::tempdir().unwrap());
     let minutes = "interval = \"1m\"\nhorizon = 3";
-    let streams = stream("here", &here, minutes) + &stream("there", &missing, minutes);
+    let copied = format!("{minutes}\nrepartition = true\nstart = \"earliest\"");
+    let streams =
+        stream("here", &here, minutes) + &stream("there", &missing, minutes) + &stream("spread", &spread, &copied);
     let mut replica = Replica::start(folder.path(), "only", &app, &kafka().servers, &streams);
     let body = replica.wait_for_status(200, LIMIT);
     assert!(body.contains(&format!("topic {missing} is degraded: the input topic")), "{body}");
+    assert!(body.contains(&format!("topic {app}.spread.repartition is degraded: the input topic")), "{body}");
     replica.process.wait_for_log("an input topic cannot be read; the others are served", LIMIT);
     produce(kafka(), &here, (0..40).map(|minute| reading("m", minute).at((minute % 2) as i32)));
     replica.process.wait_for_log("series \"m\" is read from partitions 0 and 1", LIMIT);
@@ -108,18 +111,20 @@ fn a_missing_topic_stops_only_itself_and_a_series_in_two_partitions_is_named() {
     let counter = format!("foretide_split_series_total{{stream=\"here\",topic=\"{here}\"}}");
     assert_eq!(replica.metric(&counter), Some(format!("{counter} 1")));
 
-    let plan = TopicSpec {
-        name: missing.clone(),
-        partitions: 1,
-        compacted: false,
-        log_append_time: false,
-        max_record_bytes: 1 << 20,
-    };
-    foretide::broker::Broker::create(&kafka().broker(), &plan).unwrap();
-    produce(kafka(), &missing, (0..10).map(|minute| reading("m", minute)));
-    wait_for("the other topic to be served", LIMIT, || {
-        group_offset(kafka(), &app, &missing, 0).filter(|offset| *offset == 10)
-    });
+    for name in [&missing, &spread] {
+        let plan = TopicSpec {
+            name: name.clone(),
+            partitions: 1,
+            compacted: false,
+            log_append_time: false,
+            max_record_bytes: 1 << 20,
+        };
+        foretide::broker::Broker::create(&kafka().broker(), &plan).unwrap();
+        produce(kafka(), name, (0..10).map(|minute| reading("m", minute)));
+        wait_for("the other topic to be served", LIMIT, || {
+            group_offset(kafka(), &app, name, 0).filter(|offset| *offset == 10)
+        });
+    }
     wait_for("readiness without a reservation", LIMIT, || {
         http_get(replica.port, "/readyz").filter(|(status, body)| *status == 200 && !body.contains("degraded"))
     });

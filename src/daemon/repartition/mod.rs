@@ -12,6 +12,7 @@
 //! - [`repartitioner`] merges the partitions of one stream by time.
 //! - [`repartitioners`] are those of a shard.
 
+mod backoff;
 mod pending;
 mod repartitioner;
 mod repartitioners;

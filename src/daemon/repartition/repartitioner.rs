@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::backoff::Backoff;
 use super::pending::Pending;
 use super::source::{Source, SourceDecoder};
 use super::start;
@@ -18,8 +19,6 @@ use crate::wire::{DecodeSpecError, Decoder};
 
 /// Pause, in microseconds, between two looks for partitions that were added.
 const LOOK_EVERY: u64 = 5_000_000;
-/// Pause, in microseconds, after an error.
-const RETRY_MICROS: u64 = 500_000;
 /// How old, in microseconds, the known ends of the partitions may be where some have records, and where none has.
 const ENDS_AGE: u64 = 250_000;
 const IDLE_ENDS_AGE: u64 = 5_000_000;
@@ -57,11 +56,13 @@ pub struct Repartitioner {
     is_full: bool,
     /// When partitions are next looked for, in microseconds of the monotonic clock.
     look_at: u64,
+    look_backoff: Backoff,
     /// When the ends of the partitions were asked for.
     ends_at: Option<u64>,
+    ends_backoff: Backoff,
     committed_at: u64,
-    /// Since when partitions cannot be looked for, and why.
-    failing: Option<(u64, String)>,
+    /// Why partitions cannot be looked for, or their ends not asked for.
+    failure: String,
     /// Nothing is copied before this time: a topic has refused a record.
     paused_until: u64,
 }
@@ -82,9 +83,11 @@ impl Repartitioner {
             pending: Pending::default(),
             is_full: false,
             look_at: 0,
+            look_backoff: Backoff::default(),
             ends_at: None,
+            ends_backoff: Backoff::default(),
             committed_at: now,
-            failing: None,
+            failure: String::new(),
             paused_until: 0,
         })
     }
@@ -104,9 +107,10 @@ impl Repartitioner {
 
     /// What keeps input from being copied, if anything does for longer.
     pub fn obstacle(&self, now: u64) -> Option<String> {
-        if let Some((since, why)) = self.failing.as_ref().filter(|(since, _)| now.saturating_sub(*since) >= PATIENCE) {
-            let seconds = now.saturating_sub(*since) / 1_000_000;
-            return Some(format!("the input of stream {} cannot be copied for {seconds} s: {why}", self.name()));
+        let failing_for = self.look_backoff.failing_for(now).max(self.ends_backoff.failing_for(now));
+        if failing_for >= PATIENCE {
+            let (name, seconds, why) = (self.name(), failing_for / 1_000_000, &self.failure);
+            return Some(format!("the input of stream {name} cannot be copied as a whole for {seconds} s: {why}"));
         }
         let (partition, _) = self.sources.iter().find(|(_, source)| source.is_given_up())?;
         Some(format!("{partition} does not deliver the records that it has"))
@@ -121,13 +125,16 @@ impl Repartitioner {
         if now < self.paused_until {
             return Ok(false);
         }
-        if now >= self.look_at {
+        if now >= self.look_at && self.look_backoff.is_over(now) {
             let found = self.find_sources(inputs);
             match &found {
-                Ok(()) => (self.look_at, self.failing) = (now + LOOK_EVERY, None),
+                Ok(()) => {
+                    self.look_at = now + LOOK_EVERY;
+                    self.look_backoff.succeed();
+                }
                 Err(error) => {
-                    self.look_at = now + RETRY_MICROS;
-                    self.failing.get_or_insert_with(|| (now, error.to_string()));
+                    self.failure = error.to_string();
+                    self.look_backoff.fail(now);
                 }
             }
             self.tolerate(found, now)?;
@@ -211,9 +218,9 @@ impl Repartitioner {
         let now = inputs.now;
         self.sources.values_mut().for_each(Source::begin_merge);
         self.fill(inputs)?;
-        let asked = self.ask_ends(inputs);
-        self.tolerate(asked, now)?;
-        if self.ends_at.is_none() {
+        self.ask_ends(inputs)?;
+        // Without them nothing is known to hold others back.
+        if self.ends_at.is_none() && self.ends_backoff.failing_for(now) < PATIENCE {
             return Ok(());
         }
         loop {
@@ -264,14 +271,23 @@ impl Repartitioner {
         let now = inputs.now;
         let idle = self.sources.values().all(|source| source.next().is_none());
         let age = if idle { IDLE_ENDS_AGE } else { ENDS_AGE };
-        if self.ends_at.is_some_and(|asked| now.saturating_sub(asked) < age) {
+        if self.ends_at.is_some_and(|asked| now.saturating_sub(asked) < age) || !self.ends_backoff.is_over(now) {
             return Ok(());
         }
         let partitions: Vec<Partition> = self.sources.keys().cloned().collect();
-        let ends = inputs.broker.end_offsets(&partitions, Isolation::Committed)?;
-        self.sources.values_mut().zip(ends).for_each(|(source, end)| source.set_end(end));
-        self.ends_at = Some(now);
-        Ok(())
+        match inputs.broker.end_offsets(&partitions, Isolation::Committed) {
+            Ok(ends) => {
+                self.sources.values_mut().zip(ends).for_each(|(source, end)| source.set_end(end));
+                self.ends_at = Some(now);
+                self.ends_backoff.succeed();
+                Ok(())
+            }
+            Err(error) => {
+                self.failure = error.to_string();
+                self.ends_backoff.fail(now);
+                self.tolerate(Err(error), now)
+            }
+        }
     }
 
     /// Logs an error that is tried again. Others end the group membership.

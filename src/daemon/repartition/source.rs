@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::backoff::Backoff;
 use super::pending::{Copies, RefusedRecord};
 use super::start::SourceStart;
 use crate::broker::{Batch, Broker, BrokerError, Partition, Reader, StartPosition};
@@ -9,8 +10,6 @@ use crate::wire::{CopyOrigin, Decoded, Decoder, RecordKeys};
 
 /// The most records of one read. One batch of each partition is in memory.
 const READ_RECORDS: usize = 2_000;
-/// Pause, in microseconds, after an error.
-const RETRY_MICROS: u64 = 1_000_000;
 /// Pause, in microseconds, before a topic that ends too early is looked at again.
 const RECHECK_MICROS: u64 = 5_000_000;
 /// A partition that cannot be read holds the others back for so many microseconds.
@@ -62,8 +61,9 @@ pub struct Source {
     waiting_since: Option<u64>,
     /// Whether it was waited for for too long.
     given_up: bool,
-    /// When it is tried again after an error.
-    retry_at: u64,
+    backoff: Backoff,
+    /// When a topic that ends too early is looked at again.
+    recheck_at: u64,
     /// Whether the topic was seen to end before what was read from it.
     seen_shorter: bool,
 }
@@ -88,7 +88,8 @@ impl Source {
             was_read: false,
             waiting_since: None,
             given_up: false,
-            retry_at: 0,
+            backoff: Backoff::default(),
+            recheck_at: 0,
             seen_shorter: false,
         }
     }
@@ -166,7 +167,10 @@ impl Source {
     /// # Errors
     /// The broker's; the caller calls [`Self::fail`] where it tries again.
     pub fn fill(&mut self, broker: &dyn Broker, decoder: &mut SourceDecoder, now: u64) -> Result<(), BrokerError> {
-        if self.next.is_some() || self.decode_next(decoder) || self.was_read || now < self.retry_at {
+        if self.next.is_some() || self.decode_next(decoder) || self.was_read {
+            return Ok(());
+        }
+        if !self.backoff.is_over(now) || now < self.recheck_at {
             return Ok(());
         }
         self.was_read = true;
@@ -179,10 +183,12 @@ impl Source {
                 self.read_to = batch.next_offset().unwrap_or(self.read_to);
                 self.batch = Some((batch, 0));
                 (self.waiting_since, self.was_read) = (None, false);
+                self.backoff.succeed();
                 self.decode_next(decoder);
             }
             None if reader.has_reached(self.end)? => {
                 (self.passed, self.waiting_since) = (self.passed.max(self.end), None);
+                self.backoff.succeed();
             }
             None => {}
         }
@@ -192,7 +198,7 @@ impl Source {
     /// Closes the reader after an error. It is opened again after a pause.
     pub fn fail(&mut self, now: u64) {
         self.reader = None;
-        self.retry_at = now + RETRY_MICROS;
+        self.backoff.fail(now);
     }
 
     /// Whether others wait for its next record: it is known to be there, and was not waited for for too long.
@@ -226,7 +232,7 @@ impl Source {
                 end = range.end,
                 "the topic ends before an offset that was read already; checking again whether it was recreated"
             );
-            (self.seen_shorter, self.retry_at) = (true, now + RECHECK_MICROS);
+            (self.seen_shorter, self.recheck_at) = (true, now + RECHECK_MICROS);
             return Ok(());
         }
         if self.read_to > range.end {
