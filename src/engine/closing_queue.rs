@@ -56,8 +56,8 @@ impl ClosingQueue {
         }
     }
 
-    /// Takes the series out that wait for a slot before `end`, and appends their indices to `due`. Where the end is that
-    /// of the last time, there is none but those that a replay has still to reach.
+    /// Takes the series out that wait for a slot before `end`, and appends their indices to `due`. Where the end is
+    /// that of the last time, there is none but those that a replay has still to reach.
     pub fn take_before(&mut self, end: i64, due: &mut Vec<u32>) {
         if end == self.end {
             return;

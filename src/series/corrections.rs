@@ -14,6 +14,10 @@ pub(super) struct Corrections {
     /// Every slot from here on was a step, up to the newest one.
     oldest: i64,
     due: Vec<DueCorrection>,
+    /// How often the series was reset: by the slots that have closed, and by the steps that were taken. A series may
+    /// return to earlier slots, so that their numbers alone say no order.
+    resets_closed: u32,
+    resets_stepped: u32,
 }
 
 /// A correction that the next step after the slot `after` shows.
@@ -22,6 +26,8 @@ struct DueCorrection {
     slot: i64,
     value: f64,
     after: i64,
+    /// How often the series was reset before.
+    resets: u32,
 }
 
 /// A step whose value has changed.
@@ -42,6 +48,7 @@ impl Corrections {
             // Steps before the reset may still wait for what is due.
             self.closed.clear();
             self.oldest = slot.slot;
+            self.resets_closed = self.resets_closed.saturating_add(1);
         }
         self.closed.push_back(slot.clone());
         while self.closed.front().is_some_and(|first| first.slot <= slot.slot.saturating_sub(i64::from(count))) {
@@ -51,7 +58,7 @@ impl Corrections {
 
     /// No slot before this one can be corrected.
     pub fn from(oldest: i64) -> Self {
-        Self { closed: VecDeque::new(), oldest, due: Vec::new() }
+        Self { closed: VecDeque::new(), oldest, due: Vec::new(), resets_closed: 0, resets_stepped: 0 }
     }
 
     /// Adds a late reading to its slot, if that is among the newest `count` up to `closed_to`.
@@ -66,17 +73,19 @@ impl Corrections {
             None => self.closed.insert(at, reading.clone()),
         }
         let value = self.closed[at].result(aggregation);
-        match self.due.iter_mut().find(|due| (due.slot, due.after) == (slot, closed_to)) {
+        let resets = self.resets_closed;
+        match self.due.iter_mut().find(|due| (due.slot, due.after, due.resets) == (slot, closed_to, resets)) {
             Some(due) => due.value = value,
-            None => self.due.push(DueCorrection { slot, value, after: closed_to }),
+            None => self.due.push(DueCorrection { slot, value, after: closed_to, resets }),
         }
         true
     }
 
     /// Removes and visits the corrections that a step at `slot` shows: slot and value.
     pub fn take_due(&mut self, slot: i64, mut visit: impl FnMut(i64, f64)) {
+        let resets = self.resets_stepped;
         self.due.retain(|due| {
-            let is_due = due.after < slot;
+            let is_due = due.resets == resets && due.after < slot;
             if is_due {
                 visit(due.slot, due.value);
             }
@@ -85,7 +94,13 @@ impl Corrections {
     }
 
     pub fn has_due(&self, slot: i64) -> bool {
-        self.due.iter().any(|due| due.after < slot)
+        self.due.iter().any(|due| due.resets == self.resets_stepped && due.after < slot)
+    }
+
+    /// A step has reset the series. What was due before is not shown any more.
+    pub fn reset(&mut self) {
+        self.resets_stepped = self.resets_stepped.saturating_add(1);
+        self.due.retain(|due| due.resets >= self.resets_stepped);
     }
 
     /// Whether the slots are in order, and all values valid; a snapshot comes from outside.

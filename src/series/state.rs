@@ -133,6 +133,9 @@ impl SeriesState {
     /// describe.
     pub fn update(&mut self, spec: &SeriesSpec, slot: &ClosedSlot) {
         if slot.reset {
+            if let Some(corrections) = self.slots.corrections_mut() {
+                corrections.reset();
+            }
             self.values.context.clear();
             self.values.steps = 0;
             if let Some(covariates) = &mut self.past_covariates {

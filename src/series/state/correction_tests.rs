@@ -83,23 +83,28 @@ fn the_newest_value_is_corrected_too_and_a_reset_forgets_what_was_before() {
 
 #[test]
 fn corrections_are_shown_at_the_same_step_however_late_steps_are_taken() {
-    let readings = [(0, 1.0), (10, 2.0), (20, 3.0), (9, 5.0), (30, 4.0), (21, 7.0), (11, 2.5), (40, 5.0), (35, 0.0)];
-    let run = |every: usize| {
-        let mut fixture = Fixture::new(Aggregation::Last);
-        let mut shown = Vec::new();
-        for (number, (second, value)) in readings.into_iter().chain([(50, 6.0), (60, 7.0)]).enumerate() {
-            fixture.observe(second, value);
-            if number % every == 0 {
-                shown.extend(fixture.step());
+    let plain = vec![(0, 1.0), (10, 2.0), (20, 3.0), (9, 5.0), (30, 4.0), (21, 7.0), (11, 2.5), (40, 5.0), (35, 0.0)];
+    // The first two readings have a wrong time, from which the series returns.
+    let wrong = vec![(10_000, 1.0), (10_010, 1.0), (0, 1.0), (10, 2.0), (20, 3.0), (30, 4.0), (40, 5.0), (25, 7.0)];
+    for (readings, corrected) in [(plain, 4), (wrong, 1)] {
+        let run = |every: usize| {
+            let mut fixture = Fixture::new(Aggregation::Last);
+            fixture.spec.max_ahead = 60 * SECOND;
+            let mut shown = Vec::new();
+            for (number, (second, value)) in readings.iter().copied().chain([(50, 6.0), (60, 7.0)]).enumerate() {
+                fixture.observe(second, value);
+                if number % every == 0 {
+                    shown.extend(fixture.step());
+                }
             }
+            shown.extend(fixture.step());
+            (shown, fixture.state)
+        };
+        let (shown, state) = run(1);
+        assert_eq!(shown.iter().flatten().count(), corrected, "{shown:?}");
+        for every in 2..12 {
+            assert_eq!(run(every), (shown.clone(), state.clone()), "every {every}");
         }
-        shown.extend(fixture.step());
-        (shown, fixture.state)
-    };
-    let (shown, state) = run(1);
-    assert_eq!(shown.iter().flatten().count(), 4, "{shown:?}");
-    for every in 2..12 {
-        assert_eq!(run(every), (shown.clone(), state.clone()), "every {every}");
     }
 }
 
