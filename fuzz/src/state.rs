@@ -2,6 +2,7 @@
 
 use foretide::{
     snapshot::{CovariateWatermark, TaskProgress, WeightsActivation},
+    time::PartitionClock,
     wire::{Envelope, StateKey, StateKind, TaskCheckpoint, TopicFingerprint},
 };
 
@@ -18,6 +19,8 @@ pub fn samples() -> Vec<Vec<u8>> {
         series: "plant/1 100%\n°".into(),
     };
     let task = StateKey::Task { stream: "a/b".into(), topic: "t".into(), partition: 0 };
+    let mut clock = PartitionClock::default();
+    [(1, 5_000), (2, 5_010), (3, 9_999_999)].map(|(series, time)| clock.observe(series, time, 100));
     let checkpoint = TaskCheckpoint {
         progress: TaskProgress {
             replay_from: 5,
@@ -26,6 +29,7 @@ pub fn samples() -> Vec<Vec<u8>> {
             activations: [(0, 0), (900, 1)].map(|(position, version)| WeightsActivation { position, version }).into(),
             watermarks: vec![CovariateWatermark { position: 5, oldest: 0, next: 7, digest: u64::MAX }],
             emit_from: 3,
+            clock,
         },
         fingerprint: u64::MAX,
         topic_fingerprint: Some(TopicFingerprint { offset: 899, timestamp: -5 }),
