@@ -17,31 +17,21 @@ pub(super) type Origin = (usize, i64);
 pub(super) struct OriginForecasts<'a> {
     inner: &'a mut dyn Observer,
     spec: &'a ForecastSpec,
-    table: &'a Table,
     indices: HashMap<&'a str, usize>,
     wanted: HashSet<Origin>,
     found: HashMap<Origin, Vec<f64>>,
-    /// Position of the first reading that the serving weights were not trained on.
-    trained_until: i64,
 }
 
 impl<'a> OriginForecasts<'a> {
     /// Keeps the forecasts from the origins `wanted`.
     pub fn new(spec: &'a ForecastSpec, table: &'a Table, wanted: HashSet<Origin>, inner: &'a mut dyn Observer) -> Self {
         let indices = table.series.iter().zip(0..).map(|(name, index)| (name.as_str(), index)).collect();
-        Self { inner, spec, table, indices, wanted, found: HashMap::new(), trained_until: 0 }
+        Self { inner, spec, indices, wanted, found: HashMap::new() }
     }
 
     /// The quantiles by origin, `[output][level]`. Origins from which nothing was forecast are missing.
     pub fn into_found(self) -> HashMap<Origin, Vec<f64>> {
         self.found
-    }
-
-    /// The position of the newest reading up to the start of `slot` of any series.
-    fn position_of(&self, slot: i64) -> i64 {
-        let known =
-            self.table.readings.partition_point(|reading| reading.time.0.div_euclid(self.table.interval) <= slot);
-        known.checked_sub(1).map_or(-1, |newest| i64::from(self.table.readings[newest].position))
     }
 }
 
@@ -59,10 +49,7 @@ impl Observer for OriginForecasts<'_> {
         for row in &transaction.forecasts {
             let Some(&series) = self.indices.get(engine.key(row.task, row.series)) else { continue };
             let origin = (series, row.slot);
-            // An empty slot is forecast from only once a later reading closes it. If weights were promoted in
-            // between, they may have been trained on other series' readings after the origin.
-            let is_late = row.absent && self.position_of(row.slot) + 1 < self.trained_until;
-            if self.wanted.contains(&origin) && !is_late {
+            if !row.absent && self.wanted.contains(&origin) {
                 let quantiles = &transaction.quantiles[row.quantile..row.quantile + numbers];
                 self.found.insert(origin, quantiles.to_vec());
             }
@@ -75,10 +62,6 @@ impl Observer for OriginForecasts<'_> {
     }
 
     fn on_training_end(&mut self, round: &TrainingRound) {
-        if round.weights.is_some() {
-            let first = self.table.readings.get(self.table.first_reading_of_row(round.row));
-            self.trained_until = first.map_or(i64::MAX, |reading| i64::from(reading.position));
-        }
         self.inner.on_training_end(round);
     }
 }

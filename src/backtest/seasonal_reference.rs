@@ -26,7 +26,7 @@ pub(super) fn seasonal_reference(
     origin: i64,
     horizon: usize,
     season: usize,
-    levels: &[f32],
+    levels: &[f64],
 ) -> Option<SeasonalReference> {
     let known = values.until(origin);
     let (first, last) = (known.first()?, known.last()?);
@@ -62,7 +62,7 @@ fn naive_error(known: &[SlotValue], season: i64) -> Option<f64> {
 }
 
 /// Quantiles of the newest differences over `lag` slots; 0 where there are none.
-fn residual_quantiles(known: &[SlotValue], lag: i64, levels: &[f32]) -> Vec<f64> {
+fn residual_quantiles(known: &[SlotValue], lag: i64, levels: &[f64]) -> Vec<f64> {
     // More values than residuals are looked at: of the oldest values of this part the values before are not in it.
     let first = known.last().map_or(0, |last| {
         let span = i64::try_from(RESIDUALS).unwrap_or(i64::MAX).saturating_add(lag);
@@ -70,7 +70,7 @@ fn residual_quantiles(known: &[SlotValue], lag: i64, levels: &[f32]) -> Vec<f64>
     });
     let mut sorted: Vec<f64> = differences(&known[first..], lag).collect();
     sorted.sort_unstable_by(f64::total_cmp);
-    levels.iter().map(|level| quantile(&sorted, f64::from(*level))).collect()
+    levels.iter().map(|level| quantile(&sorted, *level)).collect()
 }
 
 /// The quantile of ascending numbers at a level, interpolated between neighbours (type 7); 0 of none.

@@ -69,6 +69,7 @@ impl WindowReport {
         line["window"] = json!(window.window);
         line["origin"] = json!(window.origin.saturating_mul(self.interval));
         line["step"] = json!(window.origin);
+        line["forecast_step"] = json!(window.newest);
         line["naive_error"] = json!(window.naive_error);
         line["target"] = json!(window.targets);
         line["absolute_target"] = json!(window.sums[0].magnitudes);
@@ -84,10 +85,9 @@ impl WindowReport {
         let forecasts = self.scored.len();
         // Writing to a string cannot fail.
         let _ = writeln!(out, "{series} series, {windows} windows of {horizon} steps, {forecasts} forecasts, {season}");
-        for (count, what) in [
-            (self.without_values, "not in the file, or without a value"),
-            (self.not_forecast, "without a forecast, after a long gap"),
-        ] {
+        for (count, what) in
+            [(self.without_values, "not in the file, or without a value"), (self.not_forecast, "without a forecast")]
+        {
             if count > 0 {
                 let _ = writeln!(out, "{count} windows {what}");
             }
@@ -204,7 +204,7 @@ impl Row {
     }
 }
 
-/// The shortest decimals of the 32-bit level.
+/// The level as a key of JSON.
 fn level_name(layout: &LevelLayout, index: usize) -> String {
     layout.levels[index].to_string()
 }

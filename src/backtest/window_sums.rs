@@ -1,16 +1,16 @@
 //! Sums of the scores of some windows by one method.
 
 /// Levels over which the weighted quantile loss is averaged, as GIFT-Eval does.
-pub(super) const LOSS_LEVELS: [f32; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
+const LOSS_LEVELS: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
 
 /// The intervals whose width is reported: nominal coverage, and the levels of its bounds.
-const INTERVALS: [(f64, f32, f32); 2] = [(0.8, 0.1, 0.9), (0.9, 0.05, 0.95)];
+const INTERVALS: [(f64, f64, f64); 2] = [(0.8, 0.1, 0.9), (0.9, 0.05, 0.95)];
 
 /// What is scored at each quantile level.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct LevelLayout {
-    /// The levels, ascending.
-    pub levels: Vec<f32>,
+    /// The levels, ascending: the decimals that stand for the 32-bit levels of the forecast.
+    pub levels: Vec<f64>,
     /// Indices of the levels that count for the quantile loss: those of [`LOSS_LEVELS`] that are there.
     pub loss: Vec<usize>,
     /// Nominal coverage and indices of the bounds of each interval that is there.
@@ -19,14 +19,16 @@ pub(super) struct LevelLayout {
 
 impl LevelLayout {
     pub fn new(levels: &[f32]) -> Self {
-        let find = |wanted: f32| levels.iter().position(|level| *level == wanted);
+        let decimals = |level: &f32| level.to_string().parse().unwrap_or(f64::from(*level));
+        let levels: Vec<f64> = levels.iter().map(decimals).collect();
+        let find = |wanted: f64| levels.iter().position(|level| *level == wanted);
         Self {
-            levels: levels.to_vec(),
             loss: LOSS_LEVELS.into_iter().filter_map(find).collect(),
             intervals: INTERVALS
                 .iter()
                 .filter_map(|(nominal, low, high)| Some((*nominal, find(*low)?, find(*high)?)))
                 .collect(),
+            levels,
         }
     }
 }
@@ -81,7 +83,7 @@ impl WindowSums {
             self.scaled_error.1 += 1;
         }
         for (index, (level, quantile)) in layout.levels.iter().zip(quantiles).enumerate() {
-            let (level, error) = (f64::from(*level), target - quantile);
+            let error = target - quantile;
             self.pinball[index] += (level * error).max((level - 1.0) * error);
             self.below[index] += u64::from(target <= *quantile);
         }

@@ -1,7 +1,8 @@
 //! Scores the last windows of each series, as GIFT-Eval does.
 //!
 //! Each series ends with its last value. Its last `windows * horizon` steps are cut into windows; each is forecast once,
-//! from the last step before it. What the engine learns is what it learns in any backtest: every value up to the
+//! from the last step before it. Where that is a gap, the newest forecast before it counts: its last step stands for the
+//! leads beyond its horizon. What the engine learns is what it learns in any backtest: every value up to the
 //! origin, and trainings on the rows before it.
 
 use std::collections::HashSet;
@@ -27,8 +28,10 @@ pub(super) struct Window {
     pub series: usize,
     /// Number of the window, from 0, the oldest one that the arguments ask for.
     pub window: usize,
-    /// Slot of the origin.
+    /// Slot of the origin, the last step before the window.
     pub origin: i64,
+    /// Slot of the newest value up to the origin, from which Foretide's forecast was made.
+    pub newest: i64,
     /// Mean absolute seasonal naive error before the window; `None` if it is unknown or 0.
     pub naive_error: Option<f64>,
     /// Targets, `[lead]`; `None` for a gap.
@@ -48,6 +51,21 @@ pub(super) struct WindowForecast {
     pub quantiles: Vec<f64>,
 }
 
+impl WindowForecast {
+    /// The forecast of a window from quantiles, `[lead][level]`, that were made `gap` steps before its origin.
+    fn shifted(quantiles: &[f64], gap: i64, levels: usize, median: usize) -> Self {
+        let horizon = quantiles.len() / levels.max(1);
+        let gap = usize::try_from(gap).unwrap_or(0).min(horizon);
+        let lead = |place: usize| (place + gap).min(horizon - 1);
+        let quantiles: Vec<f64> = (0..horizon)
+            .flat_map(|place| &quantiles[lead(place) * levels..(lead(place) + 1) * levels])
+            .copied()
+            .collect();
+        let point = quantiles.iter().skip(median).step_by(levels).copied().collect();
+        Self { point, quantiles }
+    }
+}
+
 /// The scores of all windows, by method: Foretide, and the seasonal naive forecast.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WindowReport {
@@ -62,7 +80,7 @@ pub struct WindowReport {
     pub(super) series: Vec<String>,
     /// The scored windows, by series and then in order.
     pub(super) scored: Vec<Window>,
-    /// Windows with targets that the engine did not forecast: after a gap as long as it forgets a series for.
+    /// Windows from whose newest value the engine made no forecast.
     pub(super) not_forecast: usize,
     /// Windows that lie before a series' first value, or hold no value.
     pub(super) without_values: usize,
@@ -96,7 +114,7 @@ pub fn score_windows(
             horizon + 1
         )));
     }
-    let wanted: HashSet<Origin> = places.iter().map(|place| (place.series, place.origin)).collect();
+    let wanted: HashSet<Origin> = places.iter().map(|place| (place.series, place.newest)).collect();
     let mut collector = OriginForecasts::new(forecast, table, wanted, observer);
     let counts = run(spec, table, &mut collector)?.counts;
     let found = collector.into_found();
@@ -104,20 +122,20 @@ pub fn score_windows(
     let season = if forecast.season >= 2 { forecast.season } else { 1 };
     let (mut scored, mut not_forecast) = (Vec::new(), 0);
     for place in &places {
-        let Some(quantiles) = found.get(&(place.series, place.origin)) else {
+        let Some(quantiles) = found.get(&(place.series, place.newest)) else {
             not_forecast += 1;
             continue;
         };
         let values = &values[place.series];
-        let reference = seasonal_reference(values, place.origin, horizon, season, &forecast.levels);
+        let reference = seasonal_reference(values, place.origin, horizon, season, &layout.levels);
         let Some(SeasonalReference { point, quantiles: of_reference, error }) = reference else { continue };
-        let median = quantiles.iter().skip(forecast.median()).step_by(forecast.levels.len()).copied().collect();
-        let ours = WindowForecast { point: median, quantiles: quantiles.clone() };
+        let ours =
+            WindowForecast::shifted(quantiles, place.origin - place.newest, forecast.levels.len(), forecast.median());
         let forecasts = [ours, WindowForecast { point, quantiles: of_reference }];
         let targets = values.after(place.origin, horizon);
         let sums = forecasts.each_ref().map(|forecast| sums_of(&layout, &targets, forecast, error));
-        let &WindowPlace { series, window, origin } = place;
-        scored.push(Window { series, window, origin, naive_error: error, targets, forecasts, sums });
+        let &WindowPlace { series, window, origin, newest } = place;
+        scored.push(Window { series, window, origin, newest, naive_error: error, targets, forecasts, sums });
     }
     Ok(WindowReport {
         windows,
@@ -138,6 +156,7 @@ struct WindowPlace {
     series: usize,
     window: usize,
     origin: i64,
+    newest: i64,
 }
 
 /// The windows that begin after a series' first value and hold a value.
@@ -152,9 +171,9 @@ fn all_windows(values: &[SlotValues], windows: usize, horizon: usize) -> Vec<Win
         fitting.reverse();
         for count in fitting {
             let (window, origin) = (windows - count, last.slot - back(count));
-            if values.after(origin, horizon).iter().any(Option::is_some) {
-                places.push(WindowPlace { series, window, origin });
-            }
+            let newest =
+                values.until(origin).last().filter(|_| values.after(origin, horizon).iter().any(Option::is_some));
+            places.extend(newest.map(|newest| WindowPlace { series, window, origin, newest: newest.slot }));
         }
     }
     places
