@@ -66,8 +66,8 @@ impl ColdStartReport {
             end_line(&mut out);
         }
         out.push_str(
-            "\nMean absolute errors in units of each series' deviation. Ratio: to the better naive forecast. Loss: mean\n\
-             over the levels 0.1 to 0.9 of twice the pinball loss, which for a forecast without spread is the MAE.\n",
+            "\nMean absolute errors in units of each series' deviation. Ratio: to the better naive forecast. Loss:\n\
+             mean over the levels 0.1 to 0.9 of twice the pinball loss; of a forecast without spread, the MAE.\n",
         );
         out
     }

@@ -16,8 +16,8 @@ pub(super) struct SeasonalReference {
     pub error: Option<f64>,
 }
 
-/// The seasonal naive forecast of `horizon` steps after slot `origin`: the value as many whole seasons before the target
-/// as the lead needs, or as many more as it takes to find one; the last value if there is none or no season
+/// The seasonal naive forecast of `horizon` steps after slot `origin`: the value as many whole seasons before the
+/// target as the lead needs, or as many more as it takes to find one; the last value if there is none or no season
 /// (`season` is 1). Its quantiles add those of the differences between values as many seasons from each other.
 ///
 /// `None` before the first value.

@@ -1,8 +1,8 @@
 //! Scores the last windows of each series, as GIFT-Eval does.
 //!
-//! Each series ends with its last value. Its last `windows * horizon` steps are cut into windows; each is forecast once,
-//! from the last step before it. Where that is a gap, the newest forecast before it counts: its last step stands for the
-//! leads beyond its horizon. What the engine learns is what it learns in any backtest: every value up to the
+//! Each series ends with its last value. Its last `windows * horizon` steps are cut into windows; each is forecast
+//! once, from the last step before it. Where that is a gap, the newest forecast before it counts: its last step stands
+//! for the leads beyond its horizon. What the engine learns is what it learns in any backtest: every value up to the
 //! origin, and trainings on the rows before it.
 
 use std::collections::HashSet;
@@ -17,8 +17,8 @@ use super::slot_values::SlotValues;
 use super::table::Table;
 use super::window_sums::{LevelLayout, TargetForecast, WindowSums};
 
-/// Quantile levels of windows and cold starts by default: those of the weighted quantile loss, and the bounds of the 90 %
-/// interval.
+/// Quantile levels of windows and cold starts by default: those of the weighted quantile loss, and the bounds of the
+/// 90 % interval.
 pub const WINDOW_LEVELS: [f32; 11] = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95];
 
 /// One window with its forecasts.
