@@ -96,7 +96,7 @@ def read(folder, name):
     tables = []
     for part in spec.get("files", [name]):
         with gzip.open(f"{folder}/{part}.csv.gz", "rt", encoding="latin1") as text:
-            tables.append(pd.read_csv(text, low_memory=False))
+            tables.append(pd.read_csv(text, low_memory=False, float_precision="round_trip"))
     table = pd.concat(tables, ignore_index=True)
     stamp = spec.get("time", "date")
     if stamp is None:
