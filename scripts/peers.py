@@ -1,4 +1,4 @@
-"""What scripts/compare-peers runs: one protocol for Foretide, statsforecast and River.
+"""What scripts/compare-peers --prequential runs: one protocol for Foretide, statsforecast and River.
 
 A file is laid on its grid as Foretide does: of doubled stamps the first counts, what is missing is a gap. (Of asd, a server's
 test part follows its training part.) At most --series series are taken, spread evenly over the columns, and everyone sees
@@ -430,7 +430,7 @@ def table(name, compared):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="scripts/compare-peers", description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(prog="scripts/compare-peers --prequential", description=__doc__.split("\n\n")[0])
     parser.add_argument("--foretide", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--folder", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--data", nargs="+", choices=SETS, default=list(SETS), metavar="NAME", help=", ".join(SETS))

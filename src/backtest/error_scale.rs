@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
+use super::slot_values::{SlotValues, differences};
 use super::table::Table;
-use crate::time::Grid;
 
 /// Centre and scale of a series' errors.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,22 +69,11 @@ pub(super) fn error_scales(
         }
     }
     let lag = i64::try_from(if season >= 2 { season } else { 1 }).unwrap_or(i64::MAX);
-    let grid = Grid::Regular { interval: table.interval };
-    let mut slots: Vec<Vec<(i64, f64)>> = vec![Vec::new(); scales.len()];
-    for reading in table.readings_in(&naive_rows) {
-        let (slots, slot) = (&mut slots[reading.series as usize], grid.slot(reading.time));
-        // Skips late and duplicate readings.
-        if slots.last().is_none_or(|(last, _)| *last < slot) {
-            slots.push((slot, reading.value));
-        }
-    }
-    for (scale, slots) in scales.iter_mut().zip(slots) {
-        let error = |&(slot, value): &(i64, f64)| {
-            let index = slots.binary_search_by_key(&(slot - lag), |(slot, _)| *slot).ok()?;
-            Some((value - slots[index].1).abs() / scale.scale)
-        };
-        let (count, sum) =
-            slots.iter().filter_map(error).fold((0_u64, 0.0), |(count, sum), error| (count + 1, sum + error));
+    let values = SlotValues::of_table(table, table.readings_in(&naive_rows));
+    for (scale, values) in scales.iter_mut().zip(values) {
+        let error = |difference: f64| difference.abs() / scale.scale;
+        let errors = differences(values.as_slice(), lag).map(error);
+        let (count, sum) = errors.fold((0_u64, 0.0), |(count, sum), error| (count + 1, sum + error));
         scale.naive_mae = (count > 0).then(|| sum / count as f64);
     }
     scales

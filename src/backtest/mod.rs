@@ -4,6 +4,9 @@
 //! feeds the table row by row, scores each forecast when its target arrives, and trains at fixed rows on earlier rows.
 //! A [`Report`] holds the errors; [`plot`] draws them.
 //!
+//! [`score_windows`] scores the last windows of each series, as GIFT-Eval does, and [`score_cold_start`] the first
+//! forecasts of each series.
+//!
 //! [`compare`] runs the whole engine and its parts. [`impute`] hides values and scores how well an imputer fills the
 //! gaps. [`M4`] runs the M4 competition, and [`nab_score`] the Numenta Anomaly Benchmark.
 //!
@@ -12,6 +15,8 @@
 //! engine.
 
 mod brier;
+mod cold_start;
+mod cold_start_report;
 mod comparison;
 mod error;
 mod error_scale;
@@ -22,17 +27,24 @@ mod method;
 mod nab;
 mod naive2;
 mod observer;
+mod origin_forecasts;
 pub mod plot;
 mod plot_series;
 mod report;
 mod report_format;
 mod run;
 mod scorer;
+mod seasonal_reference;
+mod slot_values;
 mod table;
 mod timestamps;
 mod training;
+mod window_report;
+mod window_sums;
+mod windows;
 
 pub use brier::BrierScores;
+pub use cold_start::{ColdStartReport, OBSERVATIONS_SEEN, score_cold_start};
 pub use comparison::{Comparison, compare};
 pub use error::{BacktestError, DataError};
 pub use imputation::{ImputationReport, ImputationSpec, impute};
@@ -46,3 +58,4 @@ pub use report::{HorizonTarget, ReadingCounts, Report};
 pub use run::{BacktestSpec, run};
 pub use table::{Reading, Table};
 pub use training::{RefreshPlan, TrainingPlan, TrainingRound, default_training_rows, training_sequences};
+pub use windows::{WINDOW_LEVELS, WindowReport, score_windows};

@@ -7,6 +7,7 @@ mod m4;
 mod nab;
 mod plan;
 mod progress;
+mod windows;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn forecast(arguments: &Arguments, file: &std::path::Path) -> Result<(), Failure> {
     let clock = SystemClock::new();
     let table = backtest::read_file(file, &arguments.reading.read_spec(arguments.forecast.interval))?;
+    if arguments.windows.windows.is_some() || arguments.windows.cold_start {
+        return windows::run(arguments, &table, &clock);
+    }
     let first = arguments.scale_rows.as_ref().map_or(table.rows / 5, |rows| rows.end);
     let score_rows = arguments.score_rows.clone().unwrap_or(first..table.rows);
     if arguments.impute.impute {
@@ -60,7 +64,7 @@ fn forecast(arguments: &Arguments, file: &std::path::Path) -> Result<(), Failure
     let report = backtest::run(&spec, &table, &mut progress)?;
     let microseconds = progress.microseconds_per_forecast();
     progress.close(arguments.emit.as_ref())?;
-    report_counts(&report, &table);
+    report_counts(report.counts, &table);
     let seconds = clock.monotonic_micros() as f64 / 1e6;
     if let (Some(file), Some(series)) = (&arguments.plot, &report.plot_series) {
         plot::draw_fan_chart(file, series, &report).map_err(|error| Failure(CANNOT_WRITE, error.to_string()))?;

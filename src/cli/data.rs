@@ -76,8 +76,9 @@ pub(super) struct ForecastArguments {
     /// Steps in a season, 0 for none; auto: one day if it has 4 to 1440 steps, one week if a step is a day
     #[arg(long, value_name = "STEPS|auto", default_value = "auto", value_parser = season)]
     season: SeasonChoice,
-    /// Quantile levels, ascending, with 0.5
-    #[arg(long, value_name = "LEVEL,…", value_delimiter = ',', default_values_t = Stream::default().quantiles)]
+    /// Quantile levels, ascending, with 0.5 [default: those of the daemon; with --windows and --cold-start
+    /// 0.05,0.1,0.2 to 0.9,0.95]
+    #[arg(long, value_name = "LEVEL,…", value_delimiter = ',')]
     quantiles: Vec<f64>,
     /// Holidays in --time-zone, such as 2014-12-25: days that do not behave like their weekday
     #[arg(long, value_name = "DATE,…", value_delimiter = ',', value_parser = date)]
@@ -138,9 +139,22 @@ impl ForecastArguments {
         Self { season: SeasonChoice::Steps(steps), ..self.clone() }
     }
 
+    /// The same arguments with `levels` as the quantile levels, unless levels are given.
+    pub(super) fn with_default_levels(&self, levels: &[f32]) -> Self {
+        // The shortest decimals of a 32-bit level are the level that an argument would name.
+        let named = |level: &f32| level.to_string().parse().unwrap_or(f64::from(*level));
+        let quantiles = if self.quantiles.is_empty() { levels.iter().map(named).collect() } else { self.quantiles() };
+        Self { quantiles, ..self.clone() }
+    }
+
+    /// The quantile levels: those given, or those of the daemon.
+    fn quantiles(&self) -> Vec<f64> {
+        if self.quantiles.is_empty() { Stream::default().quantiles } else { self.quantiles.clone() }
+    }
+
     /// The quantile levels.
     pub(super) fn levels(&self) -> Vec<f32> {
-        self.quantiles.iter().map(|level| *level as f32).collect()
+        self.quantiles().iter().map(|level| *level as f32).collect()
     }
 
     /// The stream of `table`. Settings that have no argument have the daemon's defaults.
@@ -176,7 +190,7 @@ impl ForecastArguments {
             max_ahead: settings::Limit::None,
             season,
             horizon: self.horizon,
-            quantiles: self.quantiles.clone(),
+            quantiles: self.quantiles(),
             holidays: self.holidays.clone(),
             year_phase: self.year_phase,
             past_covariates: table.past_covariates.clone(),

@@ -92,6 +92,8 @@ pub struct Arguments {
     pub(super) training: TrainingArguments,
 
     #[command(flatten)]
+    pub(super) windows: WindowArguments,
+    #[command(flatten)]
     pub(super) impute: ImputeArguments,
     #[command(flatten)]
     pub(super) m4: M4Arguments,
@@ -140,6 +142,30 @@ pub struct Arguments {
     /// The partition in emitted records
     #[arg(long, value_name = "NUMBER", default_value_t = 0, help_heading = "Report")]
     pub(super) partition: i32,
+}
+
+/// Arguments of the evaluations of single forecasts.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Windows")]
+pub(super) struct WindowArguments {
+    /// Score the last N windows of --horizon steps of each series, each forecast once from the last step before it, as
+    /// GIFT-Eval does: MASE, weighted quantile loss, coverage and width, beside the seasonal naive forecast's
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = count,
+        conflicts_with_all = [
+            "report", "scale_rows", "score_rows", "compare", "plot", "impute", "m4", "nab", "cold_start"
+        ]
+    )]
+    pub(super) windows: Option<usize>,
+    /// Write each window with its targets, forecasts and scores, one JSON object per line
+    #[arg(long, value_name = "FILE", requires = "windows")]
+    pub(super) emit_windows: Option<PathBuf>,
+    /// Score one forecast of each series after 1, 4, 16, 64, 256 and 1024 observations, against both naive forecasts.
+    /// The network is trained before the rows of --train-at only
+    #[arg(long, conflicts_with_all = ["report", "compare", "plot", "impute", "m4", "nab"])]
+    pub(super) cold_start: bool,
 }
 
 /// Arguments of the imputation benchmark.
@@ -215,6 +241,11 @@ fn rows(text: &str) -> Result<Range<usize>, String> {
     range(text).filter(|(start, end)| start < end).map(|(start, end)| start..end).ok_or_else(invalid)
 }
 
+fn count(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| *count >= 1);
+    count.ok_or_else(|| format!("{text:?} is not a number of windows; expected 1 or more"))
+}
+
 fn gaps(text: &str) -> Result<Gaps, String> {
     let invalid =
         || format!("{text:?} is not a range of gap lengths; expected A..B with 1 <= A <= B <= {}", Gaps::LONGEST);
@@ -229,7 +260,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_of_rows_and_gap_lengths_are_parsed() {
+    fn ranges_of_rows_gap_lengths_and_counts_are_parsed() {
+        assert_eq!(count("20"), Ok(20));
+        assert!(["", "0", "-1", "2.5", "all"].into_iter().all(|wrong| count(wrong).is_err()));
         assert_eq!(rows("0..2880"), Ok(0..2880));
         for wrong in ["", "5", "5..5", "a..b", "-1..3", "3..1"] {
             assert!(rows(wrong).is_err(), "{wrong}");

@@ -9,7 +9,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
-    backtest::{Observer, Report, Table, TimedObserver, TrainingRound},
+    backtest::{Observer, ReadingCounts, Table, TimedObserver, TrainingRound},
     cli::failure::{CANNOT_WRITE, Failure},
     daemon::forecasts::ForecastWriter,
     engine::{Engine, Transaction},
@@ -72,7 +72,8 @@ impl BacktestProgress {
     }
 }
 
-fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+/// The failure to write a file.
+pub(super) fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure(CANNOT_WRITE, format!("cannot write {}: {error}", path.display()))
 }
 
@@ -123,8 +124,7 @@ impl Observer for BacktestProgress {
 }
 
 /// Prints to standard error how many values were missing or refused.
-pub(super) fn report_counts(report: &Report, table: &Table) {
-    let counts = report.counts;
+pub(super) fn report_counts(counts: ReadingCounts, table: &Table) {
     let all = [(table.gaps, "missing"), (counts.duplicate, "refused as duplicate"), (counts.late, "refused as late")];
     let parts: Vec<String> =
         all.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
