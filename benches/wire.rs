@@ -88,6 +88,7 @@ fn encode(criterion: &mut Criterion) {
         step: 472_222,
         times: Some(&times),
         value: 20.125,
+        absent: false,
         point: &point,
         levels: &levels,
         quantiles: &quantiles,

@@ -20,7 +20,9 @@ pub fn samples() -> Vec<Vec<u8>> {
     };
     let task = StateKey::Task { stream: "a/b".into(), topic: "t".into(), partition: 0 };
     let mut clock = PartitionClock::default();
-    [(1, 5_000), (2, 5_010), (3, 9_999_999)].map(|(series, time)| clock.observe(series, time, 100));
+    for (series, time) in [(1, 5_000), (2, 5_010), (3, 9_999_999)] {
+        clock.observe(series, time, 100);
+    }
     let checkpoint = TaskCheckpoint {
         progress: TaskProgress {
             replay_from: 5,

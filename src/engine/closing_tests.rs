@@ -28,6 +28,12 @@ impl Fixture {
         self.observe_at(series, minute, minute)
     }
 
+    fn observe_all(&mut self, series: &[&str], minute: i64) {
+        series.iter().for_each(|series| {
+            self.observe(series, minute);
+        });
+    }
+
     fn observe_at(&mut self, series: &str, minute: i64, timestamp: i64) -> Acceptance {
         let (time, timestamp) = (EventTime(minute * MINUTE), Some(timestamp * MINUTE));
         let observation = Observation {
@@ -65,11 +71,11 @@ fn slots(rows: &[ForecastRow]) -> Vec<(i64, f64, bool)> {
 fn a_silent_series_goes_on_until_its_longest_gap() {
     let mut fixture = Fixture::new(Absence::Gap);
     for minute in 0..3 {
-        ["a", "b", "silent"].map(|series| fixture.observe(series, minute));
+        fixture.observe_all(&["a", "b", "silent"], minute);
     }
     assert_eq!(slots(&fixture.commit("silent")), [(0, 0.0, false), (1, 1.0, false)]);
     for minute in 3..20 {
-        ["a", "b"].map(|series| fixture.observe(series, minute));
+        fixture.observe_all(&["a", "b"], minute);
     }
     let expected = [(2, 2.0, false), (3, 2.0, true), (4, 2.0, true), (5, 2.0, true), (6, 2.0, true), (7, 2.0, true)];
     let rows = fixture.commit("silent");
@@ -78,16 +84,16 @@ fn a_silent_series_goes_on_until_its_longest_gap() {
     assert_eq!(fixture.observe("silent", 7), Acceptance::Late { by: MINUTE });
     assert_eq!(fixture.observe("silent", 19), Acceptance::Accepted);
     assert_eq!(slots(&fixture.commit("silent")), [], "the gap was too long: nothing more is stepped through");
-    ["a", "b"].map(|series| fixture.observe(series, 20));
+    fixture.observe_all(&["a", "b"], 20);
     assert_eq!(slots(&fixture.commit("silent")), [(19, 19.0, false)]);
 }
 
 #[test]
 fn an_absent_value_is_zero_where_the_stream_says_so() {
     let mut fixture = Fixture::new(Absence::Zero);
-    ["a", "b", "silent"].map(|series| fixture.observe(series, 7));
+    fixture.observe_all(&["a", "b", "silent"], 7);
     for minute in 8..11 {
-        ["a", "b"].map(|series| fixture.observe(series, minute));
+        fixture.observe_all(&["a", "b"], minute);
     }
     assert_eq!(slots(&fixture.commit("silent")), [(7, 7.0, false), (8, 0.0, false), (9, 0.0, false)]);
 }
@@ -96,11 +102,11 @@ fn an_absent_value_is_zero_where_the_stream_says_so() {
 fn an_absent_heartbeat_is_an_anomaly() {
     let mut fixture = Fixture::new(Absence::Anomaly);
     for minute in 0..1_200 {
-        ["a", "b", "silent"].map(|series| fixture.observe(series, minute));
+        fixture.observe_all(&["a", "b", "silent"], minute);
     }
     fixture.commit("silent");
     for minute in 1_200..1_203 {
-        ["a", "b"].map(|series| fixture.observe(series, minute));
+        fixture.observe_all(&["a", "b"], minute);
     }
     let rows = fixture.commit("silent");
     assert_eq!(slots(&rows)[1..], [(1_200, 1_199.0, true), (1_201, 1_199.0, true)]);
@@ -113,7 +119,7 @@ fn an_absent_heartbeat_is_an_anomaly() {
 fn a_wrong_clock_closes_nothing_and_a_rollback_closes_again() {
     let mut fixture = Fixture::new(Absence::Gap);
     for minute in 0..3 {
-        ["a", "b", "silent"].map(|series| fixture.observe(series, minute));
+        fixture.observe_all(&["a", "b", "silent"], minute);
         fixture.observe("wild", 9_000);
     }
     fixture.commit("silent");
@@ -121,7 +127,7 @@ fn a_wrong_clock_closes_nothing_and_a_rollback_closes_again() {
     let mut closed = Vec::new();
     for _ in 0..2 {
         fixture.offset = before;
-        ["a", "b"].map(|series| fixture.observe(series, 4));
+        fixture.observe_all(&["a", "b"], 4);
         let transaction = fixture.engine.finish(0.0);
         let rows: Vec<_> = transaction
             .forecasts
@@ -141,7 +147,7 @@ fn a_wrong_clock_closes_nothing_and_a_rollback_closes_again() {
 fn a_series_that_lags_behind_its_partition_is_late() {
     let mut fixture = Fixture::new(Absence::Gap);
     for minute in 10..20 {
-        ["a", "b"].map(|series| fixture.observe(series, minute));
+        fixture.observe_all(&["a", "b"], minute);
     }
     assert_eq!(fixture.observe("lagging", 15), Acceptance::Accepted, "it begins there");
     assert_eq!(fixture.observe("lagging", 16), Acceptance::Late { by: 3 * MINUTE });

@@ -96,8 +96,9 @@ mod tests {
         let checkpoint = TaskCheckpoint { series: Some(1_000), ..first };
         assert_eq!(TaskCheckpoint::from_bytes(&checkpoint.to_bytes().unwrap()).unwrap(), checkpoint);
         let mut checkpoint = checkpoint;
-        [(1, 5_000), (2, 5_010), (3, 9_999_999)]
-            .map(|(series, time)| checkpoint.progress.clock.observe(series, time, 100));
+        for (series, time) in [(1, 5_000), (2, 5_010), (3, 9_999_999)] {
+            checkpoint.progress.clock.observe(series, time, 100);
+        }
         let mut bytes = checkpoint.to_bytes().unwrap();
         assert_eq!(TaskCheckpoint::from_bytes(&bytes).unwrap(), checkpoint);
         bytes.push(0);
