@@ -74,7 +74,8 @@ impl ObservationScan<'_> {
                     };
                     if spec.close_by == CloseBy::Partition && std::mem::take(&mut is_first) {
                         let time = time.no_later_than(timestamp);
-                        clock.observe(fnv_1a(series.bytes()), time.0, spec.clock_tolerance());
+                        let key = spec.extra.future_covariates.record_key(series);
+                        clock.observe(fnv_1a(key.bytes()), time.0, spec.clock_tolerance());
                     }
                     let partition_time = clock.time().map(EventTime);
                     let reading = Reading { time, timestamp, value, partition_time, past_covariates: covariates };

@@ -121,12 +121,13 @@ impl Task {
     }
 
     /// Moves the event time of the task on, and the clock of the partition, where slots close by it.
-    /// The series of one record are one clock.
+    /// The series of one record are one clock, also where they are copied one by one.
     pub fn observe_time(&mut self, spec: &SeriesSpec, offset: i64, series: &str, time: EventTime) {
         self.event_time = self.event_time.max(time.0);
         if spec.close_by == CloseBy::Partition && self.clock_offset != offset {
             self.clock_offset = offset;
-            self.clock.observe(fnv_1a(series.bytes()), time.0, spec.clock_tolerance());
+            let key = spec.extra.future_covariates.record_key(series);
+            self.clock.observe(fnv_1a(key.bytes()), time.0, spec.clock_tolerance());
         }
     }
 

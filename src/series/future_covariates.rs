@@ -34,9 +34,11 @@ pub struct FutureCovariateSpec {
 impl FutureCovariateSpec {
     /// The key whose records apply to a series.
     pub fn key_of<'a>(&self, series: &'a str) -> &'a str {
-        if !self.keyed {
-            return "";
-        }
+        if self.keyed { self.record_key(series) } else { "" }
+    }
+
+    /// The key of a series without the name of its value field.
+    pub fn record_key<'a>(&self, series: &'a str) -> &'a str {
         self.suffixes.iter().find_map(|suffix| series.strip_suffix(suffix.as_str())).unwrap_or(series)
     }
 }

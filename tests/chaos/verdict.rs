@@ -8,11 +8,12 @@ use std::{
     time::Duration,
 };
 
+use foretide::broker::{Broker, Partition, stable_end};
 use serde_json::{Value, json};
 
 use crate::{
     fleet::{HIDDEN, HORIZON, SEASON},
-    harness::{client::consume, kafka::Kafka},
+    harness::{client::consume, kafka::Kafka, wait_for},
     schedule::FaultKind,
 };
 
@@ -35,9 +36,26 @@ pub struct Differences {
     pub different: usize,
 }
 
+/// Waits until no transaction is open in a topic. After the last fault, the markers of those that were committed may be
+/// long in coming, and what is behind an open one cannot be read.
+fn wait_until_stable(kafka: &Kafka, topic: &str) {
+    let broker = kafka.broker();
+    let partitions = broker.partitions(topic).unwrap().unwrap_or(0);
+    wait_for("the transactions in the forecasts to end", Duration::from_secs(120), || {
+        std::thread::sleep(Duration::from_millis(500));
+        let is_stable = |number| {
+            let partition = Partition { topic: topic.into(), number };
+            let stable = stable_end(&broker, &partition).ok();
+            stable.is_some() && stable == broker.offsets(&partition).ok().map(|range| range.end)
+        };
+        (0..partitions).all(is_stable).then_some(())
+    });
+}
+
 impl Differences {
     /// Compares the forecasts in `topic`, read with Kafka's consumer, with those of a backtest of `input`.
     pub fn find(kafka: &Kafka, topic: &str, input: &Path) -> Self {
+        wait_until_stable(kafka, topic);
         let mut live = BySeries::new();
         for record in consume(kafka, topic, Duration::from_secs(10)) {
             add(&mut live, record.payload.as_deref().unwrap_or_default());
@@ -62,7 +80,10 @@ impl Differences {
                 }
                 newest = newest.max(*origin);
             }
-            found.lost += right.keys().filter(|origin| !seen.contains_key(origin)).count();
+            for origin in right.keys().filter(|origin| !seen.contains_key(origin)) {
+                println!("lost: {series} at {origin}");
+                found.lost += 1;
+            }
         }
         found
     }

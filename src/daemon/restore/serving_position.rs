@@ -89,8 +89,8 @@ impl ServingPosition {
                 tracing::info!(
                     %topic, partition = number, offset = range.start,
                     "the partition was added to a topic that is read already; it is served from its oldest record. \
-                     Series whose keys have moved here begin anew, and their last open slot in the old partition is \
-                     not forecast"
+                     Series whose keys have moved here begin anew; their last open slot in the old partition is \
+                     forecast when they end there (series_ttl). Set repartition = true to keep series together"
                 );
                 Ok(Self::At(range.start))
             }
