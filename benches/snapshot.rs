@@ -43,16 +43,7 @@ impl Bench {
         let time = EventTime(self.step * 60_000);
         for (number, key) in self.keys.iter().enumerate() {
             let value = (self.step as f64 / 4.0).sin() * 10.0 + number as f64;
-            let observation = Observation {
-                offset: self.step,
-                series: key,
-                time,
-                timestamp: None,
-                value,
-                covariates: &[],
-                warm_up: false,
-            };
-            self.engine.accept(self.task, &observation);
+            self.engine.accept(self.task, &Observation::new(self.step, key, time, value));
         }
         self.engine.advance(self.task, self.step + 1);
         let transaction = self.engine.finish(0.0);

@@ -111,10 +111,7 @@ pub fn feed(engine: &mut Engine, task: TaskHandle, minutes: std::ops::Range<i64>
         let value = (minute.rem_euclid(7) * 3 % 5) as f64;
         let all = [value + 1.0, f64::NAN];
         let covariates = &all[..engine.stream(task).series.extra.past_covariates.len()];
-        engine.accept(
-            task,
-            &Observation { offset, series: SERIES, time, timestamp: None, value, covariates, warm_up: false },
-        );
+        engine.accept(task, &Observation { covariates, ..Observation::new(offset, SERIES, time, value) });
     }
     let end = engine.position(task) + minutes.end - minutes.start;
     engine.advance(task, end);

@@ -189,14 +189,10 @@ impl<'a> Run<'a> {
         self.accepted.clear();
         for index in readings.clone() {
             let reading = &self.table.readings[index];
+            let (offset, series) = (i64::from(reading.position), &*self.table.series[reading.series as usize]);
             let observation = Observation {
-                offset: i64::from(reading.position),
-                series: &self.table.series[reading.series as usize],
-                time: reading.time,
-                timestamp: None,
-                value: reading.value,
                 covariates: self.table.past_covariates_of(reading),
-                warm_up: false,
+                ..Observation::new(offset, series, reading.time, reading.value)
             };
             match self.engine.accept(self.task, &observation) {
                 Acceptance::Accepted => {

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use super::plan::StreamPlan;
 use crate::broker::{Broker, BrokerError, Partition, Record, StartPosition, stable_end};
-use crate::nn::fnv_1a;
-use crate::series::{CloseBy, Reading};
-use crate::time::{EventTime, PartitionClock};
+use crate::engine::RecordClock;
+use crate::series::Reading;
 use crate::wire::{Decoded, Decoder, Rejection};
 
 /// The most records of one read.
@@ -61,23 +60,17 @@ impl ObservationScan<'_> {
         }
         let mut reader = self.broker.reader(self.partition, start)?;
         let spec = &self.stream.engine.series;
-        let mut clock = PartitionClock::default();
+        let mut clock = RecordClock::default();
         while !reader.has_reached(end)? {
             keep_on()?;
             let Some(batch) = reader.read(READ_WAIT, READ_RECORDS)? else { continue };
             for record in batch.iter().filter(|record| record.offset < end) {
                 let timestamp = record.timestamp;
-                let mut is_first = true;
                 let mut visit = |decoded: Decoded<'_>| {
                     let Decoded::Observation { series, time, timestamp, value, covariates, .. } = decoded else {
                         return;
                     };
-                    if spec.close_by == CloseBy::Partition && std::mem::take(&mut is_first) {
-                        let time = time.no_later_than(timestamp);
-                        let key = spec.extra.future_covariates.record_key(series);
-                        clock.observe(fnv_1a(key.bytes()), time.0, spec.clock_tolerance());
-                    }
-                    let partition_time = clock.time().map(EventTime);
+                    let partition_time = clock.observe(spec, record.offset, series, time.no_later_than(timestamp));
                     let reading = Reading { time, timestamp, value, partition_time, past_covariates: covariates };
                     visitor.observation(&ScannedObservation { series, reading });
                 };

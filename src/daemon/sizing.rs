@@ -58,10 +58,7 @@ pub fn footprint(settings: &Settings, stream: &Stream) -> Result<Footprint, Spec
         for key in &keys {
             let value = step as f64;
             let covariates = &covariates;
-            engine.accept(
-                task,
-                &Observation { offset: 0, series: key, time, timestamp: None, value, covariates, warm_up: false },
-            );
+            engine.accept(task, &Observation { covariates, ..Observation::new(0, key, time, value) });
         }
         engine.advance(task, i64::try_from(step).unwrap_or(0));
         let output = engine.finish(1.0);
@@ -112,11 +109,7 @@ mod tests {
             engine.begin(false);
             for series in 0..1_000 {
                 let (series, time) = (&format!("plant-{series:08}"), EventTime(step * 60_000));
-                let (timestamp, value, covariates) = (None, 1.0, &[][..]);
-                engine.accept(
-                    task,
-                    &Observation { offset: 0, series, time, timestamp, value, covariates, warm_up: false },
-                );
+                engine.accept(task, &Observation::new(0, series, time, 1.0));
             }
             engine.advance(task, step);
             engine.finish(0.0);

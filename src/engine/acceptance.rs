@@ -10,7 +10,7 @@ use super::stream::Stream;
 use super::stream_spec::{StreamSpec, WhenFull};
 use super::task::{Task, TaskHandle};
 use super::transaction::{EndReason, EndedSeries, ForecastRow};
-use crate::series::{CloseBy, ClosedSlot, ImplausibleTime, Placement, Reading};
+use crate::series::{ClosedSlot, ImplausibleTime, Placement, Reading};
 use crate::time::{EventTime, Grid};
 
 /// An estimate of the bytes that the snapshot of a new series takes.
@@ -36,6 +36,13 @@ pub struct Observation<'a> {
     pub warm_up: bool,
 }
 
+impl<'a> Observation<'a> {
+    /// An observation whose record has no timestamp, without covariates.
+    pub fn new(offset: i64, series: &'a str, time: EventTime, value: f64) -> Self {
+        Self { offset, series, time, timestamp: None, value, covariates: &[], warm_up: false }
+    }
+}
+
 /// A record that ends a series.
 #[derive(Debug, Clone, Copy)]
 pub struct Deletion<'a> {
@@ -53,6 +60,12 @@ struct Cause {
     offset: i64,
     /// Whether the slots that it closes are forecast from.
     forecasts: bool,
+}
+
+impl Cause {
+    fn new(task: &Task, offset: i64, warm_up: bool) -> Self {
+        Self { offset, forecasts: !warm_up && offset >= task.emit_from }
+    }
 }
 
 /// What became of an observation.
@@ -128,12 +141,11 @@ impl OpenTransaction {
     ) -> Acceptance {
         let Observation { offset, series: key, time, timestamp, value, covariates, warm_up } = *observation;
         let spec = &stream.spec;
-        let cause = Cause { offset, forecasts: !warm_up && offset >= task.emit_from };
+        let cause = Cause::new(task, offset, warm_up);
         let begin = task.set_rollback_point();
         // A single wild time ends no series.
-        task.observe_time(&spec.series, offset, key, time.no_later_than(timestamp));
+        let partition_time = task.observe_time(&spec.series, offset, key, time.no_later_than(timestamp));
         let begins_and_ends = self.begins_and_ends(task, offset);
-        let partition_time = task.clock.time().filter(|_| spec.series.close_by == CloseBy::Partition).map(EventTime);
         if let Some(time) = partition_time {
             self.close_by_partition(spec, handle, task, (begin, cause), time);
         }
@@ -223,7 +235,7 @@ impl OpenTransaction {
             && let Some(series) = task.series.find(key)
             && task.series.get(series).position <= offset
         {
-            let cause = Cause { offset, forecasts: !warm_up && offset >= task.emit_from };
+            let cause = Cause::new(task, offset, warm_up);
             self.end(spec, handle, task, (series, cause), EndReason::Deleted);
         }
     }

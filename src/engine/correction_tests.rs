@@ -22,10 +22,7 @@ fn forecast(correction: u32, delay: Option<usize>) -> Vec<f64> {
     for (offset, (minute, value)) in (0..).zip(readings) {
         engine.begin(true);
         let time = EventTime(minute * MINUTE);
-        engine.accept(
-            task,
-            &Observation { offset, series: "a", time, timestamp: None, value, covariates: &[], warm_up: false },
-        );
+        engine.accept(task, &Observation::new(offset, "a", time, value));
         engine.advance(task, offset + 1);
         let transaction = engine.finish(0.0);
         if !transaction.points.is_empty() {

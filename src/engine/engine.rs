@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::acceptance::{Acceptance, Deletion, Observation, OpenTransaction};
 use super::micro_batch::Stepper;
+use super::record_clock::RecordClock;
 use super::snapshot::{self, EncodedSnapshot, SnapshotError};
 use super::stream::{ServedWeights, Stream};
 use super::stream_spec::StreamSpec;
@@ -176,7 +177,7 @@ impl Engine {
         let task = self.tasks.get_mut(task);
         task.position = progress.replay_from;
         task.event_time = progress.event_time;
-        task.clock = progress.clock;
+        task.clock = RecordClock::resume(progress.clock);
         task.rebuilt_to = progress.rebuilt_to;
         task.emit_from = progress.emit_from;
         task.activations.clone_from(&progress.activations);

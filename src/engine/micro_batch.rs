@@ -3,7 +3,7 @@
 //! the same weights serve.
 
 use super::recursive::RecursiveForecaster;
-use super::series::{NO_VERSION, Series};
+use super::series::Series;
 use super::stream::{ServedWeights, Stream};
 use super::stream_spec::StreamSpec;
 use super::task::{Task, TaskHandle, Tasks};
@@ -111,7 +111,6 @@ impl Stepper {
         self.features.resize(steps.len() * inputs, 0.0);
         self.hidden.resize(steps.len() * width, 0.0);
         self.outputs.resize(steps.len() * network.outputs(), 0.0);
-        correct(steps, tasks);
         transaction.streams[stream].burn_ins += self.burn_in(batch, tasks);
         for (row, step) in steps.iter().enumerate() {
             let Task { series, covariates, .. } = tasks.get_mut(step.task);
@@ -179,15 +178,17 @@ impl Stepper {
         self.recursive.run(&mut self.scratch, network, spec, &mut self.outputs);
     }
 
-    /// Runs the recent steps of each series whose hidden state other weights have made through the serving ones, many
-    /// series at once: those with the most steps come first, so that the series still running are always the first
-    /// rows. Returns how many series had recent steps.
+    /// Runs the recent steps of each series whose hidden state other weights have made, or of which late readings have
+    /// corrected steps, through the serving weights, many series at once: those with the most steps come first, so that
+    /// the series still running are always the first rows. Returns how many series had recent steps.
     fn burn_in(&mut self, batch: Batch<'_>, tasks: &mut Tasks) -> u64 {
         let Batch { steps, spec, version, network, .. } = batch;
         let (width, inputs) = (network.state_len(), spec.series.features());
         for (row, step) in steps.iter().enumerate() {
             let series = series_of(tasks, step);
-            if series.version != version {
+            let Series { input, forecast, .. } = series;
+            let is_corrected = input.apply_corrections(step.slot.slot, |correction| forecast.correct(&correction));
+            if is_corrected || series.version != version {
                 let mut features = Vec::new();
                 series.input.recent_features(&spec.series, |step| features.extend_from_slice(step));
                 self.burn_ins.push(BurnIn { row, features });
@@ -214,18 +215,6 @@ impl Stepper {
             series.hidden.copy_from_slice(&self.hidden[at * width..(at + 1) * width]);
         }
         count as u64
-    }
-}
-
-/// Corrects what late readings have changed before these steps. The hidden state is then built anew from recent steps.
-fn correct(steps: &[PendingStep], tasks: &mut Tasks) {
-    for step in steps {
-        let series = series_of(tasks, step);
-        if series.input.has_corrections(step.slot.slot) {
-            let Series { input, forecast, version, .. } = series;
-            input.apply_corrections(step.slot.slot, |correction| forecast.correct(&correction));
-            *version = NO_VERSION;
-        }
     }
 }
 

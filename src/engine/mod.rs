@@ -13,6 +13,7 @@ mod fingerprint;
 mod future_covariates;
 mod micro_batch;
 mod recency;
+mod record_clock;
 mod recursive;
 mod rollback;
 mod series;
@@ -34,10 +35,13 @@ mod series_end_tests;
 #[cfg(test)]
 mod snapshot_tests;
 #[cfg(test)]
+mod test_fixture;
+#[cfg(test)]
 mod tests;
 
 pub use acceptance::{Acceptance, Deletion, Observation};
 pub use engine::Engine;
+pub use record_clock::RecordClock;
 pub use snapshot::{EncodedSnapshot, SnapshotError};
 pub use stream::ServedWeights;
 pub use stream_spec::{StreamSpec, WhenFull};

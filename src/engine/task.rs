@@ -2,11 +2,12 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{dirty_queue::InputPoint, future_covariates::TaskCovariates, series_table::SeriesTable};
-use crate::nn::fnv_1a;
-use crate::series::{CloseBy, SeriesSpec};
+use super::{
+    dirty_queue::InputPoint, future_covariates::TaskCovariates, record_clock::RecordClock, series_table::SeriesTable,
+};
+use crate::series::SeriesSpec;
 use crate::snapshot::{TaskProgress, WeightsActivation};
-use crate::time::{EventTime, PartitionClock};
+use crate::time::EventTime;
 
 /// The unit of assignment and of state: the series of one stream in one partition of one input topic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,9 +43,7 @@ pub(super) struct Task {
     /// in milliseconds; [`i64::MIN`] before the first one.
     pub event_time: i64,
     /// The clock of the partition, where slots close by it.
-    pub clock: PartitionClock,
-    /// The offset of the record that it has seen last.
-    clock_offset: i64,
+    pub clock: RecordClock,
     /// A replay begins and ends series before this offset: their snapshots may be missing. Any other series is in the
     /// state topic from the transaction that begins it until the one that ends it.
     pub rebuilt_to: i64,
@@ -82,8 +81,7 @@ impl Task {
             version: 0,
             position,
             event_time: i64::MIN,
-            clock: PartitionClock::default(),
-            clock_offset: i64::MIN,
+            clock: RecordClock::default(),
             rebuilt_to: i64::MAX,
             restarts_partial: false,
             emit_from: 0,
@@ -103,7 +101,7 @@ impl Task {
 
     /// Where its input stands.
     pub fn input_point(&self) -> InputPoint {
-        InputPoint { position: self.position, event_time: self.event_time, clock: self.clock }
+        InputPoint { position: self.position, event_time: self.event_time, clock: self.clock.clock() }
     }
 
     /// Records, once a transaction, what a rollback returns to. Returns where the transaction began.
@@ -120,15 +118,11 @@ impl Task {
         point.input
     }
 
-    /// Moves the event time of the task on, and the clock of the partition, where slots close by it.
-    /// The series of one record are one clock, also where they are copied one by one.
-    pub fn observe_time(&mut self, spec: &SeriesSpec, offset: i64, series: &str, time: EventTime) {
+    /// Moves the event time of the task on, and the clock of the partition. Returns the time of the latter, where slots
+    /// close by it.
+    pub fn observe_time(&mut self, spec: &SeriesSpec, offset: i64, series: &str, time: EventTime) -> Option<EventTime> {
         self.event_time = self.event_time.max(time.0);
-        if spec.close_by == CloseBy::Partition && self.clock_offset != offset {
-            self.clock_offset = offset;
-            let key = spec.extra.future_covariates.record_key(series);
-            self.clock.observe(fnv_1a(key.bytes()), time.0, spec.clock_tolerance());
-        }
+        self.clock.observe(spec, offset, series, time)
     }
 
     /// Serves with `version` from the present position on.
@@ -144,8 +138,8 @@ impl Task {
     pub fn roll_back(&mut self) {
         let Some(before) = self.rollback_point.take() else { return };
         self.version = before.version;
-        InputPoint { position: self.position, event_time: self.event_time, clock: self.clock } = before.input;
-        self.clock_offset = i64::MIN;
+        let InputPoint { position, event_time, clock } = before.input;
+        (self.position, self.event_time, self.clock) = (position, event_time, RecordClock::resume(clock));
         self.activations.truncate(before.activations);
         self.series.truncate_dirty(before.dirty);
         self.snapshots_owed = before.snapshots_owed;

@@ -164,7 +164,7 @@ pub(super) fn accept_all(engine: &mut Engine, task: TaskHandle, from: usize, inp
         let offset = (from + place) as i64;
         let covariates = &past_covariates(engine.stream(task), time, value);
         let (series, time) = (&format!("s{series}"), EventTime(time));
-        engine.accept(task, &Observation { offset, series, time, timestamp: None, value, covariates, warm_up: false });
+        engine.accept(task, &Observation { covariates, ..Observation::new(offset, series, time, value) });
         engine.advance(task, offset + 1);
     }
 }
@@ -249,10 +249,7 @@ fn a_series_over_the_limit_is_rejected_and_the_others_go_on() {
     let mut engine = Engine::new(vec![spec]).unwrap();
     let task = engine.open(TaskId { stream: "stream".into(), topic: "in".into(), partition: 0 }, 0).unwrap();
     engine.begin(true);
-    let mut accept = |series: &str, time| {
-        let (time, timestamp, value, covariates) = (EventTime(time), None, 1.0, &[][..]);
-        engine.accept(task, &Observation { offset: 0, series, time, timestamp, value, covariates, warm_up: false })
-    };
+    let mut accept = |series: &str, time| engine.accept(task, &Observation::new(0, series, EventTime(time), 1.0));
     assert_eq!(accept("a", 0), Acceptance::Accepted);
     assert_eq!(accept("b", 0), Acceptance::Accepted);
     assert_eq!(accept("c", 0), Acceptance::SeriesLimit);

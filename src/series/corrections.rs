@@ -81,9 +81,9 @@ impl Corrections {
         true
     }
 
-    /// Removes and visits the corrections that a step at `slot` shows: slot and value.
-    pub fn take_due(&mut self, slot: i64, mut visit: impl FnMut(i64, f64)) {
-        let resets = self.resets_stepped;
+    /// Removes and visits the corrections that a step at `slot` shows: slot and value. Returns whether there are any.
+    pub fn take_due(&mut self, slot: i64, mut visit: impl FnMut(i64, f64)) -> bool {
+        let (resets, before) = (self.resets_stepped, self.due.len());
         self.due.retain(|due| {
             let is_due = due.resets == resets && due.after < slot;
             if is_due {
@@ -91,10 +91,7 @@ impl Corrections {
             }
             !is_due
         });
-    }
-
-    pub fn has_due(&self, slot: i64) -> bool {
-        self.due.iter().any(|due| due.resets == self.resets_stepped && due.after < slot)
+        self.due.len() < before
     }
 
     /// A step has reset the series. What was due before is not shown any more.

@@ -97,14 +97,10 @@ impl SeriesState {
         self.slots.close_open(spec, closed);
     }
 
-    /// Whether late readings have corrected steps since, which a step at `slot` must show first.
-    pub fn has_corrections(&self, slot: i64) -> bool {
-        self.slots.corrections().is_some_and(|corrections| corrections.has_due(slot))
-    }
-
-    /// Corrects the steps whose values late readings have changed before the step at `slot`, and visits them.
-    pub fn apply_corrections(&mut self, slot: i64, mut visit: impl FnMut(Correction)) {
-        let Some(corrections) = self.slots.corrections_mut() else { return };
+    /// Corrects the steps whose values late readings have changed before the step at `slot`, and visits them. Returns
+    /// whether there were late readings.
+    pub fn apply_corrections(&mut self, slot: i64, mut visit: impl FnMut(Correction)) -> bool {
+        let Some(corrections) = self.slots.corrections_mut() else { return false };
         let values = &mut self.values;
         corrections.take_due(slot, |corrected, value| {
             let Ok(steps_back) = usize::try_from(values.slot - corrected) else { return };
@@ -117,7 +113,7 @@ impl SeriesState {
                 values.last_value = value;
             }
             visit(Correction { steps_back, before: (!before.is_nan()).then_some(before), after: value });
-        });
+        })
     }
 
     /// Looks up the future covariates of `slot`, which the next [`Self::update`] takes, and of the horizon after it.
