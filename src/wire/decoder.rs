@@ -41,22 +41,6 @@ enum Parser {
     Copy(CopyDecoder),
 }
 
-/// Finds the key in the name of a series.
-#[derive(Debug, Clone)]
-pub struct RecordKeys {
-    /// What follows the key.
-    suffixes: Vec<String>,
-}
-
-impl RecordKeys {
-    /// The part of a series' name that the series of all value fields share: the key; the whole name without a key.
-    pub fn of<'a>(&self, series: &'a str) -> &'a str {
-        // A name has one of the suffixes only: a spec where two of them could fit is refused.
-        let key = self.suffixes.iter().find_map(|suffix| series.strip_suffix(suffix.as_str()));
-        key.filter(|key| !key.is_empty()).unwrap_or(series)
-    }
-}
-
 impl Decoder {
     /// A decoder for `spec`.
     ///
@@ -202,11 +186,6 @@ impl Decoder {
         self.decode(key, timestamp, payload, &mut |series, time, value, covariates| {
             deliver(Decoded::Observation { series, time, timestamp, value, covariates, warm_up });
         })
-    }
-
-    /// Finds the keys in the names of series.
-    pub fn record_keys(&self) -> RecordKeys {
-        RecordKeys { suffixes: self.suffixes.clone() }
     }
 
     /// Passes the name of each series that a record without a value deletes, as a compacted topic means it: those of

@@ -147,13 +147,8 @@ impl ForecastEncoder {
         }
         out.extend_from_slice(br#","weights_version":"#);
         write_natural(record.weights_version, out);
-        out.extend_from_slice(br#","input":{"topic":"#);
-        write_text(record.topic, out);
-        out.extend_from_slice(br#","partition":"#);
-        write_whole(i64::from(record.partition), out);
-        out.extend_from_slice(br#","offset":"#);
-        write_whole(record.offset, out);
-        out.extend_from_slice(b"}}");
+        write_input(record.topic, record.partition, record.offset, out);
+        out.push(b'}');
     }
 
     fn times_text(&mut self, times: &[i64]) -> &[u8] {
@@ -207,6 +202,17 @@ fn write_aggregate(aggregate: &HorizonAggregate<'_>, out: &mut Vec<u8>) {
         PROBABILITY.write(f64::from(probability), out);
         out.push(b'}');
     }
+}
+
+/// Writes the member that names an input record.
+pub(super) fn write_input(topic: &str, partition: i32, offset: i64, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#","input":{"topic":"#);
+    write_text(topic, out);
+    out.extend_from_slice(br#","partition":"#);
+    write_whole(i64::from(partition), out);
+    out.extend_from_slice(br#","offset":"#);
+    write_whole(offset, out);
+    out.push(b'}');
 }
 
 /// Writes a JSON string (RFC 8259, section 7).

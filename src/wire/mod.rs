@@ -28,7 +28,7 @@ mod timestamp;
 pub use dead_letter::{DeadLetter, EncodedDeadLetter};
 pub use decode_spec::{DecodeSpec, DecodeSpecError, Format, KeySource, MAX_MAGNITUDE, TimeSource};
 pub use decoded::Decoded;
-pub use decoder::{Decoder, RecordKeys};
+pub use decoder::Decoder;
 pub use forecast_record::{ForecastEncoder, ForecastRecord, HorizonAggregate, ThresholdCrossing};
 pub use model_manifest::{Manifest, ModelError, ModelKey, PublishReason, Release};
 pub use model_registry::ModelRegistry;

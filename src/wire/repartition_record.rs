@@ -13,7 +13,7 @@ use std::ops::RangeInclusive;
 use super::decode_spec::{DecodeSpec, DecodeSpecError, MAX_MAGNITUDE};
 use super::decoded::Decoded;
 use super::fields::{FieldValue, Fields};
-use super::forecast_record::write_text;
+use super::forecast_record::{write_input, write_text};
 use super::json::Paths;
 use super::number::{self, write_natural, write_shortest, write_whole};
 use super::rejection::{Rejection, RejectionReason};
@@ -83,13 +83,7 @@ pub fn write_copy(copied: &Decoded<'_>, origin: &CopyOrigin<'_>, out: &mut Vec<u
             (None, *warm_up)
         }
     };
-    out.extend_from_slice(br#","input":{"topic":"#);
-    write_text(origin.topic, out);
-    out.extend_from_slice(br#","partition":"#);
-    write_whole(i64::from(origin.partition), out);
-    out.extend_from_slice(br#","offset":"#);
-    write_whole(origin.offset, out);
-    out.push(b'}');
+    write_input(origin.topic, origin.partition, origin.offset, out);
     if let Some(timestamp) = timestamp {
         out.extend_from_slice(br#","timestamp":"#);
         write_whole(timestamp, out);

@@ -19,6 +19,6 @@ mod repartitioners;
 mod source;
 mod start;
 
-pub use pending::CopiedRecords;
+pub use pending::ReadRecords;
 pub use repartitioner::RepartitionInputs;
 pub use repartitioners::Repartitioners;

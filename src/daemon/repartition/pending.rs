@@ -80,7 +80,7 @@ impl RefusedRecord {
 
 /// Records of one input partition that were read.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct CopiedRecords {
+pub struct ReadRecords {
     pub records: u64,
     /// Bytes of their keys and values.
     pub bytes: u64,
@@ -92,7 +92,7 @@ pub struct Pending {
     pub copies: Copies,
     pub refused: Vec<RefusedRecord>,
     /// Records that were read, by their partition.
-    pub records: BTreeMap<Partition, CopiedRecords>,
+    pub records: BTreeMap<Partition, ReadRecords>,
     /// All of them.
     pub count: usize,
     /// Bytes of copies and refused records.

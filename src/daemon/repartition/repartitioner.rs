@@ -12,7 +12,7 @@ use super::source::{Source, SourceDecoder};
 use super::start;
 use crate::broker::{Broker, BrokerError, Isolation, Member, Partition};
 use crate::daemon::plan::{Plan, StreamPlan};
-use crate::daemon::restore::{copies_commit_metadata, group_positions};
+use crate::daemon::restore::group_positions;
 use crate::daemon::status::SourceStatus;
 use crate::telemetry::{LeftOut, LogLimit, kind_of};
 use crate::wire::{DecodeSpecError, Decoder};
@@ -77,8 +77,8 @@ impl Repartitioner {
         let decoder = Decoder::new(of_sources.decode.clone())?;
         Ok(Self {
             stream,
+            decoder: SourceDecoder { keys: of_sources.engine.series.extra.future_covariates.clone(), decoder },
             plan: of_sources,
-            decoder: SourceDecoder { keys: decoder.record_keys(), decoder },
             sources: BTreeMap::new(),
             pending: Pending::default(),
             is_full: false,
@@ -157,8 +157,7 @@ impl Repartitioner {
     /// Sets the texts that the commit carries.
     pub fn set_commit_metadata(&self, member: &mut dyn Member) {
         for (partition, source) in self.sources.iter().filter(|(_, source)| !source.is_recorded()) {
-            let text = copies_commit_metadata(source.first_partitions, source.emit_from);
-            member.set_commit_metadata(partition, &text);
+            member.set_commit_metadata(partition, &source.commit_metadata());
         }
     }
 
@@ -199,8 +198,7 @@ impl Repartitioner {
         for (partition, position) in found.into_iter().zip(&positions) {
             let start = start::find(*broker, &self.plan, &partition, position, *wall)?;
             let source = Source::new(partition.clone(), start, position.first_partitions);
-            let text = copies_commit_metadata(source.first_partitions, source.emit_from);
-            member.set_commit_metadata(&partition, &text);
+            member.set_commit_metadata(&partition, &source.commit_metadata());
             tracing::info!(
                 stream = self.name(), topic = %partition.topic, partition = partition.number,
                 offset = start.read_from, "copying the partition to the repartition topic"

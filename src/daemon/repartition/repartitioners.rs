@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::pending::{CopiedRecords, RefusedRecord};
+use super::pending::{ReadRecords, RefusedRecord};
 use super::repartitioner::{RepartitionInputs, Repartitioner};
 use crate::broker::{BrokerError, Member, Partition};
 use crate::daemon::plan::Plan;
@@ -100,7 +100,7 @@ impl Repartitioners {
     }
 
     /// The records that the open transaction has read, by the stream's index in the plan and partition.
-    pub fn records(&self) -> impl Iterator<Item = (usize, &Partition, CopiedRecords)> {
+    pub fn records(&self) -> impl Iterator<Item = (usize, &Partition, ReadRecords)> {
         self.running.values().flat_map(|repartitioner| {
             let stream = repartitioner.stream;
             repartitioner.pending.records.iter().map(move |(partition, records)| (stream, partition, *records))

@@ -6,7 +6,9 @@ use super::backoff::Backoff;
 use super::pending::{Copies, RefusedRecord};
 use super::start::SourceStart;
 use crate::broker::{Batch, Broker, BrokerError, Partition, Reader, StartPosition};
-use crate::wire::{CopyOrigin, Decoded, Decoder, RecordKeys};
+use crate::daemon::restore::copies_commit_metadata;
+use crate::series::FutureCovariateSpec;
+use crate::wire::{CopyOrigin, Decoded, Decoder};
 
 /// The most records of one read. One batch of each partition is in memory.
 const READ_RECORDS: usize = 2_000;
@@ -15,10 +17,10 @@ const RECHECK_MICROS: u64 = 5_000_000;
 /// A partition that cannot be read holds the others back for so many microseconds.
 const HOLD_BACK_MICROS: u64 = 30_000_000;
 
-/// The decoder of a stream's input, and the keys of its records.
+/// The decoder of a stream's input, and what finds the keys in the names of its series.
 pub struct SourceDecoder {
     pub decoder: Decoder,
-    pub keys: RecordKeys,
+    pub keys: FutureCovariateSpec,
 }
 
 /// The next record of a partition, decoded.
@@ -48,9 +50,9 @@ pub struct Source {
     /// Whether the group knows where the partition begins.
     recorded: bool,
     /// The first offset that is forecast.
-    pub emit_from: i64,
+    emit_from: i64,
     /// Partitions of the topic when the group first read it.
-    pub first_partitions: i32,
+    first_partitions: i32,
     /// The last stable offset when it was last asked for.
     end: i64,
     /// No record is between `read_to` and this offset.
@@ -92,6 +94,11 @@ impl Source {
             recheck_at: 0,
             seen_shorter: false,
         }
+    }
+
+    /// The text that commits of the partition carry.
+    pub fn commit_metadata(&self) -> String {
+        copies_commit_metadata(self.first_partitions, self.emit_from)
     }
 
     /// The next offset to be copied.
@@ -287,7 +294,7 @@ impl Source {
                     *series
                 }
             };
-            copies.push(keys.of(series), &decoded, &origin);
+            copies.push(keys.record_key(series), &decoded, &origin);
         };
         let decoded = decoder.decode_record(record.key, record.timestamp, record.payload, &mut copy);
         let refused =
