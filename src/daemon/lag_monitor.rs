@@ -10,6 +10,7 @@ use super::{
 };
 use crate::broker::{Isolation, Partition};
 use crate::dashboard::state::{PartitionState, PartitionStatus};
+use crate::engine::TaskId;
 use crate::telemetry::metrics;
 
 /// Pause between two measurements.
@@ -60,20 +61,14 @@ fn measure(context: &Context, answers: bool, open_transactions: &mut OpenTransac
     // Positions are read after the ends: what is served in between does not count as lag.
     for (task, status) in context.status.tasks() {
         let end = ends.get(&input_partition(&task));
-        let lag = end.map(|end| lag(*end, status.position, status.passed));
-        let number = task.partition.to_string();
-        let labels = [("stream", &*task.stream), ("topic", &*task.topic), ("partition", &*number)];
-        // What is no number is not exposed.
-        metrics::LAG.gauge(&labels).set(lag.map_or(f64::NAN, |lag| lag as f64));
-        metrics::RESTORE_REMAINING.gauge(&labels).set(status.remaining as f64);
         let partition_status = PartitionStatus {
             state: status.state,
             series: status.series,
             state_bytes: status.state_bytes,
-            lag,
+            lag: end.map(|end| lag(*end, status.position, status.passed)),
             remaining: status.remaining,
         };
-        context.status.dashboard.set_partition(&task.stream, &task.topic, task.partition, Some(partition_status));
+        show(context, &task, partition_status);
         let sum = sums.entry(task.stream.to_string()).or_default();
         sum.series += status.series;
         sum.state_bytes += status.state_bytes;
@@ -81,13 +76,8 @@ fn measure(context: &Context, answers: bool, open_transactions: &mut OpenTransac
     }
     for (source, SourceStatus { position, passed, remaining }) in context.status.sources() {
         let lag = ends.get(&input_partition(&source)).map(|end| lag(*end, position, passed));
-        let number = source.partition.to_string();
-        let labels = [("stream", &*source.stream), ("topic", &*source.topic), ("partition", &*number)];
-        metrics::LAG.gauge(&labels).set(lag.map_or(f64::NAN, |lag| lag as f64));
-        metrics::RESTORE_REMAINING.gauge(&labels).set(remaining as f64);
         let (state, series, state_bytes) = (PartitionState::Running, 0, 0);
-        let status = PartitionStatus { state, series, state_bytes, lag, remaining };
-        context.status.dashboard.set_partition(&source.stream, &source.topic, source.partition, Some(status));
+        show(context, &source, PartitionStatus { state, series, state_bytes, lag, remaining });
     }
     for (stream, sum) in sums {
         metrics::SERIES.gauge(&[("stream", &stream)]).set(sum.series as f64);
@@ -97,6 +87,16 @@ fn measure(context: &Context, answers: bool, open_transactions: &mut OpenTransac
             metrics::PARTITIONS.gauge(&[("stream", &stream), ("state", state)]).set(count as f64);
         }
     }
+}
+
+/// Shows where a partition of a stream's input stands, in metrics and on the page.
+fn show(context: &Context, id: &TaskId, status: PartitionStatus) {
+    let number = id.partition.to_string();
+    let labels = [("stream", &*id.stream), ("topic", &*id.topic), ("partition", &*number)];
+    // What is no number is not exposed.
+    metrics::LAG.gauge(&labels).set(status.lag.map_or(f64::NAN, |lag| lag as f64));
+    metrics::RESTORE_REMAINING.gauge(&labels).set(status.remaining as f64);
+    context.status.dashboard.set_partition(&id.stream, &id.topic, id.partition, Some(status));
 }
 
 /// Records before `end` that are not processed, for a task at `position` that has passed everything below `passed`. The

@@ -141,11 +141,7 @@ impl StreamPlan {
 impl Plan {
     /// The topics that the engine reads, of all streams, each once, without the missing ones.
     pub fn topics(&self) -> Vec<String> {
-        let mut topics: Vec<String> = self.streams.iter().flat_map(|stream| stream.topics.clone()).collect();
-        topics.retain(|topic| !self.missing_inputs.contains(topic));
-        topics.sort();
-        topics.dedup();
-        topics
+        self.present(|stream| &stream.topics)
     }
 
     /// The repartition topics.
@@ -155,7 +151,12 @@ impl Plan {
 
     /// The input topics of all streams, each once, without the missing ones.
     pub fn source_topics(&self) -> Vec<String> {
-        let mut topics: Vec<String> = self.streams.iter().flat_map(|stream| stream.sources().to_vec()).collect();
+        self.present(StreamPlan::sources)
+    }
+
+    /// Topics of all streams, each once, without the missing ones.
+    fn present(&self, topics: impl Fn(&StreamPlan) -> &[String]) -> Vec<String> {
+        let mut topics: Vec<String> = self.streams.iter().flat_map(|stream| topics(stream).to_vec()).collect();
         topics.retain(|topic| !self.missing_inputs.contains(topic));
         topics.sort();
         topics.dedup();

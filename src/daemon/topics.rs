@@ -114,16 +114,9 @@ pub fn prepare(broker: &dyn Broker, plan: &Plan, create: bool) -> Result<Topics,
     let inputs = inputs(broker, plan)?;
     let widest = inputs.readable.values().copied().max().unwrap_or(1);
     for output in output_topics(plan, widest) {
-        if broker.partitions(&output.name)?.is_some() {
-            continue;
+        if broker.partitions(&output.name)?.is_none() {
+            create_missing(broker, &output, create)?;
         }
-        if !create {
-            return Err(BrokerError::Rejected(missing_topic_message(&output)));
-        }
-        tracing::info!(
-            topic = %output.name, partitions = output.partitions, compacted = output.compacted, "creating topic"
-        );
-        broker.create(&output)?;
     }
     let state_partitions = broker.partitions(&plan.state_topic)?.unwrap_or(1);
     let compacted_inputs = cleanup_policies::report(broker, plan, state_partitions, widest)?;
@@ -139,14 +132,20 @@ pub fn create_repartition_topics(broker: &dyn Broker, plan: &Plan) -> Result<(),
         if broker.partitions(&repartition.topic)?.is_some() {
             continue;
         }
-        let Some(topic) = repartition_topic(broker, repartition)? else { continue };
-        if !repartition.create {
-            return Err(BrokerError::Rejected(missing_topic_message(&topic)));
+        if let Some(topic) = repartition_topic(broker, repartition)? {
+            create_missing(broker, &topic, repartition.create)?;
         }
-        tracing::info!(topic = %topic.name, partitions = topic.partitions, "creating repartition topic");
-        broker.create(&topic)?;
     }
     Ok(())
+}
+
+/// Creates a missing topic where `create` allows it.
+fn create_missing(broker: &dyn Broker, topic: &TopicSpec, create: bool) -> Result<(), BrokerError> {
+    if !create {
+        return Err(BrokerError::Rejected(missing_topic_message(topic)));
+    }
+    tracing::info!(topic = %topic.name, partitions = topic.partitions, compacted = topic.compacted, "creating topic");
+    broker.create(topic)
 }
 
 /// A repartition topic, with as many partitions as the largest of its input topics; `None` while none of these exists.

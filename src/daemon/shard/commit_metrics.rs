@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use super::ended_series;
 use super::transaction::OpenTransaction;
+use crate::broker::Partition;
 use crate::daemon::forecasts::ForecastTimes;
 use crate::daemon::initial_metrics::{METHODS, interval_label};
 use crate::daemon::partition_task::{PartitionTask, input_partition};
 use crate::daemon::plan::Plan;
 use crate::daemon::refusals;
-use crate::daemon::repartition::{CopiedRecords, Repartitioners};
+use crate::daemon::repartition::{ReadRecords, Repartitioners};
 use crate::daemon::status::Status;
 use crate::dashboard::state::{HorizonAccuracy, IntervalCoverage, SeriesUpdate, WorkCounts};
 use crate::engine::{Engine, StreamSpec, Transaction};
@@ -31,6 +32,26 @@ pub struct TransactionTimes {
     pub committed: u64,
     /// The wall clock at the commit, in milliseconds since the Unix epoch.
     pub wall: i64,
+}
+
+/// Records of one stream in a transaction.
+#[derive(Default)]
+struct NewestRecords<'a> {
+    /// All but those that neither count as readable nor as refused.
+    records: u64,
+    refused: u64,
+    /// The newest refusal.
+    last: Option<&'a Rejection>,
+}
+
+impl<'a> NewestRecords<'a> {
+    fn reject(&mut self, rejection: &'a Rejection) {
+        if rejection.reason.is_refusal() {
+            (self.refused, self.last) = (self.refused + 1, Some(rejection));
+        } else {
+            self.records = self.records.saturating_sub(1);
+        }
+    }
 }
 
 /// A transaction that was committed.
@@ -63,8 +84,8 @@ impl CommittedTransaction<'_> {
     fn record_streams(&self, status: &Status) {
         let mut works: Vec<WorkCounts> = vec![WorkCounts::default(); self.plan.streams.len()];
         self.record_input(&mut works);
+        self.record_copied(&mut works);
         self.record_rejections(&mut works, status);
-        self.record_repartitioned(&mut works, status);
         self.record_late(&mut works);
         let output = self.output;
         for (index, (stream, work)) in self.plan.streams.iter().zip(&mut works).enumerate() {
@@ -92,14 +113,12 @@ impl CommittedTransaction<'_> {
 
     fn record_input(&self, works: &mut [WorkCounts]) {
         for batch in &self.input.inbox {
-            let partition = batch.partition.number.to_string();
             for (index, name) in self.plan.streams_of(&batch.partition.topic) {
                 // Copies were counted when they were made.
                 if self.plan.streams[index].repartition.is_none() {
-                    let labels = [("stream", &*name), ("topic", &*batch.partition.topic), ("partition", &*partition)];
-                    metrics::RECORDS.counter(&labels).increment(batch.len() as u64);
-                    metrics::RECORD_BYTES.counter(&labels).increment(batch.bytes() as u64);
-                    works[index].records += batch.len() as u64;
+                    let (records, bytes) = (batch.len() as u64, batch.bytes() as u64);
+                    count_records(&name, &batch.partition, ReadRecords { records, bytes });
+                    works[index].records += records;
                 }
                 let ages = metrics::RECORD_AGE_SECONDS.histogram(&[("stream", &*name)]);
                 let stride = batch.len().div_ceil(AGES_PER_BATCH).max(1);
@@ -109,63 +128,44 @@ impl CommittedTransaction<'_> {
         }
     }
 
-    fn record_rejections(&self, works: &mut [WorkCounts], status: &Status) {
-        let mut newest: Vec<_> = works.iter().map(|work| (work.records, 0, None)).collect();
-        for rejected in &self.input.rejected.records {
-            let name: &str = &self.plan.streams[rejected.stream].engine.name;
-            let batch = &self.input.inbox[rejected.batch];
-            if let Some(record) = batch.get(rejected.record) {
-                refusals::warn(name, &rejected.rejection, &batch.partition, record, self.times.committed);
-            }
-            let (records, refused, last) = &mut newest[rejected.stream];
-            if rejected.rejection.reason.is_refusal() {
-                (*refused, *last) = (*refused + 1, Some(&rejected.rejection));
-            } else {
-                *records = records.saturating_sub(1);
-            }
-            if rejected.warm_up {
-                continue;
-            }
-            count_dead_letter(name, &rejected.rejection);
-            works[rejected.stream].dead_letters += 1;
-        }
-        for (stream, (records, refused, last)) in self.plan.streams.iter().zip(newest) {
-            // Its copies can always be read: what was copied of them counts.
-            if stream.repartition.is_some() {
-                continue;
-            }
-            status.refusals.record(&stream.engine.name, records, refused, last);
+    /// Counts the records that were copied to repartition topics.
+    fn record_copied(&self, works: &mut [WorkCounts]) {
+        for (stream, partition, copied) in self.repartitioners.records() {
+            count_records(&self.plan.streams[stream].engine.name, partition, copied);
+            works[stream].records += copied.records;
         }
     }
 
-    /// Counts the records that were copied to repartition topics, and those that could not be.
-    fn record_repartitioned(&self, works: &mut [WorkCounts], status: &Status) {
-        let mut newest: BTreeMap<usize, (u64, u64, Option<&Rejection>)> = BTreeMap::new();
-        for (stream, partition, CopiedRecords { records, bytes }) in self.repartitioners.records() {
-            let number = partition.number.to_string();
-            let name = &*self.plan.streams[stream].engine.name;
-            let labels = [("stream", name), ("topic", &*partition.topic), ("partition", &*number)];
-            metrics::RECORDS.counter(&labels).increment(records);
-            metrics::RECORD_BYTES.counter(&labels).increment(bytes);
-            works[stream].records += records;
-            newest.entry(stream).or_default().0 += records;
-        }
-        for (stream, one) in self.repartitioners.refused() {
-            let name: &str = &self.plan.streams[stream].engine.name;
-            refusals::warn(name, &one.rejection, &one.partition, one.record(), self.times.committed);
-            let (records, refused, last) = newest.entry(stream).or_default();
-            if one.rejection.reason.is_refusal() {
-                (*refused, *last) = (*refused + 1, Some(&one.rejection));
-            } else {
-                *records = records.saturating_sub(1);
+    fn record_rejections(&self, works: &mut [WorkCounts], status: &Status) {
+        let mut newest: Vec<_> =
+            works.iter().map(|work| NewestRecords { records: work.records, ..NewestRecords::default() }).collect();
+        let name = |stream: usize| &*self.plan.streams[stream].engine.name;
+        for rejected in &self.input.rejected.records {
+            let batch = &self.input.inbox[rejected.batch];
+            if let Some(record) = batch.get(rejected.record) {
+                let (name, rejection) = (name(rejected.stream), &rejected.rejection);
+                refusals::warn(name, rejection, &batch.partition, record, self.times.committed);
             }
-            if !one.warm_up {
-                count_dead_letter(name, &one.rejection);
+            // The copies of a stream can always be read: what was copied counts.
+            if self.plan.streams[rejected.stream].repartition.is_none() {
+                newest[rejected.stream].reject(&rejected.rejection);
+            }
+            if !rejected.warm_up {
+                count_dead_letter(name(rejected.stream), &rejected.rejection);
+                works[rejected.stream].dead_letters += 1;
+            }
+        }
+        for (stream, refused) in self.repartitioners.refused() {
+            let (name, rejection) = (name(stream), &refused.rejection);
+            refusals::warn(name, rejection, &refused.partition, refused.record(), self.times.committed);
+            newest[stream].reject(rejection);
+            if !refused.warm_up {
+                count_dead_letter(name, rejection);
                 works[stream].dead_letters += 1;
             }
         }
-        for (stream, (records, refused, last)) in newest {
-            status.refusals.record(&self.plan.streams[stream].engine.name, records, refused, last);
+        for (stream, NewestRecords { records, refused, last }) in newest.into_iter().enumerate() {
+            status.refusals.record(name(stream), records, refused, last);
         }
     }
 
@@ -242,6 +242,14 @@ pub fn clear_covariate_dead_letters(plan: &Plan, tasks: &mut [PartitionTask], ou
             }
         }
     }
+}
+
+/// Counts records of one input partition of a stream.
+fn count_records(stream: &str, partition: &Partition, ReadRecords { records, bytes }: ReadRecords) {
+    let number = partition.number.to_string();
+    let labels = [("stream", stream), ("topic", &*partition.topic), ("partition", &*number)];
+    metrics::RECORDS.counter(&labels).increment(records);
+    metrics::RECORD_BYTES.counter(&labels).increment(bytes);
 }
 
 fn count_dead_letter(stream: &str, rejection: &Rejection) {
