@@ -38,8 +38,7 @@ os.environ.update({name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREA
 import numpy as np
 import pandas as pd
 
-HOUR = 3_600_000
-MINUTE = 60_000
+from peers import HOUR, LONGEST_OF_ETS, MINUTE, say, spread
 
 # Of each set: its step in milliseconds, the steps of a season (1 for none), the steps of a window, how flaircast calls the
 # step, and how the file is read. Files in one list are read as one series of rows.
@@ -60,19 +59,6 @@ SETS = {
 DEFAULT = ["ETTh1", "WTH", "pedestrian", "metro_traffic_volume", "ETTm1", "azure_vm100_cpu", "asd", "service_10s", "exchange_rate"]
 PEERS = ["fracast", "flaircast", "autoets", "autotheta", "seasonal_naive"]
 LEVELS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
-# Steps of the longest season that AutoETS can take.
-LONGEST_OF_ETS = 24
-
-
-def say(text):
-    print(f"scripts/compare-peers: {text}", file=sys.stderr, flush=True)
-
-
-def spread(items, most):
-    """At most `most` of the items, evenly from the first to the last."""
-    if len(items) <= most:
-        return list(items)
-    return [items[round(at * (len(items) - 1) / max(most - 1, 1))] for at in range(most)]
 
 
 def service_10s():

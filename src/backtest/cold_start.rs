@@ -99,7 +99,7 @@ pub fn score_cold_start(
     let found = collector.into_found();
     let all_rows = spec.scale_rows.clone().unwrap_or(0..table.rows);
     let scales = error_scales(table, Some(&all_rows), 0..0, forecast.season);
-    let season = if forecast.season >= 2 { forecast.season } else { 1 };
+    let season = forecast.season.max(1);
     let scoring = Scoring { layout: LevelLayout::new(&forecast.levels), horizon, season, median: forecast.median() };
     let rows = OBSERVATIONS_SEEN.into_iter().filter_map(|seen| {
         let of_row = origins.iter().filter(|(of, _)| *of == seen).map(|(_, origin)| *origin);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::slot_values::{SlotValues, differences};
+use super::slot_values::{SlotValues, mean_absolute_difference};
 use super::table::Table;
 
 /// Centre and scale of a series' errors.
@@ -68,13 +68,10 @@ pub(super) fn error_scales(
             scale.scale = if deviation > 0.0 && deviation.is_finite() { deviation } else { 1.0 };
         }
     }
-    let lag = i64::try_from(if season >= 2 { season } else { 1 }).unwrap_or(i64::MAX);
+    let lag = i64::try_from(season.max(1)).unwrap_or(i64::MAX);
     let values = SlotValues::of_table(table, table.readings_in(&naive_rows));
     for (scale, values) in scales.iter_mut().zip(values) {
-        let error = |difference: f64| difference.abs() / scale.scale;
-        let errors = differences(values.as_slice(), lag).map(error);
-        let (count, sum) = errors.fold((0_u64, 0.0), |(count, sum), error| (count + 1, sum + error));
-        scale.naive_mae = (count > 0).then(|| sum / count as f64);
+        scale.naive_mae = mean_absolute_difference(values.as_slice(), lag, scale.scale);
     }
     scales
 }

@@ -1,6 +1,6 @@
 //! The seasonal naive forecast with quantiles, as a reference.
 
-use super::slot_values::{SlotValue, SlotValues, differences};
+use super::slot_values::{SlotValue, SlotValues, differences, mean_absolute_difference};
 
 /// Newest residuals whose quantiles are taken.
 const RESIDUALS: usize = 10_000;
@@ -53,11 +53,7 @@ pub(super) fn seasonal_reference(
 
 /// Mean absolute difference to the value one season before, or, where there is no such pair, one step before.
 fn naive_error(known: &[SlotValue], season: i64) -> Option<f64> {
-    let mean = |lag| {
-        let (count, sum) =
-            differences(known, lag).fold((0_u64, 0.0), |(count, sum), error| (count + 1, sum + f64::abs(error)));
-        (count > 0).then(|| sum / count as f64)
-    };
+    let mean = |lag| mean_absolute_difference(known, lag, 1.0);
     mean(season).or_else(|| mean(1)).filter(|error| *error > 0.0)
 }
 

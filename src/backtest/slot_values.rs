@@ -67,6 +67,13 @@ pub(super) fn differences(values: &[SlotValue], lag: i64) -> impl Iterator<Item 
     })
 }
 
+/// The mean absolute difference of `values` to those `lag` slots before, in units of `unit`; `None` without a pair.
+pub(super) fn mean_absolute_difference(values: &[SlotValue], lag: i64, unit: f64) -> Option<f64> {
+    let errors = differences(values, lag).map(|difference| difference.abs() / unit);
+    let (count, sum) = errors.fold((0_u64, 0.0), |(count, sum), error| (count + 1, sum + error));
+    (count > 0).then(|| sum / count as f64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

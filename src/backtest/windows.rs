@@ -19,7 +19,7 @@ use super::window_sums::{LevelLayout, TargetForecast, WindowSums};
 
 /// Quantile levels of windows and cold starts by default: those of the weighted quantile loss, and the bounds of the
 /// 90 % interval.
-pub const WINDOW_LEVELS: [f32; 11] = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95];
+pub const WINDOW_LEVELS: [f64; 11] = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95];
 
 /// One window with its forecasts.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,7 +119,7 @@ pub fn score_windows(
     let counts = run(spec, table, &mut collector)?.counts;
     let found = collector.into_found();
     let layout = LevelLayout::new(&forecast.levels);
-    let season = if forecast.season >= 2 { forecast.season } else { 1 };
+    let season = forecast.season.max(1);
     let (mut scored, mut not_forecast) = (Vec::new(), 0);
     for place in &places {
         let Some(quantiles) = found.get(&(place.series, place.newest)) else {

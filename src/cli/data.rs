@@ -140,11 +140,9 @@ impl ForecastArguments {
     }
 
     /// The same arguments with `levels` as the quantile levels, unless levels are given.
-    pub(super) fn with_default_levels(&self, levels: &[f32]) -> Self {
-        // The shortest decimals of a 32-bit level are the level that an argument would name.
-        let named = |level: &f32| level.to_string().parse().unwrap_or(f64::from(*level));
-        let quantiles = if self.quantiles.is_empty() { levels.iter().map(named).collect() } else { self.quantiles() };
-        Self { quantiles, ..self.clone() }
+    pub(super) fn with_default_levels(&self, levels: &[f64]) -> Self {
+        let quantiles = if self.quantiles.is_empty() { levels } else { &self.quantiles };
+        Self { quantiles: quantiles.to_vec(), ..self.clone() }
     }
 
     /// The quantile levels: those given, or those of the daemon.
