@@ -7,7 +7,7 @@ use super::anomaly::forecast_tail::TailQuery;
 use super::anomaly::spike::SpikeDetector;
 use super::anomaly::thresholds::AnomalyScore;
 use super::bf16::from_bf16;
-use super::distribution::conformal_calibration::Calibration;
+use super::distribution::conformal_calibration::{Calibration, MaturedQuantiles};
 use super::distribution::quantile_blocks::for_each_without_crossing;
 use super::experts::contract::{DueInput, ForecastInput, PointForecaster};
 use super::experts::expert::{EXPERTS, Expert, LINEAR_EXPERTS, Weights};
@@ -173,7 +173,7 @@ impl ForecastState {
                 self.learn_points(bucket, &due, sums);
             }
             if let Some(due) = self.due(spec, series, target, bucket, spec.buckets[bucket]) {
-                self.learn_quantiles(bucket, &due, sums);
+                self.learn_quantiles(bucket, slot.slot, &due, sums);
             }
         }
         score
@@ -216,7 +216,7 @@ impl ForecastState {
     /// `[output][level]` in the series' scale; `out` comes from [`Forecast::new`].
     pub fn forecast(&mut self, spec: &ForecastSpec, series: &SeriesState, network: &[f32], out: &mut Forecast) {
         let (last_value, scale, levels) = (series.last_value(), series.scale(), spec.levels.len());
-        let limits = self.bounds.limits();
+        let limits = self.bounds.limits(last_value, series.value_back(spec.horizon));
         let input = ForecastInput { spec, series, history: &self.history, network };
         let linear = self.linear_forecasters();
         for (forecaster, outputs) in forecasters(&linear).iter().zip(&mut out.experts) {
@@ -255,14 +255,16 @@ impl ForecastState {
             };
             self.pending.put_points(spec, bucket, points, median_at(&out.quantiles, end));
         }
-        self.calibration.initialise(spec, (series.mean_absolute_difference() / scale) as f32);
+        let step_size = (series.mean_absolute_difference() / scale) as f32;
+        self.calibration.follow_scale(spec, scale, step_size);
         let pending = &mut self.pending;
-        self.calibration.for_each_output(spec, network, |calibrated| {
+        let first_slot = series.newest_slot().map_or(0, |slot| slot.saturating_add(1));
+        self.calibration.for_each_output(spec, network, first_slot, |calibrated| {
             let quantiles = &mut out.quantiles[calibrated.output * levels..(calibrated.output + 1) * levels];
             let median = quantiles[spec.median()];
             for_each_without_crossing(spec.median(), calibrated.deviations, |level, deviation| {
                 let quantile = median + scale * f64::from(deviation);
-                quantiles[level] = limits.clamp_quantile(quantile, level > spec.median());
+                quantiles[level] = limits.clamp_quantile(quantile, median);
             });
             if let Some(end) = calibrated.bucket_end {
                 pending.put_quantiles(spec, end.bucket, calibrated.deviations, end.relative_width);
@@ -354,8 +356,8 @@ impl ForecastState {
         self.mixture.learn(due.input.spec, bucket, &scored);
     }
 
-    /// Learns from the quantiles at a bucket's end.
-    fn learn_quantiles(&mut self, bucket: usize, due: &Due<'_>, sums: &mut BucketSums) {
+    /// Learns from the quantiles at a bucket's end, whose target is in `slot`.
+    fn learn_quantiles(&mut self, bucket: usize, slot: i64, due: &Due<'_>, sums: &mut BucketSums) {
         let spec = due.input.spec;
         let issued = self.pending.quantiles(spec, bucket).deviations;
         let residual = clamped_error(due.target, due.median_at_end);
@@ -369,7 +371,8 @@ impl ForecastState {
         for (covered, (low, high)) in sums.covered.iter_mut().zip(spec.intervals()) {
             *covered += u64::from(from_bf16(issued[low]) <= residual && residual <= from_bf16(issued[high]));
         }
-        self.calibration.learn(spec, bucket, residual, issued);
+        let matured = MaturedQuantiles { slot, scale: due.input.scale, residual, issued };
+        self.calibration.learn(spec, bucket, &matured);
     }
 }
 

@@ -31,9 +31,9 @@ impl Part {
     /// Recent and coming future covariates and their scales.
     pub const FUTURE_COVARIATES: Self = Self::new(4, "future covariates", 1);
     /// Bounds that the forecasts keep to.
-    pub const OUTPUT_BOUNDS: Self = Self::new(5, "output bounds", 1);
+    pub const OUTPUT_BOUNDS: Self = Self::new(5, "output bounds", 2);
     /// The history that the linear experts share.
-    pub const HISTORY: Self = Self::new(6, "history", 1);
+    pub const HISTORY: Self = Self::new(6, "history", 2);
     /// The linear experts.
     pub const LINEAR_EXPERTS: Self = Self::new(7, "linear experts", 1);
     /// What the linear experts learnt from future covariates.
@@ -41,7 +41,7 @@ impl Part {
     /// The experts' stacking weights.
     pub const MIXTURE: Self = Self::new(9, "mixture", 1);
     /// The calibration of the quantiles.
-    pub const CALIBRATION: Self = Self::new(10, "calibration", 1);
+    pub const CALIBRATION: Self = Self::new(10, "calibration", 2);
     /// The anomaly detector.
     pub const ANOMALY_DETECTOR: Self = Self::new(11, "anomaly detector", 1);
     /// Forecasts whose values are still to come.

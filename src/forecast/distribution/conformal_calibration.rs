@@ -3,10 +3,11 @@
 use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
+use super::phase_spread::PhaseSpread;
 use super::quantile_blocks::{BLOCK, LearnedBlock, distances};
 use crate::forecast::bf16::from_bf16;
 use crate::forecast::level_tables::MAX_LEVELS;
-use crate::forecast::numeric::{all_within_scaled_range, clamp_network_output};
+use crate::forecast::numeric::{all_within_scaled_range, clamp_network_output, scaled_by};
 use crate::forecast::spec::ForecastSpec;
 use crate::forecast::stream_prior::StreamPrior;
 
@@ -14,14 +15,18 @@ use crate::forecast::stream_prior::StreamPrior;
 const RATE: f32 = 0.05;
 /// ... and at short leads this divided by the square root of the lead: their residuals overlap less and say more.
 const NEAR_RATE: f32 = 0.1;
+/// Step of a level's share of its anchor's deviation per forecast.
+const SHARE_RATE: f32 = 0.01;
 /// Memory of the mean absolute residual and of the network's mean spread, in forecasts ...
-const MEMORY: f32 = 64.0;
+const MEMORY: f32 = 56.0;
 /// ... and at short leads of the residual, at most this times the square root of the lead.
 const NEAR_MEMORY: f32 = 16.0;
 /// Number of forecasts that the initial estimate counts for.
 const PRIOR_FORECASTS: u32 = 4;
 /// Further forecasts that an estimate from a stream prior counts for.
 const STREAM_PRIOR_FORECASTS: u32 = 2;
+/// A phase whose spread is below this share of that of all phases counts for less.
+const QUIET_SPREAD: f32 = 0.5;
 /// A residual counts for at most this many mean absolute residuals ...
 const MAX_RESIDUAL: f32 = 8.0;
 /// ... of at least this many scales, so that a series that was at rest can adapt.
@@ -34,6 +39,8 @@ const MAX_SPREAD_RATIO: f32 = 3.0;
 const MIN_SPREAD: f32 = 1e-4;
 /// The initial mean absolute residual is at most this many scales.
 const MAX_INITIAL_RESIDUAL: f32 = 1.5;
+/// A mean absolute residual is at most this many scales, however far the scale has shrunk.
+const MAX_SCALED_RESIDUAL: f32 = 1e9;
 
 /// Learns the deviation of each quantile from the median, per bucket of leads: a mean absolute residual, which follows
 /// the series' volatility at once, times a deviation in such units, which is learned slowly.
@@ -41,23 +48,27 @@ const MAX_INITIAL_RESIDUAL: f32 = 1.5;
 /// Quantile tracking, the online form of adaptive conformal inference (Gibbs and Candès, NeurIPS 2021; Angelopoulos,
 /// Candès and Tibshirani, Conformal PID Control, NeurIPS 2023): a quantile moves up by its level where the value lies
 /// above it, else down by the remainder. In the long run the share of values below it equals its level, whatever the
-/// series does. The network's spread widens and narrows the intervals from step to step; their mean width is learned
-/// here.
+/// series does. Levels near the median are shares of the deviation of an outer one, their anchor, and the shares are
+/// learned more slowly. The network's spread and that of the target's phase widen and narrow the intervals from step to
+/// step; their mean width is learned here.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Calibration {
-    /// `[bucket][level]`: deviations from the median in mean absolute residuals; at most 0 below the median, at least 0
-    /// above it.
+    /// `[bucket][level]`: deviations from the median in mean absolute residuals, at most 0 below the median, at least 0
+    /// above it; of levels that follow an anchor their share of its deviation, in `0..=1`.
     deviations: Vec<f32>,
     /// `[bucket][level]`: the network's mean distance of this quantile from its median, in the series' scale.
     mean_spreads: Vec<f32>,
     buckets: Vec<Bucket>,
+    phases: PhaseSpread,
+    /// The series' scale at the newest forecast; 0 before the first.
+    scale: f64,
 }
 
-clone_in_place!(Calibration { deviations, mean_spreads, buckets });
+clone_in_place!(Calibration { deviations, mean_spreads, buckets, phases, scale });
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct Bucket {
-    /// In the series' scale.
+    /// In the series' scale of the newest forecast.
     mean_absolute_residual: f32,
     forecasts: u32,
 }
@@ -80,6 +91,18 @@ pub(crate) struct OutputQuantiles<'a> {
     pub bucket_end: Option<BucketEnd>,
 }
 
+/// Quantiles whose target has come.
+pub(crate) struct MaturedQuantiles<'a> {
+    /// The target's slot.
+    pub slot: i64,
+    /// The series' scale when they were issued.
+    pub scale: f64,
+    /// The target minus the median, in that scale.
+    pub residual: f32,
+    /// bfloat16 deviations from the median, and at the median their relative width.
+    pub issued: &'a [u16],
+}
+
 /// The end of a bucket, at which quantiles are scored.
 #[derive(Clone, Copy)]
 pub(crate) struct BucketEnd {
@@ -90,10 +113,17 @@ pub(crate) struct BucketEnd {
 
 impl Calibration {
     pub fn new(spec: &ForecastSpec) -> Self {
+        let normal = &spec.level_tables.normal_quantiles;
+        let initial = |(level, anchor): (usize, &usize)| {
+            if *anchor == level { normal[level] } else { normal[level] / normal[*anchor] }
+        };
+        let deviations: Vec<f32> = spec.level_tables.anchors.iter().enumerate().map(initial).collect();
         Self {
-            deviations: spec.level_tables.normal_quantiles.repeat(spec.buckets.len()),
+            deviations: deviations.repeat(spec.buckets.len()),
             mean_spreads: vec![0.0; spec.buckets.len() * spec.levels.len()],
             buckets: vec![Bucket::default(); spec.buckets.len()],
+            phases: PhaseSpread::new(phase_season(spec)),
+            scale: 0.0,
         }
     }
 
@@ -108,9 +138,9 @@ impl Calibration {
         self.buckets[bucket].mean_absolute_residual
     }
 
-    /// Learns from the residual at a bucket's end and the quantiles that were issued for it: bfloat16 deviations, and
-    /// at the median their relative width.
-    pub fn learn(&mut self, spec: &ForecastSpec, bucket: usize, residual: f32, issued: &[u16]) {
+    /// Learns from the quantiles that were issued for a target at a bucket's end.
+    pub fn learn(&mut self, spec: &ForecastSpec, bucket: usize, matured: &MaturedQuantiles<'_>) {
+        let &MaturedQuantiles { slot, scale, residual, issued } = matured;
         let levels = spec.levels.len();
         let root = (spec.buckets[bucket] as f32).sqrt();
         let deviations = &mut self.deviations[bucket * levels..(bucket + 1) * levels];
@@ -121,33 +151,51 @@ impl Calibration {
         } else {
             MAX_FIRST_RESIDUAL
         };
-        // Volatility that the network predicted is not the series' own.
-        let magnitude = residual.abs() / from_bf16(issued[spec.median()]);
-        bucket.mean_absolute_residual +=
-            (magnitude.min(limit) - bucket.mean_absolute_residual) / bucket.memory().min(NEAR_MEMORY * root);
+        // Volatility that the network or the phase foretold is not the series' own.
+        let magnitude = residual.abs() / from_bf16(issued[spec.median()]) * scaled_by(scale, self.scale);
+        // A phase at which little happens, as when a shop is closed, says little of the others.
+        let weight = (self.phases.at(phase_season(spec), slot) / QUIET_SPREAD).min(1.0);
+        if bucket.forecasts > PRIOR_FORECASTS {
+            self.phases.learn(phase_season(spec), slot, magnitude / bucket.mean_absolute_residual);
+        }
+        let memory = bucket.memory().min(NEAR_MEMORY * root);
+        bucket.mean_absolute_residual += weight * (magnitude.min(limit) - bucket.mean_absolute_residual) / memory;
         let rate = RATE.max(NEAR_RATE / root).max(1.0 / bucket.memory());
         for (level, deviation) in deviations.iter_mut().enumerate() {
             let below = if residual < from_bf16(issued[level]) { 1.0 } else { 0.0 };
-            *deviation = clamp_to_side(spec, level, *deviation + rate * (spec.levels[level] - below));
+            let upwards = spec.levels[level] - below;
+            *deviation = if spec.level_tables.anchors[level] == level {
+                clamp_to_side(spec, level, *deviation + rate * upwards)
+            } else {
+                let outwards = if level < spec.median() { -upwards } else { upwards };
+                (*deviation + SHARE_RATE * outwards).clamp(0.0, 1.0)
+            };
         }
     }
 
-    /// Before a bucket's first forecast is scored: the spread of a random walk with the series' own steps, at most that
-    /// of its values. `step_size` is the mean absolute one-step difference in the series' scale.
-    pub fn initialise(&mut self, spec: &ForecastSpec, step_size: f32) {
+    /// Follows the series' scale, so that a jump of it leaves the intervals as wide as they were.
+    ///
+    /// Before a bucket's first forecast is scored, its residual is that of a random walk with the series' own steps, at
+    /// most that of its values. `step_size` is the mean absolute one-step difference in the series' scale.
+    pub fn follow_scale(&mut self, spec: &ForecastSpec, scale: f64, step_size: f32) {
+        let factor = if self.scale > 0.0 { scaled_by(self.scale, scale) } else { 1.0 };
+        self.scale = scale;
         for (bucket, end) in self.buckets.iter_mut().zip(&spec.buckets) {
-            if bucket.forecasts == 0 {
-                bucket.mean_absolute_residual = (step_size * (*end as f32).sqrt()).min(MAX_INITIAL_RESIDUAL);
-            }
+            bucket.mean_absolute_residual = if bucket.forecasts == 0 {
+                (step_size * (*end as f32).sqrt()).min(MAX_INITIAL_RESIDUAL)
+            } else {
+                (bucket.mean_absolute_residual * factor).min(MAX_SCALED_RESIDUAL)
+            };
         }
     }
 
     /// Visits the quantiles of each output in order. `network` is `[output][level]` in the series' scale; its mean
-    /// spread is updated first.
+    /// spread is updated first. `first_slot` is that of the first output.
     pub fn for_each_output(
         &mut self,
         spec: &ForecastSpec,
         network: &[f32],
+        first_slot: i64,
         mut visit: impl FnMut(OutputQuantiles<'_>),
     ) {
         let levels = spec.levels.len();
@@ -156,19 +204,22 @@ impl Calibration {
         let count = levels.div_ceil(BLOCK);
         // Blocks at the ends of the previous bucket and of this one, in turn.
         let mut ends = [[LearnedBlock::default(); MAX_LEVELS / BLOCK]; 2];
-        self.load_blocks(levels, 0, &mut ends[1]);
+        self.load_blocks(spec, 0, &mut ends[1]);
+        let mut phases = self.phases.from(phase_season(spec), first_slot);
         let mut from = 0;
         for (bucket, end) in spec.buckets.iter().enumerate() {
             let end = spec.output_index(*end) + 1;
             let [even, odd] = &mut ends;
             let (low, high) = if bucket % 2 == 0 { (odd, even) } else { (even, odd) };
-            self.load_blocks(levels, bucket, high);
+            self.load_blocks(spec, bucket, high);
             for output in from..end {
                 let (network, share) = (&network[output * levels..], spec.lead_tables.ends[output].share);
+                let phase = phases.next().unwrap_or(1.0);
                 for (block, row) in row.chunks_exact_mut(BLOCK).enumerate().take(count) {
                     let spread = distances(&network[block * BLOCK..], network[spec.median()]);
                     let learned = low[block].interpolate(&high[block], share);
-                    row.copy_from_slice(&learned.scale_by_spread(&spread, MAX_SPREAD_RATIO));
+                    let deviations = learned.scale_by_spread(&spread, MAX_SPREAD_RATIO);
+                    row.copy_from_slice(&deviations.map(|deviation| deviation * phase));
                 }
                 let deviations = &row[..levels];
                 let bucket_end = (output + 1 == end)
@@ -188,14 +239,16 @@ impl Calibration {
     }
 
     /// Loads what is learned at the end of a bucket.
-    fn load_blocks(&self, levels: usize, bucket: usize, blocks: &mut [LearnedBlock]) {
+    fn load_blocks(&self, spec: &ForecastSpec, bucket: usize, blocks: &mut [LearnedBlock]) {
+        let levels = spec.levels.len();
         let cells = bucket * levels..(bucket + 1) * levels;
-        let learned = self.deviations[cells.clone()].chunks(BLOCK).zip(self.mean_spreads[cells].chunks(BLOCK));
-        for (block, (deviations, spreads)) in blocks.iter_mut().zip(learned) {
-            for (level, (deviation, spread)) in deviations.iter().zip(spreads).enumerate() {
-                block.deviation[level] = deviation * self.buckets[bucket].mean_absolute_residual;
-                block.inverse_spread[level] = if *spread > MIN_SPREAD { 1.0 / spread } else { 0.0 };
-            }
+        let (deviations, spreads) = (&self.deviations[cells.clone()], &self.mean_spreads[cells]);
+        let learned = deviations.iter().zip(spreads).zip(&spec.level_tables.anchors);
+        for (level, ((deviation, spread), anchor)) in learned.enumerate() {
+            let deviation = if *anchor == level { *deviation } else { deviation * deviations[*anchor] };
+            let block = &mut blocks[level / BLOCK];
+            block.deviation[level % BLOCK] = deviation * self.buckets[bucket].mean_absolute_residual;
+            block.inverse_spread[level % BLOCK] = if *spread > MIN_SPREAD { 1.0 / spread } else { 0.0 };
         }
     }
 
@@ -211,10 +264,14 @@ impl Calibration {
             && all_within_scaled_range(&self.deviations)
             && all_within_scaled_range(&self.mean_spreads)
             && self.buckets.iter().all(bucket)
+            && self.phases.is_sound(phase_season(spec))
+            && self.scale >= 0.0
+            && self.scale.is_finite()
     }
 
     pub fn heap_bytes(&self) -> usize {
         (self.deviations.capacity() + self.mean_spreads.capacity()) * size_of::<f32>()
+            + self.phases.heap_bytes()
             + self.buckets.capacity() * size_of::<Bucket>()
     }
 
@@ -232,6 +289,11 @@ impl Calibration {
             }
         }
     }
+}
+
+/// The season whose phases have a spread of their own: that of the targets, where each has a phase.
+fn phase_season(spec: &ForecastSpec) -> usize {
+    if spec.target.is_some() { 0 } else { spec.season }
 }
 
 /// A deviation, clamped to its level's side of the median.

@@ -4,12 +4,14 @@ use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
 use crate::forecast::byte_shuffle;
-use crate::forecast::numeric::all_finite;
+use crate::forecast::numeric::{all_finite, dot};
 
 /// Initial variance of a weight, and its largest one after long without information: a ridge towards 0.
 const MAX_VARIANCE: f32 = 1.0;
-/// What is known counts for this much after one more step: a memory of 5000 steps.
-const FORGETTING: f32 = 1.0 - 1.0 / 5000.0;
+/// Steps that what is known spans.
+const MEMORY: u32 = 5000;
+/// What is known counts for this much after one more step.
+const FORGETTING: f32 = 1.0 - 1.0 / MEMORY as f32;
 
 /// `P = U D Uᵀ`, with `U` unit upper triangular and `D` diagonal and positive (Bierman, Factorization Methods for
 /// Discrete Sequential Estimation, 1977). `P` stays symmetric and positive definite whatever is rounded, so that `f32`
@@ -40,18 +42,33 @@ impl Covariance {
 
     /// The gain `P x / (1 + xᵀ P x)`: how far each weight moves per unit of error.
     pub fn gain<const R: usize>(&self, regressors: &[f32; R]) -> [f32; R] {
+        self.grown_gain(regressors, 1.0)
+    }
+
+    /// The gain of regressors that are older than the newest `lead` of all `steps`, by the covariance before these.
+    ///
+    /// That one is not kept: `P` is scaled up by how much more is known now, at most to the initial variance. By `P`
+    /// itself the weights of long leads would stay too small for many horizons.
+    pub fn gain_of_lead<const R: usize>(&self, regressors: &[f32; R], steps: u32, lead: u32) -> [f32; R] {
+        let known = |steps: u32| steps.clamp(1, MEMORY) as f32;
+        self.grown_gain(regressors, known(steps) / known(steps.saturating_sub(lead)))
+    }
+
+    fn grown_gain<const R: usize>(&self, regressors: &[f32; R], growth: f32) -> [f32; R] {
         let projection = self.project(regressors);
         let mut gain = [0.0; R];
-        let mut innovation = 1.0;
+        let mut variance = 0.0;
         for (j, (from, projection)) in column_starts::<R>().zip(projection).enumerate() {
             let own = self.diagonal[j] * projection;
-            innovation += own * projection;
+            variance += own * projection;
             for (gain, upper) in gain[..j].iter_mut().zip(&self.upper[from..]) {
                 *gain += upper * own;
             }
             gain[j] = own;
         }
-        gain.map(|gain| gain / innovation)
+        let initial = MAX_VARIANCE * dot(regressors, regressors);
+        let growth = growth.min(initial / variance).max(1.0);
+        gain.map(|gain| growth * gain / (1.0 + growth * variance))
     }
 
     /// Adds the information of one more step, and forgets a little of what is known.
@@ -146,6 +163,34 @@ mod tests {
         for (gain, px) in covariance.gain(&x).into_iter().zip(px) {
             assert!((f64::from(gain) - px / spread).abs() < 1e-4 * largest, "{gain} {}", px / spread);
         }
+    }
+
+    /// Recursive least squares for a long lead: each weight learns when its target comes, `lead` steps after the
+    /// covariance has seen the regressors. Returns the weight after two horizons of targets that is 1 in truth.
+    fn learnt_weight(gain_of: impl Fn(&Covariance, &Regressors, u32, u32) -> Regressors) -> f32 {
+        const LEAD: usize = 24;
+        let mut random = Pcg64Mcg::seed_from_u64(3);
+        let mut steps: Vec<Regressors> = Vec::new();
+        let (mut covariance, mut weights) = (Covariance::new(REGRESSORS), [0.0; REGRESSORS]);
+        for step in 0..3 * LEAD {
+            if let Some(regressors) = steps.get(step.wrapping_sub(LEAD)) {
+                let error = regressors[3] - dot(&weights, regressors);
+                let gain = gain_of(&covariance, regressors, step as u32, LEAD as u32);
+                weights.iter_mut().zip(gain).for_each(|(weight, gain)| *weight += error * gain);
+            }
+            let regressors = noise(&mut random);
+            covariance.update(&regressors);
+            steps.push(regressors);
+        }
+        weights[3]
+    }
+
+    #[test]
+    fn weights_of_long_leads_are_learnt_by_what_was_known_when_they_forecast() {
+        let by_then =
+            learnt_weight(|covariance, regressors, steps, lead| covariance.gain_of_lead(regressors, steps, lead));
+        let by_now = learnt_weight(|covariance, regressors, _, _| covariance.gain(regressors));
+        assert!((by_then - 1.0).abs() < 0.2 && by_now < 0.7, "{by_then} {by_now}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::regressors::{
 use crate::forecast::byte_shuffle;
 use crate::forecast::future_covariates::{DueCovariates, FutureCovariateModel};
 use crate::forecast::history::observation::Observation;
-use crate::forecast::history::series_history::{History, HistoryView, MAX_UNITS, MIN_VALUES};
+use crate::forecast::history::series_history::{History, HistoryView, LAGS, MAX_UNITS, MIN_VALUES};
 use crate::forecast::numeric::{MAX_ERROR, all_finite, dot};
 use crate::forecast::spec::ForecastSpec;
 
@@ -138,7 +138,9 @@ impl LinearExpert {
             let regressors = origin(observation, end).regressors::<R>(view);
             let residual = view.residual(end);
             let leverage = leverage_weight(&regressors);
-            let gain = self.covariance.gain(&regressors.map(|regressor| leverage * regressor));
+            let steps = count.saturating_sub(u32::try_from(LAGS).unwrap_or(u32::MAX));
+            let lead = u32::try_from(end).unwrap_or(u32::MAX);
+            let gain = self.covariance.gain_of_lead(&regressors.map(|regressor| leverage * regressor), steps, lead);
             let knots = spec.lead_tables.knot_leads.iter().enumerate();
             for (knot, &lead) in knots.filter(|(_, lead)| leads.contains(lead)) {
                 let Some(target) = observation.target(view, end, lead) else { continue };

@@ -86,6 +86,16 @@ impl Residuals {
         self.averages[now] = std::array::from_fn(|at| next(averages[at], MEMORIES[at]));
     }
 
+    /// Adds `by` to the values that the residuals of this baseline stem from. A seasonal baseline moves with them.
+    pub fn shift(&mut self, baseline: Baseline, by: f32) {
+        self.baselines.iter_mut().for_each(|baseline| *baseline += by);
+        if baseline == Baseline::Zero {
+            self.level += by;
+            self.residuals.iter_mut().for_each(|residual| *residual += by);
+            self.averages.as_flattened_mut().iter_mut().for_each(|average| *average += by);
+        }
+    }
+
     /// Whether its rings have `length` steps and finite values; a snapshot comes from outside.
     pub fn is_sound(&self, baseline: Baseline, length: usize) -> bool {
         [self.residuals.len(), self.averages.len()] == [length; 2]

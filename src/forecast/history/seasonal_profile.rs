@@ -136,6 +136,11 @@ impl SeasonalProfile {
         *mean += rate * deviation;
     }
 
+    /// Adds `by` to the mean value at each phase.
+    pub fn shift(&mut self, by: f32) {
+        self.season.iter_mut().for_each(|mean| *mean += by);
+    }
+
     /// Whether it has the shape that `cycle` needs, and finite values; a snapshot comes from outside.
     pub fn is_sound(&self, cycle: Cycle<'_>) -> bool {
         let new = Self::new(cycle);

@@ -21,6 +21,14 @@ pub(in crate::forecast) const MAX_UNITS: f32 = 10.0;
 const MAX_PROFILE_UNITS: f32 = 6.0;
 /// Memory of the mean, the unit and the level, in values.
 const LONG_MEMORY: u32 = 2000;
+/// A series is at rest while it moves by at most this many units a step ...
+const REST_UNITS: f32 = 1e-3;
+/// ... and such a step counts for the unit by this part of another one.
+const REST_WEIGHT: f32 = 0.05;
+/// Where the second step is smaller than this part of the first, the first value says nothing of the unit.
+const FIRST_JUMP: f32 = 0.01;
+/// The reference follows the mean where that is further away than this many units, so that `f32` stays precise.
+const MAX_OFFSET_UNITS: f32 = 1024.0;
 
 /// The baselines of the linear experts, in their order; without a season the first is alone.
 pub(in crate::forecast) const BASELINES: [Baseline; LINEAR_EXPERTS] =
@@ -28,13 +36,16 @@ pub(in crate::forecast) const BASELINES: [Baseline; LINEAR_EXPERTS] =
 
 /// The newest values of a series, its seasonal profile, and the residuals and running means relative to each baseline.
 ///
-/// All values are deviations from the first value, the reference, so that `f32` is precise enough.
+/// All values are deviations from a reference, so that `f32` is precise enough: the first value, and where the series
+/// has gone far from it, the mean of that time.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::forecast) struct History {
     reference: f64,
     /// Long-term mean absolute deviation from the mean: the unit of regressors and targets.
     unit: f32,
     mean: f32,
+    /// Number of values that moved.
+    moved: u32,
     /// Number of values; neither empty steps nor spikes count.
     count: u32,
     /// Index of the newest step in all rings.
@@ -46,7 +57,7 @@ pub(in crate::forecast) struct History {
     residuals: Vec<Residuals>,
 }
 
-clone_in_place!(History { reference, unit, mean, count, now, values, profile, residuals });
+clone_in_place!(History { reference, unit, mean, moved, count, now, values, profile, residuals });
 
 impl History {
     pub fn new(spec: &ForecastSpec) -> Self {
@@ -56,6 +67,7 @@ impl History {
             reference: 0.0,
             unit: 0.0,
             mean: 0.0,
+            moved: 0,
             count: 0,
             now: 0,
             values: vec![0.0; length],
@@ -89,8 +101,11 @@ impl History {
     /// Learns from the value of the newest step: mean, unit, seasonal profile, residuals and running means.
     pub fn add_value(&mut self, spec: &ForecastSpec, slot: i64) {
         let now = usize::from(self.now);
+        self.update_unit(self.values[now], self.values[index_before(now, 1, self.values.len())]);
+        if self.mean.abs() > MAX_OFFSET_UNITS * self.unit && self.unit > 0.0 {
+            self.move_reference(self.mean);
+        }
         let value = self.values[now];
-        self.update_unit(value);
         let bound = MAX_PROFILE_UNITS * self.unit;
         self.profile.update(spec.cycle(), slot, |mean| (value - mean).clamp(-bound, bound));
         let update = MeanUpdate {
@@ -171,23 +186,41 @@ impl History {
         Some(HistoryView { history: self, residuals: self.residuals.get(index)?, baseline: BASELINES[index] })
     }
 
-    /// Follows mean and unit: slowly, and with deviations clamped.
-    fn update_unit(&mut self, value: f32) {
+    /// Follows mean and unit: slowly, and with deviations clamped. A step at rest hardly counts for the unit: a series
+    /// that wakes is still measured by how it moved before.
+    fn update_unit(&mut self, value: f32, last: f32) {
         if self.count == 0 {
             self.mean = value;
             return;
         }
-        let weight = 1.0 / self.count.min(LONG_MEMORY) as f32;
         let bound = self.deviation_bound();
         let deviation = (value - self.mean).clamp(-bound, bound);
-        self.mean += weight * deviation;
-        self.unit += weight * (deviation.abs() - self.unit);
+        let step = (value - last).abs();
+        if self.count == 2 && step < FIRST_JUMP * self.unit {
+            (self.unit, self.moved) = (0.0, 0); // the first value was of another kind
+        }
+        let is_at_rest = step <= REST_UNITS * self.unit;
+        self.moved = self.moved.saturating_add(u32::from(!is_at_rest));
+        let weight = 1.0 / self.moved.clamp(1, LONG_MEMORY) as f32;
+        self.unit += if is_at_rest { REST_WEIGHT * weight } else { weight } * (deviation.abs() - self.unit);
+        self.mean += deviation / self.count.min(LONG_MEMORY) as f32;
     }
 
     /// How far a value may deviate from a running mean; infinite while the unit is not trusted.
     #[inline]
     fn deviation_bound(&self) -> f32 {
-        if self.count > MIN_VALUES && self.unit > 0.0 { MAX_UNITS * self.unit } else { f32::INFINITY }
+        if self.moved > MIN_VALUES && self.unit > 0.0 { MAX_UNITS * self.unit } else { f32::INFINITY }
+    }
+
+    /// Moves the reference `by` so much, and everything that is relative to it.
+    fn move_reference(&mut self, by: f32) {
+        self.reference += f64::from(by);
+        self.mean -= by;
+        self.values.iter_mut().for_each(|value| *value -= by);
+        self.profile.shift(-by);
+        for (residuals, baseline) in self.residuals.iter_mut().zip(BASELINES) {
+            residuals.shift(baseline, -by);
+        }
     }
 
     /// Whether it has the shape that `spec` needs, and valid indices and values; a snapshot comes from outside.
