@@ -33,7 +33,7 @@ impl Part {
     /// Bounds that the forecasts keep to.
     pub const OUTPUT_BOUNDS: Self = Self::new(5, "output bounds", 1);
     /// The history that the linear experts share.
-    pub const HISTORY: Self = Self::new(6, "history", 1);
+    pub const HISTORY: Self = Self::new(6, "history", 2);
     /// The linear experts.
     pub const LINEAR_EXPERTS: Self = Self::new(7, "linear experts", 1);
     /// What the linear experts learnt from future covariates.
@@ -45,7 +45,7 @@ impl Part {
     /// The anomaly detector.
     pub const ANOMALY_DETECTOR: Self = Self::new(11, "anomaly detector", 1);
     /// Forecasts whose values are still to come.
-    pub const PENDING_FORECASTS: Self = Self::new(12, "pending forecasts", 1);
+    pub const PENDING_FORECASTS: Self = Self::new(12, "pending forecasts", 2);
     /// The network's hidden state, and the weights that made it.
     pub const NETWORK_STATE: Self = Self::new(13, "network state", 1);
     /// When the series was observed last.
