@@ -1,5 +1,5 @@
-//! `foretide backtest` forecasts seasons rightly after outages and clock changes. The series are made here, of the kinds
-//! of `../shared/cases/data`, whose files are read, too, where they exist.
+//! `foretide backtest` forecasts seasons rightly after outages and clock changes. The series are made here, of the
+//! kinds of `../shared/cases/data`, whose files are read, too, where they exist.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

@@ -6,8 +6,8 @@ use super::spec::ForecastSpec;
 /// Most by which an interval widens, as by the network's spread.
 const MAX_FACTOR: f32 = 3.0;
 
-/// `[output]`: the factors of the quantiles' deviations where a forecast looks `steps` further ahead than its leads say.
-/// Empty where it does not: no quantile is widened.
+/// `[output]`: the factors of the quantiles' deviations where a forecast looks `steps` further ahead than its leads
+/// say. Empty where it does not: no quantile is widened.
 ///
 /// An interval becomes as wide as that of the lead so many steps later, of the longest lead at most.
 pub(super) fn widening_factors(spec: &ForecastSpec, calibration: &Calibration, steps: usize) -> Vec<f32> {

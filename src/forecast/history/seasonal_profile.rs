@@ -151,7 +151,7 @@ impl SeasonalProfile {
         let (bin, rate) = (phase.step / widths.season, RATE / steps_in_bin(widths.season));
         let whole = BinValue { value, overall_mean, bound, is_spike };
         let deviation = self.season.deviation(bin, &whole);
-        // What the day of the week explains does not move the mean of the season, unless its bins are coarser than that.
+        // What the day of the week explains does not move the mean of the season, unless its bins are coarser.
         let explained = if widths.day == 1 { self.week_gain() * of_day } else { 0.0 };
         let rest = BinValue { value: value - explained, ..whole };
         let far_side = self.season.far_side(bin, &rest);
