@@ -63,8 +63,8 @@ impl Calendar {
         Timestamp::from_millisecond(time.0).map_or(0, |timestamp| offset_at(&self.zone, timestamp))
     }
 
-    /// The changes of the UTC offset from 1970 to 2100, ascending: from a time on, the offset, in milliseconds. The first
-    /// one is at the start.
+    /// The changes of the UTC offset from 1970 to 2100, ascending: from a time on, the offset, in milliseconds. The
+    /// first one is at the start.
     pub(super) fn changes(&self) -> impl Iterator<Item = (i64, i64)> + '_ {
         self.changes.iter().map(|change| (change.from, change.offset))
     }
