@@ -153,7 +153,7 @@ pub fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, St
         Grid::Irregular => 0,
     };
     let extra = extra(stream, &calendar, grid);
-    let forecast = forecast_spec(stream)?.with_extra(&extra);
+    let forecast = forecast_spec(stream)?.with_extra(&extra).with_local_time(&calendar, grid);
     let network = network_spec(stream, &forecast, FEATURES + extra.features())?;
     Ok(StreamSpec {
         name: Arc::from(stream.name.as_str()),

@@ -23,6 +23,7 @@ mod spec;
 mod state;
 mod step;
 mod stream_prior;
+mod widening;
 
 pub use accuracy::drift::DriftDetector;
 pub use accuracy::measures::{IntervalCoverage, PointMeasures, QuantileMeasures};
@@ -41,6 +42,8 @@ pub use stream_prior::StreamPrior;
 mod accuracy_tests;
 #[cfg(test)]
 mod coverage_tests;
+#[cfg(test)]
+mod gap_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]

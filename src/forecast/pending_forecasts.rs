@@ -12,9 +12,10 @@ use super::ring::{index_before, next_index};
 use super::spec::ForecastSpec;
 
 /// Point forecasts at a bucket's middle: deviations from the last value in the scale of the time when they were made.
-/// Those of the naive experts follow from the series' values.
+/// That of the last value is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct PendingPoints {
+    pub seasonal_naive: f32,
     pub linear: [f32; LINEAR_EXPERTS],
     pub network: f32,
     /// Mean of the mixture.
@@ -33,15 +34,15 @@ pub(super) struct PendingQuantiles<'a> {
 }
 
 impl PendingPoints {
-    const COLUMNS: usize = LINEAR_EXPERTS + 3;
+    const COLUMNS: usize = LINEAR_EXPERTS + 4;
 
     fn to_array(self) -> [f32; Self::COLUMNS] {
-        let Self { linear: [zero, season, week], network, mean, median } = self;
-        [zero, season, week, network, mean, median]
+        let Self { seasonal_naive, linear: [zero, season, week], network, mean, median } = self;
+        [seasonal_naive, zero, season, week, network, mean, median]
     }
 
-    fn from_array([zero, season, week, network, mean, median]: [f32; Self::COLUMNS]) -> Self {
-        Self { linear: [zero, season, week], network, mean, median }
+    fn from_array([seasonal_naive, zero, season, week, network, mean, median]: [f32; Self::COLUMNS]) -> Self {
+        Self { seasonal_naive, linear: [zero, season, week], network, mean, median }
     }
 }
 

@@ -6,11 +6,14 @@ use thiserror::Error;
 
 use super::anomaly::thresholds::AnomalyThresholds;
 use super::experts::expert::LINEAR_EXPERTS;
-use super::history::seasonal_profile::Cycle;
+use super::history::phase::Cycle;
 use super::lead_tables::{LeadTables, bucket_ends, bucket_middles};
 use super::level_tables::{LevelTables, MAX_LEVELS};
-use crate::series::{ExtraFeatures, Holidays, PAST_COVARIATE_REGRESSORS, Target};
+use crate::series::{Calendar, ExtraFeatures, Holidays, LocalSlots, PAST_COVARIATE_REGRESSORS, Target};
+use crate::time::Grid;
 
+/// A day of 24 hours, in milliseconds.
+const DAY: i64 = 86_400_000;
 /// The longest horizon, in steps.
 pub const MAX_HORIZON: usize = 4096;
 
@@ -48,6 +51,8 @@ pub struct ForecastSpec {
     pub season: usize,
     /// Days that do not count as their weekday; only where a season is a day.
     pub(super) holidays: Option<Holidays>,
+    /// Where a season is whole days: its phase is that of the local time.
+    pub(super) local_slots: LocalSlots,
     /// Number of past covariates.
     pub(super) past_covariates: usize,
     /// Number of future covariates.
@@ -120,6 +125,7 @@ impl ForecastSpec {
             levels: levels.to_vec(),
             season,
             holidays: None,
+            local_slots: LocalSlots::default(),
             past_covariates: 0,
             future_covariates: 0,
             target,
@@ -149,6 +155,24 @@ impl ForecastSpec {
         }
     }
 
+    /// The same with seasons of whole days that follow the local time of `calendar`.
+    #[must_use]
+    pub fn with_local_time(self, calendar: &Calendar, grid: Grid) -> Self {
+        let season = i64::try_from(self.season).unwrap_or(i64::MAX);
+        let local_slots = match grid {
+            Grid::Regular { interval } if season.saturating_mul(interval) % DAY == 0 => {
+                LocalSlots::new(calendar, interval)
+            }
+            _ => LocalSlots::default(),
+        };
+        Self { local_slots, ..self }
+    }
+
+    /// The number of a slot by local time. It says the slot's phase in a season of whole days.
+    pub(super) fn local_slot(&self, slot: i64) -> i64 {
+        slot.saturating_add(self.local_slots.ahead(slot).0)
+    }
+
     /// Whether holidays have a seasonal profile of their own.
     pub fn holidays(&self) -> bool {
         self.holidays.is_some()
@@ -167,9 +191,9 @@ impl ForecastSpec {
     /// The cycle of the seasonal profile; without a season where no expert looks at it.
     pub(super) fn cycle(&self) -> Cycle<'_> {
         if self.active_linear_experts() > 1 {
-            Cycle { season: self.season, holidays: self.holidays.as_ref() }
+            Cycle { season: self.season, holidays: self.holidays.as_ref(), local_slots: Some(&self.local_slots) }
         } else {
-            Cycle { season: 0, holidays: None }
+            Cycle { season: 0, holidays: None, local_slots: None }
         }
     }
 

@@ -9,7 +9,7 @@ use super::anomaly::thresholds::AnomalyScore;
 use super::bf16::from_bf16;
 use super::distribution::conformal_calibration::{Calibration, MaturedQuantiles};
 use super::distribution::quantile_blocks::for_each_without_crossing;
-use super::experts::contract::{DueInput, ForecastInput, PointForecaster};
+use super::experts::contract::{ForecastInput, PointForecaster};
 use super::experts::expert::{EXPERTS, Expert, LINEAR_EXPERTS, Weights};
 use super::experts::last_value::LastValue;
 use super::experts::network::Network;
@@ -19,6 +19,7 @@ use super::future_covariates::FutureCovariateModel;
 use super::history::observation::Observation;
 use super::history::series_history::History;
 use super::lead_tables::Interpolation;
+use super::level_tables::MAX_LEVELS;
 use super::mixture::{Mixture, Objective, ScoredForecast};
 use super::numeric::{MAX_ERROR, clamped_error, scaled_by};
 use super::output::Forecast;
@@ -27,6 +28,7 @@ use super::pending_forecasts::{PendingForecasts, PendingPoints};
 use super::spec::ForecastSpec;
 use super::step::StepObserver;
 use super::stream_prior::StreamPrior;
+use super::widening::widening_factors;
 use crate::series::{ClosedSlot, Correction, SeriesState, Target, clone_in_place};
 use crate::snapshot::{Part, PartReader, PartWriter};
 
@@ -170,10 +172,10 @@ impl ForecastState {
         for bucket in 0..spec.buckets.len() {
             let sums = &mut sums.buckets[bucket];
             if let Some(due) = self.due(spec, series, target, bucket, spec.middles[bucket]) {
-                self.learn_points(bucket, &due, sums);
+                self.learn_points(spec, bucket, &due, sums);
             }
             if let Some(due) = self.due(spec, series, target, bucket, spec.buckets[bucket]) {
-                self.learn_quantiles(bucket, slot.slot, &due, sums);
+                self.learn_quantiles(spec, bucket, slot.slot, &due, sums);
             }
         }
         score
@@ -209,6 +211,8 @@ impl ForecastState {
                 self.linear.update_covariances(&self.history, &observation);
             }
             self.history.count_value();
+        } else if slot.value.is_some() {
+            self.history.add_spike(spec, slot.slot);
         }
     }
 
@@ -248,6 +252,7 @@ impl ForecastState {
         for (bucket, (middle, end)) in spec.middles.iter().zip(&spec.buckets).enumerate() {
             let (at, end) = (spec.output_index(*middle), spec.output_index(*end));
             let points = PendingPoints {
+                seasonal_naive: scaled_by(out.experts[Expert::SeasonalNaive as usize][at], scale),
                 linear: Expert::LINEAR.map(|expert| scaled_by(out.experts[expert as usize][at], scale)),
                 network: out.experts[Expert::Network as usize][at] as f32,
                 mean: relative(out.point[at]),
@@ -257,17 +262,22 @@ impl ForecastState {
         }
         let step_size = (series.mean_absolute_difference() / scale) as f32;
         self.calibration.follow_scale(spec, scale, step_size);
+        let factors = widening_factors(spec, &self.calibration, self.history.uncertain_steps());
         let pending = &mut self.pending;
         let first_slot = series.newest_slot().map_or(0, |slot| slot.saturating_add(1));
         self.calibration.for_each_output(spec, network, first_slot, |calibrated| {
+            let factor = factors.get(calibrated.output).copied().unwrap_or(1.0);
+            let mut deviations = [0.0; MAX_LEVELS];
+            deviations.iter_mut().zip(calibrated.deviations).for_each(|(out, deviation)| *out = factor * deviation);
+            let deviations = &deviations[..levels];
             let quantiles = &mut out.quantiles[calibrated.output * levels..(calibrated.output + 1) * levels];
             let median = quantiles[spec.median()];
-            for_each_without_crossing(spec.median(), calibrated.deviations, |level, deviation| {
+            for_each_without_crossing(spec.median(), deviations, |level, deviation| {
                 let quantile = median + scale * f64::from(deviation);
                 quantiles[level] = limits.clamp_quantile(quantile, median);
             });
             if let Some(end) = calibrated.bucket_end {
-                pending.put_quantiles(spec, end.bucket, calibrated.deviations, end.relative_width);
+                pending.put_quantiles(spec, end.bucket, deviations, factor * end.relative_width);
             }
         });
         out.crossing = spec.threshold.map(|threshold| self.crossing(spec, threshold, scale, out));
@@ -301,11 +311,11 @@ impl ForecastState {
     ) -> Option<AnomalyScore> {
         let newest = self.due(spec, series, target, 0, spec.buckets[0])?;
         let far = far_bucket(spec).and_then(|bucket| self.due(spec, series, target, bucket, spec.buckets[bucket]));
-        let error = |due: &Due<'_>, forecast: f32| f64::from(due.target - forecast) * due.input.scale;
+        let error = |due: &Due, forecast: f32| f64::from(due.target - forecast) * due.scale;
         let issued = self.pending.quantiles(spec, 0);
         let errors = ForecastErrors {
             // Of the mean: a median that stays at the last value hides half of what a series does.
-            newest: error(&newest, newest.input.stored.mean),
+            newest: error(&newest, newest.stored.mean),
             far: far.map(|due| error(&due, due.median_at_end)),
         };
         let query = TailQuery {
@@ -320,27 +330,21 @@ impl ForecastState {
     }
 
     /// The forecast for the current observation that was made `lead` steps ago, if one was made then.
-    fn due<'a>(
-        &self,
-        spec: &'a ForecastSpec,
-        series: &'a SeriesState,
-        target: f64,
-        bucket: usize,
-        lead: usize,
-    ) -> Option<Due<'a>> {
+    fn due(&self, spec: &ForecastSpec, series: &SeriesState, target: f64, bucket: usize, lead: usize) -> Option<Due> {
         let (last_value, scale) = (series.value_back(lead - 1)?, self.pending.scale(lead)?);
         let stored = self.pending.points(spec, bucket);
         Some(Due {
-            input: DueInput { spec, series, lead, last_value, scale, stored },
+            scale,
+            stored,
             target: scaled_by(target - last_value, scale),
             median_at_end: self.pending.quantiles(spec, bucket).median,
         })
     }
 
     /// Learns from the experts' forecasts at a bucket's middle.
-    fn learn_points(&mut self, bucket: usize, due: &Due<'_>, sums: &mut BucketSums) {
-        let (target, stored) = (due.target, due.input.stored);
-        let experts = forecasters(&self.linear_forecasters()).map(|forecaster| forecaster.due(&due.input));
+    fn learn_points(&mut self, spec: &ForecastSpec, bucket: usize, due: &Due, sums: &mut BucketSums) {
+        let (target, stored) = (due.target, due.stored);
+        let experts = forecasters(&self.linear_forecasters()).map(|forecaster| forecaster.due(&stored));
         let error_of_mean = clamped_error(target, stored.mean);
         sums.points += 1;
         sums.absolute_error += f64::from(clamped_error(target, stored.median).abs());
@@ -349,16 +353,15 @@ impl ForecastState {
             sums.expert_errors[expert] += f64::from(clamped_error(target, experts[expert]).abs());
             sums.expert_weights[expert] += f64::from(weight);
         }
-        let scale_in_units = self.history.in_units(due.input.scale);
+        let scale_in_units = self.history.in_units(due.scale);
         let in_units = |deviation: f32| (deviation * scale_in_units).clamp(-MAX_ERROR, MAX_ERROR);
         let scored =
             ScoredForecast { target: in_units(target), mixture: in_units(stored.mean), experts: experts.map(in_units) };
-        self.mixture.learn(due.input.spec, bucket, &scored);
+        self.mixture.learn(spec, bucket, &scored);
     }
 
     /// Learns from the quantiles at a bucket's end, whose target is in `slot`.
-    fn learn_quantiles(&mut self, bucket: usize, slot: i64, due: &Due<'_>, sums: &mut BucketSums) {
-        let spec = due.input.spec;
+    fn learn_quantiles(&mut self, spec: &ForecastSpec, bucket: usize, slot: i64, due: &Due, sums: &mut BucketSums) {
         let issued = self.pending.quantiles(spec, bucket).deviations;
         let residual = clamped_error(due.target, due.median_at_end);
         let pinball = |(index, level): (usize, &f32)| {
@@ -371,15 +374,17 @@ impl ForecastState {
         for (covered, (low, high)) in sums.covered.iter_mut().zip(spec.intervals()) {
             *covered += u64::from(from_bf16(issued[low]) <= residual && residual <= from_bf16(issued[high]));
         }
-        let matured = MaturedQuantiles { slot, scale: due.input.scale, residual, issued };
+        let matured = MaturedQuantiles { slot, scale: due.scale, residual, issued };
         self.calibration.learn(spec, bucket, &matured);
     }
 }
 
 /// A forecast for the current observation, and the target that scores it, relative to the last value of the time when
 /// it was made, in its scale.
-struct Due<'a> {
-    input: DueInput<'a>,
+struct Due {
+    scale: f64,
+    /// The points that were forecast for the bucket's middle.
+    stored: PendingPoints,
     target: f32,
     /// The median that was forecast for the bucket's end.
     median_at_end: f32,
@@ -408,6 +413,7 @@ impl StepObserver for ForecastLearner<'_> {
     fn observe(&mut self, series: &SeriesState, slot: &ClosedSlot, newest_was_spike: bool) {
         if slot.reset {
             self.state.pending.clear();
+            self.state.history.reset(self.spec);
             self.state.absence.iter_mut().for_each(|absence| absence.reset());
         }
         if newest_was_spike {

@@ -63,6 +63,12 @@ impl Calendar {
         Timestamp::from_millisecond(time.0).map_or(0, |timestamp| offset_at(&self.zone, timestamp))
     }
 
+    /// The changes of the UTC offset from 1970 to 2100, ascending: from a time on, the offset, in milliseconds. The
+    /// first one is at the start.
+    pub(super) fn changes(&self) -> impl Iterator<Item = (i64, i64)> + '_ {
+        self.changes.iter().map(|change| (change.from, change.offset))
+    }
+
     /// Sine and cosine of the local time of day, then of the local time of week (from Monday).
     pub fn day_and_week_phase(&self, time: EventTime) -> [f32; 4] {
         let local = time.0.saturating_add(self.utc_offset(time));

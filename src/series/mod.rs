@@ -15,6 +15,7 @@ mod feature_layout;
 mod features;
 mod future_covariates;
 mod holidays;
+mod local_slots;
 mod past_covariates;
 mod recent_readings;
 mod recent_values;
@@ -40,6 +41,7 @@ pub use future_covariates::{
 };
 pub(crate) use holidays::Holiday;
 pub use holidays::Holidays;
+pub use local_slots::LocalSlots;
 pub(crate) use past_covariates::PAST_COVARIATE_REGRESSORS;
 pub use recorded_steps::{RecordedStep, RecordedSteps};
 pub use scale_prior::{ScaleEstimate, ScalePrior};

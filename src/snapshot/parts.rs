@@ -45,7 +45,7 @@ impl Part {
     /// The anomaly detector.
     pub const ANOMALY_DETECTOR: Self = Self::new(11, "anomaly detector", 1);
     /// Forecasts whose values are still to come.
-    pub const PENDING_FORECASTS: Self = Self::new(12, "pending forecasts", 1);
+    pub const PENDING_FORECASTS: Self = Self::new(12, "pending forecasts", 2);
     /// The network's hidden state, and the weights that made it.
     pub const NETWORK_STATE: Self = Self::new(13, "network state", 1);
     /// When the series was observed last.

@@ -255,6 +255,7 @@ fn chaos(minutes: f64, seed: u64) -> Report {
         println!("{}\n{}", report.table(), chaos.fleet.ends_of_logs());
         println!("the replicas' logs are in {}", chaos.fleet.keep_logs().display());
         println!("{}", chaos.cluster.logs());
+        println!("the brokers' data are in {}", chaos.cluster.keep().display());
         println!("the input is in {}", folder.keep().display());
     }
     assert!(failed.is_empty(), "SIGTERM ends each replica with success, but not {failed:?}");

@@ -13,7 +13,11 @@ use serde_json::{Value, json};
 
 use crate::{
     fleet::{HIDDEN, HORIZON, SEASON},
-    harness::{client::consume, kafka::Kafka, wait_for},
+    harness::{
+        client::{ConsumerRecord, consume},
+        kafka::Kafka,
+        wait_for,
+    },
     schedule::FaultKind,
 };
 
@@ -57,8 +61,13 @@ impl Differences {
     pub fn find(kafka: &Kafka, topic: &str, input: &Path) -> Self {
         wait_until_stable(kafka, topic);
         let mut live = BySeries::new();
+        let mut newest = HashMap::new();
         for record in consume(kafka, topic, Duration::from_secs(10)) {
-            add(&mut live, record.payload.as_deref().unwrap_or_default());
+            let payload = record.payload.as_deref().unwrap_or_default();
+            let (series, digest) = add(&mut live, payload);
+            if let Some(before) = newest.insert((series, digest.0), place(topic, &record)) {
+                println!("doubled: {before} and {}: {}", place(topic, &record), String::from_utf8_lossy(payload));
+            }
         }
         Self::compare(&live, &undisturbed(input))
     }
@@ -94,6 +103,11 @@ impl Differences {
     }
 }
 
+/// Where a record is, and when it was written.
+fn place(topic: &str, record: &ConsumerRecord) -> String {
+    format!("{topic}[{}] offset {} at {}", record.partition, record.offset, record.timestamp)
+}
+
 /// The forecasts of `foretide backtest` on a file.
 fn undisturbed(input: &Path) -> BySeries {
     let emitted = input.with_extension("jsonl");
@@ -111,12 +125,14 @@ fn undisturbed(input: &Path) -> BySeries {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = std::fs::read(&emitted).expect("the backtest writes forecasts");
     let mut made = BySeries::new();
-    text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).for_each(|line| add(&mut made, line));
+    text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).for_each(|line| {
+        add(&mut made, line);
+    });
     made
 }
 
-/// Adds a forecast to `made`, without the members that only name its source.
-fn add(made: &mut BySeries, forecast: &[u8]) {
+/// Adds a forecast to `made`, without the members that only name its source. Returns its series and its digest.
+fn add(made: &mut BySeries, forecast: &[u8]) -> (String, Digest) {
     let mut forecast: Value = serde_json::from_slice(forecast).expect("a forecast is JSON");
     let members = forecast.as_object_mut().expect("a forecast is an object");
     members.remove("stream");
@@ -125,7 +141,9 @@ fn add(made: &mut BySeries, forecast: &[u8]) {
     let series = members["series"].as_str().expect("a forecast has a series").to_owned();
     let mut hasher = DefaultHasher::new();
     forecast.to_string().hash(&mut hasher);
-    made.entry(series).or_default().push((origin, hasher.finish()));
+    let digest = (origin, hasher.finish());
+    made.entry(series.clone()).or_default().push(digest);
+    (series, digest)
 }
 
 /// The figures of a whole run.

@@ -105,6 +105,12 @@ impl Cluster {
         (0..BROKERS).map(tail).collect()
     }
 
+    /// Stops the brokers and keeps their data; returns its folder.
+    pub fn keep(mut self) -> PathBuf {
+        self.brokers.iter_mut().for_each(|node| node.process = None);
+        self.folder.keep()
+    }
+
     fn metadata(&self) -> Option<rdkafka::metadata::Metadata> {
         let asker: BaseConsumer = ClientConfig::new().set("bootstrap.servers", &self.servers).create().ok()?;
         asker.fetch_metadata(None, Duration::from_secs(3)).ok()

@@ -154,9 +154,9 @@ impl Calibration {
         // Volatility that the network or the phase foretold is not the series' own.
         let magnitude = residual.abs() / from_bf16(issued[spec.median()]) * scaled_by(scale, self.scale);
         // A phase at which little happens, as when a shop is closed, says little of the others.
-        let weight = (self.phases.at(phase_season(spec), slot) / QUIET_SPREAD).min(1.0);
+        let weight = (self.phases.at(phase_season(spec), spec.local_slot(slot)) / QUIET_SPREAD).min(1.0);
         if bucket.forecasts > PRIOR_FORECASTS {
-            self.phases.learn(phase_season(spec), slot, magnitude / bucket.mean_absolute_residual);
+            self.phases.learn(phase_season(spec), spec.local_slot(slot), magnitude / bucket.mean_absolute_residual);
         }
         let memory = bucket.memory().min(NEAR_MEMORY * root);
         bucket.mean_absolute_residual += weight * (magnitude.min(limit) - bucket.mean_absolute_residual) / memory;
@@ -205,7 +205,7 @@ impl Calibration {
         // Blocks at the ends of the previous bucket and of this one, in turn.
         let mut ends = [[LearnedBlock::default(); MAX_LEVELS / BLOCK]; 2];
         self.load_blocks(spec, 0, &mut ends[1]);
-        let mut phases = self.phases.from(phase_season(spec), first_slot);
+        let mut phases = self.phases.from(phase_season(spec), spec.local_slot(first_slot));
         let mut from = 0;
         for (bucket, end) in spec.buckets.iter().enumerate() {
             let end = spec.output_index(*end) + 1;

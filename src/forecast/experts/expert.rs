@@ -5,8 +5,8 @@
 pub enum Expert {
     /// The last value, at all leads.
     LastValue,
-    /// The value one season before the target (or as many seasons as reach back to an observed value); the last value
-    /// where that one is unknown.
+    /// The value one season before the target (or as many seasons as reach back to an observed value); what the
+    /// seasonal profile expects where that one is unknown.
     SeasonalNaive,
     /// Recursive least squares on recent values.
     Linear,

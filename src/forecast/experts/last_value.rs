@@ -1,6 +1,7 @@
 //! The last value as the forecast of all leads.
 
-use super::contract::{DueInput, ForecastInput, PointForecaster};
+use super::contract::{ForecastInput, PointForecaster};
+use crate::forecast::pending_forecasts::PendingPoints;
 
 /// Forecasts the last value; all forecasts are relative to it.
 pub(in crate::forecast) struct LastValue;
@@ -10,7 +11,7 @@ impl PointForecaster for LastValue {
         outputs.fill(0.0);
     }
 
-    fn due(&self, _: &DueInput<'_>) -> f32 {
+    fn due(&self, _: &PendingPoints) -> f32 {
         0.0
     }
 }

@@ -1,7 +1,8 @@
 //! The recurrent network's point forecast.
 
-use super::contract::{DueInput, ForecastInput, PointForecaster};
+use super::contract::{ForecastInput, PointForecaster};
 use crate::forecast::numeric::clamp_network_output;
+use crate::forecast::pending_forecasts::PendingPoints;
 
 /// Forecasts the mean of the network's output distribution, or its median where it forecasts alone.
 pub(in crate::forecast) struct Network;
@@ -15,7 +16,7 @@ impl PointForecaster for Network {
         }
     }
 
-    fn due(&self, input: &DueInput<'_>) -> f32 {
-        input.stored.network
+    fn due(&self, stored: &PendingPoints) -> f32 {
+        stored.network
     }
 }

@@ -3,7 +3,7 @@
 use crate::series::clone_in_place;
 use serde::{Deserialize, Serialize};
 
-use super::contract::{DueInput, ForecastInput, PointForecaster};
+use super::contract::{ForecastInput, PointForecaster};
 use super::covariance::Covariance;
 use super::regressors::{
     Origin, WITH_FEW_COVARIATES, WITH_MANY_COVARIATES, WITHOUT_COVARIATES, leverage_weight, regressor_count,
@@ -13,6 +13,7 @@ use crate::forecast::future_covariates::{DueCovariates, FutureCovariateModel};
 use crate::forecast::history::observation::Observation;
 use crate::forecast::history::series_history::{History, HistoryView, LAGS, MAX_UNITS, MIN_VALUES};
 use crate::forecast::numeric::{MAX_ERROR, all_finite, dot};
+use crate::forecast::pending_forecasts::PendingPoints;
 use crate::forecast::spec::ForecastSpec;
 
 /// An error counts for at most this many mean absolute errors, once these are known.
@@ -247,7 +248,7 @@ impl PointForecaster for LinearForecaster<'_> {
         }
     }
 
-    fn due(&self, input: &DueInput<'_>) -> f32 {
-        input.stored.linear[self.index]
+    fn due(&self, stored: &PendingPoints) -> f32 {
+        stored.linear[self.index]
     }
 }

@@ -74,16 +74,20 @@ impl Origin<'_> {
         }
     }
 
-    /// The values around one season before the origin, where the baseline is zero and there is a season.
+    /// The values around one season before the origin, where the baseline is zero and there is a season; what the
+    /// seasonal profile expects for those that are unknown.
     #[inline]
     fn seasonal_lags(&self, view: &HistoryView<'_>) -> Option<[Option<f32>; SEASONAL_LAGS]> {
-        let season = self.spec.season;
-        let applies = view.baseline == Baseline::Zero && season >= SEASONAL_LAGS;
-        let value = |ahead| {
-            let steps_back = self.steps_to_next + season - ahead - 1;
-            self.series.value_back(steps_back).map(|value| view.history.relative(value))
+        let Self { spec, series, steps_to_next, next_slot, .. } = *self;
+        let applies = view.baseline == Baseline::Zero && spec.season >= SEASONAL_LAGS;
+        let origin = next_slot.saturating_sub(i64::try_from(steps_to_next).ok()?);
+        let season_before = spec.local_slots.before(origin, i64::try_from(spec.season).ok()?);
+        let value = |ahead: i64| {
+            let slot = season_before.saturating_add(ahead);
+            let value = usize::try_from(next_slot - 1 - slot).ok().and_then(|back| series.value_back(back));
+            value.map(|value| view.history.relative(value)).or_else(|| view.history.expected(spec, slot))
         };
-        applies.then(|| std::array::from_fn(value))
+        applies.then(|| [0, 1, 2].map(value))
     }
 }
 

@@ -1,44 +1,53 @@
 //! The value one season before the target as its forecast.
 
-use super::contract::{DueInput, ForecastInput, PointForecaster};
-use crate::forecast::numeric::scaled_by;
-use crate::forecast::spec::ForecastSpec;
-use crate::series::{SeriesState, Target};
+use super::contract::{ForecastInput, PointForecaster};
+use crate::forecast::pending_forecasts::PendingPoints;
 
-/// Forecasts the value whole seasons before the target; the last value where that one is unknown.
+/// Seasons that are tried, one after the other, where the value a season before the target is unknown.
+const MAX_SEASONS: usize = 4;
+
+/// Forecasts the value whole seasons before the target. Where that one is unknown: the value further seasons before,
+/// else what the seasonal profile expects, else the last value.
 pub(in crate::forecast) struct SeasonalNaive;
 
 impl PointForecaster for SeasonalNaive {
     fn forecast(&self, input: &ForecastInput<'_>, outputs: &mut [f64]) {
         let (spec, series, last_value) = (input.spec, input.series, input.series.last_value());
-        if spec.season < 2 {
-            outputs.fill(0.0);
-            return;
-        }
+        let Some(origin) = series.newest_slot().filter(|_| spec.season >= 2) else { return outputs.fill(0.0) };
+        let path = |lead: usize| path_value(input, origin, lead).unwrap_or(f64::NAN);
         if let Some(target) = spec.target {
-            outputs.fill(aggregate(spec, series, target, 0).map_or(0.0, |value| value - last_value));
+            outputs.fill(target.of((1..=spec.horizon).map(path)).map_or(0.0, |value| value - last_value));
             return;
         }
-        for season in outputs.chunks_mut(spec.season) {
-            series.copy_back(spec.season - 1, season);
-            for output in season {
-                *output = if output.is_nan() { 0.0 } else { *output - last_value };
+        let signed = |steps: usize| i64::try_from(steps).unwrap_or(i64::MAX);
+        let (_, until) = spec.local_slots.ahead(origin.saturating_sub(signed(spec.season)));
+        // Unless the clocks change, the newest season repeats.
+        let is_regular = until > origin.saturating_add(signed(spec.horizon));
+        for (season, first_lead) in outputs.chunks_mut(spec.season).zip((1..).step_by(spec.season)) {
+            season.fill(f64::NAN);
+            if is_regular {
+                series.copy_back(spec.season - 1, season);
+            }
+            for (lead, output) in (first_lead..).zip(season) {
+                let value = if output.is_nan() { path(lead) } else { *output };
+                *output = if value.is_nan() { 0.0 } else { value - last_value };
             }
         }
     }
 
-    fn due(&self, input: &DueInput<'_>) -> f32 {
-        let DueInput { spec, series, lead, last_value, scale, .. } = *input;
-        let value = match spec.target {
-            Some(target) => aggregate(spec, series, target, lead - 1),
-            None => spec.seasonal_lag(lead).and_then(|lag| series.value_back(lag - 1)),
-        };
-        scaled_by(value.map_or(0.0, |value| value - last_value), scale)
+    fn due(&self, stored: &PendingPoints) -> f32 {
+        stored.seasonal_naive
     }
 }
 
-/// The aggregate of the seasonal naive forecasts over a horizon that began `steps_back` steps before the newest step.
-fn aggregate(spec: &ForecastSpec, series: &SeriesState, target: Target, steps_back: usize) -> Option<f64> {
-    let at = |lead: usize| Some(steps_back + spec.seasonal_lag(lead)? - lead);
-    target.of((1..=spec.horizon).map(|lead| at(lead).and_then(|at| series.value_back(at)).unwrap_or(f64::NAN)))
+/// The forecast of the value `lead` steps after the slot `origin`; `None` where nothing says it.
+fn path_value(input: &ForecastInput<'_>, origin: i64, lead: usize) -> Option<f64> {
+    let ForecastInput { spec, series, history, .. } = *input;
+    let target = origin.saturating_add(i64::try_from(lead).ok()?);
+    let at = |seasons: usize| {
+        let slots = i64::try_from(seasons.saturating_mul(spec.season)).ok()?;
+        series.value_back(usize::try_from(origin - spec.local_slots.before(target, slots)).ok()?)
+    };
+    let nearest = lead.div_ceil(spec.season);
+    (nearest..nearest + MAX_SEASONS).find_map(at).or_else(|| Some(history.absolute(history.expected(spec, target)?)))
 }

@@ -2,6 +2,8 @@
 
 pub(super) mod exponential_averages;
 pub(super) mod observation;
+pub(super) mod phase;
+mod profile_bins;
 pub(super) mod residuals;
 pub(super) mod seasonal_profile;
 pub(super) mod series_history;

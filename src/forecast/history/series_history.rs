@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::exponential_averages::Averages;
 use super::residuals::{MeanUpdate, Residuals};
-use super::seasonal_profile::{Baseline, SeasonalProfile};
+use super::seasonal_profile::{Baseline, ProfileValue, SeasonalProfile};
 use crate::forecast::experts::expert::LINEAR_EXPERTS;
 use crate::forecast::numeric::{all_finite, clamp_to_f32, scaled_by};
 use crate::forecast::ring::{index_before, next_index};
@@ -19,6 +19,8 @@ pub(in crate::forecast) const MIN_VALUES: u32 = 50;
 pub(in crate::forecast) const MAX_UNITS: f32 = 10.0;
 /// The seasonal profile learns from a value as if it deviated by at most this many units.
 const MAX_PROFILE_UNITS: f32 = 6.0;
+/// Which of the running means of residuals is the present level (see `MEMORIES`).
+const EXPECTED_LEVEL: usize = 1;
 /// Memory of the mean, the unit and the level, in values.
 const LONG_MEMORY: u32 = 2000;
 /// A series is at rest while it moves by at most this many units a step ...
@@ -48,16 +50,19 @@ pub(in crate::forecast) struct History {
     moved: u32,
     /// Number of values; neither empty steps nor spikes count.
     count: u32,
+    /// Steps that a forecast looks further ahead than its lead says: after a gap its empty steps, halved by each value.
+    /// During the gap twice as many, since its end halves them, too.
+    uncertain_steps: u16,
     /// Index of the newest step in all rings.
     now: u16,
-    /// Ring of the values, carried over empty steps.
+    /// Ring of the values; in an empty step what the baseline expects, or the value before it where there is none.
     values: Vec<f32>,
     profile: SeasonalProfile,
     /// In the order of [`BASELINES`].
     residuals: Vec<Residuals>,
 }
 
-clone_in_place!(History { reference, unit, mean, moved, count, now, values, profile, residuals });
+clone_in_place!(History { reference, unit, mean, moved, count, uncertain_steps, now, values, profile, residuals });
 
 impl History {
     pub fn new(spec: &ForecastSpec) -> Self {
@@ -69,6 +74,7 @@ impl History {
             mean: 0.0,
             moved: 0,
             count: 0,
+            uncertain_steps: 0,
             now: 0,
             values: vec![0.0; length],
             profile: SeasonalProfile::new(spec.cycle()),
@@ -86,16 +92,47 @@ impl History {
         let last = usize::from(self.now);
         self.now = next_index(self.now, self.values.len());
         let now = usize::from(self.now);
-        self.values[now] = slot.value.map_or(self.values[last], |value| self.relative(value));
+        let expected = self.expected_after(spec, slot.slot, |residuals| residuals.residuals[last]);
+        let expected = expected.unwrap_or(self.values[last]);
+        self.values[now] = slot.value.map_or(expected, |value| self.relative(value));
         for (residuals, baseline) in self.residuals.iter_mut().zip(BASELINES) {
             let value = self.profile.at(spec.cycle(), baseline, slot.slot);
             residuals.baselines.get_mut(now).into_iter().for_each(|baseline| *baseline = value);
             // Forecasts start from a spike, but nothing learns from it.
-            residuals.residuals[now] =
-                if is_spike && slot.value.is_some() { self.values[now] - value } else { residuals.residuals[last] };
+            let is_new = is_spike && slot.value.is_some() || baseline == Baseline::Zero;
+            residuals.residuals[now] = if is_new { self.values[now] - value } else { residuals.residuals[last] };
             residuals.averages[now] = residuals.averages[last];
         }
+        self.uncertain_steps = match slot.value {
+            Some(_) => self.uncertain_steps / 2,
+            None => self.uncertain_steps.saturating_add(2).min(most_uncertain_steps(spec)),
+        };
         true
+    }
+
+    /// After a gap that was too long to bridge: what was learnt still holds, but nothing is known of the level.
+    pub fn reset(&mut self, spec: &ForecastSpec) {
+        self.uncertain_steps = most_uncertain_steps(spec);
+    }
+
+    /// What the seasonal profile expects in a slot at the present level, relative to the reference; `None` where the
+    /// whole season is not known yet.
+    pub fn expected(&self, spec: &ForecastSpec, slot: i64) -> Option<f32> {
+        self.expected_after(spec, slot, |residuals| residuals.averages[usize::from(self.now)][EXPECTED_LEVEL])
+    }
+
+    /// The baseline in a slot, and `level` relative to it.
+    fn expected_after(&self, spec: &ForecastSpec, slot: i64, level: impl Fn(&Residuals) -> f32) -> Option<f32> {
+        let (residuals, baseline) = self.residuals.iter().zip(BASELINES).next_back()?;
+        let cycle = spec.cycle();
+        (baseline != Baseline::Zero && self.profile.is_known(cycle, slot))
+            .then(|| self.profile.at(cycle, baseline, slot) + level(residuals))
+    }
+
+    /// Steps that a forecast from the newest step looks further ahead than its lead says.
+    #[inline]
+    pub fn uncertain_steps(&self) -> usize {
+        self.uncertain_steps.into()
     }
 
     /// Learns from the value of the newest step: mean, unit, seasonal profile, residuals and running means.
@@ -106,8 +143,7 @@ impl History {
             self.move_reference(self.mean);
         }
         let value = self.values[now];
-        let bound = MAX_PROFILE_UNITS * self.unit;
-        self.profile.update(spec.cycle(), slot, |mean| (value - mean).clamp(-bound, bound));
+        self.update_profile(spec, slot, false);
         let update = MeanUpdate {
             is_first: self.count == 0,
             bound: self.deviation_bound(),
@@ -116,6 +152,17 @@ impl History {
         for (residuals, baseline) in self.residuals.iter_mut().zip(BASELINES) {
             residuals.put(now, value - self.profile.at(spec.cycle(), baseline, slot), update);
         }
+    }
+
+    /// Notes in the seasonal profile that the newest value looks like a spike: one that comes every season is none.
+    pub fn add_spike(&mut self, spec: &ForecastSpec, slot: i64) {
+        self.update_profile(spec, slot, true);
+    }
+
+    fn update_profile(&mut self, spec: &ForecastSpec, slot: i64, is_spike: bool) {
+        let (value, mean, unit) = (self.values[usize::from(self.now)], self.mean, self.unit);
+        let bound = if self.count > MIN_VALUES && unit > 0.0 { MAX_PROFILE_UNITS * unit } else { f32::INFINITY };
+        self.profile.update(spec.cycle(), ProfileValue { slot, value, mean, unit, bound, is_spike });
     }
 
     /// Counts the value of the newest step, once everything has learned from it.
@@ -178,6 +225,12 @@ impl History {
     #[inline]
     pub fn relative(&self, value: f64) -> f32 {
         clamp_to_f32(value - self.reference)
+    }
+
+    /// The value that is so far from the reference.
+    #[inline]
+    pub fn absolute(&self, relative: f32) -> f64 {
+        self.reference + f64::from(relative)
     }
 
     /// What the linear expert at `index` looks at; `None` where it is not in use.
@@ -243,6 +296,10 @@ impl History {
             + self.residuals.capacity() * size_of::<Residuals>()
             + self.residuals.iter().map(Residuals::heap_bytes).sum::<usize>()
     }
+}
+
+fn most_uncertain_steps(spec: &ForecastSpec) -> u16 {
+    u16::try_from(2 * spec.horizon).unwrap_or(u16::MAX)
 }
 
 /// Steps in the rings: the lags of every origin whose targets are still to come.
