@@ -16,6 +16,8 @@ mod features;
 mod future_covariates;
 mod holidays;
 mod past_covariates;
+mod phase_store;
+mod queries;
 mod recent_readings;
 mod recent_values;
 mod recorded_steps;
@@ -41,6 +43,7 @@ pub use future_covariates::{
 pub(crate) use holidays::Holiday;
 pub use holidays::Holidays;
 pub(crate) use past_covariates::PAST_COVARIATE_REGRESSORS;
+pub use queries::{QUERY_FEATURES, QUERY_NAMES};
 pub use recorded_steps::{RecordedStep, RecordedSteps};
 pub use scale_prior::{ScaleEstimate, ScalePrior};
 pub use season_detection::{detect_seasons, values_on_grid};
