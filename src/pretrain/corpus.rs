@@ -3,7 +3,7 @@
 use super::augmentation::{augment, mix, rescale, subsample};
 use super::events::{happen, lose};
 use super::families::Family;
-use super::frame::Frame;
+use super::frame::{Frame, automatic_season};
 use super::random::Random;
 
 /// A generated value is at most this large.
@@ -12,8 +12,8 @@ const LARGEST: f64 = 1e15;
 /// A series of the corpus, one value a step.
 #[derive(Debug, Clone)]
 pub struct PretrainSeries {
-    /// The family that its values come from; others may be mixed in.
-    pub family: Family,
+    /// The family that its values come from; others may be mixed in. None for a real series.
+    pub family: Option<Family>,
     /// Milliseconds between two steps.
     pub interval: i64,
     /// Time of the first step in milliseconds, a multiple of the interval.
@@ -59,8 +59,8 @@ impl Corpus {
         let season = frame.season(random);
         lose(random, &mut values, season);
         // Streams have the automatic season, whether their series have it or not. Some have one configured.
-        let season = if random.chance(0.75) { frame.automatic_season() } else { season.round() as u32 };
-        PretrainSeries { family, interval: frame.interval, start: frame.start, season, values }
+        let season = if random.chance(0.75) { automatic_season(frame.interval) } else { season.round() as u32 };
+        PretrainSeries { family: Some(family), interval: frame.interval, start: frame.start, season, values }
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
     fn families_have_their_shares() {
         let mut counts = BTreeMap::new();
         for index in 0..130 {
-            *counts.entry(format!("{:?}", CORPUS.series(index).family)).or_insert(0) += 1;
+            *counts.entry(format!("{:?}", CORPUS.series(index).family.unwrap())).or_insert(0) += 1;
         }
         assert_eq!(counts.len(), Family::ALL.len());
         for family in Family::ALL {

@@ -35,26 +35,15 @@ const INTERVALS: [i64; 24] = [
     DAY,
 ];
 /// Lengths that people and machines repeat themselves after, in milliseconds. All of them divide a week.
-const PERIODS: [i64; 11] = [
-    MINUTE,
-    5 * MINUTE,
-    10 * MINUTE,
-    15 * MINUTE,
-    30 * MINUTE,
-    HOUR,
-    6 * HOUR,
-    8 * HOUR,
-    12 * HOUR,
-    DAY,
-    WEEK,
-];
+const PERIODS: [i64; 11] =
+    [MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 6 * HOUR, 8 * HOUR, 12 * HOUR, DAY, WEEK];
 /// Start times lie in these years, in milliseconds: 2000 to 2026.
 const YEARS: (i64, i64) = (946_684_800_000, 1_767_225_600_000);
 /// A season has at least this many steps ...
 const SHORTEST: f64 = 4.0;
 /// ... and fits this many times into the series.
 const REPEATS: f64 = 2.5;
-/// The longest season that is looked for by itself: see [`Frame::automatic_season`].
+/// The longest season that is looked for by itself: see [`automatic_season`].
 const LONGEST_AUTOMATIC: i64 = 1440;
 
 /// Interval, start, length and possible seasons of a series.
@@ -102,17 +91,6 @@ impl Frame {
         (((self.start + step as i64 * self.interval) / DAY) % 7) as usize
     }
 
-    /// The season in steps that a stream has where its configuration names none: a day of 4 to 1440 steps, a week where
-    /// a step is a day, else none (0).
-    pub fn automatic_season(&self) -> u32 {
-        let day = DAY / self.interval;
-        match self.interval {
-            DAY => 7,
-            _ if (4..=LONGEST_AUTOMATIC).contains(&day) => day as u32,
-            _ => 0,
-        }
-    }
-
     /// The same time in `factor` times as many steps. The factor divides a second.
     pub fn refined(&self, factor: usize) -> Self {
         Self {
@@ -121,6 +99,17 @@ impl Frame {
             length: self.length * factor,
             seasons: self.seasons.iter().map(|season| season * factor as f64).collect(),
         }
+    }
+}
+
+/// The season in steps that a stream of this interval has where its configuration names none: a day of 4 to 1440 steps,
+/// a week where a step is a day, else none (0).
+pub(super) fn automatic_season(interval: i64) -> u32 {
+    let day = DAY / interval;
+    match interval {
+        DAY => 7,
+        _ if (4..=LONGEST_AUTOMATIC).contains(&day) => day as u32,
+        _ => 0,
     }
 }
 
@@ -143,7 +132,6 @@ mod tests {
 
     #[test]
     fn the_automatic_season_is_a_day_or_a_week_of_days() {
-        let season = |interval| Frame { interval, start: 0, length: 9, seasons: vec![4.0] }.automatic_season();
-        assert_eq!([HOUR, 15 * MINUTE, MINUTE, DAY, SECOND].map(season), [24, 96, 1440, 7, 0]);
+        assert_eq!([HOUR, 15 * MINUTE, MINUTE, DAY, SECOND].map(automatic_season), [24, 96, 1440, 7, 0]);
     }
 }

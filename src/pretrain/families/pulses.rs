@@ -61,8 +61,8 @@ pub(super) fn generate(random: &mut Random, frame: &Frame) -> Vec<f64> {
     let (mut round, mut height) = (usize::MAX, 1.0);
     let value = |at: usize| {
         // Each season's pulses have a height of their own, and some do not take place.
-        let this_round = (frame.start / frame.interval) as usize / season.max(1.0) as usize
-            + (at as f64 / season) as usize;
+        let this_round =
+            (frame.start / frame.interval) as usize / season.max(1.0) as usize + (at as f64 / season) as usize;
         if this_round != round {
             round = this_round;
             height = if random.chance(misses) { 0.0 } else { (varies * random.normal()).exp() };

@@ -65,10 +65,8 @@ fn a_matern_process_has_its_variance_and_correlation() {
         let rate = rate(2.5);
         (1.0 + rate + rate * rate / 3.0) * (-rate).exp()
     }];
-    let processes = [
-        smooth::matern_once_smooth(&mut random, 8.0, 60_000),
-        smooth::matern_twice_smooth(&mut random, 8.0, 60_000),
-    ];
+    let processes =
+        [smooth::matern_once_smooth(&mut random, 8.0, 60_000), smooth::matern_twice_smooth(&mut random, 8.0, 60_000)];
     for (values, expected) in processes.iter().zip(expected) {
         let (mean, deviation) = moments(values);
         assert!(mean.abs() < 0.1 && (deviation - 1.0).abs() < 0.1, "{mean} {deviation}");
@@ -84,8 +82,8 @@ fn smooth_series_go_on_as_they_went() {
 
 #[test]
 fn harmonics_pulses_counts_and_trends_have_their_day() {
-    let found = [Family::Harmonics, Family::Pulses, Family::Counts, Family::TrendSeason]
-        .map(|family| count(family, has_a_day));
+    let found =
+        [Family::Harmonics, Family::Pulses, Family::Counts, Family::TrendSeason].map(|family| count(family, has_a_day));
     assert!(found[0] >= 60 && found[1] >= 60 && found[2] >= 30 && found[3] >= 40, "{found:?}");
     let without = [Family::Walk, Family::Smooth, Family::Steps].map(|family| count(family, has_a_day));
     assert!(without.iter().all(|count| *count <= 20), "{without:?}");
