@@ -9,7 +9,7 @@ use super::stream_spec::StreamSpec;
 use super::task::{Task, TaskHandle, Tasks};
 use super::transaction::{ForecastRow, Transaction};
 use crate::forecast::{AnomalyScore, Forecast, SeriesStep};
-use crate::nn::{GridInterpolation, Network, QUANTILE_GRID, Scratch, Strategy};
+use crate::nn::{GridInterpolation, Network, QUANTILE_GRID, QueryBatch, Scratch, Strategy};
 use crate::series::{CloseBy, ClosedSlot, QUERY_FEATURES};
 
 /// The most series that are stepped at once. The weights' panels stay in the first-level cache while this many states
@@ -183,7 +183,8 @@ impl Stepper {
         self.grids.resize(leads * QUANTILE_GRID.len(), 0.0);
         self.outputs.resize(leads * levels.len(), 0.0);
         let Self { scratch, features, hidden, queries, grids, outputs, .. } = self;
-        network.step_queries(scratch, steps.len(), features, queries, hidden, grids);
+        let answers = QueryBatch { queries, quantiles: grids };
+        network.step_queries(scratch, steps.len(), features, hidden, answers);
         GridInterpolation::new(levels).apply(grids, outputs);
     }
 

@@ -38,6 +38,7 @@ pub(crate) use hash::fnv_1a;
 pub use kernel::InstructionSet;
 pub use network::{Network, NetworkError, Scratch};
 pub use quantile_grid::{GridInterpolation, QUANTILE_GRID};
+pub use query_decoder::QueryBatch;
 pub use sequence::ResetMask;
 pub use spec::NetworkSpec;
 pub use spec_error::SpecError;

@@ -4,8 +4,16 @@ use super::cell::{LayerScratch, PackedLayer};
 use super::cell_registry;
 use super::kernel::{Input, InstructionSet, Rows, RowsMut};
 use super::{
-    cell_kind::CellKind, head::Head, layer_norm::normalise, parameter::layer_tensor_name, quantile_grid::QUANTILE_GRID,
-    query_decoder::QueryDecoder, spec::NetworkSpec, spec_error::SpecError, tensor_file::WeightsError, weights::Weights,
+    cell_kind::CellKind,
+    head::Head,
+    layer_norm::normalise,
+    parameter::layer_tensor_name,
+    quantile_grid::QUANTILE_GRID,
+    query_decoder::{QueryBatch, QueryDecoder},
+    spec::NetworkSpec,
+    spec_error::SpecError,
+    tensor_file::WeightsError,
+    weights::Weights,
 };
 use crate::series::QUERY_FEATURES;
 
@@ -167,8 +175,7 @@ impl Network {
         }
     }
 
-    /// Runs one step as [`Self::step`] does, of a network that answers queries `[rows, leads, QUERY_FEATURES]`, and
-    /// writes the quantiles of the grid `y` `[rows, leads, 13]`.
+    /// Runs one step as [`Self::step`] does, of a network that answers queries.
     ///
     /// # Panics
     /// Where a slice does not have exactly that size, or the network answers no queries.
@@ -177,19 +184,19 @@ impl Network {
         scratch: &mut Scratch,
         rows: usize,
         x: &[f32],
-        queries: &[f32],
         state: &mut [f32],
-        y: &mut [f32],
+        batch: QueryBatch<'_>,
     ) {
+        let QueryBatch { queries, ref quantiles } = batch;
         let asked = queries.len() / QUERY_FEATURES;
         assert_eq!(queries.len(), asked * QUERY_FEATURES, "whole queries");
         assert!(rows == 0 || asked.is_multiple_of(rows), "{asked} queries of {rows} rows");
-        assert_eq!(y.len(), asked * QUANTILE_GRID.len(), "quantiles of {asked} queries");
+        assert_eq!(quantiles.len(), asked * QUANTILE_GRID.len(), "quantiles of {asked} queries");
         let NetworkHead::Queries(decoder) = &self.head else { panic!("the network answers no queries") };
         self.advance(scratch, rows, x, state);
         if asked > 0 {
             let Scratch { layers, outputs } = scratch;
-            decoder.step(self.instructions, rows, self.top(state, outputs), queries, y, layers);
+            decoder.step(self.instructions, rows, self.top(state, outputs), batch, layers);
         }
     }
 

@@ -30,6 +30,15 @@ pub(super) fn parameters(spec: &NetworkSpec) -> Vec<Parameter> {
     ]
 }
 
+/// Queries of several rows, and where their answers go.
+#[derive(Debug)]
+pub struct QueryBatch<'a> {
+    /// `[rows, leads, QUERY_FEATURES]`
+    pub queries: &'a [f32],
+    /// The quantiles of the grid, `[rows, leads, 13]`.
+    pub quantiles: &'a mut [f32],
+}
+
 /// The decoder, packed for serving.
 pub(super) struct QueryDecoder {
     state: Panel,
@@ -56,17 +65,16 @@ impl QueryDecoder {
         self.state.bytes() + self.query.bytes() + self.output.bytes()
     }
 
-    /// Computes the quantiles `y` `[rows, leads, 13]` from the top layer's outputs and the queries
-    /// `[rows, leads, QUERY_FEATURES]`.
+    /// Answers the queries from the top layer's outputs.
     pub fn step(
         &self,
         isa: InstructionSet,
         rows: usize,
         top: Rows<'_>,
-        queries: &[f32],
-        y: &mut [f32],
+        batch: QueryBatch<'_>,
         scratch: &mut LayerScratch,
     ) {
+        let QueryBatch { queries, quantiles: y } = batch;
         let (leads, width) = (queries.len() / (rows * QUERY_FEATURES), padded(self.units));
         let [by_state, units, ..] = &mut scratch.rows;
         by_state.resize(rows * width, 0.0);
@@ -169,10 +177,12 @@ mod tests {
                 let width = network.state_len();
                 let (mut state, mut y) = (vec![0.0; rows * width], vec![0.0; rows * leads * LEVELS]);
                 let mut scratch = Scratch::default();
-                network.step_queries(&mut scratch, rows, &x, &queries, &mut state, &mut y);
+                let batch = QueryBatch { queries: &queries, quantiles: &mut y };
+                network.step_queries(&mut scratch, rows, &x, &mut state, batch);
                 let (mut alone, mut own) = (vec![0.0; width], vec![0.0; leads * LEVELS]);
                 let query = &queries[4 * leads * QUERY_FEATURES..][..leads * QUERY_FEATURES];
-                network.step_queries(&mut scratch, 1, &x[20..25], query, &mut alone, &mut own);
+                let batch = QueryBatch { queries: query, quantiles: &mut own };
+                network.step_queries(&mut scratch, 1, &x[20..25], &mut alone, batch);
                 assert_eq!(own, y[4 * leads * LEVELS..][..leads * LEVELS]);
                 let device = Device::Cpu;
                 let hidden: Vec<f32> = state.chunks(width).flat_map(|row| row[..20].to_vec()).collect();

@@ -113,7 +113,8 @@ mod tests {
     #[test]
     fn a_store_learns_the_profile_of_short_and_long_seasons() {
         for season in [7_usize, 24, 96, 288] {
-            let profile = |slot: i64| (slot.rem_euclid(season as i64) as f64 / season as f64 * 6.283).sin();
+            let profile =
+                |slot: i64| (slot.rem_euclid(season as i64) as f64 / season as f64 * std::f64::consts::TAU).sin();
             let mut store = PhaseStore::default();
             (0..season as i64 * 6).for_each(|slot| store.update(season, slot, 5.0 + profile(slot), 1.0));
             for slot in 0..season as i64 {
