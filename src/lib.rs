@@ -12,6 +12,7 @@ pub mod engine;
 pub mod env;
 pub mod forecast;
 pub mod nn;
+pub mod pretrain;
 pub mod series;
 pub mod settings;
 pub mod snapshot;

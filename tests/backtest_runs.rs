@@ -36,6 +36,7 @@ fn shared(name: &str) -> PathBuf {
 fn spec(table: &Table, horizon: usize, season: usize, score_rows: Range<usize>) -> BacktestSpec {
     let forecast = ForecastSpec::new(horizon, &LEVELS, season).unwrap();
     BacktestSpec {
+        weights: None,
         stream: StreamSpec {
             name: Arc::from("test"),
             series: SeriesSpec {

@@ -34,7 +34,9 @@ pub struct BacktestSpec {
     pub scale_rows: Option<Range<usize>>,
     /// Rows to score. A forecast counts for a reported horizon if all its targets up to it lie in these rows.
     pub score_rows: Range<usize>,
-    /// When and how the network is trained; `None` keeps the initial weights, which predict the last value.
+    /// The weights that serve from the first row on; `None` for the initial ones, which predict the last value.
+    pub weights: Option<Weights>,
+    /// When and how the network is trained; `None` keeps the weights.
     pub training: Option<TrainingPlan>,
     /// Rows in one transaction of the engine, at least 1. It affects the speed but no bit of the result.
     pub rows_per_transaction: usize,
@@ -147,6 +149,12 @@ impl<'a> Run<'a> {
             engine.insert_future_values(task, "", FutureValues { slot, offset: row, values: values.into() });
         }
         let scales = error_scales(table, spec.scale_rows.as_ref(), 0..spec.score_rows.start, stream.forecast.season);
+        let weights = spec.weights.clone().unwrap_or_else(|| Weights::initial(&stream.network));
+        if spec.weights.is_some() {
+            let network = Arc::new(Network::new(&stream.network, &weights)?);
+            engine.install(&stream.name, 1, ServedWeights { network, prior: None });
+            engine.activate(task, 1);
+        }
         let plot_series = match &spec.plot_series {
             Some(name) => {
                 let missing = || BacktestError::InvalidSpec(format!("there is no series \"{name}\" to plot"));
@@ -163,7 +171,7 @@ impl<'a> Run<'a> {
             table_series: Vec::new(),
             scorer: Scorer::new(&stream.forecast, &spec.report_horizons, spec.score_rows.clone(), scales),
             counts: ReadingCounts::default(),
-            weights: Weights::initial(&stream.network),
+            weights,
             rounds: Vec::new(),
             plot_series,
             fed: 0,

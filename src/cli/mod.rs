@@ -10,11 +10,13 @@ mod instance;
 mod interrupt;
 mod network;
 mod output;
+mod pretrain;
 mod reset;
 mod run;
 mod runtime;
 mod train;
 mod training;
+mod training_progress;
 
 use std::process::ExitCode;
 
@@ -42,6 +44,8 @@ enum Command {
     Backtest(Box<backtest::Arguments>),
     /// Train offline, from a file or from a stream's topics, or show how far a network's gradients reach
     Train(Box<train::Arguments>),
+    /// Train a network on generated series, before there is any stream
+    Pretrain(Box<pretrain::Arguments>),
 }
 
 /// Parses the command line and runs the command.
@@ -53,5 +57,6 @@ pub fn main() -> ExitCode {
         Command::Reset(arguments) => reset::run(&arguments),
         Command::Backtest(arguments) => backtest::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
+        Command::Pretrain(arguments) => pretrain::run(&arguments),
     }
 }

@@ -2,7 +2,6 @@
 
 mod arguments;
 mod diagnose;
-mod progress;
 mod source;
 
 use std::{ops::ControlFlow, path::Path, process::ExitCode};
@@ -14,6 +13,7 @@ use super::{
     files,
     interrupt::Interrupt,
     output::print,
+    training_progress::TrainingProgress,
 };
 use crate::{
     env::{Clock, SystemClock},
@@ -22,8 +22,6 @@ use crate::{
 };
 
 pub use arguments::Arguments;
-
-use progress::TrainingProgress;
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> ExitCode {

@@ -189,6 +189,7 @@ pub fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, St
             horizon: stream.horizon,
             burn_in: stream.model.burn_in,
             calendar,
+            queries: false,
             extra,
         },
         network,
@@ -337,6 +338,7 @@ pub fn network_spec(stream: &Stream, forecast: &ForecastSpec, inputs: usize) -> 
         context: model.context as usize,
         window: model.window as usize,
         segment: model.segment as usize,
+        decoder: 0,
         bf16: model.bf16,
         chrono: model.chrono as usize,
     };

@@ -43,6 +43,7 @@ pub(super) fn part_shapes(spec: &StreamSpec) -> PartShapes {
         (Part::CALIBRATION, &levels),
         (Part::ANOMALY_DETECTOR, &levels),
         (Part::PENDING_FORECASTS, &levels),
+        (Part::PHASES, &values.clone().with("season", series.season)),
         (Part::NETWORK_STATE, &network),
         (Part::LAST_OBSERVATION, &Fingerprint::default()),
     ] {

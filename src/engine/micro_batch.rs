@@ -9,8 +9,8 @@ use super::stream_spec::StreamSpec;
 use super::task::{Task, TaskHandle, Tasks};
 use super::transaction::{ForecastRow, Transaction};
 use crate::forecast::{AnomalyScore, Forecast, SeriesStep};
-use crate::nn::{Network, Scratch, Strategy};
-use crate::series::{CloseBy, ClosedSlot};
+use crate::nn::{GridInterpolation, Network, QUANTILE_GRID, QueryBatch, Scratch, Strategy};
+use crate::series::{CloseBy, ClosedSlot, QUERY_FEATURES};
 
 /// The most series that are stepped at once. The weights' panels stay in the first-level cache while this many states
 /// pass through; the batch's own rows (states, features, outputs: about 300 KiB with 64 hidden units, 24 steps and 5
@@ -42,6 +42,10 @@ pub(super) struct Stepper {
     hidden: Vec<f32>,
     /// `[batch, outputs]`
     outputs: Vec<f32>,
+    /// `[batch, horizon, QUERY_FEATURES]` for a network that answers queries.
+    queries: Vec<f32>,
+    /// Its quantiles `[batch, horizon, 13]`.
+    grids: Vec<f32>,
     recursive: RecursiveForecaster,
     /// `[batch]`
     anomalies: Vec<Option<AnomalyScore>>,
@@ -111,6 +115,8 @@ impl Stepper {
         self.features.resize(steps.len() * inputs, 0.0);
         self.hidden.resize(steps.len() * width, 0.0);
         self.outputs.resize(steps.len() * network.outputs(), 0.0);
+        let (horizon, asks) = (spec.forecast.horizon, network.answers_queries());
+        self.queries.resize(if asks { steps.len() * horizon * QUERY_FEATURES } else { 0 }, 0.0);
         transaction.streams[stream].burn_ins += self.burn_in(batch, tasks);
         for (row, step) in steps.iter().enumerate() {
             let Task { series, covariates, .. } = tasks.get_mut(step.task);
@@ -124,9 +130,17 @@ impl Stepper {
             let mut learner = series.forecast.learner(&spec.forecast, &mut transaction.streams[stream].accuracy);
             series_step.apply(&mut series.input, &mut learner, &mut self.features[row * inputs..(row + 1) * inputs]);
             self.anomalies.push(learner.score());
+            if asks {
+                let queries = &mut self.queries[row * horizon * QUERY_FEATURES..][..horizon * QUERY_FEATURES];
+                series.input.queries(&spec.series, 1..=horizon, queries);
+            }
             self.hidden[row * width..(row + 1) * width].copy_from_slice(&series.hidden);
         }
-        network.step(&mut self.scratch, steps.len(), &self.features, &mut self.hidden, &mut self.outputs);
+        if asks {
+            self.answer_queries(batch);
+        } else {
+            network.step(&mut self.scratch, steps.len(), &self.features, &mut self.hidden, &mut self.outputs);
+        }
         if spec.network.strategy == Strategy::Recursive {
             self.forecast_recursively(batch, tasks);
         }
@@ -161,6 +175,17 @@ impl Stepper {
                 transaction.quantiles.extend_from_slice(&forecast.quantiles);
             }
         }
+    }
+
+    /// Runs a network that answers queries, and brings its quantiles to the levels of the stream.
+    fn answer_queries(&mut self, Batch { steps, spec, network, .. }: Batch<'_>) {
+        let (leads, levels) = (steps.len() * spec.forecast.horizon, &spec.forecast.levels);
+        self.grids.resize(leads * QUANTILE_GRID.len(), 0.0);
+        self.outputs.resize(leads * levels.len(), 0.0);
+        let Self { scratch, features, hidden, queries, grids, outputs, .. } = self;
+        let answers = QueryBatch { queries, quantiles: grids };
+        network.step_queries(scratch, steps.len(), features, hidden, answers);
+        GridInterpolation::new(levels).apply(grids, outputs);
     }
 
     /// Replaces the outputs for the next step, `[batch, levels]`, by outputs for the whole horizon,

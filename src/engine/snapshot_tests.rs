@@ -102,8 +102,8 @@ fn a_part_that_cannot_be_used_costs_that_part_alone_and_leaves_the_others_to_the
                     continue;
                 }
                 let (discarded, again) = restored(&spec, &body).unwrap();
-                // Covariates and corrections may be missing, and another network costs no warning.
-                let optional = [Part::PAST_COVARIATES, Part::FUTURE_COVARIATES, Part::CORRECTIONS];
+                // Covariates, corrections and phases may be missing, and another network costs no warning.
+                let optional = [Part::PAST_COVARIATES, Part::FUTURE_COVARIATES, Part::CORRECTIONS, Part::PHASES];
                 let optional = optional.map(|part| part.id).contains(&damaged);
                 let is_silent = optional && reason == DiscardReason::Missing
                     || damaged == Part::NETWORK_STATE.id && reason == DiscardReason::Shape;

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::{forecast::ForecastSpec, nn::NetworkSpec, series::SeriesSpec};
+use crate::{
+    forecast::ForecastSpec,
+    nn::{NetworkSpec, QUANTILE_GRID},
+    series::SeriesSpec,
+};
 
 /// What the engine needs to know about a stream.
 #[derive(Debug, Clone)]
@@ -22,6 +26,16 @@ pub struct StreamSpec {
     /// A series ends once the event time of its task is so many milliseconds beyond that of its last observation; none:
     /// never.
     pub series_ttl: Option<i64>,
+}
+
+impl StreamSpec {
+    /// The same stream with a network that answers queries, with so many units of its decoder.
+    #[must_use]
+    pub fn with_decoder(mut self, units: usize) -> Self {
+        (self.network.decoder, self.network.levels) = (units, QUANTILE_GRID.len());
+        self.series.queries = true;
+        self
+    }
 }
 
 /// What a task does that holds as many series as it may, where another one begins.

@@ -64,8 +64,8 @@ fn engine() -> (Engine, TaskHandle) {
     engine_of(spec(Grid::Regular { interval: MINUTE }))
 }
 
-/// One stream for each forecasting strategy; some have covariates, absences or corrections.
-pub(super) fn streams() -> [StreamSpec; 8] {
+/// One stream for each forecasting strategy; some have covariates, absences or corrections, one answers queries.
+pub(super) fn streams() -> [StreamSpec; 9] {
     let recursive = |grid| {
         let spec = spec(grid);
         let network = NetworkSpec { strategy: Strategy::Recursive, ..spec.network.clone() };
@@ -81,6 +81,7 @@ pub(super) fn streams() -> [StreamSpec; 8] {
         with_covariates(recursive(regular)),
         with_absences(spec(regular)),
         with_corrections(with_absences(recursive(regular))),
+        spec(regular).with_decoder(8),
     ]
 }
 

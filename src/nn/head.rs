@@ -8,7 +8,7 @@
 //!
 //! Tensors: `head.weight` `[targets * levels, hidden]` and `head.bias`. With segments, `head.weight` is
 //! `[segment * levels, hidden]`, and there are `head.position` `[segments, hidden]` and a GRU's `head.input`,
-//! `head.recurrent` and `head.decoder_bias`.
+//! `head.recurrent` and `head.decoder_bias`. For leads that are asked for by queries see [`super::query_decoder`].
 
 use std::collections::BTreeMap;
 
@@ -18,12 +18,15 @@ use super::kernel::{self, Input, InstructionSet, Layer, OutputMode, Panel, Rows,
 use super::recurrent::packing::{LayerMatrices, pack};
 use super::sequence::{ResetMask, Sequence};
 use super::{
-    cell::LayerScratch, cells::gru::Gru, initialiser::Initialiser, parameter::Parameter,
+    cell::LayerScratch, cells::gru::Gru, initialiser::Initialiser, parameter::Parameter, query_decoder,
     recurrent::cell::RecurrentCell, recurrent::run, spec::NetworkSpec,
 };
 
 /// The tensors of the head. The last layer is zero, so that an untrained network forecasts the last value.
 pub(super) fn parameters(spec: &NetworkSpec) -> Vec<Parameter> {
+    if spec.decoder > 0 {
+        return query_decoder::parameters(spec);
+    }
     let hidden = spec.hidden;
     let outputs = if spec.segment > 0 { spec.segment * spec.levels } else { spec.outputs() };
     let mut parameters = vec![Parameter::zero("weight", &[outputs, hidden]), Parameter::zero("bias", &[outputs])];

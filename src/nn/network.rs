@@ -4,9 +4,18 @@ use super::cell::{LayerScratch, PackedLayer};
 use super::cell_registry;
 use super::kernel::{Input, InstructionSet, Rows, RowsMut};
 use super::{
-    cell_kind::CellKind, head::Head, layer_norm::normalise, parameter::layer_tensor_name, spec::NetworkSpec,
-    spec_error::SpecError, tensor_file::WeightsError, weights::Weights,
+    cell_kind::CellKind,
+    head::Head,
+    layer_norm::normalise,
+    parameter::layer_tensor_name,
+    quantile_grid::QUANTILE_GRID,
+    query_decoder::{QueryBatch, QueryDecoder},
+    spec::NetworkSpec,
+    spec_error::SpecError,
+    tensor_file::WeightsError,
+    weights::Weights,
 };
+use crate::series::QUERY_FEATURES;
 
 /// Why a network cannot be built from weights.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,13 +47,21 @@ pub struct Scratch {
 pub struct Network {
     cell: CellKind,
     layers: Vec<NetworkLayer>,
-    head: Head,
+    head: NetworkHead,
     inputs: usize,
     hidden: usize,
     state_len: usize,
     residual: bool,
     is_stateless: bool,
     instructions: InstructionSet,
+}
+
+/// What makes quantiles of the top layer's outputs.
+enum NetworkHead {
+    /// All targets at once.
+    Targets(Head),
+    /// Leads that are asked for.
+    Queries(QueryDecoder),
 }
 
 struct NetworkLayer {
@@ -89,10 +106,15 @@ impl Network {
             at += cell.state_len(&shape);
             layer
         });
+        let head_tensor = |name: &str| weights.values(&format!("head.{name}"));
         Ok(Self {
             cell: spec.cell,
             layers: layers.collect(),
-            head: Head::new(spec, &|name| weights.values(&format!("head.{name}"))),
+            head: if spec.decoder > 0 {
+                NetworkHead::Queries(QueryDecoder::new(spec, &head_tensor))
+            } else {
+                NetworkHead::Targets(Head::new(spec, &head_tensor))
+            },
             inputs: spec.inputs,
             hidden: spec.hidden,
             state_len: spec.state_len(),
@@ -112,9 +134,17 @@ impl Network {
         self.inputs
     }
 
-    /// Outputs of the head per step, `[target][level]`.
+    /// Outputs of the head per step, `[target][level]`; 0 where the head answers queries.
     pub fn outputs(&self) -> usize {
-        self.head.outputs()
+        match &self.head {
+            NetworkHead::Targets(head) => head.outputs(),
+            NetworkHead::Queries(_) => 0,
+        }
+    }
+
+    /// Whether the head answers queries: then [`Self::step_queries`] runs it.
+    pub fn answers_queries(&self) -> bool {
+        matches!(self.head, NetworkHead::Queries(_))
     }
 
     /// The instruction set that it runs on.
@@ -124,7 +154,11 @@ impl Network {
 
     /// Size in memory, in bytes.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.layers.iter().map(NetworkLayer::bytes).sum::<usize>() + self.head.bytes()
+        let head = match &self.head {
+            NetworkHead::Targets(head) => head.bytes(),
+            NetworkHead::Queries(decoder) => decoder.bytes(),
+        };
+        size_of::<Self>() + self.layers.iter().map(NetworkLayer::bytes).sum::<usize>() + head
     }
 
     /// Runs one step of many series: reads the features `x` `[rows, inputs]`, advances `state` `[rows, state_len]` in
@@ -135,17 +169,45 @@ impl Network {
     pub fn step(&self, scratch: &mut Scratch, rows: usize, x: &[f32], state: &mut [f32], y: &mut [f32]) {
         assert_eq!(y.len(), rows * self.outputs(), "outputs of {rows} rows");
         self.advance(scratch, rows, x, state);
-        if rows == 0 {
-            return;
+        if let (NetworkHead::Targets(head), true) = (&self.head, rows > 0) {
+            let Scratch { layers, outputs } = scratch;
+            head.step(self.instructions, rows, self.top(state, outputs), y, layers);
         }
-        let Scratch { layers, outputs } = scratch;
-        let top = match self.layers.last() {
+    }
+
+    /// Runs one step as [`Self::step`] does, of a network that answers queries.
+    ///
+    /// # Panics
+    /// Where a slice does not have exactly that size, or the network answers no queries.
+    pub fn step_queries(
+        &self,
+        scratch: &mut Scratch,
+        rows: usize,
+        x: &[f32],
+        state: &mut [f32],
+        batch: QueryBatch<'_>,
+    ) {
+        let QueryBatch { queries, ref quantiles } = batch;
+        let asked = queries.len() / QUERY_FEATURES;
+        assert_eq!(queries.len(), asked * QUERY_FEATURES, "whole queries");
+        assert!(rows == 0 || asked.is_multiple_of(rows), "{asked} queries of {rows} rows");
+        assert_eq!(quantiles.len(), asked * QUANTILE_GRID.len(), "quantiles of {asked} queries");
+        let NetworkHead::Queries(decoder) = &self.head else { panic!("the network answers no queries") };
+        self.advance(scratch, rows, x, state);
+        if asked > 0 {
+            let Scratch { layers, outputs } = scratch;
+            decoder.step(self.instructions, rows, self.top(state, outputs), batch, layers);
+        }
+    }
+
+    /// The top layer's outputs: those of the state, or what normalisation and residual connections made of them.
+    fn top<'a>(&self, state: &'a [f32], outputs: &'a [f32]) -> Rows<'a> {
+        match self.layers.last() {
             Some(top) if outputs.is_empty() => {
                 Rows { data: state, stride: self.state_len, offset: top.at + top.packed.output_at() }
             }
             _ => Rows { data: outputs, stride: self.hidden, offset: 0 },
-        };
-        self.head.step(self.instructions, rows, top, y, layers);
+        }
     }
 
     /// Runs one step without the head, for burn-in, where no forecast is needed.

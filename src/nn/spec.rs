@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::cell_registry;
+use super::quantile_grid::QUANTILE_GRID;
 use super::{cell::LayerShape, cell_kind::CellKind, hash::fnv_1a, spec_error::SpecError, strategy::Strategy};
 use crate::series::Target;
 
@@ -48,6 +49,10 @@ pub struct NetworkSpec {
     /// newest `segment` steps, layers read back their output of one segment ago, and the head decodes the horizon
     /// segment by segment (see [`super::head`]).
     pub segment: usize,
+    /// Units of the query decoder (see [`super::query_decoder`]), 1 to 256; 0: none. With it the head answers queries
+    /// of any leads, `horizon` is only the longest lead in training, and `levels` are the 13 of the quantile grid.
+    #[serde(default)]
+    pub decoder: usize,
     /// Whether recurrent layers serve with weights and inputs in bfloat16, about 1.5 times as fast. It needs a CPU with
     /// AVX-512 BF16. Training always uses `f32`.
     pub bf16: bool,
@@ -74,6 +79,7 @@ impl Default for NetworkSpec {
             context: 32,
             window: 1,
             segment: 0,
+            decoder: 0,
             bf16: false,
             chrono: 0,
         }
@@ -95,6 +101,7 @@ impl NetworkSpec {
             ("context", self.context, 1, 512),
             ("window", self.window, 1, 128),
             ("segment", self.segment, 0, 64),
+            ("decoder", self.decoder, 0, 256),
             ("chrono", self.chrono, 0, 100_000),
         ];
         limits.extend(self.dilations.iter().map(|dilation| ("dilation", *dilation, 1, 64)));
@@ -113,6 +120,14 @@ impl NetworkSpec {
         }
         if *segment == 0 && self.strategy == Strategy::OneToMany {
             return inconsistent("one_to_many decodes segments: expected segment of at least 1".to_owned());
+        }
+        if self.decoder > 0 && (*segment > 0 || self.strategy != Strategy::Direct || self.levels != QUANTILE_GRID.len())
+        {
+            return inconsistent(format!(
+                "decoder is {}: expected the direct strategy, no segments, and {} levels",
+                self.decoder,
+                QUANTILE_GRID.len()
+            ));
         }
         let targets = self.targets();
         if *segment > 0 && !targets.is_multiple_of(*segment) {
@@ -184,9 +199,11 @@ impl NetworkSpec {
     /// are equal. It covers a text in which an option appears only where it differs from its default, so that a new
     /// option leaves the fingerprints of older architectures as they are.
     pub fn fingerprint(&self) -> u64 {
+        // A query decoder serves any horizon.
+        let horizon = if self.decoder > 0 { 0 } else { self.horizon };
         let mut text = format!(
             "foretide network 1; cell={}; layers={}; hidden={}; inputs={}; horizon={}; levels={}",
-            self.cell, self.layers, self.hidden, self.inputs, self.horizon, self.levels
+            self.cell, self.layers, self.hidden, self.inputs, horizon, self.levels
         );
         let reads_context = matches!(self.cell, CellKind::Feedforward | CellKind::Attention);
         let options = [
@@ -198,6 +215,7 @@ impl NetworkSpec {
             ("context", self.context.to_string(), reads_context),
             ("window", self.window.to_string(), self.window > 1 && self.cell.is_recurrent()),
             ("segment", self.segment.to_string(), self.segment > 0),
+            ("decoder", self.decoder.to_string(), self.decoder > 0),
             ("bf16", self.bf16.to_string(), self.bf16),
         ];
         for (name, value, _) in options.iter().filter(|(_, _, included)| *included) {
@@ -235,6 +253,7 @@ mod tests {
             NetworkSpec { segment: 3, ..spec() },
             NetworkSpec { window: 2, ..spec() },
             NetworkSpec { bf16: true, ..spec() },
+            NetworkSpec { decoder: 8, ..spec() },
         ] {
             assert_ne!(other.fingerprint(), spec().fingerprint(), "{other:?}");
         }
@@ -256,6 +275,10 @@ mod tests {
         );
         assert!(rejection(NetworkSpec { cell: CellKind::Attention, ..spec() }).contains("a multiple of 8"));
         assert!(rejection(NetworkSpec { strategy: Strategy::OneToMany, ..spec() }).contains("at least 1"));
+        assert!(rejection(NetworkSpec { decoder: 8, ..spec() }).contains("and 13 levels"));
+        let queries = NetworkSpec { decoder: 8, levels: 13, ..spec() };
+        assert_eq!(queries.check(), Ok(()));
+        assert_eq!(NetworkSpec { horizon: 99, ..queries.clone() }.fingerprint(), queries.fingerprint());
         let tcn = NetworkSpec { cell: CellKind::Tcn, segment: 3, ..spec() };
         assert!(rejection(tcn).contains("segments need a recurrent cell"));
     }

@@ -82,6 +82,15 @@ impl Weights {
         tensors_to_bytes(&self.tensors, FORMAT)
     }
 
+    /// Units and hidden outputs of the query decoder of encoded weights; `None` where they have none.
+    ///
+    /// # Errors
+    /// Where the bytes are no weights.
+    pub fn decoder_shape(bytes: &[u8]) -> Result<Option<[usize; 2]>, WeightsError> {
+        let tensors = tensors_from_bytes(bytes, FORMAT)?;
+        Ok(tensors.get("head.state").and_then(|tensor| tensor.shape.as_slice().try_into().ok()))
+    }
+
     /// Decodes weights for `spec` from safetensors.
     ///
     /// # Errors
@@ -133,6 +142,13 @@ mod tests {
             assert_eq!(Weights::from_bytes(&spec, &bytes).unwrap(), weights);
             assert_eq!(weights.clone().to_bytes().unwrap(), bytes);
         }
+    }
+
+    #[test]
+    fn encoded_weights_say_whether_they_answer_queries() {
+        let shape = |spec: &NetworkSpec| Weights::decoder_shape(&Weights::initial(spec).to_bytes().unwrap()).unwrap();
+        assert_eq!(shape(&spec()), None);
+        assert_eq!(shape(&NetworkSpec { decoder: 12, levels: 13, ..spec() }), Some([12, 8]));
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl<V: RecentValues> FeatureSource<'_, V> {
         out[8..14].fill(0.0);
         if let Some(season) = self.spec.seasonal() {
             out[8] = clip_or_zero((value - self.values.back(back + season)) / scale);
-            let reach = (self.spec.horizon as usize).min(season - 1);
+            let reach = if self.spec.queries { season - 1 } else { (self.spec.horizon as usize).min(season - 1) };
             for (feature, divisor) in out[9..14].iter_mut().zip(LEAD_DIVISORS) {
                 let lead = (reach / divisor).max(1);
                 *feature = clip_or_zero((self.values.back(back + season - lead) - value) / scale);

@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use super::feature_layout::{FEATURES, FUTURE_COVARIATE_FEATURES, PAST_COVARIATE_FEATURES};
 use super::features::FeatureSource;
+use super::phase_store::PhaseStore;
+use super::queries::QuerySource;
 use super::recent_values::RecentValues;
 use super::robust_scale::RobustScale;
 use super::spec::SeriesSpec;
@@ -43,6 +45,8 @@ pub struct RecordedSteps {
 struct Block {
     /// The scale after the first step.
     scale: RobustScale,
+    /// The phase store after the first step, of a series with queries.
+    phases: Option<Box<PhaseStore>>,
     /// The value of the first step, or the last one before it where it is empty or was a spike.
     last_value: f64,
     /// When its newest step was recorded.
@@ -56,8 +60,8 @@ struct Block {
 }
 
 impl Block {
-    fn start(&self) -> (RobustScale, f64) {
-        (self.scale.clone(), self.last_value)
+    fn start(&self) -> (RobustScale, f64, Option<PhaseStore>) {
+        (self.scale.clone(), self.last_value, self.phases.as_deref().cloned())
     }
 }
 
@@ -106,6 +110,7 @@ impl RecordedSteps {
             let values = [f64::NAN; BLOCK];
             self.blocks.push_back(Box::new(Block {
                 scale,
+                phases: state.phases().cloned().map(Box::new),
                 last_value,
                 recorded_at: now,
                 values,
@@ -207,13 +212,14 @@ impl RecordedSteps {
             return;
         }
         let mut at = steps.start - (steps.start - self.oldest) % BLOCK;
-        let (mut scale, mut last_value) = self.block(at).start();
+        let (mut scale, mut last_value, mut phases) = self.block(at).start();
         let mut runs = self.runs.partition_point(|run| run.first <= at);
         let window = self.spec.scale_window();
         loop {
             let run = runs.checked_sub(1).map_or(Run { first: at, slot: 0 }, |run| self.runs[run]);
             if at >= steps.start {
-                visit(at - self.first, &RecordedStep { steps: self, at, run, scale: &scale });
+                let step = RecordedStep { steps: self, at, run, scale: &scale, phases: &phases, last_value };
+                visit(at - self.first, &step);
             }
             at += 1;
             if at >= steps.end {
@@ -222,7 +228,7 @@ impl RecordedSteps {
             let reset = self.runs.get(runs).is_some_and(|run| run.first == at);
             runs += usize::from(reset);
             if (at - self.oldest).is_multiple_of(BLOCK) {
-                (scale, last_value) = self.block(at).start();
+                (scale, last_value, phases) = self.block(at).start();
                 continue;
             }
             if self.spike(at - 1).is_some() && !(at - 1 - self.oldest).is_multiple_of(BLOCK) {
@@ -232,6 +238,11 @@ impl RecordedSteps {
             if !value.is_nan() {
                 scale.update(value, (!reset).then_some(last_value), window);
                 last_value = value;
+                if let Some(season) = self.spec.phase_season() {
+                    let run = if reset { self.runs[runs - 1] } else { run };
+                    let slot = run.slot.saturating_add((at - run.first) as i64);
+                    phases.get_or_insert_default().update(season, slot, value, scale.scale());
+                }
             }
         }
     }
@@ -287,7 +298,8 @@ fn covariate_features(spec: &SeriesSpec) -> usize {
 
 fn block_bytes(spec: &SeriesSpec) -> usize {
     let times = if spec.grid == Grid::Irregular { BLOCK * size_of::<i64>() } else { 0 };
-    size_of::<Block>() + times + BLOCK * covariate_features(spec) * size_of::<f32>()
+    let phases = spec.phase_season().map_or(0, PhaseStore::predicted_bytes);
+    size_of::<Block>() + phases + times + BLOCK * covariate_features(spec) * size_of::<f32>()
 }
 
 /// One of the [`RecordedSteps`].
@@ -296,6 +308,9 @@ pub struct RecordedStep<'a> {
     at: usize,
     run: Run,
     scale: &'a RobustScale,
+    phases: &'a Option<PhaseStore>,
+    /// The last value before the step.
+    last_value: f64,
 }
 
 impl RecordedStep<'_> {
@@ -310,15 +325,29 @@ impl RecordedStep<'_> {
         self.scale.scale()
     }
 
+    /// Writes the queries of these leads, `[lead][QUERY_FEATURES]`, as [`SeriesState::queries`] did.
+    pub fn write_queries(&self, leads: impl IntoIterator<Item = usize>, out: &mut [f32]) {
+        let spec = &self.steps.spec;
+        let slot = self.slot();
+        let last_value = self.value().unwrap_or(self.last_value);
+        let (phases, scale) = (self.phases.as_ref(), self.scale);
+        QuerySource { spec, phases, scale, slot, last_value }.write(leads, out);
+    }
+
+    /// The slot of the step; on an irregular grid its time.
+    fn slot(&self) -> i64 {
+        match self.steps.spec.grid {
+            Grid::Regular { .. } => self.run.slot.saturating_add((self.at - self.run.first) as i64),
+            Grid::Irregular => self.time_back(0).unwrap_or(self.run.slot),
+        }
+    }
+
     /// Writes the features of the step, `[SeriesSpec::features]`, as [`SeriesState::features`] did.
     pub fn write_features(&self, out: &mut [f32]) {
         let RecordedSteps { spec, oldest, .. } = self.steps;
         debug_assert!(out.len() == spec.features() && out.len() >= FEATURES, "room for every feature");
         let since_reset = self.at - self.run.first;
-        let slot = match spec.grid {
-            Grid::Regular { .. } => self.run.slot.saturating_add(since_reset as i64),
-            Grid::Irregular => self.time_back(0).unwrap_or(self.run.slot),
-        };
+        let slot = self.slot();
         let source = FeatureSource { spec, values: self, scale: self.scale, slot, steps: since_reset as u64 + 1 };
         let rest = source.write_features(0, out);
         let (block, at, count) = (self.steps.block(self.at), (self.at - oldest) % BLOCK, rest.len());

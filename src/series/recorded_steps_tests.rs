@@ -2,14 +2,20 @@ use rand_pcg::Pcg64;
 use rand_pcg::rand_core::{RngCore, SeedableRng};
 
 use super::*;
-use crate::series::{Aggregation, ExtraFeatures, FutureCovariateSpec, FutureCovariateTable, FutureValues, Reading};
+use crate::series::{
+    Aggregation, ExtraFeatures, FutureCovariateSpec, FutureCovariateTable, FutureValues, QUERY_FEATURES, Reading,
+};
 use crate::time::EventTime;
+
+/// Leads that are asked for.
+const LEADS: [usize; 3] = [1, 7, 150];
 
 /// What [`SeriesState`] said of a step when it was the newest.
 struct Expected {
     value: Option<f64>,
     scale: f64,
     features: Vec<f32>,
+    queries: Vec<f32>,
     reset: bool,
 }
 
@@ -47,10 +53,12 @@ fn record(spec: &Arc<SeriesSpec>, readings: usize, keep: usize, seed: u64) -> (R
             state.update(spec, &slot);
             let mut features = vec![0.0; spec.features()];
             state.features(spec, &mut features);
+            let mut queries = vec![0.0; LEADS.len() * QUERY_FEATURES];
+            state.queries(spec, LEADS, &mut queries);
             steps.push(&state, &slot, spike, &features, reading as i64);
             steps.keep_newest(keep);
             let reset = slot.reset || state.steps() == 1;
-            expected.push(Expected { value: slot.value, scale: state.scale(), features, reset });
+            expected.push(Expected { value: slot.value, scale: state.scale(), features, queries, reset });
         }
     }
     (steps, expected)
@@ -60,7 +68,10 @@ fn compare(steps: &RecordedSteps, expected: &[Expected], range: Range<usize>) {
     let expected = &expected[expected.len() - steps.len()..];
     let mut visited = Vec::new();
     steps.visit(range.clone(), |at, step| {
-        let Expected { value, scale, features, .. } = &expected[at];
+        let Expected { value, scale, features, queries, .. } = &expected[at];
+        let mut asked = vec![9.0; queries.len()];
+        step.write_queries(LEADS, &mut asked);
+        assert_eq!(asked, *queries, "step {at}");
         let mut found = vec![9.0; features.len()];
         step.write_features(&mut found);
         assert_eq!((step.value(), steps.value(at), step.scale()), (*value, *value, *scale), "step {at}");
@@ -81,7 +92,16 @@ fn features_scales_and_values_are_those_that_the_series_had() {
     let covariates = SeriesSpec { extra, ..(*spec(regular, 12)).clone() };
     let irregular = SeriesSpec { max_gap_millis: 9_000, ..(*spec(Grid::Irregular, 0)).clone() };
     let counts = SeriesSpec { aggregation: Aggregation::Count, ..(*spec(regular, 12)).clone() };
-    let specs = [spec(regular, 0), spec(regular, 100), covariates.into(), irregular.into(), counts.into()];
+    let asked = |season| Arc::new(SeriesSpec { queries: true, ..(*spec(regular, season)).clone() });
+    let specs = [
+        spec(regular, 0),
+        spec(regular, 100),
+        covariates.into(),
+        irregular.into(),
+        counts.into(),
+        asked(12),
+        asked(100),
+    ];
     for (seed, spec) in (1..).zip(&specs) {
         for keep in [7, 64, 301, 10_000] {
             let (steps, expected) = record(spec, 900, keep, seed);

@@ -97,6 +97,9 @@ pub struct SeriesSpec {
     pub burn_in: u32,
     /// The time zone of days and weeks.
     pub calendar: Calendar,
+    /// Whether a network asks for each lead by a query: then a series keeps a phase store, and its features do not
+    /// depend on the horizon.
+    pub queries: bool,
     /// Optional features.
     pub extra: ExtraFeatures,
 }
@@ -121,6 +124,7 @@ impl SeriesSpec {
             horizon: 1,
             burn_in: 4,
             calendar: Calendar::utc(),
+            queries: false,
             extra: ExtraFeatures::default(),
         }
     }
@@ -148,6 +152,11 @@ impl SeriesSpec {
     /// Steps of a season, where there is one.
     pub fn seasonal(&self) -> Option<usize> {
         (self.season >= 2).then_some(self.season as usize)
+    }
+
+    /// Steps of a season whose phases a phase store keeps, where there is one.
+    pub(super) fn phase_season(&self) -> Option<usize> {
+        self.seasonal().filter(|_| self.queries && self.grid != Grid::Irregular)
     }
 
     /// Features of one step.

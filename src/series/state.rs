@@ -9,6 +9,8 @@ use super::feature_layout::PAST_COVARIATE_FEATURES;
 use super::features::FeatureSource;
 use super::future_covariates::{FutureCovariateTable, FutureCovariates};
 use super::past_covariates::PastCovariates;
+use super::phase_store::PhaseStore;
+use super::queries::QuerySource;
 use super::recent_values::RecentValues;
 use super::robust_scale::RobustScale;
 use super::scale_prior::{ScaleEstimate, ScalePrior};
@@ -28,9 +30,11 @@ pub struct SeriesState {
     past_covariates: Option<Box<PastCovariates>>,
     /// `None` before the first step with covariates.
     future_covariates: Option<Box<FutureCovariates>>,
+    /// `None` before the first value of a series with queries.
+    phases: Option<Box<PhaseStore>>,
 }
 
-clone_in_place!(SeriesState { slots, values, past_covariates, future_covariates });
+clone_in_place!(SeriesState { slots, values, past_covariates, future_covariates, phases });
 
 /// Recent values and their scale.
 #[derive(Debug, PartialEq, Default, Serialize, Deserialize)]
@@ -147,6 +151,10 @@ impl SeriesState {
             let previous = (values.steps > 0).then_some(values.last_value);
             values.scale.update(value, previous, window);
             values.last_value = value;
+            if let Some(season) = spec.phase_season() {
+                let phases = self.phases.get_or_insert_default();
+                phases.update(season, slot.slot, value, values.scale.scale());
+            }
         }
         let time = (spec.grid == Grid::Irregular).then_some(slot.slot);
         values.context.push(length, slot.value, time);
@@ -212,6 +220,14 @@ impl SeriesState {
         }
     }
 
+    /// Writes the queries `[lead][QUERY_FEATURES]` of these leads, each at least 1; see
+    /// [`QUERY_NAMES`](super::QUERY_NAMES).
+    pub fn queries(&self, spec: &SeriesSpec, leads: impl IntoIterator<Item = usize>, out: &mut [f32]) {
+        let Values { scale, slot, last_value, .. } = &self.values;
+        let phases = self.phases.as_deref();
+        QuerySource { spec, phases, scale, slot: *slot, last_value: *last_value }.write(leads, out);
+    }
+
     /// The last observed value, which empty slots repeat; 0 before the first.
     pub fn last_value(&self) -> f64 {
         self.values.last_value
@@ -269,6 +285,7 @@ impl SeriesState {
         self.slots.corrections().iter().for_each(|corrections| parts.put(Part::CORRECTIONS, corrections));
         self.past_covariates.iter().for_each(|covariates| parts.put(Part::PAST_COVARIATES, covariates));
         self.future_covariates.iter().for_each(|covariates| parts.put(Part::FUTURE_COVARIATES, covariates));
+        self.phases.iter().for_each(|phases| parts.put(Part::PHASES, phases));
     }
 
     /// Reads the state back from the parts of a snapshot. `None` where the slots or the values cannot be used: the
@@ -285,6 +302,7 @@ impl SeriesState {
             values: parts.take(Part::VALUES, |values: &Values| values.is_sound(spec.grid))?,
             past_covariates: parts.take_optional(Part::PAST_COVARIATES, past).map(Box::new),
             future_covariates: parts.take_optional(Part::FUTURE_COVARIATES, future).map(Box::new),
+            phases: parts.take_optional(Part::PHASES, PhaseStore::is_sound).map(Box::new),
         })
     }
 
@@ -297,6 +315,12 @@ impl SeriesState {
             + self.values.context.heap_bytes()
             + self.past_covariates.as_deref().map_or(0, past)
             + self.future_covariates.as_deref().map_or(0, future)
+            + self.phases.as_deref().map_or(0, |phases| size_of::<PhaseStore>() + phases.heap_bytes())
+    }
+
+    /// The phase store, from which those of later steps follow.
+    pub(super) fn phases(&self) -> Option<&PhaseStore> {
+        self.phases.as_deref()
     }
 
     /// The scale, from which those of later steps follow.

@@ -20,7 +20,7 @@ pub struct Part {
 
 impl Part {
     /// Ids lie below this bound; the reader keeps one place for each.
-    const IDS: usize = 18;
+    const IDS: usize = 19;
 
     /// Open slots of the grid. Without it the series is rebuilt from the input.
     pub const SLOTS: Self = Self::new(1, "slots", 2);
@@ -56,6 +56,9 @@ impl Part {
     pub const ABSENCE: Self = Self::new(16, "absence", 1);
     /// Closed slots that late readings still correct.
     pub const CORRECTIONS: Self = Self::new(17, "corrections", 1);
+
+    /// Values by the phase of the season, for the network's queries.
+    pub const PHASES: Self = Self::new(18, "phases", 1);
 
     const fn new(id: u8, name: &'static str, version: u8) -> Self {
         Self { id, name, version }

@@ -3,9 +3,11 @@
 use rand_pcg::Pcg64;
 use rand_pcg::rand_core::{RngCore, SeedableRng};
 
+use super::lead_sample::{LEADS, LeadSample};
 use super::spec::{ExperienceReplay, TrainError, TrainSpec};
 use super::training_sequence::TrainingSequence;
 use crate::nn::NetworkSpec;
+use crate::series::QUERY_FEATURES;
 
 /// Spacing of the seeds of successive epochs: an odd number with well mixed bits (2⁶⁴ divided by the golden ratio).
 const EPOCH_SEED: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -83,6 +85,8 @@ pub(super) struct Batch<'a> {
     /// Inputs and targets of one step.
     inputs: usize,
     targets: usize,
+    /// Which leads a query decoder is asked for; `None` for a head that outputs all targets.
+    leads: Option<LeadSample>,
     burn_in: usize,
     target_clip: f32,
     rows: Vec<Row>,
@@ -92,8 +96,10 @@ pub(super) struct Batch<'a> {
 pub(super) struct Chunk {
     /// `[step][row][input]`
     pub features: Vec<f32>,
-    /// `[step][row][target]`; NaN where a target gives no loss.
+    /// `[step][row][target]`; NaN where a target gives no loss. With queries `[step][row][LEADS]`.
     pub targets: Vec<f32>,
+    /// `[step][row][LEADS][QUERY_FEATURES]` for a query decoder; else empty.
+    pub queries: Vec<f32>,
     /// `[step][row]`: whether the hidden state is reset before the step.
     pub reset_mask: Vec<bool>,
 }
@@ -130,8 +136,11 @@ impl<'a> Batch<'a> {
         }
         let (inputs, targets) = (network.inputs, network.targets());
         let (burn_in, target_clip) = (spec.burn_in, spec.target_clip);
-        Self { sequences, splits, inputs, targets, burn_in, target_clip, rows }
+        let seed = spec.seed.wrapping_add((epoch as u64).wrapping_mul(EPOCH_SEED));
+        let leads = (network.decoder > 0).then_some(LeadSample { seed, longest: targets });
+        Self { sequences, splits, inputs, targets, leads, burn_in, target_clip, rows }
     }
+
     pub(super) fn row_count(&self) -> usize {
         self.rows.len()
     }
@@ -142,9 +151,12 @@ impl<'a> Batch<'a> {
     /// The steps `from..to` of every row, with targets from step `targets_from` on. Beyond the end of a row the inputs
     /// are zero and there are no targets.
     pub(super) fn chunk(&self, from: usize, targets_from: usize, to: usize) -> Chunk {
-        let (rows, inputs, count) = (self.row_count(), self.inputs, self.targets);
+        let (rows, inputs) = (self.row_count(), self.inputs);
+        let count = if self.leads.is_some() { LEADS } else { self.targets };
         let mut features = vec![0.0; (to - from) * rows * inputs];
         let mut targets = vec![f32::NAN; (to - targets_from) * rows * count];
+        let asked = if self.leads.is_some() { targets.len() } else { 0 };
+        let mut queries = vec![0.0; asked * QUERY_FEATURES];
         let mut reset_mask = vec![false; (to - from) * rows];
         for (index, row) in self.rows.iter().enumerate() {
             let mut begin = 0;
@@ -164,16 +176,34 @@ impl<'a> Batch<'a> {
                     });
                     let settled = at(first.max(targets_from)).max(segment.from + self.burn_in);
                     let train_end = self.splits[segment.sequence].train_end;
-                    sequence.visit_targets(settled..at(last).max(settled), |at, values| {
-                        let into = (into(at) - (targets_from - from) * rows) * count;
+                    let steps = settled..at(last).max(settled);
+                    let into = |at: usize| (into(at) - (targets_from - from) * rows) * count;
+                    sequence.visit_targets(steps.clone(), |at, values| {
                         let known = targets_before(values, at, train_end, sequence.leads_skipped(), self.target_clip);
-                        targets[into..].iter_mut().zip(known).for_each(|(into, target)| *into = target);
+                        let targets = targets[into(at)..].iter_mut();
+                        match self.leads {
+                            None => targets.zip(known).for_each(|(into, target)| *into = target),
+                            Some(leads) => {
+                                let known: Vec<f32> = known.collect();
+                                let leads = leads.at(segment.sequence, at);
+                                targets.zip(leads).for_each(|(into, lead)| *into = known[lead - 1]);
+                            }
+                        }
                     });
+                    if let Some(leads) = self.leads {
+                        sequence.visit_queries(
+                            steps,
+                            |at| leads.at(segment.sequence, at),
+                            |at, values| {
+                                queries[into(at) * QUERY_FEATURES..][..values.len()].copy_from_slice(values);
+                            },
+                        );
+                    }
                 }
                 begin = *end;
             }
         }
-        Chunk { features, targets, reset_mask }
+        Chunk { features, targets, queries, reset_mask }
     }
 }
 

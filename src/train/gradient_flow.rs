@@ -9,8 +9,9 @@ use rand_pcg::rand_core::{RngCore, SeedableRng};
 
 use super::batch::step_counts;
 use super::spec::TrainError;
-use super::trainer::{MAX_CHUNK_STEPS, STACK};
+use super::trainer::MAX_CHUNK_STEPS;
 use super::training_sequence::TrainingSequence;
+use super::training_thread::STACK;
 use super::truncated_bptt::Model;
 use crate::nn::{NetworkError, NetworkSpec, ResetMask, Weights};
 

@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 
 use candle_core::Tensor;
 
@@ -14,13 +13,12 @@ use super::optimiser::{AdamW, clip, global_norm, learning_rate, named};
 use super::pinball_loss::Pinball;
 use super::spec::{Fit, Outcome, Progress, TrainError, TrainSpec};
 use super::training_sequence::TrainingSequence;
+use super::training_thread::{Observer, train_on_thread};
 use super::truncated_bptt::{LossAndGradients, Model};
 use crate::nn::{NamedTensor, NetworkError, NetworkSpec, Weights, fnv_1a};
 
 /// The most steps of a chunk: bounds what the backward pass keeps in memory and, off the CPU, its recursion depth.
 pub(super) const MAX_CHUNK_STEPS: usize = 4096;
-/// Stack of a training thread, in bytes: candle's backward pass recurses once per operation.
-pub(super) const STACK: usize = 256 << 20;
 
 /// Trains a challenger, starting from the champion's weights, and compares the two.
 ///
@@ -54,31 +52,15 @@ pub fn resume(
     observe: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<Outcome, TrainError> {
     check(spec, network)?;
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(spec.threads)
-        .stack_size(STACK)
-        .thread_name(|thread| format!("train-{thread}"))
-        .build()
-        .map_err(|error| TrainError::Thread(error.to_string()))?;
-    let (progress_sender, progress) = channel();
-    let (answer, answers) = channel();
-    std::thread::scope(|scope| {
-        let trainer = std::thread::Builder::new()
-            .name("train".to_owned())
-            .spawn_scoped(scope, || {
-                let observer = Observer { progress: progress_sender, answers };
-                // candle's matrix products use the thread pool that they are called in.
-                pool.install(|| Trainer::new(spec, network, checkpoint, sequences, observer)?.run())
-            })
-            .map_err(|error| TrainError::Thread(error.to_string()))?;
-        while let Ok(progress) = progress.recv() {
-            // Sending fails where the trainer has ended; its result says why.
-            _ = answer.send(observe(&progress).is_break());
-        }
-        trainer.join().unwrap_or_else(|_| Err(TrainError::Thread("it panicked".to_owned())))
-    })
+    if network.decoder > 0 {
+        return Err(TrainError::Invalid("a network that answers queries is only pre-trained".to_owned()));
+    }
+    let run = |observer| Trainer::new(spec, network, checkpoint, sequences, observer)?.run();
+    train_on_thread(spec.threads, observe, run)
 }
-fn check(spec: &TrainSpec, network: &NetworkSpec) -> Result<(), TrainError> {
+
+/// Checks the settings of a training against the network.
+pub(super) fn check(spec: &TrainSpec, network: &NetworkSpec) -> Result<(), TrainError> {
     let invalid = |what: String| Err(TrainError::Invalid(what));
     if spec.k1 == 0 || spec.k2 < spec.k1 || spec.k2 > MAX_CHUNK_STEPS {
         return invalid(format!("k1 is {} and k2 {}, expected 1 <= k1 <= k2 <= {MAX_CHUNK_STEPS}", spec.k1, spec.k2));
@@ -110,18 +92,6 @@ fn check(spec: &TrainSpec, network: &NetworkSpec) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// The training thread's connection to its observer.
-struct Observer {
-    progress: Sender<Progress>,
-    answers: Receiver<bool>,
-}
-
-impl Observer {
-    /// Reports progress; whether to stop.
-    fn stops(&self, progress: Progress) -> bool {
-        self.progress.send(progress).is_err() || self.answers.recv().unwrap_or(true)
-    }
-}
 struct Trainer<'a> {
     spec: &'a TrainSpec,
     network: &'a NetworkSpec,

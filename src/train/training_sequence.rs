@@ -8,7 +8,8 @@ use std::sync::Arc;
 use crate::forecast::{ForecastSpec, LastValueObserver, SeriesStep, StreamPrior};
 use crate::nn::{NetworkSpec, Strategy};
 use crate::series::{
-    ClosedSlot, FutureCovariateTable, Placement, Reading, RecordedSteps, ScaleEstimate, SeriesSpec, SeriesState, Target,
+    ClosedSlot, FutureCovariateTable, Placement, QUERY_FEATURES, Reading, RecordedSteps, ScaleEstimate, SeriesSpec,
+    SeriesState, Target,
 };
 
 /// The prior for new series of a stream, pooled over training sequences and the scales of their series; `None` where
@@ -145,6 +146,22 @@ impl TrainingSequence {
                 steps.for_each(|at| visit(at, &features[at * inputs..(at + 1) * inputs]));
             }
         }
+    }
+
+    /// Visits the queries `[lead][QUERY_FEATURES]` of the leads that `leads` gives for each of these steps, in order.
+    /// Sequences that were not made from a series have none.
+    pub(super) fn visit_queries<const N: usize>(
+        &self,
+        steps: Range<usize>,
+        leads: impl Fn(usize) -> [usize; N],
+        mut visit: impl FnMut(usize, &[f32]),
+    ) {
+        let Steps::Recorded(recorded) = &self.steps else { return };
+        let mut queries = vec![0.0; N * QUERY_FEATURES];
+        recorded.visit(steps, |at, step| {
+            step.write_queries(leads(at), &mut queries);
+            visit(at, &queries);
+        });
     }
 
     /// Visits the targets of steps, in order: `(x_{t+h} - x_t) / scale_t` for the leads h from 1 on; for a many-to-one

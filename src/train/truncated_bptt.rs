@@ -5,6 +5,7 @@ use candle_core::{Device, Result, Tensor, Var};
 use super::batch::Chunk;
 use super::optimiser::{Tensors, named};
 use super::pinball_loss::Pinball;
+use super::query_loss::QueryLoss;
 use crate::nn::stack::{self, StackOutput};
 use crate::nn::{NetworkSpec, ResetMask, Weights, head};
 
@@ -73,9 +74,26 @@ impl Model {
         if pinball.matured() == 0 {
             return Ok(None);
         }
-        let newest = stack.outputs.narrow(0, stack.outputs.dim(0)? - steps, steps)?;
-        let newest = head::decode(&self.spec, &newest, &|name| self.variable(&format!("head.{name}")))?;
+        let newest = head::decode(&self.spec, &newest(stack, steps)?, &|name| self.variable(&format!("head.{name}")))?;
         let loss = pinball.mean(&newest, &self.variable("head.weight")?, &self.variable("head.bias")?)?;
+        self.gradients(&loss).map(Some)
+    }
+
+    /// The same of a query decoder.
+    pub(super) fn backward_queries(
+        &self,
+        stack: &StackOutput,
+        steps: usize,
+        queries: &QueryLoss,
+    ) -> Result<Option<LossAndGradients>> {
+        if queries.matured() == 0 {
+            return Ok(None);
+        }
+        let loss = queries.of(&newest(stack, steps)?, &|name| self.variable(&format!("head.{name}")))?;
+        self.gradients(&loss).map(Some)
+    }
+
+    fn gradients(&self, loss: &Tensor) -> Result<LossAndGradients> {
         let store = loss.backward()?;
         let mut gradients = Tensors::new();
         for (name, variable) in &self.variables {
@@ -84,6 +102,11 @@ impl Model {
                 None => candle_core::bail!("no gradient for {name}"),
             }
         }
-        Ok(Some(LossAndGradients { loss: f64::from(loss.to_scalar::<f32>()?), gradients }))
+        Ok(LossAndGradients { loss: f64::from(loss.to_scalar::<f32>()?), gradients })
     }
+}
+
+/// The newest `steps` outputs of the top layer.
+fn newest(stack: &StackOutput, steps: usize) -> Result<Tensor> {
+    stack.outputs.narrow(0, stack.outputs.dim(0)? - steps, steps)
 }

@@ -28,6 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("engine", &["time", "snapshot", "series", "nn", "forecast"]),
     // broker, wire, engine and train meet only in the daemon and in backtest.
     ("train", &["env", "time", "series", "nn", "forecast"]),
+    ("pretrain", &["time", "series", "nn", "train"]),
     ("wire", &["env", "time", "snapshot", "series", "nn", "forecast"]),
     // Only the limit of log lines.
     ("broker", &["telemetry"]),
@@ -64,6 +65,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "forecast",
             "engine",
             "train",
+            "pretrain",
             "wire",
             "broker",
             "backtest",

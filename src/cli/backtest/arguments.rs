@@ -37,6 +37,11 @@ pub struct Arguments {
     )]
     pub(super) seed: u64,
 
+    /// Serve these weights from the first row on: of foretide pretrain or foretide train. A network that answers
+    /// queries needs --no-training or --network-alone
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["m4", "nab", "impute"], help_heading = "Forecast")]
+    pub(super) weights: Option<PathBuf>,
+
     /// Do not train the network: the calibrated mixture of the other experts forecasts
     #[arg(long, help_heading = "Training")]
     pub(super) no_training: bool,

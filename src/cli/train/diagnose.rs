@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{arguments::Arguments, progress::TrainingProgress};
+use super::arguments::Arguments;
+use crate::cli::training_progress::TrainingProgress;
 use crate::{
     backtest::{
         self,
