@@ -18,8 +18,8 @@ const MIN_COUNTS: u32 = 20;
 
 /// Minimum and maximum of a series, and how often its values equal them.
 ///
-/// An extreme that recurs is a bound: no cars at night, a full tank, a gauge at its end. So is zero where all values are
-/// counts: whole numbers, none of them negative. Forecasts stay within a bound until a value crosses it.
+/// An extreme that recurs is a bound: no cars at night, a full tank, a gauge at its end. So is zero where all values
+/// are counts: whole numbers, none of them negative. Forecasts stay within a bound until a value crosses it.
 #[derive(Debug, PartialEq, Serialize, Deserialize, Default)]
 pub(super) struct OutputBounds {
     minimum: Extreme,

@@ -260,8 +260,7 @@ impl ForecastState {
             };
             self.pending.put_points(spec, bucket, points, median_at(&out.quantiles, end));
         }
-        let step_size = (series.mean_absolute_difference() / scale) as f32;
-        self.calibration.follow_scale(spec, scale, step_size);
+        self.calibration.initialise(spec, (series.mean_absolute_difference() / scale) as f32);
         let factors = widening_factors(spec, &self.calibration, self.history.uncertain_steps());
         let pending = &mut self.pending;
         let first_slot = series.newest_slot().map_or(0, |slot| slot.saturating_add(1));
@@ -374,7 +373,7 @@ impl ForecastState {
         for (covered, (low, high)) in sums.covered.iter_mut().zip(spec.intervals()) {
             *covered += u64::from(from_bf16(issued[low]) <= residual && residual <= from_bf16(issued[high]));
         }
-        let matured = MaturedQuantiles { slot, scale: due.scale, residual, issued };
+        let matured = MaturedQuantiles { slot, residual, issued };
         self.calibration.learn(spec, bucket, &matured);
     }
 }

@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_time_of_day_is_a_day_of_local_slots_apart() {
+    fn the_same_time_of_day_recurs_after_a_day_of_local_slots() {
         for interval in [HOUR, HOUR / 12] {
             let (slots, day) = (local_slots("Europe/Berlin", interval), 24 * HOUR / interval);
             for (now, yesterday) in [

@@ -133,6 +133,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
             season: if irregular { 0 } else { season },
             horizon,
             burn_in: 5,
+            queries: false,
             calendar: Calendar::utc(),
             extra: extra.clone(),
         },

@@ -7,7 +7,7 @@ use super::phase_spread::PhaseSpread;
 use super::quantile_blocks::{BLOCK, LearnedBlock, distances};
 use crate::forecast::bf16::from_bf16;
 use crate::forecast::level_tables::MAX_LEVELS;
-use crate::forecast::numeric::{all_within_scaled_range, clamp_network_output, scaled_by};
+use crate::forecast::numeric::{all_within_scaled_range, clamp_network_output};
 use crate::forecast::spec::ForecastSpec;
 use crate::forecast::stream_prior::StreamPrior;
 
@@ -18,7 +18,7 @@ const NEAR_RATE: f32 = 0.1;
 /// Step of a level's share of its anchor's deviation per forecast.
 const SHARE_RATE: f32 = 0.01;
 /// Memory of the mean absolute residual and of the network's mean spread, in forecasts ...
-const MEMORY: f32 = 56.0;
+const MEMORY: f32 = 64.0;
 /// ... and at short leads of the residual, at most this times the square root of the lead.
 const NEAR_MEMORY: f32 = 16.0;
 /// Number of forecasts that the initial estimate counts for.
@@ -39,8 +39,6 @@ const MAX_SPREAD_RATIO: f32 = 3.0;
 const MIN_SPREAD: f32 = 1e-4;
 /// The initial mean absolute residual is at most this many scales.
 const MAX_INITIAL_RESIDUAL: f32 = 1.5;
-/// A mean absolute residual is at most this many scales, however far the scale has shrunk.
-const MAX_SCALED_RESIDUAL: f32 = 1e9;
 
 /// Learns the deviation of each quantile from the median, per bucket of leads: a mean absolute residual, which follows
 /// the series' volatility at once, times a deviation in such units, which is learned slowly.
@@ -60,15 +58,13 @@ pub(crate) struct Calibration {
     mean_spreads: Vec<f32>,
     buckets: Vec<Bucket>,
     phases: PhaseSpread,
-    /// The series' scale at the newest forecast; 0 before the first.
-    scale: f64,
 }
 
-clone_in_place!(Calibration { deviations, mean_spreads, buckets, phases, scale });
+clone_in_place!(Calibration { deviations, mean_spreads, buckets, phases });
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct Bucket {
-    /// In the series' scale of the newest forecast.
+    /// In the series' scale.
     mean_absolute_residual: f32,
     forecasts: u32,
 }
@@ -95,9 +91,7 @@ pub(crate) struct OutputQuantiles<'a> {
 pub(crate) struct MaturedQuantiles<'a> {
     /// The target's slot.
     pub slot: i64,
-    /// The series' scale when they were issued.
-    pub scale: f64,
-    /// The target minus the median, in that scale.
+    /// The target minus the median, in the series' scale of when they were issued.
     pub residual: f32,
     /// bfloat16 deviations from the median, and at the median their relative width.
     pub issued: &'a [u16],
@@ -123,7 +117,6 @@ impl Calibration {
             mean_spreads: vec![0.0; spec.buckets.len() * spec.levels.len()],
             buckets: vec![Bucket::default(); spec.buckets.len()],
             phases: PhaseSpread::new(phase_season(spec)),
-            scale: 0.0,
         }
     }
 
@@ -140,7 +133,7 @@ impl Calibration {
 
     /// Learns from the quantiles that were issued for a target at a bucket's end.
     pub fn learn(&mut self, spec: &ForecastSpec, bucket: usize, matured: &MaturedQuantiles<'_>) {
-        let &MaturedQuantiles { slot, scale, residual, issued } = matured;
+        let &MaturedQuantiles { slot, residual, issued } = matured;
         let levels = spec.levels.len();
         let root = (spec.buckets[bucket] as f32).sqrt();
         let deviations = &mut self.deviations[bucket * levels..(bucket + 1) * levels];
@@ -152,7 +145,7 @@ impl Calibration {
             MAX_FIRST_RESIDUAL
         };
         // Volatility that the network or the phase foretold is not the series' own.
-        let magnitude = residual.abs() / from_bf16(issued[spec.median()]) * scaled_by(scale, self.scale);
+        let magnitude = residual.abs() / from_bf16(issued[spec.median()]);
         // A phase at which little happens, as when a shop is closed, says little of the others.
         let weight = (self.phases.at(phase_season(spec), spec.local_slot(slot)) / QUIET_SPREAD).min(1.0);
         if bucket.forecasts > PRIOR_FORECASTS {
@@ -173,19 +166,13 @@ impl Calibration {
         }
     }
 
-    /// Follows the series' scale, so that a jump of it leaves the intervals as wide as they were.
-    ///
-    /// Before a bucket's first forecast is scored, its residual is that of a random walk with the series' own steps, at
-    /// most that of its values. `step_size` is the mean absolute one-step difference in the series' scale.
-    pub fn follow_scale(&mut self, spec: &ForecastSpec, scale: f64, step_size: f32) {
-        let factor = if self.scale > 0.0 { scaled_by(self.scale, scale) } else { 1.0 };
-        self.scale = scale;
+    /// Before a bucket's first forecast is scored: the spread of a random walk with the series' own steps, at most that
+    /// of its values. `step_size` is the mean absolute one-step difference in the series' scale.
+    pub fn initialise(&mut self, spec: &ForecastSpec, step_size: f32) {
         for (bucket, end) in self.buckets.iter_mut().zip(&spec.buckets) {
-            bucket.mean_absolute_residual = if bucket.forecasts == 0 {
-                (step_size * (*end as f32).sqrt()).min(MAX_INITIAL_RESIDUAL)
-            } else {
-                (bucket.mean_absolute_residual * factor).min(MAX_SCALED_RESIDUAL)
-            };
+            if bucket.forecasts == 0 {
+                bucket.mean_absolute_residual = (step_size * (*end as f32).sqrt()).min(MAX_INITIAL_RESIDUAL);
+            }
         }
     }
 
@@ -265,8 +252,6 @@ impl Calibration {
             && all_within_scaled_range(&self.mean_spreads)
             && self.buckets.iter().all(bucket)
             && self.phases.is_sound(phase_season(spec))
-            && self.scale >= 0.0
-            && self.scale.is_finite()
     }
 
     pub fn heap_bytes(&self) -> usize {

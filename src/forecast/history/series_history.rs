@@ -357,3 +357,39 @@ impl<'a> HistoryView<'a> {
         self.history.profile.baselines(spec.cycle(), self.baseline, slot)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history_of(values: impl Iterator<Item = f64>) -> History {
+        let spec = ForecastSpec::new(1, &[0.5], 0).unwrap();
+        let mut history = History::new(&spec);
+        for (slot, value) in (0..).zip(values) {
+            assert!(history.append(&spec, &ClosedSlot { slot, value: Some(value), readings: 1, reset: false }, false));
+            history.add_value(&spec, slot);
+            history.count_value();
+        }
+        history
+    }
+
+    fn wave(step: i32) -> f64 {
+        3.0 * (f64::from(step) * 0.7).sin()
+    }
+
+    #[test]
+    fn a_series_that_wakes_is_measured_by_how_it_moved_before() {
+        let moved = history_of((0..3000).map(wave)).unit();
+        let rested = history_of((0..3000).map(wave).chain([1.0; 60_000])).unit();
+        assert!(rested > 0.15 * moved, "{rested} of {moved} after a week of 10 s");
+    }
+
+    #[test]
+    fn a_first_value_of_another_kind_costs_no_precision() {
+        let value = |step| if step == 0 { 0.0 } else { 101_325.0 + wave(step) };
+        let history = history_of((0..400).map(value));
+        let kept = history.reference + f64::from(history.view(0).unwrap().value(0));
+        assert!((kept - value(399)).abs() < 1e-5, "{kept} for {}", value(399));
+        assert!((1.0..3.0).contains(&history.unit()), "{}", history.unit());
+    }
+}
