@@ -1,5 +1,7 @@
 //! Tables over the quantile levels of a forecast.
 
+use crate::nn::normal_quantile;
+
 /// Most quantile levels that a forecast may have.
 pub const MAX_LEVELS: usize = 32;
 
@@ -71,33 +73,9 @@ fn mean_weights(levels: &[f32]) -> Vec<f32> {
     ends.iter().zip(starts).map(|(end, start)| end - start).collect()
 }
 
-/// Quantile of the standard normal distribution, by bisection.
-fn normal_quantile(level: f64) -> f64 {
-    // Simpson's rule over the density from 0: slow and exact, and run once per configuration.
-    let cumulative = |z: f64| {
-        let (count, step) = (200, z / 200.0);
-        let density = |x: f64| (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt();
-        let inner = (1..count).map(|i| density(f64::from(i) * step) * if i % 2 == 1 { 4.0 } else { 2.0 });
-        0.5 + step / 3.0 * (density(0.0) + density(z) + inner.sum::<f64>())
-    };
-    let (mut low, mut high) = (-8.0, 8.0);
-    for _ in 0..60 {
-        let middle = (low + high) / 2.0;
-        if cumulative(middle) < level { low = middle } else { high = middle }
-    }
-    (low + high) / 2.0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn normal_quantiles_match_published_values() {
-        for (level, z) in [(0.5, 0.0), (0.9, 1.281_551_565_5), (0.975, 1.959_963_984_5), (0.001, -3.090_232_306_2)] {
-            assert!((normal_quantile(level) - z).abs() < 1e-6, "{level}");
-        }
-    }
 
     #[test]
     fn levels_near_the_median_follow_the_nearest_outer_one() {

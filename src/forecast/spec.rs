@@ -168,11 +168,6 @@ impl ForecastSpec {
         Self { local_slots, ..self }
     }
 
-    /// The number of a slot by local time. It says the slot's phase in a season of whole days.
-    pub(super) fn local_slot(&self, slot: i64) -> i64 {
-        slot.saturating_add(self.local_slots.ahead(slot).0)
-    }
-
     /// Whether holidays have a seasonal profile of their own.
     pub fn holidays(&self) -> bool {
         self.holidays.is_some()

@@ -19,7 +19,6 @@ use super::future_covariates::FutureCovariateModel;
 use super::history::observation::Observation;
 use super::history::series_history::History;
 use super::lead_tables::Interpolation;
-use super::level_tables::MAX_LEVELS;
 use super::mixture::{Mixture, Objective, ScoredForecast};
 use super::numeric::{MAX_ERROR, clamped_error, scaled_by};
 use super::output::Forecast;
@@ -264,19 +263,15 @@ impl ForecastState {
         let factors = widening_factors(spec, &self.calibration, self.history.uncertain_steps());
         let pending = &mut self.pending;
         let first_slot = series.newest_slot().map_or(0, |slot| slot.saturating_add(1));
-        self.calibration.for_each_output(spec, network, first_slot, |calibrated| {
-            let factor = factors.get(calibrated.output).copied().unwrap_or(1.0);
-            let mut deviations = [0.0; MAX_LEVELS];
-            deviations.iter_mut().zip(calibrated.deviations).for_each(|(out, deviation)| *out = factor * deviation);
-            let deviations = &deviations[..levels];
+        self.calibration.for_each_output(spec, network, first_slot, &factors, |calibrated| {
             let quantiles = &mut out.quantiles[calibrated.output * levels..(calibrated.output + 1) * levels];
             let median = quantiles[spec.median()];
-            for_each_without_crossing(spec.median(), deviations, |level, deviation| {
+            for_each_without_crossing(spec.median(), calibrated.deviations, |level, deviation| {
                 let quantile = median + scale * f64::from(deviation);
                 quantiles[level] = limits.clamp_quantile(quantile, median);
             });
             if let Some(end) = calibrated.bucket_end {
-                pending.put_quantiles(spec, end.bucket, deviations, factor * end.relative_width);
+                pending.put_quantiles(spec, end.bucket, calibrated.deviations, end.relative_width);
             }
         });
         out.crossing = spec.threshold.map(|threshold| self.crossing(spec, threshold, scale, out));

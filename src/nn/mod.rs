@@ -34,9 +34,10 @@ mod window;
 
 pub use bidirectional::Bidirectional;
 pub use cell_kind::CellKind;
-pub(crate) use hash::fnv_1a;
+pub(crate) use hash::{fnv_1a, mixed, mixed_seed};
 pub use kernel::InstructionSet;
 pub use network::{Network, NetworkError, Scratch};
+pub(crate) use quantile_grid::normal_quantile;
 pub use quantile_grid::{GridInterpolation, QUANTILE_GRID};
 pub use query_decoder::QueryBatch;
 pub use sequence::ResetMask;

@@ -40,12 +40,12 @@ pub struct GridInterpolation {
 impl GridInterpolation {
     /// The interpolation to these levels, each between 0 and 1.
     pub fn new(levels: &[f32]) -> Self {
-        let scores = QUANTILE_GRID.map(|level| normal_score(f64::from(level)));
+        let scores = QUANTILE_GRID.map(|level| normal_quantile(f64::from(level)));
         let part = |level: &f32| {
             let above = QUANTILE_GRID.partition_point(|known| known <= level);
             let below = above.clamp(1, QUANTILE_GRID.len() - 1) - 1;
             let (from, to) = (scores[below], scores[below + 1]);
-            (below, ((normal_score(f64::from(*level)) - from) / (to - from)) as f32)
+            (below, ((normal_quantile(f64::from(*level)) - from) / (to - from)) as f32)
         };
         Self { parts: levels.iter().map(part).collect() }
     }
@@ -61,46 +61,21 @@ impl GridInterpolation {
     }
 }
 
-/// The standard normal quantile of a level, to nine digits (Acklam's rational approximation, 2003).
-fn normal_score(level: f64) -> f64 {
-    const CENTRE: [f64; 11] = [
-        -3.969683028665376e1,
-        2.209460984245205e2,
-        -2.759285104469687e2,
-        1.383_577_518_672_69e2,
-        -3.066479806614716e1,
-        2.506628277459239,
-        -5.447609879822406e1,
-        1.615858368580409e2,
-        -1.556989798598866e2,
-        6.680131188771972e1,
-        -1.328068155288572e1,
-    ];
-    const TAIL: [f64; 10] = [
-        -7.784894002430293e-3,
-        -3.223964580411365e-1,
-        -2.400758277161838,
-        -2.549732539343734,
-        4.374664141464968,
-        2.938163982698783,
-        7.784695709041462e-3,
-        3.224671290700398e-1,
-        2.445134137142996,
-        3.754408661907416,
-    ];
-    let horner = |coefficients: &[f64], x: f64| coefficients.iter().fold(0.0, |sum, next| sum * x + next);
-    let tail = |level: f64| {
-        let x = (-2.0 * level.ln()).sqrt();
-        horner(&TAIL[..6], x) / (horner(&TAIL[6..], x) * x + 1.0)
+/// Quantile of the standard normal distribution, by bisection.
+pub(crate) fn normal_quantile(level: f64) -> f64 {
+    // Simpson's rule over the density from 0: slow and exact, and run once per configuration.
+    let cumulative = |z: f64| {
+        let (count, step) = (200, z / 200.0);
+        let density = |x: f64| (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt();
+        let inner = (1..count).map(|i| density(f64::from(i) * step) * if i % 2 == 1 { 4.0 } else { 2.0 });
+        0.5 + step / 3.0 * (density(0.0) + density(z) + inner.sum::<f64>())
     };
-    match level {
-        level if level < 0.02425 => tail(level),
-        level if level > 1.0 - 0.02425 => -tail(1.0 - level),
-        level => {
-            let x = level - 0.5;
-            x * horner(&CENTRE[..6], x * x) / (horner(&CENTRE[6..], x * x) * x * x + 1.0)
-        }
+    let (mut low, mut high) = (-8.0, 8.0);
+    for _ in 0..60 {
+        let middle = (low + high) / 2.0;
+        if cumulative(middle) < level { low = middle } else { high = middle }
     }
+    (low + high) / 2.0
 }
 
 #[cfg(test)]
@@ -108,15 +83,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn normal_scores_are_those_of_tables() {
-        for (level, score) in [(0.5, 0.0), (0.975, 1.959964), (0.9, 1.281552), (0.01, -2.326348), (0.001, -3.090232)] {
-            assert!((normal_score(level) - score).abs() < 1e-6, "{level}");
+    fn normal_quantiles_match_published_values() {
+        for (level, score) in [
+            (0.5, 0.0),
+            (0.9, 1.281_551_565_5),
+            (0.975, 1.959_963_984_5),
+            (0.01, -2.326_347_874_0),
+            (0.001, -3.090_232_306_2),
+        ] {
+            assert!((normal_quantile(level) - score).abs() < 1e-6, "{level}");
         }
     }
 
     #[test]
     fn interpolation_is_exact_for_a_normal_distribution_and_keeps_the_grid() {
-        let scores = |levels: &[f32]| levels.iter().map(|l| 3.0 + 2.0 * normal_score(f64::from(*l)) as f32).collect();
+        let scores =
+            |levels: &[f32]| levels.iter().map(|l| 3.0 + 2.0 * normal_quantile(f64::from(*l)) as f32).collect();
         let (levels, grid): (_, Vec<f32>) =
             ([0.003, 0.025, 0.05, 0.37, 0.5, 0.85, 0.975, 0.999], scores(&QUANTILE_GRID));
         let (expected, mut found): (Vec<f32>, _) = (scores(&levels), vec![0.0; 2 * levels.len()]);

@@ -5,6 +5,8 @@ use std::f64::consts::TAU;
 use rand_pcg::Pcg64;
 use rand_pcg::rand_core::{RngCore, SeedableRng};
 
+use crate::nn::mixed_seed;
+
 /// A stream of random numbers.
 #[derive(Debug, Clone)]
 pub(super) struct Random(Pcg64);
@@ -12,7 +14,7 @@ pub(super) struct Random(Pcg64);
 impl Random {
     /// The numbers of the item `index` under a seed. Neighbouring seeds and indices give unrelated numbers.
     pub fn new(seed: u64, index: u64) -> Self {
-        Self(Pcg64::seed_from_u64(mixed(seed ^ mixed(index))))
+        Self(Pcg64::seed_from_u64(mixed_seed(seed ^ mixed_seed(index))))
     }
 
     /// Uniform in `0..1`.
@@ -100,14 +102,6 @@ impl Random {
         let rate = self.gamma(shape, mean);
         self.poisson(rate)
     }
-}
-
-/// The finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
-fn mixed(seed: u64) -> u64 {
-    let bits = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Which leads a network with a query decoder is trained on: some at each step, one of each stratum. The strata have
 //! equal ranges of the logarithm, so that near leads are not drowned by the many far ones.
 
+use crate::nn::mixed_seed;
+
 /// Leads that are drawn for a step.
 pub(super) const LEADS: usize = 8;
 
@@ -16,22 +18,14 @@ pub(super) struct LeadSample {
 impl LeadSample {
     /// The leads of a step of a sequence, one of each stratum, ascending.
     pub fn at(&self, sequence: usize, step: usize) -> [usize; LEADS] {
-        let mut bits = mixed(self.seed ^ mixed((sequence as u64) << 32 ^ step as u64));
+        let mut bits = mixed_seed(self.seed ^ mixed_seed((sequence as u64) << 32 ^ step as u64));
         std::array::from_fn(|stratum| {
-            bits = mixed(bits);
+            bits = mixed_seed(bits);
             let unit = (bits >> 11) as f64 / (1_u64 << 53) as f64;
             let place = (stratum as f64 + unit) / LEADS as f64;
             (((self.longest + 1) as f64).powf(place) as usize).clamp(1, self.longest)
         })
     }
-}
-
-/// The finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
-fn mixed(seed: u64) -> u64 {
-    let bits = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::daemon::observation_scan::ScannedObservation;
 use crate::daemon::plan::{StreamPlan, TrainingPlan};
-use crate::nn::{NetworkSpec, fnv_1a};
+use crate::nn::{NetworkSpec, fnv_1a, mixed};
 use crate::series::{FutureCovariateTable, FutureValues, RecordedSteps, ScaleEstimate, SeriesSpec};
 use crate::train::{SequenceBuilder, TrainingSequence};
 
@@ -237,14 +237,10 @@ fn admit<'a>(
     (group.origin == origin && *group.key == *key).then_some(group)
 }
 
-/// The rank of a key: its hash (FNV-1a), and then the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), since
-/// keys often differ in their last characters alone.
+/// The rank of a key: its hash, mixed, since keys often differ in their last characters alone.
 fn rank((topic, partition): Origin, key: &str) -> u64 {
     let origin = (topic as u64).to_le_bytes().into_iter().chain(partition.to_le_bytes());
-    let hash = fnv_1a(origin.chain(key.bytes()));
-    let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    hash ^ (hash >> 31)
+    mixed(fnv_1a(origin.chain(key.bytes())))
 }
 
 /// The most steps of a series that a training keeps.

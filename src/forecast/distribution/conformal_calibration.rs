@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::phase_spread::PhaseSpread;
 use super::quantile_blocks::{BLOCK, LearnedBlock, distances};
 use crate::forecast::bf16::from_bf16;
+use crate::forecast::history::phase::Cycle;
 use crate::forecast::level_tables::MAX_LEVELS;
 use crate::forecast::numeric::{all_within_scaled_range, clamp_network_output};
 use crate::forecast::spec::ForecastSpec;
@@ -116,7 +117,7 @@ impl Calibration {
             deviations: deviations.repeat(spec.buckets.len()),
             mean_spreads: vec![0.0; spec.buckets.len() * spec.levels.len()],
             buckets: vec![Bucket::default(); spec.buckets.len()],
-            phases: PhaseSpread::new(phase_season(spec)),
+            phases: PhaseSpread::new(phase_cycle(spec).season),
         }
     }
 
@@ -147,9 +148,9 @@ impl Calibration {
         // Volatility that the network or the phase foretold is not the series' own.
         let magnitude = residual.abs() / from_bf16(issued[spec.median()]);
         // A phase at which little happens, as when a shop is closed, says little of the others.
-        let weight = (self.phases.at(phase_season(spec), spec.local_slot(slot)) / QUIET_SPREAD).min(1.0);
+        let weight = (self.phases.at(phase_cycle(spec), slot) / QUIET_SPREAD).min(1.0);
         if bucket.forecasts > PRIOR_FORECASTS {
-            self.phases.learn(phase_season(spec), spec.local_slot(slot), magnitude / bucket.mean_absolute_residual);
+            self.phases.learn(phase_cycle(spec), slot, magnitude / bucket.mean_absolute_residual);
         }
         let memory = bucket.memory().min(NEAR_MEMORY * root);
         bucket.mean_absolute_residual += weight * (magnitude.min(limit) - bucket.mean_absolute_residual) / memory;
@@ -177,12 +178,14 @@ impl Calibration {
     }
 
     /// Visits the quantiles of each output in order. `network` is `[output][level]` in the series' scale; its mean
-    /// spread is updated first. `first_slot` is that of the first output.
+    /// spread is updated first. `first_slot` is that of the first output; `factors` `[output]` widen the quantiles
+    /// further, where there are any.
     pub fn for_each_output(
         &mut self,
         spec: &ForecastSpec,
         network: &[f32],
         first_slot: i64,
+        factors: &[f32],
         mut visit: impl FnMut(OutputQuantiles<'_>),
     ) {
         let levels = spec.levels.len();
@@ -192,7 +195,7 @@ impl Calibration {
         // Blocks at the ends of the previous bucket and of this one, in turn.
         let mut ends = [[LearnedBlock::default(); MAX_LEVELS / BLOCK]; 2];
         self.load_blocks(spec, 0, &mut ends[1]);
-        let mut phases = self.phases.from(phase_season(spec), spec.local_slot(first_slot));
+        let mut phases = self.phases.from(phase_cycle(spec), first_slot);
         let mut from = 0;
         for (bucket, end) in spec.buckets.iter().enumerate() {
             let end = spec.output_index(*end) + 1;
@@ -208,9 +211,13 @@ impl Calibration {
                     let deviations = learned.scale_by_spread(&spread, MAX_SPREAD_RATIO);
                     row.copy_from_slice(&deviations.map(|deviation| deviation * phase));
                 }
-                let deviations = &row[..levels];
-                let bucket_end = (output + 1 == end)
-                    .then(|| BucketEnd { bucket, relative_width: self.relative_width(bucket, deviations) });
+                let row = &mut row[..levels];
+                let mut relative_width = (output + 1 == end).then(|| self.relative_width(bucket, row));
+                if let Some(factor) = factors.get(output) {
+                    row.iter_mut().chain(&mut relative_width).for_each(|width| *width *= factor);
+                }
+                let deviations = &*row;
+                let bucket_end = relative_width.map(|relative_width| BucketEnd { bucket, relative_width });
                 visit(OutputQuantiles { output, deviations, bucket_end });
             }
             from = end;
@@ -251,7 +258,7 @@ impl Calibration {
             && all_within_scaled_range(&self.deviations)
             && all_within_scaled_range(&self.mean_spreads)
             && self.buckets.iter().all(bucket)
-            && self.phases.is_sound(phase_season(spec))
+            && self.phases.is_sound(phase_cycle(spec).season)
     }
 
     pub fn heap_bytes(&self) -> usize {
@@ -276,9 +283,10 @@ impl Calibration {
     }
 }
 
-/// The season whose phases have a spread of their own: that of the targets, where each has a phase.
-fn phase_season(spec: &ForecastSpec) -> usize {
-    if spec.target.is_some() { 0 } else { spec.season }
+/// The cycle whose phases have a spread of their own: that of the targets, where each has a phase.
+fn phase_cycle(spec: &ForecastSpec) -> Cycle<'_> {
+    let season = if spec.target.is_some() { 0 } else { spec.season };
+    Cycle { season, holidays: None, local_slots: Some(&spec.local_slots) }
 }
 
 /// A deviation, clamped to its level's side of the median.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::forecast::history::phase::{Cycle, Phase};
 use crate::forecast::numeric::all_finite;
 use crate::series::clone_in_place;
 
@@ -33,23 +34,29 @@ impl PhaseSpread {
 
     /// The spreads of targets in the slots from `slot` on.
     #[inline]
-    pub fn from(&self, season: usize, slot: i64) -> impl Iterator<Item = f32> + '_ {
-        let mut step = step_in(season, slot);
+    pub fn from<'a>(&'a self, cycle: Cycle<'a>, slot: i64) -> impl Iterator<Item = f32> + 'a {
+        let (mut phase, mut slot) = (Phase::new(cycle, slot), slot);
         std::iter::from_fn(move || {
-            let spread = self.spreads.get(self.bin(season, step)).copied().unwrap_or(1.0);
-            step = if step + 1 >= season { 0 } else { step + 1 };
+            let spread = self.of_phase(cycle, phase);
+            slot = slot.saturating_add(1);
+            phase.advance(cycle, slot);
             Some(spread)
         })
     }
 
     /// The spread of a target in `slot`.
-    pub fn at(&self, season: usize, slot: i64) -> f32 {
-        self.from(season, slot).next().unwrap_or(1.0)
+    pub fn at(&self, cycle: Cycle<'_>, slot: i64) -> f32 {
+        self.of_phase(cycle, Phase::new(cycle, slot))
+    }
+
+    #[inline]
+    fn of_phase(&self, cycle: Cycle<'_>, phase: Phase) -> f32 {
+        self.spreads.get(self.bin(cycle, phase)).copied().unwrap_or(1.0)
     }
 
     /// Learns from the residual of a target in `slot`: its size relative to what was expected there, on average 1.
-    pub fn learn(&mut self, season: usize, slot: i64, relative_magnitude: f32) {
-        let bin = self.bin(season, step_in(season, slot));
+    pub fn learn(&mut self, cycle: Cycle<'_>, slot: i64, relative_magnitude: f32) {
+        let bin = self.bin(cycle, Phase::new(cycle, slot));
         let Some(spread) = self.spreads.get_mut(bin).filter(|_| relative_magnitude.is_finite()) else { return };
         *spread *= 1.0 + RATE * (relative_magnitude.min(MAX_MAGNITUDE) - 1.0);
         *spread += SHRINKAGE * (1.0 - *spread);
@@ -57,8 +64,8 @@ impl PhaseSpread {
     }
 
     #[inline]
-    fn bin(&self, season: usize, step: usize) -> usize {
-        step * self.spreads.len() / season.max(1)
+    fn bin(&self, cycle: Cycle<'_>, phase: Phase) -> usize {
+        phase.step * self.spreads.len() / cycle.season.max(1)
     }
 
     /// Whether it has the shape that `season` needs, and valid values; a snapshot comes from outside.
@@ -73,14 +80,13 @@ impl PhaseSpread {
     }
 }
 
-/// Steps from the season's beginning to `slot`.
-fn step_in(season: usize, slot: i64) -> usize {
-    usize::try_from(slot.rem_euclid(i64::try_from(season.max(1)).unwrap_or(i64::MAX))).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn plain(season: usize) -> Cycle<'static> {
+        Cycle { season, holidays: None, local_slots: None }
+    }
 
     #[test]
     fn a_quiet_phase_has_a_smaller_spread_than_a_wild_one() {
@@ -91,11 +97,11 @@ mod tests {
                 let slot = slot * season.div_ceil(24) as i64;
                 // Residuals of size 1 and 3, in units of what is expected of all phases together.
                 let size = if is_wild(slot) { 1.5 } else { 0.5 };
-                spread.learn(season, slot, size / spread.at(season, slot));
+                spread.learn(plain(season), slot, size / spread.at(plain(season), slot));
             }
-            let [quiet, wild] = [0, season as i64 - 1].map(|slot| spread.at(season, slot));
+            let [quiet, wild] = [0, season as i64 - 1].map(|slot| spread.at(plain(season), slot));
             assert!((quiet - 0.5).abs() < 0.06 && (wild - 1.5).abs() < 0.06, "{season}: {quiet} {wild}");
-            assert_eq!(spread.at(season, -1), wild, "slots before 1970");
+            assert_eq!(spread.at(plain(season), -1), wild, "slots before 1970");
             assert!(spread.is_sound(season) && !spread.is_sound(1));
         }
     }
@@ -103,17 +109,17 @@ mod tests {
     #[test]
     fn without_a_season_nothing_is_learnt() {
         let mut spread = PhaseSpread::new(1);
-        spread.learn(1, 7, 100.0);
-        assert_eq!((spread.at(1, 7), spread.heap_bytes()), (1.0, 0));
+        spread.learn(plain(1), 7, 100.0);
+        assert_eq!((spread.at(plain(1), 7), spread.heap_bytes()), (1.0, 0));
     }
 
     #[test]
     fn it_stays_within_its_limits_whatever_comes() {
         let mut spread = PhaseSpread::new(3);
         for slot in 0..10_000 {
-            spread.learn(3, slot, [0.0, f32::MAX, f32::NAN][slot as usize % 3]);
+            spread.learn(plain(3), slot, [0.0, f32::MAX, f32::NAN][slot as usize % 3]);
         }
         assert!(spread.is_sound(3));
-        assert_eq!([0, 1, 2].map(|slot| spread.at(3, slot) > 1.0), [false, true, false]);
+        assert_eq!([0, 1, 2].map(|slot| spread.at(plain(3), slot) > 1.0), [false, true, false]);
     }
 }

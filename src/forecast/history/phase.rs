@@ -50,7 +50,7 @@ impl BinWidths {
 
 /// The phase of a slot, in local time.
 #[derive(Clone, Copy)]
-pub(super) struct Phase {
+pub(in crate::forecast) struct Phase {
     /// Which of seven seasons.
     day: usize,
     /// Steps since its start.
@@ -74,13 +74,13 @@ impl Phase {
     }
 
     #[inline]
-    pub fn week_bin(self, widths: BinWidths) -> usize {
+    pub(super) fn week_bin(self, widths: BinWidths) -> usize {
         self.day * widths.bins_per_day + self.step / widths.day
     }
 
     /// The bin of the days that are like this one.
     #[inline]
-    pub fn group_bin(self, widths: BinWidths) -> usize {
+    pub(super) fn group_bin(self, widths: BinWidths) -> usize {
         usize::from(WEEKEND.contains(&self.day)) * widths.bins_per_day + self.step / widths.day
     }
 
@@ -90,7 +90,7 @@ impl Phase {
     }
 
     /// The bin of holidays at this time of day, after those of the days.
-    pub fn holiday_bin(self, widths: BinWidths) -> usize {
+    pub(super) fn holiday_bin(self, widths: BinWidths) -> usize {
         DAYS * widths.bins_per_day + self.step / widths.day
     }
 
