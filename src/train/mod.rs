@@ -21,6 +21,7 @@ mod query_loss;
 mod spec;
 mod trainer;
 mod training_sequence;
+mod training_state;
 mod training_thread;
 mod truncated_bptt;
 

@@ -9,20 +9,16 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use candle_core::Tensor;
-
 use super::batch::{Batch, Split, step_counts};
-use super::checkpoint::{Checkpoint, Counters};
-use super::device;
-use super::optimiser::{AdamW, clip, global_norm, named};
+use super::checkpoint::Checkpoint;
 use super::pinball_loss::Pinball;
 use super::query_loss::QueryLoss;
 use super::spec::{Progress, TrainError, TrainSpec};
 use super::trainer::check;
 use super::training_sequence::TrainingSequence;
+use super::training_state::{TrainingState, check_weights};
 use super::training_thread::{Observer, train_on_thread};
-use super::truncated_bptt::{LossAndGradients, Model};
-use crate::nn::{NamedTensor, NetworkError, NetworkSpec, Weights, fnv_1a};
+use crate::nn::{NamedTensor, NetworkSpec, Weights, fnv_1a};
 
 /// Share of the updates over which the learning rate falls to nothing.
 const DECAY: f64 = 0.2;
@@ -65,15 +61,9 @@ pub fn pretrain(
 struct Pretraining<'a> {
     spec: &'a TrainSpec,
     network: &'a NetworkSpec,
-    model: Model,
-    optimiser: AdamW,
     observer: Observer,
-    champion: Weights,
-    average: Weights,
-    /// Hidden states at the start of the next chunk, one tensor per layer; empty at the start of a round.
-    states: Vec<Tensor>,
-    order: u64,
-    counters: Counters,
+    /// It keeps the mean of the last weights.
+    state: TrainingState,
 }
 
 impl<'a> Pretraining<'a> {
@@ -83,101 +73,63 @@ impl<'a> Pretraining<'a> {
         from: &Checkpoint,
         observer: Observer,
     ) -> Result<Self, TrainError> {
-        network.check().map_err(NetworkError::from)?;
-        for weights in [&from.champion, &from.weights, &from.best] {
-            weights.check(network).map_err(NetworkError::from)?;
-        }
-        let order = order(spec);
-        if from.counters.updates > 0 && from.order != order {
-            let what = "the checkpoint was made with another seed, k1, k2 or batch_size: resume with the same";
-            return Err(TrainError::Invalid(what.to_owned()));
-        }
-        let device = device::open(spec.device)?;
-        let model = Model::new(network, &from.weights, &device)?;
-        let optimiser = AdamW::new(model.variables(), spec.weight_decay, &from.moments)?;
-        let state = |state: &NamedTensor| Tensor::from_slice(&state.values, state.shape.as_slice(), &device);
-        let states = from.states.iter().map(state).collect::<candle_core::Result<_>>()?;
-        let (champion, average, counters) = (from.champion.clone(), from.best.clone(), from.counters.clone());
-        Ok(Self { spec, network, model, optimiser, observer, champion, average, states, order, counters })
+        check_weights(network, from)?;
+        let other_order = "the checkpoint was made with another seed, k1, k2 or batch_size: resume with the same";
+        let state = TrainingState::resume(spec, network, from, order(spec), other_order)?;
+        Ok(Self { spec, network, observer, state })
     }
 
     fn run(mut self, source: &dyn SequenceSource) -> Result<Pretrained, TrainError> {
-        while self.counters.updates < self.spec.max_updates && self.round(source)?.is_continue() {}
-        let checkpoint = self.checkpoint()?;
-        let averaged = self.averaged(self.counters.updates) > 0;
-        let weights = if averaged { self.average } else { checkpoint.weights.clone() };
+        while self.state.counters.updates < self.spec.max_updates && self.round(source)?.is_continue() {}
+        let checkpoint = self.state.checkpoint()?;
+        let averaged = self.averaged(checkpoint.updates()) > 0;
+        let weights = if averaged { self.state.kept } else { checkpoint.weights.clone() };
         Ok(Pretrained { weights, checkpoint })
     }
 
-    /// The rest of a round, in chunks of `k1` steps that reach back `k2` steps.
+    /// The rest of a round.
     fn round(&mut self, source: &dyn SequenceSource) -> Result<ControlFlow<()>, TrainError> {
-        let sequences = source.round(self.counters.epoch as u64);
+        let round = self.state.counters.epoch;
+        let sequences = source.round(round as u64);
         let all = |steps| Split { train_end: steps, selection_end: steps, steps };
         let splits: Vec<Split> = step_counts(&sequences, self.network)?.into_iter().map(all).collect();
-        let batch = Batch::new(&sequences, &splits, self.network, self.spec, self.counters.epoch);
-        let (k1, k2, rows) = (self.spec.k1, self.spec.k2, batch.row_count());
+        let batch = Batch::new(&sequences, &splits, self.network, self.spec, round);
         if batch.steps() == 0 {
             return Err(TrainError::TooLittle("a round of pre-training has no steps".to_owned()));
         }
-        let begin = |step: usize| (step + k1).saturating_sub(k2);
-        if self.states.is_empty() {
-            self.states = self.model.fresh(rows)?;
-        }
-        while self.counters.step < batch.steps() {
-            if self.counters.updates >= self.spec.max_updates {
+        while self.state.counters.step < batch.steps() {
+            let (spec, updates) = (self.spec, self.state.counters.updates);
+            if updates >= spec.max_updates {
                 return Ok(ControlFlow::Break(()));
             }
-            let step = self.counters.step;
-            self.counters.step += k1;
-            let chunk = batch.chunk(begin(step), step, step + k1);
-            let stack = self.model.forward(&chunk, rows, &self.states)?;
-            let ahead = begin(step + k1) - begin(step);
-            if ahead > 0 {
-                self.states = stack.states_after(ahead - 1)?;
-            }
+            let (chunk, stack) = self.state.next_chunk(spec, &batch)?;
+            let model = &self.state.model;
             let result = if self.network.decoder > 0 {
-                self.model.backward_queries(&stack, k1, &QueryLoss::new(chunk.queries, chunk.targets))?
+                model.backward_queries(&stack, spec.k1, &QueryLoss::new(chunk.queries, chunk.targets))?
             } else {
-                let pinball = Pinball::new(chunk.targets, &self.spec.levels, self.spec.huber as f32);
-                self.model.backward(&stack, k1, &pinball)?
+                model.backward(&stack, spec.k1, &Pinball::new(chunk.targets, &spec.levels, spec.huber as f32))?
             };
             let Some(result) = result else { continue };
-            if !self.update(result)? {
-                // States that are not finite must not be carried over: all rows restart.
-                self.states = self.model.fresh(rows)?;
-            }
-            self.counters.series_steps += (k1 * rows) as u64;
-            let due = self.counters.updates.is_multiple_of(self.spec.evaluate_every);
-            let checkpoint = if due { Some(Arc::new(self.checkpoint()?)) } else { None };
-            if self.observer.stops(self.progress(checkpoint)) {
+            self.state.update(spec, batch.row_count(), learning_rate(spec, updates), result)?;
+            self.average()?;
+            let due = self.state.counters.updates.is_multiple_of(spec.evaluate_every);
+            let checkpoint = if due { Some(Arc::new(self.state.checkpoint()?)) } else { None };
+            if self.observer.stops(self.state.progress(spec, checkpoint)) {
                 return Ok(ControlFlow::Break(()));
             }
         }
-        (self.counters.epoch, self.counters.step) = (self.counters.epoch + 1, 0);
-        self.states.clear();
+        self.state.next_pass();
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Clips the gradients, updates the weights and their average. Returns whether loss and gradients are finite;
-    /// otherwise the weights stay as they are.
-    fn update(&mut self, LossAndGradients { loss, mut gradients }: LossAndGradients) -> Result<bool, TrainError> {
-        let (norm, spec) = (global_norm(&gradients)?, self.spec);
-        let rate = learning_rate(spec, self.counters.updates);
-        self.counters.updates += 1;
-        let finite = loss.is_finite() && norm.is_finite();
-        if finite {
-            self.counters.clipped += usize::from(clip(&mut gradients, norm, spec.clip)?);
-            self.optimiser.update(self.model.variables(), &gradients, rate)?;
-            let counters = &mut self.counters;
-            (counters.loss, counters.norm, counters.clipped_norm) = (loss, norm, norm.min(spec.clip));
-        } else {
-            self.counters.skipped += 1;
+    /// Takes the weights of the newest update into the mean, where they are due.
+    fn average(&mut self) -> Result<(), TrainError> {
+        let updates = self.state.counters.updates;
+        let averaged = self.averaged(updates);
+        if averaged > self.averaged(updates - 1) {
+            self.state.kept = mean(&self.state.kept, &self.state.model.weights()?, averaged);
         }
-        let averaged = self.averaged(self.counters.updates);
-        if averaged > self.averaged(self.counters.updates - 1) {
-            self.average = mean(&self.average, &self.model.weights()?, averaged);
-        }
-        Ok(finite)
+        Ok(())
     }
 
     /// How many sets of weights the average holds after so many updates.
@@ -185,33 +137,6 @@ impl<'a> Pretraining<'a> {
         let (every, last) = (self.spec.evaluate_every, self.spec.max_updates);
         let first = last - (last as f64 * AVERAGE) as usize;
         (updates / every).saturating_sub((first - 1) / every)
-    }
-
-    fn checkpoint(&self) -> Result<Checkpoint, TrainError> {
-        Ok(Checkpoint {
-            champion: self.champion.clone(),
-            weights: self.model.weights()?,
-            best: self.average.clone(),
-            moments: self.optimiser.moments()?,
-            states: self.states.iter().map(named).collect::<candle_core::Result<_>>()?,
-            order: self.order,
-            counters: self.counters.clone(),
-        })
-    }
-
-    fn progress(&self, checkpoint: Option<Arc<Checkpoint>>) -> Progress {
-        Progress {
-            update: self.counters.updates,
-            max_updates: self.spec.max_updates,
-            loss: self.counters.loss,
-            gradient_norm: self.counters.norm,
-            clipped_gradient_norm: self.counters.clipped_norm,
-            clipped: self.counters.clipped,
-            skipped_non_finite: self.counters.skipped,
-            best_loss: f64::NAN,
-            series_steps: self.counters.series_steps,
-            checkpoint,
-        }
     }
 }
 

@@ -3,19 +3,16 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use candle_core::Tensor;
-
 use super::batch::{Batch, Split, step_counts};
-use super::checkpoint::{Checkpoint, Counters};
-use super::device;
+use super::checkpoint::Checkpoint;
 use super::evaluation::{Part, compare, evaluate, selection_parts, training_parts};
-use super::optimiser::{AdamW, clip, global_norm, learning_rate, named};
+use super::optimiser::learning_rate;
 use super::pinball_loss::Pinball;
 use super::spec::{Fit, Outcome, Progress, TrainError, TrainSpec};
 use super::training_sequence::TrainingSequence;
+use super::training_state::{TrainingState, check_weights};
 use super::training_thread::{Observer, train_on_thread};
-use super::truncated_bptt::{LossAndGradients, Model};
-use crate::nn::{NamedTensor, NetworkError, NetworkSpec, Weights, fnv_1a};
+use crate::nn::{NetworkSpec, Weights, fnv_1a};
 
 /// The most steps of a chunk: bounds what the backward pass keeps in memory and, off the CPU, its recursion depth.
 pub(super) const MAX_CHUNK_STEPS: usize = 4096;
@@ -97,16 +94,10 @@ struct Trainer<'a> {
     network: &'a NetworkSpec,
     sequences: &'a [TrainingSequence],
     splits: Vec<Split>,
-    model: Model,
-    optimiser: AdamW,
     observer: Observer,
     selection: Vec<Part<'a>>,
-    champion: Weights,
-    best: Weights,
-    /// Hidden states at the start of the next chunk, one tensor per layer; empty at the start of an epoch.
-    states: Vec<Tensor>,
-    order: u64,
-    counters: Counters,
+    /// It keeps the best weights so far.
+    state: TrainingState,
     interrupted: bool,
 }
 
@@ -118,10 +109,7 @@ impl<'a> Trainer<'a> {
         sequences: &'a [TrainingSequence],
         observer: Observer,
     ) -> Result<Self, TrainError> {
-        network.check().map_err(NetworkError::from)?;
-        for weights in [&from.champion, &from.weights, &from.best] {
-            weights.check(network).map_err(NetworkError::from)?;
-        }
+        check_weights(network, from)?;
         let splits: Vec<Split> =
             step_counts(sequences, network)?.into_iter().map(|steps| Split::new(steps, spec)).collect();
         let trained: usize = splits.iter().map(|split| split.train_end.saturating_sub(1 + spec.burn_in)).sum();
@@ -133,56 +121,31 @@ impl<'a> Trainer<'a> {
                 spec.validation_share
             )));
         }
-        let order = order(spec, &splits);
-        if from.counters.updates > 0 && from.order != order {
-            return Err(TrainError::Invalid(
-                "the checkpoint was made with other data, or another seed, k1, k2, batch_size or validation_share: \
-                 resume with the same, or start from its weights instead"
-                    .to_owned(),
-            ));
-        }
-        let device = device::open(spec.device)?;
-        let model = Model::new(network, &from.weights, &device)?;
-        let optimiser = AdamW::new(model.variables(), spec.weight_decay, &from.moments)?;
-        let state = |state: &NamedTensor| Tensor::from_slice(&state.values, state.shape.as_slice(), &device);
-        let states = from.states.iter().map(state).collect::<candle_core::Result<_>>()?;
+        let other_order = "the checkpoint was made with other data, or another seed, k1, k2, batch_size or \
+                           validation_share: resume with the same, or start from its weights instead";
+        let mut state = TrainingState::resume(spec, network, from, order(spec, &splits), other_order)?;
         let selection = selection_parts(sequences, &splits, spec);
-        let (champion, best, mut counters) = (from.champion.clone(), from.best.clone(), from.counters.clone());
-        if counters.updates == 0 {
-            counters.best_loss = evaluate(spec, network, &best, &selection)?.mean(network.levels);
+        if state.counters.updates == 0 {
+            state.counters.best_loss = evaluate(spec, network, &state.kept, &selection)?.mean(network.levels);
         }
-        Ok(Self {
-            spec,
-            network,
-            sequences,
-            splits,
-            model,
-            optimiser,
-            observer,
-            selection,
-            champion,
-            best,
-            states,
-            order,
-            counters,
-            interrupted: false,
-        })
+        Ok(Self { spec, network, sequences, splits, observer, selection, state, interrupted: false })
     }
+
     fn run(mut self) -> Result<Outcome, TrainError> {
-        while self.counters.epoch < self.spec.epochs && self.epoch()?.is_continue() {}
-        let checkpoint = self.checkpoint()?;
+        while self.state.counters.epoch < self.spec.epochs && self.epoch()?.is_continue() {}
+        let checkpoint = self.state.checkpoint()?;
         self.select_best()?;
-        let (spec, network, counters) = (self.spec, self.network, self.counters);
-        let comparison = compare(spec, network, &self.champion, &self.best, self.sequences)?;
+        let (spec, network) = (self.spec, self.network);
+        let TrainingState { champion, kept: best, counters, .. } = self.state;
+        let comparison = compare(spec, network, &champion, &best, self.sequences)?;
         let training = training_parts(self.sequences, &self.splits, spec);
         let fit = |weights: &Weights| match weights.check(network) {
             Ok(()) => evaluate(spec, network, weights, &training).map(|loss| loss.mean(network.levels)),
             Err(_) => Ok(f64::NAN),
         };
-        let fit =
-            Fit { champion: fit(&self.champion)?, challenger: fit(&self.best)?, newest: fit(&checkpoint.weights)? };
+        let fit = Fit { champion: fit(&champion)?, challenger: fit(&best)?, newest: fit(&checkpoint.weights)? };
         Ok(Outcome {
-            challenger: self.best,
+            challenger: best,
             checkpoint,
             champion_loss: comparison.champion_loss,
             challenger_loss: comparison.challenger_loss,
@@ -203,107 +166,48 @@ impl<'a> Trainer<'a> {
     /// One pass over all sequences, or the rest of it, in chunks of `k1` steps that reach back `k2` steps.
     fn epoch(&mut self) -> Result<ControlFlow<()>, TrainError> {
         let splits = self.splits.clone();
-        let batch = Batch::new(self.sequences, &splits, self.network, self.spec, self.counters.epoch);
-        let (k1, k2, rows) = (self.spec.k1, self.spec.k2, batch.row_count());
-        let begin = |step: usize| (step + k1).saturating_sub(k2);
-        let (complete, updates_before) = (self.counters.step == 0, self.counters.updates);
-        if self.states.is_empty() {
-            self.states = self.model.fresh(rows)?;
-        }
-        while self.counters.step < batch.steps() {
-            if self.counters.updates >= self.spec.max_updates {
+        let epoch = self.state.counters.epoch;
+        let batch = Batch::new(self.sequences, &splits, self.network, self.spec, epoch);
+        let (complete, updates_before) = (self.state.counters.step == 0, self.state.counters.updates);
+        while self.state.counters.step < batch.steps() {
+            let (spec, updates) = (self.spec, self.state.counters.updates);
+            if updates >= spec.max_updates {
                 return Ok(ControlFlow::Break(()));
             }
-            let step = self.counters.step;
-            self.counters.step += k1;
-            let chunk = batch.chunk(begin(step), step, step + k1);
-            let stack = self.model.forward(&chunk, rows, &self.states)?;
-            // The next chunk begins within this one: its initial states are carried over, gradients are not.
-            let ahead = begin(step + k1) - begin(step);
-            if ahead > 0 {
-                self.states = stack.states_after(ahead - 1)?;
-            }
-            let pinball = Pinball::new(chunk.targets, &self.spec.levels, self.spec.huber as f32);
-            let Some(result) = self.model.backward(&stack, k1, &pinball)? else { continue };
-            if !self.update(result)? {
-                // States that are not finite must not be carried over: all rows restart.
-                self.states = self.model.fresh(rows)?;
-            }
-            self.counters.series_steps += (k1 * rows) as u64;
+            let (chunk, stack) = self.state.next_chunk(spec, &batch)?;
+            let pinball = Pinball::new(chunk.targets, &spec.levels, spec.huber as f32);
+            let Some(result) = self.state.model.backward(&stack, spec.k1, &pinball)? else { continue };
+            let rate = learning_rate(spec.learning_rate, updates, spec.warm_up, spec.max_updates);
+            self.state.update(spec, batch.row_count(), rate, result)?;
             let mut checkpoint = None;
-            if self.counters.updates.is_multiple_of(self.spec.evaluate_every) {
+            if self.state.counters.updates.is_multiple_of(spec.evaluate_every) {
                 self.select_best()?;
-                checkpoint = Some(Arc::new(self.checkpoint()?));
+                checkpoint = Some(Arc::new(self.state.checkpoint()?));
             }
-            if self.observer.stops(self.progress(checkpoint)) {
+            if self.observer.stops(self.state.progress(spec, checkpoint)) {
                 self.interrupted = true;
                 return Ok(ControlFlow::Break(()));
             }
         }
-        (self.counters.epoch, self.counters.step) = (self.counters.epoch + 1, 0);
-        self.states.clear();
+        self.state.next_pass();
         // Epochs without a single matured target would repeat for ever.
-        let fruitless = complete && self.counters.updates == updates_before;
+        let fruitless = complete && self.state.counters.updates == updates_before;
         Ok(if fruitless { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    }
-
-    /// Clips the gradients and updates the weights. Returns whether loss and gradients are finite; otherwise the
-    /// weights stay as they are.
-    fn update(&mut self, LossAndGradients { loss, mut gradients }: LossAndGradients) -> Result<bool, TrainError> {
-        let norm = global_norm(&gradients)?;
-        let spec = self.spec;
-        let rate = learning_rate(spec.learning_rate, self.counters.updates, spec.warm_up, spec.max_updates);
-        self.counters.updates += 1;
-        if !(loss.is_finite() && norm.is_finite()) {
-            self.counters.skipped += 1;
-            return Ok(false);
-        }
-        self.counters.clipped += usize::from(clip(&mut gradients, norm, spec.clip)?);
-        self.optimiser.update(self.model.variables(), &gradients, rate)?;
-        let counters = &mut self.counters;
-        (counters.loss, counters.norm, counters.clipped_norm) = (loss, norm, norm.min(spec.clip));
-        Ok(true)
     }
 
     /// Keeps the current weights if they are the best so far.
     fn select_best(&mut self) -> Result<(), TrainError> {
-        let weights = self.model.weights()?;
+        let weights = self.state.model.weights()?;
         if weights.check(self.network).is_err() {
             return Ok(());
         }
         let loss = evaluate(self.spec, self.network, &weights, &self.selection)?.mean(self.network.levels);
         // Without a best loss (no target has matured, or the champion is broken) the newest weights are kept.
-        if self.counters.best_loss.is_nan() || loss < self.counters.best_loss {
-            (self.best, self.counters.best_loss) = (weights, loss);
+        let best = &mut self.state.counters.best_loss;
+        if best.is_nan() || loss < *best {
+            (self.state.kept, *best) = (weights, loss);
         }
         Ok(())
-    }
-
-    fn checkpoint(&self) -> Result<Checkpoint, TrainError> {
-        Ok(Checkpoint {
-            champion: self.champion.clone(),
-            weights: self.model.weights()?,
-            best: self.best.clone(),
-            moments: self.optimiser.moments()?,
-            states: self.states.iter().map(named).collect::<candle_core::Result<_>>()?,
-            order: self.order,
-            counters: self.counters.clone(),
-        })
-    }
-
-    fn progress(&self, checkpoint: Option<Arc<Checkpoint>>) -> Progress {
-        Progress {
-            update: self.counters.updates,
-            max_updates: self.spec.max_updates,
-            loss: self.counters.loss,
-            gradient_norm: self.counters.norm,
-            clipped_gradient_norm: self.counters.clipped_norm,
-            clipped: self.counters.clipped,
-            skipped_non_finite: self.counters.skipped,
-            best_loss: self.counters.best_loss,
-            series_steps: self.counters.series_steps,
-            checkpoint,
-        }
     }
 }
 

@@ -5,6 +5,7 @@ use candle_core::Device;
 use super::super::champion_challenger::{RejectionReason, Verdict};
 use super::super::device::DeviceChoice;
 use super::super::training_sequence::SequenceBuilder;
+use super::super::truncated_bptt::Model;
 use super::*;
 use crate::nn::{CellKind, Strategy};
 use crate::series::{Aggregation, FEATURES, Reading, SeriesSpec};
