@@ -4,15 +4,14 @@
 
 mod harness;
 
-use std::{cell::Cell, collections::BTreeMap, io::Write, net::TcpStream, path::Path, time::Duration};
+use std::{collections::BTreeMap, io::Write, net::TcpStream, path::Path, time::Duration};
 
 use foretide::env::{Clock, SystemClock};
 use harness::{
     client::{Input, committed, consume, produce},
     free_port, http_get,
-    kafka::{Kafka, properties},
+    kafka::Kafka,
     process::Process,
-    proxy::Proxy,
     unique, wait_for,
 };
 
@@ -29,32 +28,6 @@ const LIMITS: &str = "[limits]\npoll_records = 500\ntransaction_bytes = \"4MiB\"
 const QUEUES: f64 = (4.0 + 1.0 + 1.0 + 4.0 + 4.0 + 1.0) * MIB;
 /// Memory that allocators and clients may use in addition, in bytes.
 const SLACK: f64 = 40.0 * MIB;
-
-/// A broker that tests reach directly, and daemons through a proxy.
-fn broker_behind_a_proxy() -> (Kafka, Proxy) {
-    let proxy = Cell::new(None);
-    let kafka = Kafka::start(
-        &|folder, port, controller| {
-            let inside = free_port();
-            let outside = Proxy::start(inside);
-            let text = listeners(folder, [port, controller, inside, outside.port]);
-            proxy.set(Some(outside));
-            text
-        },
-        &[],
-    );
-    (kafka, proxy.take().unwrap())
-}
-
-fn listeners(folder: &Path, [port, controller, inside, outside]: [u16; 4]) -> String {
-    let plain = properties(folder, port, controller);
-    let (own, proxied) = (format!("PLAINTEXT://127.0.0.1:{port}"), "PROXIED://127.0.0.1:");
-    plain
-        .replace(&format!("listeners={own},CONTROLLER"), &format!("listeners={own},{proxied}{inside},CONTROLLER"))
-        .replace(&format!("advertised.listeners={own}\n"), &format!("advertised.listeners={own},{proxied}{outside}\n"))
-        .replace("protocol.map=", "protocol.map=PROXIED:PLAINTEXT,")
-        + "inter.broker.listener.name=PLAINTEXT\n"
-}
 
 /// A daemon with one stream called `stream`.
 struct Daemon {
@@ -148,7 +121,7 @@ fn assert_forecast_once(kafka: &Kafka, app: &str, series: usize, minutes: i64) {
 /// A broker that is too slow for the input, then one that stops in the middle of a transaction, then one that recovers.
 #[test]
 fn a_slow_or_paused_broker_increases_the_lag_and_not_the_memory() {
-    let (kafka, proxy) = broker_behind_a_proxy();
+    let (kafka, proxy) = Kafka::behind_a_proxy();
     let (partitions, series) = (4, 40);
     let topic = kafka.topic("slow", partitions);
     let behind = format!("127.0.0.1:{}", proxy.port);

@@ -1,6 +1,7 @@
 //! One real Apache Kafka (KRaft, a single node), started on first use and shared by all tests of a test binary.
 
 use std::{
+    cell::Cell,
     fs::File,
     net::TcpStream,
     path::{Path, PathBuf},
@@ -17,7 +18,7 @@ use foretide::{
     env::{Clock, SystemClock},
 };
 
-use super::{free_port, unique};
+use super::{free_port, proxy::Proxy, unique};
 
 /// The cluster under test.
 pub struct Kafka {
@@ -78,6 +79,23 @@ impl Kafka {
             println!("Kafka did not start (attempt {attempt}):\n{log}");
         }
         panic!("Kafka did not start; its log is above");
+    }
+
+    /// A cluster that [`Kafka::servers`] reaches directly, and whoever connects to the proxy's port only through the
+    /// proxy.
+    pub fn behind_a_proxy() -> (Self, Proxy) {
+        let proxy = Cell::new(None);
+        let kafka = Self::start(
+            &|folder, port, controller| {
+                let inside = free_port();
+                let outside = Proxy::start(inside);
+                let text = proxied_properties(folder, [port, controller, inside, outside.port]);
+                proxy.set(Some(outside));
+                text
+            },
+            &[],
+        );
+        (kafka, proxy.take().expect("the cluster has started"))
     }
 
     /// Options of Foretide's client, with short timeouts.
@@ -160,6 +178,17 @@ fn ready(mut watchdog: Child, port: u16, servers: &str) -> Option<Child> {
         std::thread::sleep(Duration::from_millis(50));
     }
     None
+}
+
+/// [`properties`] with a second listener on the port `inside`, which tells its clients to connect to `outside`.
+fn proxied_properties(folder: &Path, [port, controller, inside, outside]: [u16; 4]) -> String {
+    let plain = properties(folder, port, controller);
+    let (own, proxied) = (format!("PLAINTEXT://127.0.0.1:{port}"), "PROXIED://127.0.0.1:");
+    plain
+        .replace(&format!("listeners={own},CONTROLLER"), &format!("listeners={own},{proxied}{inside},CONTROLLER"))
+        .replace(&format!("advertised.listeners={own}\n"), &format!("advertised.listeners={own},{proxied}{outside}\n"))
+        .replace("protocol.map=", "protocol.map=PROXIED:PLAINTEXT,")
+        + "inter.broker.listener.name=PLAINTEXT\n"
 }
 
 /// Properties of a broker without authentication.

@@ -25,7 +25,20 @@ struct Shared {
     paused: AtomicBool,
     /// Bytes per second of each connection; 0: no limit.
     rate: AtomicU32,
-    open: Mutex<Vec<TcpStream>>,
+    open: Mutex<Vec<Connection>>,
+}
+
+struct Connection {
+    client: TcpStream,
+    broker: TcpStream,
+    detained: Arc<Detained>,
+}
+
+/// Which directions of a connection forward nothing.
+#[derive(Default)]
+struct Detained {
+    requests: AtomicBool,
+    responses: AtomicBool,
 }
 
 impl Proxy {
@@ -48,15 +61,46 @@ impl Proxy {
 
     /// Closes all connections.
     pub fn cut(&self) {
-        for stream in self.shared.streams().drain(..) {
+        for connection in self.shared.connections().drain(..) {
             // The connection may be closed already.
-            let _ = stream.shutdown(Shutdown::Both);
+            let _ = connection.client.shutdown(Shutdown::Both);
+            let _ = connection.broker.shutdown(Shutdown::Both);
         }
     }
 
     /// Pauses or continues all connections. Paused connections stay open and forward nothing.
     pub fn pause(&self, paused: bool) {
         self.shared.paused.store(paused, Ordering::Relaxed);
+    }
+
+    /// Keeps back the responses on the connections that are open.
+    pub fn detain_responses(&self) {
+        for connection in &*self.shared.connections() {
+            connection.detained.responses.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Keeps back the requests on the connections that are open, until [`Proxy::deliver`].
+    pub fn detain_requests(&self) {
+        for connection in &*self.shared.connections() {
+            connection.detained.requests.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Closes the clients' ends of all connections. Detained requests stay.
+    pub fn cut_clients(&self) {
+        for connection in &*self.shared.connections() {
+            // The connection may be closed already.
+            let _ = connection.client.shutdown(Shutdown::Write);
+        }
+    }
+
+    /// Forwards everything that was detained, late.
+    pub fn deliver(&self) {
+        for connection in &*self.shared.connections() {
+            connection.detained.requests.store(false, Ordering::Relaxed);
+            connection.detained.responses.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Limits each direction of each connection to this rate; 0: no limit.
@@ -66,26 +110,27 @@ impl Proxy {
 }
 
 impl Shared {
-    fn streams(&self) -> std::sync::MutexGuard<'_, Vec<TcpStream>> {
+    fn connections(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn join(self: &Arc<Self>, client: TcpStream, broker: TcpStream) {
         let copies = [client.try_clone(), broker.try_clone(), client.try_clone(), broker.try_clone()];
-        let [Ok(from_client), Ok(to_broker), Ok(one), Ok(other)] = copies else { return };
+        let [Ok(from_client), Ok(to_broker), Ok(to_client), Ok(from_broker)] = copies else { return };
+        let detained = Arc::new(Detained::default());
         {
-            let mut open = self.streams();
+            let mut open = self.connections();
             // Forget connections that have ended.
-            open.retain(|stream| stream.peer_addr().is_ok());
-            open.extend([one, other]);
+            open.retain(|connection| connection.broker.peer_addr().is_ok());
+            open.push(Connection { client, broker, detained: Arc::clone(&detained) });
         }
-        for (from, to) in [(from_client, to_broker), (broker, client)] {
-            let shared = Arc::clone(self);
-            std::thread::spawn(move || shared.pass(from, to));
-        }
+        let (shared, held) = (Arc::clone(self), Arc::clone(&detained));
+        std::thread::spawn(move || shared.pass(from_client, to_broker, &held.requests));
+        let shared = Arc::clone(self);
+        std::thread::spawn(move || shared.pass(from_broker, to_client, &detained.responses));
     }
 
-    fn pass(&self, mut from: TcpStream, mut to: TcpStream) {
+    fn pass(&self, mut from: TcpStream, mut to: TcpStream, detained: &AtomicBool) {
         // Forward small requests without delay.
         let _ = to.set_nodelay(true);
         let mut buffer = vec![0; 16 << 10];
@@ -93,7 +138,7 @@ impl Shared {
             if let Some(rate) = std::num::NonZeroU32::new(self.rate.load(Ordering::Relaxed)) {
                 std::thread::sleep(Duration::from_secs_f64(count as f64 / f64::from(rate.get())));
             }
-            while self.paused.load(Ordering::Relaxed) {
+            while self.paused.load(Ordering::Relaxed) || detained.load(Ordering::Relaxed) {
                 std::thread::sleep(PAUSE_CHECK);
             }
             if to.write_all(&buffer[..count]).is_err() {

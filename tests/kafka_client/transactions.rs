@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use foretide::broker::{Broker, BrokerError, MemberEvent};
+use foretide::broker::{Broker, BrokerError, Member, MemberEvent, kafka::KafkaBroker};
 
 use crate::{
     IDLE, LIMIT, SOON, assigned, at,
     harness::{
         client::{ConsumerRecord, Input, TransactionalProducer, consume, group_offset, produce},
-        kafka::kafka,
+        kafka::{Kafka, kafka},
+        proxy::Proxy,
         unique, wait_for,
     },
     join, out, records, values, wait_for_end,
@@ -145,4 +146,76 @@ fn a_second_join_with_the_same_id_fences_the_first() {
     let _newer = broker.publisher(&id).unwrap();
     let error = publisher.publish(&[out(&sink, b"stale")]).unwrap_err();
     assert!(matches!(error, BrokerError::Fenced(_)), "{error:?}");
+}
+
+/// A cluster behind a proxy, a member of a group that is connected through it, and an output topic that already has an
+/// acknowledged record of the member's open transaction.
+fn open_transaction_through_a_proxy() -> (Kafka, Proxy, Box<dyn Member>, String) {
+    let (kafka, proxy) = Kafka::behind_a_proxy();
+    let (source, sink) = (kafka.topic("in", 1), kafka.topic("out", 1));
+    let mut options = kafka.options();
+    options.bootstrap_servers = format!("127.0.0.1:{}", proxy.port);
+    let broker = KafkaBroker::new(options).unwrap();
+    let mut member = join(&broker, &unique("group"), &unique("id"), &source);
+    assigned(&mut *member);
+    member.begin().unwrap();
+    member.send(out(&sink, b"first")).unwrap();
+    wait_for_end(&kafka.broker(), &at(&sink, 0), 1);
+    std::thread::sleep(SOON);
+    (kafka, proxy, member, sink)
+}
+
+/// Aborts while the member has lost its connections and cannot connect again yet.
+fn abort_without_connection(member: &mut dyn Member, proxy: &Proxy) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(10 * SOON);
+            proxy.pause(false);
+        });
+        // The client notices that its connections are closed.
+        std::thread::sleep(3 * SOON);
+        member.abort().unwrap();
+    });
+}
+
+#[test]
+fn a_record_whose_acknowledgement_is_lost_is_not_taken_for_its_repetition() {
+    let (kafka, proxy, mut member, sink) = open_transaction_through_a_proxy();
+    proxy.detain_responses();
+    member.send(out(&sink, b"second")).unwrap();
+    wait_for_end(&kafka.broker(), &at(&sink, 0), 2);
+    proxy.pause(true);
+    proxy.cut();
+    abort_without_connection(&mut *member, &proxy);
+
+    member.begin().unwrap();
+    member.send(out(&sink, b"again")).unwrap();
+    member.commit(&[]).unwrap();
+    assert_eq!(texts(&kafka, &sink), ["again"]);
+}
+
+#[test]
+fn a_late_record_of_an_aborted_transaction_does_not_join_the_next_one() {
+    let (kafka, proxy, mut member, sink) = open_transaction_through_a_proxy();
+    proxy.detain_requests();
+    for late in [b"second".as_slice(), b"third"] {
+        member.send(out(&sink, late)).unwrap();
+        std::thread::sleep(SOON);
+    }
+    proxy.pause(true);
+    proxy.cut_clients();
+    abort_without_connection(&mut *member, &proxy);
+
+    member.begin().unwrap();
+    member.send(out(&sink, b"again")).unwrap();
+    wait_for_end(&kafka.broker(), &at(&sink, 0), 3);
+    proxy.deliver();
+    // The broker answers nobody: nothing shows when it has refused the late records.
+    std::thread::sleep(5 * SOON);
+    member.commit(&[]).unwrap();
+    assert_eq!(texts(&kafka, &sink), ["again"]);
+}
+
+fn texts(kafka: &Kafka, topic: &str) -> Vec<String> {
+    consume(kafka, topic, IDLE).iter().map(ConsumerRecord::text).collect()
 }

@@ -155,6 +155,8 @@ pub(super) struct ProducerCallbacks {
     pub(super) last_error: LastClientError,
     failure: Mutex<Option<DeliveryFailure>>,
     has_failed: AtomicBool,
+    /// Whether a record of the transaction was not acknowledged.
+    unacknowledged: AtomicBool,
     /// The longest pause that a broker has lately asked for because of a quota, in milliseconds.
     throttle: AtomicU64,
 }
@@ -194,7 +196,14 @@ impl ProducerCallbacks {
         self.has_failed.store(true, Ordering::Release);
     }
 
+    /// Whether a record since the last [`ProducerCallbacks::clear_failure`] was not acknowledged: an abort may have
+    /// dropped it from the queue.
+    pub(super) fn has_unacknowledged(&self) -> bool {
+        self.unacknowledged.load(Ordering::Acquire)
+    }
+
     pub(super) fn clear_failure(&self) {
+        self.unacknowledged.store(false, Ordering::Release);
         *lock(&self.failure) = None;
         self.has_failed.store(false, Ordering::Release);
     }
@@ -227,6 +236,7 @@ impl ProducerContext for ProducerCallbacks {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         let Err((error, message)) = result else { return };
+        self.unacknowledged.store(true, Ordering::Release);
         // An abort purges the queue.
         let purged =
             matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight));

@@ -34,16 +34,25 @@ const CAUSE_WAIT: Duration = Duration::from_millis(100);
 const ACKNOWLEDGED_TENTHS: u32 = 8;
 
 /// A producer with at most one open transaction.
+///
+/// A failed transaction may have requests under way: sent, and not answered. After its abort, librdkafka gives the
+/// sequence numbers of their records to other records (`rd_kafka_toppar_purge_queues`). The broker would then take a
+/// late request for part of the next transaction, and a record of the next transaction for the repetition of an aborted
+/// one, which it drops. The next transaction therefore begins with a new epoch of the producer: the broker refuses
+/// everything older. (Java's client does so after each transaction, KIP-890.) librdkafka 2.12 gets one by a new client
+/// only.
 pub(super) struct TransactionalProducer {
     // The producer's own thread serves delivery reports. Commits and aborts inside librdkafka wait for them.
     producer: Arc<ThreadedProducer<ProducerCallbacks>>,
     transactional_id: String,
-    timeout: Duration,
+    options: KafkaOptions,
     /// When the broker aborts the newest transaction, unless it has ended.
     deadline: Deadline,
     /// When its records must have been acknowledged.
     acknowledged: Deadline,
     state: TransactionState,
+    /// Whether the next transaction needs a new epoch.
+    unanswered: bool,
 }
 
 impl TransactionalProducer {
@@ -58,10 +67,11 @@ impl TransactionalProducer {
         let started = Self {
             producer: Arc::new(producer),
             transactional_id: transactional_id.to_owned(),
-            timeout: options.transaction_timeout,
+            options: options.clone(),
             deadline: Deadline::after(options.transaction_timeout),
             acknowledged: Deadline::after(options.transaction_timeout),
             state: TransactionState::None,
+            unanswered: false,
         };
         let deadline = Deadline::after(options.request_timeout);
         started.retry(&operation, &deadline, |left| Some(started.producer.init_transactions(left)))?;
@@ -111,11 +121,14 @@ impl TransactionalProducer {
 
     pub(super) fn begin(&mut self) -> Result<()> {
         self.state.require_none()?;
+        if self.unanswered {
+            *self = Self::start(&self.options, &self.transactional_id)?;
+        }
         let begun = self.producer.begin_transaction();
         begun.map_err(|error| self.explain("beginning a transaction", &error))?;
         self.callbacks().clear_failure();
-        self.deadline = Deadline::after(self.timeout);
-        self.acknowledged = Deadline::after(self.timeout * ACKNOWLEDGED_TENTHS / 10);
+        self.deadline = Deadline::after(self.options.transaction_timeout);
+        self.acknowledged = Deadline::after(self.options.transaction_timeout * ACKNOWLEDGED_TENTHS / 10);
         self.state = TransactionState::Open;
         Ok(())
     }
@@ -134,7 +147,7 @@ impl TransactionalProducer {
     /// A transaction that has taken too long is the cause of what followed. The broker aborts it at its timeout, and
     /// then answers as if a newer producer had fenced this one.
     fn blame_timeout(&self, error: BrokerError) -> BrokerError {
-        let limit = format!("within kafka.transaction_timeout ({:?})", self.timeout);
+        let limit = format!("within kafka.transaction_timeout ({:?})", self.options.transaction_timeout);
         let why = match error {
             BrokerError::TimedOut(why) => why,
             BrokerError::Retriable(why) if self.acknowledged.has_passed() => {
@@ -269,9 +282,10 @@ impl TransactionalProducer {
         if self.state == TransactionState::None {
             return Ok(());
         }
-        let deadline = Deadline::after(self.timeout);
+        let deadline = Deadline::after(self.options.transaction_timeout);
         let aborted = self.retry("aborting", &deadline, |left| Some(self.producer.abort_transaction(left)));
         aborted.map_err(|error| self.blame_timeout(error))?;
+        self.unanswered = self.state == TransactionState::Failed || self.callbacks().has_unacknowledged();
         self.callbacks().clear_failure();
         self.state = TransactionState::None;
         Ok(())
