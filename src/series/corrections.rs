@@ -61,6 +61,13 @@ impl Corrections {
         Self { closed: VecDeque::new(), oldest, due: Vec::new(), resets_closed: 0, resets_stepped: 0 }
     }
 
+    /// The series returns to earlier slots. Until one closes and resets it, nothing can be corrected: steps of later
+    /// slots may have been taken, or may still wait.
+    pub fn end_run(&mut self) {
+        self.closed.clear();
+        self.oldest = i64::MAX;
+    }
+
     /// Adds a late reading to its slot, if that is among the newest `count` up to `closed_to`.
     pub fn correct(&mut self, (aggregation, count): (Aggregation, u32), closed_to: i64, reading: &OpenSlot) -> bool {
         let slot = reading.slot;

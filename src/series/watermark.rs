@@ -231,6 +231,9 @@ impl Slots {
     fn return_from_jump(&mut self, grid: Grid) {
         let Some(exceptions) = &mut self.exceptions else { return };
         let Some(jump) = std::mem::take(&mut exceptions.doubt).jump() else { return };
+        if let Some(corrections) = exceptions.corrections.as_mut().filter(|_| jump.has_closed) {
+            corrections.end_run();
+        }
         let progress = |newest| Progress { newest, closed_to: Some(grid.slot(EventTime(newest))) };
         self.progress = jump.before.map(progress);
         self.open.clear();

@@ -164,6 +164,17 @@ fn a_jump_over_many_slots_that_resets_nothing_is_taken_back_too() {
 }
 
 #[test]
+fn nothing_is_corrected_between_a_return_and_the_slot_that_resets_the_series() {
+    let spec = SeriesSpec { max_gap: 200, correction: 8, ..spec() };
+    let jump = [0, 10, 20, 920, 930, 30, 40, 50];
+    let placed = |times: &[i64]| run(&spec, &bare(&[&jump[..], times].concat())).1[jump.len()..].to_vec();
+    assert_eq!(run(&spec, &bare(&[0, 10, 20, 30, 12])).1[4], Placement::Corrected { by: 18 });
+    // Steps of the slots up to 92 may have been taken, or may still wait.
+    assert!(matches!(placed(&[12])[0], Placement::Late { .. }));
+    assert_eq!(placed(&[60, 70, 52])[2], Placement::Corrected { by: 18 }, "after the reset");
+}
+
+#[test]
 fn nothing_is_remembered_of_a_series_without_doubts() {
     let mut slots = Slots::default();
     for slot in 0..5 {
