@@ -3,12 +3,13 @@
 use super::arithmetic::{logarithm, sine};
 use super::feature_layout::FEATURE_CLIP;
 use super::phase_store::{PhaseReading, PhaseStore};
+use super::recent_values::RecentValues;
 use super::robust_scale::RobustScale;
 use super::spec::SeriesSpec;
 use crate::time::Grid;
 
 /// Values of a query.
-pub const QUERY_FEATURES: usize = 16;
+pub const QUERY_FEATURES: usize = 18;
 
 /// Names of the values of a query, in order. All are finite and within 8; what is unknown is 0.
 pub const QUERY_NAMES: [&str; QUERY_FEATURES] = [
@@ -28,11 +29,14 @@ pub const QUERY_NAMES: [&str; QUERY_FEATURES] = [
     "phase_mean_now",      // (mean of the phase store at the newest step - last value) / scale
     "phase_deviation_now", // mean absolute deviation there / scale
     "log_interval",        // log(1 + interval in seconds) / 12; 0 on an irregular grid
+    "season_before",       // (newest value at that phase of the season - last value) / scale
+    "season_before_known", // 1 where there is such a value, else 0
 ];
 
 /// What queries are computed from.
-pub(super) struct QuerySource<'a> {
+pub(super) struct QuerySource<'a, V> {
     pub spec: &'a SeriesSpec,
+    pub values: &'a V,
     pub phases: Option<&'a PhaseStore>,
     pub scale: &'a RobustScale,
     /// The newest slot.
@@ -40,7 +44,7 @@ pub(super) struct QuerySource<'a> {
     pub last_value: f64,
 }
 
-impl QuerySource<'_> {
+impl<V: RecentValues> QuerySource<'_, V> {
     /// Writes the queries `[lead][QUERY_FEATURES]` of these leads, each at least 1.
     pub fn write(&self, leads: impl IntoIterator<Item = usize>, out: &mut [f32]) {
         let now = self.reading(self.slot);
@@ -73,6 +77,10 @@ impl QuerySource<'_> {
         if let Some(now) = now {
             out[13] = clip((now.mean - self.last_value) / scale);
             out[14] = deviation(&now);
+        }
+        let before = self.values.back(lead.next_multiple_of(season) - lead);
+        if !before.is_nan() {
+            (out[16], out[17]) = (clip((before - self.last_value) / scale), 1.0);
         }
     }
 
@@ -123,6 +131,9 @@ mod tests {
             assert!((found - expected).abs() < 0.01, "lead {lead}: {found} {expected}");
             assert!(query[at("phase_known")] > 0.85 && query[at("phase_deviation")] < 0.2);
             assert!((f64::from(query[at("log_lead")]) - (lead as f64).ln() / 4.0).abs() < 1e-4);
+            let found = f64::from(query[at("season_before")]);
+            assert!((found - expected).abs() < 1e-4, "lead {lead}: {found} {expected}");
+            assert_eq!(query[at("season_before_known")], 1.0);
             assert_eq!(query[at("day_sine")], query[at("season_sine")], "the season is a day");
         }
     }
@@ -132,10 +143,11 @@ mod tests {
         let spec = spec(0);
         let mut query = [1.0; QUERY_FEATURES];
         after(&spec, 60).queries(&spec, [3], &mut query);
-        assert!(query[2..4] == [0.0; 2] && query[8..15] == [0.0; 7] && query[0] > 0.0 && query[15] > 0.0);
+        assert!(query[2..4] == [0.0; 2] && query[8..15] == [0.0; 7] && query[16..] == [0.0; 2]);
+        assert!(query[0] > 0.0 && query[15] > 0.0);
         let mut irregular = [1.0; QUERY_FEATURES];
         let spec = SeriesSpec { grid: Grid::Irregular, ..spec };
         SeriesState::new().queries(&spec, [3], &mut irregular);
-        assert!(irregular[2..] == [0.0; 14]);
+        assert!(irregular[2..] == [0.0; 16]);
     }
 }

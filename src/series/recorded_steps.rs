@@ -331,7 +331,7 @@ impl RecordedStep<'_> {
         let slot = self.slot();
         let last_value = self.value().unwrap_or(self.last_value);
         let (phases, scale) = (self.phases.as_ref(), self.scale);
-        QuerySource { spec, phases, scale, slot, last_value }.write(leads, out);
+        QuerySource { spec, values: self, phases, scale, slot, last_value }.write(leads, out);
     }
 
     /// The slot of the step; on an irregular grid its time.

@@ -223,9 +223,9 @@ impl SeriesState {
     /// Writes the queries `[lead][QUERY_FEATURES]` of these leads, each at least 1; see
     /// [`QUERY_NAMES`](super::QUERY_NAMES).
     pub fn queries(&self, spec: &SeriesSpec, leads: impl IntoIterator<Item = usize>, out: &mut [f32]) {
-        let Values { scale, slot, last_value, .. } = &self.values;
+        let Values { context: values, scale, slot, last_value, .. } = &self.values;
         let phases = self.phases.as_deref();
-        QuerySource { spec, phases, scale, slot: *slot, last_value: *last_value }.write(leads, out);
+        QuerySource { spec, values, phases, scale, slot: *slot, last_value: *last_value }.write(leads, out);
     }
 
     /// The last observed value, which empty slots repeat; 0 before the first.
