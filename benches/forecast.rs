@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use foretide::forecast::{AccuracySums, Forecast, ForecastSpec, ForecastState, SeriesStep};
+use foretide::forecast::{AccuracySums, Forecast, ForecastSpec, ForecastState, SeriesStep, ValueBounds};
 use foretide::series::{ClosedSlot, FEATURES, Reading, SeriesSpec, SeriesState};
 use foretide::time::{EventTime, Grid};
 
@@ -63,7 +63,7 @@ fn forecast(bench: &mut Criterion) {
                 let step = SeriesStep { spec: &grid, slot: &closed, future: None };
                 step.apply(&mut series, &mut learner, &mut features);
                 black_box((learner.score(), &features));
-                state.forecast(&spec, &series, black_box(&network), &mut out);
+                state.forecast(&spec, &series, ValueBounds::default(), black_box(&network), &mut out);
                 black_box(&out);
             });
         });

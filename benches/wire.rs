@@ -100,6 +100,7 @@ fn encode(criterion: &mut Criterion) {
         partition: 7,
         offset: 123_456,
         scale: 1.5,
+        bounds: None,
     };
     let (mut encoder, mut out) = (ForecastEncoder::new(), Vec::new());
     encoder.encode(&record, &mut out);

@@ -53,6 +53,7 @@ fn regular() -> ForecastRecord<'static> {
         partition: 7,
         offset: 123_456,
         scale: 1.5,
+        bounds: None,
     }
 }
 
@@ -90,6 +91,7 @@ fn irregular() -> ForecastRecord<'static> {
         partition: 0,
         offset: 0,
         scale: 5e4,
+        bounds: None,
     }
 }
 

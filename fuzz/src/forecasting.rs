@@ -1,7 +1,9 @@
 //! A small engine for fuzzed state, and the properties of its forecasts.
 
 use foretide::{
-    engine::{EncodedSnapshot, Engine, Observation, StreamSpec, TaskHandle, TaskId, Transaction, WhenFull},
+    engine::{
+        EncodedSnapshot, Engine, FieldBounds, Observation, StreamSpec, TaskHandle, TaskId, Transaction, WhenFull,
+    },
     forecast::ForecastSpec,
     nn::{CellKind, NetworkSpec, Strategy, Weights},
     series::{Absence, Calendar, CloseBy, ExtraFeatures, FEATURES, FutureCovariateSpec, Holidays, SeriesSpec, Target},
@@ -73,6 +75,7 @@ pub fn streams() -> Vec<StreamSpec> {
             max_series: 1,
             when_full: WhenFull::Refuse,
             series_ttl: None,
+            bounds: FieldBounds::default(),
         }
     })
     .into()

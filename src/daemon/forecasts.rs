@@ -66,9 +66,10 @@ impl ForecastWriter {
         out.clear();
         let read = CopyOrigin { topic: &id.topic, partition: id.partition, offset: row.offset };
         let CopyOrigin { topic, partition, offset } = copied.unwrap_or(read);
+        let series = engine.key(row.task, row.series);
         let record = ForecastRecord {
             stream: &id.stream,
-            series: engine.key(row.task, row.series),
+            series,
             origin: row.origin,
             step: row.slot,
             times: matches!(spec.series.grid, Grid::Regular { .. }).then_some(times),
@@ -92,6 +93,7 @@ impl ForecastWriter {
             partition,
             offset,
             scale: row.scale,
+            bounds: spec.bounds.of_series(series).range(),
         };
         self.encoder.encode(&record, out);
     }

@@ -13,7 +13,7 @@ use crate::wire::RejectionReason;
 pub const METHODS: [&str; 3] = ["foretide", "last_value", "seasonal_naive"];
 
 /// Counters of a stream.
-const COUNTERS: [Metric; 14] = [
+const COUNTERS: [Metric; 15] = [
     metrics::OBSERVATIONS,
     metrics::LATE,
     metrics::DUPLICATES,
@@ -22,6 +22,7 @@ const COUNTERS: [Metric; 14] = [
     metrics::RESTORE_LOST,
     metrics::SNAPSHOTS,
     metrics::SNAPSHOT_BYTES,
+    metrics::BEYOND_BOUNDS,
     metrics::STEPS,
     metrics::BURN_INS,
     metrics::FORECASTS,

@@ -7,8 +7,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use jiff::tz::TimeZone;
 
 use super::plan::{FutureCovariatesPlan, Plan, RepartitionPlan, StreamPlan, TrainingPlan};
-use crate::engine::{StreamSpec, WhenFull};
-use crate::forecast::{AnomalyThresholds, ForecastSpec, ForecastSpecError};
+use crate::engine::{FieldBounds, StreamSpec, WhenFull};
+use crate::forecast::{AnomalyThresholds, ForecastSpec, ForecastSpecError, ValueBounds};
 use crate::nn::{self, NetworkSpec};
 use crate::series::{self, Absence, Calendar, CloseBy, ExtraFeatures, FEATURES, Holidays, SeriesSpec};
 use crate::settings::{
@@ -194,6 +194,7 @@ pub fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, St
         },
         network,
         forecast,
+        bounds: field_bounds(stream),
         when_full: match stream.limits.when_full {
             settings::WhenFull::Evict => WhenFull::Evict,
             settings::WhenFull::Refuse => WhenFull::Refuse,
@@ -201,6 +202,19 @@ pub fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, St
         series_ttl: stream.series_ttl_millis(),
         max_series: usize::try_from(stream.limits.series).unwrap_or(usize::MAX).min(u32::MAX as usize),
     })
+}
+
+/// What the values of each field can be. The checks of the settings refuse bounds that exclude every value.
+fn field_bounds(stream: &Stream) -> FieldBounds {
+    let has_key = stream.key != Key::Fields(Vec::new());
+    FieldBounds::new(stream.values.iter().map(|value| {
+        let suffix = match stream.values.len() {
+            1 => String::new(),
+            _ if has_key => format!(":{}", value.field),
+            _ => value.field.clone(),
+        };
+        (suffix, ValueBounds::new(value.minimum, value.maximum, value.integer).unwrap_or_default())
+    }))
 }
 
 fn extra(stream: &Stream, calendar: &Calendar, grid: Grid) -> ExtraFeatures {
@@ -218,7 +232,7 @@ fn known(stream: &Stream) -> series::FutureCovariateSpec {
     series::FutureCovariateSpec {
         names: stream.future_covariates.values.clone().into(),
         keyed: stream.future_covariates.key.is_some(),
-        suffixes: several.map(|value| format!(":{value}")).collect(),
+        suffixes: several.map(|value| format!(":{}", value.field)).collect(),
         max_slots: stream.future_covariate_slots() as usize,
     }
 }
@@ -261,7 +275,7 @@ fn decode_spec(stream: &Stream, zone: TimeZone) -> DecodeSpec {
         format: format(stream.format, &stream.columns, stream.delimiter),
         key: key_source(&stream.key),
         time: time_source(&stream.time, zone),
-        values: stream.values.clone(),
+        values: stream.fields(),
         covariates: stream.past_covariates.clone(),
         max_record_bytes: bytes(stream.limits.record_bytes.0),
         max_key_bytes: bytes(stream.limits.key_bytes.0),

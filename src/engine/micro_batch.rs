@@ -153,8 +153,11 @@ impl Stepper {
                 continue;
             }
             let output = &self.outputs[row * outputs..(row + 1) * outputs];
-            series.forecast.forecast(&spec.forecast, &series.input, output, &mut forecast);
+            let bounds = spec.bounds.of_series(&series.key);
+            series.forecast.forecast(&spec.forecast, &series.input, bounds, output, &mut forecast);
             if emit {
+                let beyond = step.slot.value.is_some_and(|value| bounds.excludes(value));
+                transaction.streams[stream].beyond_bounds += u64::from(beyond);
                 transaction.streams[stream].forecasts += 1;
                 transaction.forecasts.push(ForecastRow {
                     task: step.task,

@@ -9,6 +9,7 @@ mod closing_queue;
 mod dirty_queue;
 #[expect(clippy::module_inception, reason = "the room is named after its one public type")]
 mod engine;
+mod field_bounds;
 mod fingerprint;
 mod future_covariates;
 mod micro_batch;
@@ -24,6 +25,8 @@ mod stream_spec;
 mod task;
 mod transaction;
 
+#[cfg(test)]
+mod bounds_tests;
 #[cfg(test)]
 mod closing_tests;
 #[cfg(test)]
@@ -41,6 +44,7 @@ mod tests;
 
 pub use acceptance::{Acceptance, Deletion, Observation};
 pub use engine::Engine;
+pub use field_bounds::FieldBounds;
 pub use record_clock::RecordClock;
 pub use snapshot::{EncodedSnapshot, SnapshotError};
 pub use stream::ServedWeights;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::tests::{MINUTE, accept_all, engine_of, streams};
 use super::*;
-use crate::forecast::ForecastSpec;
+use crate::forecast::{ForecastSpec, ValueBounds};
 use crate::nn::{CellKind, NetworkSpec};
 use crate::series::{Aggregation, SeriesSpec};
 use crate::snapshot::{DiscardReason, DiscardedPart, Part};
@@ -137,6 +137,8 @@ fn a_part_of_another_configuration_costs_that_part_alone() {
         [""; 0],
         "another network costs no warning"
     );
+    let bounds = FieldBounds::of_all(ValueBounds::new(Some(0.0), Some(9.0), true).unwrap());
+    assert_eq!(discarded(&StreamSpec { bounds, ..spec.clone() }).unwrap(), [""; 0], "no part depends on bounds");
     let series = SeriesSpec { aggregation: Aggregation::Sum, ..spec.series.clone() };
     let error = discarded(&StreamSpec { series, ..spec }).unwrap_err();
     assert_eq!(

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::field_bounds::FieldBounds;
 use crate::{
     forecast::ForecastSpec,
     nn::{NetworkSpec, QUANTILE_GRID},
@@ -17,6 +18,8 @@ pub struct StreamSpec {
     pub series: SeriesSpec,
     /// Horizon, quantile levels, experts.
     pub forecast: ForecastSpec,
+    /// What the values of each field can be. It bounds forecasts, and no state depends on it.
+    pub bounds: FieldBounds,
     /// The network that all series of the stream share.
     pub network: NetworkSpec,
     /// The most series that a task of this stream holds.

@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::*;
-use crate::forecast::ForecastSpec;
+use crate::forecast::{ForecastSpec, ValueBounds};
 use crate::nn::{CellKind, Network, NetworkSpec, Strategy, Weights};
 use crate::series::{
     Absence, CloseBy, ExtraFeatures, FEATURES, FutureCovariateSpec, FutureValues, Holidays, SeriesSpec, Target,
@@ -42,6 +42,7 @@ pub(super) fn spec(grid: Grid) -> StreamSpec {
         max_series: 100,
         when_full: WhenFull::Refuse,
         series_ttl: None,
+        bounds: FieldBounds::default(),
     }
 }
 
@@ -64,7 +65,8 @@ fn engine() -> (Engine, TaskHandle) {
     engine_of(spec(Grid::Regular { interval: MINUTE }))
 }
 
-/// One stream for each forecasting strategy; some have covariates, absences or corrections, one answers queries.
+/// One stream for each forecasting strategy; some have covariates, absences, corrections or bounds, one answers
+/// queries.
 pub(super) fn streams() -> [StreamSpec; 9] {
     let recursive = |grid| {
         let spec = spec(grid);
@@ -74,14 +76,14 @@ pub(super) fn streams() -> [StreamSpec; 9] {
     let regular = Grid::Regular { interval: MINUTE };
     [
         spec(regular),
-        recursive(regular),
+        with_bounds(recursive(regular), true),
         recursive(Grid::Irregular),
         many_to_one(Target::Minimum),
         with_covariates(spec(regular)),
         with_covariates(recursive(regular)),
         with_absences(spec(regular)),
         with_corrections(with_absences(recursive(regular))),
-        spec(regular).with_decoder(8),
+        with_bounds(spec(regular).with_decoder(8), false),
     ]
 }
 
@@ -91,6 +93,12 @@ fn with_absences(spec: StreamSpec) -> StreamSpec {
     forecast.scores_absence = true;
     let series = SeriesSpec { close_by: CloseBy::Partition, absence: Absence::Anomaly, ..spec.series };
     StreamSpec { series, forecast, ..spec }
+}
+
+/// The same stream, whose values are declared to lie between -30 and 40.
+fn with_bounds(spec: StreamSpec, integer: bool) -> StreamSpec {
+    let bounds = ValueBounds::new(Some(-30.0), Some(40.0), integer).unwrap();
+    StreamSpec { bounds: FieldBounds::of_all(bounds), ..spec }
 }
 
 /// The same stream, where late readings correct the newest slots.

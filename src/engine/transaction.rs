@@ -136,6 +136,8 @@ pub struct StreamSums {
     pub observations: u64,
     /// Forecasts.
     pub forecasts: u64,
+    /// Values of forecast slots that lie beyond the declared bounds of their field.
+    pub beyond_bounds: u64,
     /// Closed slots that were stepped, empty ones included.
     pub steps: u64,
     /// Series whose recent steps ran again through new weights.
@@ -146,13 +148,14 @@ pub struct StreamSums {
 
 impl StreamSums {
     fn new(accuracy: AccuracySums) -> Self {
-        Self { accuracy, observations: 0, forecasts: 0, steps: 0, burn_ins: 0, batches: Vec::new() }
+        Self { accuracy, observations: 0, forecasts: 0, beyond_bounds: 0, steps: 0, burn_ins: 0, batches: Vec::new() }
     }
 
     fn clear(&mut self) {
         self.accuracy.clear();
         self.batches.clear();
-        (self.observations, self.forecasts, self.steps, self.burn_ins) = (0, 0, 0, 0);
+        (self.observations, self.forecasts, self.beyond_bounds) = (0, 0, 0);
+        (self.steps, self.burn_ins) = (0, 0);
     }
 }
 

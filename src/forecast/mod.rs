@@ -23,6 +23,7 @@ mod spec;
 mod state;
 mod step;
 mod stream_prior;
+mod value_bounds;
 mod widening;
 
 pub use accuracy::drift::DriftDetector;
@@ -37,6 +38,7 @@ pub use spec::{ForecastSpec, ForecastSpecError, MAX_HORIZON};
 pub use state::{ForecastLearner, ForecastState};
 pub use step::{LastValueObserver, SeriesStep, StepObserver};
 pub use stream_prior::StreamPrior;
+pub use value_bounds::ValueBounds;
 
 #[cfg(test)]
 mod accuracy_tests;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::test_run::{LEVELS, Run};
-use crate::forecast::{Expert, ForecastSpec, ForecastState};
+use crate::forecast::{Expert, ForecastSpec, ForecastState, ValueBounds};
 use crate::series::{ClosedSlot, Target};
 use crate::snapshot::{Part, PartReader, PartShapes, PartWriter};
 
@@ -311,6 +311,66 @@ proptest! {
             }
         }
     }
+}
+
+proptest! {
+    /// Any declared bounds, any values and any network: nothing lies beyond the bounds, and no quantiles cross.
+    #[test]
+    fn no_forecast_lies_beyond_declared_bounds(
+        values in prop::collection::vec(wild(), 1..100),
+        amplitude in prop_oneof![Just(0.0_f32), Just(1.0), Just(-3.0), Just(1e20)],
+        (minimum, width) in (prop::option::of(-1e3..1e3_f64), prop::option::of(1.0..1e3_f64)),
+        (integer, network_alone) in (any::<bool>(), any::<bool>()),
+        (counts, season) in (any::<bool>(), 0_usize..9),
+        target in prop::option::of(prop::sample::select(&Target::ALL[..])),
+    ) {
+        let maximum = width.map(|width| minimum.unwrap_or(-500.0) + width);
+        let mut spec = match target {
+            Some(target) => ForecastSpec::aggregate(13, &LEVELS, season, target, Some(0.5)).unwrap(),
+            None => ForecastSpec::new(13, &LEVELS, season).unwrap(),
+        };
+        spec.network_alone = network_alone;
+        let mut run = Run::of(spec);
+        run.bounds = ValueBounds::new(minimum, maximum, integer).unwrap();
+        run.amplitude = amplitude;
+        let is_whole = integer && target != Some(Target::Mean);
+        let mut begun = false;
+        for value in values {
+            begun |= value.is_some();
+            run.step(value.map(|value| if counts { value.abs().round() } else { value }));
+            if !begun {
+                continue;
+            }
+            let low = minimum.unwrap_or(f64::NEG_INFINITY);
+            let high = maximum.unwrap_or(f64::INFINITY);
+            for number in run.out.point.iter().chain(&run.out.quantiles) {
+                prop_assert!(low <= *number && *number <= high, "{} of {:?}", number, run.bounds);
+            }
+            for quantiles in run.out.quantiles.chunks(LEVELS.len()) {
+                prop_assert!(quantiles.is_sorted(), "{:?}", quantiles);
+                prop_assert!(!is_whole || quantiles.iter().all(|quantile| quantile.fract() == 0.0), "{:?}", quantiles);
+            }
+        }
+    }
+}
+
+/// Bounds change what is forecast, and not what is learnt from other values: without them, a falling stock is forecast
+/// below 0.
+#[test]
+fn a_falling_stock_is_not_forecast_below_its_minimum() {
+    let lowest = |bounds: Option<ValueBounds>| {
+        let mut run = Run::new(24, 0);
+        run.bounds = bounds.unwrap_or_default();
+        (0..100_u32)
+            .map(|step| {
+                run.step(Some(200.5 - 2.0 * f64::from(step)));
+                run.out.point.iter().chain(&run.out.quantiles).copied().fold(f64::INFINITY, f64::min)
+            })
+            .fold(f64::INFINITY, f64::min)
+    };
+    assert!(lowest(None) < -20.0, "{}", lowest(None));
+    assert_eq!(lowest(ValueBounds::new(Some(0.0), None, false)), 0.0);
+    assert_eq!(lowest(ValueBounds::new(Some(-3.5), None, true)), -3.0);
 }
 
 /// One absurd value in a series with a daily rhythm and noise, and the forecasts after it.

@@ -27,6 +27,7 @@ use super::pending_forecasts::{PendingForecasts, PendingPoints};
 use super::spec::ForecastSpec;
 use super::step::StepObserver;
 use super::stream_prior::StreamPrior;
+use super::value_bounds::ValueBounds;
 use super::widening::widening_factors;
 use crate::series::{ClosedSlot, Correction, SeriesState, Target, clone_in_place};
 use crate::snapshot::{Part, PartReader, PartWriter};
@@ -215,9 +216,16 @@ impl ForecastState {
         }
     }
 
-    /// Forecasts from the newest step of `series`, and keeps what its targets will score. `network` is
+    /// Forecasts from the newest step of `series` within `bounds`, and keeps what its targets will score. `network` is
     /// `[output][level]` in the series' scale; `out` comes from [`Forecast::new`].
-    pub fn forecast(&mut self, spec: &ForecastSpec, series: &SeriesState, network: &[f32], out: &mut Forecast) {
+    pub fn forecast(
+        &mut self,
+        spec: &ForecastSpec,
+        series: &SeriesState,
+        bounds: ValueBounds,
+        network: &[f32],
+        out: &mut Forecast,
+    ) {
         let (last_value, scale, levels) = (series.last_value(), series.scale(), spec.levels.len());
         let limits = self.bounds.limits(last_value, series.value_back(spec.horizon));
         let input = ForecastInput { spec, series, history: &self.history, network };
@@ -234,10 +242,10 @@ impl ForecastState {
             let experts = out.experts.each_ref().map(|outputs| outputs[output]);
             let [mean, median] = Objective::ALL.map(|objective| {
                 if spec.network_alone {
-                    return last_value + scale * experts[Expert::Network as usize];
+                    return bounds.clamp(last_value + scale * experts[Expert::Network as usize]);
                 }
                 let weights = &out.weights[objective as usize];
-                limits.clamp_point(mix(last_value, scale, &experts, between, weights), last_value)
+                bounds.clamp(limits.clamp_point(mix(last_value, scale, &experts, between, weights), last_value))
             });
             *point = mean;
             out.quantiles[output * levels + spec.median()] = median;
@@ -268,13 +276,20 @@ impl ForecastState {
             let median = quantiles[spec.median()];
             for_each_without_crossing(spec.median(), calibrated.deviations, |level, deviation| {
                 let quantile = median + scale * f64::from(deviation);
-                quantiles[level] = limits.clamp_quantile(quantile, median);
+                quantiles[level] = bounds.clamp(limits.clamp_quantile(quantile, median));
             });
             if let Some(end) = calibrated.bucket_end {
                 pending.put_quantiles(spec, end.bucket, calibrated.deviations, end.relative_width);
             }
         });
-        out.crossing = spec.threshold.map(|threshold| self.crossing(spec, threshold, scale, out));
+        out.crossing = spec.threshold.map(|threshold| {
+            let certain = bounds.crossing(threshold, spec.target == Some(Target::Minimum));
+            certain.unwrap_or_else(|| self.crossing(spec, threshold, scale, out))
+        });
+        // The mean of whole numbers may have a fraction.
+        if spec.target != Some(Target::Mean) {
+            bounds.round(&mut out.quantiles);
+        }
     }
 
     fn linear_forecasters(&self) -> [LinearForecaster<'_>; LINEAR_EXPERTS] {

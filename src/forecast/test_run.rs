@@ -1,6 +1,6 @@
 //! A series and its forecasts, as the engine steps them.
 
-use crate::forecast::{AccuracySums, Forecast, ForecastSpec, ForecastState, SeriesStep};
+use crate::forecast::{AccuracySums, Forecast, ForecastSpec, ForecastState, SeriesStep, ValueBounds};
 use crate::series::{
     ClosedSlot, ExtraFeatures, FutureCovariateSpec, FutureCovariateTable, FutureValues, SeriesSpec, SeriesState,
 };
@@ -15,6 +15,7 @@ pub(super) struct Run {
     pub series: SeriesState,
     pub state: ForecastState,
     pub sums: AccuracySums,
+    pub bounds: ValueBounds,
     pub out: Forecast,
     pub network: Vec<f32>,
     /// Factor of the network's outputs; 0: it adds nothing to the last value.
@@ -36,6 +37,7 @@ impl Run {
             series: SeriesState::new(),
             state: ForecastState::new(&spec),
             sums: AccuracySums::new(&spec),
+            bounds: ValueBounds::default(),
             out: Forecast::new(&spec),
             network: vec![0.0; spec.outputs() * LEVELS.len()],
             amplitude: 0.0,
@@ -75,7 +77,7 @@ impl Run {
                 let last = features[features.len() - 1];
                 *network = self.amplitude * (features[0] + features[9] * lead + last + LEVELS[at % LEVELS.len()]);
             }
-            self.state.forecast(&self.spec, &self.series, &self.network, &mut self.out);
+            self.state.forecast(&self.spec, &self.series, self.bounds, &self.network, &mut self.out);
         }
         score.map(|anomaly| anomaly.score)
     }

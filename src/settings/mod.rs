@@ -32,7 +32,7 @@ pub use cluster::{Compression, Http, Kafka, Limits, Log, LogFormat, Role, SaslMe
 pub use grid::{Aggregation, Interval, Season};
 pub use load::{load, parse};
 pub use problem::{Problem, Problems};
-pub use record::{Format, Key, Time, TimeFormat};
+pub use record::{Format, Key, Time, TimeFormat, ValueField};
 pub use root::Settings;
 pub use secret::Secret;
 pub use start::ForecastStart;

@@ -1,6 +1,6 @@
 //! How a record becomes an observation: its format, the key of its series, and its event time.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::declare::words;
 use super::reader::{Entry, Reader, Setting};
@@ -23,6 +23,32 @@ pub enum Key {
     Record,
     /// The values of these fields, in this order.
     Fields(Vec<String>),
+}
+
+/// A field that holds values, and what they can be.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ValueField {
+    /// Name of the field.
+    pub field: String,
+    /// Least value of a step; absent: any.
+    pub minimum: Option<f64>,
+    /// Largest value of a step; absent: any.
+    pub maximum: Option<f64>,
+    /// Whether the values of steps are whole numbers.
+    pub integer: bool,
+}
+
+impl From<&str> for ValueField {
+    fn from(field: &str) -> Self {
+        Self { field: field.to_owned(), ..Self::default() }
+    }
+}
+
+/// As the name alone, like in most configurations.
+impl Serialize for ValueField {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.field)
+    }
 }
 
 /// Where the event time of an observation comes from.
@@ -73,6 +99,23 @@ impl Setting for Key {
         let fields = table.read("fields", Vec::new(), reader);
         table.require("fields", "[\"meter\"]", reader);
         Some(Self::Fields(fields))
+    }
+}
+
+impl Setting for ValueField {
+    fn read(entry: Entry, reader: &mut Reader) -> Option<Self> {
+        if !entry.is_table() {
+            return reader
+                .or_texts(&["a table such as { field = \"load\", minimum = 0 }"], |reader| String::read(entry, reader))
+                .map(|field| Self { field, ..Self::default() });
+        }
+        let mut table = reader.table(entry, &["field", "minimum", "maximum", "integer"])?;
+        let field = table.read("field", String::new(), reader);
+        let minimum = table.read("minimum", None, reader);
+        let maximum = table.read("maximum", None, reader);
+        let integer = table.read("integer", false, reader);
+        table.require("field", "\"load\"", reader);
+        Some(Self { field, minimum, maximum, integer })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::declare::{table, words};
 use super::grid::{Aggregation, Interval, Season};
-use super::record::{Format, Key, Time};
+use super::record::{Format, Key, Time, ValueField};
 use super::start::ForecastStart;
 use super::values::{Auto, Date, Limit, Millis, Size};
 use crate::time::EventTime;
@@ -144,7 +144,7 @@ table! {
         /// Source of the event time.
         pub time: Time = Time::Record,
         /// Fields that hold values: each is a series of its own.
-        pub values: Vec<String> = Vec::new(),
+        pub values: Vec<ValueField> = Vec::new(),
         /// Fields that arrive with the values and serve as inputs, but are not forecast.
         pub past_covariates: Vec<String> = Vec::new(),
         /// How event time is divided into steps.
@@ -355,6 +355,11 @@ table! {
 }
 
 impl Stream {
+    /// Names of the fields that hold values.
+    pub fn fields(&self) -> Vec<String> {
+        self.values.iter().map(|value| value.field.clone()).collect()
+    }
+
     /// Steps per season; 0 where there is none. `Season::Auto` is one day where the interval divides it into 4 to 1440
     /// steps (intervals of one minute to six hours), one week where the interval is a day, and none otherwise: a season
     /// of more steps costs each series much memory, and one of fewer steps shows no pattern.

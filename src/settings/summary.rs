@@ -2,7 +2,7 @@
 
 use super::cluster::{Http, Role};
 use super::grid::Interval;
-use super::record::Key;
+use super::record::{Key, ValueField};
 use super::root::Settings;
 use super::stream::{CloseBy, Strategy, Stream, Training};
 use super::values::{Auto, Millis, Size};
@@ -120,7 +120,17 @@ fn series(stream: &Stream) -> String {
         Key::Fields(fields) if fields.is_empty() => "stream".into(),
         Key::Fields(fields) => fields.join(", "),
     };
-    format!("a series per {key} and value field ({})", stream.values.join(", "))
+    let values: Vec<String> = stream.values.iter().map(describe).collect();
+    format!("a series per {key} and value field ({})", values.join(", "))
+}
+
+/// A field with what its values can be, such as `kwh from 0` or `persons from 0 to 300 in whole numbers`.
+fn describe(value: &ValueField) -> String {
+    let mut text = value.field.clone();
+    text.extend(value.minimum.map(|minimum| format!(" from {minimum}")));
+    text.extend(value.maximum.map(|maximum| format!(" to {maximum}")));
+    text.extend(value.integer.then_some(" in whole numbers"));
+    text
 }
 
 fn grid(stream: &Stream) -> String {

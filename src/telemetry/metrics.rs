@@ -189,6 +189,8 @@ metrics! {
     // Processing.
     MICRO_BATCH_ROWS = "foretide_micro_batch_rows", H(BATCH_SIZES), Count, ["stream"],
         "Series per micro-batch, which is one pass through the network.";
+    BEYOND_BOUNDS = "foretide_values_beyond_bounds_total", C, Count, ["stream"],
+        "Forecast steps whose value is beyond the minimum or maximum that the settings declare for its field.";
     STEPS = "foretide_steps_total", C, Count, ["stream"],
         "Steps of the network: closed slots of all series, without burn-in.";
     BURN_INS = "foretide_burn_ins_total", C, Count, ["stream"],

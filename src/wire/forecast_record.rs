@@ -69,6 +69,9 @@ pub struct ForecastRecord<'a> {
     pub offset: i64,
     /// The series' scale, positive. Points and quantiles are rounded to about a ten-thousandth of it.
     pub scale: f64,
+    /// The declared minimum and maximum of points and quantiles; `None` where there is neither. Rounding does not take
+    /// them beyond.
+    pub bounds: Option<[f64; 2]>,
 }
 
 /// Encodes forecast records. It caches texts that many records share.
@@ -90,10 +93,11 @@ impl ForecastEncoder {
 
     /// Replaces the content of `out` by the record's JSON.
     ///
-    /// Points and quantiles are rounded half away from zero to the fewest decimals (0 to 15) of which the last is worth
-    /// at most a ten-thousandth of the scale. With a scale below 1e-11, and for numbers of more than 2^53 last
-    /// decimals, they are written in full. The value is always written in full, anomaly score and probability with 4
-    /// decimals. A number that is not finite becomes `null`.
+    /// Points and quantiles are rounded half away from zero to the fewest decimals (0 to 15) of which the last is
+    /// worth at most a ten-thousandth of the scale. With a scale below 1e-11, and for numbers of more than 2^53 last
+    /// decimals, they are written in full; so are numbers that would be rounded beyond the bounds. The value is
+    /// always written in full, anomaly score and probability with 4 decimals. A number that is not finite becomes
+    /// `null`.
     pub fn encode(&mut self, record: &ForecastRecord<'_>, out: &mut Vec<u8>) {
         out.clear();
         // Measured records have about 9 bytes a number and 14 a time.
@@ -120,13 +124,13 @@ impl ForecastEncoder {
         }
         let decimals = Decimals::for_scale(record.scale);
         out.extend_from_slice(br#","point":["#);
-        write_numbers(record.point.iter(), decimals, out);
+        write_numbers(record.point.iter(), decimals, record.bounds, out);
         out.extend_from_slice(br#"],"quantiles":{"#);
         self.name_levels(record.levels);
         for (level, name) in self.level_names.iter().enumerate() {
             out.extend_from_slice(name);
             let path = record.quantiles.iter().skip(level).step_by(record.levels.len());
-            write_numbers(path, decimals, out);
+            write_numbers(path, decimals, record.bounds, out);
             out.extend_from_slice(b"],");
         }
         if !record.levels.is_empty() {
@@ -177,14 +181,20 @@ impl ForecastEncoder {
     }
 }
 
-fn write_numbers<'a>(numbers: impl Iterator<Item = &'a f64>, decimals: Option<Decimals>, out: &mut Vec<u8>) {
+fn write_numbers<'a>(
+    numbers: impl Iterator<Item = &'a f64>,
+    decimals: Option<Decimals>,
+    bounds: Option<[f64; 2]>,
+    out: &mut Vec<u8>,
+) {
+    let leaves = |rounded: f64| bounds.is_some_and(|[minimum, maximum]| rounded < minimum || rounded > maximum);
     for (place, &number) in numbers.enumerate() {
         if place > 0 {
             out.push(b',');
         }
         match decimals {
-            Some(decimals) => decimals.write(number, out),
-            None => write_shortest(number, out),
+            Some(decimals) if bounds.is_none() || !leaves(decimals.round(number)) => decimals.write(number, out),
+            _ => write_shortest(number, out),
         }
     }
 }
@@ -263,6 +273,7 @@ mod tests {
             partition: 7,
             offset: 123_456,
             scale: 1.5,
+            bounds: None,
         }
     }
 
@@ -281,6 +292,16 @@ mod tests {
              \"quantiles\":{\"0.05\":[19,18.5],\"0.5\":[20.13,20.2457],\"0.95\":[21,22]},\"anomaly\":0.7313,\
              \"weights_version\":3,\"input\":{\"topic\":\"meters\",\"partition\":7,\"offset\":123456}}"
         );
+    }
+
+    #[test]
+    fn rounding_leaves_no_bounds() {
+        let bounds = Some([-2.000_04, 19.999_96]);
+        let point = [-2.000_04, -2.000_02, 19.999_96, 19.999_94];
+        let record = ForecastRecord { point: &point, bounds, ..small() };
+        assert!(encode(&record).contains(r#""point":[-2,-2,19.99996,19.9999],"#), "{}", encode(&record));
+        let record = ForecastRecord { bounds: Some([-1.999_97, f64::INFINITY]), point: &[-1.999_97, 25.0], ..small() };
+        assert!(encode(&record).contains(r#""point":[-1.99997,25],"#), "{}", encode(&record));
     }
 
     #[test]
@@ -350,7 +371,7 @@ mod tests {
                 times: times.as_ref().map(|times| &times[..]), value,
                 absent: anomalous == Some(true), point: &numbers[..3], levels: &[0.1, 0.5, 0.975],
                 quantiles: &numbers[3..], anomaly, anomalous, aggregate: None, weights_version: version, partition: 0,
-                scale,
+                scale, bounds: None,
             };
             let text = encode(&record);
             let back: Value = serde_json::from_str(&text).unwrap();

@@ -31,6 +31,16 @@ impl Decimals {
         Self { count, factor: POWERS[count] }
     }
 
+    /// What [`Self::write`] writes, as the double nearest to it.
+    pub fn round(self, number: f64) -> f64 {
+        let scaled = number * self.factor;
+        if scaled.is_nan() || scaled.abs() >= MAX_EXACT {
+            return number;
+        }
+        // Whole numbers below 2^53 and the powers of ten are exact: so their quotient is the nearest double.
+        ((scaled.abs() + 0.5).trunc() / self.factor).copysign(number)
+    }
+
     /// Writes `number` rounded half away from zero, without trailing zeros. A number of more than 2^53 last decimals is
     /// written in full instead.
     pub fn write(self, number: f64, out: &mut Vec<u8>) {
@@ -178,6 +188,7 @@ mod tests {
             let back: f64 = text.parse().unwrap();
             prop_assert!((back - number).abs() <= scale / 2e4 * 1.001 + number.abs() * 1e-15, "{} {}", number, text);
             prop_assert!(serde_json::from_str::<f64>(&text).is_ok());
+            prop_assert_eq!(Decimals::for_scale(scale).unwrap().round(number), back);
         }
 
         #[test]

@@ -9,8 +9,8 @@ use crate::memory::{Fault, MemoryCluster, Operation};
 use foretide::{
     broker::{Broker, TopicSpec},
     daemon::plan::{FutureCovariatesPlan, Plan, RepartitionPlan, StreamPlan},
-    engine::{StreamSpec, WhenFull},
-    forecast::{ForecastSpec, StreamPrior},
+    engine::{FieldBounds, StreamSpec, WhenFull},
+    forecast::{ForecastSpec, StreamPrior, ValueBounds},
     nn::{CellKind, NetworkSpec, Strategy},
     series::{
         Absence, Aggregation, Calendar, CloseBy, ExtraFeatures, FEATURES, FutureCovariateSpec, ScaleEstimate,
@@ -115,6 +115,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
     let (inputs, keyed) = (FEATURES + extra.features(), extra.future_covariates.keyed);
     let has_covariates = !extra.future_covariates.names.is_empty();
     let max_ahead = *[4 * MINUTE, 4 * MINUTE, 4 * MINUTE, i64::MAX].choose(random).unwrap();
+    let bounds = ValueBounds::new(Some(-1.0), Some(1.5), false).unwrap();
     let engine = StreamSpec {
         name: STREAM.into(),
         series: SeriesSpec {
@@ -155,6 +156,7 @@ pub fn plan(random: &mut Pcg64Mcg, state_partitions: i32) -> Plan {
         max_series: if keyed { 1_000 } else { *[1_000, 1_000, 3, 1].choose(random).unwrap() },
         when_full: *[WhenFull::Evict, WhenFull::Evict, WhenFull::Refuse].choose(random).unwrap(),
         series_ttl: *[None, Some(3 * MINUTE), Some(30 * MINUTE), Some(100 * MINUTE)].choose(random).unwrap(),
+        bounds: FieldBounds::of_all(if irregular { bounds } else { ValueBounds::default() }),
     };
     let decode = DecodeSpec {
         format: Format::Json,

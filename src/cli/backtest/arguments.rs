@@ -6,8 +6,11 @@ use crate::{
     backtest::plot,
     cli::{
         data::{FileArguments, ForecastArguments},
+        failure::{Failure, USAGE},
         training::TrainingArguments,
     },
+    engine::FieldBounds,
+    forecast::ValueBounds,
     settings::{Stream, Training},
     train::{DeviceChoice, Gaps},
 };
@@ -41,6 +44,9 @@ pub struct Arguments {
     /// queries needs --no-training or --network-alone
     #[arg(long, value_name = "FILE", conflicts_with_all = ["m4", "nab", "impute"], help_heading = "Forecast")]
     pub(super) weights: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) bounds: BoundArguments,
 
     /// Do not train the network: the calibrated mixture of the other experts forecasts
     #[arg(long, help_heading = "Training")]
@@ -149,6 +155,32 @@ pub struct Arguments {
     pub(super) partition: i32,
 }
 
+/// Bounds and kind of the values of all columns.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Values")]
+pub(super) struct BoundArguments {
+    /// No forecast lies below this number
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = number, conflicts_with = "impute")]
+    minimum: Option<f64>,
+    /// No forecast lies above this number
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = number, conflicts_with = "impute")]
+    maximum: Option<f64>,
+    /// The values are whole numbers: quantiles are rounded to the nearest one
+    #[arg(long, conflicts_with = "impute")]
+    integer: bool,
+}
+
+impl BoundArguments {
+    /// What the values can be.
+    pub(super) fn field_bounds(&self) -> Result<FieldBounds, Failure> {
+        let nothing = || {
+            let between = "no value lies between --minimum and --maximum; expected a minimum at most as large";
+            Failure(USAGE, between.to_owned())
+        };
+        ValueBounds::new(self.minimum, self.maximum, self.integer).map(FieldBounds::of_all).ok_or_else(nothing)
+    }
+}
+
 /// Arguments of the evaluations of single forecasts.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Windows")]
@@ -239,6 +271,10 @@ pub(super) struct NabArguments {
 fn range(text: &str) -> Option<(usize, usize)> {
     let (start, end) = text.split_once("..")?;
     Some((start.trim().parse().ok()?, end.trim().parse().ok()?))
+}
+
+fn number(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|number: &f64| number.is_finite()).ok_or_else(|| "expected a finite number".to_owned())
 }
 
 fn rows(text: &str) -> Result<Range<usize>, String> {

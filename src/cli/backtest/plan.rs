@@ -36,6 +36,7 @@ pub(super) fn backtest_spec(
     };
     report_horizons.sort_unstable();
     report_horizons.dedup();
+    stream.bounds = arguments.bounds.field_bounds()?;
     stream.forecast.network_alone = arguments.network_alone;
     let weights = arguments.weights.as_deref().map(|path| read_weights(path, &mut stream)).transpose()?;
     // Weights of its own make a network that is not trained worth showing alone.

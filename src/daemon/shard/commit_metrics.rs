@@ -95,6 +95,7 @@ impl CommittedTransaction<'_> {
             (work.observations, work.forecasts) = (sums.observations, sums.forecasts);
             metrics::OBSERVATIONS.counter(&label).increment(work.observations);
             metrics::FORECASTS.counter(&label).increment(work.forecasts);
+            metrics::BEYOND_BOUNDS.counter(&label).increment(sums.beyond_bounds);
             for (gauge, count) in
                 [(metrics::LAST_OBSERVATION, work.observations), (metrics::LAST_FORECAST, work.forecasts)]
             {

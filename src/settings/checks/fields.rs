@@ -3,6 +3,7 @@
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 
+use super::super::origin::{Path, Place};
 use super::super::record::{Format, Key, Time, TimeFormat};
 use super::super::stream::Stream;
 use super::super::suggestion::closest;
@@ -14,7 +15,9 @@ pub const MOST_COVARIATES: usize = 8;
 /// Checks which fields a stream reads.
 pub fn check(stream: &Stream, table: &mut Checker<'_>) {
     table.expect(!stream.values.is_empty(), "values", "at least one field", "none", "such as [\"load\"]");
-    table.distinct("values", &stream.values);
+    let values = stream.fields();
+    table.distinct("values", &values);
+    bounds(stream, table);
     table.distinct("past_covariates", &stream.past_covariates);
     let count = stream.past_covariates.len();
     let expected = format!("at most {MOST_COVARIATES} fields");
@@ -25,7 +28,7 @@ pub fn check(stream: &Stream, table: &mut Checker<'_>) {
     }
     names(stream, table);
     table.distinct("columns", &stream.columns);
-    let both = stream.past_covariates.iter().find(|field| stream.values.contains(field));
+    let both = stream.past_covariates.iter().find(|field| values.contains(field));
     table.contradicts(
         both.is_some(),
         &["past_covariates", "values"],
@@ -35,11 +38,33 @@ pub fn check(stream: &Stream, table: &mut Checker<'_>) {
     );
     if let Time::Field { field, .. } = &stream.time {
         table.contradicts(
-            stream.values.contains(field),
+            values.contains(field),
             &["values", "time"],
             "values that are not the time",
             format!("{field:?} as both"),
             "remove it from values",
+        );
+    }
+}
+
+/// There are values between the bounds of a field.
+fn bounds(stream: &Stream, table: &mut Checker<'_>) {
+    for (index, value) in stream.values.iter().enumerate() {
+        let (Some(minimum), Some(maximum)) = (value.minimum, value.maximum) else { continue };
+        let mut within = table.within("values", Some(index));
+        within.contradicts(
+            minimum > maximum,
+            &["minimum", "maximum"],
+            format!("at most the maximum, {maximum}"),
+            minimum,
+            "swap them",
+        );
+        within.contradicts(
+            minimum <= maximum && value.integer && minimum.ceil() > maximum.floor(),
+            &["integer", "minimum", "maximum"],
+            format!("a whole number from {minimum} to {maximum}"),
+            "none",
+            "remove integer, or widen the bounds",
         );
     }
 }
@@ -67,11 +92,12 @@ fn columns(stream: &Stream, table: &mut Checker<'_>) {
 
 /// Fields have names, and are columns where there are columns.
 fn names(stream: &Stream, table: &mut Checker<'_>) {
-    let mut fields = Vec::new();
-    for (key, names) in [("values", &stream.values), ("past_covariates", &stream.past_covariates)] {
-        let path = table.path.key(key);
-        fields.extend(names.iter().enumerate().map(|(index, field)| (path.index(index), field)));
-    }
+    let path = table.path.key("values");
+    let values = stream.values.iter().enumerate();
+    let mut fields: Vec<_> =
+        values.map(|(index, value)| (path_of_name(table, path.index(index)), &value.field)).collect();
+    let path = table.path.key("past_covariates");
+    fields.extend(stream.past_covariates.iter().enumerate().map(|(index, field)| (path.index(index), field)));
     if let Key::Fields(names) = &stream.key {
         let path = table.path.key("key").key("fields");
         fields.extend(names.iter().enumerate().map(|(index, field)| (path.index(index), field)));
@@ -91,6 +117,13 @@ fn names(stream: &Stream, table: &mut Checker<'_>) {
             table.contradiction(path, columns, expected, format!("{field:?}"), hint.unwrap_or_default());
         }
     }
+}
+
+/// Where a value field has its name: in the key `field` where the item is a table.
+fn path_of_name(table: &Checker<'_>, item: Path) -> Path {
+    let key = item.key("field");
+    let is_table = table.reader.is_refused(&key) || table.reader.origins.exact_place(&key) != Place::Default;
+    if is_table { key } else { item }
 }
 
 /// Checks time zones, formats of times, holidays, and the range of event times.

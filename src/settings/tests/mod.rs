@@ -1,5 +1,6 @@
 //! Mistakes and their reports, the reference file against the defaults, the layers, arbitrary text.
 
+mod bounds;
 mod cluster;
 mod fields;
 mod forms;
