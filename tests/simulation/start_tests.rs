@@ -70,6 +70,37 @@ fn a_first_start_learns_from_older_input_and_forecasts_from_its_start() {
     }
 }
 
+/// The recorded start names a record that the group has not reached. A recreated topic that ends before that record is
+/// served from its oldest one, and not waited for.
+#[test]
+fn a_topic_that_is_recreated_before_its_start_is_reached_is_read_to_its_end() {
+    for polls in 1..16 {
+        let fixture = Fixture::new(|plan| {
+            plan.streams[0].start = ForecastStart::Latest;
+            (plan.max_transaction_records, plan.max_poll_records) = (1, 1);
+        });
+        fixture.append(0..40);
+        let (mut shard, process) = fixture.join("first");
+        for _ in 0..polls {
+            fixture.clock.advance_millis(500);
+            shard.poll().unwrap();
+        }
+        process.faults().crash();
+        drop(shard);
+        fixture.cluster.expire("first");
+        fixture.recreate_topics(true);
+        fixture.append(0..4);
+        let (mut shard, _) = fixture.join("second");
+        fixture.settle(&mut [&mut shard]);
+        let committed = fixture.cluster.group_offsets(GROUP);
+        for number in 0..fixture.partitions() {
+            let partition = Partition { topic: INPUT.into(), number };
+            let end = fixture.cluster.offsets(&partition).unwrap().end;
+            assert_eq!(committed.get(&partition), Some(&end), "{partition} after {polls} polls");
+        }
+    }
+}
+
 /// A start is recorded although no record has come since: what comes while nobody runs is forecast.
 #[test]
 fn a_start_is_recorded_before_any_input_comes() {

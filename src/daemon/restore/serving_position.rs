@@ -47,6 +47,8 @@ impl ServingPosition {
         let range = broker.offsets(partition)?;
         let GroupPosition { committed, set_by_hand, added, .. } = evidence.group;
         let furthest = evidence.restored.max(committed);
+        // A first start names a record ahead of where it begins to read.
+        let known_end = furthest.max(evidence.fingerprint.map(|fingerprint| fingerprint.offset + 1));
         let recreated = || {
             tracing::warn!(
                 %topic, partition = number, committed, end = range.end, oldest = range.start,
@@ -54,12 +56,12 @@ impl ServingPosition {
             );
             Self::Recreated(range.start)
         };
-        if furthest.is_some_and(|furthest| furthest > range.end) {
+        if let Some(known_end) = known_end.filter(|known_end| *known_end > range.end) {
             if evidence.seen_shorter {
                 return Ok(recreated());
             }
             tracing::warn!(
-                %topic, partition = number, offset = furthest, end = range.end,
+                %topic, partition = number, offset = known_end, end = range.end,
                 "the topic ends before an offset that was read already; checking again whether it was recreated"
             );
             return Ok(Self::Unsure);
