@@ -4,7 +4,7 @@
 
 mod harness;
 
-use std::{collections::BTreeMap, io::Write, net::TcpStream, path::Path, time::Duration};
+use std::{collections::BTreeMap, io::Write, net::TcpStream, time::Duration};
 
 use foretide::env::{Clock, SystemClock};
 use harness::{

@@ -124,8 +124,8 @@ impl Shared {
             open.retain(|connection| connection.broker.peer_addr().is_ok());
             open.push(Connection { client, broker, detained: Arc::clone(&detained) });
         }
-        let (shared, held) = (Arc::clone(self), Arc::clone(&detained));
-        std::thread::spawn(move || shared.pass(from_client, to_broker, &held.requests));
+        let (shared, directions) = (Arc::clone(self), Arc::clone(&detained));
+        std::thread::spawn(move || shared.pass(from_client, to_broker, &directions.requests));
         let shared = Arc::clone(self);
         std::thread::spawn(move || shared.pass(from_broker, to_client, &detained.responses));
     }
