@@ -216,6 +216,10 @@ fn a_late_record_of_an_aborted_transaction_does_not_join_the_next_one() {
     assert_eq!(texts(&kafka, &sink), ["again"]);
 }
 
+/// The committed records, once there are any: readers wait for the marker, which the broker writes later.
 fn texts(kafka: &Kafka, topic: &str) -> Vec<String> {
-    consume(kafka, topic, IDLE).iter().map(ConsumerRecord::text).collect()
+    wait_for("committed records", LIMIT, || {
+        let seen: Vec<String> = consume(kafka, topic, IDLE).iter().map(ConsumerRecord::text).collect();
+        (!seen.is_empty()).then_some(seen)
+    })
 }
