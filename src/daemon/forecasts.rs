@@ -66,10 +66,9 @@ impl ForecastWriter {
         out.clear();
         let read = CopyOrigin { topic: &id.topic, partition: id.partition, offset: row.offset };
         let CopyOrigin { topic, partition, offset } = copied.unwrap_or(read);
-        let series = engine.key(row.task, row.series);
         let record = ForecastRecord {
             stream: &id.stream,
-            series,
+            series: engine.key(row.task, row.series),
             origin: row.origin,
             step: row.slot,
             times: matches!(spec.series.grid, Grid::Regular { .. }).then_some(times),
@@ -93,7 +92,7 @@ impl ForecastWriter {
             partition,
             offset,
             scale: row.scale,
-            bounds: spec.bounds.of_series(series).range(),
+            bounds: row.bounds.range(),
         };
         self.encoder.encode(&record, out);
     }

@@ -167,6 +167,7 @@ impl Stepper {
                     value: step.slot.value.unwrap_or_else(|| series.input.last_value()),
                     absent: step.slot.value.is_none(),
                     scale: series.input.scale(),
+                    bounds,
                     anomaly: self.anomalies[row],
                     crossing: forecast.crossing,
                     weights_version: version,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{stream::Stream, task::TaskHandle};
-use crate::forecast::{AccuracySums, AnomalyScore};
+use crate::forecast::{AccuracySums, AnomalyScore, ValueBounds};
 use crate::snapshot::TaskProgress;
 use crate::time::EventTime;
 
@@ -45,6 +45,8 @@ pub struct ForecastRow {
     pub absent: bool,
     /// The series' scale, in the unit of the value.
     pub scale: f64,
+    /// The declared bounds of the series' field, which points and quantiles keep to.
+    pub bounds: ValueBounds,
     /// How anomalous the value is; none where nothing had been forecast for it.
     pub anomaly: Option<AnomalyScore>,
     /// The probability that the forecast target crosses the threshold; none without a threshold.

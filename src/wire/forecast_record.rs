@@ -187,13 +187,18 @@ fn write_numbers<'a>(
     bounds: Option<[f64; 2]>,
     out: &mut Vec<u8>,
 ) {
-    let leaves = |rounded: f64| bounds.is_some_and(|[minimum, maximum]| rounded < minimum || rounded > maximum);
+    let is_rounded_beyond = |decimals: Decimals, number| {
+        bounds.is_some_and(|[minimum, maximum]| {
+            let rounded = decimals.round(number);
+            rounded < minimum || rounded > maximum
+        })
+    };
     for (place, &number) in numbers.enumerate() {
         if place > 0 {
             out.push(b',');
         }
         match decimals {
-            Some(decimals) if bounds.is_none() || !leaves(decimals.round(number)) => decimals.write(number, out),
+            Some(decimals) if !is_rounded_beyond(decimals, number) => decimals.write(number, out),
             _ => write_shortest(number, out),
         }
     }

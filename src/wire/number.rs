@@ -31,25 +31,24 @@ impl Decimals {
         Self { count, factor: POWERS[count] }
     }
 
+    /// `number` rounded half away from zero, without its sign, in last decimals; `None` where that is 2^53 or more, or
+    /// no number.
+    fn whole(self, number: f64) -> Option<u64> {
+        let scaled = (number * self.factor).abs();
+        // In range, the conversion only truncates the fraction.
+        (scaled < MAX_EXACT).then_some((scaled + 0.5) as u64)
+    }
+
     /// What [`Self::write`] writes, as the double nearest to it.
     pub fn round(self, number: f64) -> f64 {
-        let scaled = number * self.factor;
-        if scaled.is_nan() || scaled.abs() >= MAX_EXACT {
-            return number;
-        }
-        // Whole numbers below 2^53 and the powers of ten are exact: so their quotient is the nearest double.
-        ((scaled.abs() + 0.5).trunc() / self.factor).copysign(number)
+        // Whole numbers up to 2^53 and the powers of ten are exact: so their quotient is the nearest double.
+        self.whole(number).map_or(number, |whole| (whole as f64 / self.factor).copysign(number))
     }
 
     /// Writes `number` rounded half away from zero, without trailing zeros. A number of more than 2^53 last decimals is
     /// written in full instead.
     pub fn write(self, number: f64, out: &mut Vec<u8>) {
-        let scaled = number * self.factor;
-        if scaled.is_nan() || scaled.abs() >= MAX_EXACT {
-            return write_shortest(number, out);
-        }
-        // The check above keeps it in range, so that the conversion only truncates the fraction.
-        let whole = (scaled.abs() + 0.5) as u64;
+        let Some(whole) = self.whole(number) else { return write_shortest(number, out) };
         if whole == 0 {
             return out.push(b'0');
         }
