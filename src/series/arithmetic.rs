@@ -19,6 +19,7 @@ pub(crate) fn sine(turn: f32) -> f32 {
 }
 
 /// Natural logarithm of a normal number `x >= 1`; absolute error below 2e-6 times the result, plus 2e-6.
+#[inline(always)]
 pub(crate) fn logarithm(x: f32) -> f32 {
     let bits = x.to_bits();
     let exponent = (bits >> 23) as i32 - 127;
@@ -30,6 +31,7 @@ pub(crate) fn logarithm(x: f32) -> f32 {
 }
 
 /// `e^x` for `x <= 0`; relative error below 1e-5, zero from `x = -87` down.
+#[inline(always)]
 pub(crate) fn exponential(x: f32) -> f32 {
     let scaled = x.max(-126.0 / LOG2_E) * LOG2_E;
     let whole = (scaled - 0.5) as i32; // rounds to nearest, since `scaled` is not positive

@@ -17,6 +17,7 @@ mod lead_sample;
 mod optimiser;
 mod pinball_loss;
 mod pretraining;
+mod query_head;
 mod query_loss;
 mod spec;
 mod trainer;

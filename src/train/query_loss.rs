@@ -2,9 +2,12 @@
 //! geometric mean over the strata of their mean losses: its gradient divides each stratum by its own difficulty, so
 //! that long leads do not drown short ones.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Result, Tensor};
 
 use super::lead_sample::LEADS;
+use super::query_head;
 use crate::nn::{QUANTILE_GRID, query_decoder};
 use crate::series::QUERY_FEATURES;
 
@@ -15,31 +18,79 @@ const FLOOR: f64 = 1e-3;
 #[derive(Debug, Clone)]
 pub(super) struct QueryLoss {
     /// `[rows, LEADS, QUERY_FEATURES]`
-    queries: Vec<f32>,
+    queries: Arc<[f32]>,
     /// `[rows, LEADS]`; NaN where a target has not matured.
-    targets: Vec<f32>,
+    targets: Arc<[f32]>,
+}
+
+/// The loss and how it depends on the strata.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Strata {
+    /// The geometric mean of the mean losses.
+    pub loss: f64,
+    /// Derivative of the loss by the sum of the losses of each stratum.
+    pub factors: [f32; LEADS],
+}
+
+impl Strata {
+    /// From the losses of each stratum, summed over levels and targets, and its number of matured targets. Strata
+    /// without a matured target do not count.
+    pub fn new(losses: &[f64; LEADS], matured: &[usize; LEADS]) -> Self {
+        let counts = matured.map(|count| (count * QUANTILE_GRID.len()) as f64);
+        let means: [f64; LEADS] = std::array::from_fn(|stratum| losses[stratum] / counts[stratum].max(1.0) + FLOOR);
+        let known = |stratum: &usize| matured[*stratum] > 0;
+        let strata = (0..LEADS).filter(known).count().max(1) as f64;
+        let loss = ((0..LEADS).filter(known).map(|stratum| means[stratum].ln()).sum::<f64>() / strata).exp();
+        let factor = |stratum: usize| loss / (strata * means[stratum] * counts[stratum].max(1.0));
+        Self { loss, factors: std::array::from_fn(|stratum| factor(stratum) as f32) }
+    }
 }
 
 impl QueryLoss {
     pub fn new(queries: Vec<f32>, targets: Vec<f32>) -> Self {
-        Self { queries, targets }
+        Self { queries: queries.into(), targets: targets.into() }
+    }
+
+    /// `[rows, LEADS, QUERY_FEATURES]`
+    pub fn queries(&self) -> &[f32] {
+        &self.queries
+    }
+
+    /// `[rows, LEADS]`; NaN where a target has not matured.
+    pub fn targets(&self) -> &[f32] {
+        &self.targets
     }
 
     /// Targets that have matured.
     pub fn matured(&self) -> usize {
-        self.targets.iter().filter(|target| !target.is_nan()).count()
+        self.matured_by_stratum().iter().sum()
+    }
+
+    /// Targets of each stratum that have matured.
+    pub fn matured_by_stratum(&self) -> [usize; LEADS] {
+        let mut matured = [0; LEADS];
+        self.targets.iter().enumerate().for_each(|(at, target)| matured[at % LEADS] += usize::from(!target.is_nan()));
+        matured
     }
 
     /// The loss on the network's outputs `[.., hidden]`, a scalar. `tensor` finds the decoder's tensors.
     pub fn of(&self, outputs: &Tensor, tensor: &dyn Fn(&str) -> Result<Tensor>) -> Result<Tensor> {
+        if outputs.device().is_cpu() {
+            query_head::loss(self, outputs, tensor)
+        } else {
+            self.unfused(outputs, tensor)
+        }
+    }
+
+    /// The same in candle's own operations.
+    fn unfused(&self, outputs: &Tensor, tensor: &dyn Fn(&str) -> Result<Tensor>) -> Result<Tensor> {
         let (device, count, levels) = (outputs.device(), self.targets.len(), QUANTILE_GRID.len());
         let rows = count / LEADS;
         let queries = Tensor::from_slice(&self.queries, (count, QUERY_FEATURES), device)?;
         let quantiles = query_decoder::quantiles(outputs, &queries, tensor)?;
         let known: Vec<f32> = self.targets.iter().map(|target| f32::from(u8::from(!target.is_nan()))).collect();
         let safe: Vec<f32> = self.targets.iter().map(|target| if target.is_nan() { 0.0 } else { *target }).collect();
-        let mut matured = [0.0_f32; LEADS];
-        known.iter().enumerate().for_each(|(at, known)| matured[at % LEADS] += known);
+        let matured = self.matured_by_stratum().map(|count| count as f32);
         let level = Tensor::from_slice(&QUANTILE_GRID, (1, levels), device)?;
         let error = Tensor::from_vec(safe, (count, 1), device)?.broadcast_sub(&quantiles)?;
         let loss = error.broadcast_mul(&level)?.maximum(&error.broadcast_mul(&(level - 1.0)?)?)?.sum(1)?;
@@ -56,7 +107,7 @@ impl QueryLoss {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
+    use candle_core::{Device, Var};
 
     use super::*;
     use crate::nn::{NetworkSpec, Weights};
@@ -99,5 +150,42 @@ mod tests {
         let logarithms: f64 = strata.map(|stratum| (pinball(stratum as f64 * 2.0 - 5.0) + FLOOR).ln()).sum();
         let expected = (logarithms / 7.0).exp();
         assert!((f64::from(found) - expected).abs() < 1e-4, "{found} {expected}");
+    }
+
+    #[test]
+    fn fused_loss_and_gradients_equal_those_of_candles_operations() {
+        let (rows, hidden, units) = (150, 20, 24);
+        let wave = |count: usize, rate: f32| (0..count).map(|at| (at as f32 * rate).sin()).collect::<Vec<f32>>();
+        let mut targets: Vec<f32> = wave(rows * LEADS, 0.37).iter().map(|target| target * 3.0).collect();
+        targets.iter_mut().step_by(7).for_each(|target| *target = f32::NAN);
+        // One stratum has not matured.
+        targets.iter_mut().skip(5).step_by(LEADS).for_each(|target| *target = f32::NAN);
+        let loss = QueryLoss::new(wave(rows * LEADS * QUERY_FEATURES, 0.53), targets);
+        let names = ["outputs", "state", "query", "decoder_bias", "weight", "bias"];
+        let levels = QUANTILE_GRID.len();
+        let shapes: [&[usize]; 6] =
+            [&[rows, hidden], &[units, hidden], &[units, QUERY_FEATURES], &[units], &[levels, units], &[levels]];
+        let variables: Vec<Var> = (shapes.iter().zip(1..))
+            .map(|(shape, at)| {
+                let values = wave(shape.iter().product(), 0.29 * at as f32);
+                Var::from_vec(values, *shape, &Device::Cpu).unwrap()
+            })
+            .collect();
+        let tensor =
+            |name: &str| Ok(variables[names.iter().position(|other| *other == name).unwrap()].as_tensor().clone());
+        let fused = loss.of(&variables[0], &tensor).unwrap();
+        let plain = loss.unfused(&variables[0], &tensor).unwrap();
+        let difference = fused.to_scalar::<f32>().unwrap() - plain.to_scalar::<f32>().unwrap();
+        assert!(difference.abs() < 1e-5, "{difference}");
+        let [fused, plain] = [fused, plain].map(|loss| (loss * 3.0).unwrap().backward().unwrap());
+        for (variable, name) in variables.iter().zip(names) {
+            let [fused, plain] = [&fused, &plain]
+                .map(|store| store.get(variable).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap());
+            let largest = plain.iter().fold(0.0_f32, |largest, gradient| largest.max(gradient.abs()));
+            assert!(largest > 1e-4 && fused.len() == plain.len(), "{name}");
+            for (left, right) in fused.iter().zip(&plain) {
+                assert!((left - right).abs() < 1e-3 * largest, "{name}: {left} {right}");
+            }
+        }
     }
 }

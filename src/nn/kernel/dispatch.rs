@@ -9,7 +9,7 @@ use super::rows::{Rows, RowsMut};
 use super::scan::{Scan, ScanBackward};
 #[cfg(target_arch = "x86_64")]
 use super::{bf16, x86};
-use super::{dense, layer, loss, outer, recurrence, scan};
+use super::{dense, layer, loss, outer, query, recurrence, scan};
 use super::{loss::QuantileLoss, outer::OuterProduct};
 
 /// Defines a safe function from a generic kernel: one copy per instruction set, and the choice between them.
@@ -57,6 +57,16 @@ dispatched! {
 dispatched! {
     /// Adds sums of products over rows to `into`, where input `i` begins at `i * stride`; see [`outer::outer`].
     fn outer_rows(product: OuterProduct<'_>, into: &mut [f32], stride: usize) = outer::outer
+}
+
+dispatched! {
+    /// Replaces sums by `silu` of them and writes its derivatives; see [`query::silu`].
+    fn query_units(sums: &mut [f32], slopes: &mut [f32]) = query::silu
+}
+
+dispatched! {
+    /// Replaces raw outputs of a query decoder by the gradients of their losses; see [`query::gradients`].
+    fn query_gradients(targets: &[f32], raw: &mut [f32], sums: &mut [f64]) = query::gradients
 }
 
 dispatched! {

@@ -21,6 +21,7 @@ mod lanes;
 mod layer;
 mod loss;
 mod outer;
+mod query;
 mod recurrence;
 mod rows;
 mod scan;
@@ -31,7 +32,8 @@ mod x86;
 
 pub use dense::{OutputMode, Panel};
 pub use dispatch::{
-    dense_rows, layer_backward, layer_step, layer_step_saving, loss_gradients, outer_rows, scan_backward, scan_forward,
+    dense_rows, layer_backward, layer_step, layer_step_saving, loss_gradients, outer_rows, query_gradients, query_units,
+    scan_backward, scan_forward,
 };
 pub use instruction_set::InstructionSet;
 pub use lanes::{LANES, Line, flat, flat_mut, padded};
