@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use jiff::{Span, SpanRelativeTo, Unit, tz::TimeZone};
 
 use super::failure::{Failure, USAGE};
-use super::network::NetworkArguments;
+use super::network::{NetworkArguments, WeightsChoice};
 use crate::{
     backtest::{Layout, ReadSpec, Table, TimeColumn},
     daemon::specs,
     engine::StreamSpec,
+    nn::Weights,
     series::{Calendar, MAX_FUTURE_COVARIATES, MAX_PAST_COVARIATES, detect_seasons},
     settings::{self, Aggregation, Date, Interval, Millis, Model, Season, Stream, StreamLimits},
     wire::TimeFormat,
@@ -94,6 +95,10 @@ pub(super) struct ForecastArguments {
     /// Give the network the time of year as an input
     #[arg(long)]
     year_phase: bool,
+    /// Weights that the network begins with: builtin (those of the binary), none (random ones), or a file of foretide
+    /// pretrain or foretide train [default: builtin, or none where an option asks for another network]
+    #[arg(long, alias = "from", value_name = "WEIGHTS", conflicts_with_all = ["nab", "impute", "diagnose"])]
+    pub(super) weights: Option<WeightsChoice>,
     #[command(flatten)]
     pub(super) network: NetworkArguments,
 }
@@ -143,6 +148,16 @@ impl ForecastArguments {
     pub(super) fn with_default_levels(&self, levels: &[f64]) -> Self {
         let quantiles = if self.quantiles.is_empty() { levels } else { &self.quantiles };
         Self { quantiles: quantiles.to_vec(), ..self.clone() }
+    }
+
+    /// The same arguments with a network that begins with random weights.
+    pub(super) fn without_weights(&self) -> Self {
+        Self { weights: Some(WeightsChoice::Initial(settings::InitialWeights::None)), ..self.clone() }
+    }
+
+    /// The weights of a file that the arguments name; the network of `stream` becomes theirs.
+    pub(super) fn read_weights(&self, stream: &mut StreamSpec) -> Result<Option<Weights>, Failure> {
+        self.weights.as_ref().map_or(Ok(None), |choice| choice.read(stream))
     }
 
     /// The quantile levels: those given, or those of the daemon.
@@ -197,7 +212,11 @@ impl ForecastArguments {
                 slots: settings::Auto::Set(u32::MAX),
                 ..settings::FutureCovariates::default()
             },
-            model: Model { linear_experts: self.linear_experts, ..self.network.model(seed)? },
+            model: Model {
+                weights: WeightsChoice::setting(self.weights.as_ref()),
+                linear_experts: self.linear_experts,
+                ..self.network.model(seed)?
+            },
             limits: StreamLimits { series: table.series.len() as u64, ..StreamLimits::default() },
             ..Stream::default()
         };

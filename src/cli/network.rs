@@ -1,7 +1,16 @@
 //! Arguments of the network that several commands share.
 
-use super::failure::{Failure, USAGE};
-use crate::settings::{Cell, Model, Strategy, Stream, Target};
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use super::failure::{BAD_DATA, Failure, USAGE};
+use super::files;
+use crate::{
+    engine::StreamSpec,
+    nn::{Weights, WeightsError},
+    settings::{Auto, Cell, InitialWeights, Model, Strategy, Stream, Target},
+};
 
 /// The network. Options that are not given have the daemon's defaults.
 #[derive(Debug, Clone, clap::Args)]
@@ -86,6 +95,49 @@ impl NetworkArguments {
             chrono: self.chrono,
             ..Model::default()
         })
+    }
+}
+
+/// The weights that a network begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum WeightsChoice {
+    /// Those of the binary, or random ones.
+    Initial(InitialWeights),
+    /// Those of a file.
+    File(PathBuf),
+}
+
+impl FromStr for WeightsChoice {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(InitialWeights::from_word(text).map_or_else(|| Self::File(PathBuf::from(text)), Self::Initial))
+    }
+}
+
+impl WeightsChoice {
+    /// The setting, for a network whose weights may come from a file.
+    pub(super) fn setting(choice: Option<&Self>) -> Auto<InitialWeights> {
+        match choice {
+            None => Auto::Auto,
+            Some(Self::Initial(weights)) => Auto::Set(*weights),
+            Some(Self::File(_)) => Auto::Set(InitialWeights::None),
+        }
+    }
+
+    /// Reads the file, where it is one, and lets the stream's network answer queries where the weights do.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, or holds no weights for the stream's network.
+    pub(super) fn read(&self, stream: &mut StreamSpec) -> Result<Option<Weights>, Failure> {
+        let Self::File(path) = self else { return Ok(None) };
+        let unfit = |error: WeightsError| Failure(BAD_DATA, format!("{}: {error}", path.display()));
+        let bytes = files::read(path, "builtin, none, or weights of foretide pretrain --out or foretide train --out")?;
+        if let Some([units, hidden]) = Weights::decoder_shape(&bytes).map_err(unfit)? {
+            *stream = stream.clone().with_decoder(units);
+            stream.network.hidden = hidden;
+        }
+        Weights::from_bytes(&stream.network, &bytes).map(Some).map_err(unfit)
     }
 }
 

@@ -15,10 +15,10 @@ use super::{
 use crate::{
     daemon::specs,
     env::{Clock, SystemClock},
-    nn::{NetworkSpec, QUANTILE_GRID, Weights, WeightsError},
+    nn::{NetworkSpec, Weights, WeightsError},
     pretrain::{Corpus, CorpusSource},
     series::Calendar,
-    settings::{Interval, Millis, Stream, Training},
+    settings::{Auto, InitialWeights, Interval, Millis, Model, Stream, Training},
     train::{self, Checkpoint, TrainSpec},
 };
 
@@ -89,15 +89,14 @@ fn corpus(arguments: &Arguments) -> Result<(TrainSpec, CorpusSource), Failure> {
         readings_per_slot: Some(1),
         horizon: arguments.horizon,
         quantiles: arguments.quantiles(),
-        model: arguments.network.model(seed)?,
+        model: Model { weights: Auto::Set(InitialWeights::None), ..arguments.network.model(seed)? },
         ..Stream::default()
     };
     let mut engine = specs::engine_spec(&stream, Calendar::utc()).map_err(|error| Failure(USAGE, error.to_string()))?;
-    let mut levels: Vec<f32> = stream.quantiles.iter().map(|level| *level as f32).collect();
     if arguments.decoder > 0 {
-        (engine, levels) = (engine.with_decoder(arguments.decoder), QUANTILE_GRID.to_vec());
+        engine = engine.with_decoder(arguments.decoder);
     }
-    let defaults = specs::train_spec(&Training::default(), seed, levels);
+    let defaults = specs::train_spec(&Training::default(), seed, engine.network_levels().to_vec());
     let mut spec = TrainSpec { max_updates: arguments.updates, device: arguments.device, ..defaults };
     (spec.warm_up, spec.evaluate_every) = (arguments.updates / 100, (arguments.updates / 200).max(1));
     arguments.training.apply(&mut spec);

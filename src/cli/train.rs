@@ -17,11 +17,12 @@ use super::{
 };
 use crate::{
     env::{Clock, SystemClock},
-    nn::{NetworkSpec, Weights, WeightsError},
+    nn::{Weights, WeightsError},
     train::{self, Checkpoint, Outcome, Verdict},
 };
 
 pub use arguments::Arguments;
+use source::Material;
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> ExitCode {
@@ -42,7 +43,7 @@ fn train(arguments: &Arguments) -> Result<(), Failure> {
     arguments.checkpoint.as_deref().map_or(Ok(()), files::check_writable)?;
     let material = source::read(arguments, &interrupt)?;
     progress.say(&material.about);
-    let start = starting_point(arguments, &material.network)?;
+    let start = starting_point(arguments, &material)?;
     // A checkpoint that cannot be written ends the training: the user relies on it.
     let mut broken = None;
     let outcome = train::resume(&material.spec, &material.network, &start, &material.sequences, &mut |now| {
@@ -65,7 +66,8 @@ fn train(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// The checkpoint from which training starts.
-fn starting_point(arguments: &Arguments, network: &NetworkSpec) -> Result<Checkpoint, Failure> {
+fn starting_point(arguments: &Arguments, material: &Material) -> Result<Checkpoint, Failure> {
+    let network = &material.network;
     let unfit = |path: &Path, error: WeightsError| Failure(BAD_DATA, format!("{}: {error}", path.display()));
     if let Some(path) = &arguments.resume {
         let bytes = files::read(path, "a checkpoint of foretide train --checkpoint")?;
@@ -73,13 +75,7 @@ fn starting_point(arguments: &Arguments, network: &NetworkSpec) -> Result<Checkp
         checkpoint.weights.check(network).map_err(|error| unfit(path, error))?;
         return Ok(checkpoint);
     }
-    let champion = match &arguments.from {
-        Some(path) => {
-            let bytes = files::read(path, "weights of foretide train --out")?;
-            Weights::from_bytes(network, &bytes).map_err(|error| unfit(path, error))?
-        }
-        None => Weights::initial(network),
-    };
+    let champion = material.weights.clone().unwrap_or_else(|| Weights::initial(network));
     Ok(Checkpoint::new(&champion))
 }
 

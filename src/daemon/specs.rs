@@ -124,8 +124,10 @@ fn stream_plan(settings: &Settings, stream: &Stream) -> Result<StreamPlan, SpecE
         }
         None => (stream.topics.clone(), stream.start, decode),
     };
+    let engine = engine.map_err(|source| SpecError::Stream { stream: stream.name.clone(), source })?;
+    let training = stream.training.enabled.then(|| training_plan(stream, engine.network_levels().to_vec()));
     Ok(StreamPlan {
-        engine: engine.map_err(|source| SpecError::Stream { stream: stream.name.clone(), source })?,
+        engine,
         decode,
         future_covariates: known,
         topics,
@@ -133,7 +135,7 @@ fn stream_plan(settings: &Settings, stream: &Stream) -> Result<StreamPlan, SpecE
         repartition,
         forecasts_topic: settings.forecasts_topic(stream),
         late: stream.late,
-        training: stream.training.enabled.then(|| training_plan(stream)),
+        training,
     })
 }
 
@@ -155,7 +157,7 @@ pub fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, St
     let extra = extra(stream, &calendar, grid);
     let forecast = forecast_spec(stream)?.with_extra(&extra).with_local_time(&calendar, grid);
     let network = network_spec(stream, &forecast, FEATURES + extra.features())?;
-    Ok(StreamSpec {
+    let spec = StreamSpec {
         name: Arc::from(stream.name.as_str()),
         series: SeriesSpec {
             grid,
@@ -201,7 +203,8 @@ pub fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, St
         },
         series_ttl: stream.series_ttl_millis(),
         max_series: usize::try_from(stream.limits.series).unwrap_or(usize::MAX).min(u32::MAX as usize),
-    })
+    };
+    Ok(if stream.model.is_builtin() { spec.with_builtin_weights() } else { spec })
 }
 
 /// What the values of each field can be. The checks of the settings refuse bounds that exclude every value.
@@ -353,6 +356,7 @@ pub fn network_spec(stream: &Stream, forecast: &ForecastSpec, inputs: usize) -> 
         window: model.window as usize,
         segment: model.segment as usize,
         decoder: 0,
+        builtin: false,
         bf16: model.bf16,
         chrono: model.chrono as usize,
     };
@@ -360,7 +364,8 @@ pub fn network_spec(stream: &Stream, forecast: &ForecastSpec, inputs: usize) -> 
     Ok(network)
 }
 
-fn training_plan(stream: &Stream) -> TrainingPlan {
+/// How to train a network with quantiles at these levels.
+fn training_plan(stream: &Stream, levels: Vec<f32>) -> TrainingPlan {
     let training = &stream.training;
     TrainingPlan {
         history: stream.history_millis(),
@@ -372,7 +377,7 @@ fn training_plan(stream: &Stream) -> TrainingPlan {
         max_series: training.max_series as usize,
         max_steps_per_series: training.max_steps_per_series as usize,
         memory: bytes(training.memory.0),
-        spec: train_spec(training, stream.model.seed, levels(stream)),
+        spec: train_spec(training, stream.model.seed, levels),
     }
 }
 

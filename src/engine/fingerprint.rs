@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write};
 
 use super::stream_spec::StreamSpec;
-use crate::nn::fnv_1a;
+use crate::nn::{builtin, fnv_1a};
 use crate::series::Aggregation;
 use crate::snapshot::{Part, PartShapes};
 use crate::time::Grid;
@@ -27,7 +27,10 @@ pub(super) fn part_shapes(spec: &StreamSpec) -> PartShapes {
     let history = leads.clone().with("holidays", forecast.holidays());
     let regressors = history.clone().with("past_covariates", past_covariates.value());
     let future_regressors = leads.clone().with("future_covariates", future_covariates.value());
-    let network = Fingerprint::default().with("network", spec.network.fingerprint());
+    let mut network = Fingerprint::default().with("network", spec.network.fingerprint());
+    if spec.network.builtin {
+        network = network.with("builtin", builtin::fingerprint());
+    }
     let mut shapes = PartShapes::default();
     for (part, fingerprint) in [
         (Part::SLOTS, &values),

@@ -32,6 +32,19 @@ pub struct StreamSpec {
 }
 
 impl StreamSpec {
+    /// The same stream with the builtin network.
+    #[must_use]
+    pub fn with_builtin_weights(mut self) -> Self {
+        self.network = self.network.with_builtin_weights();
+        self.series.queries = true;
+        self
+    }
+
+    /// The levels of the network's quantiles.
+    pub fn network_levels(&self) -> &[f32] {
+        if self.network.decoder > 0 { &QUANTILE_GRID } else { &self.forecast.levels }
+    }
+
     /// The same stream with a network that answers queries, with so many units of its decoder.
     #[must_use]
     pub fn with_decoder(mut self, units: usize) -> Self {

@@ -5,6 +5,7 @@
 //! for training and computes the same values.
 
 pub mod bidirectional;
+pub mod builtin;
 pub mod cell;
 pub mod cell_kind;
 pub mod cell_registry;

@@ -1,33 +1,9 @@
-//! The quantile levels that a query decoder has, monotone quantiles, and other levels between them.
-
-use crate::series::{exponential, logarithm};
+//! The quantile levels that a query decoder has, and other levels between them.
 
 /// Levels of a query decoder's quantiles, ascending.
 pub const QUANTILE_GRID: [f32; 13] = [0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99];
 /// The index of the median.
 pub const MEDIAN: usize = 6;
-
-/// `ln(1 + e^x)`.
-pub(super) fn softplus(x: f32) -> f32 {
-    x.max(0.0) + logarithm(1.0 + exponential(-x.abs()))
-}
-
-/// `x / (1 + e^-x)` (Elfwing, Uchibe, Doya, Neural Networks 107, 2018).
-pub(super) fn silu(x: f32) -> f32 {
-    let small = exponential(-x.abs());
-    x * (if x >= 0.0 { 1.0 } else { small }) / (1.0 + small)
-}
-
-/// Replaces raw outputs by quantiles in ascending order: the median as it is, every other one by an increment,
-/// `softplus` of its output, from its neighbour nearer to the median.
-pub(super) fn to_quantiles(raw: &mut [f32]) {
-    for at in MEDIAN + 1..QUANTILE_GRID.len() {
-        raw[at] = raw[at - 1] + softplus(raw[at]);
-    }
-    for at in (0..MEDIAN).rev() {
-        raw[at] = raw[at + 1] - softplus(raw[at]);
-    }
-}
 
 /// Quantiles at any levels from those of the grid: linear in normal scores, which is exact for a normal distribution.
 /// Beyond the grid its outermost two quantiles go on.
@@ -110,18 +86,5 @@ mod tests {
         let steps: Vec<f32> = (0..13).map(|at| (at * at) as f32).collect();
         GridInterpolation::new(&QUANTILE_GRID).apply(&steps, &mut same);
         assert!(same.iter().zip(&steps).all(|(one, other)| (one - other).abs() < 1e-3));
-    }
-
-    #[test]
-    fn quantiles_ascend_and_functions_match_the_standard_library() {
-        let mut raw: Vec<f32> = (0..13).map(|at| (at as f32 * 1.7).sin() * 5.0).collect();
-        let median = raw[MEDIAN];
-        to_quantiles(&mut raw);
-        assert!(raw[MEDIAN] == median && raw.windows(2).all(|pair| pair[0] < pair[1]));
-        for x in [-90.0_f32, -20.0, -3.0, -0.5, 0.0, 0.7, 4.0, 50.0] {
-            let exact = f64::from(x);
-            assert!((f64::from(silu(x)) - exact / (1.0 + (-exact).exp())).abs() < 1e-4, "{x}");
-            assert!((f64::from(softplus(x)) - (1.0 + exact.exp()).ln().max(exact)).abs() < 1e-4, "{x}");
-        }
     }
 }

@@ -1,15 +1,15 @@
 //! The query decoder: quantiles of any lead from the state and a query of the lead.
 //!
 //! With the top layer's outputs `h` and the query `q(l)` of lead `l`, `z = silu(A h + B q(l) + b)` and
-//! `raw = C z + c`, from which [`super::quantile_grid`] makes monotone quantiles. `A h` is computed once a step.
+//! `raw = C z + c`, from which monotone quantiles are made (see `kernel/query.rs`). `A h` is computed once a step.
 //!
 //! Tensors: `head.state` `[units, hidden]` (A), `head.query` `[units, QUERY_FEATURES]` (B), `head.decoder_bias`
 //! `[units]` (b), `head.weight` `[13, units]` (C) and `head.bias` `[13]` (c).
 
 use candle_core::{D, Result, Tensor};
 
-use super::kernel::{self, InstructionSet, OutputMode, Panel, Rows, RowsMut, padded};
-use super::quantile_grid::{MEDIAN, QUANTILE_GRID, silu, to_quantiles};
+use super::kernel::{self, InstructionSet, LANES, OutputMode, Panel, Rows, RowsMut, padded};
+use super::quantile_grid::{MEDIAN, QUANTILE_GRID};
 use super::{cell::LayerScratch, initialiser::Initialiser, parameter::Parameter, spec::NetworkSpec};
 use crate::series::QUERY_FEATURES;
 
@@ -76,7 +76,7 @@ impl QueryDecoder {
     ) {
         let QueryBatch { queries, quantiles: y } = batch;
         let (leads, width) = (queries.len() / (rows * QUERY_FEATURES), padded(self.units));
-        let [by_state, units, ..] = &mut scratch.rows;
+        let [by_state, units, raw, ..] = &mut scratch.rows;
         by_state.resize(rows * width, 0.0);
         let out = RowsMut { data: &mut *by_state, stride: width, offset: 0 };
         kernel::dense_rows(isa, &self.state, rows, top, out, OutputMode::Padded);
@@ -91,11 +91,15 @@ impl QueryDecoder {
                 let queries = Rows { data: queries, stride: QUERY_FEATURES, offset: 0 };
                 let out = RowsMut { data: &mut *units, stride: width, offset: 0 };
                 kernel::dense_rows(isa, &self.query, count, queries, out, OutputMode::Accumulated);
-                units.iter_mut().for_each(|unit| *unit = silu(*unit));
+                kernel::query_units(isa, units);
+                raw.resize(count * LANES, 0.0);
                 let units = Rows { data: units, stride: width, offset: 0 };
-                let out = RowsMut { data: &mut *y, stride: LEVELS, offset: 0 };
-                kernel::dense_rows(isa, &self.output, count, units, out, OutputMode::Exact);
-                y.chunks_exact_mut(LEVELS).for_each(to_quantiles);
+                let out = RowsMut { data: &mut *raw, stride: LANES, offset: 0 };
+                kernel::dense_rows(isa, &self.output, count, units, out, OutputMode::Padded);
+                kernel::query_quantiles(isa, raw);
+                for (y, quantiles) in y.chunks_exact_mut(LEVELS).zip(raw.chunks_exact(LANES)) {
+                    y.copy_from_slice(&quantiles[..LEVELS]);
+                }
             }
         }
     }

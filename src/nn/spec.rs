@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::cell_registry;
 use super::quantile_grid::QUANTILE_GRID;
+use super::{builtin, cell_registry};
 use super::{cell::LayerShape, cell_kind::CellKind, hash::fnv_1a, spec_error::SpecError, strategy::Strategy};
 use crate::series::Target;
 
@@ -53,6 +53,10 @@ pub struct NetworkSpec {
     /// of any leads, `horizon` is only the longest lead in training, and `levels` are the 13 of the quantile grid.
     #[serde(default)]
     pub decoder: usize,
+    /// Whether the network begins with the [`builtin`] weights, whose architecture it then has. It is not part of the
+    /// fingerprint.
+    #[serde(default)]
+    pub builtin: bool,
     /// Whether recurrent layers serve with weights and inputs in bfloat16, about 1.5 times as fast. It needs a CPU with
     /// AVX-512 BF16. Training always uses `f32`.
     pub bf16: bool,
@@ -80,6 +84,7 @@ impl Default for NetworkSpec {
             window: 1,
             segment: 0,
             decoder: 0,
+            builtin: false,
             bf16: false,
             chrono: 0,
         }
@@ -87,6 +92,22 @@ impl Default for NetworkSpec {
 }
 
 impl NetworkSpec {
+    /// The same network with the architecture of the builtin weights, which it begins with.
+    #[must_use]
+    pub fn with_builtin_weights(&self) -> Self {
+        Self {
+            builtin: true,
+            hidden: builtin::HIDDEN,
+            decoder: builtin::DECODER,
+            levels: QUANTILE_GRID.len(),
+            inputs: self.inputs,
+            horizon: self.horizon,
+            seed: self.seed,
+            bf16: self.bf16,
+            ..Self::default()
+        }
+    }
+
     /// Checks every size against its limits and against the other sizes.
     ///
     /// # Errors
@@ -128,6 +149,9 @@ impl NetworkSpec {
                 self.decoder,
                 QUANTILE_GRID.len()
             ));
+        }
+        if self.builtin && *self != self.with_builtin_weights() {
+            return inconsistent("the builtin weights are those of another architecture".to_owned());
         }
         let targets = self.targets();
         if *segment > 0 && !targets.is_multiple_of(*segment) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::parameter::{Parameter, layer_tensor_name};
 use super::spec::NetworkSpec;
 use super::tensor_file::{NamedTensor, WeightsError, tensors_from_bytes, tensors_to_bytes};
-use super::{cell_registry, head, layer_norm, parameter};
+use super::{builtin, cell_registry, head, layer_norm, parameter};
 
 /// The format in the header of every file of weights.
 const FORMAT: &str = "foretide-weights-1";
@@ -22,9 +22,16 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// The weights of an untrained network: a function of the architecture and `spec.seed` alone, the same on every
-    /// machine. Its outputs are zero, so it forecasts the last value.
+    /// The weights that a network begins with. Those of an untrained one are a function of the architecture and
+    /// `spec.seed` alone, the same on every machine; its outputs are zero, so it forecasts the last value.
+    ///
+    /// # Panics
+    /// Where the architecture is not that of the builtin weights, which `spec` asks for.
     pub fn initial(spec: &NetworkSpec) -> Self {
+        if spec.builtin {
+            #[expect(clippy::unwrap_used, reason = "NetworkSpec::check has compared the architectures")]
+            return builtin::weights(spec).unwrap();
+        }
         Self { tensors: parameter::draw(spec.seed, parameters(spec)) }
     }
 
@@ -96,9 +103,14 @@ impl Weights {
     /// # Errors
     /// Where the bytes are not a set of finite `f32` tensors with exactly the names and shapes of the architecture.
     pub fn from_bytes(spec: &NetworkSpec, bytes: &[u8]) -> Result<Self, WeightsError> {
-        let weights = Self { tensors: tensors_from_bytes(bytes, FORMAT)? };
+        let weights = Self::decode(bytes)?;
         weights.check(spec)?;
         Ok(weights)
+    }
+
+    /// Decodes weights of any architecture.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, WeightsError> {
+        Ok(Self { tensors: tensors_from_bytes(bytes, FORMAT)? })
     }
 }
 

@@ -37,8 +37,8 @@ pub use root::Settings;
 pub use secret::Secret;
 pub use start::ForecastStart;
 pub use stream::{
-    Absence, Anomaly, Cell, CloseBy, Device, FutureCovariates, Late, Model, Outputs, Strategy, Stream, StreamLimits,
-    Target, Training, WhenFull,
+    Absence, Anomaly, Cell, CloseBy, Device, FutureCovariates, InitialWeights, Late, Model, Outputs, Strategy, Stream,
+    StreamLimits, Target, Training, WhenFull,
 };
 pub use summary::{Footprint, summary};
 pub use values::{Auto, Date, Limit, Millis, Size};

@@ -36,6 +36,16 @@ words! {
 }
 
 words! {
+    /// The weights that the network of a stream begins with.
+    pub enum InitialWeights {
+        /// Those that the binary brings.
+        Builtin = "builtin",
+        /// Random ones: the network says nothing before it is trained.
+        None = "none",
+    }
+}
+
+words! {
     /// Forecasting strategy: which steps the network reads, and which it forecasts.
     pub enum Strategy {
         /// All steps so far, to every step of the horizon at once.
@@ -210,6 +220,8 @@ table! {
 table! {
     /// `[stream.model]`: the network that all series of a stream share.
     pub struct Model {
+        /// The weights that the stream begins with; `auto`: see [`Model::is_builtin`].
+        pub weights: Auto<InitialWeights> = Auto::Auto,
         /// Kind of the layers.
         pub cell: Cell = Cell::Gru,
         /// Number of layers.
@@ -244,6 +256,35 @@ table! {
         pub chrono: u32 = 0,
         /// Linear experts per series, at most three; fewer save memory.
         pub linear_experts: u32 = 3,
+    }
+}
+
+impl Model {
+    /// Whether the stream begins with the weights that the binary brings: unless told otherwise, where no key asks for
+    /// another architecture than theirs.
+    pub fn is_builtin(&self) -> bool {
+        match self.weights {
+            Auto::Set(weights) => weights == InitialWeights::Builtin,
+            Auto::Auto => self.other_architecture().is_none(),
+        }
+    }
+
+    /// The first key that asks for another architecture than that of the builtin weights.
+    pub fn other_architecture(&self) -> Option<&'static str> {
+        let Self { cell, layers, hidden, strategy, residual, layer_norm, dilations, window, segment, .. } = self;
+        let default = Self::default();
+        let keys = [
+            ("cell", *cell != default.cell),
+            ("layers", *layers != default.layers),
+            ("hidden", *hidden != default.hidden),
+            ("strategy", *strategy != default.strategy),
+            ("residual", *residual),
+            ("layer_norm", *layer_norm),
+            ("dilations", !dilations.is_empty()),
+            ("window", *window != default.window),
+            ("segment", *segment != default.segment),
+        ];
+        keys.into_iter().find_map(|(key, is_other)| is_other.then_some(key))
     }
 }
 

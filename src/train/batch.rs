@@ -180,14 +180,10 @@ impl<'a> Batch<'a> {
                     let into = |at: usize| (into(at) - (targets_from - from) * rows) * count;
                     sequence.visit_targets(steps.clone(), |at, values| {
                         let known = targets_before(values, at, train_end, sequence.leads_skipped(), self.target_clip);
-                        let targets = targets[into(at)..].iter_mut();
+                        let targets = &mut targets[into(at)..][..count];
                         match self.leads {
-                            None => targets.zip(known).for_each(|(into, target)| *into = target),
-                            Some(leads) => {
-                                let known: Vec<f32> = known.collect();
-                                let leads = leads.at(segment.sequence, at);
-                                targets.zip(leads).for_each(|(into, lead)| *into = known[lead - 1]);
-                            }
+                            None => targets.iter_mut().zip(known).for_each(|(into, target)| *into = target),
+                            Some(leads) => leads.pick(segment.sequence, at, known, targets),
                         }
                     });
                     if let Some(leads) = self.leads {

@@ -2,10 +2,12 @@
 
 use super::batch::{Split, step_counts, targets_before};
 use super::champion_challenger::{Verdict, judge};
+use super::lead_sample::{LEADS, LeadSample};
 use super::pinball_loss::pinball_loss;
 use super::spec::{TrainError, TrainSpec};
 use super::training_sequence::TrainingSequence;
-use crate::nn::{Network, NetworkSpec, Scratch, Weights};
+use crate::nn::{Network, NetworkSpec, QueryBatch, Scratch, Weights};
+use crate::series::QUERY_FEATURES;
 
 /// Sequences that are evaluated side by side: bounds the memory of an evaluation.
 const ROWS: usize = 64;
@@ -109,62 +111,125 @@ pub fn compare(
 }
 
 /// Evaluates weights. The hidden states at the start of each part follow from the `spec.k2` steps before it, which give
-/// no loss. Fails where the weights do not fit the network.
+/// no loss. A network that answers queries is asked for some leads of each step, the same for all weights. Fails where
+/// the weights do not fit the network.
 pub(super) fn evaluate(
     spec: &TrainSpec,
-    network_spec: &NetworkSpec,
+    network: &NetworkSpec,
     weights: &Weights,
     parts: &[Part<'_>],
 ) -> Result<LossSum, TrainError> {
-    let network = Network::new(network_spec, weights)?;
-    let (inputs, outputs, width) = (network.inputs(), network.outputs(), network.state_len());
-    let (horizon, levels) = (network_spec.targets(), spec.levels.len());
-    let mut scratch = Scratch::default();
-    let mut loss = LossSum::default();
-    for parts in parts.chunks(ROWS) {
-        let rows = parts.len();
-        let mut y = vec![0.0; rows * outputs];
+    let leads = (network.decoder > 0).then_some(LeadSample { seed: 0, longest: network.targets() });
+    let judged = if leads.is_some() { LEADS } else { network.targets() };
+    let mut evaluation = Evaluation {
+        spec,
+        network: Network::new(network, weights)?,
+        leads,
+        judged,
+        scratch: Scratch::default(),
+        loss: LossSum::default(),
+    };
+    parts.chunks(ROWS).for_each(|parts| evaluation.run(parts));
+    Ok(evaluation.loss)
+}
+
+struct Evaluation<'a> {
+    spec: &'a TrainSpec,
+    network: Network,
+    /// Which leads a network that answers queries is asked for.
+    leads: Option<LeadSample>,
+    /// Targets that are judged at each step.
+    judged: usize,
+    scratch: Scratch,
+    loss: LossSum,
+}
+
+/// Steps of several parts side by side; zero and NaN where a part has ended or has not begun.
+struct Steps {
+    /// `[step][row][input]`
+    features: Vec<f32>,
+    /// `[step][row][target]`
+    targets: Vec<f32>,
+    /// `[step][row][target][QUERY_FEATURES]` for a network that answers queries; else empty.
+    queries: Vec<f32>,
+}
+
+impl Evaluation<'_> {
+    /// Evaluates parts side by side.
+    fn run(&mut self, parts: &[Part<'_>]) {
+        let (rows, width, inputs) = (parts.len(), self.network.state_len(), self.network.inputs());
+        let targets_per_step = rows * self.judged;
+        let mut y = vec![0.0; targets_per_step * self.spec.levels.len()];
         let mut state = vec![0.0; rows * width];
-        let begins: Vec<usize> = parts.iter().map(|part| part.from.saturating_sub(spec.k2)).collect();
+        let begins: Vec<usize> = parts.iter().map(|part| part.from.saturating_sub(self.spec.k2)).collect();
         let longest = parts.iter().zip(&begins).map(|(part, begin)| part.to - begin).max().unwrap_or(0);
         for from in (0..longest).step_by(STEPS) {
-            let steps = STEPS.min(longest - from);
-            // `[step][row][input]` and `[step][row][target]`; zero and NaN where a part has ended or has not begun.
-            let mut x = vec![0.0; steps * rows * inputs];
-            let mut targets = vec![f32::NAN; steps * rows * horizon];
-            for (row, (part, begin)) in parts.iter().zip(&begins).enumerate() {
-                let (first, last) = (begin + from, (begin + from + steps).min(part.to));
-                let into = |at: usize| (at - first) * rows + row;
-                part.sequence.visit_features(first..last.max(first), |at, values| {
-                    x[into(at) * inputs..][..inputs].copy_from_slice(values);
-                });
-                let (first_judged, skipped) = (first.max(part.from), part.sequence.leads_skipped());
-                part.sequence.visit_targets(first_judged..last.max(first_judged), |at, values| {
-                    let known = targets_before(values, at, part.to, skipped, spec.target_clip);
-                    targets[into(at) * horizon..].iter_mut().zip(known).for_each(|(into, target)| *into = target);
-                });
-            }
-            for step in 0..steps {
+            let count = STEPS.min(longest - from);
+            let steps = self.steps(parts, &begins, from, count);
+            for step in 0..count {
                 for (row, (part, begin)) in parts.iter().zip(&begins).enumerate() {
                     let at = begin + from + step;
                     if at < part.to && part.sequence.resets().binary_search(&at).is_ok() {
                         state[row * width..][..width].fill(0.0);
                     }
                 }
-                let x = &x[step * rows * inputs..][..rows * inputs];
-                network.step(&mut scratch, rows, x, &mut state, &mut y);
-                let targets = targets[step * rows * horizon..][..rows * horizon].chunks_exact(horizon);
-                for (targets, y) in targets.zip(y.chunks_exact(outputs)) {
-                    let targets = targets.iter().zip(y.chunks_exact(levels));
-                    for (target, quantiles) in targets.filter(|(target, _)| !target.is_nan()) {
-                        let losses = spec.levels.iter().zip(quantiles);
-                        let losses = losses.map(|(level, quantile)| f64::from(pinball_loss(*level, target - quantile)));
-                        loss.targets += 1;
-                        loss.sum += losses.sum::<f64>();
-                    }
+                let x = &steps.features[step * rows * inputs..][..rows * inputs];
+                if self.leads.is_some() {
+                    let asked = targets_per_step * QUERY_FEATURES;
+                    let batch = QueryBatch { queries: &steps.queries[step * asked..][..asked], quantiles: &mut y };
+                    self.network.step_queries(&mut self.scratch, rows, x, &mut state, batch);
+                } else {
+                    self.network.step(&mut self.scratch, rows, x, &mut state, &mut y);
                 }
+                self.judge(&steps.targets[step * targets_per_step..][..targets_per_step], &y);
             }
         }
     }
-    Ok(loss)
+
+    /// The `count` steps of each part from the `from`-th after its begin on.
+    fn steps(&self, parts: &[Part<'_>], begins: &[usize], from: usize, count: usize) -> Steps {
+        let (rows, inputs, judged) = (parts.len(), self.network.inputs(), self.judged);
+        let targets = count * rows * judged;
+        let mut steps = Steps {
+            features: vec![0.0; count * rows * inputs],
+            targets: vec![f32::NAN; targets],
+            queries: vec![0.0; if self.leads.is_some() { targets * QUERY_FEATURES } else { 0 }],
+        };
+        for (row, (part, begin)) in parts.iter().zip(begins).enumerate() {
+            let (first, last) = (begin + from, (begin + from + count).min(part.to));
+            let into = |at: usize| (at - first) * rows + row;
+            part.sequence.visit_features(first..last.max(first), |at, values| {
+                steps.features[into(at) * inputs..][..inputs].copy_from_slice(values);
+            });
+            let first_judged = first.max(part.from);
+            let range = first_judged..last.max(first_judged);
+            part.sequence.visit_targets(range.clone(), |at, values| {
+                let skipped = part.sequence.leads_skipped();
+                let known = targets_before(values, at, part.to, skipped, self.spec.target_clip);
+                let targets = &mut steps.targets[into(at) * judged..][..judged];
+                match self.leads {
+                    None => targets.iter_mut().zip(known).for_each(|(into, target)| *into = target),
+                    Some(leads) => leads.pick(row, at, known, targets),
+                }
+            });
+            if let Some(leads) = self.leads {
+                let queries = |at, values: &[f32]| {
+                    steps.queries[into(at) * judged * QUERY_FEATURES..][..values.len()].copy_from_slice(values);
+                };
+                part.sequence.visit_queries(range, |at| leads.at(row, at), queries);
+            }
+        }
+        steps
+    }
+
+    /// Adds the losses of quantiles `[target][level]`.
+    fn judge(&mut self, targets: &[f32], quantiles: &[f32]) {
+        let targets = targets.iter().zip(quantiles.chunks_exact(self.spec.levels.len()));
+        for (target, quantiles) in targets.filter(|(target, _)| !target.is_nan()) {
+            let losses = self.spec.levels.iter().zip(quantiles);
+            let losses = losses.map(|(level, quantile)| f64::from(pinball_loss(*level, target - quantile)));
+            self.loss.targets += 1;
+            self.loss.sum += losses.sum::<f64>();
+        }
+    }
 }

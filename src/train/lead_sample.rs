@@ -26,6 +26,12 @@ impl LeadSample {
             (((self.longest + 1) as f64).powf(place) as usize).clamp(1, self.longest)
         })
     }
+
+    /// Of the targets of a step, by lead from 1 on, those of the leads that are drawn for it.
+    pub fn pick(&self, sequence: usize, step: usize, targets: impl Iterator<Item = f32>, out: &mut [f32]) {
+        let targets: Vec<f32> = targets.collect();
+        out.iter_mut().zip(self.at(sequence, step)).for_each(|(out, lead)| *out = targets[lead - 1]);
+    }
 }
 
 #[cfg(test)]

@@ -11,8 +11,6 @@ use std::sync::Arc;
 
 use super::batch::{Batch, Split, step_counts};
 use super::checkpoint::Checkpoint;
-use super::pinball_loss::Pinball;
-use super::query_loss::QueryLoss;
 use super::spec::{Progress, TrainError, TrainSpec};
 use super::trainer::check;
 use super::training_sequence::TrainingSequence;
@@ -103,13 +101,7 @@ impl<'a> Pretraining<'a> {
                 return Ok(ControlFlow::Break(()));
             }
             let (chunk, stack) = self.state.next_chunk(spec, &batch)?;
-            let model = &self.state.model;
-            let result = if self.network.decoder > 0 {
-                model.backward_queries(&stack, spec.k1, &QueryLoss::new(chunk.queries, chunk.targets))?
-            } else {
-                model.backward(&stack, spec.k1, &Pinball::new(chunk.targets, &spec.levels, spec.huber as f32))?
-            };
-            let Some(result) = result else { continue };
+            let Some(result) = self.state.model.backward_chunk(spec, chunk, &stack)? else { continue };
             self.state.update(spec, batch.row_count(), learning_rate(spec, updates), result)?;
             self.average()?;
             let due = self.state.counters.updates.is_multiple_of(spec.evaluate_every);

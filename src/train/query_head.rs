@@ -16,7 +16,7 @@ use super::query_loss::{QueryLoss, Strata};
 use crate::nn::QUANTILE_GRID;
 use crate::nn::kernel::{
     InstructionSet, LANES, OuterProduct, OutputMode, Panel, Rows, RowsMut, dense_rows, outer_rows, padded,
-    query_gradients, query_units,
+    query_gradients, query_units_with_slopes,
 };
 use crate::series::QUERY_FEATURES;
 
@@ -28,11 +28,7 @@ const LEVELS: usize = QUANTILE_GRID.len();
 const TENSORS: [&str; 5] = ["state", "query", "decoder_bias", "weight", "bias"];
 
 /// The loss on the network's outputs `[.., hidden]`. `tensor` finds the decoder's tensors.
-pub(super) fn loss(
-    queries: &QueryLoss,
-    outputs: &Tensor,
-    tensor: &dyn Fn(&str) -> Result<Tensor>,
-) -> Result<Tensor> {
+pub(super) fn loss(queries: &QueryLoss, outputs: &Tensor, tensor: &dyn Fn(&str) -> Result<Tensor>) -> Result<Tensor> {
     let tensors = TENSORS.iter().map(|name| tensor(name)?.flatten_all()).collect::<Result<Vec<_>>>()?;
     let head = QueryHead { queries: queries.clone(), gradients: OnceLock::new() };
     outputs.contiguous()?.apply_op2(&Tensor::cat(&tensors, 0)?, head)
@@ -157,7 +153,7 @@ impl<'a> QueryPass<'a> {
         let queries = rows(self.queries_from(from), QUERY_FEATURES);
         dense_rows(self.on, &self.query, leads, queries, rows_mut(&mut units, width), OutputMode::Accumulated);
         let mut slopes = vec![0.0; leads * width];
-        query_units(self.on, &mut units, &mut slopes);
+        query_units_with_slopes(self.on, &mut units, &mut slopes);
         let mut by_raw = vec![0.0; leads * LANES];
         let out = rows_mut(&mut by_raw, LANES);
         dense_rows(self.on, &self.output, leads, rows(&units, width), out, OutputMode::Padded);
@@ -228,7 +224,8 @@ impl<'a> QueryPass<'a> {
         let by_unit = |matrix: &[f32], inputs: usize| -> Vec<f32> {
             (0..units).flat_map(|unit| (0..inputs).map(move |input| matrix[input * width + unit])).collect()
         };
-        let weight = (0..LEVELS).flat_map(|level| (0..units).map(|unit| weight[unit * LANES + level]).collect::<Vec<_>>());
+        let weight =
+            (0..LEVELS).flat_map(|level| (0..units).map(|unit| weight[unit * LANES + level]).collect::<Vec<_>>());
         let mut gradient = by_unit(&state, hidden);
         gradient.extend(by_unit(&query, QUERY_FEATURES));
         gradient.extend_from_slice(&decoder_bias[..units]);

@@ -75,11 +75,7 @@ impl QueryLoss {
 
     /// The loss on the network's outputs `[.., hidden]`, a scalar. `tensor` finds the decoder's tensors.
     pub fn of(&self, outputs: &Tensor, tensor: &dyn Fn(&str) -> Result<Tensor>) -> Result<Tensor> {
-        if outputs.device().is_cpu() {
-            query_head::loss(self, outputs, tensor)
-        } else {
-            self.unfused(outputs, tensor)
-        }
+        if outputs.device().is_cpu() { query_head::loss(self, outputs, tensor) } else { self.unfused(outputs, tensor) }
     }
 
     /// The same in candle's own operations.

@@ -7,7 +7,6 @@ use super::batch::{Batch, Split, step_counts};
 use super::checkpoint::Checkpoint;
 use super::evaluation::{Part, compare, evaluate, selection_parts, training_parts};
 use super::optimiser::learning_rate;
-use super::pinball_loss::Pinball;
 use super::spec::{Fit, Outcome, Progress, TrainError, TrainSpec};
 use super::training_sequence::TrainingSequence;
 use super::training_state::{TrainingState, check_weights};
@@ -49,9 +48,6 @@ pub fn resume(
     observe: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<Outcome, TrainError> {
     check(spec, network)?;
-    if network.decoder > 0 {
-        return Err(TrainError::Invalid("a network that answers queries is only pre-trained".to_owned()));
-    }
     let run = |observer| Trainer::new(spec, network, checkpoint, sequences, observer)?.run();
     train_on_thread(spec.threads, observe, run)
 }
@@ -175,8 +171,7 @@ impl<'a> Trainer<'a> {
                 return Ok(ControlFlow::Break(()));
             }
             let (chunk, stack) = self.state.next_chunk(spec, &batch)?;
-            let pinball = Pinball::new(chunk.targets, &spec.levels, spec.huber as f32);
-            let Some(result) = self.state.model.backward(&stack, spec.k1, &pinball)? else { continue };
+            let Some(result) = self.state.model.backward_chunk(spec, chunk, &stack)? else { continue };
             let rate = learning_rate(spec.learning_rate, updates, spec.warm_up, spec.max_updates);
             self.state.update(spec, batch.row_count(), rate, result)?;
             let mut checkpoint = None;

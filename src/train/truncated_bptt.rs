@@ -6,6 +6,7 @@ use super::batch::Chunk;
 use super::optimiser::{Tensors, named};
 use super::pinball_loss::Pinball;
 use super::query_loss::QueryLoss;
+use super::spec::TrainSpec;
 use crate::nn::stack::{self, StackOutput};
 use crate::nn::{NetworkSpec, ResetMask, Weights, head};
 
@@ -63,6 +64,20 @@ impl Model {
         stack::run(&self.spec, &|name| self.variable(name), inputs, states, resets)
     }
 
+    /// Loss and gradients of a chunk, over which the layers have run; `None` where none of its targets has matured.
+    pub(super) fn backward_chunk(
+        &self,
+        spec: &TrainSpec,
+        chunk: Chunk,
+        stack: &StackOutput,
+    ) -> Result<Option<LossAndGradients>> {
+        if self.spec.decoder > 0 {
+            self.backward_queries(stack, spec.k1, &QueryLoss::new(chunk.queries, chunk.targets))
+        } else {
+            self.backward(stack, spec.k1, &Pinball::new(chunk.targets, &spec.levels, spec.huber as f32))
+        }
+    }
+
     /// Loss and gradients of the head on the newest `steps` outputs of the top layer; `None` where none of their
     /// targets `[steps, rows, targets]` has matured.
     pub(super) fn backward(
@@ -80,7 +95,7 @@ impl Model {
     }
 
     /// The same of a query decoder.
-    pub(super) fn backward_queries(
+    fn backward_queries(
         &self,
         stack: &StackOutput,
         steps: usize,

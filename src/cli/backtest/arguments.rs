@@ -40,11 +40,6 @@ pub struct Arguments {
     )]
     pub(super) seed: u64,
 
-    /// Serve these weights from the first row on: of foretide pretrain or foretide train. A network that answers
-    /// queries needs --no-training or --network-alone
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["m4", "nab", "impute"], help_heading = "Forecast")]
-    pub(super) weights: Option<PathBuf>,
-
     #[command(flatten)]
     pub(super) bounds: BoundArguments,
 
@@ -52,7 +47,7 @@ pub struct Arguments {
     #[arg(long, help_heading = "Training")]
     pub(super) no_training: bool,
     /// Use the network's median as the point forecast, without the mixture: shows what the network has learnt
-    #[arg(long, conflicts_with = "no_training", help_heading = "Training")]
+    #[arg(long, help_heading = "Training")]
     pub(super) network_alone: bool,
     /// Train before these rows [default: at the end of --scale-rows, or after 20 % of the rows, and again whenever the
     /// history has grown by half]

@@ -1,17 +1,13 @@
 //! From arguments to the specification of a backtest.
 
-use std::{ops::Range, path::Path, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use super::arguments::{Arguments, STREAM};
 use crate::{
     backtest::{BacktestSpec, RefreshPlan, Table, TrainingPlan, default_training_rows},
-    cli::{
-        failure::{BAD_DATA, Failure, USAGE},
-        files,
-    },
+    cli::failure::Failure,
     daemon::specs,
     engine::StreamSpec,
-    nn::{Weights, WeightsError},
     settings::Training,
     train::TrainSpec,
 };
@@ -38,14 +34,8 @@ pub(super) fn backtest_spec(
     report_horizons.dedup();
     stream.bounds = arguments.bounds.field_bounds()?;
     stream.forecast.network_alone = arguments.network_alone;
-    let weights = arguments.weights.as_deref().map(|path| read_weights(path, &mut stream)).transpose()?;
-    // Weights of its own make a network that is not trained worth showing alone.
-    let answers_queries = stream.network.decoder > 0;
-    if answers_queries && !(arguments.no_training || arguments.network_alone) {
-        let what = "weights that answer queries are not trained on: add --no-training or --network-alone";
-        return Err(Failure(USAGE, what.to_owned()));
-    }
-    let trains = !arguments.no_training && !answers_queries;
+    let weights = arguments.forecast.read_weights(&mut stream)?;
+    let training = (!arguments.no_training).then(|| training_plan(arguments, &stream, first, table.rows));
     Ok(BacktestSpec {
         stream,
         topic: Arc::from(arguments.topic.as_str()),
@@ -54,24 +44,13 @@ pub(super) fn backtest_spec(
         scale_rows: arguments.scale_rows.clone(),
         score_rows,
         weights,
-        training: trains.then(|| training_plan(arguments, first, table.rows)),
+        training,
         rows_per_transaction: (OBSERVATIONS_PER_TRANSACTION / table.series.len().max(1)).clamp(1, 256),
         plot_series: arguments.plot.as_ref().and(drawn),
     })
 }
 
-/// Reads weights, and lets the stream's network answer queries where they do.
-fn read_weights(path: &Path, stream: &mut StreamSpec) -> Result<Weights, Failure> {
-    let unfit = |error: WeightsError| Failure(BAD_DATA, format!("{}: {error}", path.display()));
-    let bytes = files::read(path, "weights of foretide pretrain --out or foretide train --out")?;
-    if let Some([units, hidden]) = Weights::decoder_shape(&bytes).map_err(unfit)? {
-        *stream = stream.clone().with_decoder(units);
-        stream.network.hidden = hidden;
-    }
-    Weights::from_bytes(&stream.network, &bytes).map_err(unfit)
-}
-
-fn training_plan(arguments: &Arguments, first: usize, last: usize) -> TrainingPlan {
+fn training_plan(arguments: &Arguments, stream: &StreamSpec, first: usize, last: usize) -> TrainingPlan {
     let mut named = arguments.train_at.clone();
     named.sort_unstable();
     named.dedup();
@@ -80,7 +59,7 @@ fn training_plan(arguments: &Arguments, first: usize, last: usize) -> TrainingPl
         Some(every) => (first..last).step_by(every.get()).collect(),
         None => default_training_rows(first, last),
     };
-    let defaults = specs::train_spec(&Training::default(), arguments.seed, arguments.forecast.levels());
+    let defaults = specs::train_spec(&Training::default(), arguments.seed, stream.network_levels().to_vec());
     let (max_updates, device) = (arguments.train_updates, arguments.device);
     let mut spec = TrainSpec { max_updates, epochs: usize::MAX, device, ..defaults };
     arguments.training.apply(&mut spec);

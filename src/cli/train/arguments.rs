@@ -58,11 +58,8 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with = "diagnose", help_heading = "Output")]
     pub(super) checkpoint: Option<PathBuf>,
     /// Continue from this checkpoint. With the same data and options the result equals that of an uninterrupted run
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "diagnose"], help_heading = "Training")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["weights", "diagnose"], help_heading = "Training")]
     pub(super) resume: Option<PathBuf>,
-    /// Start from these weights; the new ones are compared with them
-    #[arg(long, value_name = "FILE", conflicts_with = "diagnose", help_heading = "Training")]
-    pub(super) from: Option<PathBuf>,
     /// Print one JSON object instead of a table
     #[arg(long, help_heading = "Output")]
     pub(super) json: bool,

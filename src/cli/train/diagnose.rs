@@ -97,7 +97,7 @@ fn task(arguments: &Arguments) -> Result<Task, Failure> {
     let seed = arguments.seed.unwrap_or(Stream::default().model.seed);
     if let Some(file) = &arguments.file {
         let table = backtest::read_file(file, &arguments.reading.read_spec(arguments.forecast.interval))?;
-        let stream = arguments.forecast.stream_spec("file", seed, &arguments.reading, &table)?;
+        let stream = arguments.forecast.without_weights().stream_spec("file", seed, &arguments.reading, &table)?;
         let sequences = backtest::training_sequences(&stream, &table, table.readings.len(), usize::MAX);
         let about = describe(&stream, &table);
         return Ok(Task { about, network: stream.network, sequences, levels: arguments.forecast.levels() });

@@ -10,10 +10,11 @@ use crate::{
         data::describe,
         failure::{BAD_DATA, Failure, UNAVAILABLE, USAGE, WRONG_CONFIGURATION},
         interrupt::Interrupt,
+        network::WeightsChoice,
     },
     daemon::{RoundError, StreamHistory, specs},
     env::{self, Clock, SystemClock},
-    nn::NetworkSpec,
+    nn::{NetworkSpec, Weights},
     settings::{self, Stream, Training},
     train::{TrainSpec, TrainingSequence},
 };
@@ -28,6 +29,8 @@ pub(super) struct Material {
     pub network: NetworkSpec,
     pub spec: TrainSpec,
     pub sequences: Vec<TrainingSequence>,
+    /// The weights of a file that training starts from.
+    pub weights: Option<Weights>,
     /// Description of the data in one line.
     pub about: String,
 }
@@ -49,11 +52,12 @@ pub(super) fn read(arguments: &Arguments, interrupt: &Interrupt) -> Result<Mater
 fn from_file(arguments: &Arguments, file: &Path) -> Result<Material, Failure> {
     let table = backtest::read_file(file, &arguments.reading.read_spec(arguments.forecast.interval))?;
     let seed = arguments.seed.unwrap_or(Stream::default().model.seed);
-    let stream = arguments.forecast.stream_spec(FILE, seed, &arguments.reading, &table)?;
-    let defaults = specs::train_spec(&Training::default(), seed, arguments.forecast.levels());
+    let mut stream = arguments.forecast.stream_spec(FILE, seed, &arguments.reading, &table)?;
+    let weights = arguments.forecast.read_weights(&mut stream)?;
+    let defaults = specs::train_spec(&Training::default(), seed, stream.network_levels().to_vec());
     let spec = TrainSpec { max_updates: UPDATES, epochs: usize::MAX, ..defaults };
     let sequences = backtest::training_sequences(&stream, &table, table.readings.len(), usize::MAX);
-    Ok(Material { about: describe(&stream, &table), network: stream.network, spec, sequences })
+    Ok(Material { about: describe(&stream, &table), weights, network: stream.network, spec, sequences })
 }
 
 /// Reads the history as the daemon's trainer does. Writes nothing to the cluster.
@@ -62,22 +66,28 @@ fn from_topics(arguments: &Arguments, config: &Path, interrupt: &Interrupt) -> R
         .map_err(|problems| Failure(WRONG_CONFIGURATION, problems.to_string()))?;
     // Training may be disabled in the daemon and still be wanted here.
     settings.stream.iter_mut().for_each(|stream| stream.training.enabled = true);
-    let plan = specs::plan(&settings).map_err(|error| Failure(WRONG_CONFIGURATION, error.to_string()))?;
+    if let Some(weights) = &arguments.forecast.weights {
+        settings.stream.iter_mut().for_each(|stream| stream.model.weights = WeightsChoice::setting(Some(weights)));
+    }
+    let mut plan = specs::plan(&settings).map_err(|error| Failure(WRONG_CONFIGURATION, error.to_string()))?;
     let names: Vec<&str> = plan.streams.iter().map(|stream| &*stream.engine.name).collect();
     let expected = format!("expected --stream and one of {}", names.join(", "));
     let index = match &arguments.stream {
         Some(name) => names.iter().position(|candidate| candidate == name),
         None => (names.len() == 1).then_some(0),
     };
-    let (stream, training) = index
-        .and_then(|index| Some((&plan.streams[index], plan.streams[index].training.as_ref()?)))
-        .ok_or_else(|| {
-            let problem = arguments
-                .stream
-                .as_ref()
-                .map_or("it has several streams".to_owned(), |name| format!("it has no stream {name:?}"));
-            Failure(USAGE, format!("{}: {problem}; {expected}", config.display()))
-        })?;
+    let unknown = || {
+        let problem = arguments
+            .stream
+            .as_ref()
+            .map_or("it has several streams".to_owned(), |name| format!("it has no stream {name:?}"));
+        Failure(USAGE, format!("{}: {problem}; {expected}", config.display()))
+    };
+    let mut stream = plan.streams.swap_remove(index.ok_or_else(unknown)?);
+    let mut training = stream.training.take().ok_or_else(unknown)?;
+    let weights = arguments.forecast.read_weights(&mut stream.engine)?;
+    training.spec.levels = stream.engine.network_levels().to_vec();
+    let (stream, training) = (&stream, &training);
     let unavailable = |error: &dyn std::fmt::Display| Failure(UNAVAILABLE, error.to_string());
     let broker =
         KafkaBroker::new(specs::kafka_options(&settings, "train-off-line")).map_err(|error| unavailable(&error))?;
@@ -105,6 +115,7 @@ fn from_topics(arguments: &Arguments, config: &Path, interrupt: &Interrupt) -> R
     Ok(Material {
         network: stream.engine.network.clone(),
         spec: training.spec.clone(),
+        weights,
         sequences: set.sequences,
         about,
     })

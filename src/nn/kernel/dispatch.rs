@@ -60,8 +60,18 @@ dispatched! {
 }
 
 dispatched! {
-    /// Replaces sums by `silu` of them and writes its derivatives; see [`query::silu`].
-    fn query_units(sums: &mut [f32], slopes: &mut [f32]) = query::silu
+    /// Replaces sums by `silu` of them; see [`query::silu`].
+    fn query_units(sums: &mut [f32]) = query::silu
+}
+
+dispatched! {
+    /// The same in training, with its derivatives.
+    fn query_units_with_slopes(sums: &mut [f32], slopes: &mut [f32]) = query::silu_with_slopes
+}
+
+dispatched! {
+    /// Replaces raw outputs of a query decoder by quantiles; see [`query::quantiles`].
+    fn query_quantiles(raw: &mut [f32]) = query::quantiles
 }
 
 dispatched! {

@@ -32,8 +32,8 @@ mod x86;
 
 pub use dense::{OutputMode, Panel};
 pub use dispatch::{
-    dense_rows, layer_backward, layer_step, layer_step_saving, loss_gradients, outer_rows, query_gradients, query_units,
-    scan_backward, scan_forward,
+    dense_rows, layer_backward, layer_step, layer_step_saving, loss_gradients, outer_rows, query_gradients,
+    query_quantiles, query_units, query_units_with_slopes, scan_backward, scan_forward,
 };
 pub use instruction_set::InstructionSet;
 pub use lanes::{LANES, Line, flat, flat_mut, padded};

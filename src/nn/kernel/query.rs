@@ -1,4 +1,4 @@
-//! The elementwise parts of a query decoder in training: its units, and the loss of its quantiles.
+//! The elementwise parts of a query decoder: its units, its monotone quantiles and, in training, their loss.
 //!
 //! The loops have no branches, and each of their operations rounds by itself, so the compiler vectorises them for the
 //! instruction set of `L` and all instruction sets give the same bits.
@@ -10,9 +10,15 @@ use crate::series::{exponential, logarithm};
 /// Quantiles of a lead.
 const LEVELS: usize = QUANTILE_GRID.len();
 
-/// Replaces sums by `silu` of them, and writes its derivatives.
+/// Replaces sums by `silu(x) = x / (1 + e^-x)` of them (Elfwing, Uchibe, Doya, Neural Networks 107, 2018).
 #[inline(always)]
-pub(super) unsafe fn silu<L: Lanes>(sums: &mut [f32], slopes: &mut [f32]) {
+pub(super) unsafe fn silu<L: Lanes>(sums: &mut [f32]) {
+    sums.iter_mut().for_each(|sum| *sum *= logistic(*sum));
+}
+
+/// The same in training. Writes the derivatives, too.
+#[inline(always)]
+pub(super) unsafe fn silu_with_slopes<L: Lanes>(sums: &mut [f32], slopes: &mut [f32]) {
     for (sum, slope) in sums.iter_mut().zip(slopes) {
         let share = logistic(*sum);
         *slope = share + *sum * share * (1.0 - share);
@@ -20,41 +26,39 @@ pub(super) unsafe fn silu<L: Lanes>(sums: &mut [f32], slopes: &mut [f32]) {
     }
 }
 
-/// Replaces the raw outputs `[row][16]` of a query decoder, of which the first 13 count, by the gradients of the
-/// pinball losses of its quantiles for `targets` `[row]`, summed over the levels. Gradients are zero where the target
-/// is NaN. Adds the loss of row `r` to `sums[r % sums.len()]`.
+/// Replaces raw outputs `[row][16]`, of which the first 13 count, by quantiles in ascending order: the median as it is,
+/// every other one by an increment, `softplus` of its output, from its neighbour nearer to the median.
+#[inline(always)]
+pub(super) unsafe fn quantiles<L: Lanes>(raw: &mut [f32]) {
+    for raw in raw.as_chunks_mut::<LANES>().0 {
+        *raw = ascending(raw, &raw.map(|raw| exponential(-raw.abs())));
+    }
+}
+
+/// Replaces raw outputs `[row][16]` by the gradients of the pinball losses of their quantiles for `targets` `[row]`,
+/// summed over the levels. Gradients are zero where the target is NaN. Adds the loss of row `r` to
+/// `sums[r % sums.len()]`.
 #[inline(always)]
 pub(super) unsafe fn gradients<L: Lanes>(targets: &[f32], raw: &mut [f32], sums: &mut [f64]) {
-    let mut levels = [0.0; LANES];
-    levels[..LEVELS].copy_from_slice(&QUANTILE_GRID);
-    let rows = raw.as_chunks_mut::<LANES>().0.iter_mut().zip(targets);
     let count = sums.len();
+    let rows = raw.as_chunks_mut::<LANES>().0.iter_mut().zip(targets);
     for (row, (raw, target)) in rows.enumerate() {
-        // The increments and their derivatives.
-        let (mut quantiles, mut slopes) = ([0.0; LANES], [0.0; LANES]);
-        for lane in 0..LANES {
-            let small = exponential(-raw[lane].abs());
-            quantiles[lane] = raw[lane].max(0.0) + logarithm(1.0 + small);
-            slopes[lane] = (if raw[lane] >= 0.0 { 1.0 } else { small }) / (1.0 + small);
-        }
-        (quantiles[MEDIAN], slopes[MEDIAN]) = (raw[MEDIAN], 1.0);
-        for at in MEDIAN + 1..LEVELS {
-            quantiles[at] += quantiles[at - 1];
-        }
-        for at in (0..MEDIAN).rev() {
-            quantiles[at] = quantiles[at + 1] - quantiles[at];
-        }
-        // The losses of the quantiles and their gradients.
+        let small = raw.map(|raw| exponential(-raw.abs()));
+        let quantiles = ascending(raw, &small);
         let known = !target.is_nan();
         let (mut losses, mut by) = ([0.0_f32; LANES], [0.0_f32; LANES]);
         for lane in 0..LEVELS {
-            let error = target - quantiles[lane];
-            let weight = if error >= 0.0 { levels[lane] } else { levels[lane] - 1.0 };
+            let (error, level) = (target - quantiles[lane], QUANTILE_GRID[lane]);
+            let weight = if error >= 0.0 { level } else { level - 1.0 };
             losses[lane] = if known { weight * error } else { 0.0 };
             by[lane] = if known { -weight } else { 0.0 };
         }
         sums[row % count] += f64::from(losses.iter().sum::<f32>());
-        // An increment moves all quantiles from its own outwards, and the median all.
+        // An increment moves all quantiles from its own outwards, and the median moves all.
+        let mut slopes = [0.0; LANES];
+        for lane in 0..LANES {
+            slopes[lane] = (if raw[lane] >= 0.0 { 1.0 } else { small[lane] }) / (1.0 + small[lane]);
+        }
         let (mut above, mut below) = (0.0, 0.0);
         for at in (MEDIAN + 1..LEVELS).rev() {
             above += by[at];
@@ -69,9 +73,72 @@ pub(super) unsafe fn gradients<L: Lanes>(targets: &[f32], raw: &mut [f32], sums:
     }
 }
 
+/// The quantiles of a row; `small` is `e^-abs(raw)`.
+#[inline(always)]
+fn ascending(raw: &[f32; LANES], small: &[f32; LANES]) -> [f32; LANES] {
+    let mut quantiles = [0.0; LANES];
+    for lane in 0..LANES {
+        // softplus, `ln(1 + e^x)`
+        quantiles[lane] = raw[lane].max(0.0) + logarithm(1.0 + small[lane]);
+    }
+    quantiles[MEDIAN] = raw[MEDIAN];
+    for at in MEDIAN + 1..LEVELS {
+        quantiles[at] += quantiles[at - 1];
+    }
+    for at in (0..MEDIAN).rev() {
+        quantiles[at] = quantiles[at + 1] - quantiles[at];
+    }
+    quantiles
+}
+
 /// `1 / (1 + e^-x)`
 #[inline(always)]
 fn logistic(x: f32) -> f32 {
     let small = exponential(-x.abs());
     (if x >= 0.0 { 1.0 } else { small }) / (1.0 + small)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::kernel::{InstructionSet, query_gradients, query_quantiles, query_units, query_units_with_slopes};
+
+    fn wave(count: usize, rate: f32, size: f32) -> Vec<f32> {
+        (0..count).map(|at| (at as f32 * rate).sin() * size).collect()
+    }
+
+    #[test]
+    fn units_and_quantiles_match_the_formulas_on_every_instruction_set_with_the_same_bits() {
+        let (sums, raw) = (wave(48, 1.7, 30.0), wave(3 * LANES, 1.3, 20.0));
+        let mut seen = Vec::new();
+        for on in InstructionSet::available() {
+            let (mut units, mut trained, mut slopes) = (sums.clone(), sums.clone(), vec![0.0; 48]);
+            query_units(on, &mut units);
+            query_units_with_slopes(on, &mut trained, &mut slopes);
+            assert_eq!(units, trained);
+            for ((sum, unit), slope) in sums.iter().zip(&units).zip(&slopes) {
+                let exact = |x: f64| x / (1.0 + (-x).exp());
+                let x = f64::from(*sum);
+                assert!((f64::from(*unit) - exact(x)).abs() < 1e-4, "{x}");
+                let difference = (exact(x + 1e-5) - exact(x - 1e-5)) / 2e-5;
+                assert!((f64::from(*slope) - difference).abs() < 1e-4, "{x}: {slope} {difference}");
+            }
+            let mut quantiles = raw.clone();
+            query_quantiles(on, &mut quantiles);
+            for (raw, quantiles) in raw.chunks(LANES).zip(quantiles.chunks(LANES)) {
+                assert_eq!(quantiles[MEDIAN], raw[MEDIAN]);
+                for at in (0..LEVELS).filter(|at| *at != MEDIAN) {
+                    let inner = if at > MEDIAN { at - 1 } else { at + 1 };
+                    let x = f64::from(raw[at]);
+                    let step = f64::from((quantiles[at] - quantiles[inner]).abs());
+                    assert!((step - (1.0 + x.exp()).ln()).abs() < 1e-4, "{at}: {step} {x}");
+                }
+            }
+            let (mut by, mut losses) = (raw.clone(), [0.0; 3]);
+            query_gradients(on, &[0.3, f32::NAN, -8.0], &mut by, &mut losses);
+            assert!(by[LANES..2 * LANES].iter().all(|gradient| *gradient == 0.0) && losses[1] == 0.0);
+            seen.push((units, slopes, quantiles, by, losses.map(f64::to_bits)));
+        }
+        assert!(seen.iter().all(|other| *other == seen[0]));
+    }
 }

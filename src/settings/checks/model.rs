@@ -1,6 +1,7 @@
 //! Checks of `[stream.model]`.
 
-use super::super::stream::{Cell, Strategy, Stream};
+use super::super::stream::{Cell, InitialWeights, Strategy, Stream};
+use super::super::values::Auto;
 use super::checker::Checker;
 
 /// Checks `[stream.model]`.
@@ -14,6 +15,15 @@ pub fn check(stream: &Stream, table: &mut Checker<'_>) {
     table.range("segment", model.segment, 0..=64, "each series stores this many steps");
     table.range("chrono", model.chrono, 0..=100_000, "");
     table.range("linear_experts", model.linear_experts, 0..=3, "");
+    if let (Auto::Set(InitialWeights::Builtin), Some(key)) = (model.weights, model.other_architecture()) {
+        table.contradicts(
+            true,
+            &["weights", key],
+            format!("weights = \"builtin\" without {key}"),
+            key,
+            "the builtin weights have an architecture of their own; weights = \"none\" trains another one from nothing",
+        );
+    }
     for (index, dilation) in model.dilations.iter().enumerate() {
         let hint = "each series stores this many states of the layer";
         table.expect_item((1..=64).contains(dilation), ("dilations", index), "1 to 64 steps", dilation, hint);
