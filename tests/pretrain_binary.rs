@@ -76,12 +76,15 @@ fn a_resumed_pretraining_writes_the_same_weights_and_any_horizon_is_served() {
 
     for horizon in ["5", "60"] {
         let arguments = ["backtest", &file, "--weights", &whole, "--horizon", horizon, "--network-alone", "--json"];
-        let output = foretide(&[&arguments[..], &["--windows", "3"]].concat());
+        let output = foretide(&[&arguments[..], &["--no-training", "--windows", "3"]].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert!(report.is_object(), "{report}");
     }
-    let refused = foretide(&["backtest", &file, "--weights", &whole]);
-    assert_eq!(refused.status.code(), Some(64));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("are not trained on"));
+    let out = at("tuned");
+    let tuned = foretide(&["train", &file, "--weights", &whole, "--updates", "4", "--json", "--out", &out]);
+    assert!(tuned.status.success(), "{}", String::from_utf8_lossy(&tuned.stderr));
+    assert_eq!(serde_json::from_slice::<Value>(&tuned.stdout).unwrap()["updates"], 4);
+    let served = foretide(&["backtest", &file, "--weights", &out, "--no-training", "--json"]);
+    assert!(served.status.success(), "{}", String::from_utf8_lossy(&served.stderr));
 }

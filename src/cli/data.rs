@@ -97,7 +97,7 @@ pub(super) struct ForecastArguments {
     year_phase: bool,
     /// Weights that the network begins with: builtin (those of the binary), none (random ones), or a file of foretide
     /// pretrain or foretide train [default: builtin, or none where an option asks for another network]
-    #[arg(long, alias = "from", value_name = "WEIGHTS", conflicts_with_all = ["nab", "impute", "diagnose"])]
+    #[arg(long, alias = "from", value_name = "WEIGHTS")]
     pub(super) weights: Option<WeightsChoice>,
     #[command(flatten)]
     pub(super) network: NetworkArguments,

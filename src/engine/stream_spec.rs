@@ -36,7 +36,7 @@ impl StreamSpec {
     #[must_use]
     pub fn with_builtin_weights(mut self) -> Self {
         self.network = self.network.with_builtin_weights();
-        self.series.queries = true;
+        (self.series.queries, self.forecast.pretrained) = (true, true);
         self
     }
 
@@ -49,7 +49,7 @@ impl StreamSpec {
     #[must_use]
     pub fn with_decoder(mut self, units: usize) -> Self {
         (self.network.decoder, self.network.levels) = (units, QUANTILE_GRID.len());
-        self.series.queries = true;
+        (self.series.queries, self.forecast.pretrained) = (true, true);
         self
     }
 }

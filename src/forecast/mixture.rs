@@ -13,6 +13,11 @@ const FREE: usize = EXPERTS - 1;
 const MEMORY: [f32; 2] = [1000.0, 500.0];
 /// Number of forecasts that the initial weights count for.
 const PRIOR_FORECASTS: f32 = 20.0;
+/// The same where they are those of a pre-trained network.
+const PRETRAINED_PRIOR_FORECASTS: f32 = 60.0;
+/// Forecasts after which a series itself must show that the experts beat the naive forecasts. Before, a pre-trained
+/// network is believed until the naive forecasts are clearly better.
+const TRUSTED_FORECASTS: f32 = 300.0;
 /// The largest weight of an expert.
 const MAX_WEIGHT: f32 = 1.5;
 /// Sweeps of coordinate descent per forecast.
@@ -144,10 +149,14 @@ impl Mixture {
     /// The weights in a bucket, in the order of [`Expert`]; they sum to 1. The better naive forecast has all weight
     /// unless the weighted experts beat both by more than chance.
     #[inline]
-    pub fn weights(&self, bucket: usize, objective: Objective) -> Weights {
-        let stack = &self.buckets[bucket].stacks[objective as usize];
-        let StackingWeights { weights: free, losses: [last, seasonal, weighted], squared_gains, .. } = stack;
-        if weighted + MIN_GAIN_DEVIATIONS[objective as usize] * squared_gains.sqrt() > last.min(*seasonal) {
+    pub fn weights(&self, spec: &ForecastSpec, bucket: usize, objective: Objective) -> Weights {
+        let Bucket { stacks, forecasts, .. } = &self.buckets[bucket];
+        let StackingWeights { weights: free, losses: [last, seasonal, weighted], squared_gains, .. } =
+            &stacks[objective as usize];
+        let trusted = if spec.pretrained { TRUSTED_FORECASTS } else { 0.0 };
+        // From -1, where the naive forecasts must be clearly better, to 1, where the experts must.
+        let doubt = (*forecasts as f32 - trusted) / (*forecasts as f32 + trusted).max(1.0);
+        if weighted + doubt * MIN_GAIN_DEVIATIONS[objective as usize] * squared_gains.sqrt() > last.min(*seasonal) {
             let naive = if last <= seasonal { Expert::LastValue } else { Expert::SeasonalNaive };
             return std::array::from_fn(|expert| f32::from(u8::from(expert == naive as usize)));
         }
@@ -160,6 +169,7 @@ impl Mixture {
     pub fn learn(&mut self, spec: &ForecastSpec, bucket: usize, scored: &ScoredForecast) {
         let ScoredForecast { target, mixture, experts } = *scored;
         let initial = initial_weights(spec);
+        let prior = if spec.pretrained { PRETRAINED_PRIOR_FORECASTS } else { PRIOR_FORECASTS };
         let bucket = &mut self.buckets[bucket];
         bucket.forecasts = bucket.forecasts.saturating_add(1);
         let limit = if bucket.forecasts > UNLIMITED_FORECASTS {
@@ -170,6 +180,7 @@ impl Mixture {
         bucket.mean_absolute_error += ((target - mixture).abs().min(limit) - bucket.mean_absolute_error)
             / bucket.forecasts.min(ERROR_MEMORY) as f32;
         let unit = bucket.mean_absolute_error.max(MIN_UNIT);
+        let forecasts = bucket.forecasts as f32;
         let largest = experts.iter().fold(target.abs(), |largest, expert| largest.max(expert.abs())) / unit;
         let unit = unit * (largest / MAX_LEVERAGE).max(1.0);
         let [_, experts @ ..] = experts.map(|expert| expert / unit);
@@ -177,7 +188,8 @@ impl Mixture {
             target: target / unit,
             experts,
             smooth_below: SMOOTH_BELOW * bucket.mean_absolute_error / unit,
-            prior: PRIOR_FORECASTS / bucket.forecasts as f32,
+            // Experts are so alike that a prior which faded with the number of forecasts would outweigh the data for ever.
+            prior: prior * prior / (forecasts * (forecasts + prior)),
             initial,
         };
         for (stack, objective) in bucket.stacks.iter_mut().zip(Objective::ALL) {
@@ -261,7 +273,10 @@ impl StackingWeights {
     }
 }
 
-/// Initial free weights: the naive forecasts are known to be sensible, the network is not yet.
+/// Initial free weights: the naive forecasts are known to be sensible, and of networks the pre-trained one.
 fn initial_weights(spec: &ForecastSpec) -> [f32; FREE] {
+    if spec.pretrained {
+        return [0.0, 0.0, 0.0, 0.0, 1.0];
+    }
     if spec.season >= 2 { [0.4, 0.0, 0.2, 0.0, 0.1] } else { [0.0, 0.2, 0.0, 0.0, 0.2] }
 }

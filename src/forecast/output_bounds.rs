@@ -13,6 +13,8 @@ const SNAP_SHARE: f64 = 0.05;
 const MARGIN_SHARE: f64 = 0.1;
 /// ... or lie beyond the newest value by this many times what the series has moved within the last horizon.
 const MAX_MOVES: f64 = 1.5;
+/// The range of fewer values says little to a pre-trained network, which knows how far series like this one go.
+const MIN_RANGE_VALUES: u32 = 64;
 /// Number of values from which a series is known to count something.
 const MIN_COUNTS: u32 = 20;
 
@@ -54,12 +56,13 @@ impl OutputBounds {
     }
 
     /// The limits for the next forecast. `newest` is the newest value, and `before` that of one horizon ago, if known.
-    pub fn limits(&self, newest: f64, before: Option<f64>) -> OutputLimits {
+    pub fn limits(&self, newest: f64, before: Option<f64>, pretrained: bool) -> OutputLimits {
         let enough = MIN_TOUCHES.max(self.count / MAX_VALUES_PER_TOUCH);
         let bound =
             |extreme: Extreme, unbounded: f64| if extreme.touches >= enough { extreme.value } else { unbounded };
         let range = self.maximum.value - self.minimum.value;
-        let margin = MARGIN_SHARE * range;
+        let is_young = pretrained && self.count < MIN_RANGE_VALUES;
+        let margin = if is_young { f64::INFINITY } else { MARGIN_SHARE * range };
         let ahead = newest + MAX_MOVES * before.map_or(0.0, |before| newest - before);
         let are_counts = !self.fractions && self.count >= MIN_COUNTS && self.minimum.value >= 0.0;
         OutputLimits {
@@ -118,7 +121,7 @@ mod tests {
     const UNBOUNDED: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
 
     fn limits(bounds: &OutputBounds) -> OutputLimits {
-        bounds.limits(20.0, None)
+        bounds.limits(20.0, None, false)
     }
 
     fn bounds_of(bounds: &OutputBounds) -> (f64, f64) {
@@ -134,7 +137,7 @@ mod tests {
         assert_eq!(bounds_of(&bounds), (5.5, f64::INFINITY), "49.5 came 8 times only");
         assert_eq!(limits(&bounds).clamp(3.0), 5.5);
         assert_eq!(limits(&bounds).clamp_point(100.0, 20.0), 53.9, "a tenth of the range beyond 49.5");
-        assert_eq!(bounds.limits(70.0, None).clamp_point(100.0, 70.0), 70.0);
+        assert_eq!(bounds.limits(70.0, None, false).clamp_point(100.0, 70.0), 70.0);
         assert_eq!(limits(&bounds).clamp_point(f64::NAN, 20.0), 20.0, "NaN becomes the newest value");
         assert_eq!(limits(&bounds).clamp_quantile(6.0, 30.0), 5.5, "moved onto the bound");
         assert_eq!(limits(&bounds).clamp_quantile(6.0, 7.0), 6.0, "near to the bound, but so is the median");
@@ -166,9 +169,9 @@ mod tests {
     fn a_trend_may_go_on_beyond_the_range_seen() {
         let mut bounds = OutputBounds::default();
         (0..100).for_each(|step| bounds.update(0.5 * f64::from(step)));
-        let trend = bounds.limits(49.5, Some(37.5));
+        let trend = bounds.limits(49.5, Some(37.5), false);
         assert_eq!([trend.clamp_point(61.5, 49.5), trend.clamp_point(99.0, 49.5)], [61.5, 67.5]);
-        assert_eq!(bounds.limits(49.5, None).clamp_point(61.5, 49.5), 54.45);
-        assert_eq!(bounds.limits(10.0, Some(22.0)).clamp_point(-20.0, 10.0), -8.0, "downwards too");
+        assert_eq!(bounds.limits(49.5, None, false).clamp_point(61.5, 49.5), 54.45);
+        assert_eq!(bounds.limits(10.0, Some(22.0), false).clamp_point(-20.0, 10.0), -8.0, "downwards too");
     }
 }

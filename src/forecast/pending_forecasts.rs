@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bf16::{from_bf16, to_bf16};
 use super::byte_shuffle;
+use super::distribution::conformal_calibration::BucketEnd;
 use super::distribution::quantile_blocks::for_each_without_crossing;
 use super::experts::expert::LINEAR_EXPERTS;
 use super::numeric::all_within_scaled_range;
@@ -31,6 +32,8 @@ pub(super) struct PendingQuantiles<'a> {
     pub median: f32,
     /// `[level]`: bfloat16 deviations from the median; at the median, whose own deviation is 0, the relative width.
     pub deviations: &'a [u16],
+    /// See [`BucketEnd`].
+    pub lean: f32,
 }
 
 impl PendingPoints {
@@ -89,9 +92,12 @@ pub(super) struct PendingForecasts {
     /// Rings of the ends, `[level]` each: [`PendingQuantiles::deviations`].
     #[serde(with = "byte_shuffle")]
     deviations: Vec<u16>,
+    /// Rings of the ends, one after the other: bfloat16 [`PendingQuantiles::lean`].
+    #[serde(with = "byte_shuffle")]
+    leans: Vec<u16>,
 }
 
-clone_in_place!(PendingForecasts { scales, now, cursors, points, medians, deviations });
+clone_in_place!(PendingForecasts { scales, now, cursors, points, medians, deviations, leans });
 
 /// Indices of the current step in the rings of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -110,6 +116,7 @@ impl PendingForecasts {
             points: vec![PendingPoints::default(); spec.middles.iter().sum()],
             medians: vec![0.0; ends],
             deviations: vec![0; ends * spec.levels.len()],
+            leans: vec![0; ends],
         }
     }
 
@@ -152,7 +159,8 @@ impl PendingForecasts {
     #[inline]
     pub fn quantiles(&self, spec: &ForecastSpec, bucket: usize) -> PendingQuantiles<'_> {
         let (at, levels) = (self.end_index(spec, bucket), spec.levels.len());
-        PendingQuantiles { median: self.medians[at], deviations: &self.deviations[at * levels..(at + 1) * levels] }
+        let deviations = &self.deviations[at * levels..(at + 1) * levels];
+        PendingQuantiles { median: self.medians[at], deviations, lean: from_bf16(self.leans[at]) }
     }
 
     /// Begins the forecast that is made at the current step, in this scale.
@@ -167,12 +175,14 @@ impl PendingForecasts {
         self.medians[end] = median_at_end;
     }
 
-    /// Stores the quantiles at the end of a bucket: deviations from the median, and their relative width.
-    pub fn put_quantiles(&mut self, spec: &ForecastSpec, bucket: usize, deviations: &[f32], relative_width: f32) {
+    /// Stores the quantiles at the end of a bucket: deviations from the median, and how wide they are.
+    pub fn put_quantiles(&mut self, spec: &ForecastSpec, deviations: &[f32], end: BucketEnd) {
+        let BucketEnd { bucket, relative_width, lean } = end;
         let (at, levels) = (self.end_index(spec, bucket), spec.levels.len());
         let stored = &mut self.deviations[at * levels..(at + 1) * levels];
         for_each_without_crossing(spec.median(), deviations, |level, deviation| stored[level] = to_bf16(deviation));
         stored[spec.median()] = to_bf16(relative_width);
+        self.leans[at] = to_bf16(lean);
     }
 
     /// Whether it has the shape that `spec` needs, and valid indices and values; a snapshot comes from outside.
@@ -191,11 +201,12 @@ impl PendingForecasts {
             && self.points.len() == spec.middles.iter().sum::<usize>()
             && self.medians.len() == ends
             && self.deviations.len() == ends * spec.levels.len()
+            && self.leans.len() == ends
             && self.cursors.iter().zip(spec.middles.iter().zip(&spec.buckets)).all(cursor)
             && self.scales.iter().all(scale)
             && self.points.iter().all(|points| all_within_scaled_range(&points.to_array()))
             && all_within_scaled_range(&self.medians)
-            && self.deviations.iter().all(|bits| from_bf16(*bits).is_finite())
+            && self.deviations.iter().chain(&self.leans).all(|bits| from_bf16(*bits).is_finite())
     }
 
     pub fn heap_bytes(&self) -> usize {
@@ -203,7 +214,7 @@ impl PendingForecasts {
             + self.cursors.capacity() * size_of::<Cursor>()
             + self.points.capacity() * size_of::<PendingPoints>()
             + self.medians.capacity() * size_of::<f32>()
-            + self.deviations.capacity() * size_of::<u16>()
+            + (self.deviations.capacity() + self.leans.capacity()) * size_of::<u16>()
     }
 
     /// Index of the current step among the middles of all buckets. A forecast that was stored one turn of the ring ago

@@ -73,6 +73,8 @@ pub struct ForecastSpec {
     pub linear_experts: usize,
     /// Whether the network's median alone is the point forecast, to evaluate the network without the other experts.
     pub network_alone: bool,
+    /// Whether the network is pre-trained: then its forecasts are sensible before anything is known of a series.
+    pub pretrained: bool,
     /// The first lead that is forecast.
     first: usize,
     pub(super) lead_tables: LeadTables,
@@ -134,6 +136,7 @@ impl ForecastSpec {
             scores_absence: false,
             linear_experts: LINEAR_EXPERTS,
             network_alone: false,
+            pretrained: false,
             first,
             lead_tables: LeadTables::new(first, &buckets, &middles),
             level_tables: LevelTables::new(levels, median),

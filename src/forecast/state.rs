@@ -23,7 +23,7 @@ use super::mixture::{Mixture, Objective, ScoredForecast};
 use super::numeric::{MAX_ERROR, clamped_error, scaled_by};
 use super::output::Forecast;
 use super::output_bounds::OutputBounds;
-use super::pending_forecasts::{PendingForecasts, PendingPoints};
+use super::pending_forecasts::{PendingForecasts, PendingPoints, PendingQuantiles};
 use super::spec::ForecastSpec;
 use super::step::StepObserver;
 use super::stream_prior::StreamPrior;
@@ -227,7 +227,7 @@ impl ForecastState {
         out: &mut Forecast,
     ) {
         let (last_value, scale, levels) = (series.last_value(), series.scale(), spec.levels.len());
-        let limits = self.bounds.limits(last_value, series.value_back(spec.horizon));
+        let limits = self.bounds.limits(last_value, series.value_back(spec.horizon), spec.pretrained);
         let input = ForecastInput { spec, series, history: &self.history, network };
         let linear = self.linear_forecasters();
         for (forecaster, outputs) in forecasters(&linear).iter().zip(&mut out.experts) {
@@ -235,7 +235,7 @@ impl ForecastState {
         }
         for (weights, objective) in out.weights.iter_mut().zip(Objective::ALL) {
             weights.clear();
-            weights.extend((0..spec.buckets.len()).map(|bucket| self.mixture.weights(bucket, objective)));
+            weights.extend((0..spec.buckets.len()).map(|bucket| self.mixture.weights(spec, bucket, objective)));
         }
         for (output, point) in out.point.iter_mut().enumerate() {
             let between = spec.lead_tables.middles[output];
@@ -267,7 +267,7 @@ impl ForecastState {
             };
             self.pending.put_points(spec, bucket, points, median_at(&out.quantiles, end));
         }
-        self.calibration.initialise(spec, (series.mean_absolute_difference() / scale) as f32);
+        self.calibration.initialise(spec, (series.mean_absolute_difference() / scale) as f32, network);
         let factors = widening_factors(spec, &self.calibration, self.history.uncertain_steps());
         let pending = &mut self.pending;
         let first_slot = series.newest_slot().map_or(0, |slot| slot.saturating_add(1));
@@ -279,7 +279,7 @@ impl ForecastState {
                 quantiles[level] = bounds.clamp(limits.clamp_quantile(quantile, median));
             });
             if let Some(end) = calibrated.bucket_end {
-                pending.put_quantiles(spec, end.bucket, calibrated.deviations, end.relative_width);
+                pending.put_quantiles(spec, calibrated.deviations, end);
             }
         });
         out.crossing = spec.threshold.map(|threshold| {
@@ -358,7 +358,7 @@ impl ForecastState {
         sums.points += 1;
         sums.absolute_error += f64::from(clamped_error(target, stored.median).abs());
         sums.squared_error += f64::from(error_of_mean) * f64::from(error_of_mean);
-        for (expert, weight) in self.mixture.weights(bucket, Objective::Mean).into_iter().enumerate() {
+        for (expert, weight) in self.mixture.weights(spec, bucket, Objective::Mean).into_iter().enumerate() {
             sums.expert_errors[expert] += f64::from(clamped_error(target, experts[expert]).abs());
             sums.expert_weights[expert] += f64::from(weight);
         }
@@ -371,7 +371,7 @@ impl ForecastState {
 
     /// Learns from the quantiles at a bucket's end, whose target is in `slot`.
     fn learn_quantiles(&mut self, spec: &ForecastSpec, bucket: usize, slot: i64, due: &Due, sums: &mut BucketSums) {
-        let issued = self.pending.quantiles(spec, bucket).deviations;
+        let PendingQuantiles { deviations: issued, lean, .. } = self.pending.quantiles(spec, bucket);
         let residual = clamped_error(due.target, due.median_at_end);
         let pinball = |(index, level): (usize, &f32)| {
             let error = residual - if index == spec.median() { 0.0 } else { from_bf16(issued[index]) };
@@ -383,7 +383,7 @@ impl ForecastState {
         for (covered, (low, high)) in sums.covered.iter_mut().zip(spec.intervals()) {
             *covered += u64::from(from_bf16(issued[low]) <= residual && residual <= from_bf16(issued[high]));
         }
-        let matured = MaturedQuantiles { slot, residual, issued };
+        let matured = MaturedQuantiles { slot, residual, issued, lean };
         self.calibration.learn(spec, bucket, &matured);
     }
 }

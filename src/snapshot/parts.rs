@@ -41,11 +41,11 @@ impl Part {
     /// The experts' stacking weights.
     pub const MIXTURE: Self = Self::new(9, "mixture", 1);
     /// The calibration of the quantiles.
-    pub const CALIBRATION: Self = Self::new(10, "calibration", 2);
+    pub const CALIBRATION: Self = Self::new(10, "calibration", 3);
     /// The anomaly detector.
     pub const ANOMALY_DETECTOR: Self = Self::new(11, "anomaly detector", 1);
     /// Forecasts whose values are still to come.
-    pub const PENDING_FORECASTS: Self = Self::new(12, "pending forecasts", 2);
+    pub const PENDING_FORECASTS: Self = Self::new(12, "pending forecasts", 3);
     /// The network's hidden state, and the weights that made it.
     pub const NETWORK_STATE: Self = Self::new(13, "network state", 1);
     /// When the series was observed last.

@@ -206,7 +206,7 @@ pub(super) struct WindowArguments {
 pub(super) struct ImputeArguments {
     /// Do not forecast: hide runs of values in the scored rows, and report how well a bidirectional lstm or gru
     /// fills them after training on the rows before
-    #[arg(long)]
+    #[arg(long, conflicts_with = "weights")]
     pub(super) impute: bool,
     /// How many steps in a row are hidden, both bounds included
     #[arg(long, value_name = "SHORTEST..LONGEST", default_value = "1..24", value_parser = gaps, requires = "impute")]
@@ -253,7 +253,7 @@ pub(super) struct NabArguments {
         requires = "labels",
         conflicts_with_all = [
             "file", "long", "report", "scale_rows", "score_rows", "impute", "m4", "compare", "plot", "emit",
-            "network_alone"
+            "network_alone", "weights"
         ]
     )]
     pub(super) nab: Option<PathBuf>,

@@ -66,7 +66,7 @@ pub struct Arguments {
 
     /// Show how far back the gradients of each recurrent cell reach, before and after training, and write no weights;
     /// without FILE on a built-in task with a long lag
-    #[arg(long, help_heading = "Diagnosis")]
+    #[arg(long, conflicts_with = "weights", help_heading = "Diagnosis")]
     pub(super) diagnose: bool,
     /// Steps over which gradients are followed
     #[arg(long, value_name = "STEPS", default_value_t = 128, requires = "diagnose", help_heading = "Diagnosis")]

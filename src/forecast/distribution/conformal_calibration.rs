@@ -18,6 +18,10 @@ const RATE: f32 = 0.05;
 const NEAR_RATE: f32 = 0.1;
 /// Step of a level's share of its anchor's deviation per forecast.
 const SHARE_RATE: f32 = 0.01;
+/// The first share of the network's spread in the shape of the intervals ...
+const INITIAL_NETWORK_SHARE: f32 = 0.5;
+/// ... and its step per forecast, in pinball losses; divided by the square root of the lead.
+const NETWORK_SHARE_RATE: f32 = 0.05;
 /// Memory of the mean absolute residual and of the network's mean spread, in forecasts ...
 const MEMORY: f32 = 64.0;
 /// ... and at short leads of the residual, at most this times the square root of the lead.
@@ -49,7 +53,7 @@ const MAX_INITIAL_RESIDUAL: f32 = 1.5;
 /// above it, else down by the remainder. In the long run the share of values below it equals its level, whatever the
 /// series does. Levels near the median are shares of the deviation of an outer one, their anchor, and the shares are
 /// learned more slowly. The network's spread and that of the target's phase widen and narrow the intervals from step to
-/// step; their mean width is learned here.
+/// step, each by its share; shares and mean width are learned here.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Calibration {
     /// `[bucket][level]`: deviations from the median in mean absolute residuals, at most 0 below the median, at least 0
@@ -57,11 +61,13 @@ pub(crate) struct Calibration {
     deviations: Vec<f32>,
     /// `[bucket][level]`: the network's mean distance of this quantile from its median, in the series' scale.
     mean_spreads: Vec<f32>,
+    /// `[bucket]`: how far the network's spread, not that of the target's phase, shapes the intervals, 0 to 1.
+    network_shares: Vec<f32>,
     buckets: Vec<Bucket>,
     phases: PhaseSpread,
 }
 
-clone_in_place!(Calibration { deviations, mean_spreads, buckets, phases });
+clone_in_place!(Calibration { deviations, mean_spreads, network_shares, buckets, phases });
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct Bucket {
@@ -96,6 +102,8 @@ pub(crate) struct MaturedQuantiles<'a> {
     pub residual: f32,
     /// bfloat16 deviations from the median, and at the median their relative width.
     pub issued: &'a [u16],
+    /// See [`BucketEnd`].
+    pub lean: f32,
 }
 
 /// The end of a bucket, at which quantiles are scored.
@@ -104,6 +112,8 @@ pub(crate) struct BucketEnd {
     pub bucket: usize,
     /// Width of the quantiles relative to the bucket's mean width.
     pub relative_width: f32,
+    /// How much wider the outermost quantiles would be for the network's share to be larger by 1, relative to them.
+    pub lean: f32,
 }
 
 impl Calibration {
@@ -116,6 +126,7 @@ impl Calibration {
         Self {
             deviations: deviations.repeat(spec.buckets.len()),
             mean_spreads: vec![0.0; spec.buckets.len() * spec.levels.len()],
+            network_shares: vec![INITIAL_NETWORK_SHARE; spec.buckets.len()],
             buckets: vec![Bucket::default(); spec.buckets.len()],
             phases: PhaseSpread::new(phase_cycle(spec).season),
         }
@@ -134,10 +145,11 @@ impl Calibration {
 
     /// Learns from the quantiles that were issued for a target at a bucket's end.
     pub fn learn(&mut self, spec: &ForecastSpec, bucket: usize, matured: &MaturedQuantiles<'_>) {
-        let &MaturedQuantiles { slot, residual, issued } = matured;
+        let &MaturedQuantiles { slot, residual, issued, lean } = matured;
         let levels = spec.levels.len();
         let root = (spec.buckets[bucket] as f32).sqrt();
         let deviations = &mut self.deviations[bucket * levels..(bucket + 1) * levels];
+        let network_share = &mut self.network_shares[bucket];
         let bucket = &mut self.buckets[bucket];
         bucket.forecasts = bucket.forecasts.saturating_add(1);
         let limit = if bucket.forecasts > PRIOR_FORECASTS {
@@ -154,6 +166,17 @@ impl Calibration {
         }
         let memory = bucket.memory().min(NEAR_MEMORY * root);
         bucket.mean_absolute_residual += weight * (magnitude.min(limit) - bucket.mean_absolute_residual) / memory;
+        // The derivative of the mean pinball loss by the share of the network.
+        let moves = spec.levels.iter().zip(issued).enumerate().filter(|(level, _)| *level != spec.median());
+        let slope: f32 = moves
+            .map(|(_, (level, issued))| {
+                let deviation = from_bf16(*issued);
+                (f32::from(u8::from(residual < deviation)) - level) * deviation * lean
+            })
+            .sum();
+        let unit = bucket.mean_absolute_residual.max(MIN_SPREAD) * levels as f32;
+        let step = NETWORK_SHARE_RATE / root * (slope / unit).clamp(-1.0, 1.0);
+        *network_share = (*network_share - step).clamp(0.0, 1.0);
         let rate = RATE.max(NEAR_RATE / root).max(1.0 / bucket.memory());
         for (level, deviation) in deviations.iter_mut().enumerate() {
             let below = if residual < from_bf16(issued[level]) { 1.0 } else { 0.0 };
@@ -167,12 +190,21 @@ impl Calibration {
         }
     }
 
-    /// Before a bucket's first forecast is scored: the spread of a random walk with the series' own steps, at most that
-    /// of its values. `step_size` is the mean absolute one-step difference in the series' scale.
-    pub fn initialise(&mut self, spec: &ForecastSpec, step_size: f32) {
-        for (bucket, end) in self.buckets.iter_mut().zip(&spec.buckets) {
-            if bucket.forecasts == 0 {
-                bucket.mean_absolute_residual = (step_size * (*end as f32).sqrt()).min(MAX_INITIAL_RESIDUAL);
+    /// Before a bucket's first forecast is scored: the quantiles of a pre-trained network, or the spread of a random walk
+    /// with the series' own steps, at most that of its values. `step_size` is the mean absolute one-step difference in
+    /// the series' scale, `network` the network's output.
+    pub fn initialise(&mut self, spec: &ForecastSpec, step_size: f32, network: &[f32]) {
+        let levels = spec.levels.len();
+        let buckets = self.buckets.iter_mut().zip(self.deviations.chunks_exact_mut(levels)).zip(&spec.buckets);
+        for ((bucket, deviations), end) in buckets.filter(|((bucket, _), _)| bucket.forecasts == 0) {
+            let quantiles = &network[spec.output_index(*end) * levels..][..levels];
+            let spread = if spec.pretrained { spread_of(spec, quantiles) } else { 0.0 };
+            if spread > MIN_SPREAD {
+                bucket.mean_absolute_residual = spread;
+                take_quantiles(spec, quantiles, spread, deviations);
+            } else {
+                let random_walk = step_size * (*end as f32).sqrt();
+                bucket.mean_absolute_residual = random_walk.min(MAX_INITIAL_RESIDUAL);
             }
         }
     }
@@ -190,7 +222,8 @@ impl Calibration {
     ) {
         let levels = spec.levels.len();
         self.update_mean_spreads(spec, network);
-        let mut row = [0.0; MAX_LEVELS];
+        // The quantiles, and the network's relative spreads.
+        let (mut row, mut ratios) = ([0.0; MAX_LEVELS], [0.0; MAX_LEVELS]);
         let count = levels.div_ceil(BLOCK);
         // Blocks at the ends of the previous bucket and of this one, in turn.
         let mut ends = [[LearnedBlock::default(); MAX_LEVELS / BLOCK]; 2];
@@ -205,11 +238,16 @@ impl Calibration {
             for output in from..end {
                 let (network, share) = (&network[output * levels..], spec.lead_tables.ends[output].share);
                 let phase = phases.next().unwrap_or(1.0);
-                for (block, row) in row.chunks_exact_mut(BLOCK).enumerate().take(count) {
+                let network_share = self.network_shares[bucket];
+                let blocks = row.chunks_exact_mut(BLOCK).zip(ratios.chunks_exact_mut(BLOCK));
+                for (block, (row, ratios)) in blocks.enumerate().take(count) {
                     let spread = distances(&network[block * BLOCK..], network[spec.median()]);
                     let learned = low[block].interpolate(&high[block], share);
-                    let deviations = learned.scale_by_spread(&spread, MAX_SPREAD_RATIO);
-                    row.copy_from_slice(&deviations.map(|deviation| deviation * phase));
+                    let ratio = learned.relative_spread(&spread, MAX_SPREAD_RATIO, phase);
+                    for (level, row) in row.iter_mut().enumerate() {
+                        *row = learned.deviation[level] * (phase + network_share * (ratio[level] - phase));
+                    }
+                    ratios.copy_from_slice(&ratio);
                 }
                 let row = &mut row[..levels];
                 let mut relative_width = (output + 1 == end).then(|| self.relative_width(bucket, row));
@@ -217,7 +255,9 @@ impl Calibration {
                     row.iter_mut().chain(&mut relative_width).for_each(|width| *width *= factor);
                 }
                 let deviations = &*row;
-                let bucket_end = relative_width.map(|relative_width| BucketEnd { bucket, relative_width });
+                let lean = |ratio: f32| (ratio - phase) / (phase + network_share * (ratio - phase));
+                let lean = (lean(ratios[0]) + lean(ratios[levels - 1])) / 2.0;
+                let bucket_end = relative_width.map(|relative_width| BucketEnd { bucket, relative_width, lean });
                 visit(OutputQuantiles { output, deviations, bucket_end });
             }
             from = end;
@@ -255,6 +295,8 @@ impl Calibration {
         self.buckets.len() == spec.buckets.len()
             && self.deviations.len() == cells
             && self.mean_spreads.len() == cells
+            && self.network_shares.len() == spec.buckets.len()
+            && self.network_shares.iter().all(|share| (0.0..=1.0).contains(share))
             && all_within_scaled_range(&self.deviations)
             && all_within_scaled_range(&self.mean_spreads)
             && self.buckets.iter().all(bucket)
@@ -262,7 +304,7 @@ impl Calibration {
     }
 
     pub fn heap_bytes(&self) -> usize {
-        (self.deviations.capacity() + self.mean_spreads.capacity()) * size_of::<f32>()
+        (self.deviations.capacity() + self.mean_spreads.capacity() + self.network_shares.capacity()) * size_of::<f32>()
             + self.phases.heap_bytes()
             + self.buckets.capacity() * size_of::<Bucket>()
     }
@@ -287,6 +329,28 @@ impl Calibration {
 fn phase_cycle(spec: &ForecastSpec) -> Cycle<'_> {
     let season = if spec.target.is_some() { 0 } else { spec.season };
     Cycle { season, holidays: None, local_slots: Some(&spec.local_slots) }
+}
+
+/// The mean absolute deviation from the median of a distribution with these quantiles: between two levels their mean,
+/// beyond the outermost ones as at these.
+fn spread_of(spec: &ForecastSpec, quantiles: &[f32]) -> f32 {
+    let median = clamp_network_output(quantiles[spec.median()]);
+    let distance = |level: usize| (clamp_network_output(quantiles[level]) - median).abs();
+    let last = spec.levels.len() - 1;
+    let inner = (0..last).map(|at| (spec.levels[at + 1] - spec.levels[at]) * (distance(at) + distance(at + 1)) / 2.0);
+    inner.sum::<f32>() + spec.levels[0] * distance(0) + (1.0 - spec.levels[last]) * distance(last)
+}
+
+/// Makes a distribution's quantiles, whose mean absolute deviation is `spread`, the learnt deviations of a bucket.
+fn take_quantiles(spec: &ForecastSpec, quantiles: &[f32], spread: f32, deviations: &mut [f32]) {
+    let median = clamp_network_output(quantiles[spec.median()]);
+    let deviation =
+        |level: usize| clamp_to_side(spec, level, (clamp_network_output(quantiles[level]) - median) / spread);
+    for (level, learnt) in deviations.iter_mut().enumerate() {
+        let anchor = spec.level_tables.anchors[level];
+        let outer = deviation(anchor);
+        *learnt = if anchor == level || outer == 0.0 { outer } else { (deviation(level) / outer).clamp(0.0, 1.0) };
+    }
 }
 
 /// A deviation, clamped to its level's side of the median.

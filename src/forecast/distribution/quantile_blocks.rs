@@ -38,13 +38,13 @@ impl LearnedBlock {
         }
     }
 
-    /// The deviations, scaled by the network's `spread` relative to its mean, by at most a factor of `max_ratio`.
+    /// The network's `spread` relative to its mean, at most `max_ratio` from 1 either way; `otherwise` where it has none.
     #[inline]
-    pub fn scale_by_spread(&self, spread: &Levels, max_ratio: f32) -> Levels {
+    pub fn relative_spread(&self, spread: &Levels, max_ratio: f32, otherwise: f32) -> Levels {
         std::array::from_fn(|level| {
             // In this order of arguments a spread of NaN becomes the smallest ratio.
             let ratio = smaller(larger(spread[level] * self.inverse_spread[level], 1.0 / max_ratio), max_ratio);
-            self.deviation[level] * if self.inverse_spread[level] > 0.0 { ratio } else { 1.0 }
+            if self.inverse_spread[level] > 0.0 { ratio } else { otherwise }
         })
     }
 }

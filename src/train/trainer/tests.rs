@@ -4,10 +4,11 @@ use candle_core::Device;
 
 use super::super::champion_challenger::{RejectionReason, Verdict};
 use super::super::device::DeviceChoice;
+use super::super::pinball_loss::Pinball;
 use super::super::training_sequence::SequenceBuilder;
 use super::super::truncated_bptt::Model;
 use super::*;
-use crate::nn::{CellKind, Strategy};
+use crate::nn::{CellKind, QUANTILE_GRID, Strategy};
 use crate::series::{Aggregation, FEATURES, Reading, SeriesSpec};
 use crate::time::{EventTime, Grid};
 
@@ -66,8 +67,8 @@ fn sequences_for(
     mut value: impl FnMut(i64, f64) -> f64,
 ) -> Vec<TrainingSequence> {
     let spec = SeriesSpec::new(Grid::Regular { interval: 60_000 });
-    let (aggregation, horizon) = (Aggregation::Last, HORIZON as u32);
-    let series = SeriesSpec { aggregation, season: 12, horizon, burn_in: 8, ..spec };
+    let (aggregation, horizon, queries) = (Aggregation::Last, HORIZON as u32, network.decoder > 0);
+    let series = SeriesSpec { aggregation, season: 12, horizon, burn_in: 8, queries, ..spec };
     let sequence = |seed: u64| {
         let mut builder = SequenceBuilder::new(series.clone(), network, 10_000);
         let mut noise = noise(seed + 1);
@@ -99,6 +100,20 @@ fn nonzero_head(network: &NetworkSpec) -> Weights {
         *value = (at as f32 * 0.7).sin() * 0.3;
     }
     Weights::from_tensors(tensors)
+}
+
+#[test]
+fn a_network_that_answers_queries_is_fine_tuned_and_judged_like_any_other() {
+    let network = NetworkSpec { decoder: 16, levels: QUANTILE_GRID.len(), ..network(CellKind::Gru, 1) };
+    let spec = TrainSpec { levels: QUANTILE_GRID.to_vec(), ..spec() };
+    let sequences = sequences_for(&network, 20, 400, sine);
+    let outcome = run(&spec, &network, &Weights::initial(&network), &sequences);
+    assert_eq!(outcome.verdict, Verdict::Promote);
+    assert!(outcome.challenger_loss < 0.4 * outcome.champion_loss, "{outcome:?}");
+    // It goes on from what it has learnt: a few updates at a small rate lose nothing.
+    let tuning = TrainSpec { learning_rate: 1e-3, max_updates: 20, ..spec };
+    let tuned = run(&tuning, &network, &outcome.challenger, &sequences);
+    assert!(tuned.challenger_loss <= 1.01 * outcome.challenger_loss, "{tuned:?}");
 }
 
 #[test]
