@@ -70,6 +70,7 @@ struct Batch<'a> {
     /// The version of the weights, and the network that has them.
     version: u64,
     network: &'a Network,
+    interpolation: &'a GridInterpolation,
 }
 
 impl Stepper {
@@ -99,7 +100,8 @@ impl Stepper {
             start += size;
             let (stream, version) = group(tasks, &steps[0]);
             let Some(ServedWeights { network, .. }) = streams[stream].weights(version) else { continue };
-            let batch = Batch { steps, stream, spec: &streams[stream].spec, version, network };
+            let Stream { spec, interpolation, .. } = &streams[stream];
+            let batch = Batch { steps, stream, spec, version, network, interpolation };
             self.step(batch, tasks, emit, transaction);
             transaction.streams[stream].batches.push(size);
             transaction.streams[stream].steps += size as u64;
@@ -108,7 +110,7 @@ impl Stepper {
     }
 
     fn step(&mut self, batch: Batch<'_>, tasks: &mut Tasks, emit: bool, transaction: &mut Transaction) {
-        let Batch { steps, stream, spec, version, network } = batch;
+        let Batch { steps, stream, spec, version, network, .. } = batch;
         let mut forecast = Forecast::new(&spec.forecast);
         let (width, inputs) = (network.state_len(), spec.series.features());
         self.anomalies.clear();
@@ -182,14 +184,14 @@ impl Stepper {
     }
 
     /// Runs a network that answers queries, and brings its quantiles to the levels of the stream.
-    fn answer_queries(&mut self, Batch { steps, spec, network, .. }: Batch<'_>) {
+    fn answer_queries(&mut self, Batch { steps, spec, network, interpolation, .. }: Batch<'_>) {
         let (leads, levels) = (steps.len() * spec.forecast.horizon, &spec.forecast.levels);
         self.grids.resize(leads * QUANTILE_GRID.len(), 0.0);
         self.outputs.resize(leads * levels.len(), 0.0);
         let Self { scratch, features, hidden, queries, grids, outputs, .. } = self;
         let answers = QueryBatch { queries, quantiles: grids };
         network.step_queries(scratch, steps.len(), features, hidden, answers);
-        GridInterpolation::new(levels).apply(grids, outputs);
+        interpolation.apply(grids, outputs);
     }
 
     /// Replaces the outputs for the next step, `[batch, levels]`, by outputs for the whole horizon,

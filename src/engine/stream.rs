@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{fingerprint::part_shapes, stream_spec::StreamSpec};
 use crate::forecast::StreamPrior;
-use crate::nn::{Network, NetworkError, Weights};
+use crate::nn::{GridInterpolation, Network, NetworkError, Weights};
 use crate::snapshot::PartShapes;
 
 /// What serves a stream under one version of its weights.
@@ -21,6 +21,8 @@ pub(super) struct Stream {
     pub spec: StreamSpec,
     /// Decides which parts of a snapshot can be read.
     pub shapes: PartShapes,
+    /// From the levels of a network that answers queries to those of the stream.
+    pub interpolation: GridInterpolation,
     /// By version. Version 0, the initial weights, is always installed.
     weights: BTreeMap<u64, ServedWeights>,
 }
@@ -30,7 +32,8 @@ impl Stream {
     pub fn new(spec: StreamSpec) -> Result<Self, NetworkError> {
         let network = Arc::new(Network::new(&spec.network, &Weights::initial(&spec.network))?);
         let weights = BTreeMap::from([(0, ServedWeights { network, prior: None })]);
-        Ok(Self { shapes: part_shapes(&spec), spec, weights })
+        let interpolation = GridInterpolation::new(&spec.forecast.levels);
+        Ok(Self { shapes: part_shapes(&spec), interpolation, spec, weights })
     }
 
     /// Adds a version. A prior that does not fit the stream's forecasts is left out.

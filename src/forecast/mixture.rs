@@ -15,6 +15,8 @@ const MEMORY: [f32; 2] = [1000.0, 500.0];
 const PRIOR_FORECASTS: f32 = 20.0;
 /// The same where they are those of a pre-trained network.
 const PRETRAINED_PRIOR_FORECASTS: f32 = 60.0;
+/// Forecasts after which the initial weights fade faster. Experts are so alike that they would outweigh the data for ever.
+const FADING_FORECASTS: f32 = 300.0;
 /// Forecasts after which a series itself must show that the experts beat the naive forecasts. Before, a pre-trained
 /// network is believed until the naive forecasts are clearly better.
 const TRUSTED_FORECASTS: f32 = 300.0;
@@ -188,8 +190,7 @@ impl Mixture {
             target: target / unit,
             experts,
             smooth_below: SMOOTH_BELOW * bucket.mean_absolute_error / unit,
-            // Experts are so alike that a prior which faded with the number of forecasts would outweigh the data for ever.
-            prior: prior * prior / (forecasts * (forecasts + prior)),
+            prior: prior / forecasts / (1.0 + (forecasts / FADING_FORECASTS).powi(2)),
             initial,
         };
         for (stack, objective) in bucket.stacks.iter_mut().zip(Objective::ALL) {

@@ -20,8 +20,8 @@ const NEAR_RATE: f32 = 0.1;
 const SHARE_RATE: f32 = 0.01;
 /// The first share of the network's spread in the shape of the intervals ...
 const INITIAL_NETWORK_SHARE: f32 = 0.5;
-/// ... and its step per forecast, in pinball losses; divided by the square root of the lead.
-const NETWORK_SHARE_RATE: f32 = 0.05;
+/// ... and its step per forecast, in pinball losses; divided by the lead, over which errors overlap.
+const NETWORK_SHARE_RATE: f32 = 0.1;
 /// Memory of the mean absolute residual and of the network's mean spread, in forecasts ...
 const MEMORY: f32 = 64.0;
 /// ... and at short leads of the residual, at most this times the square root of the lead.
@@ -175,7 +175,7 @@ impl Calibration {
             })
             .sum();
         let unit = bucket.mean_absolute_residual.max(MIN_SPREAD) * levels as f32;
-        let step = NETWORK_SHARE_RATE / root * (slope / unit).clamp(-1.0, 1.0);
+        let step = NETWORK_SHARE_RATE / (root * root) * (slope / unit).clamp(-1.0, 1.0);
         *network_share = (*network_share - step).clamp(0.0, 1.0);
         let rate = RATE.max(NEAR_RATE / root).max(1.0 / bucket.memory());
         for (level, deviation) in deviations.iter_mut().enumerate() {

@@ -4,14 +4,19 @@ use super::contract::{ForecastInput, PointForecaster};
 use crate::forecast::numeric::clamp_network_output;
 use crate::forecast::pending_forecasts::PendingPoints;
 
-/// Forecasts the mean of the network's output distribution, or its median where it forecasts alone.
+/// Forecasts the mean of the network's output distribution; its median where it forecasts alone, or is pre-trained: then
+/// it says the quantiles of series of every kind, of which the mean of a skewed few tells little.
 pub(in crate::forecast) struct Network;
 
 impl PointForecaster for Network {
     fn forecast(&self, input: &ForecastInput<'_>, outputs: &mut [f64]) {
         let spec = input.spec;
         for (output, quantiles) in outputs.iter_mut().zip(input.network.chunks_exact(spec.levels.len())) {
-            let point = if spec.network_alone { quantiles[spec.median()] } else { spec.mean_of_quantiles(quantiles) };
+            let point = if spec.network_alone || spec.pretrained {
+                quantiles[spec.median()]
+            } else {
+                spec.mean_of_quantiles(quantiles)
+            };
             *output = f64::from(clamp_network_output(point));
         }
     }
