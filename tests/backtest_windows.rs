@@ -270,7 +270,7 @@ fn a_cold_start_is_scored_by_the_observations_seen() {
     series[1][..30].fill(None);
     series[1][31] = None;
     write(&file, &series);
-    let options = ["--cold-start", "--season", "8", "--horizon", "4"];
+    let options = ["--cold-start", "--season", "8", "--horizon", "4", "--weights", "none"];
     let output = foretide(&[&[file.as_str(), "--json"], &options[..]].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -13,13 +13,14 @@ const FREE: usize = EXPERTS - 1;
 const MEMORY: [f32; 2] = [1000.0, 500.0];
 /// Number of forecasts that the initial weights count for.
 const PRIOR_FORECASTS: f32 = 20.0;
-/// The same where they are those of a pre-trained network.
+/// The same where they are those of a pre-trained network ...
 const PRETRAINED_PRIOR_FORECASTS: f32 = 60.0;
-/// Forecasts after which the initial weights fade faster. Experts are so alike that they would outweigh the data for ever.
-const FADING_FORECASTS: f32 = 300.0;
+/// ... which then fade with the third power of the number of forecasts: experts are so alike that a small prior
+/// outweighs what the data say of them.
+const FADING_FORECASTS: f32 = 50.0;
 /// Forecasts after which a series itself must show that the experts beat the naive forecasts. Before, a pre-trained
 /// network is believed until the naive forecasts are clearly better.
-const TRUSTED_FORECASTS: f32 = 300.0;
+const TRUSTED_FORECASTS: f32 = 50.0;
 /// The largest weight of an expert.
 const MAX_WEIGHT: f32 = 1.5;
 /// Sweeps of coordinate descent per forecast.
@@ -171,7 +172,6 @@ impl Mixture {
     pub fn learn(&mut self, spec: &ForecastSpec, bucket: usize, scored: &ScoredForecast) {
         let ScoredForecast { target, mixture, experts } = *scored;
         let initial = initial_weights(spec);
-        let prior = if spec.pretrained { PRETRAINED_PRIOR_FORECASTS } else { PRIOR_FORECASTS };
         let bucket = &mut self.buckets[bucket];
         bucket.forecasts = bucket.forecasts.saturating_add(1);
         let limit = if bucket.forecasts > UNLIMITED_FORECASTS {
@@ -183,6 +183,11 @@ impl Mixture {
             / bucket.forecasts.min(ERROR_MEMORY) as f32;
         let unit = bucket.mean_absolute_error.max(MIN_UNIT);
         let forecasts = bucket.forecasts as f32;
+        let prior = if spec.pretrained {
+            PRETRAINED_PRIOR_FORECASTS / forecasts / (1.0 + (forecasts / FADING_FORECASTS).powi(2))
+        } else {
+            PRIOR_FORECASTS / forecasts
+        };
         let largest = experts.iter().fold(target.abs(), |largest, expert| largest.max(expert.abs())) / unit;
         let unit = unit * (largest / MAX_LEVERAGE).max(1.0);
         let [_, experts @ ..] = experts.map(|expert| expert / unit);
@@ -190,7 +195,7 @@ impl Mixture {
             target: target / unit,
             experts,
             smooth_below: SMOOTH_BELOW * bucket.mean_absolute_error / unit,
-            prior: prior / forecasts / (1.0 + (forecasts / FADING_FORECASTS).powi(2)),
+            prior,
             initial,
         };
         for (stack, objective) in bucket.stacks.iter_mut().zip(Objective::ALL) {

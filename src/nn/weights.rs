@@ -10,6 +10,9 @@ use super::{builtin, cell_registry, head, layer_norm, parameter};
 /// The format in the header of every file of weights.
 const FORMAT: &str = "foretide-weights-1";
 
+/// The tensor that reads the features of a step, `[gates * hidden, inputs]`.
+const INPUT: &str = "layer0.input";
+
 /// The weights of one network: tensors by name, in the order of their names.
 ///
 /// A recurrent layer has `layer0.input` `[gates * hidden, inputs]`, `layer0.recurrent` `[gates * hidden, hidden]` and
@@ -30,9 +33,24 @@ impl Weights {
     pub fn initial(spec: &NetworkSpec) -> Self {
         if spec.builtin {
             #[expect(clippy::unwrap_used, reason = "NetworkSpec::check has compared the architectures")]
-            return builtin::weights(spec).unwrap();
+            return Self::builtin(spec).unwrap();
         }
         Self { tensors: parameter::draw(spec.seed, parameters(spec)) }
+    }
+
+    /// The weights of the binary for a network that may read further features, after those that every series has. Their
+    /// weights are zero: fine-tuning learns what they say.
+    fn builtin(spec: &NetworkSpec) -> Result<Self, WeightsError> {
+        let mut weights = Self::decode(builtin::FILE)?;
+        if let Some(input) = weights.tensors.get_mut(INPUT) {
+            let known = input.shape.last().copied().unwrap_or(1).max(1);
+            let further = spec.inputs.saturating_sub(known);
+            let rows = input.values.chunks(known);
+            input.values = rows.flat_map(|row| row.iter().copied().chain((0..further).map(|_| 0.0))).collect();
+            input.shape[1] = known + further;
+        }
+        weights.check(spec)?;
+        Ok(weights)
     }
 
     /// Wraps tensors without a check; [`check`](Self::check) compares them with an architecture.
@@ -136,6 +154,8 @@ mod tests {
 
     use super::*;
     use crate::nn::cell_kind::CellKind;
+    use crate::nn::{Network, Scratch};
+    use crate::series::FEATURES;
 
     fn spec() -> NetworkSpec {
         NetworkSpec { layers: 2, hidden: 8, inputs: 3, horizon: 2, levels: 3, seed: 11, ..NetworkSpec::default() }
@@ -248,5 +268,23 @@ mod tests {
         // A fixed value, so that a machine, library or release that draws other numbers fails here.
         let first = Weights::initial(&spec).values("layer0.input")[0];
         assert_eq!(first.to_bits(), 0xbdd7_c8f0, "{first}");
+    }
+
+    fn builtin_spec(further: usize) -> NetworkSpec {
+        NetworkSpec { inputs: FEATURES + further, ..NetworkSpec::default() }.with_builtin_weights()
+    }
+
+    #[test]
+    fn further_features_change_nothing_before_they_are_learnt() {
+        let step = |further: usize| {
+            let spec = builtin_spec(further);
+            let network = Network::new(&spec, &Weights::initial(&spec)).unwrap();
+            let mut state = vec![0.0; network.state_len()];
+            let features: Vec<f32> = (0..FEATURES + further).map(|at| (at as f32 * 0.7).sin()).collect();
+            network.advance(&mut Scratch::default(), 1, &features, &mut state);
+            state
+        };
+        assert_eq!(step(0), step(5));
+        assert!(step(0).iter().any(|value| value.abs() > 0.1));
     }
 }

@@ -260,7 +260,7 @@ table! {
 }
 
 impl Model {
-    /// Whether the stream begins with the weights that the binary brings: unless told otherwise, where no key asks for
+    /// Whether the stream begins with the weights that the binary brings: unless set otherwise, where no key asks for
     /// another architecture than theirs.
     pub fn is_builtin(&self) -> bool {
         match self.weights {

@@ -1,8 +1,8 @@
 //! The query decoder and the pinball loss of its quantiles as one operation, on the CPU.
 //!
-//! The loss is the geometric mean over the strata of leads, so the gradient of each lead is that of its own losses times
-//! a factor of its stratum, which is known only after all leads. A first pass computes the losses and keeps what the
-//! gradients need, a second one the gradients. Sections of rows run on several threads; their results are added in
+//! The loss is the geometric mean over the strata of leads, so the gradient of each lead is that of its own losses
+//! times a factor of its stratum, which is known only after all leads. A first pass computes the losses and keeps what
+//! the gradients need, a second one the gradients. Sections of rows run on several threads; their results are added in
 //! order, so that the sum does not depend on the number of threads.
 
 use std::sync::OnceLock;
@@ -27,8 +27,11 @@ const LEVELS: usize = QUANTILE_GRID.len();
 /// The tensors of a decoder, in the order in which one tensor holds their values.
 const TENSORS: [&str; 5] = ["state", "query", "decoder_bias", "weight", "bias"];
 
-/// The loss on the network's outputs `[.., hidden]`. `tensor` finds the decoder's tensors.
+/// The loss on the network's outputs `[.., hidden]`, a scalar. `tensor` finds the decoder's tensors.
 pub(super) fn loss(queries: &QueryLoss, outputs: &Tensor, tensor: &dyn Fn(&str) -> Result<Tensor>) -> Result<Tensor> {
+    if !outputs.device().is_cpu() {
+        return queries.unfused(outputs, tensor);
+    }
     let tensors = TENSORS.iter().map(|name| tensor(name)?.flatten_all()).collect::<Result<Vec<_>>>()?;
     let head = QueryHead { queries: queries.clone(), gradients: OnceLock::new() };
     outputs.contiguous()?.apply_op2(&Tensor::cat(&tensors, 0)?, head)
@@ -289,5 +292,49 @@ impl CustomOp2 for QueryHead {
         let factor = f64::from(gradient.to_scalar::<f32>()?);
         let by = |tensor: &Tensor| if factor == 1.0 { Ok(tensor.clone()) } else { tensor * factor };
         Ok((Some(by(by_outputs)?), Some(by(by_decoder)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Var;
+
+    use super::*;
+
+    #[test]
+    fn fused_loss_and_gradients_equal_those_of_candles_operations() {
+        let (rows, hidden, units) = (150, 20, 24);
+        let wave = |count: usize, rate: f32| (0..count).map(|at| (at as f32 * rate).sin()).collect::<Vec<f32>>();
+        let mut targets: Vec<f32> = wave(rows * LEADS, 0.37).iter().map(|target| target * 3.0).collect();
+        targets.iter_mut().step_by(7).for_each(|target| *target = f32::NAN);
+        // One stratum has not matured.
+        targets.iter_mut().skip(5).step_by(LEADS).for_each(|target| *target = f32::NAN);
+        let loss = QueryLoss::new(wave(rows * LEADS * QUERY_FEATURES, 0.53), targets);
+        let names = ["outputs", "state", "query", "decoder_bias", "weight", "bias"];
+        let levels = QUANTILE_GRID.len();
+        let shapes: [&[usize]; 6] =
+            [&[rows, hidden], &[units, hidden], &[units, QUERY_FEATURES], &[units], &[levels, units], &[levels]];
+        let variables: Vec<Var> = (shapes.iter().zip(1..))
+            .map(|(shape, at)| {
+                let values = wave(shape.iter().product(), 0.29 * at as f32);
+                Var::from_vec(values, *shape, &Device::Cpu).unwrap()
+            })
+            .collect();
+        let tensor =
+            |name: &str| Ok(variables[names.iter().position(|other| *other == name).unwrap()].as_tensor().clone());
+        let fused = super::loss(&loss, &variables[0], &tensor).unwrap();
+        let plain = loss.unfused(&variables[0], &tensor).unwrap();
+        let difference = fused.to_scalar::<f32>().unwrap() - plain.to_scalar::<f32>().unwrap();
+        assert!(difference.abs() < 1e-5, "{difference}");
+        let [fused, plain] = [fused, plain].map(|loss| (loss * 3.0).unwrap().backward().unwrap());
+        for (variable, name) in variables.iter().zip(names) {
+            let [fused, plain] = [&fused, &plain]
+                .map(|store| store.get(variable).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap());
+            let largest = plain.iter().fold(0.0_f32, |largest, gradient| largest.max(gradient.abs()));
+            assert!(largest > 1e-4 && fused.len() == plain.len(), "{name}");
+            for (left, right) in fused.iter().zip(&plain) {
+                assert!((left - right).abs() < 1e-3 * largest, "{name}: {left} {right}");
+            }
+        }
     }
 }

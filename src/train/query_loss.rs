@@ -7,7 +7,6 @@ use std::sync::Arc;
 use candle_core::{DType, Result, Tensor};
 
 use super::lead_sample::LEADS;
-use super::query_head;
 use crate::nn::{QUANTILE_GRID, query_decoder};
 use crate::series::QUERY_FEATURES;
 
@@ -73,13 +72,9 @@ impl QueryLoss {
         matured
     }
 
-    /// The loss on the network's outputs `[.., hidden]`, a scalar. `tensor` finds the decoder's tensors.
-    pub fn of(&self, outputs: &Tensor, tensor: &dyn Fn(&str) -> Result<Tensor>) -> Result<Tensor> {
-        if outputs.device().is_cpu() { query_head::loss(self, outputs, tensor) } else { self.unfused(outputs, tensor) }
-    }
-
-    /// The same in candle's own operations.
-    fn unfused(&self, outputs: &Tensor, tensor: &dyn Fn(&str) -> Result<Tensor>) -> Result<Tensor> {
+    /// The loss on the network's outputs `[.., hidden]`, a scalar, in candle's operations. `tensor` finds the decoder's
+    /// tensors.
+    pub fn unfused(&self, outputs: &Tensor, tensor: &dyn Fn(&str) -> Result<Tensor>) -> Result<Tensor> {
         let (device, count, levels) = (outputs.device(), self.targets.len(), QUANTILE_GRID.len());
         let rows = count / LEADS;
         let queries = Tensor::from_slice(&self.queries, (count, QUERY_FEATURES), device)?;
@@ -103,7 +98,7 @@ impl QueryLoss {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{Device, Var};
+    use candle_core::Device;
 
     use super::*;
     use crate::nn::{NetworkSpec, Weights};
@@ -134,7 +129,7 @@ mod tests {
         let loss = QueryLoss::new(vec![0.3; rows * LEADS * QUERY_FEATURES], targets.clone());
         assert_eq!(loss.matured(), rows * LEADS - 4);
         let outputs = Tensor::zeros((rows, 4), DType::F32, &device).unwrap();
-        let found = loss.of(&outputs, &tensor).unwrap().to_scalar::<f32>().unwrap();
+        let found = loss.unfused(&outputs, &tensor).unwrap().to_scalar::<f32>().unwrap();
         let pinball = |target: f64| {
             let each = QUANTILE_GRID.iter().enumerate().map(|(at, level)| {
                 let error = target - (at as f64 - 6.0) * 2.0_f64.ln();
@@ -146,42 +141,5 @@ mod tests {
         let logarithms: f64 = strata.map(|stratum| (pinball(stratum as f64 * 2.0 - 5.0) + FLOOR).ln()).sum();
         let expected = (logarithms / 7.0).exp();
         assert!((f64::from(found) - expected).abs() < 1e-4, "{found} {expected}");
-    }
-
-    #[test]
-    fn fused_loss_and_gradients_equal_those_of_candles_operations() {
-        let (rows, hidden, units) = (150, 20, 24);
-        let wave = |count: usize, rate: f32| (0..count).map(|at| (at as f32 * rate).sin()).collect::<Vec<f32>>();
-        let mut targets: Vec<f32> = wave(rows * LEADS, 0.37).iter().map(|target| target * 3.0).collect();
-        targets.iter_mut().step_by(7).for_each(|target| *target = f32::NAN);
-        // One stratum has not matured.
-        targets.iter_mut().skip(5).step_by(LEADS).for_each(|target| *target = f32::NAN);
-        let loss = QueryLoss::new(wave(rows * LEADS * QUERY_FEATURES, 0.53), targets);
-        let names = ["outputs", "state", "query", "decoder_bias", "weight", "bias"];
-        let levels = QUANTILE_GRID.len();
-        let shapes: [&[usize]; 6] =
-            [&[rows, hidden], &[units, hidden], &[units, QUERY_FEATURES], &[units], &[levels, units], &[levels]];
-        let variables: Vec<Var> = (shapes.iter().zip(1..))
-            .map(|(shape, at)| {
-                let values = wave(shape.iter().product(), 0.29 * at as f32);
-                Var::from_vec(values, *shape, &Device::Cpu).unwrap()
-            })
-            .collect();
-        let tensor =
-            |name: &str| Ok(variables[names.iter().position(|other| *other == name).unwrap()].as_tensor().clone());
-        let fused = loss.of(&variables[0], &tensor).unwrap();
-        let plain = loss.unfused(&variables[0], &tensor).unwrap();
-        let difference = fused.to_scalar::<f32>().unwrap() - plain.to_scalar::<f32>().unwrap();
-        assert!(difference.abs() < 1e-5, "{difference}");
-        let [fused, plain] = [fused, plain].map(|loss| (loss * 3.0).unwrap().backward().unwrap());
-        for (variable, name) in variables.iter().zip(names) {
-            let [fused, plain] = [&fused, &plain]
-                .map(|store| store.get(variable).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap());
-            let largest = plain.iter().fold(0.0_f32, |largest, gradient| largest.max(gradient.abs()));
-            assert!(largest > 1e-4 && fused.len() == plain.len(), "{name}");
-            for (left, right) in fused.iter().zip(&plain) {
-                assert!((left - right).abs() < 1e-3 * largest, "{name}: {left} {right}");
-            }
-        }
     }
 }

@@ -5,6 +5,7 @@ use candle_core::{Device, Result, Tensor, Var};
 use super::batch::Chunk;
 use super::optimiser::{Tensors, named};
 use super::pinball_loss::Pinball;
+use super::query_head;
 use super::query_loss::QueryLoss;
 use super::spec::TrainSpec;
 use crate::nn::stack::{self, StackOutput};
@@ -104,7 +105,7 @@ impl Model {
         if queries.matured() == 0 {
             return Ok(None);
         }
-        let loss = queries.of(&newest(stack, steps)?, &|name| self.variable(&format!("head.{name}")))?;
+        let loss = query_head::loss(queries, &newest(stack, steps)?, &|name| self.variable(&format!("head.{name}")))?;
         self.gradients(&loss).map(Some)
     }
 

@@ -21,7 +21,7 @@ const SHARE_RATE: f32 = 0.01;
 /// The first share of the network's spread in the shape of the intervals ...
 const INITIAL_NETWORK_SHARE: f32 = 0.5;
 /// ... and its step per forecast, in pinball losses; divided by the lead, over which errors overlap.
-const NETWORK_SHARE_RATE: f32 = 0.1;
+const NETWORK_SHARE_RATE: f32 = 0.05;
 /// Memory of the mean absolute residual and of the network's mean spread, in forecasts ...
 const MEMORY: f32 = 64.0;
 /// ... and at short leads of the residual, at most this times the square root of the lead.
@@ -190,9 +190,9 @@ impl Calibration {
         }
     }
 
-    /// Before a bucket's first forecast is scored: the quantiles of a pre-trained network, or the spread of a random walk
-    /// with the series' own steps, at most that of its values. `step_size` is the mean absolute one-step difference in
-    /// the series' scale, `network` the network's output.
+    /// Before a bucket's first forecast is scored: the quantiles of a pre-trained network, or the spread of a random
+    /// walk with the series' own steps, at most that of its values. `step_size` is the mean absolute one-step
+    /// difference in the series' scale, `network` the network's output.
     pub fn initialise(&mut self, spec: &ForecastSpec, step_size: f32, network: &[f32]) {
         let levels = spec.levels.len();
         let buckets = self.buckets.iter_mut().zip(self.deviations.chunks_exact_mut(levels)).zip(&spec.buckets);

@@ -38,7 +38,8 @@ impl LearnedBlock {
         }
     }
 
-    /// The network's `spread` relative to its mean, at most `max_ratio` from 1 either way; `otherwise` where it has none.
+    /// The network's `spread` relative to its mean, at most `max_ratio` from 1 either way; `otherwise` where it has
+    /// none.
     #[inline]
     pub fn relative_spread(&self, spread: &Levels, max_ratio: f32, otherwise: f32) -> Levels {
         std::array::from_fn(|level| {
