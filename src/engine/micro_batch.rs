@@ -70,7 +70,8 @@ struct Batch<'a> {
     /// The version of the weights, and the network that has them.
     version: u64,
     network: &'a Network,
-    interpolation: &'a GridInterpolation,
+    /// Where the network answers queries.
+    interpolation: Option<&'a GridInterpolation>,
 }
 
 impl Stepper {
@@ -101,7 +102,7 @@ impl Stepper {
             let (stream, version) = group(tasks, &steps[0]);
             let Some(ServedWeights { network, .. }) = streams[stream].weights(version) else { continue };
             let Stream { spec, interpolation, .. } = &streams[stream];
-            let batch = Batch { steps, stream, spec, version, network, interpolation };
+            let batch = Batch { steps, stream, spec, version, network, interpolation: interpolation.as_ref() };
             self.step(batch, tasks, emit, transaction);
             transaction.streams[stream].batches.push(size);
             transaction.streams[stream].steps += size as u64;
@@ -110,14 +111,14 @@ impl Stepper {
     }
 
     fn step(&mut self, batch: Batch<'_>, tasks: &mut Tasks, emit: bool, transaction: &mut Transaction) {
-        let Batch { steps, stream, spec, version, network, .. } = batch;
+        let Batch { steps, stream, spec, version, network, interpolation } = batch;
         let mut forecast = Forecast::new(&spec.forecast);
         let (width, inputs) = (network.state_len(), spec.series.features());
         self.anomalies.clear();
         self.features.resize(steps.len() * inputs, 0.0);
         self.hidden.resize(steps.len() * width, 0.0);
         self.outputs.resize(steps.len() * network.outputs(), 0.0);
-        let (horizon, asks) = (spec.forecast.horizon, network.answers_queries());
+        let (horizon, asks) = (spec.forecast.horizon, interpolation.is_some());
         self.queries.resize(if asks { steps.len() * horizon * QUERY_FEATURES } else { 0 }, 0.0);
         transaction.streams[stream].burn_ins += self.burn_in(batch, tasks);
         for (row, step) in steps.iter().enumerate() {
@@ -138,8 +139,8 @@ impl Stepper {
             }
             self.hidden[row * width..(row + 1) * width].copy_from_slice(&series.hidden);
         }
-        if asks {
-            self.answer_queries(batch);
+        if let Some(interpolation) = interpolation {
+            self.answer_queries(batch, interpolation);
         } else {
             network.step(&mut self.scratch, steps.len(), &self.features, &mut self.hidden, &mut self.outputs);
         }
@@ -184,7 +185,7 @@ impl Stepper {
     }
 
     /// Runs a network that answers queries, and brings its quantiles to the levels of the stream.
-    fn answer_queries(&mut self, Batch { steps, spec, network, interpolation, .. }: Batch<'_>) {
+    fn answer_queries(&mut self, Batch { steps, spec, network, .. }: Batch<'_>, interpolation: &GridInterpolation) {
         let (leads, levels) = (steps.len() * spec.forecast.horizon, &spec.forecast.levels);
         self.grids.resize(leads * QUANTILE_GRID.len(), 0.0);
         self.outputs.resize(leads * levels.len(), 0.0);

@@ -21,8 +21,8 @@ pub(super) struct Stream {
     pub spec: StreamSpec,
     /// Decides which parts of a snapshot can be read.
     pub shapes: PartShapes,
-    /// From the levels of a network that answers queries to those of the stream.
-    pub interpolation: GridInterpolation,
+    /// From the levels of a network that answers queries to those of the stream; none for other networks.
+    pub interpolation: Option<GridInterpolation>,
     /// By version. Version 0, the initial weights, is always installed.
     weights: BTreeMap<u64, ServedWeights>,
 }
@@ -32,7 +32,7 @@ impl Stream {
     pub fn new(spec: StreamSpec) -> Result<Self, NetworkError> {
         let network = Arc::new(Network::new(&spec.network, &Weights::initial(&spec.network))?);
         let weights = BTreeMap::from([(0, ServedWeights { network, prior: None })]);
-        let interpolation = GridInterpolation::new(&spec.forecast.levels);
+        let interpolation = (spec.network.decoder > 0).then(|| GridInterpolation::new(&spec.forecast.levels));
         Ok(Self { shapes: part_shapes(&spec), interpolation, spec, weights })
     }
 

@@ -255,9 +255,10 @@ impl Calibration {
                     row.iter_mut().chain(&mut relative_width).for_each(|width| *width *= factor);
                 }
                 let deviations = &*row;
-                let lean = |ratio: f32| (ratio - phase) / (phase + network_share * (ratio - phase));
-                let lean = (lean(ratios[0]) + lean(ratios[levels - 1])) / 2.0;
-                let bucket_end = relative_width.map(|relative_width| BucketEnd { bucket, relative_width, lean });
+                let bucket_end = relative_width.map(|relative_width| {
+                    let lean = |ratio: f32| (ratio - phase) / (phase + network_share * (ratio - phase));
+                    BucketEnd { bucket, relative_width, lean: (lean(ratios[0]) + lean(ratios[levels - 1])) / 2.0 }
+                });
                 visit(OutputQuantiles { output, deviations, bucket_end });
             }
             from = end;

@@ -4,8 +4,8 @@ use super::contract::{ForecastInput, PointForecaster};
 use crate::forecast::numeric::clamp_network_output;
 use crate::forecast::pending_forecasts::PendingPoints;
 
-/// Forecasts the mean of the network's output distribution; its median where it forecasts alone, or is pre-trained and
-/// knows little of the series: the mean of skewed quantiles is worse for young ones.
+/// Forecasts the mean of the network's output distribution; its median where it forecasts alone or is pre-trained: the
+/// mean of skewed quantiles is worse for young series.
 pub(in crate::forecast) struct Network;
 
 impl PointForecaster for Network {
