@@ -220,7 +220,11 @@ impl Stepper {
             let series = series_of(tasks, step);
             let Series { input, forecast, .. } = series;
             let is_corrected = input.apply_corrections(step.slot.slot, |correction| forecast.correct(&correction));
-            if is_corrected || series.version != version {
+            let is_promoted = series.version != version;
+            if is_promoted {
+                forecast.network_changed();
+            }
+            if is_corrected || is_promoted {
                 let mut features = Vec::new();
                 series.input.recent_features(&spec.series, |step| features.extend_from_slice(step));
                 self.burn_ins.push(BurnIn { row, features });

@@ -47,6 +47,8 @@ mod coverage_tests;
 #[cfg(test)]
 mod gap_tests;
 #[cfg(test)]
+mod mixture_tests;
+#[cfg(test)]
 mod property_tests;
 #[cfg(test)]
 mod test_run;

@@ -141,6 +141,11 @@ impl ForecastState {
         self.pending.discard(correction.steps_back);
     }
 
+    /// The network has other weights from now on: what is known of its forecasts counts for less.
+    pub fn network_changed(&mut self) {
+        self.mixture.discount_expert(Expert::Network);
+    }
+
     /// Learns from the next step of the series; see [`SeriesStep`](super::SeriesStep).
     pub fn learner<'a>(&'a mut self, spec: &'a ForecastSpec, sums: &'a mut AccuracySums) -> ForecastLearner<'a> {
         ForecastLearner { state: self, spec, sums, score: None }
