@@ -272,6 +272,7 @@ impl ForecastState {
             };
             self.pending.put_points(spec, bucket, points, median_at(&out.quantiles, end));
         }
+        self.calibration.follow_scale(scale);
         self.calibration.initialise(spec, (series.mean_absolute_difference() / scale) as f32, network);
         let factors = widening_factors(spec, &self.calibration, self.history.uncertain_steps());
         let pending = &mut self.pending;
@@ -388,7 +389,7 @@ impl ForecastState {
         for (covered, (low, high)) in sums.covered.iter_mut().zip(spec.intervals()) {
             *covered += u64::from(from_bf16(issued[low]) <= residual && residual <= from_bf16(issued[high]));
         }
-        let matured = MaturedQuantiles { slot, residual, issued, lean };
+        let matured = MaturedQuantiles { slot, residual, issued, lean, scale: due.scale };
         self.calibration.learn(spec, bucket, &matured);
     }
 }

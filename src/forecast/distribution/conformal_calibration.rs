@@ -23,7 +23,7 @@ const INITIAL_NETWORK_SHARE: f32 = 0.5;
 /// ... and its step per forecast, in pinball losses; divided by the lead, over which errors overlap.
 const NETWORK_SHARE_RATE: f32 = 0.05;
 /// Memory of the mean absolute residual and of the network's mean spread, in forecasts ...
-const MEMORY: f32 = 64.0;
+const MEMORY: f32 = 128.0;
 /// ... and at short leads of the residual, at most this times the square root of the lead.
 const NEAR_MEMORY: f32 = 16.0;
 /// Number of forecasts that the initial estimate counts for.
@@ -36,7 +36,8 @@ const QUIET_SPREAD: f32 = 0.5;
 const MAX_RESIDUAL: f32 = 8.0;
 /// ... of at least this many scales, so that a series that was at rest can adapt.
 const MIN_RESIDUAL_UNIT: f32 = 0.01;
-/// A residual that is divided by its interval's relative width is at most this many scales while few are known.
+/// A residual that is divided by its interval's relative width is at most this many scales while few are known, and a
+/// mean residual after the scale has shrunk.
 const MAX_FIRST_RESIDUAL: f32 = 64.0;
 /// The network's spread widens or narrows an interval by at most this factor.
 const MAX_SPREAD_RATIO: f32 = 3.0;
@@ -65,13 +66,16 @@ pub(crate) struct Calibration {
     network_shares: Vec<f32>,
     buckets: Vec<Bucket>,
     phases: PhaseSpread,
+    /// The series' scale of the newest forecast; 0 before the first.
+    scale: f64,
 }
 
-clone_in_place!(Calibration { deviations, mean_spreads, network_shares, buckets, phases });
+clone_in_place!(Calibration { deviations, mean_spreads, network_shares, buckets, phases, scale });
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct Bucket {
-    /// In the series' scale.
+    /// In the series' scale. It keeps its value, not its share, when that scale changes: a jump of the level is none of
+    /// the errors.
     mean_absolute_residual: f32,
     forecasts: u32,
 }
@@ -98,12 +102,14 @@ pub(crate) struct OutputQuantiles<'a> {
 pub(crate) struct MaturedQuantiles<'a> {
     /// The target's slot.
     pub slot: i64,
-    /// The target minus the median, in the series' scale of when they were issued.
+    /// The target minus the median, in [`Self::scale`].
     pub residual: f32,
     /// bfloat16 deviations from the median, and at the median their relative width.
     pub issued: &'a [u16],
     /// See [`BucketEnd`].
     pub lean: f32,
+    /// The series' scale of when they were issued.
+    pub scale: f64,
 }
 
 /// The end of a bucket, at which quantiles are scored.
@@ -129,6 +135,7 @@ impl Calibration {
             network_shares: vec![INITIAL_NETWORK_SHARE; spec.buckets.len()],
             buckets: vec![Bucket::default(); spec.buckets.len()],
             phases: PhaseSpread::new(phase_cycle(spec).season),
+            scale: 0.0,
         }
     }
 
@@ -143,9 +150,21 @@ impl Calibration {
         self.buckets[bucket].mean_absolute_residual
     }
 
+    /// The series' scale is `scale` from now on; positive.
+    pub fn follow_scale(&mut self, scale: f64) {
+        if self.scale > 0.0 && self.scale != scale {
+            let factor = (self.scale / scale) as f32;
+            for bucket in &mut self.buckets {
+                bucket.mean_absolute_residual = (bucket.mean_absolute_residual * factor).min(MAX_FIRST_RESIDUAL);
+            }
+        }
+        self.scale = scale;
+    }
+
     /// Learns from the quantiles that were issued for a target at a bucket's end.
     pub fn learn(&mut self, spec: &ForecastSpec, bucket: usize, matured: &MaturedQuantiles<'_>) {
-        let &MaturedQuantiles { slot, residual, issued, lean } = matured;
+        let &MaturedQuantiles { slot, residual, issued, lean, scale } = matured;
+        let to_scale = if self.scale > 0.0 { (scale / self.scale) as f32 } else { 1.0 };
         let levels = spec.levels.len();
         let root = (spec.buckets[bucket] as f32).sqrt();
         let deviations = &mut self.deviations[bucket * levels..(bucket + 1) * levels];
@@ -158,7 +177,7 @@ impl Calibration {
             MAX_FIRST_RESIDUAL
         };
         // Volatility that the network or the phase foretold is not the series' own.
-        let magnitude = residual.abs() / from_bf16(issued[spec.median()]);
+        let magnitude = to_scale * residual.abs() / from_bf16(issued[spec.median()]);
         // A phase at which little happens, as when a shop is closed, says little of the others.
         let weight = (self.phases.at(phase_cycle(spec), slot) / QUIET_SPREAD).min(1.0);
         if bucket.forecasts > PRIOR_FORECASTS {
@@ -175,7 +194,7 @@ impl Calibration {
             })
             .sum();
         let unit = bucket.mean_absolute_residual.max(MIN_SPREAD) * levels as f32;
-        let step = NETWORK_SHARE_RATE / (root * root) * (slope / unit).clamp(-1.0, 1.0);
+        let step = NETWORK_SHARE_RATE / (root * root) * (to_scale * slope / unit).clamp(-1.0, 1.0);
         *network_share = (*network_share - step).clamp(0.0, 1.0);
         let rate = RATE.max(NEAR_RATE / root).max(1.0 / bucket.memory());
         for (level, deviation) in deviations.iter_mut().enumerate() {

@@ -59,6 +59,19 @@ pub(super) unsafe fn logistic<L: Lanes>(value: L) -> L {
     with.divide(with.multiply_add(L::splat(1.0), without))
 }
 
+/// Coefficients of `ln((1 + r) / (1 - r)) / r` in `r^2`, the lowest degree first.
+const LOGARITHM: [f32; 6] = [2.0, 2.0 / 3.0, 0.4, 2.0 / 7.0, 2.0 / 9.0, 2.0 / 11.0];
+
+/// `ln(1 + e^x)`, within a few units in the last place of the larger of `x` and 1; positive everywhere.
+#[inline(always)]
+pub(super) unsafe fn softplus<L: Lanes>(value: L) -> L {
+    let zero = L::splat(0.0);
+    let small = exponential(zero.min(value).subtract(zero.max(value)));
+    // ln(1 + e) is the logarithm of (1 + r) / (1 - r) with r = e / (2 + e), at most a third.
+    let ratio = small.divide(small.subtract(L::splat(-2.0)));
+    ratio.multiply_add(polynomial(ratio.multiply(ratio), LOGARITHM), zero.max(value))
+}
+
 /// Activation of the minimal cells' candidate: `v + 0.5` for `v >= 0`, the logistic function below. It is positive and
 /// its derivative is not zero (Feng et al. 2024, arXiv:2410.01201, appendix B).
 #[inline(always)]

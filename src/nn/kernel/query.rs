@@ -1,28 +1,52 @@
 //! The elementwise parts of a query decoder: its units, its monotone quantiles and, in training, their loss.
 //!
-//! The loops have no branches, and each of their operations rounds by itself, so the compiler vectorises them for the
-//! instruction set of `L` and all instruction sets give the same bits.
+//! Sums and raw outputs come in whole vectors.
+#![expect(unsafe_op_in_unsafe_fn, reason = "the contract of each function covers its whole body")]
 
+use super::activation::{sigmoid, softplus};
 use super::lanes::{LANES, Lanes};
 use crate::nn::quantile_grid::{MEDIAN, QUANTILE_GRID};
-use crate::series::{exponential, logarithm};
 
 /// Quantiles of a lead.
 const LEVELS: usize = QUANTILE_GRID.len();
 
+/// Which quantiles an increment moves, and the median as the first of the sum: `[increment][quantile]`.
+const MOVES: [[f32; LANES]; LEVELS] = {
+    let mut moves = [[0.0; LANES]; LEVELS];
+    let mut increment = 0;
+    while increment < LEVELS {
+        let mut quantile = 0;
+        while quantile < LEVELS {
+            if increment > MEDIAN && quantile >= increment {
+                moves[increment][quantile] = 1.0;
+            } else if increment < MEDIAN && quantile <= increment {
+                moves[increment][quantile] = -1.0;
+            }
+            quantile += 1;
+        }
+        increment += 1;
+    }
+    moves
+};
+
 /// Replaces sums by `silu(x) = x / (1 + e^-x)` of them (Elfwing, Uchibe, Doya, Neural Networks 107, 2018).
 #[inline(always)]
 pub(super) unsafe fn silu<L: Lanes>(sums: &mut [f32]) {
-    sums.iter_mut().for_each(|sum| *sum *= logistic(*sum));
+    for sums in sums.as_chunks_mut::<LANES>().0 {
+        let sum = L::load(sums.as_ptr());
+        sum.multiply(sigmoid(sum)).store(sums.as_mut_ptr());
+    }
 }
 
 /// The same in training. Writes the derivatives, too.
 #[inline(always)]
 pub(super) unsafe fn silu_with_slopes<L: Lanes>(sums: &mut [f32], slopes: &mut [f32]) {
-    for (sum, slope) in sums.iter_mut().zip(slopes) {
-        let share = logistic(*sum);
-        *slope = share + *sum * share * (1.0 - share);
-        *sum *= share;
+    for (sums, slopes) in sums.as_chunks_mut::<LANES>().0.iter_mut().zip(slopes.as_chunks_mut::<LANES>().0) {
+        let sum = L::load(sums.as_ptr());
+        let share = sigmoid(sum);
+        let rest = L::splat(1.0).subtract(share);
+        sum.multiply(share).multiply_add(rest, share).store(slopes.as_mut_ptr());
+        sum.multiply(share).store(sums.as_mut_ptr());
     }
 }
 
@@ -31,7 +55,7 @@ pub(super) unsafe fn silu_with_slopes<L: Lanes>(sums: &mut [f32], slopes: &mut [
 #[inline(always)]
 pub(super) unsafe fn quantiles<L: Lanes>(raw: &mut [f32]) {
     for raw in raw.as_chunks_mut::<LANES>().0 {
-        *raw = ascending(raw, &raw.map(|raw| exponential(-raw.abs())));
+        *raw = ascending::<L>(raw);
     }
 }
 
@@ -43,8 +67,7 @@ pub(super) unsafe fn gradients<L: Lanes>(targets: &[f32], raw: &mut [f32], sums:
     let count = sums.len();
     let rows = raw.as_chunks_mut::<LANES>().0.iter_mut().zip(targets);
     for (row, (raw, target)) in rows.enumerate() {
-        let small = raw.map(|raw| exponential(-raw.abs()));
-        let quantiles = ascending(raw, &small);
+        let quantiles = ascending::<L>(raw);
         let known = !target.is_nan();
         let (mut losses, mut by) = ([0.0_f32; LANES], [0.0_f32; LANES]);
         for lane in 0..LEVELS {
@@ -56,9 +79,7 @@ pub(super) unsafe fn gradients<L: Lanes>(targets: &[f32], raw: &mut [f32], sums:
         sums[row % count] += f64::from(losses.iter().sum::<f32>());
         // An increment moves all quantiles from its own outwards, and the median moves all.
         let mut slopes = [0.0; LANES];
-        for lane in 0..LANES {
-            slopes[lane] = (if raw[lane] >= 0.0 { 1.0 } else { small[lane] }) / (1.0 + small[lane]);
-        }
+        sigmoid(L::load(raw.as_ptr())).store(slopes.as_mut_ptr());
         let (mut above, mut below) = (0.0, 0.0);
         for at in (MEDIAN + 1..LEVELS).rev() {
             above += by[at];
@@ -73,29 +94,18 @@ pub(super) unsafe fn gradients<L: Lanes>(targets: &[f32], raw: &mut [f32], sums:
     }
 }
 
-/// The quantiles of a row; `small` is `e^-abs(raw)`.
+/// The quantiles of a row of raw outputs.
 #[inline(always)]
-fn ascending(raw: &[f32; LANES], small: &[f32; LANES]) -> [f32; LANES] {
+unsafe fn ascending<L: Lanes>(raw: &[f32; LANES]) -> [f32; LANES] {
+    let mut increments = [0.0; LANES];
+    softplus(L::load(raw.as_ptr())).store(increments.as_mut_ptr());
+    let mut sums = L::splat(raw[MEDIAN]);
+    for at in (MEDIAN + 1..LEVELS).chain((0..MEDIAN).rev()) {
+        sums = L::splat(increments[at]).multiply_add(L::load(MOVES[at].as_ptr()), sums);
+    }
     let mut quantiles = [0.0; LANES];
-    for lane in 0..LANES {
-        // softplus, `ln(1 + e^x)`
-        quantiles[lane] = raw[lane].max(0.0) + logarithm(1.0 + small[lane]);
-    }
-    quantiles[MEDIAN] = raw[MEDIAN];
-    for at in MEDIAN + 1..LEVELS {
-        quantiles[at] += quantiles[at - 1];
-    }
-    for at in (0..MEDIAN).rev() {
-        quantiles[at] = quantiles[at + 1] - quantiles[at];
-    }
+    sums.store(quantiles.as_mut_ptr());
     quantiles
-}
-
-/// `1 / (1 + e^-x)`
-#[inline(always)]
-fn logistic(x: f32) -> f32 {
-    let small = exponential(-x.abs());
-    (if x >= 0.0 { 1.0 } else { small }) / (1.0 + small)
 }
 
 #[cfg(test)]
