@@ -23,8 +23,8 @@ const FADING_FORECASTS: f32 = 50.0;
 const TRUSTED_FORECASTS: f32 = 50.0;
 /// The largest weight of an expert.
 const MAX_WEIGHT: f32 = 1.5;
-/// What is known of an expert's forecasts counts for this share of it once they are made in another way.
-const KEPT_OF_CHANGED: f32 = 0.1;
+/// What past forecasts say of the weights counts for this share of it once an expert's are made in another way.
+const KEPT_OF_CHANGED: f32 = 0.2;
 /// Sweeps of coordinate descent per forecast.
 const SWEEPS: usize = 3;
 /// Errors are divided by at least this, in long-term units, so that a series at rest does not outweigh its other times.
@@ -216,11 +216,11 @@ impl Mixture {
         }
     }
 
-    /// Makes what is known of an expert count for less, because its forecasts are made in another way from now on. All
-    /// weights stay until new forecasts say otherwise.
-    pub fn discount_expert(&mut self, expert: Expert) {
-        let Some(free) = (expert as usize).checked_sub(1) else { return };
-        self.buckets.iter_mut().flat_map(|bucket| &mut bucket.stacks).for_each(|stack| stack.discount(free));
+    /// Makes what past forecasts say of the weights count for less, because an expert makes its forecasts in another way
+    /// from now on. All weights stay until new forecasts say otherwise. All experts' sums shrink together: those of the
+    /// changed one alone would leave the others where they were best beside what it has been.
+    pub fn discount(&mut self) {
+        self.buckets.iter_mut().flat_map(|bucket| &mut bucket.stacks).for_each(StackingWeights::discount);
     }
 
     /// Whether it has the shape that `spec` needs, and valid values; a snapshot comes from outside.
@@ -253,17 +253,10 @@ struct StackingUpdate {
 }
 
 impl StackingWeights {
-    /// Scales the sums of an expert down so that the weights which they lead to stay as they are.
-    fn discount(&mut self, expert: usize) {
-        let weight = self.weights[expert];
-        for other in (0..FREE).filter(|other| *other != expert) {
-            let product = self.products[expert][other];
-            self.target_products[other] -= (1.0 - KEPT_OF_CHANGED) * product * weight;
-            self.products[expert][other] = KEPT_OF_CHANGED * product;
-            self.products[other][expert] = KEPT_OF_CHANGED * product;
-        }
-        self.products[expert][expert] *= KEPT_OF_CHANGED;
-        self.target_products[expert] *= KEPT_OF_CHANGED;
+    /// Scales all sums of products down, which leads to the same weights.
+    fn discount(&mut self) {
+        let sums = self.products.as_flattened_mut().iter_mut().chain(&mut self.target_products);
+        sums.for_each(|sum| *sum *= KEPT_OF_CHANGED);
     }
 
     /// Where the loss is the absolute error, large errors count for less in the least squares (iteratively reweighted:

@@ -141,9 +141,9 @@ impl ForecastState {
         self.pending.discard(correction.steps_back);
     }
 
-    /// The network has other weights from now on: what is known of its forecasts counts for less.
+    /// The network has other weights from now on: what past forecasts say of its weight counts for less.
     pub fn network_changed(&mut self) {
-        self.mixture.discount_expert(Expert::Network);
+        self.mixture.discount();
     }
 
     /// Learns from the next step of the series; see [`SeriesStep`](super::SeriesStep).

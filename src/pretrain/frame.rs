@@ -91,6 +91,11 @@ impl Frame {
         DAY as f64 / self.interval as f64
     }
 
+    /// Whether it holds days of several weeks.
+    pub fn has_weeks(&self) -> bool {
+        self.day() >= SHORTEST && self.length as f64 >= 14.0 * self.day()
+    }
+
     /// Day of the week of a step, 0 to 6; 0 is a Thursday, that of the Unix epoch.
     pub fn weekday(&self, step: usize) -> usize {
         (((self.start + step as i64 * self.interval) / DAY) % 7) as usize
