@@ -74,8 +74,7 @@ clone_in_place!(Calibration { deviations, mean_spreads, network_shares, buckets,
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct Bucket {
-    /// In the series' scale. It keeps its value, not its share, when that scale changes: a jump of the level is none of
-    /// the errors.
+    /// In the series' scale; see [`carried`].
     mean_absolute_residual: f32,
     forecasts: u32,
 }
@@ -153,7 +152,7 @@ impl Calibration {
     /// The series' scale is `scale` from now on; positive.
     pub fn follow_scale(&mut self, scale: f64) {
         if self.scale > 0.0 && self.scale != scale {
-            let factor = (self.scale / scale) as f32;
+            let factor = carried(self.scale, scale);
             for bucket in &mut self.buckets {
                 bucket.mean_absolute_residual = (bucket.mean_absolute_residual * factor).min(MAX_FIRST_RESIDUAL);
             }
@@ -164,7 +163,7 @@ impl Calibration {
     /// Learns from the quantiles that were issued for a target at a bucket's end.
     pub fn learn(&mut self, spec: &ForecastSpec, bucket: usize, matured: &MaturedQuantiles<'_>) {
         let &MaturedQuantiles { slot, residual, issued, lean, scale } = matured;
-        let to_scale = if self.scale > 0.0 { (scale / self.scale) as f32 } else { 1.0 };
+        let to_scale = if self.scale > 0.0 { carried(scale, self.scale) } else { 1.0 };
         let levels = spec.levels.len();
         let root = (spec.buckets[bucket] as f32).sqrt();
         let deviations = &mut self.deviations[bucket * levels..(bucket + 1) * levels];
@@ -343,6 +342,13 @@ impl Calibration {
             }
         }
     }
+}
+
+/// What a mean absolute residual in one scale of the series is in another: half of the way between an equal share of the
+/// scale and an equal value. The scale grows where a series jumps, though its errors do not; where it grows with the
+/// errors, intervals that follow at once cover better.
+fn carried(from: f64, to: f64) -> f32 {
+    (from / to).sqrt() as f32
 }
 
 /// The cycle whose phases have a spread of their own: that of the targets, where each has a phase.
