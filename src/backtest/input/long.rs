@@ -24,7 +24,7 @@ pub(super) fn find_long(sample: &Sample<'_>, profiles: &[Profile], time: Option<
         !time.contains(*column) && (words || codes) && sample.distinct(*column) > 1
     };
     let columns: Vec<usize> = (0..profiles.len()).filter(may_name).take(6).collect();
-    let with = |keys: &[usize]| sample.repeated(&[&times, keys].concat());
+    let with = |keys: &[usize]| sample.repeated(&[&times[..], keys].concat());
     let best = columns.iter().map(|column| (with(&[*column]), *column));
     let best = best.min_by(|one, other| one.0.total_cmp(&other.0))?;
     if best.0 <= UNIQUE {

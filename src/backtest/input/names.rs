@@ -129,6 +129,11 @@ pub(super) fn is_time(name: &str) -> bool {
     TIMES.contains(&name.as_str()) || TIME_PARTS.iter().any(|part| name.contains(part))
 }
 
+/// Whether a column of this name should hold times of day.
+pub(super) fn is_clock(name: &str) -> bool {
+    ["time", "clock", "hhmm", "uhrzeit", "zeit"].contains(&name.trim().to_lowercase().as_str())
+}
+
 /// Whether a column of this name should number the rows.
 pub(super) fn is_index(name: &str) -> bool {
     let name = name.trim().to_lowercase();

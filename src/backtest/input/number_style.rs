@@ -106,6 +106,11 @@ impl StyleEvidence {
         if marks == 0 {
             return;
         }
+        let is_plain = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E');
+        if self.point > 0 && marks == 1 && text.bytes().all(is_plain) {
+            // A number as those before: this is most cells.
+            return;
+        }
         let with = |decimal: u8| NumberStyle::Marked { decimal }.parse(text.as_bytes()).is_some();
         let plain = NumberStyle::Plain.parse(text.as_bytes()).is_some();
         let as_thousands = text.split_once(',').is_some_and(|(before, after)| {

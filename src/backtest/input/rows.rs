@@ -84,8 +84,11 @@ impl<'a> Rows<'a> {
             self.stamps.push_with(|out| time.write(record, &self.rule, out));
         }
         self.lines.push(self.line(record));
-        match self.columns.long.clone() {
-            Some(columns) => self.add_long(record, row, &columns),
+        match self.columns.long.take() {
+            Some(columns) => {
+                self.add_long(record, row, &columns);
+                self.columns.long = Some(columns);
+            }
             None => self.add_wide(record, row),
         }
         Ok(())

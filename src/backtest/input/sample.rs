@@ -3,9 +3,9 @@
 use csv::{ByteRecord, Reader, ReaderBuilder};
 
 /// At most so many cells are sampled from the beginning.
-const SAMPLE_CELLS: usize = 200_000;
+const SAMPLE_CELLS: usize = 50_000;
 /// So many rows are sampled from the beginning at least and at most.
-const SAMPLE_ROWS: [usize; 2] = [500, 5000];
+const SAMPLE_ROWS: [usize; 2] = [200, 5000];
 /// Where further rows are sampled, as shares of the table.
 const FURTHER: [f64; 2] = [0.5, 0.9];
 

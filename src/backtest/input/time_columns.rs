@@ -1,6 +1,6 @@
 //! Which columns hold the time.
 
-use super::names::{is_index, is_time, time_part};
+use super::names::{is_clock, is_index, is_time, time_part};
 use super::profile::{Kind, Profile, Sample};
 use super::time_parts::{PartKind, TimePart, TimeParts};
 use crate::backtest::findings::Findings;
@@ -93,8 +93,8 @@ fn with_time_of_day(sample: &Sample<'_>, profiles: &[Profile], date: usize, free
         let (before, after) = (sample.repeated(&[date]), sample.repeated(&[date, *hour]));
         after < before / 2.0 && rises_within(sample, date, *hour)
     };
-    let clock_named = numbers().find(|column| is_time(&sample.names[*column]));
-    let hour = named(PartKind::Hour).or(clock_named).or_else(|| numbers().find(fewer))?;
+    let clock = numbers().find(|column| is_clock(&sample.names[*column]));
+    let hour = named(PartKind::Hour).or(clock).or_else(|| numbers().find(fewer))?;
     let mut parts = vec![part(date, PartKind::Stamp)];
     if sample.whole_within(hour, 0.0, 24.0) {
         parts.push(part(hour, PartKind::Hour));

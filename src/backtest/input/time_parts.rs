@@ -54,7 +54,12 @@ impl TimeParts {
     pub fn write(&self, record: &ByteRecord, rule: &CellRule<'_>, out: &mut Vec<u8>) {
         let cell = |part: &TimePart| record.get(part.column).unwrap_or_default().trim_ascii();
         if let [part] = &self.0[..] {
-            return out.extend_from_slice(cell(part));
+            let cell = cell(part);
+            // A number with a decimal comma, such as a serial date.
+            return match rule.style.parse(cell).filter(|_| cell.contains(&b',')) {
+                Some(number) => out.extend_from_slice(number.to_string().as_bytes()),
+                None => out.extend_from_slice(cell),
+            };
         }
         let mut before = None;
         for part in &self.0 {
