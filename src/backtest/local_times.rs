@@ -1,5 +1,5 @@
-//! Local times of a file in their zone: which of the two passes of an hour that the clocks repeat a time belongs to, and
-//! what a time means that the clocks skip.
+//! Local times of a file in their zone: to which of the two passes of an hour that the clocks repeat a time belongs,
+//! and what a time means that the clocks skip.
 
 use std::collections::BTreeMap;
 

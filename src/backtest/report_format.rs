@@ -9,8 +9,8 @@ use super::method::{METHODS, Method, MethodErrors};
 use super::report::{ReadingCounts, Report};
 
 impl Report {
-    /// One JSON object with the keys of `extra`, too. `seconds` is the run time, `microseconds` the time of one forecast.
-    /// An unknown value is `null`.
+    /// One JSON object with the keys of `extra`, too. `seconds` is the run time, `microseconds` the time of one
+    /// forecast. An unknown value is `null`.
     pub fn json(&self, seconds: f64, microseconds: Option<f64>, extra: Value) -> String {
         let results: Vec<Value> = self.results.iter().map(MethodErrors::json).collect();
         let mut report = json!({

@@ -9,10 +9,12 @@ use crate::backtest::local_times::{ResolvedTimes, resolve};
 use crate::backtest::timestamps::{Detected, StampContext, StampList, TimestampFormat, Undetected, detect};
 use crate::series::Calendar;
 use crate::time::EventTime;
-use crate::wire::{Moment, TimeFormat, parse_stamp};
+use crate::wire::{DateOrder, Moment, TimeFormat, parse_stamp};
 
 /// From this share of rows on within a millisecond of the row before, steps are shorter than a millisecond.
 const SHORT_STEPS: f64 = 0.3;
+/// Number of timestamps among which one is shown.
+const SHOWN: usize = 1000;
 
 /// The times of all rows.
 #[derive(Debug, Default)]
@@ -57,8 +59,7 @@ pub(super) fn row_times(rows: &mut Rows<'_>, spec: &ReadSpec, step: i64) -> Resu
         rows.refusals.times.add(|| error.to_string());
         rows.first_refusal.get_or_insert(error);
     }
-    let first = (0..times.len()).find(|row| times[*row].is_some());
-    let described = first.map_or_else(String::new, |row| format.describe(rows.stamps.get(row)));
+    let described = format.describe(full_stamp(&rows.stamps, &times));
     let (dates, stamps) = dates(format, &rows.stamps);
     Ok(RowTimes {
         times,
@@ -70,6 +71,19 @@ pub(super) fn row_times(rows: &mut Rows<'_>, spec: &ReadSpec, step: i64) -> Resu
         dates_only: dates > 0 && dates == stamps,
         dates,
     })
+}
+
+/// Among the first timestamps one that shows the whole form: with a time of day, and with the order of its date.
+fn full_stamp<'a>(stamps: &'a StampList, times: &[Option<EventTime>]) -> &'a str {
+    let shows = |text: &&str| {
+        let stamp = parse_stamp(text, DateOrder::DayFirst).or_else(|| parse_stamp(text, DateOrder::MonthFirst));
+        stamp.map_or(0, |stamp| 2 * u8::from(!stamp.date_only) + u8::from(stamp.by_order))
+    };
+    let valid = (0..times.len().min(SHOWN)).filter(|row| times[*row].is_some()).map(|row| stamps.get(row));
+    // Of several that show as much, the first.
+    let most = valid.clone().map(|text| shows(&text)).max();
+    let mut valid = valid;
+    valid.find(|text| Some(shows(text)) == most).unwrap_or("")
 }
 
 /// Number of dates without a time of day, and of timestamps that are read.
@@ -111,8 +125,7 @@ fn undetected(location: Location<'_>, rows: &Rows<'_>, name: &str, reason: Undet
              COLUMN; another format: --time-format; no timestamps: --no-time)",
         ),
         Undetected::SeveralOrders(row, readings) => {
-            let reading =
-                |(order, time): &(crate::wire::DateOrder, String)| format!("{time} with the {}", order.name());
+            let reading = |(order, time): &(DateOrder, String)| format!("{time} with the {}", order.name());
             let read: Vec<String> = readings.iter().map(reading).collect();
             let options: Vec<String> =
                 readings.iter().map(|(order, _)| format!("--time-format {}", order.name().replace(' ', "-"))).collect();

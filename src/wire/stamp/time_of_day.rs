@@ -11,8 +11,8 @@ pub(super) fn comes_next(cursor: &mut Cursor<'_>) -> bool {
     found
 }
 
-/// Reads `12`, `12:30`, `12.30`, `12h30`, `1230`, `12:30:15`, `123015`, each with a fraction of a second behind a point or
-/// a comma, and `AM` or `PM`: milliseconds since midnight, 24 hours for the end of the day.
+/// Reads `12`, `12:30`, `12.30`, `12h30`, `1230`, `12:30:15`, `123015`, each with a fraction of a second behind a point
+/// or a comma, and `AM` or `PM`: milliseconds since midnight, 24 hours for the end of the day.
 pub(super) fn time_of_day(cursor: &mut Cursor<'_>) -> Option<i64> {
     let (mut hour, minute, second, exact) = match cursor.digits_ahead() {
         digits @ (1 | 2) => {
