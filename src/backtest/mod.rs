@@ -15,6 +15,7 @@
 //! engine.
 
 mod anomalies;
+mod anomaly_table;
 mod brier;
 mod cold_start;
 mod cold_start_report;
@@ -48,7 +49,8 @@ mod window_report;
 mod window_sums;
 mod windows;
 
-pub use anomalies::{Anomaly, anomaly_table};
+pub use anomalies::Anomaly;
+pub use anomaly_table::anomaly_table;
 pub use brier::BrierScores;
 pub use cold_start::{ColdStartReport, OBSERVATIONS_SEEN, score_cold_start};
 pub use comparison::{Comparison, compare};

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use super::{
     error::DataError,
     table::Table,
-    timestamps::{StampContext, StampList, detect},
+    timestamps::{StampContext, StampList, TimestampFormat, detect},
 };
 use crate::time::EventTime;
 
@@ -73,7 +73,11 @@ impl Labels {
             serde_json::from_str(text).map_err(|error| format!("invalid list of windows: {error}"))?;
         let stamps: StampList = labels.values().flatten().flatten().map(String::as_str).collect();
         let context = StampContext { zone, name: "", series: &[] };
-        let format = detect(&stamps, context).map_err(|_| "the times do not all have the same format")?.format;
+        let format = match detect(&stamps, context) {
+            Ok(found) => found.format,
+            Err(_) if stamps.is_empty() => TimestampFormat::Steps,
+            Err(_) => return Err("the times do not all have the same format".to_owned()),
+        };
         let time = |stamp: &String| format.moment(stamp, 1)?.in_zone(zone);
         let mut windows = BTreeMap::new();
         for (name, pairs) in &labels {
