@@ -163,12 +163,11 @@ fn long_columns(
     findings: &mut Findings,
 ) -> Option<LongColumns> {
     let name = |column: usize| sample.names[column].as_str();
-    let is_value = |column: &usize| {
-        profiles[*column].kind == Kind::Numbers
-            && !keys.contains(column)
-            && !time.is_some_and(|time| time.contains(*column))
-            && !(is_index(name(*column)) && sample.counts_rows(*column))
+    let has_role = |column: usize| {
+        let is_time = time.is_some_and(|time| time.contains(column));
+        keys.contains(&column) || is_time || is_index(name(column)) && sample.counts_rows(column)
     };
+    let is_value = |column: &usize| profiles[*column].kind == Kind::Numbers && !has_role(*column);
     let values: Vec<usize> = (0..profiles.len()).filter(is_value).collect();
     let by_name = values.iter().copied().find(|column| super::names::is_value(name(*column)));
     let value = by_name.or(values.last().copied())?;

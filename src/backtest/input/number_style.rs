@@ -119,9 +119,7 @@ impl StyleEvidence {
         });
         match (with(b','), with(b'.')) {
             (true, true) if as_thousands => {
-                if self.ambiguous.is_none() {
-                    self.ambiguous = Some(text.to_owned());
-                }
+                self.ambiguous.get_or_insert_with(|| text.to_owned());
             }
             // With either, 1.234 and 1.234.567 are numbers; the second has two marks.
             (true, true) if !plain => self.marked += 1,
