@@ -93,7 +93,9 @@ fn choose_passes(resolved: &mut ResolvedTimes, repeated: &BTreeMap<usize, i64>, 
         }
     }
     for mut rows in rows_of.into_values() {
-        let direction = direction(&resolved.times, &rows);
+        // The repeated hour itself goes back: it says nothing.
+        let others: Vec<usize> = rows.iter().copied().filter(|row| !repeated.contains_key(row)).collect();
+        let direction = direction(&resolved.times, &others);
         if direction == Direction::NewestFirst {
             rows.reverse();
         }

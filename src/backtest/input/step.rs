@@ -31,10 +31,10 @@ pub(super) fn median_step(tracks: &[Vec<i64>]) -> Option<i64> {
 pub(super) fn round_step(median: i64, tracks: &[Vec<i64>]) -> i64 {
     let steps =
         || tracks.iter().flat_map(|track| track.windows(2).map(|pair| pair[1] - pair[0])).filter(|step| *step > 0);
-    let (all, exact) = (steps().count(), steps().filter(|step| *step == median).count());
+    let (all, exact) = (steps().count(), steps().filter(|step| step % median == 0).count());
     let off = |round: i64| (median - round).abs() as f64 / round as f64;
     let nearest = ROUND_STEPS.into_iter().min_by(|one, other| off(*one).total_cmp(&off(*other))).unwrap_or(median);
-    if 2 * exact > all || off(nearest) > ROUND_WITHIN {
+    if 10 * exact >= 9 * all || off(nearest) > ROUND_WITHIN {
         return median;
     }
     let near = |step: &i64| {

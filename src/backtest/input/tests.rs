@@ -100,7 +100,10 @@ fn errors_name_the_location_and_what_was_expected() {
          0.2 allows"
     );
     let stamp = error_text(&format!("{head}soon,1,2\n"));
-    assert!(stamp.starts_with("f.csv, line 3, column \"date\": \"soon\"; expected a date"), "{stamp}");
+    assert!(
+        stamp.starts_with("f.csv, line 3, column \"date\": \"soon\"; expected timestamps of one format"),
+        "{stamp}"
+    );
     assert!(error_text("").starts_with("f.csv: it holds no rows; expected"), "{}", error_text(""));
     assert!(error_text("t,x\n2020-01-01,a\n").starts_with("f.csv: it holds no numbers; expected"));
     assert!(error_text("t,x,x\n2020-01-01,1,1\n").starts_with("f.csv: two columns have the name \"x\""));
