@@ -284,6 +284,10 @@ pub(super) fn describe(stream: &StreamSpec, table: &Table, explain: bool) -> Str
     if !table.ignored_columns.is_empty() {
         text += &format!("; ignored, without numbers: {}", table.ignored_columns.join(", "));
     }
+    if explain {
+        text += "\nseries: the columns with numbers that have no other use (--columns names them)\nseason: one day if it \
+                 has 4 to 1440 steps, one week if a step is a day (--season sets it)";
+    }
     let Refusals { times, widths, cells } = &table.refusals;
     for (refused, what) in [(times, "rows without a time"), (widths, "rows"), (cells, "cells")] {
         if refused.count > 0 {

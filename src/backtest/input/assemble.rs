@@ -49,10 +49,12 @@ pub(super) fn assemble(mut rows: Rows<'_>, spec: &ReadSpec, mut findings: Findin
                 location.file_error("time never advances", "at least two rows at different times, or --interval")
             })?;
             let round = round_step(median, &ordered.tracks);
-            if round != median {
-                let why = format!("the median step is {median} ms, and all steps are near multiples of {round} ms");
-                findings.note(format!("a step of {round} ms"), why);
-            }
+            let why = if round == median {
+                "it is the median step between rows".to_owned()
+            } else {
+                format!("the median step is {median} ms, and most steps are near multiples of {round} ms")
+            };
+            findings.note(format!("a step of {round} ms"), why);
             round
         }
     };
