@@ -16,8 +16,15 @@ impl ColdStartReport {
     pub fn json(&self, seconds: f64) -> String {
         let results: Vec<Value> = self.rows.iter().map(|row| self.row_json(row)).collect();
         let (series, horizon, season) = (self.series, self.horizon, self.season);
-        json!({"series": series, "horizon": horizon, "season": season, "seconds": seconds, "cold_start": results})
-            .to_string()
+        json!({
+            "series": series,
+            "horizon": horizon,
+            "season": season,
+            "seconds": seconds,
+            "cold_start": results,
+            "readings": self.counts.json(),
+        })
+        .to_string()
     }
 
     fn row_json(&self, row: &ColdStartRow) -> Value {

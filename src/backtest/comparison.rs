@@ -126,7 +126,9 @@ impl Comparison {
         };
         let results: Vec<Value> = self.rows().into_iter().map(result).collect();
         let (series, origins) = self.full_report().map_or((0, 0), |full| (full.series, full.origins));
-        json!({"series": series, "origins": origins, "seconds": seconds, "results": results}).to_string()
+        let readings = self.full_report().map(|full| full.counts.json());
+        json!({"series": series, "origins": origins, "seconds": seconds, "results": results, "readings": readings})
+            .to_string()
     }
 
     /// A text table.

@@ -14,22 +14,28 @@
 //! and only then does the next forecast begin. The scale of the errors is computed for the report and never reaches the
 //! engine.
 
+mod anomalies;
+mod anomaly_table;
 mod brier;
 mod cold_start;
 mod cold_start_report;
 mod comparison;
 mod error;
 mod error_scale;
+mod findings;
 mod imputation;
 mod input;
+mod local_times;
 mod m4;
 mod method;
 mod nab;
 mod naive2;
 mod observer;
 mod origin_forecasts;
+mod outcome;
 pub mod plot;
 mod plot_series;
+mod refusals;
 mod report;
 mod report_format;
 mod run;
@@ -43,17 +49,22 @@ mod window_report;
 mod window_sums;
 mod windows;
 
+pub use anomalies::Anomaly;
+pub use anomaly_table::anomaly_table;
 pub use brier::BrierScores;
 pub use cold_start::{ColdStartReport, OBSERVATIONS_SEEN, score_cold_start};
 pub use comparison::{Comparison, compare};
 pub use error::{BacktestError, DataError};
+pub use findings::{Finding, Findings};
 pub use imputation::{ImputationReport, ImputationSpec, impute};
 pub use input::{Layout, ReadSpec, TimeColumn, read, read_file};
 pub use m4::{M4, M4Errors};
 pub use method::{Method, MethodErrors};
 pub use nab::{FileScores, Labels, NabScore, nab_score};
 pub use observer::{NoObserver, Observer, TimedObserver};
+pub use outcome::Outcome;
 pub use plot_series::{PlotForecast, PlotSeries};
+pub use refusals::{RefusalCount, Refusals};
 pub use report::{HorizonTarget, ReadingCounts, Report};
 pub use run::{BacktestSpec, run};
 pub use table::{Reading, Table};

@@ -9,7 +9,11 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use jiff::tz::TimeZone;
 
-use super::{error::DataError, table::Table, timestamps::TimestampFormat};
+use super::{
+    error::DataError,
+    table::Table,
+    timestamps::{StampContext, StampList, TimestampFormat, detect},
+};
 use crate::time::EventTime;
 
 /// Share of a file's rows at its start in which the detector learns and is not scored.
@@ -67,13 +71,19 @@ impl Labels {
     fn parse(text: &str, zone: &TimeZone) -> Result<Self, String> {
         let labels: BTreeMap<String, Vec<[String; 2]>> =
             serde_json::from_str(text).map_err(|error| format!("invalid list of windows: {error}"))?;
-        let stamps: Vec<&str> = labels.values().flatten().flatten().map(String::as_str).collect();
-        let format = TimestampFormat::detect(&stamps, zone).ok_or("the times do not all have the same format")?;
+        let stamps: StampList = labels.values().flatten().flatten().map(String::as_str).collect();
+        let context = StampContext { zone, name: "", series: &[] };
+        let format = match detect(&stamps, context) {
+            Ok(found) => found.format,
+            Err(_) if stamps.is_empty() => TimestampFormat::Steps,
+            Err(_) => return Err("the times do not all have the same format".to_owned()),
+        };
+        let time = |stamp: &String| format.moment(stamp, 1)?.in_zone(zone);
         let mut windows = BTreeMap::new();
         for (name, pairs) in &labels {
             let mut times = Vec::with_capacity(pairs.len());
             for [start, end] in pairs {
-                match [start, end].map(|stamp| format.read(stamp, 1)) {
+                match [start, end].map(time) {
                     [Some(start), Some(end)] if start <= end => times.push([start, end]),
                     _ => return Err(format!("a window of \"{name}\" is from {start} to {end}")),
                 }

@@ -30,17 +30,34 @@ pub struct PlotSeries {
     pub spec: ForecastSpec,
     /// The forecasts, oldest first.
     pub forecasts: VecDeque<PlotForecast>,
+    /// Slots and values of the whole series.
+    pub values: Vec<(i64, f64)>,
+    /// Those of its anomalies.
+    pub anomalies: Vec<(i64, f64)>,
     max_forecasts: usize,
 }
 
 impl PlotSeries {
     pub(super) fn new(name: &str, series: usize, grid: Grid, spec: &ForecastSpec) -> Self {
         let max_forecasts = (5 * spec.horizon).max(2 * spec.season).max(60);
-        Self { name: name.to_owned(), series, grid, spec: spec.clone(), forecasts: VecDeque::new(), max_forecasts }
+        Self {
+            name: name.to_owned(),
+            series,
+            grid,
+            spec: spec.clone(),
+            forecasts: VecDeque::new(),
+            values: Vec::new(),
+            anomalies: Vec::new(),
+            max_forecasts,
+        }
     }
 
-    /// Adds a forecast and drops the oldest one if there are too many.
-    pub(super) fn push(&mut self, forecast: PlotForecast) {
+    /// Adds a forecast and drops the oldest one if there are too many. `anomalous` says whether its value is.
+    pub(super) fn push(&mut self, forecast: PlotForecast, anomalous: bool) {
+        self.values.push((forecast.slot, forecast.value));
+        if anomalous {
+            self.anomalies.push((forecast.slot, forecast.value));
+        }
         if self.forecasts.len() == self.max_forecasts {
             self.forecasts.pop_front();
         }

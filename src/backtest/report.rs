@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
+use super::anomalies::Anomaly;
 use super::brier::BrierScores;
 use super::method::{METHODS, MethodErrors};
 use super::plot_series::PlotSeries;
 use super::training::TrainingRound;
 use crate::series::Target;
 
-/// How many readings the engine accepted or rejected.
+/// How many readings were accepted and rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReadingCounts {
     /// Accepted.
@@ -17,6 +18,10 @@ pub struct ReadingCounts {
     pub late: u64,
     /// Rejected because their slot already had a reading.
     pub duplicate: u64,
+    /// Rows and cells that were refused when the file was read.
+    pub refused: u64,
+    /// Cells without a value.
+    pub missing: u64,
 }
 
 /// The aggregate of several steps that is forecast instead of each step.
@@ -49,6 +54,8 @@ pub struct Report {
     pub crossing: Option<BrierScores>,
     /// The training rounds in order.
     pub rounds: Vec<TrainingRound>,
+    /// The values that are anomalies, in the order of the engine.
+    pub anomalies: Vec<Anomaly>,
     /// The series to plot.
     pub plot_series: Option<PlotSeries>,
 }

@@ -4,12 +4,14 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
+use super::anomalies::Anomaly;
 use super::method::{METHODS, Method, MethodErrors};
-use super::report::Report;
+use super::report::{ReadingCounts, Report};
 
 impl Report {
-    /// One JSON object. `seconds` is the run time, `microseconds` the time of one forecast. An unknown value is `null`.
-    pub fn json(&self, seconds: f64, microseconds: Option<f64>) -> String {
+    /// One JSON object with the keys of `extra`, too. `seconds` is the run time, `microseconds` the time of one
+    /// forecast. An unknown value is `null`.
+    pub fn json(&self, seconds: f64, microseconds: Option<f64>, extra: Value) -> String {
         let results: Vec<Value> = self.results.iter().map(MethodErrors::json).collect();
         let mut report = json!({
             "series": self.series,
@@ -17,7 +19,12 @@ impl Report {
             "seconds": seconds,
             "microseconds": microseconds,
             "results": results,
+            "readings": self.counts.json(),
+            "anomalies": self.anomalies.iter().map(Anomaly::json).collect::<Vec<_>>(),
         });
+        if let Value::Object(extra) = extra {
+            extra.into_iter().for_each(|(key, value)| report[key] = value);
+        }
         if let Some(target) = self.target {
             report["target"] = json!({"of": target.aggregate.name(), "steps": target.steps});
         }
@@ -80,6 +87,19 @@ impl Report {
              forecast. In 80 %: share of targets inside the 80 % interval.\n",
         );
         out
+    }
+}
+
+impl ReadingCounts {
+    /// One JSON object.
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "taken": self.accepted,
+            "refused": self.refused,
+            "late": self.late,
+            "duplicate": self.duplicate,
+            "missing": self.missing,
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
+use super::anomalies::AnomalyCollector;
 use super::error::BacktestError;
 use super::error_scale::error_scales;
 use super::method::Method;
@@ -128,6 +129,7 @@ struct Run<'a> {
     counts: ReadingCounts,
     weights: Weights,
     rounds: Vec<TrainingRound>,
+    anomalies: AnomalyCollector,
     plot_series: Option<PlotSeries>,
     /// Number of readings that the engine has received.
     fed: usize,
@@ -173,6 +175,7 @@ impl<'a> Run<'a> {
             counts: ReadingCounts::default(),
             weights,
             rounds: Vec::new(),
+            anomalies: AnomalyCollector::default(),
             plot_series,
             fed: 0,
             accepted: Vec::new(),
@@ -264,9 +267,11 @@ impl<'a> Run<'a> {
         let (slot, value) = (row.slot, row.value);
         let scored = ScoredForecast { slot, value, point, quantiles, crossing: row.crossing };
         self.scorer.open(series, at as usize, &scored);
+        let name = self.table.series[series].as_str();
+        let anomalous = self.anomalies.add((series, name), row, quantiles, forecast);
         if let Some(plot) = self.plot_series.as_mut().filter(|plot| plot.series == series) {
             let (point, quantiles) = (point.to_vec(), quantiles.to_vec());
-            plot.push(PlotForecast { slot, value, point, quantiles });
+            plot.push(PlotForecast { slot, value, point, quantiles }, anomalous);
         }
     }
 
@@ -304,7 +309,12 @@ impl<'a> Run<'a> {
             crossing: self.scorer.brier_scores(),
             by_lead: Method::ALL.map(|method| self.scorer.errors_by_lead(method)),
             scale_rows: self.spec.scale_rows.clone(),
-            counts: self.counts,
+            counts: ReadingCounts {
+                refused: self.table.refusals.rows() + self.table.refusals.cells.count,
+                missing: self.table.gaps,
+                ..self.counts
+            },
+            anomalies: self.anomalies.found,
             rounds: self.rounds,
             plot_series: self.plot_series,
         }

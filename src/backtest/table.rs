@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::findings::Findings;
+use super::refusals::Refusals;
 use crate::series::{FutureCovariateTable, FutureValues, values_on_grid};
 use crate::time::{EventTime, Grid};
 
@@ -42,7 +44,8 @@ pub struct Table {
     pub readings: Vec<Reading>,
     /// Wide layout: number of rows. Long layout: number of readings of the longest series.
     pub rows: usize,
-    /// Step of the grid in milliseconds: the requested one, or the median time between successive readings.
+    /// Step of the grid in milliseconds: the requested one, the median time between successive readings, or a round
+    /// step that explains it.
     pub interval: i64,
     /// Number of cells without a number.
     pub gaps: u64,
@@ -58,6 +61,14 @@ pub struct Table {
     pub future_covariate_times: Vec<EventTime>,
     /// Names of columns without numbers, which are ignored.
     pub ignored_columns: Vec<String>,
+    /// What the file was taken for.
+    pub findings: Findings,
+    /// Rows and cells that were refused.
+    pub refusals: Refusals,
+    /// Wide layout: columns that would name the series if the file were read as a long one.
+    pub likely_keys: Vec<String>,
+    /// Whether no timestamp has a time of day.
+    pub dates_only: bool,
 }
 
 impl Table {

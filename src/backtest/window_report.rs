@@ -29,6 +29,7 @@ impl WindowReport {
         report["ratio"] = ratios(layout, &ours, &naive);
         report["seconds"] = json!(seconds);
         report["microseconds"] = json!(microseconds);
+        report["readings"] = self.counts.json();
         if self.series.len() > 1 {
             let of_series = |(index, name): (usize, &String)| {
                 let [ours, naive] = self.sums(Some(index));

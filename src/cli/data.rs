@@ -1,19 +1,19 @@
 //! Arguments of the commands that read a file: how it is read, and what is forecast from it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use jiff::{Span, SpanRelativeTo, Unit, tz::TimeZone};
 
-use super::failure::{Failure, USAGE};
+use super::failure::{BAD_DATA, Failure, USAGE};
 use super::network::{NetworkArguments, WeightsChoice};
 use crate::{
-    backtest::{Layout, ReadSpec, Table, TimeColumn},
+    backtest::{Finding, Layout, Outcome, ReadSpec, Refusals, Table, TimeColumn},
     daemon::specs,
     engine::StreamSpec,
     nn::Weights,
     series::{Calendar, MAX_FUTURE_COVARIATES, MAX_PAST_COVARIATES, detect_seasons},
     settings::{self, Aggregation, Date, Interval, Millis, Model, Season, Stream, StreamLimits},
-    wire::TimeFormat,
+    wire::{DateOrder, TimeFormat},
 };
 
 /// Longest season that is searched for, in steps: a week of five-minute steps.
@@ -26,13 +26,13 @@ pub(super) struct FileArguments {
     /// Long format: a row is one value (--value) of one series (--key) at one time (--time)
     #[arg(long, requires = "key")]
     long: bool,
-    /// Long format: the column with the series' names
+    /// Long format: the column with the series' names, or several ones, separated by commas
     #[arg(long, value_name = "COLUMN", requires = "long")]
     key: Option<String>,
     /// Long format: the column with the values [default: the last one]
     #[arg(long, value_name = "COLUMN", requires = "long")]
     value: Option<String>,
-    /// Wide format: the columns to forecast [default: all columns with numbers]
+    /// Wide format: the columns to forecast [default: all columns with numbers but one that counts the rows]
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "long")]
     columns: Vec<String>,
     /// Wide format: columns that explain the others and are not forecast
@@ -41,27 +41,40 @@ pub(super) struct FileArguments {
     /// Wide format: columns whose future values are known over the whole horizon; they are not forecast
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "long")]
     future_covariates: Vec<String>,
-    /// The column with the timestamps [default: the first one]
+    /// The column with the timestamps, or several ones that hold them together, such as date,hour [default: found out]
     #[arg(long, value_name = "COLUMN")]
     time: Option<String>,
     /// The file has no timestamps: a row follows the one before it after one --interval [default: 1 s]
     #[arg(long, conflicts_with_all = ["time", "time_format"])]
     no_time: bool,
-    /// Format of the timestamps: rfc3339, s, ms, us, ns (since 1970) or a strptime pattern [default: detected]
+    /// Format of the timestamps: day-first, month-first or year-first (dates in this order), rfc3339, s, ms, us, ns
+    /// (since 1970), serial (dates of spreadsheets) or a strptime pattern [default: detected from the whole file]
     #[arg(long, value_name = "FORMAT")]
     time_format: Option<String>,
     /// Time zone of timestamps without one, and of days and weeks
     #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = zone)]
     time_zone: TimeZone,
-    /// A number that means a missing value, such as -9999; may be given several times
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
-    missing: Vec<f64>,
+    /// A number or word that means a missing value, such as -9999; may be given several times
+    #[arg(long, value_name = "NUMBER|WORD", allow_negative_numbers = true)]
+    missing: Vec<String>,
+    /// Mark before decimals, . or , (the other one may stand between thousands) [default: found out]
+    #[arg(long, value_name = "MARK", value_parser = decimal)]
+    decimal: Option<u8>,
+    /// The first line names the columns [default: found out]
+    #[arg(long, conflicts_with = "no_header")]
+    header: bool,
     /// The file has no header; columns are named 1, 2, 3 …
     #[arg(long)]
     no_header: bool,
-    /// Column separator
-    #[arg(long, value_name = "CHARACTER", default_value = ",", value_parser = delimiter)]
-    delimiter: u8,
+    /// Column separator [default: found out]
+    #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
+    delimiter: Option<u8>,
+    /// The share of values that may be refused, late or doubled; with more there is an error and no result
+    #[arg(long, value_name = "SHARE", default_value_t = ReadSpec::default().max_refused, value_parser = share)]
+    max_refused: f64,
+    /// Say why the file was taken for what it was
+    #[arg(long)]
+    pub(super) explain: bool,
 }
 
 /// What is forecast, and with which network.
@@ -113,7 +126,7 @@ impl FileArguments {
         let time = match &self.time {
             _ if self.no_time => TimeColumn::None,
             Some(column) => TimeColumn::Named(column.clone()),
-            None => TimeColumn::First,
+            None => TimeColumn::Found,
         };
         let time_format = self.time_format.as_deref().map(|format| match format {
             "rfc3339" => TimeFormat::Rfc3339,
@@ -121,6 +134,10 @@ impl FileArguments {
             "ms" => TimeFormat::EpochMillis,
             "us" => TimeFormat::EpochMicros,
             "ns" => TimeFormat::EpochNanos,
+            "day-first" => TimeFormat::AnyStamp { order: DateOrder::DayFirst, zone: self.time_zone.clone() },
+            "month-first" => TimeFormat::AnyStamp { order: DateOrder::MonthFirst, zone: self.time_zone.clone() },
+            "year-first" => TimeFormat::AnyStamp { order: DateOrder::YearFirst, zone: self.time_zone.clone() },
+            "serial" => TimeFormat::Serial { zone: self.time_zone.clone() },
             pattern => TimeFormat::Strftime { pattern: pattern.to_owned(), zone: self.time_zone.clone() },
         });
         ReadSpec {
@@ -131,10 +148,28 @@ impl FileArguments {
             time_format,
             zone: self.time_zone.clone(),
             interval,
-            missing: self.missing.clone(),
-            header: !self.no_header,
+            missing: self.missing.iter().filter_map(|missing| missing.parse().ok()).collect(),
+            missing_words: self.missing.clone(),
+            decimal: self.decimal,
+            header: (self.header || self.no_header).then_some(self.header),
             delimiter: self.delimiter,
+            max_refused: self.max_refused,
         }
+    }
+
+    /// The zone of days and weeks.
+    pub(super) fn zone(&self) -> &TimeZone {
+        &self.time_zone
+    }
+
+    /// How many values of `table` the engine will take; an error where too few.
+    pub(super) fn outcome(&self, file: &Path, stream: &StreamSpec, table: &Table) -> Result<Outcome, Failure> {
+        let outcome = Outcome::expected(table, stream.series.grid);
+        if outcome.share() <= self.max_refused {
+            return Ok(outcome);
+        }
+        let (file, share) = (file.display(), 100.0 * self.max_refused);
+        Err(Failure(BAD_DATA, format!("{file}: {}; expected at most {share} % (--max-refused)", outcome.describe())))
     }
 }
 
@@ -225,24 +260,45 @@ impl ForecastArguments {
     }
 }
 
-/// Describes the file in one line for the user: series, rows, step and season.
-pub(super) fn describe(stream: &StreamSpec, table: &Table) -> String {
+/// Describes the file for the user: what it was taken for, with `explain` also why; then series, rows, step and season.
+pub(super) fn describe(stream: &StreamSpec, table: &Table, explain: bool) -> String {
+    let findings = table.findings.0.iter().filter(|finding| finding.said || explain);
+    let line = |finding: &Finding| {
+        let Finding { what, why, .. } = finding;
+        if explain { format!("{what} ({why})\n") } else { format!("{what}\n") }
+    };
+    let mut text: String = findings.map(line).collect();
     let step = Millis(table.interval);
     let season = match stream.series.season {
         0 => "no season".to_owned(),
         steps => format!("season {steps} steps"),
     };
-    let mut text = format!("{} series, {} rows, step {step}, {season}", table.series.len(), table.rows);
+    text += &format!("{} series, {} rows, step {step}, {season}", table.series.len(), table.rows);
     text += &match found_seasons(table) {
         found if found.is_empty() => " (none found in the data)".to_owned(),
         found => format!(" (found in the data: {})", seasons_text(&found)),
     };
+    let shown: Vec<&str> = table.series.iter().take(SHOWN).map(String::as_str).collect();
+    let more = if table.series.len() > SHOWN { ", …" } else { "" };
+    text += &format!("; series: {}{more}", shown.join(", "));
     if !table.ignored_columns.is_empty() {
         text += &format!("; ignored, without numbers: {}", table.ignored_columns.join(", "));
+    }
+    if explain {
+        text += "\nseries: the columns with numbers that have no other use (--columns names them)\nseason: one day if it \
+                 has 4 to 1440 steps, one week if a step is a day (--season sets it)";
+    }
+    let Refusals { times, widths, cells } = &table.refusals;
+    for (refused, what) in [(times, "rows without a time"), (widths, "rows"), (cells, "cells")] {
+        if refused.count > 0 {
+            text += &format!("\n{} {what} refused, the first: {}", refused.count, refused.first);
+        }
     }
     text
 }
 
+/// Number of series that are named.
+const SHOWN: usize = 5;
 /// Number of series in which seasons are searched for.
 pub(super) const SAMPLE: usize = 8;
 
@@ -299,6 +355,18 @@ fn date(text: &str) -> Result<Date, String> {
 
 fn zone(text: &str) -> Result<TimeZone, String> {
     TimeZone::get(text).map_err(|error| format!("{error}; expected a name such as Europe/Vienna"))
+}
+
+fn decimal(text: &str) -> Result<u8, String> {
+    match text {
+        "." | "," => Ok(text.as_bytes()[0]),
+        _ => Err("expected . or ,".to_owned()),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "expected a share of 0 to 1, such as 0.2".to_owned())
 }
 
 fn delimiter(text: &str) -> Result<u8, String> {

@@ -1,13 +1,32 @@
 //! Event times in the formats of records.
 
+use super::stamp::{DateOrder, Moment, parse_stamp};
 use crate::time::EventTime;
+
+/// The day that spreadsheets count from, 1899-12-30, in milliseconds since the Unix epoch.
+const SERIAL_EPOCH: i64 = -25_569 * 86_400_000;
+/// Serial dates lie below this one, in the year 9999.
+const MAX_SERIAL: f64 = 2_958_466.0;
 
 /// The format of a time field.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TimeFormat {
     /// RFC 3339 text with a zone offset, such as `2024-05-01T12:30:00.250Z` or `2024-05-01 12:30:00+02:00`, truncated
-    /// to the millisecond.
+    /// to the millisecond. Offsets such as `+02` and `+0200`, `UTC`, and commas before fractions are read, too.
     Rfc3339,
+    /// Text in any form of [`parse_stamp`].
+    AnyStamp {
+        /// The order of day and month.
+        order: DateOrder,
+        /// The zone of a text without offset.
+        zone: jiff::tz::TimeZone,
+    },
+    /// Days since 1899-12-30, with a fraction for the time of day, as spreadsheets store times, rounded to the nearest
+    /// millisecond.
+    Serial {
+        /// Their zone.
+        zone: jiff::tz::TimeZone,
+    },
     /// Seconds since the Unix epoch, rounded to the nearest millisecond.
     EpochSeconds,
     /// Milliseconds since the Unix epoch.
@@ -31,6 +50,8 @@ impl TimeFormat {
     pub fn expectation(&self) -> String {
         match self {
             Self::Rfc3339 => "an RFC 3339 time with a zone offset, such as 2024-05-01T12:30:00Z".into(),
+            Self::AnyStamp { order, .. } => format!("a date, with or without a time of day, {}", order.name()),
+            Self::Serial { .. } => "days since 1899-12-30 as a number".into(),
             Self::EpochSeconds => "seconds since 1970 as a number".into(),
             Self::EpochMillis => "milliseconds since 1970 as a number".into(),
             Self::EpochMicros => "microseconds since 1970 as a number".into(),
@@ -46,18 +67,36 @@ impl TimeFormat {
 
     /// Parses a time. `None` where the text is not in this format. The time may be implausible.
     pub fn parse(&self, text: &str) -> Option<EventTime> {
+        let moment = self.moment(text)?;
         match self {
-            Self::Rfc3339 => text.parse().ok().map(from_timestamp),
-            Self::EpochSeconds => from_epoch(text, 1000, 1),
-            Self::EpochMillis => from_epoch(text, 1, 1),
-            Self::EpochMicros => from_epoch(text, 1, 1000),
-            Self::EpochNanos => from_epoch(text, 1, 1_000_000),
-            Self::Strftime { pattern, zone } => {
+            Self::AnyStamp { zone, .. } | Self::Serial { zone } | Self::Strftime { zone, .. } => moment.in_zone(zone),
+            _ => Some(EventTime(moment.millis)),
+        }
+    }
+
+    /// Parses a time, and leaves a local time without its zone. `None` where the text is not in this format.
+    pub fn moment(&self, text: &str) -> Option<Moment> {
+        match self {
+            Self::Rfc3339 => {
+                let stamp = parse_stamp(text, DateOrder::YearFirst)?;
+                (!stamp.moment.local && !stamp.by_order).then_some(stamp.moment)
+            }
+            Self::AnyStamp { order, .. } => parse_stamp(text, *order).map(|stamp| stamp.moment),
+            Self::Serial { .. } => {
+                let days = super::number::parse(text).filter(|days| (0.0..MAX_SERIAL).contains(days))?;
+                let millis = (days * 86_400_000.0).round() as i64;
+                Some(Moment { local: true, ..Moment::at(SERIAL_EPOCH + millis) })
+            }
+            Self::EpochSeconds => from_epoch(text, 1_000_000_000),
+            Self::EpochMillis => from_epoch(text, 1_000_000),
+            Self::EpochMicros => from_epoch(text, 1000),
+            Self::EpochNanos => from_epoch(text, 1),
+            Self::Strftime { pattern, .. } => {
                 let parsed = jiff::fmt::strtime::parse(pattern, text).ok()?;
                 if let Ok(timestamp) = parsed.to_timestamp() {
                     return Some(from_timestamp(timestamp));
                 }
-                zone.to_timestamp(parsed.to_datetime().ok()?).ok().map(from_timestamp)
+                Moment::of_civil(parsed.to_datetime().ok()?)
             }
         }
     }
@@ -69,20 +108,21 @@ pub(super) fn format_time(time: EventTime) -> String {
 }
 
 /// The millisecond that contains an instant.
-fn from_timestamp(timestamp: jiff::Timestamp) -> EventTime {
-    let within = timestamp.subsec_nanosecond().div_euclid(1_000_000);
-    EventTime(timestamp.as_second() * 1000 + i64::from(within))
+fn from_timestamp(timestamp: jiff::Timestamp) -> Moment {
+    // In range: the years of a timestamp are below 10000.
+    Moment::at(timestamp.as_nanosecond().div_euclid(1_000_000) as i64)
 }
 
-/// A count of units since the Unix epoch, each of `multiplier / divisor` milliseconds. Whole numbers are exact;
-/// fractions and numbers with an exponent are rounded as doubles.
-fn from_epoch(text: &str, multiplier: i64, divisor: i64) -> Option<EventTime> {
+/// A count of units since the Unix epoch, each of `unit` nanoseconds. Whole numbers are exact. Fractions and numbers
+/// with an exponent are rounded as doubles, and to the nearest millisecond if a unit is longer than one.
+fn from_epoch(text: &str, unit: i64) -> Option<Moment> {
     if let Ok(count) = text.parse::<i64>() {
-        return count.checked_mul(multiplier).map(|count| EventTime(count.div_euclid(divisor)));
+        let nanos = i128::from(count) * i128::from(unit);
+        return i64::try_from(nanos.div_euclid(1_000_000)).ok().map(Moment::at);
     }
-    let millis = (super::number::parse(text)? * multiplier as f64 / divisor as f64).round();
+    let millis = super::number::parse(text)? * (unit as f64 / 1e6);
     // The limit lies far beyond year 9999 in both directions, fits an i64, and excludes NaN.
-    (millis.abs() < 1e17).then_some(EventTime(millis as i64))
+    (millis.abs() < 1e17).then(|| Moment::at(millis.round() as i64))
 }
 
 #[cfg(test)]

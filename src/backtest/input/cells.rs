@@ -1,21 +1,69 @@
 //! Parses and prints cells.
 
+use super::number_style::NumberStyle;
 use crate::series::VALUE_LIMIT;
 
-/// Texts of a missing value, in lower case.
-const GAPS: [&str; 6] = ["", "nan", "na", "n/a", "null", "none"];
+/// Words for a missing value, in lower case.
+const GAPS: [&str; 27] = [
+    "",
+    "nan",
+    "na",
+    "n/a",
+    "#n/a",
+    "#na",
+    "n.a.",
+    "null",
+    "none",
+    "nil",
+    "-",
+    "--",
+    "---",
+    ".",
+    "?",
+    "unavailable",
+    "unknown",
+    "missing",
+    "undefined",
+    "no data",
+    "nodata",
+    "#value!",
+    "#ref!",
+    "#div/0!",
+    "#num!",
+    "#null!",
+    "#name?",
+];
 
 /// A cell that holds neither a number nor a gap.
 pub(super) struct NotANumber;
 
-/// The number in a cell; `None` for a gap or one of `missing`.
-pub(super) fn number(cell: &[u8], missing: &[f64]) -> Result<Option<f64>, NotANumber> {
-    let cell = cell.trim_ascii();
-    match std::str::from_utf8(cell).ok().and_then(|cell| cell.parse::<f64>().ok()) {
-        Some(number) if number.is_nan() || missing.contains(&number) => Ok(None),
-        Some(number) if number.abs() <= VALUE_LIMIT => Ok(Some(number)),
-        None if GAPS.iter().any(|gap| cell.eq_ignore_ascii_case(gap.as_bytes())) => Ok(None),
-        _ => Err(NotANumber),
+/// How cells become numbers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct CellRule<'a> {
+    pub style: NumberStyle,
+    /// Numbers that stand for a missing value.
+    pub missing: &'a [f64],
+    /// Words that do.
+    pub missing_words: &'a [String],
+}
+
+impl CellRule<'_> {
+    /// The number in a cell; `None` for a gap.
+    pub fn number(&self, cell: &[u8]) -> Result<Option<f64>, NotANumber> {
+        let cell = cell.trim_ascii();
+        match self.style.parse(cell) {
+            Some(number) if number.is_nan() || self.missing.contains(&number) => Ok(None),
+            Some(number) if number.abs() <= VALUE_LIMIT => Ok(Some(number)),
+            None if self.is_gap(cell) => Ok(None),
+            _ => Err(NotANumber),
+        }
+    }
+
+    /// Whether a cell is empty or a word for a missing value.
+    pub fn is_gap(&self, cell: &[u8]) -> bool {
+        let cell = cell.trim_ascii();
+        GAPS.iter().any(|gap| cell.eq_ignore_ascii_case(gap.as_bytes()))
+            || self.missing_words.iter().any(|word| cell.eq_ignore_ascii_case(word.as_bytes()))
     }
 }
 

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use csv::ByteRecord;
 use flate2::bufread::MultiGzDecoder;
 
 use super::cells::{quoted, text};
@@ -36,22 +35,15 @@ impl Location<'_> {
     }
 
     /// An error of one line.
-    pub(super) fn line_error(
-        self,
-        record: &ByteRecord,
-        column: Option<&str>,
-        found: String,
-        expected: &str,
-    ) -> DataError {
-        let line = record.position().map_or(0, csv::Position::line);
+    pub(super) fn line_error(self, line: u64, column: Option<&str>, found: String, expected: &str) -> DataError {
         let (file, column) = (self.file.to_owned(), column.map(str::to_owned));
         DataError::Line { file, line, column, found, expected: expected.to_owned() }
     }
 
     /// The error of a cell without a number.
-    pub(super) fn number_error(self, record: &ByteRecord, column: &str, cell: &[u8]) -> DataError {
+    pub(super) fn number_error(self, line: u64, column: &str, cell: &[u8]) -> DataError {
         let expected = format!("a number between -{VALUE_LIMIT:e} and {VALUE_LIMIT:e}, or nothing for a gap");
-        self.line_error(record, Some(column), quoted(&text(cell)), &expected)
+        self.line_error(line, Some(column), quoted(&text(cell)), &expected)
     }
 
     /// An error of the CSV parser.

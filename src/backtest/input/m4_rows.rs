@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::cells::{number, text};
+use super::cells::{CellRule, text};
 use super::location::{Location, decompressed, open};
 use crate::backtest::error::DataError;
 
@@ -27,7 +27,9 @@ pub(in crate::backtest) fn read_m4_rows(path: &Path) -> Result<Vec<M4Row>, DataE
     for record in csv.byte_records() {
         let record = record.map_err(|error| location.csv_error(&error))?;
         let value = |(column, cell): (usize, &[u8])| {
-            number(cell, &[]).map_err(|_| location.number_error(&record, &format!("{}", column + 1), cell))
+            let line = record.position().map_or(0, csv::Position::line);
+            let invalid = |_| location.number_error(line, &format!("{}", column + 1), cell);
+            CellRule::default().number(cell).map_err(invalid)
         };
         let mut values = record.iter().enumerate().skip(1).map(value).collect::<Result<Vec<_>, _>>()?;
         values.truncate(values.iter().rposition(Option::is_some).map_or(0, |last| last + 1));

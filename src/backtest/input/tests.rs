@@ -54,22 +54,28 @@ fn the_default_step_is_the_median() {
 }
 
 #[test]
-fn a_long_file_is_merged_by_time_and_each_series_keeps_its_order() {
+fn a_long_file_is_merged_by_time_and_each_series_is_in_order() {
     let text = "key,t,v\na,1,10\na,3,11\na,2,12\nb,1,20\nb,2,21\nb,9,x\n";
     let layout = Layout::Long { key: "key".into(), value: None };
     let spec = ReadSpec { layout, ..ReadSpec::default() };
-    let error = read(text.as_bytes(), "f", &spec).unwrap_err().to_string();
+    let strict = ReadSpec { max_refused: 0.0, ..spec.clone() };
+    let error = read(text.as_bytes(), "f", &strict).unwrap_err().to_string();
     assert!(error.starts_with("f, line 7, column \"v\": \"x\"; expected a number"), "{error}");
+    let table = read(text.as_bytes(), "f", &spec).unwrap();
+    assert_eq!(
+        (table.refusals.cells.count, table.refusals.cells.first),
+        (1, error[..error.rfind(';').unwrap()].to_owned())
+    );
     let table = read(text.replace('x', "").as_bytes(), "f", &spec).unwrap();
     let fed: Vec<(u32, f64)> = table.readings.iter().map(|reading| (reading.row, reading.value)).collect();
-    assert_eq!(fed, [(0, 10.0), (0, 20.0), (1, 21.0), (1, 11.0), (2, 12.0)]);
+    assert_eq!(fed, [(0, 10.0), (0, 20.0), (1, 12.0), (1, 21.0), (2, 11.0)]);
     assert_eq!((table.series.as_slice(), table.rows), (&["a", "b"].map(String::from)[..], 3));
     assert!(table.readings.iter().map(|reading| reading.position).eq(0..5));
 }
 
 #[test]
 fn rows_are_counted_without_a_time_column() {
-    let spec = ReadSpec { time: TimeColumn::None, header: false, interval: Some(5000), ..ReadSpec::default() };
+    let spec = ReadSpec { time: TimeColumn::None, header: Some(false), interval: Some(5000), ..ReadSpec::default() };
     let table = read("1,2\n3,4\n".as_bytes(), "f", &spec).unwrap();
     assert_eq!(table.series, ["1", "2"]);
     assert_eq!(table.readings.iter().map(|reading| reading.time.0).collect::<Vec<_>>(), [0, 0, 5000, 5000]);
@@ -78,7 +84,8 @@ fn rows_are_counted_without_a_time_column() {
 #[test]
 fn errors_name_the_location_and_what_was_expected() {
     let head = "date,a,b\n2020-01-01 00:00:00,1,2\n";
-    let number = "expected a number between -1e150 and 1e150, or nothing for a gap";
+    let number = "expected a number between -1e150 and 1e150, or nothing for a gap; 1 of 4 values are refused, more \
+                  than --max-refused 0.2 allows";
     assert_eq!(
         error_text(&format!("{head}2020-01-02 00:00:00,1,two\n")),
         format!("f.csv, line 3, column \"b\": \"two\"; {number}")
@@ -89,7 +96,8 @@ fn errors_name_the_location_and_what_was_expected() {
     );
     assert_eq!(
         error_text(&format!("{head}2020-01-02 00:00:00,1\n")),
-        "f.csv, line 3: 2 columns; expected 3, as in earlier rows"
+        "f.csv, line 3: 2 columns; expected 3, as in earlier rows; 1 of 2 rows are refused, more than --max-refused \
+         0.2 allows"
     );
     let stamp = error_text(&format!("{head}soon,1,2\n"));
     assert!(
@@ -107,10 +115,29 @@ fn errors_name_the_location_and_what_was_expected() {
 }
 
 #[test]
-fn an_invalid_timestamp_after_the_sample_is_named() {
+fn a_row_without_a_time_costs_that_row() {
     let rows: String = (0..1200).map(|row| format!("{},1\n", 1_600_000_000 + row)).collect();
-    let error = error_text(&format!("t,x\n{rows}later,1\n"));
-    assert!(error.starts_with("f.csv, line 1202, column \"t\": \"later\"; expected seconds since 1970"), "{error}");
+    let table = wide(&format!("t,x\n{rows}later,1\n{},1\n", 1_600_001_200)).unwrap();
+    let refused = &table.refusals.times;
+    let first = "f.csv, line 1202, column \"t\": \"later\"; expected seconds since 1970";
+    assert!(refused.count == 1 && refused.first.starts_with(first), "{refused:?}");
+    assert_eq!((table.rows, table.readings.len()), (1201, 1201));
+    assert!(table.readings.iter().map(|reading| reading.row).eq(0..1201));
+}
+
+#[test]
+fn covariates_stay_with_their_rows() {
+    let spec = ReadSpec {
+        past_covariates: vec!["warm".into()],
+        future_covariates: vec!["plan".into()],
+        ..ReadSpec::default()
+    };
+    let table = read("at,a,warm,plan\n3,9,30,300\n2,8,20,200\n1,7,10,100\n".as_bytes(), "f", &spec).unwrap();
+    let rows: Vec<_> =
+        table.readings.iter().map(|reading| (reading.value, table.past_covariates_of(reading)[0])).collect();
+    assert_eq!(rows, [(7.0, 10.0), (8.0, 20.0), (9.0, 30.0)]);
+    let future: Vec<_> = table.future_covariate_rows().map(|row| (row.time.0, row.values[0])).collect();
+    assert_eq!(future, [(1000, 100.0), (2000, 200.0), (3000, 300.0)]);
 }
 
 fn layout(long: bool) -> Layout {
@@ -123,7 +150,7 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..400), gzipped: bool, long: bool, no_time: bool
     ) {
         let bytes = if gzipped { [vec![0x1f, 0x8b], bytes].concat() } else { bytes };
-        let time = if no_time { TimeColumn::None } else { TimeColumn::First };
+        let time = if no_time { TimeColumn::None } else { TimeColumn::Found };
         let _ = read(&bytes[..], "f", &ReadSpec { layout: layout(long), time, ..ReadSpec::default() });
     }
 

@@ -25,6 +25,7 @@ const LINES: RGBColor = RGBColor(229, 231, 235);
 pub(super) const BLUE: RGBColor = RGBColor(29, 78, 216);
 pub(super) const GREY: RGBColor = RGBColor(156, 163, 175);
 pub(super) const ORANGE: RGBColor = RGBColor(217, 119, 6);
+pub(super) const RED: RGBColor = RGBColor(220, 38, 38);
 
 /// A file to draw to. Its extension determines the format.
 #[derive(Debug, Clone, PartialEq, Eq)]

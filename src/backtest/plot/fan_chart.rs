@@ -3,14 +3,16 @@
 use plotters::prelude::*;
 
 use super::canvas::{
-    Area, BLUE, Drawing, GREY, INK, ORANGE, PlotError, PlotFile, Scale, WIDTH, axes, draw_to_file, legend, text_error,
-    title,
+    Area, BLUE, Drawing, GREY, INK, ORANGE, PlotError, PlotFile, RED, Scale, WIDTH, axes, draw_to_file, legend,
+    text_error, title,
 };
 use crate::backtest::method::{Method, MethodErrors};
 use crate::backtest::plot_series::{PlotForecast, PlotSeries};
 use crate::backtest::report::Report;
 use crate::time::Grid;
 
+/// Number of values at which a whole series is thinned.
+const MAX_VALUES: usize = 5000;
 /// Width of the right panel, with the errors by lead, in points.
 const ERRORS_WIDTH: u32 = 360;
 
@@ -59,9 +61,11 @@ fn path<'a>(
 fn fans<B: DrawingBackend>(area: &Area<'_, B>, scale: Scale, series: &PlotSeries) -> Result<(), String> {
     let fans = drawn_forecasts(series);
     let (Some(first), Some(newest)) = (series.forecasts.front(), series.forecasts.back()) else { return Ok(()) };
-    let at = |slot: i64| (slot - first.slot) as f64;
+    let observed = observed(series);
+    let start = observed.first().map_or(first.slot, |(slot, _)| *slot);
+    let at = |slot: i64| (slot - start) as f64;
     let levels = series.spec.levels.len();
-    let values = series.forecasts.iter().map(|forecast| forecast.value);
+    let values = observed.iter().chain(&series.anomalies).map(|(_, value)| *value);
     let bounds = fans.iter().flat_map(|forecast| forecast.quantiles.iter().copied());
     let (low, high) = values
         .chain(bounds)
@@ -75,7 +79,7 @@ fn fans<B: DrawingBackend>(area: &Area<'_, B>, scale: Scale, series: &PlotSeries
             .y_label_area_size(scale.points(58))
             .build_cartesian_2d(0.0..at(newest.slot).max(1.0), low - room..high + room),
     )?;
-    axes(&mut chart, scale, 6, "", &|x| time_label(series.grid, first.slot, *x))?;
+    axes(&mut chart, scale, 6, "", &|x| time_label(series.grid, start, *x))?;
     for forecast in &fans {
         let path = |index: usize| {
             let quantiles = forecast.quantiles.iter().skip(index).step_by(levels);
@@ -88,8 +92,10 @@ fn fans<B: DrawingBackend>(area: &Area<'_, B>, scale: Scale, series: &PlotSeries
             text_error(chart.draw_series([Polygon::new(outline, color.filled())]))?;
         }
     }
-    let observed = series.forecasts.iter().map(|forecast| (at(forecast.slot), forecast.value));
+    let observed = observed.iter().map(|(slot, value)| (at(*slot), *value));
     text_error(chart.draw_series(LineSeries::new(observed, scale.line(INK, 14))))?;
+    let anomaly = |(slot, value): &(i64, f64)| Circle::new((at(*slot), *value), scale.points(4), RED.filled());
+    text_error(chart.draw_series(series.anomalies.iter().map(anomaly)))?;
     for forecast in &fans {
         let path = path(series, forecast, forecast.point.iter()).map(|(slot, value)| (at(slot), value));
         text_error(chart.draw_series(LineSeries::new(path, scale.line(BLUE, 20))))?;
@@ -106,7 +112,19 @@ fn fans<B: DrawingBackend>(area: &Area<'_, B>, scale: Scale, series: &PlotSeries
     } else {
         format!("forecast, {} intervals", intervals.join(" and "))
     };
-    legend(area, scale, &[("observed", INK), (&bands, BLUE)], 74)
+    let mut names = vec![("observed", INK), (bands.as_str(), BLUE)];
+    if !series.anomalies.is_empty() {
+        names.push(("anomalous", RED));
+    }
+    legend(area, scale, &names, 74)
+}
+
+/// The slots and values to draw: those of the forecasts, or those of the whole series if it has anomalies.
+fn observed(series: &PlotSeries) -> Vec<(i64, f64)> {
+    if series.anomalies.is_empty() {
+        return series.forecasts.iter().map(|forecast| (forecast.slot, forecast.value)).collect();
+    }
+    series.values.iter().step_by(series.values.len().div_ceil(MAX_VALUES).max(1)).copied().collect()
 }
 
 fn errors<B: DrawingBackend>(area: &Area<'_, B>, scale: Scale, report: &Report) -> Result<(), String> {

@@ -128,6 +128,13 @@ pub struct Arguments {
     /// Print one JSON object instead of a table
     #[arg(long, help_heading = "Report")]
     pub(super) json: bool,
+    /// List the values that are anomalies, each with the interval that was expected, and draw them in --plot
+    #[arg(
+        long,
+        conflicts_with_all = ["compare", "impute", "m4", "nab", "windows", "cold_start"],
+        help_heading = "Report"
+    )]
+    pub(super) anomalies: bool,
     /// Draw forecasts and errors
     #[arg(
         long,
@@ -226,7 +233,8 @@ pub(super) struct M4Arguments {
         // The series have no timestamps, and each is forecast once.
         conflicts_with_all = [
             "file", "long", "key", "value", "columns", "time", "no_time", "time_format", "time_zone", "missing",
-            "no_header", "delimiter", "interval", "season", "report", "scale_rows", "score_rows", "impute", "plot"
+            "no_header", "header", "decimal", "delimiter", "interval", "season", "report", "scale_rows", "score_rows",
+            "impute", "plot"
         ]
     )]
     pub(super) m4: Vec<PathBuf>,

@@ -28,7 +28,7 @@ pub(super) fn run(arguments: &Arguments, table: &Table, rows: Range<usize>) -> R
     check(arguments, &stream.network)?;
     let spec = imputation_spec(arguments, &stream, rows);
     let progress = BacktestProgress::open(None, spec.imputer.updates)?;
-    progress.say(&describe(&stream, table));
+    progress.say(&describe(&stream, table, arguments.reading.explain));
     let imputed = backtest::impute(&spec, table, &mut |update, loss| progress.on_imputer_update(update, loss))?;
     progress.close(None)?;
     print(&if arguments.json { imputed.json() + "\n" } else { imputed.table() })

@@ -32,7 +32,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         plan.rows.push(m4.end - 1);
     }
     let mut progress = BacktestProgress::open(arguments.emit.as_ref(), arguments.train_updates)?;
-    progress.say(&describe(&spec.stream, &m4.table));
+    progress.say(&describe(&spec.stream, &m4.table, false));
     let report = backtest::run(&spec, &m4.table, &mut progress)?;
     progress.close(arguments.emit.as_ref())?;
     report_counts(report.counts, &m4.table);

@@ -125,10 +125,15 @@ impl Observer for BacktestProgress {
 
 /// Prints to standard error how many values were missing or refused.
 pub(super) fn report_counts(counts: ReadingCounts, table: &Table) {
-    let all = [(table.gaps, "missing"), (counts.duplicate, "refused as duplicate"), (counts.late, "refused as late")];
+    let refused = table.refusals.rows() + table.refusals.cells.count;
+    let all = [
+        (table.gaps, "missing"),
+        (refused, "refused in the file"),
+        (counts.duplicate, "refused as duplicate"),
+        (counts.late, "refused as late"),
+    ];
     let parts: Vec<String> =
         all.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
-    if !parts.is_empty() {
-        eprintln!("{} values accepted; {}", counts.accepted, parts.join(", "));
-    }
+    let parts = if parts.is_empty() { "none refused".to_owned() } else { parts.join(", ") };
+    eprintln!("{} values accepted; {parts}", counts.accepted);
 }

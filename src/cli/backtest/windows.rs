@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Scores single forecasts of the series of a file: of their last windows, or of their first steps.
-pub(super) fn run(arguments: &Arguments, table: &Table, clock: &SystemClock) -> Result<(), Failure> {
+pub(super) fn run(arguments: &Arguments, file: &Path, table: &Table, clock: &SystemClock) -> Result<(), Failure> {
     let arguments = &Arguments {
         forecast: arguments.forecast.with_default_levels(&WINDOW_LEVELS),
         no_training: arguments.no_training || arguments.windows.cold_start && arguments.train_at.is_empty(),
@@ -27,9 +27,13 @@ pub(super) fn run(arguments: &Arguments, table: &Table, clock: &SystemClock) -> 
     // The scores of a plain backtest are not shown: as few rows as may be are scored.
     let score_rows = table.rows.saturating_sub(arguments.forecast.horizon as usize)..table.rows;
     let spec = backtest_spec(arguments, table, table.rows / 5, score_rows)?;
+    let outcome = arguments.reading.outcome(file, &spec.stream, table)?;
     let updates = spec.training.as_ref().map_or(0, |plan| plan.spec.max_updates);
     let mut progress = BacktestProgress::open(arguments.emit.as_ref(), updates)?;
-    progress.say(&describe(&spec.stream, table));
+    progress.say(&describe(&spec.stream, table, arguments.reading.explain));
+    if let Some(warning) = outcome.warning() {
+        progress.say(&warning);
+    }
     let seconds = || clock.monotonic_micros() as f64 / 1e6;
     let Some(windows) = arguments.windows.windows else {
         return cold_start(arguments, &spec, table, progress, seconds);

@@ -99,7 +99,7 @@ fn task(arguments: &Arguments) -> Result<Task, Failure> {
         let table = backtest::read_file(file, &arguments.reading.read_spec(arguments.forecast.interval))?;
         let stream = arguments.forecast.without_weights().stream_spec("file", seed, &arguments.reading, &table)?;
         let sequences = backtest::training_sequences(&stream, &table, table.readings.len(), usize::MAX);
-        let about = describe(&stream, &table);
+        let about = describe(&stream, &table, arguments.reading.explain);
         return Ok(Task { about, network: stream.network, sequences, levels: arguments.forecast.levels() });
     }
     let usage = |error: specs::StreamError| Failure(USAGE, error.to_string());

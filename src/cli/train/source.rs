@@ -31,7 +31,7 @@ pub(super) struct Material {
     pub sequences: Vec<TrainingSequence>,
     /// The weights of a file that training starts from.
     pub weights: Option<Weights>,
-    /// Description of the data in one line.
+    /// Description of the data.
     pub about: String,
 }
 
@@ -53,11 +53,14 @@ fn from_file(arguments: &Arguments, file: &Path) -> Result<Material, Failure> {
     let table = backtest::read_file(file, &arguments.reading.read_spec(arguments.forecast.interval))?;
     let seed = arguments.seed.unwrap_or(Stream::default().model.seed);
     let mut stream = arguments.forecast.stream_spec(FILE, seed, &arguments.reading, &table)?;
+    let warning = arguments.reading.outcome(file, &stream, &table)?.warning();
     let weights = arguments.forecast.read_weights(&mut stream)?;
     let defaults = specs::train_spec(&Training::default(), seed, stream.network_levels().to_vec());
     let spec = TrainSpec { max_updates: UPDATES, epochs: usize::MAX, ..defaults };
     let sequences = backtest::training_sequences(&stream, &table, table.readings.len(), usize::MAX);
-    Ok(Material { about: describe(&stream, &table), weights, network: stream.network, spec, sequences })
+    let mut about = describe(&stream, &table, arguments.reading.explain);
+    about.extend(warning.map(|warning| format!("\n{warning}")));
+    Ok(Material { about, weights, network: stream.network, spec, sequences })
 }
 
 /// Reads the history as the daemon's trainer does. Writes nothing to the cluster.
