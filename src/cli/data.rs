@@ -285,8 +285,8 @@ pub(super) fn describe(stream: &StreamSpec, table: &Table, explain: bool) -> Str
         text += &format!("; ignored, without numbers: {}", table.ignored_columns.join(", "));
     }
     if explain {
-        text += "\nseries: the columns with numbers that have no other use (--columns names them)\nseason: one day if it \
-                 has 4 to 1440 steps, one week if a step is a day (--season sets it)";
+        text += "\nseries: the columns with numbers that have no other use (--columns names them)";
+        text += "\nseason: one day if it has 4 to 1440 steps, one week if a step is a day (--season sets it)";
     }
     let Refusals { times, widths, cells } = &table.refusals;
     for (refused, what) in [(times, "rows without a time"), (widths, "rows"), (cells, "cells")] {

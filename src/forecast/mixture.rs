@@ -216,9 +216,9 @@ impl Mixture {
         }
     }
 
-    /// Makes what past forecasts say of the weights count for less, because an expert makes its forecasts in another way
-    /// from now on. All weights stay until new forecasts say otherwise. All experts' sums shrink together: those of the
-    /// changed one alone would leave the others where they were best beside what it has been.
+    /// Makes what past forecasts say of the weights count for less, because an expert makes its forecasts in another
+    /// way from now on. All weights stay until new forecasts say otherwise. All experts' sums shrink together: those of
+    /// the changed one alone would leave the others where they were best beside what it has been.
     pub fn discount(&mut self) {
         self.buckets.iter_mut().flat_map(|bucket| &mut bucket.stacks).for_each(StackingWeights::discount);
     }

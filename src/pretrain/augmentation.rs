@@ -1,7 +1,6 @@
 //! Changes of a series that make another plausible one: amplitude modulation, censoring, flips, another unit.
 
-use super::families::{moments, standardised, weekday_factors};
-use super::frame::Frame;
+use super::families::{moments, standardised};
 use super::random::Random;
 
 /// Changes a series at random.
@@ -14,15 +13,6 @@ pub(super) fn augment(random: &mut Random, values: &mut [f64]) {
     }
     if random.chance(0.15) {
         values.iter_mut().for_each(|value| *value = -*value);
-    }
-}
-
-/// Makes the days of a week differ: their deviations from a low level grow and shrink by a factor each.
-pub(super) fn weekdays(random: &mut Random, frame: &Frame, values: &mut [f64]) {
-    let ((mean, deviation), factors) = (moments(values), weekday_factors(random));
-    let base = mean - random.uniform(0.0, 2.5) * deviation;
-    for (at, value) in values.iter_mut().enumerate() {
-        *value = base + factors[frame.weekday(at)] * (*value - base);
     }
 }
 
@@ -74,22 +64,6 @@ mod tests {
 
     fn values() -> Vec<f64> {
         (0..300).map(|at| f64::from(at % 30)).collect()
-    }
-
-    #[test]
-    fn days_of_a_week_differ_by_their_factors() {
-        let mut random = Random::new(3, 1);
-        let frame = (0..).map(|index| Frame::draw(&mut Random::new(3, index), 1024)).find(Frame::has_weeks).unwrap();
-        let mut values: Vec<f64> = (0..1024).map(|at| f64::from(at % 7)).collect();
-        let before = values.clone();
-        weekdays(&mut random, &frame, &mut values);
-        let ratio = |at: usize| (values[at + 1] - values[at]) / (before[at + 1] - before[at]);
-        let same_day = |at: usize, other: usize| frame.weekday(at) == frame.weekday(other);
-        let whole = |at: &usize| same_day(*at, at + 1);
-        let week = (7.0 * frame.day()) as usize;
-        assert!((0..900 - week).filter(whole).all(|at| (ratio(at) - ratio(at + week)).abs() < 1e-6));
-        let ratios = || (0..week).filter(whole).map(ratio);
-        assert!(ratios().fold(0.0, f64::max) > 1.02 * ratios().fold(f64::INFINITY, f64::min));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The endless corpus of generated series.
 
-use super::augmentation::{augment, mix, rescale, subsample, weekdays};
+use super::augmentation::{augment, mix, rescale, subsample};
 use super::events::{happen, lose};
 use super::families::Family;
 use super::frame::{Frame, automatic_season};
@@ -51,9 +51,6 @@ impl Corpus {
             values = mix(random, &values, &other);
         }
         augment(random, &mut values);
-        if frame.has_weeks() && random.chance(0.35) {
-            weekdays(random, &frame, &mut values);
-        }
         happen(random, &mut values);
         if random.chance(0.6) {
             rescale(random, &mut values);

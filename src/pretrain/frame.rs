@@ -86,16 +86,6 @@ impl Frame {
         (((self.start / self.interval) as f64 + step as f64) / season).rem_euclid(1.0)
     }
 
-    /// Steps of a day.
-    pub fn day(&self) -> f64 {
-        DAY as f64 / self.interval as f64
-    }
-
-    /// Whether it holds days of several weeks.
-    pub fn has_weeks(&self) -> bool {
-        self.day() >= SHORTEST && self.length as f64 >= 14.0 * self.day()
-    }
-
     /// Day of the week of a step, 0 to 6; 0 is a Thursday, that of the Unix epoch.
     pub fn weekday(&self, step: usize) -> usize {
         (((self.start + step as i64 * self.interval) / DAY) % 7) as usize

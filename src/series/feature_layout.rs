@@ -2,7 +2,7 @@
 
 /// Features of one step that every series has. Those of [`ExtraFeatures`](super::ExtraFeatures) follow: time of year,
 /// holidays, past covariates, future covariates.
-pub const FEATURES: usize = 18;
+pub const FEATURES: usize = 16;
 
 /// Names of the features, in order. All are finite and within [`FEATURE_CLIP`]; an unknown feature is 0.
 pub const FEATURE_NAMES: [&str; FEATURES] = [
@@ -22,8 +22,6 @@ pub const FEATURE_NAMES: [&str; FEATURES] = [
     "seasonal_ahead_5", //
     "roughness",        // mean absolute difference / scale, 0..=1
     "age",              // 1 / sqrt(1 + steps so far): 1 for a new series, near 0 for an old one
-    "phase_change",     // (x_t - mean of the phase store there) / scale; 0 in a network without queries
-    "week_change",      // (x_t - mean of the week store there) / scale; likewise
 ];
 
 /// Sine and cosine of the local time of year.

@@ -2,7 +2,6 @@
 
 use super::arithmetic::logarithm;
 use super::feature_layout::{FEATURE_CLIP, FEATURES};
-use super::phase_store::PhaseStore;
 use super::recent_values::RecentValues;
 use super::robust_scale::RobustScale;
 use super::spec::{ExtraFeatures, SeriesSpec};
@@ -14,7 +13,6 @@ const LEAD_DIVISORS: [usize; 5] = [usize::MAX, 8, 4, 2, 1];
 pub(super) struct FeatureSource<'a, V> {
     pub spec: &'a SeriesSpec,
     pub values: &'a V,
-    pub phases: Option<&'a PhaseStore>,
     pub scale: &'a RobustScale,
     pub slot: i64,
     pub steps: u64,
@@ -51,14 +49,6 @@ impl<V: RecentValues> FeatureSource<'_, V> {
         }
         out[14] = clip(difference / scale);
         out[15] = 1.0 / (1.0 + self.steps.saturating_sub(back as u64) as f32).sqrt();
-        out[16..].fill(0.0);
-        if let (Some(season), Some(phases)) = (self.spec.phase_season(), self.phases) {
-            let slot = self.slot.saturating_sub(back as i64);
-            let reading = phases.read(season.steps, slot);
-            let week = phases.read_week(season.steps, slot);
-            out[16] = if reading.weight > 0.0 { clip((value - reading.mean) / scale) } else { 0.0 };
-            out[17] = week.map_or(0.0, |(mean, _)| clip((value - mean) / scale));
-        }
     }
 
     fn write_extra<'o>(&self, back: usize, out: &'o mut [f32]) -> &'o mut [f32] {

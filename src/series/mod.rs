@@ -31,7 +31,6 @@ mod target;
 mod time_doubt;
 mod value_limit;
 mod watermark;
-mod week_store;
 
 pub use aggregation::Aggregation;
 pub(crate) use arithmetic::{exponential, logarithm, sine};

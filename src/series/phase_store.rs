@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::clone_in_place::clone_in_place;
 use super::value_limit::is_within_limit;
-use super::week_store::WeekStore;
 
 /// The most bins of a season. A shorter season has one bin for each step.
 const MAX_BINS: usize = 24;
@@ -17,20 +16,9 @@ const CLIP: f64 = 6.0;
 #[derive(Debug, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct PhaseStore {
     bins: Vec<Bin>,
-    /// Empty where the season is not a day.
-    week: WeekStore,
 }
 
-clone_in_place!(PhaseStore { bins, week });
-
-/// The season whose phases are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct PhaseSeason {
-    /// At least 2.
-    pub steps: usize,
-    /// Whether it is a day: the week is kept, too.
-    pub is_day: bool,
-}
+clone_in_place!(PhaseStore { bins });
 
 /// The values at some phases.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -54,12 +42,8 @@ pub(super) struct PhaseReading {
 }
 
 impl PhaseStore {
-    /// Updates the bin of a slot with its value. `scale` is that of the series.
-    pub fn update(&mut self, season: PhaseSeason, slot: i64, value: f64, scale: f64) {
-        if season.is_day {
-            self.week.update(season.steps, slot, value, scale);
-        }
-        let season = season.steps;
+    /// Updates the bin of a slot with its value. `season` is in steps, at least 2; `scale` is that of the series.
+    pub fn update(&mut self, season: usize, slot: i64, value: f64, scale: f64) {
         let count = season.min(MAX_BINS);
         if self.bins.len() != count {
             self.bins = vec![Bin::default(); count];
@@ -103,30 +87,22 @@ impl PhaseStore {
         reading
     }
 
-    /// The mean value at the hour of the week of a slot and how many values stand behind it, where that is known.
-    pub fn read_week(&self, day: usize, slot: i64) -> Option<(f64, f64)> {
-        self.week.read(day, slot)
-    }
-
     /// Whether a decoded store is one that [`Self::update`] can make.
     pub fn is_sound(&self) -> bool {
         let sound = |bin: &Bin| {
             is_within_limit(bin.mean) && is_within_limit(bin.deviation) && bin.deviation >= 0.0 && bin.weight >= 0.0
         };
-        self.week.is_sound()
-            && self.bins.len() <= MAX_BINS
-            && self.bins.iter().all(|bin| sound(bin) && bin.weight.is_finite())
+        self.bins.len() <= MAX_BINS && self.bins.iter().all(|bin| sound(bin) && bin.weight.is_finite())
     }
 
     /// Memory on the heap, in bytes.
     pub fn heap_bytes(&self) -> usize {
-        self.bins.capacity() * size_of::<Bin>() + self.week.heap_bytes()
+        self.bins.capacity() * size_of::<Bin>()
     }
 
     /// Memory of a full store, in bytes.
-    pub fn predicted_bytes(season: PhaseSeason) -> usize {
-        let week = if season.is_day { WeekStore::predicted_heap_bytes(season.steps) } else { 0 };
-        size_of::<Self>() + season.steps.min(MAX_BINS) * size_of::<Bin>() + week
+    pub fn predicted_bytes(season: usize) -> usize {
+        size_of::<Self>() + season.min(MAX_BINS) * size_of::<Bin>()
     }
 }
 
@@ -134,17 +110,13 @@ impl PhaseStore {
 mod tests {
     use super::*;
 
-    fn season(steps: usize) -> PhaseSeason {
-        PhaseSeason { steps, is_day: false }
-    }
-
     #[test]
     fn a_store_learns_the_profile_of_short_and_long_seasons() {
         for season in [7_usize, 24, 96, 288] {
             let profile =
                 |slot: i64| (slot.rem_euclid(season as i64) as f64 / season as f64 * std::f64::consts::TAU).sin();
             let mut store = PhaseStore::default();
-            (0..season as i64 * 6).for_each(|slot| store.update(self::season(season), slot, 5.0 + profile(slot), 1.0));
+            (0..season as i64 * 6).for_each(|slot| store.update(season, slot, 5.0 + profile(slot), 1.0));
             for slot in 0..season as i64 {
                 let reading = store.read(season, slot + 1000 * season as i64);
                 assert!((reading.mean - 5.0 - profile(slot)).abs() < 0.05, "{season} {slot} {reading:?}");
@@ -157,7 +129,7 @@ mod tests {
     fn unknown_phases_weigh_nothing_and_neighbours_help() {
         let mut store = PhaseStore::default();
         assert_eq!(store.read(48, 3), PhaseReading::default());
-        store.update(season(48), 10, 2.0, 1.0);
+        store.update(48, 10, 2.0, 1.0);
         assert_eq!(store.read(48, 30).weight, 0.0);
         assert_eq!(store.read(48, 9), PhaseReading { mean: 2.0, deviation: 0.0, weight: 1.0 });
         assert_eq!(store.read(24, 9), PhaseReading::default(), "another season");
@@ -166,10 +138,10 @@ mod tests {
     #[test]
     fn old_values_are_forgotten_and_spikes_count_little() {
         let mut store = PhaseStore::default();
-        (0..24 * 100).for_each(|slot| store.update(season(24), slot, 1.0, 0.1));
-        store.update(season(24), 24 * 100, 1e9, 0.1);
+        (0..24 * 100).for_each(|slot| store.update(24, slot, 1.0, 0.1));
+        store.update(24, 24 * 100, 1e9, 0.1);
         assert!(store.read(24, 0).mean < 1.2);
-        (24 * 100..24 * 140).for_each(|slot| store.update(season(24), slot, 3.0, 1.0));
+        (24 * 100..24 * 140).for_each(|slot| store.update(24, slot, 3.0, 1.0));
         assert!((store.read(24, 5).mean - 3.0).abs() < 0.1, "{:?}", store.read(24, 5));
         assert!(store.is_sound() && store.heap_bytes() >= 24 * 24);
     }

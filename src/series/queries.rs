@@ -9,7 +9,7 @@ use super::spec::SeriesSpec;
 use crate::time::Grid;
 
 /// Values of a query.
-pub const QUERY_FEATURES: usize = 21;
+pub const QUERY_FEATURES: usize = 18;
 
 /// Names of the values of a query, in order. All are finite and within 8; what is unknown is 0.
 pub const QUERY_NAMES: [&str; QUERY_FEATURES] = [
@@ -31,9 +31,6 @@ pub const QUERY_NAMES: [&str; QUERY_FEATURES] = [
     "log_interval",        // log(1 + interval in seconds) / 12; 0 on an irregular grid
     "season_before",       // (newest value at that phase of the season - last value) / scale
     "season_before_known", // 1 where there is such a value, else 0
-    "week_mean",           // (mean of the week store at that hour of the week - last value) / scale
-    "week_known",          // weight / (1 + weight) there
-    "week_mean_now",       // (mean of the week store at the newest step - last value) / scale
 ];
 
 /// What queries are computed from.
@@ -50,13 +47,13 @@ pub(super) struct QuerySource<'a, V> {
 impl<V: RecentValues> QuerySource<'_, V> {
     /// Writes the queries `[lead][QUERY_FEATURES]` of these leads, each at least 1.
     pub fn write(&self, leads: impl IntoIterator<Item = usize>, out: &mut [f32]) {
-        let now = (self.reading(self.slot), self.week(self.slot));
+        let now = self.reading(self.slot);
         for (lead, out) in leads.into_iter().zip(out.chunks_exact_mut(QUERY_FEATURES)) {
             self.write_lead(lead, now, out);
         }
     }
 
-    fn write_lead(&self, lead: usize, now: (Option<PhaseReading>, Option<(f64, f64)>), out: &mut [f32]) {
+    fn write_lead(&self, lead: usize, now: Option<PhaseReading>, out: &mut [f32]) {
         out.fill(0.0);
         out[0] = logarithm(lead as f32) / 4.0;
         out[1] = ((lead as f32).sqrt() / 8.0).min(FEATURE_CLIP as f32);
@@ -77,7 +74,7 @@ impl<V: RecentValues> QuerySource<'_, V> {
             out[11] = deviation(&then);
             out[12] = (then.weight / (1.0 + then.weight)) as f32;
         }
-        if let Some(now) = now.0 {
+        if let Some(now) = now {
             out[13] = clip((now.mean - self.last_value) / scale);
             out[14] = deviation(&now);
         }
@@ -85,16 +82,6 @@ impl<V: RecentValues> QuerySource<'_, V> {
         if !before.is_nan() {
             (out[16], out[17]) = (clip((before - self.last_value) / scale), 1.0);
         }
-        if let (Some((then, weight)), Some((now, _))) = (self.week(slot), now.1) {
-            out[18] = clip((then - self.last_value) / scale);
-            out[19] = (weight / (1.0 + weight)) as f32;
-            out[20] = clip((now - self.last_value) / scale);
-        }
-    }
-
-    /// The mean value at the hour of the week of a slot, and how many values stand behind it; none where unknown.
-    fn week(&self, slot: i64) -> Option<(f64, f64)> {
-        self.phases?.read_week(self.spec.phase_season()?.steps, slot)
     }
 
     /// What the phase store says about a slot; none where it says nothing.
@@ -148,9 +135,6 @@ mod tests {
             assert!((found - expected).abs() < 1e-4, "lead {lead}: {found} {expected}");
             assert_eq!(query[at("season_before_known")], 1.0);
             assert_eq!(query[at("day_sine")], query[at("season_sine")], "the season is a day");
-            let found = f64::from(query[at("week_mean")] - query[at("week_mean_now")]);
-            assert!((found - expected).abs() < 0.2, "lead {lead}: {found} {expected}");
-            assert!(query[at("week_known")] >= 0.5);
         }
     }
 
@@ -159,11 +143,11 @@ mod tests {
         let spec = spec(0);
         let mut query = [1.0; QUERY_FEATURES];
         after(&spec, 60).queries(&spec, [3], &mut query);
-        assert!(query[2..4] == [0.0; 2] && query[8..15] == [0.0; 7] && query[16..] == [0.0; 5]);
+        assert!(query[2..4] == [0.0; 2] && query[8..15] == [0.0; 7] && query[16..] == [0.0; 2]);
         assert!(query[0] > 0.0 && query[15] > 0.0);
         let mut irregular = [1.0; QUERY_FEATURES];
         let spec = SeriesSpec { grid: Grid::Irregular, ..spec };
         SeriesState::new().queries(&spec, [3], &mut irregular);
-        assert!(irregular[2..] == [0.0; 19]);
+        assert!(irregular[2..] == [0.0; 16]);
     }
 }

@@ -348,8 +348,7 @@ impl RecordedStep<'_> {
         debug_assert!(out.len() == spec.features() && out.len() >= FEATURES, "room for every feature");
         let since_reset = self.at - self.run.first;
         let slot = self.slot();
-        let (phases, scale, steps) = (self.phases.as_ref(), self.scale, since_reset as u64 + 1);
-        let source = FeatureSource { spec, values: self, phases, scale, slot, steps };
+        let source = FeatureSource { spec, values: self, scale: self.scale, slot, steps: since_reset as u64 + 1 };
         let rest = source.write_features(0, out);
         let (block, at, count) = (self.steps.block(self.at), (self.at - oldest) % BLOCK, rest.len());
         if let Some(features) = block.covariate_features.get(at * count..(at + 1) * count) {

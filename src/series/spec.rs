@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use super::aggregation::Aggregation;
-use super::calendar::{Calendar, DAY};
+use super::calendar::Calendar;
 use super::feature_layout::{
     FEATURES, FUTURE_COVARIATE_FEATURES, HOLIDAY_FEATURES, PAST_COVARIATE_FEATURES, YEAR_FEATURES,
 };
 use super::future_covariates::FutureCovariateSpec;
 use super::holidays::Holidays;
-use super::phase_store::PhaseSeason;
 use crate::time::{EventTime, Grid};
 
 /// The most past covariates of a series: bounds the features and regressors of one step.
@@ -155,11 +154,9 @@ impl SeriesSpec {
         (self.season >= 2).then_some(self.season as usize)
     }
 
-    /// The season whose phases a phase store keeps, where there is one.
-    pub(super) fn phase_season(&self) -> Option<PhaseSeason> {
-        let Grid::Regular { interval } = self.grid else { return None };
-        let season = |steps: usize| PhaseSeason { steps, is_day: steps as i64 * interval == DAY };
-        self.seasonal().filter(|_| self.queries).map(season)
+    /// Steps of a season whose phases a phase store keeps, where there is one.
+    pub(super) fn phase_season(&self) -> Option<usize> {
+        self.seasonal().filter(|_| self.queries && self.grid != Grid::Irregular)
     }
 
     /// Features of one step.

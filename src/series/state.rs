@@ -330,8 +330,7 @@ impl SeriesState {
 
     fn write_features(&self, spec: &SeriesSpec, back: usize, out: &mut [f32]) {
         let Values { context, scale, slot, steps, .. } = &self.values;
-        let phases = self.phases.as_deref();
-        let source = FeatureSource { spec, values: context, phases, scale, slot: *slot, steps: *steps };
+        let source = FeatureSource { spec, values: context, scale, slot: *slot, steps: *steps };
         let rest = source.write_features(back, out);
         let (past, future) = rest.split_at_mut(spec.extra.past_covariates.len() * PAST_COVARIATE_FEATURES);
         match &self.past_covariates {

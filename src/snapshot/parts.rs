@@ -58,7 +58,7 @@ impl Part {
     pub const CORRECTIONS: Self = Self::new(17, "corrections", 1);
 
     /// Values by the phase of the season, for the network's queries.
-    pub const PHASES: Self = Self::new(18, "phases", 2);
+    pub const PHASES: Self = Self::new(18, "phases", 1);
 
     const fn new(id: u8, name: &'static str, version: u8) -> Self {
         Self { id, name, version }

@@ -344,9 +344,9 @@ impl Calibration {
     }
 }
 
-/// What a mean absolute residual in one scale of the series is in another: half of the way between an equal share of the
-/// scale and an equal value. The scale grows where a series jumps, though its errors do not; where it grows with the
-/// errors, intervals that follow at once cover better.
+/// What a mean absolute residual in one scale of the series is in another: half of the way between an equal share of
+/// the scale and an equal value. The scale grows where a series jumps, though its errors do not; where it grows with
+/// the errors, intervals that follow at once cover better.
 fn carried(from: f64, to: f64) -> f32 {
     (from / to).sqrt() as f32
 }

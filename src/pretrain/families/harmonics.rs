@@ -16,15 +16,6 @@ pub(super) fn generate(random: &mut Random, frame: &Frame) -> Vec<f64> {
             *value = if multiplies { *value * (1.0 + size * other) } else { *value + size * other };
         }
     }
-    if random.chance(0.25) {
-        // Two days of the week have a day of their own.
-        let (away, size) = (random.integer(0, 6), random.log_uniform(0.1, 1.5));
-        let (shape, level) = (Shape::draw(random, frame.day()).over(frame), random.normal());
-        let is_away = |at: usize| (frame.weekday(at) + 7 - away) % 7 < 2;
-        values.iter_mut().zip(shape).enumerate().filter(|(at, _)| is_away(*at)).for_each(|(_, (value, other))| {
-            *value = level + size * other;
-        });
-    }
     if random.chance(0.35) {
         let factors = weekday_factors(random);
         let base = random.uniform(0.0, 3.0);

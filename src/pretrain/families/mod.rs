@@ -16,7 +16,7 @@ mod walk;
 
 use super::frame::Frame;
 use super::random::Random;
-pub(super) use shape::{moments, standardised, weekday_factors};
+pub(super) use shape::{moments, standardised};
 
 /// A kind of series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -50,7 +50,7 @@ impl Shape {
 }
 
 /// A week's pattern of days: a factor for each weekday, with a common one on two of them.
-pub(in crate::pretrain) fn weekday_factors(random: &mut Random) -> [f64; 7] {
+pub(super) fn weekday_factors(random: &mut Random) -> [f64; 7] {
     let (first, weekend) = (random.integer(0, 6), random.log_uniform(0.05, 1.5));
     let spread = random.uniform(0.0, 0.15);
     let mut factors = [0.0; 7];
