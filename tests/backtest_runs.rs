@@ -43,11 +43,11 @@ fn spec(table: &Table, horizon: usize, season: usize, score_rows: Range<usize>) 
                 aggregation: Aggregation::Last,
                 readings_per_slot: Some(1),
                 max_gap: 64,
-                max_gap_millis: 64 * table.interval,
+                max_gap_millis: 64 * table.interval(),
                 season: season as u32,
                 horizon: horizon as u32,
                 burn_in: 16,
-                ..SeriesSpec::new(Grid::Regular { interval: table.interval })
+                ..SeriesSpec::new(table.grid.clone())
             },
             network: NetworkSpec {
                 cell: CellKind::Gru,

@@ -87,7 +87,7 @@ mod tests {
             |row: u32, value| Reading { time: EventTime(i64::from(row) * 1000), value, series: 0, row, position: row };
         let readings =
             [2.0, 4.0, 4.0, 6.0, 100.0].into_iter().zip(0..).map(|(value, row)| reading(row, value)).collect();
-        let table = Table { series: vec!["a".into()], readings, rows: 5, interval: 1000, ..Table::default() };
+        let table = Table { series: vec!["a".into()], readings, rows: 5, ..Table::default() };
         let scale = error_scales(&table, Some(&(0..4)), 0..0, 2)[0];
         let deviation = 2.0_f64.sqrt();
         assert!((scale.centre - 4.0).abs() < 1e-12 && (scale.scale - deviation).abs() < 1e-12, "{scale:?}");

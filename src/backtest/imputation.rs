@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::{error::BacktestError, error_scale::error_scales, report_format::significant, table::Table};
 use crate::forecast::PointMeasures;
-use crate::time::Grid;
 use crate::train::{GapSegment, Gaps, Imputer, ImputerSpec, TrainError, Window, interpolate, mask_gaps};
 
 /// Mixed into the seed, so that the scored gaps differ from the training gaps.
@@ -159,7 +158,7 @@ impl ScoredSegment {
 /// The series on the grid. After a pause of more than `window` slots a new segment begins. Late and duplicate readings
 /// are skipped, as in serving.
 fn scored_segments(table: &Table, score: &Range<usize>, window: usize) -> Vec<ScoredSegment> {
-    let grid = Grid::Regular { interval: table.interval };
+    let grid = &table.grid;
     let mut open: Vec<Option<ScoredSegment>> = table.series.iter().map(|_| None).collect();
     let mut done = Vec::new();
     for reading in &table.readings {
@@ -259,7 +258,7 @@ mod tests {
             }
         }
         let series = vec!["a".to_owned(), "b".to_owned()];
-        Table { series, readings, rows: rows as usize, interval: 1000, ..Table::default() }
+        Table { series, readings, rows: rows as usize, ..Table::default() }
     }
 
     fn spec(updates: usize) -> ImputationSpec {

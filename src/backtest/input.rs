@@ -3,6 +3,7 @@
 
 mod cells;
 mod columns;
+mod grid_detection;
 mod location;
 pub(super) mod m4_rows;
 mod read;
@@ -10,5 +11,6 @@ mod spec;
 #[cfg(test)]
 mod tests;
 
+pub use grid_detection::GridRequest;
 pub use read::{read, read_file};
 pub use spec::{Layout, ReadSpec, TimeColumn};

@@ -10,7 +10,8 @@ use super::naive2::{naive_error, naive2};
 use super::report::Report;
 use super::report_format::significant;
 use super::table::{Reading, Table};
-use crate::{forecast::PointMeasures, time::EventTime};
+use crate::forecast::PointMeasures;
+use crate::time::{EventTime, Grid};
 
 /// Step of the grid in milliseconds. The files have no timestamps; with a step of one week the calendar features for
 /// the time of day and the day of week are constant.
@@ -77,7 +78,7 @@ impl M4 {
     /// `None` if Naive2 has no error, or a row is too long for the grid.
     fn of(pairs: &[(&M4Row, &[Option<f64>])], period: usize, horizon: usize) -> Option<Self> {
         let end = pairs.iter().map(|(history, _)| history.values.len()).max()?;
-        let mut table = Table { interval: STEP, rows: end + horizon, ..Table::default() };
+        let mut table = Table { grid: Grid::Regular { interval: STEP }, rows: end + horizon, ..Table::default() };
         let mut measures = PointMeasures::default();
         for (series, (history, test_values)) in (0..).zip(pairs) {
             let first = end - history.values.len();

@@ -48,7 +48,7 @@ pub use cold_start::{ColdStartReport, OBSERVATIONS_SEEN, score_cold_start};
 pub use comparison::{Comparison, compare};
 pub use error::{BacktestError, DataError};
 pub use imputation::{ImputationReport, ImputationSpec, impute};
-pub use input::{Layout, ReadSpec, TimeColumn, read, read_file};
+pub use input::{GridRequest, Layout, ReadSpec, TimeColumn, read, read_file};
 pub use m4::{M4, M4Errors};
 pub use method::{Method, MethodErrors};
 pub use nab::{FileScores, Labels, NabScore, nab_score};

@@ -22,7 +22,7 @@ use crate::train::Progress;
 #[derive(Debug, Clone)]
 pub struct BacktestSpec {
     /// The stream as in the daemon. The first reading must close a slot (`readings_per_slot` is 1), and the grid must
-    /// be regular with the table's interval.
+    /// be the table's.
     pub stream: StreamSpec,
     /// Input topic of the readings in forecast records.
     pub topic: Arc<str>,
@@ -159,7 +159,7 @@ impl<'a> Run<'a> {
             Some(name) => {
                 let missing = || BacktestError::InvalidSpec(format!("there is no series \"{name}\" to plot"));
                 let series = table.series_index(name).ok_or_else(missing)?;
-                Some(PlotSeries::new(name, series, stream.series.grid, &stream.forecast))
+                Some(PlotSeries::new(name, series, stream.series.grid.clone(), &stream.forecast))
             }
             None => None,
         };
@@ -235,7 +235,7 @@ impl<'a> Run<'a> {
     /// Scores reading by reading: first the forecasts that target the reading, then it opens the forecasts made from
     /// it. A reading that was not accepted may have closed slots of other series, by the time of their partition.
     fn score(&mut self, transaction: &Transaction) {
-        let grid = self.spec.stream.series.grid;
+        let grid = &self.spec.stream.series.grid;
         let mut rows = transaction.forecasts.iter().filter(|row| !row.absent).peekable();
         let table = self.table;
         let accepted = std::mem::take(&mut self.accepted);

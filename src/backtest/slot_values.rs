@@ -1,7 +1,6 @@
 //! The values of each series by slot of the grid.
 
 use super::table::{Reading, Table};
-use crate::time::Grid;
 
 /// A value in its slot.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,7 +19,7 @@ impl SlotValues {
     /// The values of every series of `table` among `readings`. Late and duplicate readings are skipped, as the engine
     /// does.
     pub fn of_table<'a>(table: &Table, readings: impl Iterator<Item = &'a Reading>) -> Vec<Self> {
-        let grid = Grid::Regular { interval: table.interval };
+        let grid = &table.grid;
         let mut all = vec![Self::default(); table.series.len()];
         for reading in readings {
             let (Self(values), slot) = (&mut all[reading.series as usize], grid.slot(reading.time));

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::series::{FutureCovariateTable, FutureValues, values_on_grid};
-use crate::time::{EventTime, Grid};
+use crate::time::{EventTime, Grid, Zone};
 
 /// One number of the file.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,8 +42,10 @@ pub struct Table {
     pub readings: Vec<Reading>,
     /// Wide layout: number of rows. Long layout: number of readings of the longest series.
     pub rows: usize,
-    /// Step of the grid in milliseconds: the requested one, or the median time between successive readings.
-    pub interval: i64,
+    /// The grid: the requested one, or the one on which the readings lie.
+    pub grid: Grid,
+    /// The time zone of the grid, of seasons and of holidays.
+    pub zone: Zone,
     /// Number of cells without a number.
     pub gaps: u64,
     /// Names of the past covariates.
@@ -69,7 +71,12 @@ impl Table {
     /// The newest values of a series on the grid, oldest first; see [`values_on_grid`].
     pub fn on_grid(&self, series: usize) -> Vec<f64> {
         let of_series = self.readings.iter().filter(|reading| reading.series as usize == series);
-        values_on_grid(of_series.map(|reading| (reading.time.0.div_euclid(self.interval.max(1)), reading.value)))
+        values_on_grid(of_series.map(|reading| (self.grid.slot(reading.time), reading.value)))
+    }
+
+    /// Length of a step in milliseconds, the mean one of months.
+    pub fn interval(&self) -> i64 {
+        self.grid.nominal_interval().unwrap_or(1)
     }
 
     /// The readings of a range of rows.
@@ -95,7 +102,7 @@ impl Table {
     }
 
     /// All future covariates by slot of `grid`.
-    pub(super) fn future_covariate_table(&self, grid: Grid) -> FutureCovariateTable {
+    pub(super) fn future_covariate_table(&self, grid: &Grid) -> FutureCovariateTable {
         let mut table = FutureCovariateTable::default();
         for FutureCovariateRow { row, time, values } in self.future_covariate_rows() {
             table.insert(FutureValues { slot: grid.slot(time), offset: row, values: values.into() }, usize::MAX);

@@ -136,7 +136,7 @@ impl History {
         let builder =
             SequenceBuilder::new(SeriesSpec { correction: 0, ..stream.series.clone() }, &stream.network, max_history);
         let mut builders = vec![builder; table.series.len()];
-        let future = table.future_covariate_table(stream.series.grid);
+        let future = table.future_covariate_table(&stream.series.grid);
         for reading in &table.readings[..readings] {
             let builder = &mut builders[reading.series as usize];
             let past_covariates = table.past_covariates_of(reading);

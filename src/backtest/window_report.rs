@@ -67,7 +67,7 @@ impl WindowReport {
         let mut line = of_method(0);
         line["series"] = json!(self.series[window.series]);
         line["window"] = json!(window.window);
-        line["origin"] = json!(window.origin.saturating_mul(self.interval));
+        line["origin"] = json!(self.grid.label(window.origin).0);
         line["step"] = json!(window.origin);
         line["forecast_step"] = json!(window.newest);
         line["naive_error"] = json!(window.naive_error);

@@ -16,6 +16,7 @@ use super::seasonal_reference::{SeasonalReference, seasonal_reference};
 use super::slot_values::SlotValues;
 use super::table::Table;
 use super::window_sums::{LevelLayout, TargetForecast, WindowSums};
+use crate::time::Grid;
 
 /// Quantile levels of windows and cold starts by default: those of the weighted quantile loss, and the bounds of the
 /// 90 % interval.
@@ -74,8 +75,8 @@ pub struct WindowReport {
     pub(super) horizon: usize,
     /// Steps of a season, 1 for none.
     pub(super) season: usize,
-    /// Step of the grid in milliseconds.
-    pub(super) interval: i64,
+    /// The grid of the windows.
+    pub(super) grid: Grid,
     pub(super) layout: LevelLayout,
     pub(super) series: Vec<String>,
     /// The scored windows, by series and then in order.
@@ -141,7 +142,7 @@ pub fn score_windows(
         windows,
         horizon,
         season,
-        interval: table.interval,
+        grid: table.grid.clone(),
         layout,
         series: table.series.clone(),
         without_values: windows.saturating_mul(table.series.len()) - places.len(),

@@ -45,7 +45,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 /// Forecasts the series of a file, or fills gaps in them.
 fn forecast(arguments: &Arguments, file: &std::path::Path) -> Result<(), Failure> {
     let clock = SystemClock::new();
-    let table = backtest::read_file(file, &arguments.reading.read_spec(arguments.forecast.interval))?;
+    let table = backtest::read_file(file, &arguments.reading.read_spec(&arguments.forecast.grid))?;
     if arguments.windows.windows.is_some() || arguments.windows.cold_start {
         return windows::run(arguments, &table, &clock);
     }

@@ -1,23 +1,26 @@
 //! Arguments of the commands that read a file: how it is read, and what is forecast from it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use jiff::{Span, SpanRelativeTo, Unit, tz::TimeZone};
 
-use super::failure::{Failure, USAGE};
+use super::failure::{BAD_DATA, Failure, USAGE};
 use super::network::{NetworkArguments, WeightsChoice};
 use crate::{
-    backtest::{Layout, ReadSpec, Table, TimeColumn},
+    backtest::{GridRequest, Layout, ReadSpec, Table, TimeColumn},
     daemon::specs,
     engine::StreamSpec,
     nn::Weights,
-    series::{Calendar, MAX_FUTURE_COVARIATES, MAX_PAST_COVARIATES, detect_seasons},
-    settings::{self, Aggregation, Date, Interval, Millis, Model, Season, Stream, StreamLimits},
+    series::{MAX_FUTURE_COVARIATES, MAX_PAST_COVARIATES, detect_seasons},
+    settings::{self, Aggregation, Date, Interval, Millis, Model, Season, Stream, StreamLimits, Weekday},
+    time::{Length, Origin},
     wire::TimeFormat,
 };
 
 /// Longest season that is searched for, in steps: a week of five-minute steps.
 const LONGEST_SEASON: usize = 2016;
+/// The longest step in months: ten years.
+const MOST_MONTHS: u32 = 120;
 
 /// How the file is read.
 #[derive(Debug, Clone, clap::Args)]
@@ -50,9 +53,10 @@ pub(super) struct FileArguments {
     /// Format of the timestamps: rfc3339, s, ms, us, ns (since 1970) or a strptime pattern [default: detected]
     #[arg(long, value_name = "FORMAT")]
     time_format: Option<String>,
-    /// Time zone of timestamps without one, and of days and weeks
-    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = zone)]
-    time_zone: TimeZone,
+    /// Time zone of timestamps without one, and of days, weeks and months [default: UTC; for the days of timestamps with
+    /// offsets a zone that has these offsets]
+    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    time_zone: Option<TimeZone>,
     /// A number that means a missing value, such as -9999; may be given several times
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     missing: Vec<f64>,
@@ -71,10 +75,10 @@ pub(super) struct ForecastArguments {
     /// Horizon: number of steps to forecast
     #[arg(long, value_name = "STEPS", default_value_t = Stream::default().horizon)]
     pub(super) horizon: u32,
-    /// Length of a step, such as 15m [default: the median time between rows]
-    #[arg(long, value_name = "TIME", value_parser = interval)]
-    pub(super) interval: Option<i64>,
-    /// Steps in a season, 0 for none; auto: one day if it has 4 to 1440 steps, one week if a step is a day
+    #[command(flatten)]
+    pub(super) grid: GridArguments,
+    /// Steps in a season, 0 for none; auto: one day if it has 4 to 1440 steps, one week if a step is a day, one year if
+    /// it is a week, a month or a quarter
     #[arg(long, value_name = "STEPS|auto", default_value = "auto", value_parser = season)]
     season: SeasonChoice,
     /// Quantile levels, ascending, with 0.5 [default: those of the daemon; with --windows and --cold-start
@@ -84,6 +88,9 @@ pub(super) struct ForecastArguments {
     /// Holidays in --time-zone, such as 2014-12-25: days that do not behave like their weekday
     #[arg(long, value_name = "DATE,…", value_delimiter = ',', value_parser = date)]
     holidays: Vec<Date>,
+    /// A file with further holidays: a date a line, CSV, or a calendar (.ics)
+    #[arg(long, value_name = "FILE")]
+    holidays_file: Option<PathBuf>,
     /// Number of linear experts in the mixture, 0 to 3: on values, on values without season, on values without week
     #[arg(
         long,
@@ -103,9 +110,25 @@ pub(super) struct ForecastArguments {
     pub(super) network: NetworkArguments,
 }
 
+/// The grid of the steps.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Forecast")]
+pub(super) struct GridArguments {
+    /// Length of a step, such as 15m, 1d, 1w, 1mo or 1y [default: what lies between the rows]
+    #[arg(long, value_name = "TIME", value_parser = interval)]
+    interval: Option<Length>,
+    /// Local time at which a step begins: a time of day such as 06:00, or a date, such as 2026-04-01 for years from
+    /// April on
+    #[arg(long, value_name = "TIME", value_parser = origin)]
+    origin: Option<Origin>,
+    /// Day with which weeks begin, such as sunday [default: the weekday of all rows, or monday]
+    #[arg(long, value_name = "DAY", value_parser = weekday)]
+    week_starts: Option<Weekday>,
+}
+
 impl FileArguments {
-    /// How the file is read onto a grid of `interval` milliseconds; `None` detects the interval.
-    pub(super) fn read_spec(&self, interval: Option<i64>) -> ReadSpec {
+    /// How the file is read onto a grid; what `grid` leaves open is found from the rows.
+    pub(super) fn read_spec(&self, grid: &GridArguments) -> ReadSpec {
         let layout = match &self.key {
             Some(key) => Layout::Long { key: key.clone(), value: self.value.clone() },
             None => Layout::Wide { columns: self.columns.clone() },
@@ -115,22 +138,29 @@ impl FileArguments {
             Some(column) => TimeColumn::Named(column.clone()),
             None => TimeColumn::First,
         };
+        let zone = self.time_zone.clone().unwrap_or(TimeZone::UTC);
         let time_format = self.time_format.as_deref().map(|format| match format {
             "rfc3339" => TimeFormat::Rfc3339,
             "s" => TimeFormat::EpochSeconds,
             "ms" => TimeFormat::EpochMillis,
             "us" => TimeFormat::EpochMicros,
             "ns" => TimeFormat::EpochNanos,
-            pattern => TimeFormat::Strftime { pattern: pattern.to_owned(), zone: self.time_zone.clone() },
+            pattern => TimeFormat::Strftime { pattern: pattern.to_owned(), zone: zone.clone() },
         });
+        let grid = GridRequest {
+            length: grid.interval,
+            origin: grid.origin.unwrap_or_default(),
+            week_starts: grid.week_starts.map(Into::into),
+            zone: self.time_zone.clone(),
+        };
         ReadSpec {
             layout,
             past_covariates: self.past_covariates.clone(),
             future_covariates: self.future_covariates.clone(),
             time,
             time_format,
-            zone: self.time_zone.clone(),
-            interval,
+            zone,
+            grid,
             missing: self.missing.clone(),
             header: !self.no_header,
             delimiter: self.delimiter,
@@ -171,14 +201,8 @@ impl ForecastArguments {
     }
 
     /// The stream of `table`. Settings that have no argument have the daemon's defaults.
-    pub(super) fn stream_spec(
-        &self,
-        name: &str,
-        seed: u64,
-        reading: &FileArguments,
-        table: &Table,
-    ) -> Result<StreamSpec, Failure> {
-        let (interval, covariates) = (table.interval, table.past_covariates.len());
+    pub(super) fn stream_spec(&self, name: &str, seed: u64, table: &Table) -> Result<StreamSpec, Failure> {
+        let covariates = table.past_covariates.len();
         if covariates > MAX_PAST_COVARIATES {
             let what = format!("{covariates} past covariates; expected at most {MAX_PAST_COVARIATES}");
             return Err(Failure(USAGE, what));
@@ -190,21 +214,26 @@ impl ForecastArguments {
             );
             return Err(Failure(USAGE, what));
         }
+        let interval = Interval::from(&table.grid);
         let season = match self.season {
             SeasonChoice::Auto => Season::Auto,
             SeasonChoice::Steps(0) => Season::None,
-            SeasonChoice::Steps(steps) => Season::Every(Millis(interval.saturating_mul(i64::from(steps)))),
+            SeasonChoice::Steps(steps) => season_of(interval, steps),
         };
+        let mut holidays = self.holidays.clone();
+        if let Some(file) = &self.holidays_file {
+            holidays.extend(settings::read_holidays(file).map_err(|what| Failure(BAD_DATA, what))?);
+        }
         let stream = Stream {
             name: name.to_owned(),
-            interval: Interval::Every(Millis(interval)),
+            interval,
             aggregation: Aggregation::Last,
             readings_per_slot: Some(1),
             max_ahead: settings::Limit::None,
             season,
             horizon: self.horizon,
             quantiles: self.quantiles(),
-            holidays: self.holidays.clone(),
+            holidays,
             year_phase: self.year_phase,
             past_covariates: table.past_covariates.clone(),
             future_covariates: settings::FutureCovariates {
@@ -220,14 +249,14 @@ impl ForecastArguments {
             limits: StreamLimits { series: table.series.len() as u64, ..StreamLimits::default() },
             ..Stream::default()
         };
-        specs::engine_spec(&stream, Calendar::new(reading.time_zone.clone()))
+        specs::engine_spec(&stream, table.zone.clone().into(), table.grid.clone())
             .map_err(|error| Failure(USAGE, error.to_string()))
     }
 }
 
 /// Describes the file in one line for the user: series, rows, step and season.
 pub(super) fn describe(stream: &StreamSpec, table: &Table) -> String {
-    let step = Millis(table.interval);
+    let step = Interval::from(&table.grid);
     let season = match stream.series.season {
         0 => "no season".to_owned(),
         steps => format!("season {steps} steps"),
@@ -283,13 +312,39 @@ fn season(text: &str) -> Result<SeasonChoice, String> {
     }
 }
 
-fn interval(text: &str) -> Result<i64, String> {
-    let expected = || format!("{text:?} is not a duration; expected one such as 500ms, 15m, 1h or 1d");
+/// A season of so many steps.
+fn season_of(interval: Interval, steps: u32) -> Season {
+    match interval {
+        Interval::Months(months) => Season::Months(months.saturating_mul(steps)),
+        _ => {
+            let length = interval.nominal().map_or(0, |interval| interval.0);
+            Season::Every(Millis(length.saturating_mul(i64::from(steps))))
+        }
+    }
+}
+
+fn origin(text: &str) -> Result<Origin, String> {
+    text.parse()
+}
+
+fn weekday(text: &str) -> Result<Weekday, String> {
+    let day = Weekday::from_word(&text.to_lowercase());
+    day.ok_or_else(|| format!("{text:?} is no weekday; expected one of {}", Weekday::WORDS.join(", ")))
+}
+
+fn interval(text: &str) -> Result<Length, String> {
+    let expected = || format!("{text:?} is not a duration; expected one such as 500ms, 15m, 1h, 1d, 1w, 1mo or 1y");
     let span: Span = text.parse().map_err(|_| expected())?;
+    let months = i64::from(span.get_years()) * 12 + i64::from(span.get_months());
+    if months > 0 {
+        let are_all = span.fieldwise() == Span::new().years(span.get_years()).months(span.get_months()).fieldwise();
+        let months = u32::try_from(months).ok().filter(|months| are_all && *months <= MOST_MONTHS);
+        return months.map(Length::Months).ok_or_else(expected);
+    }
     let millis = span.total((Unit::Millisecond, SpanRelativeTo::days_are_24_hours())).map_err(|_| expected())?;
     // A whole number that an f64 represents exactly.
     let whole = (millis >= 1.0 && millis.fract() == 0.0 && millis < 1e15).then_some(millis as i64);
-    whole.ok_or_else(expected)
+    whole.map(Length::Clock).ok_or_else(expected)
 }
 
 fn date(text: &str) -> Result<Date, String> {
@@ -316,8 +371,11 @@ mod tests {
     #[test]
     fn seasons_dates_and_durations_are_parsed() {
         let read = ["15m", "1h", "1d", "500ms", "90s"].map(|text| interval(text).unwrap());
-        assert_eq!(read, [900_000, 3_600_000, 86_400_000, 500, 90_000]);
-        for wrong in ["", "5", "-1h", "0s", "soon", "1mo"] {
+        assert_eq!(read, [900_000, 3_600_000, 86_400_000, 500, 90_000].map(Length::Clock));
+        let read = ["1w", "1mo", "3mo", "1y", "1y 6mo"].map(|text| interval(text).unwrap());
+        assert_eq!(read[0], Length::Clock(7 * 86_400_000));
+        assert_eq!(read[1..], [1, 3, 12, 18].map(Length::Months));
+        for wrong in ["", "5", "-1h", "0s", "soon", "1mo 1d", "-1mo", "1000y"] {
             assert!(interval(wrong).is_err(), "{wrong}");
         }
         assert_eq!(date("2014-12-25").map(|date| date.to_string()).as_deref(), Ok("2014-12-25"));

@@ -19,6 +19,7 @@ use crate::{
     pretrain::{Corpus, CorpusSource},
     series::Calendar,
     settings::{Auto, InitialWeights, Interval, Millis, Model, Stream, Training},
+    time::Grid,
     train::{self, Checkpoint, TrainSpec},
 };
 
@@ -92,7 +93,8 @@ fn corpus(arguments: &Arguments) -> Result<(TrainSpec, CorpusSource), Failure> {
         model: Model { weights: Auto::Set(InitialWeights::None), ..arguments.network.model(seed)? },
         ..Stream::default()
     };
-    let mut engine = specs::engine_spec(&stream, Calendar::utc()).map_err(|error| Failure(USAGE, error.to_string()))?;
+    let mut engine = specs::engine_spec(&stream, Calendar::utc(), Grid::Regular { interval: INTERVAL })
+        .map_err(|error| Failure(USAGE, error.to_string()))?;
     if arguments.decoder > 0 {
         engine = engine.with_decoder(arguments.decoder);
     }

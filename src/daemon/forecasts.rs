@@ -24,16 +24,16 @@ pub struct ForecastTimes {
 }
 
 impl ForecastTimes {
-    /// The starts of the slots that `row` forecasts, in milliseconds since the Unix epoch; of an aggregate, the start
-    /// of the horizon's last slot. Empty on an irregular grid.
+    /// The labels of the slots that `row` forecasts (their starts, in the daemon), in milliseconds since the Unix epoch;
+    /// of an aggregate, that of the horizon's last slot. Empty on an irregular grid.
     pub fn of(&mut self, engine: &Engine, row: &ForecastRow) -> &[i64] {
         if self.of != Some((row.task, row.slot)) {
             let spec = engine.stream(row.task);
             self.times.clear();
-            if let Grid::Regular { .. } = spec.series.grid {
+            if spec.series.grid != Grid::Irregular {
                 let slots = (row.slot..).skip(*spec.forecast.leads().start()).take(spec.forecast.outputs());
-                let starts = slots.map(|slot| spec.series.grid.start(slot));
-                self.times.extend(starts.map(|EventTime(start)| start));
+                let labels = slots.map(|slot| spec.series.grid.label(slot));
+                self.times.extend(labels.map(|EventTime(label)| label));
             }
             self.of = Some((row.task, row.slot));
         }
@@ -71,7 +71,7 @@ impl ForecastWriter {
             series: engine.key(row.task, row.series),
             origin: row.origin,
             step: row.slot,
-            times: matches!(spec.series.grid, Grid::Regular { .. }).then_some(times),
+            times: (spec.series.grid != Grid::Irregular).then_some(times),
             value: row.value,
             absent: row.absent,
             point: &output.points[row.point..row.point + outputs],

@@ -90,7 +90,7 @@ impl FutureCovariateDecoder {
 
     /// Decodes one record.
     pub fn decode(&mut self, record: Record<'_>) -> CovariateRecord {
-        let (mut found, keyed, grid, offset) = (None, self.keyed, self.grid, record.offset);
+        let (mut found, keyed, grid, offset) = (None, self.keyed, &self.grid, record.offset);
         let names = self.decoder.spec().values.clone();
         // The plan names every value as a covariate too, so that each observation carries all of them. The first is
         // enough. Where there are several, the name of its value follows the key.
@@ -172,7 +172,7 @@ impl FutureCovariateFeed {
         let reader = broker.reader(&partition, oldest_needed.map_or(StartPosition::Earliest, StartPosition::Offset))?;
         Ok(Self {
             reader,
-            decoder: FutureCovariateDecoder::new(plan, stream.engine.series.grid)?,
+            decoder: FutureCovariateDecoder::new(plan, stream.engine.series.grid.clone())?,
             waiting: VecDeque::new(),
             next: oldest_needed.unwrap_or(range.start),
             replay_end,

@@ -5,7 +5,6 @@ use super::plan::{Plan, StreamPlan};
 use crate::engine::EndReason;
 use crate::forecast::Expert;
 use crate::telemetry::metrics::{self, Metric};
-use crate::time::Grid;
 use crate::train::RejectionReason as Refusal;
 use crate::wire::RejectionReason;
 
@@ -54,10 +53,7 @@ fn create_stream(plan: &StreamPlan, started: i64) {
         metrics::SPLIT_SERIES.counter(&[stream, ("topic", topic)]).increment(0);
     }
     let series = &plan.engine.series;
-    let interval = match series.grid {
-        Grid::Regular { interval } => interval,
-        Grid::Irregular => 0,
-    };
+    let interval = series.grid.nominal_interval().unwrap_or(0);
     for (gauge, millis) in [
         (metrics::STREAM_INTERVAL, interval),
         (metrics::STREAM_LATENESS, series.allowed_lateness),

@@ -53,7 +53,7 @@ pub fn newest_records(
     series: usize,
     order: &mut ReadingOrder,
 ) -> Result<NewestRecords, BrokerError> {
-    let grid = stream.engine.series.grid;
+    let grid = stream.engine.series.grid.clone();
     let (found, places, newest) = (BTreeMap::new(), WatchedSeries::default(), NewestRecords::default());
     let mut looked_at =
         LookedAt { grid, number: 0, judged_from: 0, series, found, places, order, newest, refused: None };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::series::{ClosedSlot, Placement, Reading, SeriesSpec, SeriesState};
 use crate::settings::Millis;
-use crate::time::{EventTime, Grid};
+use crate::time::EventTime;
 
 /// The most series that are measured.
 const MAX_SERIES: usize = 10_000;
@@ -62,7 +62,7 @@ impl ReadingOrder {
         match placement {
             Placement::Accepted => *newest = Some(reading.time).max(*newest),
             Placement::Late { .. } | Placement::Corrected { .. } => {
-                let grid = self.spec.grid;
+                let grid = &self.spec.grid;
                 let end = grid.closes_at(grid.slot(reading.time));
                 // Where slots close by the time of the partition, that may be what it is late by.
                 let newest = (*newest).max(reading.partition_time.filter(|_| newest.is_some()));
@@ -109,7 +109,7 @@ impl ReadingOrder {
     /// The `allowed_lateness` that accepts this share of the late readings, in whole intervals (seconds on an irregular
     /// grid). They are sorted.
     fn needed(&self, share: f64) -> Option<Millis> {
-        let unit = if let Grid::Regular { interval } = self.spec.grid { interval } else { 1_000 };
+        let unit = self.spec.grid.nominal_interval().unwrap_or(1_000);
         let last = (share * self.late.len() as f64).ceil() as usize;
         let needed = self.late.get(last.saturating_sub(1))?;
         Some(Millis(((needed + unit - 1) / unit).saturating_mul(unit)))
@@ -119,6 +119,7 @@ impl ReadingOrder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Grid;
 
     fn describe(spec: &SeriesSpec, times: impl IntoIterator<Item = i64>) -> String {
         let mut order = ReadingOrder::new(spec);

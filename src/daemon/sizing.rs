@@ -33,10 +33,9 @@ pub fn footprint(settings: &Settings, stream: &Stream) -> Result<Footprint, Spec
     let StreamPlan { engine: spec, training, .. } = plan.streams.remove(0);
     let history = training.as_ref().map_or(0, |training| history_bytes(&spec, training));
     let update = training.as_ref().map_or(0, |training| update_bytes(&spec.network, &training.spec));
-    let (interval, steps) = match spec.series.grid {
-        Grid::Regular { interval } => (interval, spec.series.context_len()),
-        Grid::Irregular => (1_000, spec.series.context_len()),
-    };
+    let (grid, steps) = (spec.series.grid.clone(), spec.series.context_len());
+    // On an irregular grid, a step a second.
+    let step_millis = if grid == Grid::Irregular { 1_000 } else { 1 };
     let covariates = vec![0.0; spec.series.extra.past_covariates.len()];
     let future_covariates = spec.series.extra.future_covariates.clone();
     let id = TaskId { stream: spec.name.clone(), topic: "sizing".into(), partition: 0 };
@@ -54,7 +53,7 @@ pub fn footprint(settings: &Settings, stream: &Stream) -> Result<Footprint, Spec
     }
     for step in 0..=steps {
         engine.begin(true);
-        let time = EventTime(i64::try_from(step).unwrap_or(0) * interval);
+        let time = grid.start(i64::try_from(step).unwrap_or(0) * step_millis);
         for key in &keys {
             let value = step as f64;
             let covariates = &covariates;

@@ -12,10 +12,10 @@ use crate::forecast::{AnomalyThresholds, ForecastSpec, ForecastSpecError, ValueB
 use crate::nn::{self, NetworkSpec};
 use crate::series::{self, Absence, Calendar, CloseBy, ExtraFeatures, FEATURES, Holidays, SeriesSpec};
 use crate::settings::{
-    self, Aggregation, Auto, Device, ForecastStart, Format, Interval, Key, Late, Millis, Settings, Strategy, Stream,
-    Time, TimeFormat, Training,
+    self, Aggregation, Auto, Device, ForecastStart, Format, Key, Late, Millis, Settings, Strategy, Stream, Time,
+    TimeFormat, Training,
 };
-use crate::time::Grid;
+use crate::time::{Grid, Zone};
 use crate::train::{DeviceChoice, TrainSpec};
 use crate::wire::{self, DecodeSpec, DecodeSpecError, Decoder, KeySource, TimeSource};
 
@@ -100,7 +100,9 @@ fn stream_plan(settings: &Settings, stream: &Stream) -> Result<StreamPlan, SpecE
             source,
         })
     };
-    let engine = engine_spec(stream, Calendar::new(zone(&stream.time_zone)?));
+    let local = Zone::new(zone(&stream.time_zone)?);
+    let grid = stream.grid_spec().map_or(Grid::Irregular, |spec| spec.grid(&local));
+    let engine = engine_spec(stream, local.into(), grid);
     let decode = decode_spec(stream, zone(stream.timestamp_zone())?);
     let known = match (&stream.future_covariates.topic, &stream.future_covariates.time) {
         (Some(topic), Some(time)) => Some(future_covariates_plan(stream, topic, time, zone(stream.zone_of(time))?)),
@@ -139,23 +141,16 @@ fn stream_plan(settings: &Settings, stream: &Stream) -> Result<StreamPlan, SpecE
     })
 }
 
-/// What the engine computes for a stream.
+/// What the engine computes for a stream on `grid`, which has the interval of the stream.
 ///
 /// # Errors
 /// What is impossible in its forecast.
-pub fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, StreamError> {
-    let grid = match stream.interval {
-        Interval::Every(interval) => Grid::Regular { interval: interval.0 },
-        Interval::Irregular => Grid::Irregular,
-    };
+pub fn engine_spec(stream: &Stream, calendar: Calendar, grid: Grid) -> Result<StreamSpec, StreamError> {
     let season = stream.season_steps();
     let max_gap_millis = stream.max_gap_millis();
-    let max_gap = match grid {
-        Grid::Regular { interval } => u32::try_from(max_gap_millis / interval.max(1)).unwrap_or(u32::MAX),
-        Grid::Irregular => 0,
-    };
-    let extra = extra(stream, &calendar, grid);
-    let forecast = forecast_spec(stream)?.with_extra(&extra).with_local_time(&calendar, grid);
+    let max_gap = grid.nominal_interval().map_or(0, |interval| max_gap_millis / interval.max(1));
+    let extra = extra(stream, &calendar, &grid);
+    let forecast = forecast_spec(stream)?.with_extra(&extra).with_local_time(&calendar, &grid);
     let network = network_spec(stream, &forecast, FEATURES + extra.features())?;
     let spec = StreamSpec {
         name: Arc::from(stream.name.as_str()),
@@ -185,7 +180,7 @@ pub fn engine_spec(stream: &Stream, calendar: Calendar) -> Result<StreamSpec, St
             max_ahead: stream.max_ahead_millis().unwrap_or(i64::MAX),
             max_step: stream.max_step_millis().unwrap_or(i64::MAX),
             max_outage: Millis::days(30).0,
-            max_gap,
+            max_gap: u32::try_from(max_gap).unwrap_or(u32::MAX),
             max_gap_millis,
             season,
             horizon: stream.horizon,
@@ -220,7 +215,7 @@ fn field_bounds(stream: &Stream) -> FieldBounds {
     }))
 }
 
-fn extra(stream: &Stream, calendar: &Calendar, grid: Grid) -> ExtraFeatures {
+fn extra(stream: &Stream, calendar: &Calendar, grid: &Grid) -> ExtraFeatures {
     let dates: Vec<_> = stream.holidays.iter().map(|date| date.0).collect();
     ExtraFeatures {
         year_phase: stream.year_phase,

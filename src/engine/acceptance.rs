@@ -206,8 +206,10 @@ impl OpenTransaction {
         (begin, cause): (InputPoint, Cause),
         time: EventTime,
     ) {
-        let Grid::Regular { interval } = spec.series.grid else { return };
-        let end = time.0.saturating_sub(spec.series.allowed_lateness).div_euclid(interval);
+        if spec.series.grid == Grid::Irregular {
+            return;
+        }
+        let end = spec.series.grid.slot(EventTime(time.0.saturating_sub(spec.series.allowed_lateness)));
         let mut closing = std::mem::take(&mut self.closing);
         task.series.take_closing(&spec.series, end, &mut closing);
         for series in closing.drain(..) {

@@ -193,7 +193,9 @@ impl Engine {
         debug_assert!(self.open.pending.is_empty(), "steps wait that must not see these values");
         let task = self.tasks.get_mut(task);
         let spec = &self.streams[task.stream].spec;
-        let Grid::Regular { .. } = spec.series.grid else { return true };
+        if spec.series.grid == Grid::Irregular {
+            return true;
+        }
         task.covariates.insert(&spec.series.extra.future_covariates, spec.max_series, key, values)
     }
 

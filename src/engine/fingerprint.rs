@@ -6,16 +6,12 @@ use super::stream_spec::StreamSpec;
 use crate::nn::{builtin, fnv_1a};
 use crate::series::Aggregation;
 use crate::snapshot::{Part, PartShapes};
-use crate::time::Grid;
 
 /// The shapes of all parts of the snapshots of a stream: each covers the values that its part depends on, and no
 /// others.
 pub(super) fn part_shapes(spec: &StreamSpec) -> PartShapes {
     let (series, forecast) = (&spec.series, &spec.forecast);
-    let grid = match series.grid {
-        Grid::Regular { interval } => Fingerprint::default().with("interval", interval),
-        Grid::Irregular => Fingerprint::default().with("interval", "irregular"),
-    };
+    let grid = Fingerprint::default().with("interval", &series.grid);
     let values = grid.clone().with("aggregation", aggregation_name(series.aggregation));
     let past_covariates = grid.clone().with_all("past_covariates", series.extra.past_covariates.iter());
     let future_covariates = grid.with_all("future_covariates", series.extra.future_covariates.names.iter());
@@ -26,7 +22,8 @@ pub(super) fn part_shapes(spec: &StreamSpec) -> PartShapes {
     let levels = leads.clone().with_all("levels", forecast.levels.iter());
     let history = leads.clone().with("holidays", forecast.holidays());
     let regressors = history.clone().with("past_covariates", past_covariates.value());
-    let future_regressors = leads.clone().with("future_covariates", future_covariates.value());
+    let future_regressors =
+        leads.clone().with("future_covariates", future_covariates.value()).with("holidays", forecast.counts_holidays());
     let mut network = Fingerprint::default().with("network", spec.network.fingerprint());
     if spec.network.builtin {
         network = network.with("builtin", builtin::fingerprint());

@@ -166,7 +166,7 @@ impl Stepper {
                     task: step.task,
                     series: step.series,
                     slot: step.slot.slot,
-                    origin: spec.series.grid.start(step.slot.slot),
+                    origin: spec.series.grid.label(step.slot.slot),
                     value: step.slot.value.unwrap_or_else(|| series.input.last_value()),
                     absent: step.slot.value.is_none(),
                     scale: series.input.scale(),

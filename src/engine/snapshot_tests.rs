@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::tests::{MINUTE, accept_all, engine_of, streams};
+use super::tests::{MINUTE, accept_all, engine_of, of_the_calendar, streams};
 use super::*;
 use crate::forecast::{ForecastSpec, ValueBounds};
 use crate::nn::{CellKind, NetworkSpec};
@@ -139,12 +139,15 @@ fn a_part_of_another_configuration_costs_that_part_alone() {
     );
     let bounds = FieldBounds::of_all(ValueBounds::new(Some(0.0), Some(9.0), true).unwrap());
     assert_eq!(discarded(&StreamSpec { bounds, ..spec.clone() }).unwrap(), [""; 0], "no part depends on bounds");
-    let series = SeriesSpec { aggregation: Aggregation::Sum, ..spec.series.clone() };
-    let error = discarded(&StreamSpec { series, ..spec }).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the snapshot of series \"s0\" cannot be used: slots: written under another configuration of the stream"
-    );
+    let sums = SeriesSpec { aggregation: Aggregation::Sum, ..spec.series.clone() };
+    let shifted = SeriesSpec { grid: of_the_calendar(), ..spec.series.clone() };
+    for series in [sums, shifted] {
+        let error = discarded(&StreamSpec { series, ..spec.clone() }).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the snapshot of series \"s0\" cannot be used: slots: written under another configuration of the stream"
+        );
+    }
 }
 
 /// The names of the parts take at most 3 % of a snapshot.

@@ -11,7 +11,7 @@ use crate::series::{
     Absence, CloseBy, ExtraFeatures, FEATURES, FutureCovariateSpec, FutureValues, Holidays, SeriesSpec, Target,
 };
 use crate::snapshot::{TaskProgress, WeightsActivation};
-use crate::time::{EventTime, Grid};
+use crate::time::{EventTime, Grid, GridSpec, Length, Zone};
 
 pub(super) const MINUTE: i64 = 60_000;
 
@@ -67,24 +67,31 @@ fn engine() -> (Engine, TaskHandle) {
 
 /// One stream for each forecasting strategy; some have covariates, absences, corrections or bounds, one answers
 /// queries.
-pub(super) fn streams() -> [StreamSpec; 9] {
+pub(super) fn streams() -> [StreamSpec; 10] {
     let recursive = |grid| {
         let spec = spec(grid);
         let network = NetworkSpec { strategy: Strategy::Recursive, ..spec.network.clone() };
         StreamSpec { network, ..spec }
     };
-    let regular = Grid::Regular { interval: MINUTE };
+    let regular = || Grid::Regular { interval: MINUTE };
     [
-        spec(regular),
-        with_bounds(recursive(regular), true),
+        spec(regular()),
+        with_bounds(recursive(regular()), true),
         recursive(Grid::Irregular),
         many_to_one(Target::Minimum),
-        with_covariates(spec(regular)),
-        with_covariates(recursive(regular)),
-        with_absences(spec(regular)),
-        with_corrections(with_absences(recursive(regular))),
-        with_bounds(spec(regular).with_decoder(8), false),
+        with_covariates(spec(regular())),
+        with_covariates(recursive(regular())),
+        with_absences(spec(regular())),
+        with_corrections(with_absences(recursive(regular()))),
+        with_bounds(spec(regular()).with_decoder(8), false),
+        with_corrections(with_absences(spec(of_the_calendar()))),
     ]
+}
+
+/// Minutes of a calendar, from the half minute on.
+pub(super) fn of_the_calendar() -> Grid {
+    let origin = "00:00:30".parse().unwrap();
+    GridSpec { origin, ..GridSpec::new(Length::Clock(MINUTE)) }.grid(&Zone::utc())
 }
 
 /// The same stream, whose slots close by the time of the partition, with anomaly scores of absent values.
@@ -109,7 +116,7 @@ fn with_corrections(spec: StreamSpec) -> StreamSpec {
 /// The same stream with holidays, the time of year, past covariates and future covariates.
 pub(super) fn with_covariates(spec: StreamSpec) -> StreamSpec {
     let dates = ["1970-01-01".parse().unwrap()];
-    let holidays = Some(Holidays::new(&spec.series.calendar, spec.series.grid, &dates));
+    let holidays = Some(Holidays::new(&spec.series.calendar, &spec.series.grid, &dates));
     let past_covariates = ["warm", "wind", "sun"].map(String::from).to_vec().into();
     let future_covariates = FutureCovariateSpec {
         names: ["price".into(), "feast".into()].into(),

@@ -10,7 +10,7 @@ use super::lead_tables::Interpolation;
 use super::numeric::{MAX_ERROR, all_finite, dot};
 use super::ring::next_index;
 use super::spec::ForecastSpec;
-use crate::series::{MAX_FUTURE_COVARIATES, SeriesState, Target};
+use crate::series::{Holidays, MAX_FUTURE_COVARIATES, SeriesState, Target};
 
 /// Regressors of one covariate at a lead: how far it will have moved and the same of its square, for itself and for its
 /// mean over a season. Heating and cooling pull the same way, hence the square; walls and people are slow, hence the
@@ -228,10 +228,40 @@ fn for_each_lead(spec: &ForecastSpec, series: &SeriesState, mut visit: impl FnMu
     }
 }
 
-/// One covariate on the way from the newest step to the horizon.
-struct CovariatePath<'a> {
+/// What is known of one covariate at the newest step: that of the series, or how many holidays a step holds.
+struct CovariateSource<'a> {
     series: &'a SeriesState,
     index: usize,
+    /// The holidays, and the newest step.
+    holidays: Option<(&'a Holidays, i64)>,
+}
+
+impl<'a> CovariateSource<'a> {
+    fn new(spec: &'a ForecastSpec, series: &'a SeriesState, index: usize) -> Self {
+        let holidays = spec.holiday_counts.as_ref().filter(|_| index + 1 == spec.future_covariates);
+        Self { series, index, holidays: holidays.zip(series.newest_slot()) }
+    }
+
+    /// The covariate `lead` steps after the newest step.
+    fn ahead(&self, lead: usize) -> Option<f32> {
+        match self.holidays {
+            Some((holidays, newest)) => Some(holidays.count(newest + i64::try_from(lead).ok()?) as f32),
+            None => self.series.future_covariate_ahead(self.index, lead),
+        }
+    }
+
+    /// The covariate `back` steps before the newest step.
+    fn back(&self, back: usize) -> Option<f32> {
+        match self.holidays {
+            Some((holidays, newest)) => Some(holidays.count(newest - i64::try_from(back).ok()?) as f32),
+            None => self.series.future_covariate_back(self.index, back),
+        }
+    }
+}
+
+/// One covariate on the way from the newest step to the horizon.
+struct CovariatePath<'a> {
+    source: CovariateSource<'a>,
     /// At the newest step; `None` where unknown.
     now: Option<f32>,
     /// Steps over which the mean runs; 0 where there is none.
@@ -243,21 +273,22 @@ struct CovariatePath<'a> {
 }
 
 impl<'a> CovariatePath<'a> {
-    fn new(spec: &ForecastSpec, series: &'a SeriesState, index: usize) -> Self {
-        let now = series.future_covariate_back(index, 0);
+    fn new(spec: &'a ForecastSpec, series: &'a SeriesState, index: usize) -> Self {
+        let source = CovariateSource::new(spec, series, index);
+        let now = source.back(0);
         let season = if spec.season >= 2 && now.is_some() { spec.season.min(MAX_SEASON) } else { 0 };
-        let sum: f32 = (0..season).map(|back| series.future_covariate_back(index, back).or(now).unwrap_or(0.0)).sum();
-        Self { series, index, now, season, sum, mean_now: sum / season.max(1) as f32 }
+        let sum: f32 = (0..season).map(|back| source.back(back).or(now).unwrap_or(0.0)).sum();
+        Self { source, now, season, sum, mean_now: sum / season.max(1) as f32 }
     }
 
     /// The regressors of the next lead.
     fn next(&mut self, lead: usize) -> [f32; PER_COVARIATE] {
         let Some(now) = self.now else { return [0.0; PER_COVARIATE] };
-        let value = self.series.future_covariate_ahead(self.index, lead);
+        let value = self.source.ahead(lead);
         if self.season > 0 {
             let leaving = match lead.checked_sub(self.season) {
-                Some(lead) if lead > 0 => self.series.future_covariate_ahead(self.index, lead),
-                _ => self.series.future_covariate_back(self.index, self.season - lead),
+                Some(lead) if lead > 0 => self.source.ahead(lead),
+                _ => self.source.back(self.season - lead),
             };
             self.sum += value.unwrap_or(now) - leaving.unwrap_or(now);
         }

@@ -108,11 +108,11 @@ fn a_change_of_the_clocks_costs_nothing() {
     for change in ["2024-03-31T01:00:00Z", "2024-10-27T01:00:00Z"] {
         let change = change.parse::<Timestamp>().unwrap().as_second() / 3600;
         let grid = Grid::Regular { interval: HOUR };
-        let spec = ForecastSpec::new(24, &LEVELS, 24).unwrap().with_local_time(&berlin, grid);
+        let spec = ForecastSpec::new(24, &LEVELS, 24).unwrap().with_local_time(&berlin, &grid);
         let mut run = Run::of(spec);
         run.slot = change - 40 * 24;
         let hour = |slot: i64| {
-            let offset = berlin.utc_offset(grid.start(slot)) / HOUR;
+            let offset = berlin.zone().utc_offset(grid.start(slot).0) / HOUR;
             (slot + offset).rem_euclid(24)
         };
         let mut worst = [0.0_f64; 2];

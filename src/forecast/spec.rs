@@ -9,11 +9,14 @@ use super::experts::expert::LINEAR_EXPERTS;
 use super::history::phase::Cycle;
 use super::lead_tables::{LeadTables, bucket_ends, bucket_middles};
 use super::level_tables::{LevelTables, MAX_LEVELS};
-use crate::series::{Calendar, ExtraFeatures, Holidays, LocalSlots, PAST_COVARIATE_REGRESSORS, Target};
+use crate::series::{
+    Calendar, ExtraFeatures, Holidays, LocalSlots, MAX_FUTURE_COVARIATES, PAST_COVARIATE_REGRESSORS, Target,
+};
 use crate::time::Grid;
 
 /// A day of 24 hours, in milliseconds.
 const DAY: i64 = 86_400_000;
+const DAYS_PER_WEEK: i64 = 7;
 /// The longest horizon, in steps.
 pub const MAX_HORIZON: usize = 4096;
 
@@ -49,13 +52,16 @@ pub struct ForecastSpec {
     pub levels: Vec<f32>,
     /// Steps in a season; below 2 there is none.
     pub season: usize,
-    /// Days that do not count as their weekday; only where a season is a day.
+    /// Days that do not count as their weekday; only where a season is a day or a week.
     pub(super) holidays: Option<Holidays>,
+    /// The same where a step is a day or longer, and a season something else: how many of them a step holds is a future
+    /// covariate, the last one.
+    pub(super) holiday_counts: Option<Holidays>,
     /// Where a season is whole days: its phase is that of the local time.
     pub(super) local_slots: LocalSlots,
     /// Number of past covariates.
     pub(super) past_covariates: usize,
-    /// Number of future covariates.
+    /// Number of future covariates, that of holidays included.
     pub(super) future_covariates: usize,
     /// The aggregate of the horizon that is forecast; `None`: each of its steps.
     pub target: Option<Target>,
@@ -127,6 +133,7 @@ impl ForecastSpec {
             levels: levels.to_vec(),
             season,
             holidays: None,
+            holiday_counts: None,
             local_slots: LocalSlots::default(),
             past_covariates: 0,
             future_covariates: 0,
@@ -145,35 +152,40 @@ impl ForecastSpec {
         })
     }
 
-    /// Adds the holidays (where a season is a day) and the covariates of the stream's series.
+    /// Adds the holidays and the covariates of the stream's series.
     #[must_use]
     pub fn with_extra(self, extra: &ExtraFeatures) -> Self {
-        let daily =
-            |holidays: &&Holidays| usize::try_from(holidays.slots_per_day()).is_ok_and(|day| day == self.season);
+        let season = i64::try_from(self.season).unwrap_or(i64::MAX);
+        let days = extra.holidays.as_ref().map_or(0, Holidays::slots_per_day);
+        let in_profile = season == days || season == days.saturating_mul(DAYS_PER_WEEK);
+        let names = extra.future_covariates.names.len();
+        let counted = !in_profile && days == 1 && names < MAX_FUTURE_COVARIATES;
         Self {
-            holidays: extra.holidays.as_ref().filter(daily).cloned(),
+            holidays: extra.holidays.clone().filter(|_| in_profile),
+            holiday_counts: extra.holidays.clone().filter(|_| counted),
             past_covariates: extra.past_covariates.len(),
-            future_covariates: extra.future_covariates.names.len(),
+            future_covariates: names + usize::from(counted),
             ..self
         }
     }
 
     /// The same with seasons of whole days that follow the local time of `calendar`.
     #[must_use]
-    pub fn with_local_time(self, calendar: &Calendar, grid: Grid) -> Self {
+    pub fn with_local_time(self, calendar: &Calendar, grid: &Grid) -> Self {
         let season = i64::try_from(self.season).unwrap_or(i64::MAX);
-        let local_slots = match grid {
-            Grid::Regular { interval } if season.saturating_mul(interval) % DAY == 0 => {
-                LocalSlots::new(calendar, interval)
-            }
-            _ => LocalSlots::default(),
-        };
+        let is_days = grid.nominal_interval().is_some_and(|interval| season.saturating_mul(interval) % DAY == 0);
+        let local_slots = if is_days { LocalSlots::new(calendar, grid) } else { LocalSlots::default() };
         Self { local_slots, ..self }
     }
 
     /// Whether holidays have a seasonal profile of their own.
     pub fn holidays(&self) -> bool {
         self.holidays.is_some()
+    }
+
+    /// Whether the number of holidays of a step is a future covariate.
+    pub fn counts_holidays(&self) -> bool {
+        self.holiday_counts.is_some()
     }
 
     /// Regressors of the past covariates at one step.

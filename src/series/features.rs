@@ -62,8 +62,8 @@ impl<V: RecentValues> FeatureSource<'_, V> {
         if let Some(holidays) = holidays {
             let slot = self.spec.grid.slot(time);
             let ahead = match self.spec.grid {
-                Grid::Regular { .. } => i64::from(self.spec.horizon),
                 Grid::Irregular => 0, // the duration of the steps ahead is unknown
+                _ => i64::from(self.spec.horizon),
             };
             let shifts = [0, -holidays.slots_per_day(), holidays.slots_per_day(), ahead];
             write(&shifts.map(|shift| f32::from(u8::from(holidays.find(slot.saturating_add(shift)).is_some()))));
@@ -79,18 +79,18 @@ impl<V: RecentValues> FeatureSource<'_, V> {
 
     fn gap(&self, back: usize, before: usize) -> f32 {
         match self.spec.grid {
-            Grid::Regular { .. } => logarithm((before - back) as f32).min(FEATURE_CLIP as f32),
             Grid::Irregular => {
                 let millis = self.time(back).0.saturating_sub(self.time(before).0).max(0);
                 (logarithm(1.0 + millis as f32 / 1000.0) / 4.0).min(FEATURE_CLIP as f32)
             }
+            _ => logarithm((before - back) as f32).min(FEATURE_CLIP as f32),
         }
     }
 
     fn time(&self, back: usize) -> EventTime {
         match self.spec.grid {
-            Grid::Regular { .. } => self.spec.grid.start(self.slot.saturating_sub(back as i64)),
             Grid::Irregular => EventTime(self.values.time_back(back).unwrap_or(self.slot)),
+            _ => self.spec.grid.start(self.slot.saturating_sub(back as i64)),
         }
     }
 }

@@ -199,7 +199,7 @@ impl FutureCovariates {
     }
 
     /// Whether decoded covariates are ones that a series on `grid` can have.
-    pub fn is_sound(&self, grid: Grid) -> bool {
+    pub fn is_sound(&self, grid: &Grid) -> bool {
         let path = |path: &[f64]| path.iter().all(|value| value.is_nan() || is_within_limit(*value));
         let valid = |covariate: &FutureCovariate| covariate.history.is_sound() && path(&covariate.path);
         grid.contains(self.path_start) && self.covariates.iter().all(valid)

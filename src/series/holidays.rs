@@ -28,25 +28,23 @@ pub(crate) struct Holiday {
 impl Holidays {
     /// The slots of `grid` whose middle lies on one of `dates` in the calendar's time zone. Where slots are longer than
     /// a day: those that overlap a holiday. Dates may be in any order.
-    pub fn new(calendar: &Calendar, grid: Grid, dates: &[Date]) -> Self {
+    pub fn new(calendar: &Calendar, grid: &Grid, dates: &[Date]) -> Self {
         let mut dates = dates.to_vec();
         dates.sort_unstable();
         dates.dedup();
+        let interval = grid.nominal_interval();
         let slots = |date: Date| {
-            let (from, to) = calendar.bounds(date)?;
+            let (from, to) = calendar.zone().bounds(date)?;
             let slot = |time: i64| grid.slot(EventTime(time));
-            let (from, to) = match grid {
-                Grid::Irregular => (from, to),
-                Grid::Regular { interval } if interval > DAY => (slot(from), slot(to - 1) + 1),
+            let (from, to) = match interval {
+                None => (from, to),
+                Some(interval) if interval > DAY => (slot(from), slot(to - 1) + 1),
                 // The first slot whose middle is not before `from` follows the slot that holds `from - interval / 2`.
-                Grid::Regular { interval } => (slot(from - interval / 2 - 1) + 1, slot(to - interval / 2 - 1) + 1),
+                Some(interval) => (slot(from - interval / 2 - 1) + 1, slot(to - interval / 2 - 1) + 1),
             };
             Some(Holiday { from, to, days_to_sunday: i64::from(date.weekday().until(Weekday::Sunday)) })
         };
-        let slots_per_day = match grid {
-            Grid::Regular { interval } => (DAY / interval.max(1)).max(1),
-            Grid::Irregular => DAY,
-        };
+        let slots_per_day = interval.map_or(DAY, |interval| (DAY / interval).max(1));
         Self { days: dates.into_iter().filter_map(slots).collect(), slots_per_day }
     }
 
@@ -56,6 +54,14 @@ impl Holidays {
         let at = self.days.partition_point(|day| day.to <= slot);
         self.days.get(at).filter(|day| day.from <= slot).copied()
     }
+
+    /// How many holidays overlap `slot`.
+    pub(crate) fn count(&self, slot: i64) -> usize {
+        let first = self.days.partition_point(|day| day.to <= slot);
+        self.days[first..].partition_point(|day| day.from <= slot)
+    }
+
+    /// Slots of a day; 1 where slots are longer.
     pub(crate) fn slots_per_day(&self) -> i64 {
         self.slots_per_day
     }
@@ -71,7 +77,7 @@ mod tests {
     fn holidays(zone: &str, interval: i64, dates: &[&str]) -> Holidays {
         let dates: Vec<Date> = dates.iter().map(|date| date.parse().unwrap()).collect();
         let grid = if interval == 0 { Grid::Irregular } else { Grid::Regular { interval } };
-        Holidays::new(&Calendar::new(TimeZone::get(zone).unwrap()), grid, &dates)
+        Holidays::new(&Calendar::new(TimeZone::get(zone).unwrap()), &grid, &dates)
     }
 
     fn slot(text: &str, interval: i64) -> i64 {
@@ -117,6 +123,7 @@ mod tests {
         let weekly = holidays("UTC", 7 * day, &["2024-07-03", "2024-07-04"]);
         let week = slot("2024-07-04T00:00:00Z", 7 * day);
         assert_eq!([-1, 0, 1].map(|more| weekly.find(week + more).is_some()), [true, true, false]);
+        assert_eq!([-2, -1, 0, 1].map(|more| weekly.count(week + more)), [0, 1, 1, 0]);
         assert_eq!((daily.slots_per_day(), weekly.slots_per_day()), (1, 1));
     }
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::calendar::Calendar;
+use super::calendar::{Calendar, DAY};
+use crate::time::Grid;
 
 /// How far local slots are ahead of those of a regular grid. Local slot `n` covers the same wall-clock time on every
 /// day of a calendar. The default numbers them alike. Clones share the table.
@@ -20,14 +21,17 @@ struct Shift {
 }
 
 impl LocalSlots {
-    /// The local slots of a grid of `interval` milliseconds. The middle of a slot decides, as it does on which day it
-    /// lies.
-    pub fn new(calendar: &Calendar, interval: i64) -> Self {
-        let (interval, middle) = (interval.max(1), interval / 2);
+    /// The local slots of a grid with equal steps of less than a day. The middle of a slot decides, as it does on which
+    /// day it lies. The slots of other grids are local already.
+    pub fn new(calendar: &Calendar, grid: &Grid) -> Self {
+        let Some((interval, start)) = grid.equal_steps().filter(|(interval, _)| *interval < DAY) else {
+            return Self::default();
+        };
+        let middle = start + interval / 2; // of slot 0
         let mut shifts: Vec<Shift> = Vec::new();
-        for (time, offset) in calendar.changes() {
+        for (time, offset) in calendar.zone().changes() {
             // The first slot whose middle is not before the change.
-            let from = (time - middle - 1).div_euclid(interval) + 1;
+            let from = time.saturating_sub(middle + 1).div_euclid(interval) + 1;
             let ahead = (middle + offset).div_euclid(interval);
             if shifts.last().map_or(0, |last| last.ahead) != ahead {
                 shifts.push(Shift { from, ahead });
@@ -62,11 +66,12 @@ mod tests {
     use jiff::{Timestamp, tz::TimeZone};
 
     use super::*;
+    use crate::time::{EventTime, GridSpec, Length};
 
     const HOUR: i64 = 3_600_000;
 
     fn local_slots(zone: &str, interval: i64) -> LocalSlots {
-        LocalSlots::new(&Calendar::new(TimeZone::get(zone).unwrap()), interval)
+        LocalSlots::new(&Calendar::new(TimeZone::get(zone).unwrap()), &Grid::Regular { interval })
     }
 
     fn slot(text: &str, interval: i64) -> i64 {
@@ -95,9 +100,23 @@ mod tests {
     #[test]
     fn a_slot_counts_by_its_middle() {
         let ahead = |zone, interval| local_slots(zone, interval).ahead(slot("2024-07-04T00:00:00Z", interval)).0;
-        assert_eq!([HOUR, 6 * HOUR, 24 * HOUR].map(|interval| ahead("America/Los_Angeles", interval)), [-7, -1, 0]);
-        assert_eq!([HOUR, 6 * HOUR, 24 * HOUR].map(|interval| ahead("Europe/Berlin", interval)), [2, 0, 0]);
+        assert_eq!([HOUR, 6 * HOUR].map(|interval| ahead("America/Los_Angeles", interval)), [-7, -1]);
+        assert_eq!([HOUR, 6 * HOUR].map(|interval| ahead("Europe/Berlin", interval)), [2, 0]);
         assert_eq!([LocalSlots::default().ahead(5), local_slots("UTC", HOUR).ahead(5)], [(0, i64::MAX); 2]);
+    }
+
+    #[test]
+    fn hours_of_half_hour_zones_keep_their_time_of_day() {
+        let zone = TimeZone::get("Australia/Adelaide").unwrap();
+        let calendar = Calendar::new(zone.clone());
+        let grid = GridSpec::new(Length::Clock(HOUR)).grid(calendar.zone());
+        let slots = LocalSlots::new(&calendar, &grid);
+        for text in ["2024-04-06T15:30:00Z", "2024-04-06T16:30:00Z", "2024-10-05T16:30:00Z", "2024-07-01T00:30:00Z"] {
+            let time: Timestamp = text.parse().unwrap();
+            let slot = grid.slot(EventTime(time.as_millisecond()));
+            let hour = (slot + slots.ahead(slot).0).rem_euclid(24);
+            assert_eq!(hour, i64::from(time.to_zoned(zone.clone()).hour()), "{text}");
+        }
     }
 
     #[test]

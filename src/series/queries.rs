@@ -6,7 +6,6 @@ use super::phase_store::{PhaseReading, PhaseStore};
 use super::recent_values::RecentValues;
 use super::robust_scale::RobustScale;
 use super::spec::SeriesSpec;
-use crate::time::Grid;
 
 /// Values of a query.
 pub const QUERY_FEATURES: usize = 18;
@@ -57,7 +56,7 @@ impl<V: RecentValues> QuerySource<'_, V> {
         out.fill(0.0);
         out[0] = logarithm(lead as f32) / 4.0;
         out[1] = ((lead as f32).sqrt() / 8.0).min(FEATURE_CLIP as f32);
-        let Grid::Regular { interval } = self.spec.grid else { return };
+        let Some(interval) = self.spec.grid.nominal_interval() else { return };
         let slot = self.slot.saturating_add(lead as i64);
         out[15] = logarithm(1.0 + (interval as f32 / 1000.0)) / 12.0;
         let phase = self.spec.calendar.day_and_week_phase(self.spec.grid.start(slot));

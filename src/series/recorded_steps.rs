@@ -337,8 +337,8 @@ impl RecordedStep<'_> {
     /// The slot of the step; on an irregular grid its time.
     fn slot(&self) -> i64 {
         match self.steps.spec.grid {
-            Grid::Regular { .. } => self.run.slot.saturating_add((self.at - self.run.first) as i64),
             Grid::Irregular => self.time_back(0).unwrap_or(self.run.slot),
+            _ => self.run.slot.saturating_add((self.at - self.run.first) as i64),
         }
     }
 

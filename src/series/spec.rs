@@ -131,21 +131,16 @@ impl SeriesSpec {
 
     /// Whether a series jumps between two event times: over [`JUMP_SLOTS`] empty slots, or a gap that resets it.
     pub(super) fn jumps(&self, before: EventTime, after: EventTime) -> bool {
-        match self.grid {
-            Grid::Regular { .. } => {
-                let empty = self.grid.slot(after).saturating_sub(self.grid.slot(before)).saturating_sub(1);
-                empty > i64::from(self.max_gap.min(JUMP_SLOTS))
-            }
-            Grid::Irregular => self.max_gap_millis > 0 && after.0.saturating_sub(before.0) > self.max_gap_millis,
+        if self.grid == Grid::Irregular {
+            return self.max_gap_millis > 0 && after.0.saturating_sub(before.0) > self.max_gap_millis;
         }
+        let empty = self.grid.slot(after).saturating_sub(self.grid.slot(before)).saturating_sub(1);
+        empty > i64::from(self.max_gap.min(JUMP_SLOTS))
     }
 
     /// Times of different series that differ by more do not belong together, in milliseconds.
     pub fn clock_tolerance(&self) -> i64 {
-        let interval = match self.grid {
-            Grid::Regular { interval } => interval,
-            Grid::Irregular => 1,
-        };
+        let interval = self.grid.nominal_interval().unwrap_or(1);
         interval.saturating_mul(i64::from(JUMP_SLOTS)).saturating_add(self.allowed_lateness)
     }
 

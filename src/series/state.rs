@@ -254,14 +254,14 @@ impl SeriesState {
         (self.values.steps > 0).then_some(self.values.slot)
     }
 
-    /// The slot after the newest step: the next of a regular grid. On an irregular grid it is as far away as the newest
+    /// The slot after the newest step: the next of a grid. On an irregular grid it is as far away as the newest
     /// step is from the one before it; 1 ms where there is none.
     pub fn next_slot(&self, spec: &SeriesSpec) -> i64 {
         let Values { slot, steps, ref context, .. } = self.values;
         let before = context.time_back(1).filter(|_| steps > 1);
         slot.saturating_add(match spec.grid {
-            Grid::Regular { .. } => 1,
             Grid::Irregular => before.map_or(1, |before| slot.saturating_sub(before)),
+            _ => 1,
         })
     }
 
@@ -292,14 +292,14 @@ impl SeriesState {
     /// series is then rebuilt from the input. Covariates that cannot be used begin afresh.
     pub fn read_parts(spec: &SeriesSpec, parts: &mut PartReader<'_>) -> Option<Self> {
         let past = |covariates: &PastCovariates| covariates.is_sound();
-        let future = |covariates: &FutureCovariates| covariates.is_sound(spec.grid);
+        let future = |covariates: &FutureCovariates| covariates.is_sound(&spec.grid);
         let is_valid = |slot, value| spec.grid.contains(slot) && is_within_limit(value);
         let corrections = parts.take_optional(Part::CORRECTIONS, |made: &Corrections| made.is_sound(is_valid));
-        let mut slots = parts.take(Part::SLOTS, |slots: &Slots| slots.is_sound(spec.grid))?;
+        let mut slots = parts.take(Part::SLOTS, |slots: &Slots| slots.is_sound(&spec.grid))?;
         corrections.into_iter().for_each(|corrections| slots.set_corrections(corrections));
         Some(Self {
             slots,
-            values: parts.take(Part::VALUES, |values: &Values| values.is_sound(spec.grid))?,
+            values: parts.take(Part::VALUES, |values: &Values| values.is_sound(&spec.grid))?,
             past_covariates: parts.take_optional(Part::PAST_COVARIATES, past).map(Box::new),
             future_covariates: parts.take_optional(Part::FUTURE_COVARIATES, future).map(Box::new),
             phases: parts.take_optional(Part::PHASES, PhaseStore::is_sound).map(Box::new),
@@ -346,7 +346,7 @@ impl SeriesState {
 
 impl Values {
     /// Whether decoded values are ones that a series can have.
-    fn is_sound(&self, grid: Grid) -> bool {
+    fn is_sound(&self, grid: &Grid) -> bool {
         self.context.is_sound() && self.scale.is_sound() && is_within_limit(self.last_value) && grid.contains(self.slot)
     }
 }

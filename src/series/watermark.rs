@@ -138,7 +138,7 @@ impl Slots {
                 let rejected = self.recognise(rejected, reading);
                 return self.correct(spec, slot, rejected, reading);
             }
-            self.return_from_jump(spec.grid);
+            self.return_from_jump(&spec.grid);
             self.advance(spec, time, true);
         } else {
             self.advance(spec, time, false);
@@ -161,7 +161,7 @@ impl Slots {
     }
 
     /// Whether decoded slots are in order and within the range of event time.
-    pub fn is_sound(&self, grid: Grid) -> bool {
+    pub fn is_sound(&self, grid: &Grid) -> bool {
         let open = |open: &OpenSlot| grid.contains(open.slot) && is_within_limit(open.value);
         self.open.iter().all(open)
             && self.open.is_sorted_by(|one, next| one.slot < next.slot)
@@ -228,7 +228,7 @@ impl Slots {
 
     /// Takes the series back to where it was before its jump. Slots that are open since then are dropped. Where one has
     /// closed, the next slot resets the series.
-    fn return_from_jump(&mut self, grid: Grid) {
+    fn return_from_jump(&mut self, grid: &Grid) {
         let Some(exceptions) = &mut self.exceptions else { return };
         let Some(jump) = std::mem::take(&mut exceptions.doubt).jump() else { return };
         if let Some(corrections) = exceptions.corrections.as_mut().filter(|_| jump.has_closed) {
@@ -367,8 +367,8 @@ impl Slots {
         let already_closed = closed.len();
         let watermark = self.watermark(spec, partition_time);
         self.close_first(spec, self.due(spec, watermark), closed);
-        if let Grid::Regular { interval } = spec.grid {
-            self.bridge(spec, watermark.div_euclid(interval), closed);
+        if spec.grid != Grid::Irregular {
+            self.bridge(spec, spec.grid.slot(EventTime(watermark)), closed);
         }
         if let (Some(exceptions), Some(last)) = (&mut self.exceptions, closed[already_closed..].last()) {
             exceptions.doubt.close(spec.grid.start(last.slot));
@@ -409,25 +409,22 @@ impl Slots {
         let Some(closed_to) = self.closed_to() else {
             return; // nothing lies before the first slot
         };
-        match spec.grid {
-            Grid::Regular { .. } => {
-                let empty = slot.saturating_sub(closed_to).saturating_sub(1).max(0);
-                if empty > i64::from(spec.max_gap.saturating_sub(self.empty_run)) {
-                    self.reset_due = true;
-                }
-                if !self.reset_due {
-                    let is_zero = spec.aggregation == Aggregation::Count || spec.absence == Absence::Zero;
-                    let value = is_zero.then_some(0.0);
-                    let slots = closed_to + 1..=closed_to + empty;
-                    closed.extend(slots.map(|slot| ClosedSlot { slot, value, readings: 0, reset: false }));
-                    self.empty_run += u32::try_from(empty).unwrap_or(u32::MAX);
-                }
-                self.set_closed_to(closed_to + empty);
-            }
-            Grid::Irregular => {
-                self.reset_due |= spec.max_gap_millis > 0 && slot.saturating_sub(closed_to) > spec.max_gap_millis;
-            }
+        if spec.grid == Grid::Irregular {
+            self.reset_due |= spec.max_gap_millis > 0 && slot.saturating_sub(closed_to) > spec.max_gap_millis;
+            return;
         }
+        let empty = slot.saturating_sub(closed_to).saturating_sub(1).max(0);
+        if empty > i64::from(spec.max_gap.saturating_sub(self.empty_run)) {
+            self.reset_due = true;
+        }
+        if !self.reset_due {
+            let is_zero = spec.aggregation == Aggregation::Count || spec.absence == Absence::Zero;
+            let value = is_zero.then_some(0.0);
+            let slots = closed_to + 1..=closed_to + empty;
+            closed.extend(slots.map(|slot| ClosedSlot { slot, value, readings: 0, reset: false }));
+            self.empty_run += u32::try_from(empty).unwrap_or(u32::MAX);
+        }
+        self.set_closed_to(closed_to + empty);
     }
 }
 

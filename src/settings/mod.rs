@@ -9,7 +9,9 @@
 mod checks;
 pub mod cluster;
 mod declare;
+mod derived;
 mod grid;
+mod holidays_file;
 mod layers;
 mod load;
 mod origin;
@@ -29,7 +31,8 @@ mod values;
 mod variables;
 
 pub use cluster::{Compression, Http, Kafka, Limits, Log, LogFormat, Role, SaslMechanism, SecurityProtocol, Topics};
-pub use grid::{Aggregation, Interval, Season};
+pub use grid::{Aggregation, Interval, Season, Weekday};
+pub use holidays_file::read_holidays;
 pub use load::{load, parse};
 pub use problem::{Problem, Problems};
 pub use record::{Format, Key, Time, TimeFormat, ValueField};

@@ -37,6 +37,14 @@ impl Entry {
         matches!(&self.value.kind, ValueKind::String(text) if text == word)
     }
 
+    /// The value, where it is a text.
+    pub fn text(&self) -> Option<&str> {
+        match &self.value.kind {
+            ValueKind::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Whether the value is a table.
     pub fn is_table(&self) -> bool {
         matches!(self.value.kind, ValueKind::Table(_))
@@ -223,9 +231,15 @@ impl Reader {
 
     /// A number with a unit.
     pub fn with_unit(&mut self, entry: &Entry, units: &Units) -> Option<u64> {
+        self.with_units(entry, units, &[])
+    }
+
+    /// A number with a unit; what is refused may be guessed to have one of `others`, too.
+    pub fn with_units(&mut self, entry: &Entry, units: &Units, others: &[&Units]) -> Option<u64> {
         match &entry.value.kind {
             ValueKind::String(text) => units.parse(text).or_else(|| {
-                let hint = units.guess(text).map(|guess| format!("did you mean {guess:?}?"));
+                let guess = std::iter::once(units).chain(others.iter().copied()).find_map(|units| units.guess(text));
+                let hint = guess.map(|guess| format!("did you mean {guess:?}?"));
                 self.refuse(entry, units.expected, hint)
             }),
             ValueKind::I64(value) => {

@@ -1,11 +1,13 @@
 //! `[[stream]]`: what is read, how it becomes series, and how they are forecast.
 
+use std::path::PathBuf;
+
 use super::declare::{table, words};
-use super::grid::{Aggregation, Interval, Season};
+use super::grid::{Aggregation, Interval, Season, Weekday};
 use super::record::{Format, Key, Time, ValueField};
 use super::start::ForecastStart;
 use super::values::{Auto, Date, Limit, Millis, Size};
-use crate::time::EventTime;
+use crate::time::{EventTime, Origin};
 
 words! {
     /// Kind of the layers of the network.
@@ -182,12 +184,18 @@ table! {
         pub series_ttl: Limit<Millis> = Limit::Auto,
         /// Period after which the pattern repeats.
         pub season: Season = Season::Auto,
-        /// Time zone (IANA name) of the calendar features.
+        /// Time zone (IANA name) of the clock and the calendar: of steps, seasons, holidays and calendar features.
         pub time_zone: String = "UTC".into(),
+        /// Local time at which a step begins.
+        pub origin: Origin = Origin::default(),
+        /// Day with which weeks begin.
+        pub week_starts: Weekday = Weekday::Monday,
         /// Whether the time of year is an input of the network.
         pub year_phase: bool = false,
         /// Days, in that time zone, that differ from their weekday.
         pub holidays: Vec<Date> = Vec::new(),
+        /// File with further holidays: a date a line, or a calendar (.ics); loading adds them to `holidays`.
+        pub holidays_file: Option<PathBuf> = None,
         /// Number of steps that are forecast.
         pub horizon: u32 = 24,
         /// Quantile levels: strictly increasing within (0, 1), with 0.5.
@@ -392,108 +400,5 @@ table! {
         pub record_bytes: Size = Size::mebibytes(1),
         /// Longest series key.
         pub key_bytes: Size = Size::bytes(1_024),
-    }
-}
-
-impl Stream {
-    /// Names of the fields that hold values.
-    pub fn fields(&self) -> Vec<String> {
-        self.values.iter().map(|value| value.field.clone()).collect()
-    }
-
-    /// Steps per season; 0 where there is none. `Season::Auto` is one day where the interval divides it into 4 to 1440
-    /// steps (intervals of one minute to six hours), one week where the interval is a day, and none otherwise: a season
-    /// of more steps costs each series much memory, and one of fewer steps shows no pattern.
-    pub fn season_steps(&self) -> u32 {
-        let Interval::Every(interval) = self.interval else { return 0 };
-        let day = Millis::days(1).0;
-        let season = match self.season {
-            Season::None => 0,
-            Season::Every(season) => season.0,
-            Season::Auto if day % interval.0.max(1) == 0 && (4..=1440).contains(&(day / interval.0.max(1))) => day,
-            Season::Auto if interval.0 == day => 7 * day,
-            Season::Auto => 0,
-        };
-        u32::try_from(season / interval.0.max(1)).unwrap_or(u32::MAX)
-    }
-
-    /// Longest gap, in milliseconds, that does not reset a series. `auto` is two seasons, at least 64 steps; on an
-    /// irregular grid one day.
-    pub fn max_gap_millis(&self) -> i64 {
-        match (self.max_gap, self.interval) {
-            (Auto::Set(gap), _) => gap.0,
-            (Auto::Auto, Interval::Irregular) => Millis::days(1).0,
-            (Auto::Auto, Interval::Every(interval)) => {
-                interval.0.saturating_mul(i64::from(self.season_steps().saturating_mul(2).max(64)))
-            }
-        }
-    }
-
-    /// Time without an observation, in milliseconds of the event time of its partition, after which a series ends; none
-    /// where it never does. `auto` is four times [`Self::max_gap_millis`], at least seven days.
-    pub fn series_ttl_millis(&self) -> Option<i64> {
-        match self.series_ttl {
-            Limit::None => None,
-            Limit::Set(ttl) => Some(ttl.0),
-            Limit::Auto => Some(self.max_gap_millis().saturating_mul(4).max(Millis::days(7).0)),
-        }
-    }
-
-    /// How far a reading may be ahead of both its record's timestamp and the newest reading of its series, in
-    /// milliseconds; `None` for any time. `auto` is four intervals, at least five minutes; on an irregular grid one
-    /// hour.
-    pub fn max_ahead_millis(&self) -> Option<i64> {
-        match (self.max_ahead, self.interval) {
-            (Limit::None, _) => None,
-            (Limit::Set(ahead), _) => Some(ahead.0),
-            (Limit::Auto, Interval::Irregular) => Some(Millis::hours(1).0),
-            (Limit::Auto, Interval::Every(interval)) => Some(interval.0.saturating_mul(4).max(Millis::seconds(300).0)),
-        }
-    }
-
-    /// How far a reading may be ahead of the newest reading of its series, whatever its record's timestamp, in
-    /// milliseconds; `None` for any time. It is 1,000 intervals, at least one day, `max_gap` and `max_ahead`; on an
-    /// irregular grid 30 days instead.
-    pub fn max_step_millis(&self) -> Option<i64> {
-        let steps = match self.interval {
-            Interval::Irregular => Millis::days(30).0,
-            Interval::Every(interval) => interval.0.saturating_mul(1_000).max(Millis::days(1).0),
-        };
-        Some(steps.max(self.max_gap_millis()).max(self.max_ahead_millis()?))
-    }
-
-    /// How far back training reads, in milliseconds. `auto` is `max_steps_per_series` intervals; on an irregular grid
-    /// 30 days. The retention of the topics bounds it too.
-    pub fn history_millis(&self) -> i64 {
-        match (self.training.history, self.interval) {
-            (Auto::Set(history), _) => history.0,
-            (Auto::Auto, Interval::Irregular) => Millis::days(30).0,
-            (Auto::Auto, Interval::Every(interval)) => {
-                interval.0.saturating_mul(i64::from(self.training.max_steps_per_series))
-            }
-        }
-    }
-
-    /// Most slots of future covariates that are kept for one key. `auto` is 65,536 where all series share them, and
-    /// four horizons, at least 256, where each key has its own.
-    pub fn future_covariate_slots(&self) -> u32 {
-        match (self.future_covariates.slots, &self.future_covariates.key) {
-            (Auto::Set(slots), _) => slots,
-            (Auto::Auto, None) => 65_536,
-            (Auto::Auto, Some(_)) => self.horizon.saturating_mul(4).max(256),
-        }
-    }
-
-    /// Time zone of the timestamps of the stream that have no offset.
-    pub fn timestamp_zone(&self) -> &str {
-        self.zone_of(&self.time)
-    }
-
-    /// Time zone of the timestamps of `time` that have no offset.
-    pub fn zone_of<'a>(&'a self, time: &'a Time) -> &'a str {
-        match time {
-            Time::Field { zone: Some(zone), .. } => zone,
-            Time::Field { zone: None, .. } | Time::Record => &self.time_zone,
-        }
     }
 }

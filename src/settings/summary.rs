@@ -6,6 +6,7 @@ use super::record::{Key, ValueField};
 use super::root::Settings;
 use super::stream::{CloseBy, Strategy, Stream, Training};
 use super::values::{Auto, Millis, Size};
+use crate::time::Origin;
 
 /// Memory of one series, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,10 +136,12 @@ fn describe(value: &ValueField) -> String {
 
 fn grid(stream: &Stream) -> String {
     let gap = Millis(stream.max_gap_millis());
-    let Interval::Every(interval) = stream.interval else { return format!("irregular, reset after a gap of {gap}") };
-    let season = match stream.season_steps() {
-        0 => "no season".into(),
-        steps => format!("season {} ({steps} steps)", Millis(interval.0.saturating_mul(i64::from(steps)))),
+    if stream.interval == Interval::Irregular {
+        return format!("irregular, reset after a gap of {gap}");
+    }
+    let season = match stream.season_length() {
+        None => "no season".into(),
+        Some(season) => format!("season {season} ({} steps)", stream.season_steps()),
     };
     let (aggregation, lateness) = (stream.aggregation, stream.allowed_lateness);
     let life = match stream.series_ttl_millis() {
@@ -150,9 +153,26 @@ fn grid(stream: &Stream) -> String {
         CloseBy::Partition => format!(", silent series go on ({})", stream.absence),
     };
     format!(
-        "every {interval}, {aggregation}, allowed lateness {lateness}{closing}, {season}, reset after a gap of {gap}, \
-         {life}"
+        "every {}{}, {aggregation}, allowed lateness {lateness}{closing}, {season}, reset after a gap of {gap}, \
+         {life}",
+        stream.interval,
+        beginning(stream)
     )
+}
+
+/// Where steps begin, unless it is with the clock and the calendar of UTC.
+fn beginning(stream: &Stream) -> String {
+    let is_weeks = matches!(stream.interval, Interval::Every(Millis(length)) if length % Millis::days(7).0 == 0);
+    let mut text = String::new();
+    if stream.origin != Origin::default() {
+        text += &format!(" from {}", stream.origin);
+    } else if is_weeks {
+        text += &format!(" from {}", stream.week_starts);
+    }
+    if stream.time_zone != "UTC" {
+        text += &format!(" in {}", stream.time_zone);
+    }
+    text
 }
 
 fn training(stream: &Stream, role: Role) -> String {

@@ -46,6 +46,33 @@ pub const DURATION: Units = Units {
     ],
 };
 
+/// Lengths of steps and seasons, in milliseconds. Months and years ([`MONTHS`]) have no length of their own.
+pub const INTERVAL: Units = Units {
+    expected: "a whole number with one of the units ms, s, m, h, d, w, mo, y, such as \"15m\", \"1d\" or \"1mo\"",
+    exact: &[("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)],
+    ..DURATION
+};
+
+/// Months and years, in months.
+pub const MONTHS: Units = Units {
+    expected: "a whole number of months or years, such as \"1mo\" or \"1y\"",
+    exact: &[("y", 12), ("mo", 1)],
+    zero: "mo",
+    guessed: &[
+        ("y", 12),
+        ("yr", 12),
+        ("year", 12),
+        ("years", 12),
+        ("q", 3),
+        ("quarter", 3),
+        ("quarters", 3),
+        ("mo", 1),
+        ("mon", 1),
+        ("month", 1),
+        ("months", 1),
+    ],
+};
+
 /// Sizes, in bytes.
 pub const SIZE: Units = Units {
     expected: "a whole number with one of the units B, KiB, MiB, GiB, such as \"1MiB\"",

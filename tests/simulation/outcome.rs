@@ -172,7 +172,7 @@ impl Output {
     ) {
         let (seen, partition) = (engine.covariate_offset(task), engine.id(task).partition);
         let plan = stream.future_covariates.as_ref().unwrap();
-        let mut decoder = FutureCovariateDecoder::new(plan, stream.engine.series.grid).unwrap();
+        let mut decoder = FutureCovariateDecoder::new(plan, stream.engine.series.grid.clone()).unwrap();
         for record in cluster.committed_records(COVARIATES, partition) {
             if record.offset < seen || record.offset >= until {
                 continue;

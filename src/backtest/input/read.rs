@@ -6,12 +6,13 @@ use csv::ByteRecord;
 
 use super::cells::{NotANumber, number, quoted, text};
 use super::columns::{Columns, LongColumns, Role};
+use super::grid_detection::{lay_out, successive};
 use super::location::{Location, decompressed, open};
 use super::spec::ReadSpec;
 use crate::backtest::error::DataError;
 use crate::backtest::table::{Reading, Table};
 use crate::backtest::timestamps::TimestampFormat;
-use crate::time::EventTime;
+use crate::time::{EventTime, Length};
 
 /// Number of rows from which the format of the timestamps is detected.
 const SAMPLE_ROWS: usize = 1000;
@@ -60,7 +61,8 @@ pub fn read(source: impl Read, name: &str, spec: &ReadSpec) -> Result<Table, Dat
         future_covariates: spec.future_covariates.clone(),
         ..Table::default()
     };
-    let (step, keys, counts) = (spec.interval.unwrap_or(COUNTED_STEP), BTreeMap::new(), Vec::new());
+    let step = spec.grid.length.map_or(COUNTED_STEP, Length::nominal_millis);
+    let (keys, counts) = (BTreeMap::new(), Vec::new());
     let mut reader = TableReader { location, spec, columns, format, step, keys, counts, rows: 0, table };
     for record in sample.into_iter().map(Ok).chain(records) {
         reader.add(&record.map_err(|error| location.csv_error(&error))?)?;
@@ -212,13 +214,15 @@ impl TableReader<'_> {
         } else {
             self.order_wide()
         }
-        self.table.interval = match self.spec.interval {
-            Some(interval) => interval,
+        let step = match self.spec.grid.length {
+            Some(length) => length.nominal_millis(),
             None if self.columns.time.is_none() || self.format == TimestampFormat::Steps => COUNTED_STEP,
             None => median_step(&self.table.readings, self.counts.len()).ok_or_else(|| {
                 self.location.file_error("time never advances", "at least two rows at different times, or --interval")
             })?,
         };
+        let (readings, series) = (&self.table.readings, self.counts.len());
+        (self.table.grid, self.table.zone) = lay_out(&self.spec.grid, readings, series, step);
         Ok(self.table)
     }
 
@@ -261,13 +265,7 @@ impl TableReader<'_> {
 /// The median time between successive rows in milliseconds: of each of `long` series, or of the whole file if `long` is
 /// 0.
 fn median_step(readings: &[Reading], long: usize) -> Option<i64> {
-    let mut previous: Vec<Option<i64>> = vec![None; long.max(1)];
-    let step = |reading: &Reading| {
-        let series = if long > 0 { reading.series as usize } else { 0 };
-        let previous = previous[series].replace(reading.time.0)?;
-        Some(reading.time.0 - previous).filter(|step| *step > 0)
-    };
-    let mut steps: Vec<i64> = readings.iter().filter_map(step).collect();
+    let mut steps: Vec<i64> = successive(readings, long).iter().map(|(one, next)| next - one).collect();
     let middle = steps.len().checked_sub(1)? / 2;
     Some(*steps.select_nth_unstable(middle).1)
 }

@@ -2,6 +2,7 @@
 
 use jiff::tz::TimeZone;
 
+use super::grid_detection::GridRequest;
 use crate::wire::TimeFormat;
 
 /// The layout of the series in a file.
@@ -47,8 +48,8 @@ pub struct ReadSpec {
     pub time_format: Option<TimeFormat>,
     /// Time zone of timestamps without an offset.
     pub zone: TimeZone,
-    /// Step of the grid in milliseconds; `None` for the median time between successive readings.
-    pub interval: Option<i64>,
+    /// The grid, as far as it is not found from the timestamps.
+    pub grid: GridRequest,
     /// Numbers that stand for a missing value.
     pub missing: Vec<f64>,
     /// Whether the first row names the columns. Otherwise their names are 1, 2, 3 and so on.
@@ -66,7 +67,7 @@ impl Default for ReadSpec {
             time: TimeColumn::First,
             time_format: None,
             zone: TimeZone::UTC,
-            interval: None,
+            grid: GridRequest::default(),
             missing: Vec::new(),
             header: true,
             delimiter: b',',

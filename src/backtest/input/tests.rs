@@ -8,8 +8,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::backtest::error::DataError;
 use crate::backtest::table::{Reading, Table};
+use crate::time::Length;
 
 const WIDE: &str = "date,a,b,note,c\n2020-01-01 00:00:00,1,10,x,\n2020-01-01 01:00:00,,-9999,y,5e-1\n";
+
+fn every(millis: i64) -> GridRequest {
+    GridRequest { length: Some(Length::Clock(millis)), ..GridRequest::default() }
+}
 
 fn wide(text: &str) -> Result<Table, DataError> {
     read(text.as_bytes(), "f.csv", &ReadSpec { missing: vec![-9999.0], ..ReadSpec::default() })
@@ -36,7 +41,7 @@ fn a_gzipped_file_equals_a_plain_one() {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(WIDE.as_bytes()).unwrap();
     let bytes = encoder.finish().unwrap();
-    let spec = ReadSpec { missing: vec![-9999.0], interval: Some(60_000), ..ReadSpec::default() };
+    let spec = ReadSpec { missing: vec![-9999.0], grid: every(60_000), ..ReadSpec::default() };
     assert_eq!(read(&bytes[..], "f", &spec).unwrap(), read(WIDE.as_bytes(), "f", &spec).unwrap());
     let error = read(&bytes[..bytes.len() - 9], "f", &spec).unwrap_err().to_string();
     assert!(error.starts_with("f: it cannot be read to its end"), "{error}");
@@ -45,7 +50,7 @@ fn a_gzipped_file_equals_a_plain_one() {
 #[test]
 fn the_default_step_is_the_median() {
     let rows = ["00:00", "00:10", "00:20", "03:00", "03:10", "03:10"].map(|time| format!("2020-01-01 {time},1\n"));
-    assert_eq!(wide(&format!("t,x\n{}", rows.concat())).unwrap().interval, 600_000);
+    assert_eq!(wide(&format!("t,x\n{}", rows.concat())).unwrap().interval(), 600_000);
     let once = "t,x\n2020-01-01 00:00,1\n";
     assert_eq!(
         error_text(once),
@@ -69,7 +74,7 @@ fn a_long_file_is_merged_by_time_and_each_series_keeps_its_order() {
 
 #[test]
 fn rows_are_counted_without_a_time_column() {
-    let spec = ReadSpec { time: TimeColumn::None, header: false, interval: Some(5000), ..ReadSpec::default() };
+    let spec = ReadSpec { time: TimeColumn::None, header: false, grid: every(5000), ..ReadSpec::default() };
     let table = read("1,2\n3,4\n".as_bytes(), "f", &spec).unwrap();
     assert_eq!(table.series, ["1", "2"]);
     assert_eq!(table.readings.iter().map(|reading| reading.time.0).collect::<Vec<_>>(), [0, 0, 5000, 5000]);
@@ -132,7 +137,7 @@ proptest! {
         let spec = ReadSpec { layout: layout(long), ..ReadSpec::default() };
         if let Ok(table) = read(format!("a,b,c\n{text}").as_bytes(), "f", &spec) {
             let has_series = |reading: &Reading| (reading.series as usize) < table.series.len();
-            prop_assert!(table.interval > 0 && table.readings.iter().all(has_series));
+            prop_assert!(table.interval() > 0 && table.readings.iter().all(has_series));
             prop_assert!(table.readings.is_sorted_by_key(|reading| reading.position));
         }
     }

@@ -75,7 +75,7 @@ fn fans<B: DrawingBackend>(area: &Area<'_, B>, scale: Scale, series: &PlotSeries
             .y_label_area_size(scale.points(58))
             .build_cartesian_2d(0.0..at(newest.slot).max(1.0), low - room..high + room),
     )?;
-    axes(&mut chart, scale, 6, "", &|x| time_label(series.grid, first.slot, *x))?;
+    axes(&mut chart, scale, 6, "", &|x| time_label(&series.grid, first.slot, *x))?;
     for forecast in &fans {
         let path = |index: usize| {
             let quantiles = forecast.quantiles.iter().skip(index).step_by(levels);
@@ -144,11 +144,11 @@ fn errors<B: DrawingBackend>(area: &Area<'_, B>, scale: Scale, report: &Report) 
 }
 
 /// The label of a slot on the time axis, as precise as the grid needs.
-fn time_label(grid: Grid, first: i64, x: f64) -> String {
+fn time_label(grid: &Grid, first: i64, x: f64) -> String {
     // The axis covers slots of the plotted series, far from the limits of i64.
     let slot = first + x.round() as i64;
-    let Grid::Regular { interval } = grid else { return slot.to_string() };
-    let Ok(time) = jiff::Timestamp::from_millisecond(grid.start(slot).0) else { return slot.to_string() };
+    let Some(interval) = grid.nominal_interval() else { return slot.to_string() };
+    let Ok(time) = jiff::Timestamp::from_millisecond(grid.label(slot).0) else { return slot.to_string() };
     let pattern = match interval {
         86_400_000.. => "%Y-%m-%d",
         60_000.. => "%d %b %H:%M",

@@ -24,7 +24,7 @@ const WINDOWS: usize = 32;
 
 /// Hides values, fills them, and prints the errors.
 pub(super) fn run(arguments: &Arguments, table: &Table, rows: Range<usize>) -> Result<(), Failure> {
-    let stream = arguments.forecast.without_weights().stream_spec(STREAM, arguments.seed, &arguments.reading, table)?;
+    let stream = arguments.forecast.without_weights().stream_spec(STREAM, arguments.seed, table)?;
     check(arguments, &stream.network)?;
     let spec = imputation_spec(arguments, &stream, rows);
     let progress = BacktestProgress::open(None, spec.imputer.updates)?;

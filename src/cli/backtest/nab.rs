@@ -17,7 +17,7 @@ use crate::{
 
 /// Runs each labelled file by itself and prints the score over all files.
 pub(super) fn run(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
-    let read_spec = arguments.reading.read_spec(arguments.forecast.interval);
+    let read_spec = arguments.reading.read_spec(&arguments.forecast.grid);
     let labels = arguments.nab.labels.as_deref().map(|path| Labels::read(path, &read_spec.zone)).transpose()?;
     let mut files = Vec::new();
     find(folder, &mut files)

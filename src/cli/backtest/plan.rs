@@ -24,7 +24,7 @@ pub(super) fn backtest_spec(
 ) -> Result<BacktestSpec, Failure> {
     let horizon = arguments.forecast.horizon as usize;
     let drawn = arguments.plot_series.clone().or_else(|| table.series.first().cloned());
-    let mut stream = arguments.forecast.stream_spec(STREAM, arguments.seed, &arguments.reading, table)?;
+    let mut stream = arguments.forecast.stream_spec(STREAM, arguments.seed, table)?;
     let mut report_horizons = match &arguments.report[..] {
         [] if stream.forecast.target.is_some() => vec![horizon],
         [] => vec![1, horizon],

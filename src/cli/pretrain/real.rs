@@ -3,9 +3,10 @@
 use std::{fs, path::Path};
 
 use crate::{
-    backtest::{self, Layout, ReadSpec, Table},
+    backtest::{self, GridRequest, Layout, ReadSpec, Table},
     cli::failure::{BAD_DATA, Failure, NO_INPUT},
     pretrain::RealSeries,
+    time::Length,
 };
 
 /// The newest steps of a series that are read.
@@ -32,7 +33,8 @@ pub(super) fn read_folder(folder: &Path) -> Result<Vec<RealSeries>, Failure> {
         } else {
             Layout::Wide { columns: Vec::new() }
         };
-        let table = backtest::read_file(file, &ReadSpec { layout, interval: Some(interval), ..ReadSpec::default() })?;
+        let grid = GridRequest { length: Some(Length::Clock(interval)), ..GridRequest::default() };
+        let table = backtest::read_file(file, &ReadSpec { layout, grid, ..ReadSpec::default() })?;
         series.extend(on_grid(&table));
     }
     if series.is_empty() {
@@ -65,7 +67,7 @@ fn interval(stem: &str) -> Option<i64> {
 fn on_grid(table: &Table) -> Vec<RealSeries> {
     let mut slots: Vec<Vec<(i64, f64)>> = vec![Vec::new(); table.series.len()];
     for reading in &table.readings {
-        slots[reading.series as usize].push((reading.time.0.div_euclid(table.interval), reading.value));
+        slots[reading.series as usize].push((table.grid.slot(reading.time), reading.value));
     }
     let series = slots.into_iter().filter(|slots| slots.len() >= LEAST).filter_map(|slots| {
         let newest = slots.iter().map(|(slot, _)| *slot).max()?;
@@ -76,7 +78,7 @@ fn on_grid(table: &Table) -> Vec<RealSeries> {
                 *into = value;
             }
         }
-        Some(RealSeries { interval: table.interval, start: oldest * table.interval, values })
+        Some(RealSeries { interval: table.interval(), start: table.grid.start(oldest).0, values })
     });
     series.collect()
 }

@@ -32,7 +32,8 @@ pub struct Arguments {
         value_name = "FILE",
         // A clap group that contains another group has no members of its own: the forecast's arguments are listed.
         conflicts_with_all = [
-            "file", "diagnose", "FileArguments", "NetworkArguments", "horizon", "interval", "season", "quantiles"
+            "file", "diagnose", "FileArguments", "NetworkArguments", "horizon", "GridArguments", "season",
+            "quantiles"
         ],
         help_heading = "Stream"
     )]

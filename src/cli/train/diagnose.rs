@@ -96,8 +96,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn task(arguments: &Arguments) -> Result<Task, Failure> {
     let seed = arguments.seed.unwrap_or(Stream::default().model.seed);
     if let Some(file) = &arguments.file {
-        let table = backtest::read_file(file, &arguments.reading.read_spec(arguments.forecast.interval))?;
-        let stream = arguments.forecast.without_weights().stream_spec("file", seed, &arguments.reading, &table)?;
+        let table = backtest::read_file(file, &arguments.reading.read_spec(&arguments.forecast.grid))?;
+        let stream = arguments.forecast.without_weights().stream_spec("file", seed, &table)?;
         let sequences = backtest::training_sequences(&stream, &table, table.readings.len(), usize::MAX);
         let about = describe(&stream, &table);
         return Ok(Task { about, network: stream.network, sequences, levels: arguments.forecast.levels() });

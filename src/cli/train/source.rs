@@ -50,9 +50,9 @@ pub(super) fn read(arguments: &Arguments, interrupt: &Interrupt) -> Result<Mater
 }
 
 fn from_file(arguments: &Arguments, file: &Path) -> Result<Material, Failure> {
-    let table = backtest::read_file(file, &arguments.reading.read_spec(arguments.forecast.interval))?;
+    let table = backtest::read_file(file, &arguments.reading.read_spec(&arguments.forecast.grid))?;
     let seed = arguments.seed.unwrap_or(Stream::default().model.seed);
-    let mut stream = arguments.forecast.stream_spec(FILE, seed, &arguments.reading, &table)?;
+    let mut stream = arguments.forecast.stream_spec(FILE, seed, &table)?;
     let weights = arguments.forecast.read_weights(&mut stream)?;
     let defaults = specs::train_spec(&Training::default(), seed, stream.network_levels().to_vec());
     let spec = TrainSpec { max_updates: UPDATES, epochs: usize::MAX, ..defaults };

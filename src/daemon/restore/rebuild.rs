@@ -13,7 +13,6 @@ use crate::daemon::{partition_task::PartitionTask, plan::Plan};
 use crate::engine::{Engine, TaskHandle, TaskId};
 use crate::series::SeriesSpec;
 use crate::snapshot::TaskProgress;
-use crate::time::Grid;
 use crate::wire::TopicFingerprint;
 
 /// How much input of a partition a state is rebuilt from: its newest records, and of these the ones of the last slots
@@ -75,12 +74,8 @@ pub struct Rebuild {
 impl Reach {
     /// In milliseconds.
     fn span(&self, spec: &SeriesSpec) -> i64 {
-        match spec.grid {
-            Grid::Regular { interval } => {
-                interval.saturating_mul(self.slots.max(self.seasons * i64::from(spec.season)))
-            }
-            Grid::Irregular => self.span,
-        }
+        let slots = self.slots.max(self.seasons * i64::from(spec.season));
+        spec.grid.nominal_interval().map_or(self.span, |interval| interval.saturating_mul(slots))
     }
 }
 

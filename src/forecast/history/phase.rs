@@ -6,7 +6,7 @@ use crate::series::{Holiday, Holidays, LocalSlots};
 pub(super) const MAX_SEASON_BINS: usize = 288;
 /// Most bins of one day of the week.
 pub(super) const MAX_DAY_BINS: usize = 24;
-/// Seasons in a week, where a season is a day.
+/// Days of a week: seasons, where a season is a day.
 pub(super) const DAYS: usize = 7;
 /// Groups of days that are alike: weekends, and other days.
 pub(super) const GROUPS: usize = 2;
@@ -18,7 +18,7 @@ const WEEKEND: [usize; 2] = [2, 3];
 pub(in crate::forecast) struct Cycle<'a> {
     /// Steps of a season; below 2 there is none.
     pub season: usize,
-    /// Days that do not count as their weekday; a season is a day then.
+    /// Days that do not count as their weekday; a season is a day or a week then.
     pub holidays: Option<&'a Holidays>,
     /// Local time, whose phase is that of the season; without it that of the slots is.
     pub local_slots: Option<&'a LocalSlots>,
@@ -28,6 +28,13 @@ impl Cycle<'_> {
     #[inline]
     pub(super) fn holiday(&self, slot: i64) -> Option<Holiday> {
         self.holidays.and_then(|holidays| holidays.find(slot))
+    }
+
+    /// Steps of a day, where a season is a week and there are holidays: they have a day of their own in the season.
+    #[inline]
+    pub(super) fn holiday_steps(&self) -> Option<usize> {
+        let day = usize::try_from(self.holidays?.slots_per_day()).ok()?;
+        (day * DAYS == self.season).then_some(day)
     }
 }
 
@@ -82,6 +89,11 @@ impl Phase {
     #[inline]
     pub(super) fn group_bin(self, widths: BinWidths) -> usize {
         usize::from(WEEKEND.contains(&self.day)) * widths.bins_per_day + self.step / widths.day
+    }
+
+    /// The step of Sunday at this time of day, in a season that is a week.
+    pub(super) fn sunday_step(self, day: usize) -> usize {
+        WEEKEND[1] * day + self.step % day
     }
 
     /// The phase on the Sunday of a holiday's week.

@@ -81,8 +81,13 @@ impl SeasonalProfile {
         if season < 2 {
             return [0; 3];
         }
-        let days = DAYS + usize::from(cycle.holidays.is_some());
-        [season.div_ceil(widths.season), GROUPS * widths.bins_per_day, days * widths.bins_per_day]
+        let holiday_steps = cycle.holiday_steps();
+        let days = DAYS + usize::from(cycle.holidays.is_some() && holiday_steps.is_none());
+        [
+            (season + holiday_steps.unwrap_or(0)).div_ceil(widths.season),
+            GROUPS * widths.bins_per_day,
+            days * widths.bins_per_day,
+        ]
     }
 
     /// The baseline in the slots from `slot` on.
@@ -91,7 +96,7 @@ impl SeasonalProfile {
         let widths = BinWidths::new(cycle.season);
         let (mut phase, mut slot) = (Phase::new(cycle, slot), slot);
         std::iter::from_fn(move || {
-            let mean = self.season.mean(phase.step / widths.season);
+            let mean = self.season.mean(self.season_bin(cycle, widths, phase, slot));
             let value = match baseline {
                 Baseline::Zero => 0.0,
                 Baseline::Season => mean,
@@ -103,6 +108,23 @@ impl SeasonalProfile {
         })
     }
 
+    /// The bin of the season at a phase. In a season that is a week, a holiday has a bin of its own, and counts as a
+    /// Sunday before that has a value.
+    #[inline]
+    fn season_bin(&self, cycle: Cycle<'_>, widths: BinWidths, phase: Phase, slot: i64) -> usize {
+        let step = match cycle.holiday_steps().filter(|_| cycle.holiday(slot).is_some()) {
+            None => phase.step,
+            Some(day) => {
+                let own = holiday_bin(cycle, widths, phase, day);
+                if self.season.is_known(own) {
+                    return own;
+                }
+                phase.sunday_step(day)
+            }
+        };
+        step / widths.season
+    }
+
     /// The deviation of the day of the week, or of a holiday.
     #[inline]
     fn deviation(&self, cycle: Cycle<'_>, widths: BinWidths, phase: Phase, slot: i64) -> f32 {
@@ -112,6 +134,7 @@ impl SeasonalProfile {
         };
         match cycle.holiday(slot) {
             None => of_day(phase),
+            Some(_) if cycle.holiday_steps().is_some() => 0.0,
             Some(holiday) => {
                 let sunday = phase.sunday(holiday);
                 of_day(sunday) + self.week.mean(sunday.holiday_bin(widths))
@@ -127,7 +150,7 @@ impl SeasonalProfile {
 
     /// Whether a whole season has been seen, and values at the phase of `slot`.
     pub fn is_known(&self, cycle: Cycle<'_>, slot: i64) -> bool {
-        let bin = Phase::new(cycle, slot).step / BinWidths::new(cycle.season).season;
+        let bin = self.season_bin(cycle, BinWidths::new(cycle.season), Phase::new(cycle, slot), slot);
         cycle.season >= 2 && self.count as usize >= cycle.season && self.season.is_known(bin)
     }
 
@@ -144,6 +167,13 @@ impl SeasonalProfile {
             return;
         }
         let (widths, phase) = (BinWidths::new(season), Phase::new(cycle, slot));
+        if let Some(day) = cycle.holiday_steps().filter(|_| cycle.holiday(slot).is_some()) {
+            // Far from its weekday is what a holiday is: no spike.
+            let new = BinValue { value, overall_mean, bound, is_spike: false };
+            self.season.learn_value(holiday_bin(cycle, widths, phase, day), &new, HOLIDAY_RATE, None);
+            self.count = self.count.saturating_add(1);
+            return;
+        }
         // The last bin may be shorter.
         let steps_in_bin = |width: usize| width.min(season - phase.step / width * width) as f32;
         let knows_days = self.count / u32::try_from(season).unwrap_or(u32::MAX) >= MIN_SEASONS_FOR_DAYS;
@@ -211,6 +241,11 @@ impl SeasonalProfile {
     pub fn heap_bytes(&self) -> usize {
         [&self.season, &self.groups, &self.week].map(Bins::heap_bytes).iter().sum()
     }
+}
+
+/// The bin of a holiday in a season that is a week, of so many steps a day.
+fn holiday_bin(cycle: Cycle<'_>, widths: BinWidths, phase: Phase, day: usize) -> usize {
+    (cycle.season + phase.step % day) / widths.season
 }
 
 #[cfg(test)]
@@ -311,7 +346,7 @@ mod tests {
     #[test]
     fn the_profile_follows_the_clocks() {
         let berlin = Calendar::new(jiff::tz::TimeZone::get("Europe/Berlin").unwrap());
-        let local_slots = LocalSlots::new(&berlin, 3_600_000);
+        let local_slots = LocalSlots::new(&berlin, &Grid::Regular { interval: 3_600_000 });
         let cycle = Cycle { local_slots: Some(&local_slots), ..plain(24) };
         let spring = "2024-03-31T01:00:00Z".parse::<jiff::Timestamp>().unwrap().as_second() / 3600;
         let hour = |slot: i64| ((slot + if slot < spring { 1 } else { 2 }).rem_euclid(24) / 5) as f32;
@@ -337,7 +372,7 @@ mod tests {
         let date = |day: i64| jiff::civil::date(1970, 1, 1).saturating_add(jiff::Span::new().days(day));
         let holiday = |day: i64| day % 40 == 39;
         let dates: Vec<_> = (0..700).filter(|day| holiday(*day)).map(date).collect();
-        let holidays = Holidays::new(&Calendar::utc(), Grid::Regular { interval: 3_600_000 }, &dates);
+        let holidays = Holidays::new(&Calendar::utc(), &Grid::Regular { interval: 3_600_000 }, &dates);
         let cycle = Cycle { holidays: Some(&holidays), ..plain(24) };
         let mut profile = SeasonalProfile::new(cycle);
         let on_day = |day: i64| match day.rem_euclid(7) {
@@ -366,5 +401,31 @@ mod tests {
         let ahead: Vec<f32> = profile.baselines(cycle, Baseline::Week, 630 * 24).take(480).collect();
         let each = (630 * 24..).map(|slot| profile.at(cycle, Baseline::Week, slot));
         assert_eq!(ahead, each.take(480).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_holiday_of_daily_values_has_a_mean_of_its_own_and_leaves_its_weekday_as_it_is() {
+        let days: Vec<i64> = vec![3, 95, 130, 300, 301];
+        let date = |day: &i64| jiff::civil::date(1970, 1, 1).saturating_add(jiff::Span::new().days(*day));
+        let dates: Vec<_> = days.iter().map(date).collect();
+        let grid = Grid::Regular { interval: 86_400_000 };
+        let holidays = Holidays::new(&Calendar::utc(), &grid, &dates);
+        let cycle = Cycle { holidays: Some(&holidays), ..plain(7) };
+        let mut profile = SeasonalProfile::new(cycle);
+        let truth = |day: i64| {
+            if days.contains(&day) { 5.0 } else { [130.0, 140.0, 60.0, 40.0, 100.0, 110.0, 120.0][(day % 7) as usize] }
+        };
+        for day in 0..400 {
+            for baseline in [Baseline::Season, Baseline::Week] {
+                let known = day > 20;
+                let forecast = profile.at(cycle, baseline, day);
+                assert!(!known || (forecast - truth(day)).abs() < 1e-3, "day {day}: {forecast} for {}", truth(day));
+            }
+            profile.update(
+                cycle,
+                ProfileValue { is_spike: days.contains(&day), bound: f32::INFINITY, ..value(day, truth(day)) },
+            );
+        }
+        assert!(profile.is_sound(cycle) && !profile.is_sound(plain(7)));
     }
 }

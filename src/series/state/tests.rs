@@ -172,7 +172,7 @@ proptest! {
 fn features_describe_the_time_of_year_and_holidays() {
     let hourly = hourly();
     let dates = ["1970-01-03".parse().unwrap()];
-    let holidays = Some(Holidays::new(&hourly.calendar, hourly.grid, &dates));
+    let holidays = Some(Holidays::new(&hourly.calendar, &hourly.grid, &dates));
     let spec = SeriesSpec {
         horizon: 36,
         extra: ExtraFeatures { year_phase: true, holidays, ..ExtraFeatures::default() },

@@ -20,7 +20,7 @@ fn run(spec: &SeriesSpec, readings: &[(i64, Option<i64>)]) -> (Vec<ClosedSlot>, 
             let placement = slots.place(spec, &reading, &mut closed);
             let mut clone = Slots::default();
             clone.clone_from(&slots);
-            assert!(clone == slots && slots.is_sound(spec.grid));
+            assert!(clone == slots && slots.is_sound(&spec.grid));
             placement
         })
         .collect();

@@ -1,10 +1,12 @@
-//! Checks of keys that name a file: secrets, certificates and private keys.
+//! Checks of keys that name a file: secrets, certificates, private keys and holidays.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::super::holidays_file::read_holidays;
 use super::super::problem::{Finding, Kind};
 use super::super::secret::Secret;
+use super::super::stream::Stream;
 use super::checker::Checker;
 
 /// Reports a certificate without its key, or a key without its certificate, by the `names` of the two keys and whether
@@ -55,8 +57,28 @@ pub fn readable(file: Option<&Path>, key: &str, table: &mut Checker<'_>) {
     }
 }
 
+/// Adds the dates of the file that `holidays_file` names to the holidays of a stream.
+pub fn holidays(stream: &mut Stream, table: &mut Checker<'_>) {
+    const KEY: &str = "holidays_file";
+    let Some(file) = stream.holidays_file.as_deref().filter(|_| table.is_valid(&[KEY])) else { return };
+    match read_holidays(file) {
+        Ok(dates) => stream.holidays.extend(dates),
+        Err(found) => refuse(KEY, "a file with dates, or a calendar (.ics)", found, table),
+    }
+}
+
 fn unreadable(file: &Path, error: &io::Error, key: &str, table: &mut Checker<'_>) {
-    let (path, found) = (table.path.key(key), format!("{}: {error}", file.display()));
-    let (expected, hint) = ("a file that can be read".into(), "relative paths start at the working directory".into());
-    table.reader.report(Finding { kind: Kind::Unreadable, path, expected, found, hint, related: vec![] });
+    refuse(key, "a file that can be read", format!("{}: {error}", file.display()), table);
+}
+
+fn refuse(key: &str, expected: &str, found: String, table: &mut Checker<'_>) {
+    let (path, hint) = (table.path.key(key), "relative paths start at the working directory".into());
+    table.reader.report(Finding {
+        kind: Kind::Unreadable,
+        path,
+        expected: expected.into(),
+        found,
+        hint,
+        related: vec![],
+    });
 }

@@ -7,9 +7,9 @@ use super::super::reader::Reader;
 use super::super::root::Settings;
 use super::super::values::{Auto, Millis, Size};
 use super::checker::Checker;
-use super::{http, kafka, stream, topics};
+use super::{files, http, kafka, stream, topics};
 
-/// Checks the configuration, and reads the secrets that it keeps in files.
+/// Checks the configuration, and reads the secrets and holidays that it keeps in files.
 pub fn check(settings: &mut Settings, reader: &mut Reader) {
     let mut root = Checker { reader, path: Path::default() };
     process(settings, &mut root);
@@ -23,6 +23,9 @@ pub fn check(settings: &mut Settings, reader: &mut Reader) {
         stream::check(stream, settings, &mut root.within("stream", Some(index)));
     }
     topics::check(settings, &mut root);
+    for (index, stream) in settings.stream.iter_mut().enumerate() {
+        files::holidays(stream, &mut root.within("stream", Some(index)));
+    }
 }
 
 fn process(settings: &Settings, root: &mut Checker<'_>) {

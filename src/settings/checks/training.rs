@@ -1,7 +1,6 @@
 //! Checks of `[stream.training]`.
 
 use super::super::cluster::Role;
-use super::super::grid::Interval;
 use super::super::root::Settings;
 use super::super::stream::{Device, Stream};
 use super::super::values::{Auto, Millis, Size};
@@ -48,7 +47,7 @@ pub fn check(stream: &Stream, settings: &Settings, table: &mut Checker<'_>) {
         training.max_steps_per_series,
         "no series would have enough steps",
     );
-    if let (Auto::Set(history), Interval::Every(interval)) = (training.history, stream.interval) {
+    if let (Auto::Set(history), Some(interval)) = (training.history, stream.interval.nominal()) {
         let least = interval.0.saturating_mul(i64::from(training.min_steps));
         let expected = format!("at least min_steps × interval, {}", Millis(least));
         table.contradicts(

@@ -60,9 +60,9 @@ error: unknown key `zzz`
    = key: stream[0].zzz
    = expected: one of name, topics, repartition, start, format, columns, delimiter, key, time, values,
                past_covariates, interval, aggregation, readings_per_slot, close_by, absence, allowed_lateness,
-               late, correction, max_ahead, max_gap, series_ttl, season, time_zone, year_phase, holidays,
-               horizon, quantiles, earliest, latest, model, training, anomaly, future_covariates, outputs,
-               limits
+               late, correction, max_ahead, max_gap, series_ttl, season, time_zone, origin, week_starts,
+               year_phase, holidays, holidays_file, horizon, quantiles, earliest, latest, model, training,
+               anomaly, future_covariates, outputs, limits
 
 error: missing key
   --> f.toml:13:8
@@ -264,7 +264,8 @@ error: wrong value
 5 | interval = "ä"
   |            ^^^
   = key: stream[0].interval
-  = expected: a whole number with one of the units ms, s, m, h, d, such as "10ms" or "7d", or "irregular"
+  = expected: a whole number with one of the units ms, s, m, h, d, w, mo, y, such as "15m", "1d" or "1mo",
+               or "irregular"
   = found: the text "ä"
 
 f.toml: 4 problems; nothing was started"#;

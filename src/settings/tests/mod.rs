@@ -1,6 +1,7 @@
 //! Mistakes and their reports, the reference file against the defaults, the layers, arbitrary text.
 
 mod bounds;
+mod calendar;
 mod cluster;
 mod fields;
 mod forms;

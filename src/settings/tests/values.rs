@@ -7,7 +7,7 @@ use super::super::{
     Auto, Footprint, ForecastStart, Interval, Limit, Limits, Millis, Season, Settings, Size, Stream, parse, summary,
 };
 use super::{STREAM, assert_report};
-use crate::time::EventTime;
+use crate::time::{EventTime, Length};
 
 #[test]
 fn durations_and_sizes_are_parsed_strictly() {
@@ -75,7 +75,12 @@ fn the_automatic_season_follows_from_the_interval() {
     assert_eq!([60, 900, 3_600].map(|seconds| steps(every(seconds), Season::Auto)), [1_440, 96, 24]);
     assert_eq!([7_200, 21_600, 86_400].map(|seconds| steps(every(seconds), Season::Auto)), [12, 4, 7]);
     // Too short, too long, not dividing the day.
-    assert_eq!([59, 30, 43_200, 604_800, 420 + 1].map(|seconds| steps(every(seconds), Season::Auto)), [0; 5]);
+    assert_eq!([59, 30, 43_200, 2 * 86_400, 420 + 1].map(|seconds| steps(every(seconds), Season::Auto)), [0; 5]);
+    // A year of weeks, months, quarters, half years; not one of years.
+    assert_eq!(steps(every(604_800), Season::Auto), 52);
+    assert_eq!([1, 3, 6, 12, 5].map(|months| steps(Interval::Months(months), Season::Auto)), [12, 4, 2, 0, 0]);
+    assert_eq!([86_400, 604_800].map(|seconds| steps(every(seconds), Season::Months(12))), [365, 52]);
+    assert_eq!(steps(Interval::Months(1), Season::Months(3)), 3);
     assert_eq!(steps(every(60), Season::None), 0);
     assert_eq!(steps(every(1), Season::Every(Millis::seconds(120))), 120);
     assert_eq!(steps(Interval::Irregular, Season::Auto), 0);
@@ -92,6 +97,14 @@ fn the_automatic_gap_and_history_follow_from_the_interval() {
     assert_eq!((irregular.max_gap_millis(), irregular.history_millis()), (Millis::days(1).0, Millis::days(30).0));
     let said = Stream { max_gap: Auto::Set(Millis(7)), ..irregular };
     assert_eq!(said.max_gap_millis(), 7);
+}
+
+#[test]
+fn lengths_in_months_follow_from_their_mean() {
+    let monthly = Stream { interval: Interval::Months(1), ..Stream::default() };
+    assert_eq!(monthly.max_gap_millis(), 64 * 2_629_746_000);
+    assert_eq!(monthly.series_ttl_millis(), Some(4 * 64 * 2_629_746_000));
+    assert_eq!(monthly.grid_spec().map(|spec| spec.length), Some(Length::Months(1)));
 }
 
 #[test]
@@ -141,6 +154,25 @@ stream   meters
     let footprint = |_: &Stream| Some(Footprint { state: 2_500, copy: 2_000, history: 200_000, update: 10_000_000 });
     assert_eq!(summary(&settings, footprint), expected);
     let limits = Limits { standby_bytes: Size::mebibytes(64), ..settings.limits.clone() };
+    let line = |text: &str| {
+        let text = format!("[[stream]]\nname = \"s\"\ntopics = [\"t\"]\nvalues = [\"v\"]\n{text}\n");
+        let all = summary(&parse("f.toml", &text, []).unwrap(), footprint);
+        all.lines()
+            .find_map(|line| line.strip_prefix("  grid   "))
+            .unwrap()
+            .split(", ")
+            .take(4)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    assert_eq!(
+        line("interval = \"1w\"\nweek_starts = \"sunday\"\ntime_zone = \"Europe/Berlin\""),
+        "every 1w from sunday in Europe/Berlin, mean, allowed lateness 0s, season 364d (52 steps)"
+    );
+    assert_eq!(
+        line("interval = \"3mo\"\norigin = \"2026-04-01\""),
+        "every 3mo from 2026-04-01, mean, allowed lateness 0s, season 1y (4 steps)"
+    );
     let standing_by = summary(&Settings { limits, ..settings.clone() }, footprint);
     let line = "  standby 2000 B per series of another instance, 1.86 GiB per million; at most 64MiB per shard";
     assert!(standing_by.lines().any(|found| found == line), "{standing_by}");
