@@ -15,7 +15,6 @@ use foretide::{
     forecast::ForecastSpec,
     nn::{CellKind, NetworkSpec, Strategy},
     series::{Aggregation, FEATURES, SeriesSpec, Target},
-    time::Grid,
     train::{DeviceChoice, TrainSpec},
     wire::TimeFormat,
 };
@@ -305,7 +304,7 @@ fn the_maximum_of_the_horizon_and_its_probability_of_crossing_a_threshold_are_fo
     assert_eq!(record["crossing"]["threshold"], serde_json::json!(11.5));
     assert_eq!(["times", "point"].map(|member| record[member].as_array().unwrap().len()), [1, 1]);
     let ahead = record["times"][0].as_i64().unwrap() - record["origin"].as_i64().unwrap();
-    assert_eq!(ahead, 10 * table.interval, "the time at which the aggregate is known");
+    assert_eq!(ahead, 10 * table.interval(), "the time at which the aggregate is known");
     spec.report_horizons = vec![1, 10];
     let error = backtest::run(&spec, &table, &mut NoObserver).unwrap_err().to_string();
     assert_eq!(error, "the forecast is one aggregate of 10 steps; expected only the horizon 10 to report");
@@ -364,7 +363,7 @@ fn assert_accurate(table: &Table, scale_rows: Range<usize>, score_rows: Range<us
 #[test]
 fn keyed_series_are_forecast_better_than_by_the_last_value() {
     let table = keyed_table(1500);
-    assert_eq!((table.series.len(), table.readings.len(), table.interval), (4, 6000, 3_600_000));
+    assert_eq!((table.series.len(), table.readings.len(), table.interval()), (4, 6000, 3_600_000));
     assert_accurate(&table, 0..400, 400..1500);
 }
 
@@ -375,7 +374,7 @@ fn pedestrian_counts_are_forecast_better_than_by_the_last_value() {
     let layout = Layout::Long { key: "Sensor".into(), value: Some("Count".into()) };
     let time = TimeColumn::Named("Date_Time".into());
     let table = backtest::read_file(&path, &ReadSpec { layout, time, ..ReadSpec::default() }).unwrap();
-    assert_eq!((table.series.len(), table.readings.len(), table.interval), (4, 66037, 3_600_000));
+    assert_eq!((table.series.len(), table.readings.len(), table.interval()), (4, 66037, 3_600_000));
     assert_accurate(&table, 0..3000, 3000..12000);
 }
 

@@ -19,11 +19,11 @@ const SERIES: &str = "series";
 
 /// Streams whose series and networks have different states.
 pub fn streams() -> Vec<StreamSpec> {
-    let regular = Grid::Regular { interval: MINUTE };
+    let regular = || Grid::Regular { interval: MINUTE };
     let calendar = Calendar::utc();
     let with_covariates = ExtraFeatures {
         year_phase: true,
-        holidays: Some(Holidays::new(&calendar, regular, &["1970-01-01".parse().expect("a date")])),
+        holidays: Some(Holidays::new(&calendar, &regular(), &["1970-01-01".parse().expect("a date")])),
         past_covariates: ["warm".into(), "wind".into()].into(),
         future_covariates: FutureCovariateSpec {
             names: ["price".into()].into(),
@@ -34,11 +34,11 @@ pub fn streams() -> Vec<StreamSpec> {
     let each = || ForecastSpec::new(HORIZON, &LEVELS, SEASON as usize);
     let one = ForecastSpec::aggregate(HORIZON, &LEVELS, SEASON as usize, Target::Maximum, Some(3.0));
     [
-        ("regular", regular, ExtraFeatures::default(), each(), CellKind::Gru, Strategy::Direct),
+        ("regular", regular(), ExtraFeatures::default(), each(), CellKind::Gru, Strategy::Direct),
         ("irregular", Grid::Irregular, ExtraFeatures::default(), each(), CellKind::Attention, Strategy::Recursive),
-        ("with_covariates", regular, with_covariates, each(), CellKind::Lstm, Strategy::Direct),
-        ("many_to_one", regular, ExtraFeatures::default(), one, CellKind::Slstm, Strategy::ManyToOne),
-        ("with_absences", regular, ExtraFeatures::default(), each(), CellKind::Gru, Strategy::Recursive),
+        ("with_covariates", regular(), with_covariates, each(), CellKind::Lstm, Strategy::Direct),
+        ("many_to_one", regular(), ExtraFeatures::default(), one, CellKind::Slstm, Strategy::ManyToOne),
+        ("with_absences", regular(), ExtraFeatures::default(), each(), CellKind::Gru, Strategy::Recursive),
     ]
     .map(|(name, grid, extra, forecast, cell, strategy)| {
         let is_absent = name == "with_absences";

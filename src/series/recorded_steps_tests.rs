@@ -84,18 +84,18 @@ fn compare(steps: &RecordedSteps, expected: &[Expected], range: Range<usize>) {
 
 #[test]
 fn features_scales_and_values_are_those_that_the_series_had() {
-    let regular = Grid::Regular { interval: 1_000 };
+    let regular = || Grid::Regular { interval: 1_000 };
     let names = |name: &str| Arc::from([name.to_owned()]);
     let future_covariates = FutureCovariateSpec { names: names("f"), max_slots: 50, ..Default::default() };
     let extra =
         ExtraFeatures { year_phase: true, past_covariates: names("p"), future_covariates, ..Default::default() };
-    let covariates = SeriesSpec { extra, ..(*spec(regular, 12)).clone() };
+    let covariates = SeriesSpec { extra, ..(*spec(regular(), 12)).clone() };
     let irregular = SeriesSpec { max_gap_millis: 9_000, ..(*spec(Grid::Irregular, 0)).clone() };
-    let counts = SeriesSpec { aggregation: Aggregation::Count, ..(*spec(regular, 12)).clone() };
-    let asked = |season| Arc::new(SeriesSpec { queries: true, ..(*spec(regular, season)).clone() });
+    let counts = SeriesSpec { aggregation: Aggregation::Count, ..(*spec(regular(), 12)).clone() };
+    let asked = |season| Arc::new(SeriesSpec { queries: true, ..(*spec(regular(), season)).clone() });
     let specs = [
-        spec(regular, 0),
-        spec(regular, 100),
+        spec(regular(), 0),
+        spec(regular(), 100),
         covariates.into(),
         irregular.into(),
         counts.into(),
