@@ -24,8 +24,8 @@ pub struct ForecastTimes {
 }
 
 impl ForecastTimes {
-    /// The labels of the slots that `row` forecasts (their starts, in the daemon), in milliseconds since the Unix epoch;
-    /// of an aggregate, that of the horizon's last slot. Empty on an irregular grid.
+    /// The labels of the slots that `row` forecasts, in milliseconds since the Unix epoch: in the daemon, their starts.
+    /// Of an aggregate, that of the horizon's last slot. Empty on an irregular grid.
     pub fn of(&mut self, engine: &Engine, row: &ForecastRow) -> &[i64] {
         if self.of != Some((row.task, row.slot)) {
             let spec = engine.stream(row.task);

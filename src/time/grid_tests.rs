@@ -221,7 +221,7 @@ fn days_are_named_by_their_dates_in_every_zone() {
 }
 
 #[test]
-fn the_description_of_a_grid_tells_apart_what_slot_numbers_mean() {
+fn grids_whose_slot_numbers_mean_something_else_have_other_descriptions() {
     let origin = |text: &str| GridSpec { origin: text.parse().unwrap(), ..GridSpec::new(Length::Months(12)) };
     let sundays = GridSpec { week_starts: Weekday::Sunday, ..GridSpec::new(Length::Clock(7 * DAY)) };
     let grids = [

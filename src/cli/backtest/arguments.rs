@@ -226,7 +226,8 @@ pub(super) struct M4Arguments {
         // The series have no timestamps, and each is forecast once.
         conflicts_with_all = [
             "file", "long", "key", "value", "columns", "time", "no_time", "time_format", "time_zone", "missing",
-            "no_header", "delimiter", "interval", "origin", "week_starts", "season", "report", "scale_rows", "score_rows", "impute", "plot"
+            "no_header", "delimiter", "interval", "origin", "week_starts", "season", "report", "scale_rows",
+            "score_rows", "impute", "plot"
         ]
     )]
     pub(super) m4: Vec<PathBuf>,

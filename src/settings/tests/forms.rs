@@ -64,7 +64,8 @@ model = "gru""#;
   found: the text "0.5"
   hint: write it without quotes: 0.5
 18:10 wrong type: stream[0].season 60
-  expected: a whole number with one of the units ms, s, m, h, d, w, mo, y, such as "15m", "1d" or "1mo", or "auto", or "none"
+  expected: a whole number with one of the units ms, s, m, h, d, w, mo, y, such as "15m", "1d" or "1mo", or "auto", or
+    "none"
   found: the number 60
   hint: put it in quotes and add the unit: "60ms" or "60s"
 19:7 wrong type: stream[0].key ["a"]
@@ -138,7 +139,8 @@ time = { field = "at", format = "epoch" }"#;
   found: the text "1h30m"
   hint: did you mean "90m"?
 17:10 wrong value: stream[0].season "daily"
-  expected: a whole number with one of the units ms, s, m, h, d, w, mo, y, such as "15m", "1d" or "1mo", or "auto", or "none"
+  expected: a whole number with one of the units ms, s, m, h, d, w, mo, y, such as "15m", "1d" or "1mo", or "auto", or
+    "none"
   found: the text "daily"
 18:12 wrong value: stream[0].earliest "2026-13-01"
   expected: a time in RFC 3339, from year 1 to 9999

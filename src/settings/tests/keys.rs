@@ -264,8 +264,8 @@ error: wrong value
 5 | interval = "ä"
   |            ^^^
   = key: stream[0].interval
-  = expected: a whole number with one of the units ms, s, m, h, d, w, mo, y, such as "15m", "1d" or "1mo",
-               or "irregular"
+  = expected: a whole number with one of the units ms, s, m, h, d, w, mo, y, such as "15m", "1d" or "1mo", or
+              "irregular"
   = found: the text "ä"
 
 f.toml: 4 problems; nothing was started"#;
