@@ -53,8 +53,8 @@ pub(super) struct FileArguments {
     /// Format of the timestamps: rfc3339, s, ms, us, ns (since 1970) or a strptime pattern [default: detected]
     #[arg(long, value_name = "FORMAT")]
     time_format: Option<String>,
-    /// Time zone of timestamps without one, and of days, weeks and months [default: UTC; for days written with offsets a
-    /// zone that has these offsets]
+    /// Time zone of timestamps without one, and of days, weeks and months [default: UTC; for days with offsets a zone
+    /// that has these offsets]
     #[arg(long, value_name = "ZONE", value_parser = zone)]
     time_zone: Option<TimeZone>,
     /// A number that means a missing value, such as -9999; may be given several times

@@ -3,7 +3,6 @@
 use jiff::civil::date;
 
 use super::super::{Date, Interval, Millis, Season, Stream, Weekday, parse};
-use super::assert_problems;
 use crate::time::Origin;
 
 fn stream(keys: &str) -> Stream {
@@ -56,8 +55,21 @@ topics = ["in"]
 values = ["load"]
 interval = "0mo"
 holidays_file = "/nowhere/holidays.ics""#;
-    let report = r#""#;
-    assert_problems(text, report);
+    let problems = parse("f.toml", text, []).unwrap_err();
+    let keys: Vec<&str> = problems.list.iter().map(|problem| &*problem.key).collect();
+    let expected = [
+        "stream[0].interval",
+        "stream[0].origin",
+        "stream[0].week_starts",
+        "stream[1].season",
+        "stream[1].origin",
+        "stream[2].season",
+        "stream[3].origin",
+        "stream[4].interval",
+        "stream[4].holidays_file",
+    ];
+    assert_eq!(keys, expected, "{problems}");
+    assert_eq!(problems.list[0].hint, "did you mean \"1mo\"?");
 }
 
 #[test]
