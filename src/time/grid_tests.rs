@@ -214,8 +214,10 @@ fn days_are_named_by_their_dates_in_every_zone() {
         let grid = GridSpec::new(Length::Clock(DAY)).grid(&Zone::new(time_zone.clone()));
         for day in (0..47_000).step_by(97) {
             let noon = Offset::UTC.to_datetime(jiff::Timestamp::from_second(day * 86_400 + 43_200).unwrap());
-            let noon = noon.to_zoned(time_zone.clone()).unwrap().timestamp();
-            assert_eq!(grid.slot(EventTime(noon.as_millisecond())), day, "{name}");
+            let zoned = noon.to_zoned(time_zone.clone()).unwrap();
+            // A noon that the clocks skip is none.
+            let slot = grid.slot(EventTime(zoned.timestamp().as_millisecond()));
+            assert!(slot == day || zoned.date() != noon.date(), "{name}: {slot} for {day}");
         }
     }
 }
