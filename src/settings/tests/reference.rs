@@ -74,6 +74,7 @@ fn keys_that_are_absent_by_default_can_be_uncommented() {
     for name in ["ca.pem", "client.pem", "client.key", "server.pem", "server.key"] {
         std::fs::write(inside(name), "").unwrap();
     }
+    std::fs::write(inside("holidays.ics"), "2026-12-25\n").unwrap();
     let uncommented = uncommented.replace("/etc/foretide/", &inside(""));
     let uncommented = uncommented.replace("security_protocol = \"plaintext\"", "security_protocol = \"sasl_ssl\"");
     let uncommented = uncommented.replace("strategy = \"direct\"", "strategy = \"many_to_one\"");
