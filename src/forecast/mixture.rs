@@ -41,7 +41,7 @@ const UNLIMITED_FORECASTS: u32 = 4;
 /// The absolute error is replaced by a square below this many mean absolute errors (Huber's loss).
 const SMOOTH_BELOW: f32 = 0.7;
 /// Forecasts and targets beyond this many units are scaled down together (bounded influence).
-const MAX_LEVERAGE: f32 = 6.0;
+const MAX_LEVERAGE: f32 = 20.0;
 
 /// The weights of the experts in each bucket, for the mean and for the median of the predictive distribution.
 ///
@@ -159,7 +159,9 @@ impl Mixture {
         let trusted = if spec.pretrained { TRUSTED_FORECASTS } else { 0.0 };
         // From -1, where the naive forecasts must be clearly better, to 1, where the experts must.
         let doubt = (*forecasts as f32 - trusted) / (*forecasts as f32 + trusted).max(1.0);
-        if weighted + doubt * MIN_GAIN_DEVIATIONS[objective as usize] * squared_gains.sqrt() > last.min(*seasonal) {
+        if weighted + doubt * MIN_GAIN_DEVIATIONS[objective as usize] * squared_gains.sqrt() >= last.min(*seasonal)
+            && *forecasts > 0
+        {
             let naive = if last <= seasonal { Expert::LastValue } else { Expert::SeasonalNaive };
             return std::array::from_fn(|expert| f32::from(u8::from(expert == naive as usize)));
         }

@@ -320,7 +320,8 @@ impl ForecastState {
     ) -> Option<AnomalyScore> {
         let newest = self.due(spec, series, target, 0, spec.buckets[0])?;
         let far = far_bucket(spec).and_then(|bucket| self.due(spec, series, target, bucket, spec.buckets[bucket]));
-        let error = |due: &Due, forecast: f32| f64::from(due.target - forecast) * due.scale;
+        // Not from the clamped target: a series at rest has hardly a scale.
+        let error = |due: &Due, forecast: f32| target - due.last_value - f64::from(forecast) * due.scale;
         let issued = self.pending.quantiles(spec, 0);
         let errors = ForecastErrors {
             // Of the mean: a median that stays at the last value hides half of what a series does.
@@ -343,6 +344,7 @@ impl ForecastState {
         let (last_value, scale) = (series.value_back(lead - 1)?, self.pending.scale(lead)?);
         let stored = self.pending.points(spec, bucket);
         Some(Due {
+            last_value,
             scale,
             stored,
             target: scaled_by(target - last_value, scale),
@@ -391,6 +393,7 @@ impl ForecastState {
 /// A forecast for the current observation, and the target that scores it, relative to the last value of the time when
 /// it was made, in its scale.
 struct Due {
+    last_value: f64,
     scale: f64,
     /// The points that were forecast for the bucket's middle.
     stored: PendingPoints,

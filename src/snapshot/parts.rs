@@ -41,9 +41,9 @@ impl Part {
     /// The experts' stacking weights.
     pub const MIXTURE: Self = Self::new(9, "mixture", 1);
     /// The calibration of the quantiles.
-    pub const CALIBRATION: Self = Self::new(10, "calibration", 3);
+    pub const CALIBRATION: Self = Self::new(10, "calibration", 4);
     /// The anomaly detector.
-    pub const ANOMALY_DETECTOR: Self = Self::new(11, "anomaly detector", 1);
+    pub const ANOMALY_DETECTOR: Self = Self::new(11, "anomaly detector", 2);
     /// Forecasts whose values are still to come.
     pub const PENDING_FORECASTS: Self = Self::new(12, "pending forecasts", 3);
     /// The network's hidden state, and the weights that made it.

@@ -15,10 +15,15 @@ use crate::series::clone_in_place;
 const NEAR_ERRORS: usize = 12;
 /// The longest lead whose errors are tested, in steps; the mean runs over as many errors.
 const MAX_FAR_LEAD: usize = 24;
-/// Tests of each value: the newest error, the mean of the newest ones, and the mean of those of a longer lead.
-const TESTS: f32 = 3.0;
+/// How many independent tests the three of each value are worth: the newest error, the mean of the newest ones, and the
+/// mean of those of a longer lead.
+const TESTS: f32 = 2.5;
 /// From this score on, earlier errors say how rare a value is; below it, the quantiles of its forecast.
 const MIN_RARE_SCORE: f32 = 0.99;
+/// Steps after an alarm, in which no mean is rare, before a mean begins another one. Until then it holds the same errors.
+const SETTLED_AFTER: u16 = 48;
+/// A mean of more than this probability is not rare.
+const ORDINARY_PROBABILITY: f32 = 0.01;
 /// Steps after which an earlier score no longer makes a lower one old news.
 const REPEAT_AFTER: u16 = 64;
 
@@ -27,6 +32,10 @@ const REPEAT_AFTER: u16 = 64;
 /// Three tests compare the newest error, the mean of the newest errors and the mean of the errors of a longer lead with
 /// all earlier ones, over weeks. The quantiles of a forecast, which follow the volatility of the day, score ordinary
 /// values.
+///
+/// What has been told is not told again: after an alarm only a new error begins another one, until the means have
+/// settled. And the mean of a longer lead, which still holds forecasts from before, does not prolong an alarm: a shift
+/// of the level is over once the newest forecasts are right again.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct AnomalyDetector {
     tail: ForecastTail,
@@ -35,6 +44,8 @@ pub(crate) struct AnomalyDetector {
     spikes: SpikeDetector,
     near_means: PeaksOverThreshold,
     far_means: PeaksOverThreshold,
+    /// Steps until the means count again.
+    settled_in: u16,
     /// The highest score of the last [`REPEAT_AFTER`] steps, and how many of these are left.
     recent_peak: f32,
     repeat_in: u16,
@@ -50,6 +61,7 @@ clone_in_place!(AnomalyDetector {
     spikes,
     near_means,
     far_means,
+    settled_in,
     recent_peak,
     repeat_in,
     anomalous,
@@ -74,6 +86,7 @@ impl AnomalyDetector {
             spikes: SpikeDetector::default(),
             near_means: PeaksOverThreshold::default(),
             far_means: PeaksOverThreshold::default(),
+            settled_in: 0,
             recent_peak: 0.0,
             repeat_in: 0,
             anomalous: false,
@@ -100,15 +113,25 @@ impl AnomalyDetector {
     ) -> AnomalyScore {
         self.near_errors.push(clamp_to_f32(errors.newest));
         errors.far.into_iter().for_each(|error| self.far_errors.push(clamp_to_f32(error)));
-        let mut rarest = self.spikes.update(errors.newest);
-        for (means, window) in [(&mut self.near_means, &self.near_errors), (&mut self.far_means, &self.far_errors)] {
-            rarest = window.mean().map_or(rarest, |mean| rarest.min(means.update(mean.abs())));
+        let newest = self.spikes.update(errors.newest);
+        let near = self.near_errors.mean().map_or(1.0, |mean| self.near_means.update(mean.abs()));
+        let far = self.far_errors.mean().map_or(1.0, |mean| self.far_means.update(mean.abs()));
+        let rarest = match self.settled_in {
+            0 => newest.min(near).min(far),
+            _ if self.anomalous => newest.min(near),
+            _ => newest,
+        };
+        if near.min(far) > ORDINARY_PROBABILITY {
+            self.settled_in = self.settled_in.saturating_sub(1);
         }
         let outermost = spec.levels[0].max(1.0 - spec.levels[spec.levels.len() - 1]);
         let ordinary = score_under_forecast(&mut self.tail).min(1.0 - 2.0 * outermost.min(0.5));
         let rare = 1.0 - TESTS * rarest;
-        let score = if rare >= MIN_RARE_SCORE { rare } else { ordinary };
-        self.judge(spec, score)
+        let score = self.judge(spec, if rare >= MIN_RARE_SCORE { rare } else { ordinary });
+        if score.anomalous {
+            self.settled_in = SETTLED_AFTER;
+        }
+        score
     }
 
     /// Whether the series is anomalous with this score of its newest value.

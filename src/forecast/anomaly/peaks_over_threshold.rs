@@ -1,4 +1,4 @@
-//! How rare a magnitude is among all earlier ones: peaks over a threshold.
+//! How rare a magnitude is among all earlier ones: peaks over a threshold, and how often so large a one has come.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,15 +10,30 @@ const EXCEEDANCE_SHARE: f32 = 0.02;
 /// Memory of the threshold and of the mean, in magnitudes. It is long, so that more than the last days count.
 const MEMORY: u32 = 2000;
 /// Memory of the excesses over the threshold, in excesses.
-const EXCESS_MEMORY: u32 = 100;
+const EXCESS_MEMORY: f32 = 100.0;
+/// Excesses that the initial estimate counts for: those of an exponential distribution with the mean of all magnitudes.
+const PRIOR_EXCESSES: f32 = 4.0;
 /// Magnitudes before which none is called rare.
 pub(super) const MIN_MAGNITUDES: u32 = 40;
 /// The threshold starts as the largest of fewer magnitudes than this.
 const FIRST_MAGNITUDES: u32 = 5;
 /// Number of largest magnitudes that are remembered.
 const REMEMBERED_PEAKS: usize = 8;
+/// Magnitudes that are less than this far apart belong to one event, of which the largest is remembered.
+const EVENT_LENGTH: u16 = 24;
 /// A magnitude that exceeds a remembered peak by this share is unlike it; one that hardly exceeds it is alike.
-const UNLIKE_SHARE: f32 = 0.2;
+const UNLIKE_SHARE: f32 = 0.05;
+/// How much of the probability the tail decides, as an exponent; how often so large a magnitude has come decides the
+/// rest.
+const TAIL_SHARE: f32 = 0.4;
+/// A magnitude with at most this probability begins an incident, ...
+const INCIDENT_PROBABILITY: f32 = 0.001;
+/// ... which lasts for so many magnitudes after the last such one.
+const INCIDENT_LENGTH: u8 = 3;
+/// What a magnitude within an incident counts for: an incident says little of what is normal.
+const INCIDENT_WEIGHT: f32 = 0.3;
+/// The least probability of a tail, so that it has a logarithm.
+const MIN_TAIL: f32 = 1e-20;
 /// The heaviest tail, as a shape of the generalised Pareto distribution. Beyond it the second moment is infinite.
 const MAX_SHAPE: f32 = 0.5;
 /// An excess counts for at most this many mean excesses when the tail is estimated.
@@ -30,19 +45,26 @@ const MIN_STEP_FACTOR: f32 = 0.005;
 
 /// Estimates how probable a magnitude is, from all earlier ones.
 ///
-/// Excesses over a high quantile follow a generalised Pareto distribution, fitted by the method of moments (Siffer and
-/// others, KDD 2017). The probability is never below the share of earlier magnitudes that were as large: a daily spike
-/// is not rare, however few of all values it is.
+/// Two opinions are pooled logarithmically (Genest and Zidek, Statistical Science 1986). The tail: excesses over a high
+/// quantile follow a generalised Pareto distribution, fitted by the method of moments (Siffer and others, KDD 2017).
+/// And the share of earlier events that were as large: a daily spike is not rare, however few of all values it is.
+/// Incidents count for less in both, so that one does not hide the next.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct PeaksOverThreshold {
     count: u32,
     mean: f32,
     threshold: f32,
-    excess_count: u32,
+    /// Magnitudes beyond the threshold, by what each counts for.
+    exceedances: f32,
     mean_excess: f32,
     mean_squared_excess: f64,
-    /// The largest magnitudes, descending.
+    /// The largest magnitudes of events, descending.
     peaks: [f32; REMEMBERED_PEAKS],
+    /// Magnitudes since the newest peak, and its size.
+    since_peak: u16,
+    newest_peak: f32,
+    /// Magnitudes for which the incident still lasts.
+    incident: u8,
 }
 
 impl PeaksOverThreshold {
@@ -50,14 +72,16 @@ impl PeaksOverThreshold {
     /// is not negative.
     pub fn update(&mut self, magnitude: f32) -> f32 {
         let probability = if self.count < MIN_MAGNITUDES { 1.0 } else { self.probability(magnitude) };
-        self.learn(magnitude);
+        let begins = probability <= INCIDENT_PROBABILITY;
+        self.incident = if begins { INCIDENT_LENGTH } else { self.incident.saturating_sub(1) };
+        self.learn(magnitude, if self.incident > 0 { INCIDENT_WEIGHT } else { 1.0 });
         probability
     }
 
     /// Whether its values are valid; a snapshot comes from outside.
     pub fn is_sound(&self) -> bool {
-        self.excess_count <= EXCESS_MEMORY
-            && all_finite(&[self.mean, self.threshold, self.mean_excess])
+        self.exceedances >= 0.0
+            && all_finite(&[self.mean, self.threshold, self.exceedances, self.mean_excess, self.newest_peak])
             && self.mean_squared_excess.is_finite()
             && all_finite(&self.peaks)
     }
@@ -66,26 +90,47 @@ impl PeaksOverThreshold {
         if magnitude <= self.threshold {
             return 1.0;
         }
-        let mean = self.mean_excess.max(1e-3 * self.mean).max(f32::MIN_POSITIVE);
+        let tail = self.exceedance_share() * self.survival(magnitude - self.threshold);
+        let alike: f32 = self.peaks.iter().map(|peak| similarity(magnitude, *peak)).sum();
+        let share = (0.5 + alike) / (self.count as f32 + 1.0); // Krichevsky and Trofimov (1981)
+        // Where all that are remembered are as large, there may be more.
+        let share = if magnitude <= self.peaks[REMEMBERED_PEAKS - 1] { share.max(tail) } else { share };
+        exponential(TAIL_SHARE * logarithm(tail.max(MIN_TAIL)) + (1.0 - TAIL_SHARE) * logarithm(share)).min(1.0)
+    }
+
+    /// The probability of a magnitude beyond the threshold.
+    fn exceedance_share(&self) -> f32 {
+        if self.threshold > 0.0 {
+            return EXCEEDANCE_SHARE;
+        }
+        // Most errors of a series at rest are 0.
+        ((self.exceedances + 0.5) / (self.count as f32 + 1.0)).min(EXCEEDANCE_SHARE)
+    }
+
+    /// The probability of an excess of at least this, given that there is one.
+    fn survival(&self, excess: f32) -> f32 {
+        let known = self.exceedances.min(EXCESS_MEMORY);
+        let pooled = |own: f64, prior: f64| {
+            (f64::from(known) * own + f64::from(PRIOR_EXCESSES) * prior) / f64::from(known + PRIOR_EXCESSES)
+        };
+        let prior = f64::from(self.mean);
+        let mean = pooled(f64::from(self.mean_excess), prior).max(f64::from(f32::MIN_POSITIVE));
+        let squares = pooled(self.mean_squared_excess, 2.0 * prior * prior);
         // Variance and excess are in mean excesses.
-        let variance = (self.mean_squared_excess / (f64::from(mean) * f64::from(mean)) - 1.0).max(1e-6) as f32;
-        let excess = (magnitude - self.threshold) / mean;
+        let variance = (squares / (mean * mean) - 1.0).max(1e-6) as f32;
+        let excess = excess / mean as f32;
         let shape = (0.5 * (1.0 - 1.0 / variance)).clamp(0.0, MAX_SHAPE);
         let exponent =
             if shape < 0.01 { excess } else { logarithm((1.0 + shape * excess / (1.0 - shape)).min(f32::MAX)) / shape };
-        let alike: f32 = self.peaks.iter().map(|peak| similarity(magnitude, *peak)).sum();
-        (EXCEEDANCE_SHARE * exponential(-exponent)).max((alike / self.count as f32).min(1.0))
+        exponential(-exponent)
     }
 
-    fn learn(&mut self, magnitude: f32) {
+    /// Learns from a magnitude that counts for `weight`.
+    fn learn(&mut self, magnitude: f32, weight: f32) {
         self.count = self.count.saturating_add(1);
         let memory = self.count.min(MEMORY) as f32;
-        self.mean += (magnitude - self.mean) / memory;
-        let last = REMEMBERED_PEAKS - 1;
-        if magnitude > self.peaks[last] {
-            self.peaks[last] = magnitude;
-            self.peaks.sort_unstable_by(|one, other| other.total_cmp(one));
-        }
+        self.mean += weight * (magnitude - self.mean) / memory;
+        self.remember(magnitude);
         if self.count < FIRST_MAGNITUDES {
             self.threshold = self.threshold.max(magnitude);
         }
@@ -94,8 +139,8 @@ impl PeaksOverThreshold {
             let bound =
                 if self.count > MIN_MAGNITUDES { MAX_EXCESS * self.mean_excess.max(self.mean) } else { f32::INFINITY };
             let excess = (magnitude - self.threshold).min(bound);
-            self.excess_count = (self.excess_count + 1).min(EXCESS_MEMORY);
-            let weight = 1.0 / self.excess_count as f32;
+            self.exceedances += weight;
+            let weight = weight / self.exceedances.min(EXCESS_MEMORY);
             self.mean_excess += weight * (excess - self.mean_excess);
             self.mean_squared_excess +=
                 f64::from(weight) * (f64::from(excess) * f64::from(excess) - self.mean_squared_excess);
@@ -103,6 +148,24 @@ impl PeaksOverThreshold {
         } else {
             self.threshold = (self.threshold - step * EXCEEDANCE_SHARE).max(0.0);
         }
+    }
+
+    /// Remembers the largest magnitude of each event.
+    fn remember(&mut self, magnitude: f32) {
+        self.since_peak = self.since_peak.saturating_add(1);
+        let mut at = REMEMBERED_PEAKS - 1;
+        if magnitude <= self.peaks[at] {
+            return;
+        }
+        if self.since_peak < EVENT_LENGTH {
+            if magnitude <= self.newest_peak {
+                return;
+            }
+            at = self.peaks.iter().position(|peak| *peak == self.newest_peak).unwrap_or(at);
+        }
+        self.peaks[at] = magnitude;
+        self.peaks.sort_unstable_by(|one, other| other.total_cmp(one));
+        (self.newest_peak, self.since_peak) = (magnitude, 0);
     }
 }
 

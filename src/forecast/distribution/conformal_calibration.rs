@@ -26,6 +26,14 @@ const NETWORK_SHARE_RATE: f32 = 0.05;
 const MEMORY: f32 = 64.0;
 /// ... and at short leads of the residual, at most this times the square root of the lead.
 const NEAR_MEMORY: f32 = 16.0;
+/// Memory of what residuals are like outside of incidents, in forecasts.
+const USUAL_MEMORY: f32 = 512.0;
+/// A mean absolute residual of more than this many usual ones is that of an incident, ...
+const INCIDENT_RATIO: f32 = 4.0;
+/// ... which is over with residuals of less than this many usual ones ...
+const USUAL_RATIO: f32 = 2.0;
+/// ... and is then forgotten with this memory.
+const MEMORY_AFTER_INCIDENT: f32 = 2.0;
 /// Number of forecasts that the initial estimate counts for.
 const PRIOR_FORECASTS: u32 = 4;
 /// Further forecasts that an estimate from a stream prior counts for.
@@ -74,12 +82,29 @@ struct Bucket {
     /// In the series' scale.
     mean_absolute_residual: f32,
     forecasts: u32,
+    /// The same over a long memory, in which incidents hardly count.
+    usual_residual: f32,
 }
 
 impl Bucket {
     /// Number of forecasts that running means span.
     fn memory(&self) -> f32 {
         (self.forecasts.saturating_add(PRIOR_FORECASTS) as f32).min(MEMORY)
+    }
+
+    /// Whether a residual of this size shows that an incident is over: it is as usual, and their mean is not yet.
+    fn is_over(&self, magnitude: f32) -> bool {
+        self.mean_absolute_residual > INCIDENT_RATIO * self.usual_residual
+            && magnitude < USUAL_RATIO * self.usual_residual
+    }
+
+    /// Learns what is usual from a residual that counts for `weight`.
+    fn learn_usual(&mut self, magnitude: f32, weight: f32) {
+        let is_known = self.forecasts > PRIOR_FORECASTS;
+        let limit =
+            if is_known { INCIDENT_RATIO * self.usual_residual.max(MIN_RESIDUAL_UNIT) } else { MAX_FIRST_RESIDUAL };
+        let memory = (self.forecasts.saturating_add(PRIOR_FORECASTS) as f32).min(USUAL_MEMORY);
+        self.usual_residual += weight * (magnitude.min(limit) - self.usual_residual) / memory;
     }
 }
 
@@ -134,7 +159,11 @@ impl Calibration {
 
     /// The calibration of a new series in a stream whose other series are known.
     pub fn cold_start(spec: &ForecastSpec, prior: &StreamPrior) -> Self {
-        let bucket = |residual: &f32| Bucket { mean_absolute_residual: *residual, forecasts: STREAM_PRIOR_FORECASTS };
+        let bucket = |residual: &f32| Bucket {
+            mean_absolute_residual: *residual,
+            forecasts: STREAM_PRIOR_FORECASTS,
+            usual_residual: *residual,
+        };
         Self { buckets: prior.mean_absolute_deviations.iter().map(bucket).collect(), ..Self::new(spec) }
     }
 
@@ -165,7 +194,9 @@ impl Calibration {
             self.phases.learn(phase_cycle(spec), slot, magnitude / bucket.mean_absolute_residual);
         }
         let memory = bucket.memory().min(NEAR_MEMORY * root);
+        let memory = if bucket.is_over(magnitude) { memory.min(MEMORY_AFTER_INCIDENT) } else { memory };
         bucket.mean_absolute_residual += weight * (magnitude.min(limit) - bucket.mean_absolute_residual) / memory;
+        bucket.learn_usual(magnitude, weight);
         // The derivative of the mean pinball loss by the share of the network.
         let moves = spec.levels.iter().zip(issued).enumerate().filter(|(level, _)| *level != spec.median());
         let slope: f32 = moves
@@ -200,11 +231,12 @@ impl Calibration {
             let quantiles = &network[spec.output_index(*end) * levels..][..levels];
             let spread = if spec.pretrained { spread_of(spec, quantiles) } else { 0.0 };
             if spread > MIN_SPREAD {
-                bucket.mean_absolute_residual = spread;
+                (bucket.mean_absolute_residual, bucket.usual_residual) = (spread, spread);
                 take_quantiles(spec, quantiles, spread, deviations);
             } else {
                 let random_walk = step_size * (*end as f32).sqrt();
                 bucket.mean_absolute_residual = random_walk.min(MAX_INITIAL_RESIDUAL);
+                bucket.usual_residual = bucket.mean_absolute_residual;
             }
         }
     }
