@@ -43,6 +43,8 @@ pub use value_bounds::ValueBounds;
 #[cfg(test)]
 mod accuracy_tests;
 #[cfg(test)]
+mod anomaly_tests;
+#[cfg(test)]
 mod coverage_tests;
 #[cfg(test)]
 mod gap_tests;

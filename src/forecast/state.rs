@@ -385,7 +385,7 @@ impl ForecastState {
         for (covered, (low, high)) in sums.covered.iter_mut().zip(spec.intervals()) {
             *covered += u64::from(from_bf16(issued[low]) <= residual && residual <= from_bf16(issued[high]));
         }
-        let matured = MaturedQuantiles { slot, residual, issued, lean };
+        let matured = MaturedQuantiles { slot, residual, scale: due.scale, issued, lean };
         self.calibration.learn(spec, bucket, &matured);
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Run {
     /// Factor of the network's outputs; 0: it adds nothing to the last value.
     pub amplitude: f32,
     pub slot: i64,
+    /// Whether the newest value is anomalous, as far as it has a score.
+    pub anomalous: bool,
     pub future: FutureCovariateTable,
 }
 
@@ -42,6 +44,7 @@ impl Run {
             network: vec![0.0; spec.outputs() * LEVELS.len()],
             amplitude: 0.0,
             slot: 0,
+            anomalous: false,
             future: FutureCovariateTable::default(),
             grid,
             spec,
@@ -71,6 +74,7 @@ impl Run {
         let mut learner = self.state.learner(&self.spec, &mut self.sums);
         step.apply(&mut self.series, &mut learner, &mut features);
         let score = learner.score();
+        self.anomalous = score.map_or(self.anomalous, |score| score.anomalous);
         if slot.value.is_some() {
             for (at, network) in self.network.iter_mut().enumerate().filter(|_| self.amplitude != 0.0) {
                 let lead = (at / LEVELS.len()) as f32;

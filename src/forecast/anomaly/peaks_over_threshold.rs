@@ -42,6 +42,8 @@ const MAX_EXCESS: f32 = 30.0;
 const THRESHOLD_STEP: f32 = 3.0;
 /// ... which decays to no less than this.
 const MIN_STEP_FACTOR: f32 = 0.005;
+/// After so many magnitudes without one beyond the threshold its steps grow: errors were larger while the series was new.
+const MAX_RUN_BELOW: f32 = 200.0;
 
 /// Estimates how probable a magnitude is, from all earlier ones.
 ///
@@ -63,6 +65,10 @@ pub(crate) struct PeaksOverThreshold {
     /// Magnitudes since the newest peak, and its size.
     since_peak: u16,
     newest_peak: f32,
+    /// Events that were about as large as the least of the peaks, but no larger.
+    crowd: u32,
+    /// Magnitudes since the newest one beyond the threshold.
+    run_below: u16,
     /// Magnitudes for which the incident still lasts.
     incident: u8,
 }
@@ -74,7 +80,8 @@ impl PeaksOverThreshold {
         let probability = if self.count < MIN_MAGNITUDES { 1.0 } else { self.probability(magnitude) };
         let begins = probability <= INCIDENT_PROBABILITY;
         self.incident = if begins { INCIDENT_LENGTH } else { self.incident.saturating_sub(1) };
-        self.learn(magnitude, if self.incident > 0 { INCIDENT_WEIGHT } else { 1.0 });
+        let weight = (self.alike(magnitude) / REMEMBERED_PEAKS as f32).max(INCIDENT_WEIGHT);
+        self.learn(magnitude, if self.incident > 0 { weight } else { 1.0 });
         probability
     }
 
@@ -91,11 +98,19 @@ impl PeaksOverThreshold {
             return 1.0;
         }
         let tail = self.exceedance_share() * self.survival(magnitude - self.threshold);
-        let alike: f32 = self.peaks.iter().map(|peak| similarity(magnitude, *peak)).sum();
-        let share = (0.5 + alike) / (self.count as f32 + 1.0); // Krichevsky and Trofimov (1981)
-        // Where all that are remembered are as large, there may be more.
-        let share = if magnitude <= self.peaks[REMEMBERED_PEAKS - 1] { share.max(tail) } else { share };
-        exponential(TAIL_SHARE * logarithm(tail.max(MIN_TAIL)) + (1.0 - TAIL_SHARE) * logarithm(share)).min(1.0)
+        let alike = self.alike(magnitude);
+        let all_are = magnitude <= self.peaks[REMEMBERED_PEAKS - 1];
+        let events = alike + if all_are { self.crowd as f32 } else { 0.0 };
+        let share = (0.5 + events) / (self.count as f32 + 1.0); // Krichevsky and Trofimov (1981)
+        let share = if all_are { share.max(tail) } else { share };
+        // The more of its kind are remembered, the more their share says.
+        let tail_share = TAIL_SHARE * (1.0 - (alike / REMEMBERED_PEAKS as f32).powi(3));
+        exponential(tail_share * logarithm(tail.max(MIN_TAIL)) + (1.0 - tail_share) * logarithm(share)).min(1.0)
+    }
+
+    /// How many remembered events were as large, up to all.
+    fn alike(&self, magnitude: f32) -> f32 {
+        self.peaks.iter().map(|peak| similarity(magnitude, *peak)).sum()
     }
 
     /// The probability of a magnitude beyond the threshold.
@@ -145,7 +160,10 @@ impl PeaksOverThreshold {
             self.mean_squared_excess +=
                 f64::from(weight) * (f64::from(excess) * f64::from(excess) - self.mean_squared_excess);
             self.threshold += step * (1.0 - EXCEEDANCE_SHARE);
+            self.run_below = 0;
         } else {
+            self.run_below = self.run_below.saturating_add(1);
+            let step = step * (f32::from(self.run_below) / MAX_RUN_BELOW).max(1.0);
             self.threshold = (self.threshold - step * EXCEEDANCE_SHARE).max(0.0);
         }
     }
@@ -153,19 +171,21 @@ impl PeaksOverThreshold {
     /// Remembers the largest magnitude of each event.
     fn remember(&mut self, magnitude: f32) {
         self.since_peak = self.since_peak.saturating_add(1);
-        let mut at = REMEMBERED_PEAKS - 1;
-        if magnitude <= self.peaks[at] {
+        let (last, is_same_event) = (REMEMBERED_PEAKS - 1, self.since_peak < EVENT_LENGTH);
+        let least = self.peaks[last];
+        if magnitude <= least {
+            if !is_same_event && magnitude > least * (1.0 - UNLIKE_SHARE) {
+                (self.crowd, self.newest_peak, self.since_peak) = (self.crowd.saturating_add(1), 0.0, 0);
+            }
             return;
         }
-        if self.since_peak < EVENT_LENGTH {
-            if magnitude <= self.newest_peak {
-                return;
-            }
-            at = self.peaks.iter().position(|peak| *peak == self.newest_peak).unwrap_or(at);
+        let same = self.peaks.iter().position(|peak| is_same_event && *peak == self.newest_peak);
+        if same.is_some_and(|at| magnitude <= self.peaks[at]) {
+            return;
         }
-        self.peaks[at] = magnitude;
+        self.peaks[same.unwrap_or(last)] = magnitude;
         self.peaks.sort_unstable_by(|one, other| other.total_cmp(one));
-        (self.newest_peak, self.since_peak) = (magnitude, 0);
+        (self.crowd, self.newest_peak, self.since_peak) = (0, magnitude, 0);
     }
 }
 
@@ -209,7 +229,25 @@ mod tests {
         let least = estimates[2000..].iter().copied().reduce(f32::min).unwrap();
         assert!(least > 1.0 / 1000.0, "{least}");
         assert!(peaks.update(100.0) < 1e-4);
-        assert!(peaks.update(100.0) > 1e-4, "not the second time");
+    }
+
+    #[test]
+    fn equal_incidents_are_each_rare_until_they_are_frequent() {
+        let mut peaks = PeaksOverThreshold::default();
+        let magnitude = |step: u32| if step % 400 == 399 && step > 2000 { 40.0 } else { uniform(step) };
+        let estimates: Vec<f32> = (0..20_000).map(|step| peaks.update(magnitude(step))).collect();
+        let incidents: Vec<f32> = (2399..20_000).step_by(400).map(|step| estimates[step]).collect();
+        assert!(incidents[..4].iter().all(|probability| *probability < 4e-4), "{incidents:?}");
+        assert!(incidents[30..].iter().all(|probability| *probability > 1e-3), "{incidents:?}");
+    }
+
+    #[test]
+    fn a_threshold_that_began_too_high_comes_down() {
+        let mut peaks = PeaksOverThreshold::default();
+        let magnitude = |step: u32| uniform(step) * if step < 100 { 50.0 } else { 1.0 };
+        let estimates: Vec<f32> = (0..8000).map(|step| peaks.update(magnitude(step))).collect();
+        let share = estimates[4000..].iter().filter(|one| **one < 1.0).count() as f32 / 4000.0;
+        assert!((0.01..0.04).contains(&share), "{share}");
     }
 
     #[test]

@@ -27,11 +27,11 @@ const MEMORY: f32 = 64.0;
 /// ... and at short leads of the residual, at most this times the square root of the lead.
 const NEAR_MEMORY: f32 = 16.0;
 /// Memory of what residuals are like outside of incidents, in forecasts.
-const USUAL_MEMORY: f32 = 512.0;
+const USUAL_MEMORY: u32 = 512;
 /// A mean absolute residual of more than this many usual ones is that of an incident, ...
-const INCIDENT_RATIO: f32 = 4.0;
+const INCIDENT_RATIO: f64 = 4.0;
 /// ... which is over with residuals of less than this many usual ones ...
-const USUAL_RATIO: f32 = 2.0;
+const USUAL_RATIO: f64 = 2.0;
 /// ... and is then forgotten with this memory.
 const MEMORY_AFTER_INCIDENT: f32 = 2.0;
 /// Number of forecasts that the initial estimate counts for.
@@ -82,8 +82,9 @@ struct Bucket {
     /// In the series' scale.
     mean_absolute_residual: f32,
     forecasts: u32,
-    /// The same over a long memory, in which incidents hardly count.
-    usual_residual: f32,
+    /// The same in the unit of the values, over a long memory, in which incidents hardly count. An incident changes the
+    /// series' scale.
+    usual_residual: f64,
 }
 
 impl Bucket {
@@ -92,19 +93,20 @@ impl Bucket {
         (self.forecasts.saturating_add(PRIOR_FORECASTS) as f32).min(MEMORY)
     }
 
-    /// Whether a residual of this size shows that an incident is over: it is as usual, and their mean is not yet.
-    fn is_over(&self, magnitude: f32) -> bool {
-        self.mean_absolute_residual > INCIDENT_RATIO * self.usual_residual
-            && magnitude < USUAL_RATIO * self.usual_residual
+    /// Whether residuals are far larger than usual. `scale` is that of the series.
+    fn is_in_incident(&self, scale: f64) -> bool {
+        f64::from(self.mean_absolute_residual) * scale > INCIDENT_RATIO * self.usual_residual
     }
 
     /// Learns what is usual from a residual that counts for `weight`.
-    fn learn_usual(&mut self, magnitude: f32, weight: f32) {
-        let is_known = self.forecasts > PRIOR_FORECASTS;
-        let limit =
-            if is_known { INCIDENT_RATIO * self.usual_residual.max(MIN_RESIDUAL_UNIT) } else { MAX_FIRST_RESIDUAL };
-        let memory = (self.forecasts.saturating_add(PRIOR_FORECASTS) as f32).min(USUAL_MEMORY);
-        self.usual_residual += weight * (magnitude.min(limit) - self.usual_residual) / memory;
+    fn learn_usual(&mut self, magnitude: f64, scale: f64, weight: f32) {
+        let limit = if self.forecasts > PRIOR_FORECASTS {
+            INCIDENT_RATIO * self.usual_residual.max(f64::from(MIN_RESIDUAL_UNIT) * scale)
+        } else {
+            f64::INFINITY
+        };
+        let memory = f64::from(self.forecasts.clamp(1, USUAL_MEMORY));
+        self.usual_residual += f64::from(weight) * (magnitude.min(limit) - self.usual_residual) / memory;
     }
 }
 
@@ -125,6 +127,8 @@ pub(crate) struct MaturedQuantiles<'a> {
     pub slot: i64,
     /// The target minus the median, in the series' scale of when they were issued.
     pub residual: f32,
+    /// That scale.
+    pub scale: f64,
     /// bfloat16 deviations from the median, and at the median their relative width.
     pub issued: &'a [u16],
     /// See [`BucketEnd`].
@@ -162,7 +166,7 @@ impl Calibration {
         let bucket = |residual: &f32| Bucket {
             mean_absolute_residual: *residual,
             forecasts: STREAM_PRIOR_FORECASTS,
-            usual_residual: *residual,
+            usual_residual: 0.0,
         };
         Self { buckets: prior.mean_absolute_deviations.iter().map(bucket).collect(), ..Self::new(spec) }
     }
@@ -174,7 +178,7 @@ impl Calibration {
 
     /// Learns from the quantiles that were issued for a target at a bucket's end.
     pub fn learn(&mut self, spec: &ForecastSpec, bucket: usize, matured: &MaturedQuantiles<'_>) {
-        let &MaturedQuantiles { slot, residual, issued, lean } = matured;
+        let &MaturedQuantiles { slot, residual, scale, issued, lean } = matured;
         let levels = spec.levels.len();
         let root = (spec.buckets[bucket] as f32).sqrt();
         let deviations = &mut self.deviations[bucket * levels..(bucket + 1) * levels];
@@ -194,9 +198,11 @@ impl Calibration {
             self.phases.learn(phase_cycle(spec), slot, magnitude / bucket.mean_absolute_residual);
         }
         let memory = bucket.memory().min(NEAR_MEMORY * root);
-        let memory = if bucket.is_over(magnitude) { memory.min(MEMORY_AFTER_INCIDENT) } else { memory };
+        let in_values = f64::from(magnitude) * scale;
+        let is_over = bucket.is_in_incident(scale) && in_values < USUAL_RATIO * bucket.usual_residual;
+        let memory = if is_over { memory.min(MEMORY_AFTER_INCIDENT) } else { memory };
         bucket.mean_absolute_residual += weight * (magnitude.min(limit) - bucket.mean_absolute_residual) / memory;
-        bucket.learn_usual(magnitude, weight);
+        bucket.learn_usual(in_values, scale, weight);
         // The derivative of the mean pinball loss by the share of the network.
         let moves = spec.levels.iter().zip(issued).enumerate().filter(|(level, _)| *level != spec.median());
         let slope: f32 = moves
@@ -208,6 +214,9 @@ impl Calibration {
         let unit = bucket.mean_absolute_residual.max(MIN_SPREAD) * levels as f32;
         let step = NETWORK_SHARE_RATE / (root * root) * (slope / unit).clamp(-1.0, 1.0);
         *network_share = (*network_share - step).clamp(0.0, 1.0);
+        if bucket.is_in_incident(scale) {
+            return; // The shape of the distribution is that of other times.
+        }
         let rate = RATE.max(NEAR_RATE / root).max(1.0 / bucket.memory());
         for (level, deviation) in deviations.iter_mut().enumerate() {
             let below = if residual < from_bf16(issued[level]) { 1.0 } else { 0.0 };
@@ -231,12 +240,11 @@ impl Calibration {
             let quantiles = &network[spec.output_index(*end) * levels..][..levels];
             let spread = if spec.pretrained { spread_of(spec, quantiles) } else { 0.0 };
             if spread > MIN_SPREAD {
-                (bucket.mean_absolute_residual, bucket.usual_residual) = (spread, spread);
+                bucket.mean_absolute_residual = spread;
                 take_quantiles(spec, quantiles, spread, deviations);
             } else {
                 let random_walk = step_size * (*end as f32).sqrt();
                 bucket.mean_absolute_residual = random_walk.min(MAX_INITIAL_RESIDUAL);
-                bucket.usual_residual = bucket.mean_absolute_residual;
             }
         }
     }
