@@ -100,7 +100,6 @@ fn a_missing_job_and_one_at_another_time_are_told() {
         let (mut run, mut told) = (Run::new(24, day), Vec::new());
         for step in 0..days * day {
             if step % day == begin && (2..missing).contains(&(step / day)) {
-                println!("day {} of {day}: {}", step / day, run.out.point[0]);
                 assert!((run.out.point[0] - 90.0).abs() < 60.0, "day {}: {}", step / day, run.out.point[0]);
             }
             run.step(Some(value(step)));
@@ -124,23 +123,25 @@ fn a_series_at_rest_that_moves_is_told_once() {
     }
 }
 
-/// What a score says of its frequency is true of quiet series within a factor of two.
+/// What a score says of its frequency is true of quiet series within a factor of two. Scores of .999 are so few, and
+/// come in groups, that the kinds are taken together.
 #[test]
 fn scores_of_quiet_series_are_as_frequent_as_they_say() {
+    let (steps, mut highest) = (30_000, 0);
     for (seed, kind) in (40..).zip(KINDS) {
-        let mut above = [(0.99, 0), (0.999, 0)];
-        let mut run = Run::new(24, season_of(kind));
-        let steps = 30_000;
+        let (mut run, mut high) = (Run::new(24, season_of(kind)), 0);
         for value in quiet(kind, seed, steps) {
             let score = run.step(Some(value)).unwrap_or(0.0);
-            above.iter_mut().for_each(|(limit, count)| *count += u32::from(score >= *limit));
+            high += u32::from(score >= 0.99);
+            highest += u32::from(score >= 0.999);
         }
-        for (limit, count) in above {
-            let ratio = f64::from(count) / ((1.0 - f64::from(limit)) * steps as f64);
-            println!("{kind}, {limit}: {ratio:.2}");
-            assert!((0.5..2.0).contains(&ratio), "{kind}, {limit}: {ratio}");
-        }
+        let ratio = f64::from(high) / (0.01 * steps as f64);
+        println!("{kind}: {ratio:.2} of what .99 says");
+        assert!((0.5..2.0).contains(&ratio), "{kind}: {ratio}");
     }
+    let ratio = f64::from(highest) / (0.001 * (steps * KINDS.len()) as f64);
+    println!("{ratio:.2} of what .999 says");
+    assert!((0.5..2.0).contains(&ratio), "{ratio}");
 }
 
 /// The latency, the calls and the errors of a calm service, with an incident once in a while.
@@ -164,9 +165,6 @@ fn intervals_of_calm_telemetry_are_narrow_again_soon_after_an_incident() {
             if step < 1000 || step % 1000 < length + 30 || step % 1000 >= 976 {
                 continue;
             }
-            if step / 1000 == 4 && step % 10 == 0 {
-                println!("{kind} {length} {step}: {:.2}", run.row(24)[3] - run.row(24)[1]);
-            }
             count += 1.0;
             for (at, lead) in [1, 24].into_iter().enumerate() {
                 let (row, target) = (run.row(lead), value(step + lead));
@@ -178,13 +176,7 @@ fn intervals_of_calm_telemetry_are_narrow_again_soon_after_an_incident() {
         for at in 0..2 {
             let (width, error, covered) = (widths[at] / count, errors[at] / count, covered[at] / count);
             println!("{kind}, {length}, {at}: width {width:.3}, error {error:.3}, covered {covered:.3}");
-            let least = if kind == "errors" { 0.5 } else { 0.7 };
-            if false {
-                assert!(
-                    width < 6.0 * error.max(0.02) && covered > least,
-                    "{kind}, {length}: {width} {error} {covered}"
-                );
-            }
+            assert!(width < 6.0 * error && covered > 0.78, "{kind}, {length}: {width} {error} {covered}");
         }
     }
 }
