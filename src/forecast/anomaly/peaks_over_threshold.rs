@@ -25,7 +25,7 @@ const EVENT_LENGTH: u16 = 24;
 const UNLIKE_SHARE: f32 = 0.05;
 /// How much of the probability the tail decides, as an exponent; how often so large a magnitude has come decides the
 /// rest.
-const TAIL_SHARE: f32 = 0.4;
+const TAIL_SHARE: f32 = 0.45;
 /// A magnitude with at most this probability begins an incident, ...
 const INCIDENT_PROBABILITY: f32 = 0.001;
 /// ... which lasts for so many magnitudes after the last such one.
