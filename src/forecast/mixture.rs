@@ -40,7 +40,8 @@ const MAX_ERROR: f32 = 8.0;
 const UNLIMITED_FORECASTS: u32 = 4;
 /// The absolute error is replaced by a square below this many mean absolute errors (Huber's loss).
 const SMOOTH_BELOW: f32 = 0.7;
-/// Forecasts and targets beyond this many units are scaled down together (bounded influence).
+/// Forecasts and targets beyond this many units are scaled down together (bounded influence). A job of one step a day
+/// must outweigh a day of noise.
 const MAX_LEVERAGE: f32 = 20.0;
 
 /// The weights of the experts in each bucket, for the mean and for the median of the predictive distribution.

@@ -15,12 +15,13 @@ use crate::series::clone_in_place;
 const NEAR_ERRORS: usize = 12;
 /// The longest lead whose errors are tested, in steps; the mean runs over as many errors.
 const MAX_FAR_LEAD: usize = 24;
-/// How many independent tests the three of each value are worth: the newest error, the mean of the newest ones, and the
-/// mean of those of a longer lead.
+/// How many independent tests the three of each value are worth: the newest error, the mean of the newest ones, and
+/// the mean of those of a longer lead.
 const TESTS: f32 = 2.5;
 /// From this score on, earlier errors say how rare a value is; below it, the quantiles of its forecast.
 const MIN_RARE_SCORE: f32 = 0.99;
-/// Steps after an alarm, in which no mean is rare, before a mean begins another one. Until then it holds the same errors.
+/// Steps after an alarm, in which no mean is rare, before a mean begins another one: until then it may hold the same
+/// errors.
 const SETTLED_AFTER: u16 = 48;
 /// A mean of more than this probability is not rare.
 const ORDINARY_PROBABILITY: f32 = 0.01;

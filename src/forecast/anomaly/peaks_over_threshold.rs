@@ -42,15 +42,16 @@ const MAX_EXCESS: f32 = 30.0;
 const THRESHOLD_STEP: f32 = 3.0;
 /// ... which decays to no less than this.
 const MIN_STEP_FACTOR: f32 = 0.005;
-/// After so many magnitudes without one beyond the threshold its steps grow: errors were larger while the series was new.
+/// After so many magnitudes without one beyond the threshold its steps grow: errors are larger while a series is new.
 const MAX_RUN_BELOW: f32 = 200.0;
 
 /// Estimates how probable a magnitude is, from all earlier ones.
 ///
 /// Two opinions are pooled logarithmically (Genest and Zidek, Statistical Science 1986). The tail: excesses over a high
 /// quantile follow a generalised Pareto distribution, fitted by the method of moments (Siffer and others, KDD 2017).
-/// And the share of earlier events that were as large: a daily spike is not rare, however few of all values it is.
-/// Incidents count for less in both, so that one does not hide the next.
+/// And the share of earlier events that were as large: a daily spike is not rare, however few of all values it is. An
+/// incident counts for less in the tail, so that one does not hide the next; the more of its kind there are, the more
+/// each counts.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct PeaksOverThreshold {
     count: u32,
