@@ -161,7 +161,7 @@ impl Mixture {
         // From -1, where the naive forecasts must be clearly better, to 1, where the experts must.
         let doubt = (*forecasts as f32 - trusted) / (*forecasts as f32 + trusted).max(1.0);
         if weighted + doubt * MIN_GAIN_DEVIATIONS[objective as usize] * squared_gains.sqrt() >= last.min(*seasonal)
-            && *forecasts as f32 > PRIOR_FORECASTS
+            && *forecasts > 0
         {
             let naive = if last <= seasonal { Expert::LastValue } else { Expert::SeasonalNaive };
             return std::array::from_fn(|expert| f32::from(u8::from(expert == naive as usize)));

@@ -34,8 +34,6 @@ const INCIDENT_RATIO: f64 = 4.0;
 const USUAL_RATIO: f64 = 2.0;
 /// ... and is then forgotten with this memory.
 const MEMORY_AFTER_INCIDENT: f32 = 2.0;
-/// Step of a quantile in an incident, as a share of its step at other times.
-const INCIDENT_RATE_SHARE: f32 = 0.25;
 /// Number of forecasts that the initial estimate counts for.
 const PRIOR_FORECASTS: u32 = 4;
 /// Further forecasts that an estimate from a stream prior counts for.
@@ -216,9 +214,10 @@ impl Calibration {
         let unit = bucket.mean_absolute_residual.max(MIN_SPREAD) * levels as f32;
         let step = NETWORK_SHARE_RATE / (root * root) * (slope / unit).clamp(-1.0, 1.0);
         *network_share = (*network_share - step).clamp(0.0, 1.0);
-        // The shape of the distribution is mostly that of other times.
-        let share = if bucket.is_in_incident(scale) { INCIDENT_RATE_SHARE } else { 1.0 };
-        let rate = share * RATE.max(NEAR_RATE / root).max(1.0 / bucket.memory());
+        if bucket.is_in_incident(scale) {
+            return; // The shape of the distribution is that of other times.
+        }
+        let rate = RATE.max(NEAR_RATE / root).max(1.0 / bucket.memory());
         for (level, deviation) in deviations.iter_mut().enumerate() {
             let below = if residual < from_bf16(issued[level]) { 1.0 } else { 0.0 };
             let upwards = spec.levels[level] - below;
