@@ -45,7 +45,8 @@ fn stamps_in_many_forms() {
     }
     let comma = file("t;load", |hour| format!("{},500;{}", hour.at("%Y-%m-%d %H:%M:%S"), hour.load));
     assert_read("a comma before fractions of a second", comma, &[], "%Y-%m-%d %H:%M:%S%.f");
-    let midnight = |hour: Hour| if hour.number % 24 == 0 { hour.at("%d.%m.%Y") } else { hour.at("%d.%m.%Y %H:%M") };
+    let midnight =
+        |hour: Hour| if hour.number.is_multiple_of(24) { hour.at("%d.%m.%Y") } else { hour.at("%d.%m.%Y %H:%M") };
     let mixed = file("t,load", |hour| format!("{},{}", midnight(hour), hour.load));
     assert_read("dates without a time of day", mixed, &[], "20 dates without a time of day taken for midnight");
 }
@@ -170,13 +171,14 @@ fn words_for_nothing_are_gaps() {
     let words = ["unavailable", "NA", "null", "-", "unknown", "nan", "None", "#N/A", "?", ""];
     for word in words {
         // The first cell, and one in fifty.
-        let load = |hour: Hour| if hour.number % 50 == 0 { word.to_owned() } else { hour.load.to_string() };
+        let load = |hour: Hour| if hour.number.is_multiple_of(50) { word.to_owned() } else { hour.load.to_string() };
         let answer = backtest(file("t,a,b", |hour| format!("{},{},1", hour.at("%F %T"), load(hour))), &[]);
         assert_eq!((answer.code, answer.taken(), answer.lost()), (0, 2 * 480 - 10, 0), "{word}: {}", answer.said);
         assert_eq!(answer.json["readings"]["missing"], 10, "{word}");
         assert!(word.is_empty() || answer.said.contains(&format!("gaps: \"{word}\" 10")), "{word}: {}", answer.said);
     }
-    let offline = |hour: Hour| if hour.number % 50 == 0 { "offline".to_owned() } else { hour.load.to_string() };
+    let offline =
+        |hour: Hour| if hour.number.is_multiple_of(50) { "offline".to_owned() } else { hour.load.to_string() };
     let content = file("t,a", |hour| format!("{},{}", hour.at("%F %T"), offline(hour)));
     let answer = backtest(&content, &[]);
     assert_eq!((answer.code, answer.taken(), answer.lost()), (0, 470, 10), "{}", answer.said);

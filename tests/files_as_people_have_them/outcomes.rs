@@ -108,8 +108,9 @@ fn what_cannot_be_read_is_refused_with_the_cause() {
 #[test]
 fn more_than_one_percent_without_effect_is_a_warning_beside_the_scores() {
     // One in twenty rows occurs twice.
-    let line =
-        |hour: Hour| format!("{},{}\n", hour.at("%F %T"), hour.load).repeat(1 + usize::from(hour.number % 20 == 0));
+    let line = |hour: Hour| {
+        format!("{},{}\n", hour.at("%F %T"), hour.load).repeat(1 + usize::from(hour.number.is_multiple_of(20)))
+    };
     let content = format!("t,load\n{}", hours().map(line).collect::<String>());
     let answer = backtest(&content, &[]);
     assert_eq!((answer.code, answer.taken(), answer.lost()), (0, 480, 24));
