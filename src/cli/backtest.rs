@@ -68,7 +68,7 @@ fn forecast(arguments: &Arguments, file: &std::path::Path) -> Result<(), Failure
     let mut report = backtest::run(&spec, &table, &mut progress)?;
     let microseconds = progress.microseconds_per_forecast();
     progress.close(arguments.emit.as_ref())?;
-    report_counts(report.counts, &table);
+    report_counts(report.counts);
     let seconds = clock.monotonic_micros() as f64 / 1e6;
     if let Some(series) = report.plot_series.as_mut().filter(|_| !arguments.anomalies) {
         series.anomalies.clear();

@@ -34,8 +34,6 @@ pub(super) fn find_dialect(text: &[u8], delimiter: Option<u8>, findings: &mut Fi
         [b's', b'e', b'p', b'=', mark] => Some(*mark),
         _ => None,
     });
-    let first = usize::from(named.is_some());
-    let comment = lines.get(first).filter(|line| line.text[0] == b'#').map(|line| line.start);
     let commented: Option<(usize, u64, usize)> = lines
         .iter()
         .take_while(|line| line.text[0] == b'#' || line.number == 1 && named.is_some())
@@ -66,7 +64,7 @@ pub(super) fn find_dialect(text: &[u8], delimiter: Option<u8>, findings: &mut Fi
     let begins = |at: &usize| count(&lines[*at]) == cells || is_short_header(*at);
     let first = (0..lines.len().min(MAX_PREAMBLE)).find(begins).filter(|_| support * 5 >= lines.len() * 3).unwrap_or(0);
     // A header behind a comment mark, as scientific programs write it.
-    if let (Some(_), Some((start, number, length)), Some(line)) = (comment, commented, lines.first()) {
+    if let (Some((start, number, length)), Some(line)) = (commented, lines.first()) {
         let names = &text[start..start + length - 1];
         let fits = cells > 1 && cell_count(names, delimiter) == cells;
         if fits && begins_with_digit(line.text) && !begins_with_digit(names) {

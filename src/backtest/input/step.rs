@@ -18,10 +18,14 @@ const ROUND_WITHIN: f64 = 0.1;
 /// Stamps scatter around the grid by at most this share of the step.
 const MAX_SCATTER: f64 = 0.25;
 
-/// The median step between successive times of each track; `None` where time never advances.
+/// The steps between successive times of each track that are not equal.
+fn steps(tracks: &[Vec<i64>]) -> impl Iterator<Item = i64> + '_ {
+    tracks.iter().flat_map(|track| track.windows(2).map(|pair| pair[1] - pair[0])).filter(|step| *step > 0)
+}
+
+/// The median of these steps; `None` where time never advances.
 pub(super) fn median_step(tracks: &[Vec<i64>]) -> Option<i64> {
-    let steps = tracks.iter().flat_map(|track| track.windows(2).map(|pair| pair[1] - pair[0]));
-    let mut steps: Vec<i64> = steps.filter(|step| *step > 0).collect();
+    let mut steps: Vec<i64> = steps(tracks).collect();
     let middle = steps.len().checked_sub(1)? / 2;
     Some(*steps.select_nth_unstable(middle).1)
 }
@@ -29,9 +33,7 @@ pub(super) fn median_step(tracks: &[Vec<i64>]) -> Option<i64> {
 /// The step that is nearest to `median` and round, where the steps between times are near its multiples; `median`
 /// where they are exact, or where no round step explains them.
 pub(super) fn round_step(median: i64, tracks: &[Vec<i64>]) -> i64 {
-    let steps =
-        || tracks.iter().flat_map(|track| track.windows(2).map(|pair| pair[1] - pair[0])).filter(|step| *step > 0);
-    let (all, exact) = (steps().count(), steps().filter(|step| step % median == 0).count());
+    let (all, exact) = (steps(tracks).count(), steps(tracks).filter(|step| step % median == 0).count());
     let off = |round: i64| (median - round).abs() as f64 / round as f64;
     let nearest = ROUND_STEPS.into_iter().min_by(|one, other| off(*one).total_cmp(&off(*other))).unwrap_or(median);
     if 10 * exact >= 9 * all || off(nearest) > ROUND_WITHIN {
@@ -41,7 +43,7 @@ pub(super) fn round_step(median: i64, tracks: &[Vec<i64>]) -> i64 {
         let multiple = ((step + nearest / 2) / nearest).max(1) * nearest;
         (step - multiple).abs() as f64 <= MAX_SCATTER * nearest as f64
     };
-    if steps().filter(near).count() * 10 >= 9 * all { nearest } else { median }
+    if steps(tracks).filter(near).count() * 10 >= 9 * all { nearest } else { median }
 }
 
 /// How the stamps of a track lie on a grid.

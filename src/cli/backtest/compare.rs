@@ -18,7 +18,7 @@ pub(super) fn run(
     let comparison = backtest::compare(spec, table, &mut progress)?;
     progress.close(None)?;
     if let Some(report) = comparison.full_report() {
-        report_counts(report.counts, table);
+        report_counts(report.counts);
     }
     let seconds = clock.monotonic_micros() as f64 / 1e6;
     print(&if json { comparison.json(seconds) + "\n" } else { format!("{}{seconds:.1} s\n", comparison.table()) })

@@ -35,7 +35,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     progress.say(&describe(&spec.stream, &m4.table, false));
     let report = backtest::run(&spec, &m4.table, &mut progress)?;
     progress.close(arguments.emit.as_ref())?;
-    report_counts(report.counts, &m4.table);
+    report_counts(report.counts);
     let nothing = || format!("{}: no series could be scored; expected series that are not constant", test.display());
     let errors = M4Errors::of(&report).ok_or_else(|| Failure(BAD_DATA, nothing()))?;
     print(&if arguments.json { errors.json(&m4.naive2) + "\n" } else { errors.table(&m4.naive2) })

@@ -9,7 +9,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
-    backtest::{Observer, ReadingCounts, Table, TimedObserver, TrainingRound},
+    backtest::{Observer, ReadingCounts, TimedObserver, TrainingRound},
     cli::failure::{CANNOT_WRITE, Failure},
     daemon::forecasts::ForecastWriter,
     engine::{Engine, Transaction},
@@ -124,11 +124,10 @@ impl Observer for BacktestProgress {
 }
 
 /// Prints to standard error how many values were missing or refused.
-pub(super) fn report_counts(counts: ReadingCounts, table: &Table) {
-    let refused = table.refusals.rows() + table.refusals.cells.count;
+pub(super) fn report_counts(counts: ReadingCounts) {
     let all = [
-        (table.gaps, "missing"),
-        (refused, "refused in the file"),
+        (counts.missing, "missing"),
+        (counts.refused, "refused in the file"),
         (counts.duplicate, "refused as duplicate"),
         (counts.late, "refused as late"),
     ];

@@ -41,7 +41,7 @@ pub(super) fn run(arguments: &Arguments, file: &Path, table: &Table, clock: &Sys
     let report = backtest::score_windows(&spec, table, windows, &mut progress)?;
     let microseconds = progress.microseconds_per_forecast();
     progress.close(arguments.emit.as_ref())?;
-    report_counts(report.counts, table);
+    report_counts(report.counts);
     if let Some(path) = &arguments.windows.emit_windows {
         write_lines(&report, path).map_err(|error| cannot_write(path, &error))?;
     }
@@ -62,7 +62,7 @@ fn cold_start(
 ) -> Result<(), Failure> {
     let report = backtest::score_cold_start(spec, table, arguments.score_rows.as_ref(), &mut progress)?;
     progress.close(arguments.emit.as_ref())?;
-    report_counts(report.counts, table);
+    report_counts(report.counts);
     let seconds = seconds();
     print(&if arguments.json { report.json(seconds) + "\n" } else { format!("{}{seconds:.1} s\n", report.table()) })
 }

@@ -39,22 +39,14 @@ pub(super) fn zone(cursor: &mut Cursor<'_>) -> Option<Zone> {
     cursor.spaces();
     match cursor.peek() {
         b'[' => {
-            cursor.skip();
-            let name = cursor.run(|byte| byte != b']');
-            if !cursor.eat(b']') {
-                return None;
-            }
+            let name = enclosed(cursor, b']')?;
             if zone == Zone::Unnamed {
                 zone = Zone::Named(TimeZone::get(name).ok()?);
             }
             cursor.note(start, "%z");
         }
         b'(' => {
-            cursor.skip();
-            let name = cursor.run(|byte| byte != b')');
-            if !cursor.eat(b')') {
-                return None;
-            }
+            let name = enclosed(cursor, b')')?;
             if zone == Zone::Unnamed {
                 zone = Zone::Offset(zone_offset(name)?);
             }
@@ -63,6 +55,13 @@ pub(super) fn zone(cursor: &mut Cursor<'_>) -> Option<Zone> {
     }
     cursor.spaces();
     cursor.is_at_end().then_some(zone)
+}
+
+/// What stands between a bracket, which comes next, and its end.
+fn enclosed<'a>(cursor: &mut Cursor<'a>, end: u8) -> Option<&'a str> {
+    cursor.skip();
+    let content = cursor.run(|byte| byte != end);
+    cursor.eat(end).then_some(content)
 }
 
 /// `+2`, `+02`, `+0200`, `+02:00` or `+02:00:00`.
